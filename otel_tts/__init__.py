@@ -1,0 +1,61 @@
+"""OpenTelemetry for text-to-speech services: correct spans, metrics and logs for every synthesis.
+
+The names load when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from otel_tts.version import __version__
+
+if TYPE_CHECKING:
+    from otel_tts.attempt import Attempt
+    from otel_tts.audio import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
+    from otel_tts.sdk import configure
+    from otel_tts.semconv import Outcome
+    from otel_tts.settings import Settings
+    from otel_tts.synthesis import Synthesis
+    from otel_tts.telemetry import Telemetry
+
+__all__ = [
+    "PCM16",
+    "ALaw",
+    "Attempt",
+    "Encoded",
+    "MuLaw",
+    "Outcome",
+    "PCMFloat32",
+    "Settings",
+    "Synthesis",
+    "Telemetry",
+    "Wav",
+    "__version__",
+    "configure",
+]
+
+_HOME = {
+    "ALaw": "audio",
+    "Attempt": "attempt",
+    "Encoded": "audio",
+    "MuLaw": "audio",
+    "Outcome": "semconv",
+    "PCM16": "audio",
+    "PCMFloat32": "audio",
+    "Settings": "settings",
+    "Synthesis": "synthesis",
+    "Telemetry": "telemetry",
+    "Wav": "audio",
+    "configure": "sdk",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,78 @@
+"""The one guard between telemetry and the host: a fault of ours costs telemetry, never the host's request.
+
+It stands at the boundary only: on the methods that a host calls, and around the callbacks that we hand to others.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+
+class Guard:
+    """Swallows and reports exceptions of telemetry code: a warning once per site, then debug.
+
+    ``strict`` lets them through: test suites set it, so that a fault of ours fails a test.
+    """
+
+    def __init__(self) -> None:
+        self.strict = False
+        self._warned: set[str] = set()
+
+    def caught(self, site: str, error: Exception) -> None:
+        """Report ``error``, raised in telemetry code at ``site``. Call it from an ``except`` block.
+
+        The log line names the exception's class only: its message may hold the host's text.
+        """
+        if self.strict:
+            raise error
+        level = logging.DEBUG if site in self._warned else logging.WARNING
+        self._warned.add(site)
+        _logger.log(
+            level,
+            "Telemetry failed in %s (%s). The service is not affected; this telemetry is missing.",
+            site,
+            type(error).__name__,
+        )
+
+
+guard = Guard()
+"""The process's guard."""
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """Make a method of ours that returns nothing safe to call from the host.
+
+    A ``BaseException`` that is no ``Exception`` (a cancellation) is never touched.
+    """
+    return guarded_or(_nothing)(function)
+
+
+def guarded_or(default: Callable[..., T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a method of ours safe to call from the host: when it fails, ``default`` gives the result, from the same arguments."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        site = function.__qualname__
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:  # the boundary: whatever it is, the host goes on
+                guard.caught(site, error)
+                return default(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def _nothing(*args: object, **kwargs: object) -> None:
+    """What a procedure returns."""

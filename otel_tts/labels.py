@@ -1,0 +1,71 @@
+"""Bounded label values: whatever callers send, a metric keeps a known number of series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Lock
+
+from otel_tts.semconv import NONE, OTHER, Attribute, Metric
+
+_LONGEST = 128  # code points; a longer value is no name of a voice or model
+
+
+class Labels:
+    """The values that one attribute keeps: the declared ones, else the first ``attribute.limit`` seen; all others are ``_OTHER``."""
+
+    def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
+        self._limit = attribute.limit
+        self._open = declared is None
+        self._known = set(declared or ())
+        self._lock = Lock()
+
+    def bound(self, value: str | None, *, admit: bool = True) -> str:
+        """The label for ``value``; ``_NONE`` for a missing one.
+
+        ``admit=False`` keeps a new value from taking one of the places: a request that was refused proves no voice to exist.
+        """
+        if not value:
+            return NONE
+        if value in self._known or value in (NONE, OTHER):
+            return value
+        if not (self._open and admit) or len(value) > _LONGEST:
+            return OTHER
+        with self._lock:
+            if value not in self._known and len(self._known) >= self._limit:
+                return OTHER
+            self._known.add(value)
+            return value
+
+
+class LabelSets:
+    """The combinations of label values that one metric keeps apart; see :attr:`otel_tts.semconv.Metric.label_sets`.
+
+    When most places are taken, a new combination keeps its first label (the provider) and gives up the others.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self._limit = metric.label_sets
+        self._fine = self._limit - self._limit // 3  # the last third is for combinations that keep only their first label
+        self._positions = tuple(i for i, attribute in enumerate(metric.attributes) if attribute.limit)
+        self._known: set[tuple[object, ...]] = set()
+
+    def fold(self, values: tuple[str | bool | None, ...]) -> tuple[str | bool | None, ...]:
+        """``values`` (all of the metric's attributes, in order) with the labels that are beyond the limit replaced by ``_OTHER``.
+
+        Not thread-safe: the caller holds its lock.
+        """
+        if not self._positions:
+            return values
+        labels = tuple(values[i] for i in self._positions)
+        coarse = (labels[0], *(OTHER for _ in labels[1:]))
+        for candidate, limit in ((labels, self._fine), (coarse, self._limit)):
+            if candidate in self._known or len(self._known) < limit:
+                self._known.add(candidate)
+                return self._with(values, candidate)
+        return self._with(values, tuple(OTHER for _ in labels))
+
+    def _with(self, values: tuple[str | bool | None, ...], labels: tuple[object, ...]) -> tuple[str | bool | None, ...]:
+        folded: list[object] = list(values)
+        for position, label in zip(self._positions, labels, strict=True):
+            folded[position] = label
+        return tuple(folded)  # type: ignore[arg-type]  # labels are str, put back where they came from

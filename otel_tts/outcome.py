@@ -1,0 +1,146 @@
+"""How a request ends: from an exception, or from a gRPC status, to one of the closed set of outcomes.
+
+The table of outcomes is in ``docs/telemetry.md``. Nothing here looks at an exception's message: it may hold the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from otel_tts.semconv import ERROR_TYPES, ErrorType, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something ended as it did. ``error_type`` is None where the outcome says it all."""
+
+    outcome: Outcome
+    error_type: ErrorType | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
+        """A cause whose error type is one that its outcome allows; any other becomes ``_OTHER``, a missing one the only one.
+
+        Raises:
+            ValueError: no such outcome.
+        """
+        try:
+            outcome = Outcome(outcome)
+        except ValueError:
+            raise ValueError(f"{outcome!r} is no outcome. Use one of: {', '.join(Outcome)}.") from None
+        allowed = ERROR_TYPES[outcome]
+        if not allowed:
+            return cls(outcome)
+        if error_type in allowed:
+            return cls(outcome, ErrorType(error_type))
+        return cls(outcome, ErrorType.OTHER if ErrorType.OTHER in allowed else allowed[0])
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.outcome is Outcome.OK
+
+
+OK = Cause(Outcome.OK)
+CANCELLED = Cause(Outcome.CANCELLED)
+DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
+EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
+_INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
+_UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
+
+# What a provider's answer means for the attempt. 400 and 422 refuse the input; 401, 403, 404 and 429 are about us, not the text.
+_HTTP = {
+    400: _INVALID,
+    422: _INVALID,
+    401: Cause(Outcome.ERROR, ErrorType.UNAUTHORIZED),
+    403: Cause(Outcome.ERROR, ErrorType.UNAUTHORIZED),
+    404: Cause(Outcome.ERROR, ErrorType.NOT_FOUND),
+    408: Cause(Outcome.ERROR, ErrorType.TIMEOUT),
+    429: Cause(Outcome.ERROR, ErrorType.RATE_LIMITED),
+    503: Cause(Outcome.ERROR, ErrorType.UNAVAILABLE),
+    504: Cause(Outcome.ERROR, ErrorType.TIMEOUT),
+}
+_GRPC_CLIENT = {
+    "INVALID_ARGUMENT": _INVALID,
+    "OUT_OF_RANGE": _INVALID,
+    "UNIMPLEMENTED": _UNSUPPORTED,
+    "UNAUTHENTICATED": _HTTP[401],
+    "PERMISSION_DENIED": _HTTP[403],
+    "NOT_FOUND": _HTTP[404],
+    "DEADLINE_EXCEEDED": _HTTP[408],
+    "RESOURCE_EXHAUSTED": _HTTP[429],
+    "UNAVAILABLE": _HTTP[503],
+    "INTERNAL": Cause(Outcome.ERROR, ErrorType.SERVER_ERROR),
+    "UNKNOWN": Cause(Outcome.ERROR, ErrorType.SERVER_ERROR),
+    "DATA_LOSS": Cause(Outcome.ERROR, ErrorType.SERVER_ERROR),
+    "CANCELLED": CANCELLED,
+}
+# What our own answer means for the request, when nothing else is known of it.
+_GRPC_SERVER = {
+    "OK": OK,
+    "CANCELLED": CANCELLED,
+    "DEADLINE_EXCEEDED": DEADLINE,
+    "RESOURCE_EXHAUSTED": Cause(Outcome.ERROR, ErrorType.QUEUE_FULL),
+    "UNAVAILABLE": Cause(Outcome.ERROR, ErrorType.UNAVAILABLE),
+}
+_GRPC_REFUSALS = {
+    "INVALID_ARGUMENT": _INVALID,
+    "OUT_OF_RANGE": _INVALID,
+    "NOT_FOUND": _INVALID,
+    "FAILED_PRECONDITION": _INVALID,
+    "UNIMPLEMENTED": _UNSUPPORTED,
+    "UNAUTHENTICATED": Cause(Outcome.REJECTED, ErrorType.OTHER),
+    "PERMISSION_DENIED": Cause(Outcome.REJECTED, ErrorType.OTHER),
+}
+_ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
+
+
+def from_exception(error: BaseException) -> Cause:
+    """The outcome of an operation that ``error`` ended.
+
+    HTTP and gRPC statuses are found by the attributes under which the well-known clients carry them (``response.status_code``,
+    ``status_code``, ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
+    """
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+        return CANCELLED
+    status = _http_status(error)
+    if status is not None:
+        return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
+    code = _grpc_code(error)
+    if code is not None:
+        return _GRPC_CLIENT.get(code, _ERROR)
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
+        return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
+    if isinstance(error, ConnectionError) or any("Connect" in name for name in names):
+        return Cause(Outcome.ERROR, ErrorType.CONNECTION)
+    return _ERROR
+
+
+def from_rpc_status(code: str, *, attempted: bool) -> Cause:
+    """The outcome of a request whose RPC was answered with ``code``, when nothing else is known.
+
+    ``attempted``: whether a provider was asked. Before that, a refusal is the caller's fault; after it, ours.
+    """
+    if not attempted and code in _GRPC_REFUSALS:
+        return _GRPC_REFUSALS[code]
+    return _GRPC_SERVER.get(code, _ERROR)
+
+
+def _http_status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        response = response.get("ResponseMetadata", {})
+        candidates = (response.get("HTTPStatusCode") if isinstance(response, dict) else None,)
+    else:
+        candidates = (getattr(response, "status_code", None), getattr(error, "status_code", None), getattr(error, "status", None))
+    return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 100 <= c <= 599), None)
+
+
+def _grpc_code(error: BaseException) -> str | None:
+    code = getattr(error, "code", None)
+    if not callable(code) or not hasattr(error, "details"):
+        return None
+    name = getattr(code(), "name", None)
+    return name if isinstance(name, str) else None

@@ -1,0 +1,63 @@
+"""What speech costs: prices that the adopter gives. None is built in, and an unknown price is never 0."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from otel_tts.settings import SettingError
+
+_PER = 1_000_000
+_KEY = "usd_per_million_characters"
+
+
+class Prices:
+    """US dollars per million characters, by provider and model.
+
+    ``{"openai": {"tts-1": 15.0}, "piper": 0.0}``: a number for all models of a provider, or a mapping by model, in which ``"*"``
+    stands for all others. In a file the same as TOML, each price under ``usd_per_million_characters``::
+
+        [openai.usd_per_million_characters]
+        tts-1 = 15.0
+
+        [piper]
+        usd_per_million_characters = 0.0
+    """
+
+    def __init__(self, prices: Mapping[str, float | Mapping[str, float]] | None = None) -> None:
+        """Raises:
+        ValueError: a price that is no finite number of at least 0.
+        """
+        self._prices: dict[tuple[str, str], float] = {}
+        for provider, entry in (prices or {}).items():
+            for model, price in (entry if isinstance(entry, Mapping) else {"*": entry}).items():
+                if isinstance(price, bool) or not isinstance(price, int | float) or not math.isfinite(price) or price < 0:
+                    raise ValueError(
+                        f"The price of {provider} / {model} is {price!r}; it takes US dollars per million characters, 0 or more."
+                    )
+                self._prices[provider, model] = price / _PER
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Prices:
+        """Read prices from a TOML file.
+
+        Raises:
+            SettingError: the file cannot be read, is no TOML, or holds something that is no price.
+        """
+        try:
+            tables: dict[str, Any] = tomllib.loads(Path(path).expanduser().read_text("utf-8"))
+            return cls({provider: table[_KEY] for provider, table in tables.items()})
+        except OSError as error:
+            raise SettingError(f"The price file {str(path)!r} cannot be read: {error.strerror or error}.") from None
+        except (KeyError, TypeError):
+            raise SettingError(f"The price file {str(path)!r} needs a table for each provider with {_KEY!r} in it.") from None
+        except ValueError as error:
+            raise SettingError(f"The price file {str(path)!r} is not usable: {error}") from None
+
+    def cost(self, provider: str, model: str | None, characters: int) -> float | None:
+        """US dollars for ``characters`` code points; None when the price is not known."""
+        price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
+        return None if price is None else price * characters

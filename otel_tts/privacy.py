@@ -1,0 +1,51 @@
+"""What may be said of an exception while text capture is off: its class and its frames, never its message.
+
+An engine may put the text it was given into the message, and into that of every exception chained to it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from otel_tts import semconv
+
+
+def class_name(error: BaseException) -> str:
+    """The qualified name of the exception's class; builtins without their module, as the OpenTelemetry SDK writes it."""
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def stacktrace(error: BaseException) -> str:
+    """The frames of an exception and of those chained to it, in the layout of a traceback, without any message."""
+    return "".join(_lines(error, set()))
+
+
+def exception_attributes(error: BaseException, *, capture_text: bool) -> dict[str, str]:
+    """The attributes of an ``exception`` span event."""
+    if capture_text:
+        return {
+            semconv.EXCEPTION_TYPE.key: class_name(error),
+            semconv.EXCEPTION_MESSAGE.key: str(error),
+            semconv.EXCEPTION_STACKTRACE.key: "".join(traceback.format_exception(error)),
+        }
+    return {
+        semconv.EXCEPTION_TYPE.key: class_name(error),
+        semconv.EXCEPTION_STACKTRACE.key: stacktrace(error),
+    }
+
+
+def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))  # a chain may loop
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None and id(earlier) not in seen:
+        yield from _lines(earlier, seen)
+        yield "\n(led to)\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{class_name(error)}\n"
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            if id(member) not in seen:
+                yield from _lines(member, seen)

@@ -1,0 +1,408 @@
+"""Synthesis: the life of one request to speak, and the only place where its span starts and its metrics are recorded.
+
+Every way out of a request comes to :meth:`Synthesis._finish`, once: the end of its block or stream outside an RPC, the end of the RPC
+inside one, and the finaliser of a request that was dropped.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from opentelemetry.context import Context, create_key, set_value
+from opentelemetry.trace import Link, SpanKind, StatusCode, TraceFlags, format_trace_id, set_span_in_context
+
+from otel_tts import outcome, semconv
+from otel_tts.attempt import Attempt, declared
+from otel_tts.audio import AudioFacts, AudioFormat
+from otel_tts.cache import CachedAudio, CacheWrite, Lookup
+from otel_tts.call import Call
+from otel_tts.clock import Timeline
+from otel_tts.emitter import Emitter
+from otel_tts.guard import guarded, guarded_or
+from otel_tts.inert import INERT
+from otel_tts.outcome import Cause
+from otel_tts.privacy import exception_attributes
+from otel_tts.record import Record
+from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
+from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+
+T = TypeVar("T")
+SYNTHESIS = create_key("synthesis")
+"""Where a weak reference to the Synthesis stands in the OpenTelemetry context while one of its blocks is running."""
+
+
+class Synthesis:
+    """One request to speak. Get it from :meth:`otel_tts.Telemetry.synthesis`.
+
+    Use it as a context manager (``with`` or ``async with``), or let :meth:`stream` end it. It is never current itself, so a generator
+    may yield inside its block; :meth:`attempt` and :meth:`lookup` are, inside theirs. An exception that leaves the block goes on
+    unchanged. Inside an RPC of our interceptors, the RPC's end decides the outcome.
+    """
+
+    def __init__(
+        self, emitter: Emitter, call: Call | None, text: str | None, voice: str | None, language: str | None, *, stream: bool
+    ) -> None:
+        self.emitter = emitter
+        self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
+        self.outcome: Outcome | None = None
+        """How it ended; None while it is open."""
+        kept = text if emitter.settings.capture_text else None
+        self.record = Record(stream, voice, language, len(text or ""), kept, self.timeline.start)
+        self._call = call
+        self._depth = 0
+        self._left: int | None = None  # when the application was done with it
+        self._over = Lock()  # taken by whoever finishes it, never released
+        self._declared: Cause | None = None
+        self._failed: Cause | None = None  # the first failed attempt since the last good one
+        self._error: BaseException | None = None
+        self._last: Attempt | None = None
+        self._unfinished: list[Attempt] = []
+        self._span = emitter.start_span(
+            semconv.SYNTHESIS_SPAN.name,
+            SpanKind.INTERNAL,
+            self.timeline.timestamp(self.timeline.start),
+            self.record.start_attributes(),
+        )
+        self.context: Context = set_value(SYNTHESIS, weakref.ref(self), set_span_in_context(self._span))
+        """The context of whatever happens for this request."""
+        emitter.instruments.active.add(1, (stream,))
+        if call is not None:
+            call.adopt(self)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace id, 32 hexadecimal digits; empty when there is no trace."""
+        context = self._span.get_span_context()
+        return format_trace_id(context.trace_id) if context.is_valid else ""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the trace is kept."""
+        return bool(self._span.get_span_context().trace_flags & TraceFlags.SAMPLED)
+
+    def __enter__(self) -> Self:
+        self._depth += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.leave(None, error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.leave(None, error)
+
+    # -- where the audio comes from -----------------------------------------------------------------------------------------------
+
+    @guarded_or(lambda *_, **__: INERT)
+    def lookup(self, tier: str) -> Lookup:
+        """Look into one cache tier: a block, current inside, so that the spans of a cache's client become children."""
+        return Lookup(self, tier)
+
+    @guarded
+    def coalesced(self, provider: str | None = None, model: str | None = None) -> None:
+        """The audio comes from an identical request that was under way; provider and model made it, if they are known."""
+        self._unasked(CacheResult.COALESCED, provider, model)
+
+    @guarded_or(lambda *_, **__: INERT)
+    def attempt(
+        self, provider: str, model: str | None = None, *, reason: AttemptReason | str | None = None, remote: bool = False
+    ) -> Attempt:
+        """Ask a provider. After a failed attempt, one at the same provider is a retry and one at another a fallback.
+
+        remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
+        """
+        before = self._last if self._failed is not None else None
+        if reason is None:
+            reason = AttemptReason.INITIAL
+            if before is not None:
+                reason = AttemptReason.RETRY if before.provider == provider else AttemptReason.FALLBACK
+        attempt = Attempt(self.emitter, self.timeline, self, provider, model, AttemptReason(reason), remote=remote)
+        if before is not None and before.provider != provider:
+            self.record.fallback = True
+            bound = self.emitter.provider_labels.bound
+            error_type = before.cause.error_type if before.cause is not None else None
+            self.emitter.instruments.fallbacks.add(1, (bound(before.provider), bound(provider), error_type))
+        self._last = attempt
+        self._unfinished.append(attempt)
+        self.record.attempts += 1
+        return attempt
+
+    @overload
+    def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
+    @overload
+    def deliver(self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> AsyncIterator[T]: ...
+    @overload
+    def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> Iterator[T]: ...
+    def deliver(self, audio: Any, format: AudioFormat, payload: Payload | None = None) -> Any:
+        """Hand cached or coalesced audio to the caller: bytes come back as they are, chunks as a measured iterator."""
+        return self._cached(format).deliver(audio, payload)
+
+    @guarded_or(lambda *_: INERT)
+    def _cached(self, format: AudioFormat) -> CachedAudio:
+        return CachedAudio(self, format)
+
+    @overload
+    def stream(
+        self, chunks: AsyncIterable[T], provider: str, model: str | None = ..., *,
+        audio: AudioFormat, payload: Payload | None = ..., remote: bool = ...,
+    ) -> AsyncIterator[T]: ...  # fmt: skip
+    @overload
+    def stream(
+        self, chunks: Iterable[T], provider: str, model: str | None = ..., *,
+        audio: AudioFormat, payload: Payload | None = ..., remote: bool = ...,
+    ) -> Iterator[T]: ...  # fmt: skip
+    def stream(
+        self, chunks: Iterable[T] | AsyncIterable[T], provider: str, model: str | None = None, *,
+        audio: AudioFormat, payload: Payload | None = None, remote: bool = False,
+    ) -> Iterator[T] | AsyncIterator[T]:  # fmt: skip
+        """The whole request in one: a single attempt at ``provider`` that yields ``chunks``; its end is the request's.
+
+        An iterator for an iterable, an asynchronous one for an asynchronous; the provider counts as asked at the first pull.
+        ``payload`` takes the audio bytes out of a chunk that is not bytes itself.
+        """
+        self._depth += 1
+        whole = _Whole(self, lambda: self.attempt(provider, model, remote=remote), audio)
+        if isinstance(chunks, AsyncIterable):
+            return MeasuredAsyncIterator(chunks, whole, payload)
+        return MeasuredIterator(chunks, whole, payload)
+
+    @guarded_or(lambda *_, **__: INERT)
+    def cache_write(self, tier: str) -> CacheWrite:
+        """Put audio into a cache tier, perhaps after the request was answered: a block with a span of its own, linked to this one."""
+        return CacheWrite(self.emitter, tier, Link(self._span.get_span_context()))
+
+    # -- what else is known of it -------------------------------------------------------------------------------------------------
+
+    @guarded
+    def add_text(self, delta: str) -> None:
+        """Text that arrives in pieces. The clock of a request without text starts at its first piece."""
+        record = self.record
+        if not record.characters and delta:
+            record.start = self.timeline.monotonic()
+        record.characters += len(delta)
+        if self.emitter.settings.capture_text:
+            record.text = (record.text or "") + delta
+
+    @guarded
+    def queued(self, seconds: float) -> None:
+        """The request waited this long for a free engine."""
+        self.record.queue_wait = (self.record.queue_wait or 0.0) + seconds
+        self.emitter.instruments.queue_wait.record(seconds, (), self.context)
+
+    @guarded
+    def encoded(self, format: str, seconds: float) -> None:
+        """Encoding the audio took this long. ``format``: one of ``semconv.AUDIO_FORMATS``, others count as ``_OTHER``."""
+        format = format if format in semconv.AUDIO_FORMATS else semconv.OTHER
+        self.emitter.instruments.encode_duration.record(seconds, (format,), self.context)
+
+    @guarded
+    def score(self, name: str, value: float) -> None:
+        """A quality model's verdict on the audio: 0 or more, in the scale of that model."""
+        if not value >= 0:
+            raise ValueError(f"The score {name} is {value!r}; a score is a number of 0 or more.")
+        self.emitter.instruments.score.record(value, (name, self.emitter.voice_labels.bound(self.record.voice)), self.context)
+
+    @guarded
+    def fail(
+        self,
+        error: BaseException | None = None,
+        *,
+        outcome: Outcome | str | None = None,
+        error_type: ErrorType | str | None = None,
+    ) -> None:
+        """Say how the request fails. The first word counts, before anything that is found out later."""
+        if self._declared is None:
+            self._declared = declared(error, outcome, error_type)
+            self._error = self._error or error
+
+    # -- what its parts and its surroundings report; not for applications ---------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Whether the application is still at it."""
+        return self._left is None
+
+    def join(self, text: str | None, voice: str | None, language: str | None) -> None:
+        """A Synthesis was asked for inside this one, and is this one. What it knows more is added."""
+        record = self.record
+        if not record.characters and text:
+            record.characters = len(text)
+            record.text = text if self.emitter.settings.capture_text else None
+        record.voice = record.voice or voice
+        record.language = record.language or language
+
+    def found(
+        self, tier: str, provider: str | None, model: str | None, duration: float | None, format: AudioFormat | None
+    ) -> None:
+        """A cache tier had the audio."""
+        self._unasked(CacheResult.HIT, provider, model)
+        self.record.tier, self.record.duration, self.record.format = tier, duration, format
+
+    def missed(self) -> None:
+        """A cache tier did not have it."""
+        if self.record.cache is CacheResult.BYPASS:
+            self.record.cache = CacheResult.MISS
+
+    def delivers(self, seconds: float | None) -> None:
+        """Audio that no provider had to make has this length."""
+        self.record.duration = seconds
+
+    def attempted(self, attempt: Attempt, cause: Cause, facts: AudioFacts | None) -> None:
+        """An attempt ended."""
+        record = self.record
+        if attempt in self._unfinished:
+            self._unfinished.remove(attempt)
+        if cause.good:
+            self._failed = None
+            if record.cache is CacheResult.HIT:
+                record.cache = CacheResult.MISS  # what was found was not used
+        elif self._failed is None and cause.outcome is not Outcome.CANCELLED:
+            self._failed = cause
+        if record.cache not in (CacheResult.HIT, CacheResult.COALESCED):
+            record.provider, record.model = attempt.provider, attempt.model
+        if attempt.billable:
+            record.billed.append((attempt.provider, attempt.model))
+        if facts is not None:
+            record.audio, record.format, record.sample_rate = facts, attempt.format, facts.sample_rate
+            record.real_time_factor = attempt.real_time_factor
+            if cause.good and facts.duration is not None:
+                record.duration = (record.duration or 0.0) + facts.duration
+
+    def interruption(self) -> Cause:
+        """Why work for this request was cut off."""
+        return self._call.interruption() if self._call is not None else outcome.CANCELLED
+
+    # -- its end ------------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def leave(self, cause: Cause | None, error: BaseException | None) -> None:
+        """The application is done with it: at the end of the outermost block or stream. Inside an RPC it now waits for that to end."""
+        self._depth -= 1
+        if self._depth > 0 or self._left is not None:
+            return
+        self._left = self.timeline.monotonic()
+        self._error = self._error or error
+        if self._call is None:
+            self._finish(cause or self._verdict(), self._left)
+
+    @guarded
+    def settle(self) -> None:
+        """Another Synthesis follows in the same RPC, so the RPC's end will say nothing of this one."""
+        self._finish(self._verdict(), self._left if self._left is not None else self.timeline.monotonic())
+
+    @guarded
+    def close(self, code: str, interruption: Cause | None, error: BaseException | None) -> None:
+        """The RPC ended; see :meth:`otel_tts.call.Call.end`."""
+        self._error = self._error or error
+        if interruption is not None:
+            verdict = interruption
+        elif error is not None and code == "UNKNOWN":  # grpc's word for an exception that nobody caught
+            verdict = outcome.from_exception(error)
+        else:
+            verdict = outcome.from_rpc_status(code, attempted=bool(self.record.attempts))
+        self._finish(verdict, self.timeline.monotonic())
+
+    def abandon(self) -> None:
+        """It was dropped, perhaps inside the garbage collector: finish it later."""
+        self.emitter.instruments.abandon(self._finish_abandoned)
+
+    def __del__(self) -> None:
+        over = getattr(self, "_over", None)
+        if over is not None and not over.locked():
+            self.abandon()
+
+    @guarded
+    def _finish_abandoned(self) -> None:
+        self._finish(self.interruption(), self.timeline.monotonic())
+
+    def _verdict(self) -> Cause:
+        return outcome.OK if self._error is None else outcome.from_exception(self._error)
+
+    def _finish(self, verdict: Cause, end: int) -> None:
+        if not self._over.acquire(blocking=False):
+            return
+        self.emitter.instruments.active.add(-1, (self.record.stream,))
+        try:
+            for attempt in [a for a in self._unfinished if not a.entered]:  # a block ends by itself
+                attempt.end(None, None)
+            cause = self._decide(verdict)
+            self.outcome = cause.outcome
+            attributes = self.record.emit(self.emitter, cause, end, self.context)
+            if self._span.is_recording():
+                self._span.set_attributes(attributes)
+                self._describe_failure(cause, end)
+        finally:
+            self._span.end(self.timeline.timestamp(end))
+            self._call = self._last = None
+            self._unfinished = []
+
+    def _decide(self, verdict: Cause) -> Cause:
+        """The first cause: what the application said, an interruption, a failed attempt that nothing made good, how it was answered."""
+        cause = verdict
+        if self._declared is not None:
+            cause = self._declared
+        elif verdict.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE) and self._failed is not None:
+            cause = self._failed
+        if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.playback.chunks:
+            return Cause.of(Outcome.PARTIAL, cause.error_type)
+        if cause.outcome is Outcome.DEADLINE and self._call is not None and self._call.allowance is not None:
+            if self._call.allowance < self.emitter.settings.deadline_floor:
+                return Cause.of(Outcome.REJECTED)
+        return cause
+
+    def _describe_failure(self, cause: Cause, end: int) -> None:
+        if cause.outcome not in semconv.FAILURES:
+            return
+        self._span.set_status(StatusCode.ERROR, str(cause.error_type))
+        # An exception that a provider raised stands on its attempt already, one that nobody caught on the RPC.
+        if self._error is not None and not self.record.attempts and self._call is None:
+            attributes = exception_attributes(self._error, capture_text=self.emitter.settings.capture_text)
+            self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self.timeline.timestamp(end))
+
+    def _unasked(self, cache: CacheResult, provider: str | None, model: str | None) -> None:
+        self.record.cache, self.record.provider, self.record.model = cache, provider, model
+        self._failed = None
+
+
+class _Whole:
+    """The source of :meth:`Synthesis.stream`: an attempt that begins with the first pull, and the request that ends with it."""
+
+    def __init__(self, request: Synthesis, begin: Any, format: AudioFormat) -> None:
+        self._request = request
+        self._begin = begin
+        self._format = format
+        self._attempt: Attempt | None = None
+
+    @property
+    def context(self) -> Context:
+        return self._asked().context
+
+    def monotonic(self) -> int:
+        return self._request.timeline.monotonic()
+
+    def chunk(self, data: Any, now: int, waited: int) -> None:
+        self._asked().chunk(data, now, waited)
+
+    def waiting(self, waited: int) -> None:
+        self._asked().waiting(waited)
+
+    def finished(self, cause: Cause | None, error: BaseException | None) -> None:
+        if self._attempt is not None:
+            self._attempt.end(cause, error)
+        ended = cause or (outcome.from_exception(error) if error is not None else self._request.interruption())
+        self._request.leave(ended, error)
+
+    def abandon(self) -> None:
+        self._request.emitter.instruments.abandon(lambda: self.finished(None, None))
+
+    def _asked(self) -> Attempt:
+        if self._attempt is None:
+            self._attempt = self._begin()
+            self._attempt.expect(self._format)
+        return self._attempt
