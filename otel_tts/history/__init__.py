@@ -1,0 +1,55 @@
+"""Reading telemetry back: how much there was (from metrics), which requests (from spans), and one trace.
+
+Every source answers the same questions alike; readers know `History` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, Protocol
+
+from otel_tts.history.local import LocalHistory
+from otel_tts.history.requests import Request, RequestFilter
+from otel_tts.history.rows import Row
+from otel_tts.history.traces import Event, Link, Span, Trace
+from otel_tts.settings import Settings
+
+__all__ = ["Event", "History", "Link", "Request", "RequestFilter", "Row", "Span", "Trace", "open_history"]
+
+
+class History(Protocol):
+    """Telemetry of the past. Moments are seconds since the Unix epoch."""
+
+    def aggregates(
+        self, start: float, end: float, step: float | None = None, by: Collection[Literal["provider", "language"]] = ()
+    ) -> list[Row]:
+        """Rows of what happened in each window of ``step`` seconds, oldest first.
+
+        Windows are counted back from ``end``; what is left at the start and shorter than a step is left out. Without a step there
+        is one window. ``by`` has a row for each provider, or for each language, that had traffic in the window; without it there
+        is one row for each window, over everything. That is a question of its own: quantiles of parts don't add up.
+
+        Raises:
+            ValueError: a window is shorter than two export intervals, or ``by`` names both: no metric has both.
+        """
+
+    def totals(self, start: float, end: float) -> Row:
+        """What happened between two moments, over everything."""
+
+    def requests(self, filter: RequestFilter = ..., limit: int = 100) -> list[Request]:
+        """Syntheses that spans were kept of, those that ended last first."""
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """One trace; None when nothing is known of it.
+
+        Args:
+            trace_id: 32 hexadecimal digits, or the first 8 or more of them.
+
+        Raises:
+            ValueError: it is no such thing, or several traces begin with it.
+        """
+
+
+def open_history(settings: Settings) -> History:
+    """The history that the settings point to: local files."""
+    return LocalHistory(settings.data_dir, interval=settings.export_interval)

@@ -1,0 +1,61 @@
+"""Distributions: what a histogram counted, as Prometheus sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The buckets of a histogram: how many values were at most each bound. The last bound is infinite."""
+
+    buckets: Mapping[float, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_otlp(cls, bounds: Sequence[float], counts: Sequence[int]) -> Distribution:
+        """From explicit bounds, and the counts between them."""
+        return cls(dict(zip([*bounds, math.inf], accumulate(counts), strict=True)))
+
+    @classmethod
+    def merged(cls, distributions: Iterable[Distribution]) -> Distribution:
+        """All of them together."""
+        buckets: dict[float, float] = {}
+        for distribution in distributions:
+            for bound, count in distribution.buckets.items():
+                buckets[bound] = buckets.get(bound, 0) + count
+        return cls(dict(sorted(buckets.items())))
+
+    def since(self, earlier: Distribution) -> Distribution:
+        """What came on top of an earlier state of the same histogram."""
+        return Distribution({bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()})
+
+    @property
+    def count(self) -> float:
+        """The number of values."""
+        return self.buckets.get(math.inf, 0)
+
+    def share_above(self, bound: float) -> float | None:
+        """The share of values above one of the bounds, 0 to 1; None when there are no values."""
+        return 1 - self.buckets[bound] / self.count if self.count else None
+
+    def quantile(self, q: float) -> float | None:
+        """The value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.
+
+        Exactly Prometheus's ``histogram_quantile`` for classic histograms, so that both sources agree: the first bucket starts at
+        0 if its bound is above, and beyond the last finite bound that bound is the answer
+        (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
+        """
+        if not self.count or len(self.buckets) < 2:
+            return None
+        rank = q * self.count
+        bounds, counts = list(self.buckets), list(accumulate(self.buckets.values(), max))  # merged layouts may not be monotonic
+        index = next(i for i, count in enumerate(counts) if count >= rank)
+        if index == len(bounds) - 1:
+            return bounds[-2]
+        if index == 0 and bounds[0] <= 0:
+            return bounds[0]
+        lower, below = (0.0, 0.0) if index == 0 else (bounds[index - 1], counts[index - 1])
+        return lower + (bounds[index] - lower) * (rank - below) / (counts[index] - below)

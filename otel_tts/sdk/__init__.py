@@ -1,0 +1,81 @@
+"""Setting the OpenTelemetry SDK up: `configure`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from otel_tts.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry import metrics, trace
+    from opentelemetry._logs import LoggerProvider
+
+    from otel_tts.sdk.pipeline import Pipeline
+
+__all__ = ["configure"]
+
+_logger = logging.getLogger(__name__)
+_lock = threading.Lock()
+_configured: tuple[Mapping[str, Any], Pipeline] | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+    settings: Settings | None = None,
+    prometheus_port: int | None = None,
+    local: bool | None = None,
+    logs: bool = True,
+    handle_sigterm: bool = False,
+    resource: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    """Set up providers, exporters and resource for the process; call it once, at start.
+
+    Standard ``OTEL_*`` variables are obeyed. Each signal goes to the exporters that ``OTEL_<SIGNAL>_EXPORTER`` names; else over
+    OTLP when an endpoint is set (without a protocol variable: gRPC to port 4317, else http/protobuf); else, where that was
+    opted into, to local files. Metrics are exported every 10 seconds unless ``OTEL_METRIC_EXPORT_INTERVAL`` says otherwise.
+
+    A global provider that the host has set already is kept as it is, and never shut down. At exit everything is flushed, within
+    ``settings.shutdown_timeout`` seconds. A forked child exports by itself, from zero and under its own ``service.instance.id``;
+    one that ends without ``atexit`` functions (``os._exit``, ``multiprocessing``) calls `Pipeline.shutdown` itself.
+
+    Args:
+        service_name: before ``OTEL_SERVICE_NAME``.
+        tracer_provider: a provider to use as it is, instead of the global one or one of ours; the global one stays as it is.
+        meter_provider: likewise, for metrics.
+        logger_provider: likewise, for logs.
+        settings: read from the environment when not given.
+        prometheus_port: opens the Prometheus pull endpoint; 0 takes a free port. Without it, ``PROMETHEUS_PORT`` opens it, where
+            that is set in the environment.
+        local: whether signals that have no exporter go to files in ``settings.data_dir``; by default, where that is set.
+        logs: whether records that reach the root logger are exported.
+        handle_sigterm: whether to flush on SIGTERM, and then do what would have been done without.
+        resource: further resource attributes.
+
+    Returns:
+        The pipeline. A second call returns the first one's, and warns if the arguments differ.
+
+    Raises:
+        SettingError: a variable or argument has a value that is not allowed, or the port asked for is taken.
+        ValueError: ``handle_sigterm`` in another thread than the main one.
+    """
+    global _configured
+    arguments = {name: value for name, value in locals().items() if value is not None}
+    with _lock:
+        if _configured is None:
+            # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
+            from otel_tts.sdk.providers import build
+
+            _configured = arguments, build(**{**arguments, "settings": settings or Settings.load()})
+        first, pipeline = _configured
+    if differing := sorted(name for name in first.keys() | arguments.keys() if first.get(name) != arguments.get(name)):
+        _logger.warning(
+            "configure() has been called before with other arguments (%s): the first call counts.", ", ".join(differing)
+        )
+    return pipeline

@@ -1,0 +1,186 @@
+"""Where telemetry goes: the exporters that the environment asks for, else local files, else nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricReader, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_tts.local.files import Signal
+from otel_tts.local.store import Store
+from otel_tts.settings import SettingError, Settings
+
+PROMETHEUS = "prometheus"
+"""The one exporter that is no class to construct: the pull endpoint of `otel_tts.sdk.metrics`."""
+
+_PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_OTLP_PORTS = {4317: "grpc", 4318: "http/protobuf"}
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One place where a signal goes: what builds its exporter (of metrics, also a reader), and its name for people."""
+
+    build: Callable[[], Any]
+    description: str
+    is_local: bool = False
+
+    @property
+    def is_reader(self) -> bool:
+        """Whether it builds a metric reader, which collects by itself, and not an exporter."""
+        return isinstance(self.build, type) and issubclass(self.build, MetricReader)
+
+
+def exporter_names(signal: Signal, environ: Mapping[str, str]) -> list[str] | None:
+    """The exporters that the environment names for a signal: empty for ``none``; None when it says nothing.
+
+    ``OTEL_<SIGNAL>_EXPORTER`` counts first. Without it, an OTLP endpoint for all signals or for this one means ``otlp``.
+    """
+    if named := environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip():
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "none")]
+    return ["otlp"] if _endpoint(signal, environ) else None
+
+
+def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Mapping[str, str]) -> list[Destination]:
+    """Where a signal goes. The pull endpoint is none of these: metrics are pushed here.
+
+    Raises:
+        SettingError: the environment names an exporter or a protocol that is not there.
+    """
+    names = exporter_names(signal, environ)
+    if names is not None:
+        return [_named(signal, name, environ) for name in names if (signal, name) != ("metrics", PROMETHEUS)]
+    if not local:
+        return []
+
+    def build() -> Any:
+        store = Store(settings.data_dir, max_age=settings.data_max_age, max_size=settings.data_max_size)
+        return {"traces": store.span_exporter, "metrics": store.metric_exporter, "logs": store.log_exporter}[signal]()
+
+    return [Destination(build, f"files in {settings.data_dir}", is_local=True)]
+
+
+def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination:
+    group = f"opentelemetry_{signal}_exporter"
+    entry_point, description = name, name
+    if name == "otlp":
+        protocol = _protocol(signal, environ)
+        endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # a password is nobody's business
+        entry_point, description = _PROTOCOLS[protocol], f"OTLP {protocol} {endpoint}".rstrip()
+    for found in entry_points(group=group, name=entry_point):
+        return Destination(found.load(), description)
+    if name == "otlp":
+        package = "opentelemetry-exporter-" + entry_point.replace("_", "-")
+        raise SettingError(
+            f"{signal.capitalize()} should go to {description}, but its exporter is not installed: install {package}."
+        )
+    allowed = ", ".join(sorted({"none", "otlp", *(found.name for found in entry_points(group=group))}))
+    raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={name!r} is not allowed: it takes {allowed}.")
+
+
+def _endpoint(signal: Signal, environ: Mapping[str, str]) -> str:
+    specific = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
+    return specific or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+
+
+def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
+    """What the environment says; else what the endpoint's port is registered for; else the specification's default."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if value := environ.get(variable, "").strip():
+            if value not in _PROTOCOLS:
+                raise SettingError(f"{variable}={value!r} is not allowed: it takes {' or '.join(_PROTOCOLS)}.")
+            return value
+    try:
+        port = urlsplit(_endpoint(signal, environ)).port
+    except ValueError:
+        port = None
+    return _OTLP_PORTS.get(port or 0, "http/protobuf")
+
+
+class _PerProcess(Generic[E]):
+    """An exporter of this process's own: a forked child can use neither its parent's connections nor its locks and files."""
+
+    def __init__(self, build: Callable[[], E]) -> None:
+        self._build = build
+        self._exporter = build()
+        self._process = os.getpid()
+
+    def __call__(self) -> E:
+        if self._process != os.getpid():
+            self._exporter = self._build()
+            self._process = os.getpid()
+        return self._exporter
+
+
+class ForkedSpanExporter(SpanExporter):
+    """A span exporter that is built anew in a forked child."""
+
+    def __init__(self, build: Callable[[], SpanExporter]) -> None:
+        self._own = _PerProcess(build)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export through this process's exporter."""
+        return self._own().export(spans)
+
+    def shutdown(self) -> None:
+        """Shut this process's exporter down."""
+        self._own().shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush this process's exporter."""
+        return self._own().force_flush(timeout_millis)
+
+
+class ForkedMetricExporter(MetricExporter):
+    """A metric exporter that is built anew in a forked child."""
+
+    def __init__(self, build: Callable[[], MetricExporter]) -> None:
+        self._own = _PerProcess(build)
+        exporter = self._own()
+        # What an exporter prefers is for the reader that it is given to, and has no public name.
+        self.temporality = exporter._preferred_temporality  # noqa: SLF001
+        self.aggregation = exporter._preferred_aggregation  # noqa: SLF001
+        super().__init__(self.temporality, self.aggregation)
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Export through this process's exporter."""
+        return self._own().export(metrics_data, timeout_millis, **kwargs)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Shut this process's exporter down."""
+        self._own().shutdown(timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Flush this process's exporter."""
+        return self._own().force_flush(timeout_millis)
+
+
+class ForkedLogExporter(LogRecordExporter):
+    """A log exporter that is built anew in a forked child."""
+
+    def __init__(self, build: Callable[[], LogRecordExporter]) -> None:
+        self._own = _PerProcess(build)
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Export through this process's exporter."""
+        return self._own().export(batch)
+
+    def shutdown(self) -> None:
+        """Shut this process's exporter down."""
+        self._own().shutdown()  # type: ignore[no-untyped-call]  # the SDK declares no types there
+
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:
+        """Flush this process's exporter."""
+        return self._own().force_flush(timeout_millis)

@@ -1,0 +1,156 @@
+"""How metrics leave the process: pushed every interval, or pulled by Prometheus; and how both get over a fork.
+
+After a fork the SDK's readers go on with the totals of the parent, and wait for ever for a lock that was held at that moment.
+These ones see to it that no collection is under way while the process forks, and begin again at zero in the child.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from prometheus_client import CollectorRegistry, start_http_server
+
+from otel_tts.sdk.exporters import ForkedMetricExporter
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_logger = logging.getLogger(__name__)
+
+_HOLD = 0.5
+"""The most seconds that a fork waits for a collection to end; it takes milliseconds, unless a callback of the host's hangs."""
+
+
+class Holdable(MetricReader):
+    """A reader whose collections can be held up."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._collecting = threading.Lock()
+        self._process = os.getpid()
+        self._held = threading.local()  # several threads may fork at once
+
+    def hold(self) -> None:
+        """Before a fork: let a collection end, and none begin."""
+        self._held.yes = self._collecting.acquire(timeout=_HOLD)
+
+    def release(self) -> None:
+        """After a fork, in the parent: go on."""
+        if self._held.yes:
+            self._collecting.release()
+
+    @abstractmethod
+    def renew(self, provider: MeterProvider) -> None:
+        """After a fork, in the child: leave what is the parent's."""
+
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child that has not begun anew."""
+        return self._process != os.getpid()
+
+
+class Push(Holdable):
+    """Exports metrics every ``interval`` seconds, and once more at shutdown."""
+
+    def __init__(self, exporter: ForkedMetricExporter, interval: float) -> None:
+        super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
+        self._exporter = exporter
+        self._interval = interval
+        self._collected: MetricsData | None = None
+        self._start()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Collect and export now."""
+        with self._collecting:
+            self.collect(timeout_millis)
+            collected, self._collected = self._collected, None
+        if collected is not None:
+            with self._exporting, suppress_instrumentation():
+                self._exporter.export(collected, timeout_millis=timeout_millis)
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Export for the last time."""
+        if not (self.is_inherited() or self._stopped.is_set()):
+            self._stopped.set()
+            self.force_flush(timeout_millis)
+            self._exporter.shutdown(timeout_millis)
+
+    def renew(self, provider: MeterProvider) -> None:
+        """After a fork, in the child: begin anew, at zero."""
+        provider.remove_metric_reader(self)
+        self._collecting = threading.Lock()
+        self._process = os.getpid()
+        provider.add_metric_reader(self)
+        if not self._stopped.is_set():
+            self._start()
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
+        self._collected = metrics_data
+
+    def _start(self) -> None:
+        self._exporting = threading.Lock()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, args=(self._stopped,), name="otel-tts-metrics", daemon=True).start()
+
+    def _run(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self._interval):
+            try:
+                self.force_flush()
+            except Exception:  # an exporter or a callback of the host's may raise anything; the next time may go well
+                _logger.warning("Metrics could not be exported.", exc_info=True)
+
+
+class Pull(Holdable, PrometheusMetricReader):
+    """The endpoint that Prometheus scrapes, of the process that opened it: a forked child leaves it to its parent.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._open = True
+        registry = _Registry(self)
+        # Prometheus's OTLP ingestion makes no labels of the scope either: a series has the same labels on both ways in.
+        super().__init__(scope_info_enabled=False, registry=registry)
+        self._server, _ = start_http_server(port, addr=host, registry=registry)
+        self.port: int = self._server.server_port
+        self.address = f"http://{host}:{self.port}/metrics"
+
+    def scrape(self, collect: Callable[[], Iterable[Metric]]) -> list[Metric]:
+        """What a scrape gets."""
+        with self._collecting:
+            return list(collect())
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing: whoever wants metrics comes for them."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Free the port."""
+        if self._open:
+            self._open = False
+            if not self.is_inherited():
+                self._server.shutdown()
+            self._server.server_close()
+
+    def renew(self, provider: MeterProvider) -> None:
+        """After a fork, in the child: leave the port to the parent."""
+        provider.remove_metric_reader(self)
+
+
+class _Registry(CollectorRegistry):
+    def __init__(self, pull: Pull) -> None:
+        super().__init__()
+        self._pull = pull
+
+    def collect(self) -> Iterable[Metric]:
+        return self._pull.scrape(super().collect)

@@ -1,0 +1,202 @@
+"""The running pipeline: flushing and stopping all signals at once within a bound, at exit and on SIGTERM too, and over forks."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.metrics import MeterProvider
+
+from otel_tts.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry import metrics, trace
+    from opentelemetry._logs import LoggerProvider
+
+    from otel_tts.sdk.metrics import Holdable
+
+_logger = logging.getLogger(__name__)
+
+
+class Lane:
+    """A daemon thread for one signal's flushing and stopping, so that a hung endpoint holds up neither the others nor the exit.
+
+    It is started beforehand: some Python releases (3.12) start no thread any more while ``atexit`` functions run.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread; in a forked child, once more."""
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], Job]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, args=(self._jobs,), name=f"otel-tts-{self._name}", daemon=True).start()
+
+    def submit(self, function: Callable[[], object]) -> Job:
+        """Have the thread call ``function``."""
+        job = Job()
+        self._jobs.put((function, job))
+        return job
+
+    def _run(self, jobs: queue.SimpleQueue[tuple[Callable[[], object], Job]]) -> None:
+        while True:
+            function, job = jobs.get()
+            try:
+                job.succeeded = function() is not False
+            except Exception:  # an exporter may raise anything
+                _logger.warning("Telemetry (%s) could not be flushed.", self._name, exc_info=True)
+            job.done.set()
+
+
+@dataclass(slots=True)
+class Job:
+    """What becomes of a call in a lane."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    succeeded: bool = False
+
+    def wait(self, deadline: float) -> bool:
+        """Whether it succeeded before ``deadline``, a reading of ``time.monotonic()``."""
+        return self.done.wait(max(0.0, deadline - time.monotonic())) and self.succeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One signal's way out: how to flush it and, unless it is the host's own, how to stop it."""
+
+    signal: str
+    description: str
+    flush: Callable[[], object] = lambda: True
+    stop: Callable[[], object] | None = None
+
+
+class Pipeline:
+    """What :func:`otel_tts.configure` has set up.
+
+    Attributes:
+        tracer_provider: the provider of tracers in use: ours, or the host's own.
+        meter_provider: the provider of meters in use.
+        logger_provider: the provider of loggers in use.
+        settings: the settings in force.
+        data_dir: the directory of the local files; None when there are none.
+        prometheus_port: the port of the pull endpoint; None when there is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: trace.TracerProvider,
+        meter_provider: metrics.MeterProvider,
+        logger_provider: LoggerProvider,
+        routes: Sequence[Route] = (),
+        *,
+        readers: Sequence[Holdable] = (),
+        data_dir: Path | None = None,
+        prometheus_port: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.tracer_provider = tracer_provider
+        self.meter_provider = meter_provider
+        self.logger_provider = logger_provider
+        self.data_dir = data_dir
+        self.prometheus_port = prometheus_port
+        self._routes = [(route, Lane(route.signal)) for route in routes]
+        self._readers = readers
+        self._result: bool | None = None
+        self._lock = threading.RLock()  # a signal handler may come in the middle
+        if routes:
+            atexit.register(self.shutdown)
+            if hasattr(os, "register_at_fork"):  # not on Windows
+                os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def describe(self) -> list[str]:
+        """Where each signal goes, a line each, for people."""
+        return [f"{route.signal}: {route.description}" for route, _ in self._routes] or [
+            "everything: switched off by OTEL_SDK_DISABLED"
+        ]
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Export what has been recorded so far, the host's own providers included.
+
+        Args:
+            timeout: the most seconds that it takes; by default ``settings.shutdown_timeout``.
+
+        Returns:
+            Whether it was done in time. What an endpoint refused, exporters log.
+        """
+        deadline = self._deadline(timeout)
+        return _all([lane.submit(route.flush) for route, lane in self._routes], deadline)
+
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Export what has been recorded and stop. The host's own providers go on. A second call does nothing.
+
+        Args:
+            timeout: the most seconds that it takes; by default ``settings.shutdown_timeout``.
+
+        Returns:
+            Whether it was done in time. What an endpoint refused, exporters log.
+        """
+        with self._lock:
+            if self._result is None:
+                self._result = False
+                atexit.unregister(self.shutdown)
+                deadline = self._deadline(timeout)
+                self._result = _all([lane.submit(route.stop) for route, lane in self._routes if route.stop], deadline)
+            return self._result
+
+    def handle_sigterm(self) -> None:
+        """Flush on SIGTERM, then do what would have been done without: call the previous handler, or end by the signal.
+
+        Raises:
+            ValueError: called in another thread than the main one, where Python allows no signal handlers.
+        """
+        previous = signal.getsignal(signal.SIGTERM)
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if callable(previous):
+                self.flush()
+                previous(number, frame)
+            elif previous is signal.SIG_IGN:
+                self.flush()
+            else:
+                self.shutdown()
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, handle)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.settings.shutdown_timeout if timeout is None else timeout)
+
+    def _before_fork(self) -> None:
+        for reader in self._readers:
+            reader.hold()
+
+    def _in_parent(self) -> None:
+        for reader in self._readers:
+            reader.release()
+
+    def _in_child(self) -> None:
+        """The SDK gives the child a resource of its own and new export threads; what is ours begins anew too."""
+        self._lock = threading.RLock()
+        for _, lane in self._routes:
+            lane.start()
+        if isinstance(self.meter_provider, MeterProvider):
+            for reader in self._readers:
+                reader.renew(self.meter_provider)
+
+
+def _all(jobs: Sequence[Job], deadline: float) -> bool:
+    results = [job.wait(deadline) for job in jobs]
+    return all(results)

@@ -1,0 +1,195 @@
+"""Building what `configure` asks for: the resource, the providers, and each signal's way out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import PROCESS_EXECUTABLE_NAME, SERVICE_NAME, ProcessResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from otel_tts.local.files import SIGNALS, Signal
+from otel_tts.sdk.exporters import (
+    PROMETHEUS,
+    Destination,
+    ForkedLogExporter,
+    ForkedMetricExporter,
+    ForkedSpanExporter,
+    destinations,
+    exporter_names,
+)
+from otel_tts.sdk.logs import ExportHandler, attach, is_attached
+from otel_tts.sdk.metrics import Holdable, Pull, Push
+from otel_tts.sdk.pipeline import Pipeline, Route
+from otel_tts.settings import SettingError, Settings
+
+_logger = logging.getLogger(__name__)
+
+_NOWHERE = "nowhere"
+_PLACEHOLDERS = ("ProxyTracerProvider", "_ProxyMeterProvider", "ProxyLoggerProvider")  # the API's; not all of them are public
+
+P = TypeVar("P")
+
+
+def build(
+    *,
+    settings: Settings,
+    service_name: str | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+    logger_provider: _logs.LoggerProvider | None = None,
+    prometheus_port: int | None = None,
+    local: bool | None = None,
+    logs: bool = True,
+    handle_sigterm: bool = False,
+    resource: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    """The pipeline of `otel_tts.configure`, whose arguments these are. What can be refused is refused before anything starts."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Pipeline(
+            settings,
+            tracer_provider or trace.get_tracer_provider(),
+            meter_provider or metrics.get_meter_provider(),
+            logger_provider or _logs.get_logger_provider(),
+        )
+    if handle_sigterm and threading.current_thread() is not threading.main_thread():
+        raise ValueError("handle_sigterm=True works in the main thread only: call configure() there.")
+    files = settings.source("data_dir") != "default" if local is None else local
+    ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
+    described = _resource(service_name, resource)
+
+    # Metrics come first: the other providers report on themselves through the global one.
+    meters, metrics_route, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described)
+    tracers, traces_route = _traces(tracer_provider, ways["traces"], described)
+    loggers, logs_route = _log_records(logger_provider, settings, ways["logs"], described, enabled=logs)
+    routes = [traces_route, metrics_route, logs_route]
+    if {route.description for route in routes} <= {_NOWHERE} and not any(exporter_names(s, os.environ) == [] for s in SIGNALS):
+        _logger.warning(
+            "Telemetry goes nowhere. Set OTEL_EXPORTER_OTLP_ENDPOINT, or call configure(local=True) to keep it in files."
+        )
+    pipeline = Pipeline(
+        settings,
+        tracers,
+        meters,
+        loggers,
+        routes,
+        readers=readers,
+        data_dir=settings.data_dir if any(way.is_local for kinds in ways.values() for way in kinds) else None,
+        prometheus_port=next((reader.port for reader in readers if isinstance(reader, Pull)), None),
+    )
+    if handle_sigterm:
+        pipeline.handle_sigterm()
+    return pipeline
+
+
+def _traces(
+    given: trace.TracerProvider | None, ways: Sequence[Destination], resource: Resource
+) -> tuple[trace.TracerProvider, Route]:
+    if host := given or _host(trace.get_tracer_provider()):
+        return host, _host_route("traces", host)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    for way in ways:
+        provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
+    trace.set_tracer_provider(provider)
+    return provider, Route("traces", _listed(ways), provider.force_flush, provider.shutdown)
+
+
+def _metrics(
+    given: metrics.MeterProvider | None,
+    settings: Settings,
+    prometheus_port: int | None,
+    ways: Sequence[Destination],
+    resource: Resource,
+) -> tuple[metrics.MeterProvider, Route, Sequence[Holdable]]:
+    if not settings.metrics_enabled:
+        return metrics.NoOpMeterProvider(), Route("metrics", "switched off by METRICS_ENABLED"), []
+    if host := given or _host(metrics.get_meter_provider()):
+        return host, _host_route("metrics", host), []
+    pull = _pull(settings, prometheus_port)
+    readers: list[MetricReader] = [
+        way.build() if way.is_reader else Push(ForkedMetricExporter(way.build), settings.export_interval) for way in ways
+    ]
+    if pull:
+        readers.append(pull)
+    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    route = Route(
+        "metrics", _listed(ways, *([f"pulled from {pull.address}"] if pull else [])), provider.force_flush, provider.shutdown
+    )
+    return provider, route, [reader for reader in readers if isinstance(reader, Holdable)]
+
+
+def _log_records(
+    given: _logs.LoggerProvider | None, settings: Settings, ways: Sequence[Destination], resource: Resource, *, enabled: bool
+) -> tuple[_logs.LoggerProvider, Route]:
+    host = given or _host(_logs.get_logger_provider())
+    if not enabled or not (host or ways):
+        return host or _logs.NoOpLoggerProvider(), Route("logs", _NOWHERE)
+    if host:
+        if not is_attached():  # whoever has a provider usually has a handler too
+            attach(ExportHandler(host, capture_text=settings.capture_text))
+        return host, _host_route("logs", host)
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    for way in ways:
+        provider.add_log_record_processor(BatchLogRecordProcessor(ForkedLogExporter(way.build)))
+    _logs.set_logger_provider(provider)
+    handler = ExportHandler(provider, capture_text=settings.capture_text)
+    attach(handler)
+
+    def stop() -> None:
+        logging.getLogger().removeHandler(handler)
+        provider.shutdown()
+
+    return provider, Route("logs", _listed(ways), provider.force_flush, stop)
+
+
+def _host(provider: P) -> P | None:
+    """The global provider, if the host has set one."""
+    return None if type(provider).__name__ in _PLACEHOLDERS else provider
+
+
+def _host_route(signal: Signal, provider: object) -> Route:
+    return Route(signal, "the host's own provider", getattr(provider, "force_flush", lambda: True))
+
+
+def _listed(ways: Sequence[Destination], *others: str) -> str:
+    return "; ".join([*(way.description for way in ways), *others]) or _NOWHERE
+
+
+def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) -> Resource:
+    named = {SERVICE_NAME: service_name} if service_name else {}
+    # Of the process, only what stays true in a forked child, which inherits the resource but for its service.instance.id.
+    process = ProcessResourceDetector().detect().attributes
+    lasting = {
+        key: value for key, value in process.items() if key.startswith("process.runtime.") or key == PROCESS_EXECUTABLE_NAME
+    }
+    return Resource(lasting).merge(Resource.create({**(attributes or {}), **named}))
+
+
+def _pull(settings: Settings, argument: int | None) -> Pull | None:
+    """The pull endpoint, where it is asked for: by the argument, by our variable, or as a standard exporter."""
+    host, number = settings.prometheus_host, settings.prometheus_port if argument is None else argument
+    if argument is None and settings.source("prometheus_port") == "default":
+        if PROMETHEUS not in (exporter_names("metrics", os.environ) or ()):
+            return None
+        host, number = settings.exporter_prometheus_host, settings.exporter_prometheus_port
+    try:
+        return Pull(host, number)
+    except OSError as error:
+        problem = (
+            f"Metrics cannot be served on {host}:{number}: {error.strerror}. "
+            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one."
+        )
+        if argument is not None:
+            raise SettingError(problem) from None
+    _logger.error(problem)  # the environment may be shared with processes that are not meant; they run on without the endpoint
+    return None
