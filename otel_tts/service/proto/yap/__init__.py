@@ -1,0 +1,1 @@
+"""YAP: the project whose text-to-speech API this is."""

@@ -1,0 +1,53 @@
+"""The line before an engine: so many syntheses at once, so many requests waiting, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+_SMOOTHING = 0.2  # the weight of the latest synthesis in the estimate of how long one takes
+
+
+class QueueFull(Exception):
+    """Nobody else may wait. ``retry_after``: seconds after which there should be room, as far as can be told."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the queue is full")
+        self.retry_after = retry_after
+
+
+class Queue:
+    """``concurrency`` slots, and at most ``size`` requests waiting for one, first come, first served. For one event loop."""
+
+    def __init__(self, concurrency: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._concurrency = concurrency
+        self._size = size
+        self._clock = clock
+        self._slots = asyncio.Semaphore(concurrency)
+        self._waiting = 0
+        self._usual = 0.0  # seconds a slot is held
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[float]:
+        """A slot for the length of the block; gives the seconds it was waited for.
+
+        Raises:
+            QueueFull: at once, when all slots are taken and the line is full.
+        """
+        if self._slots.locked() and self._waiting >= self._size:
+            raise QueueFull(max(0.1, self._usual * self._waiting / self._concurrency))
+        came = self._clock()
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        began = self._clock()
+        try:
+            yield began - came
+        finally:
+            self._slots.release()
+            held = self._clock() - began
+            self._usual = held if not self._usual else self._usual + _SMOOTHING * (held - self._usual)
