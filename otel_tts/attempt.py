@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import outcome, semconv
@@ -19,7 +19,7 @@ from otel_tts.outcome import Cause
 from otel_tts.privacy import exception_attributes
 from otel_tts.record import Record
 from otel_tts.semconv import AttemptReason, ErrorType, Outcome
-from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
 
 if TYPE_CHECKING:
     from otel_tts.synthesis import Synthesis
@@ -49,7 +49,6 @@ class Attempt:
     ) -> None:
         self.provider = provider
         self.model = model
-        self._over = Lock()  # taken by whoever ends it, never released
         self.cause: Cause | None = None
         """How it ended; None while it is open."""
         self.billable = False
@@ -67,13 +66,16 @@ class Attempt:
         self._meter: AudioMeter | None = None
         self._waited: int | None = None
         self._chunks = 0
+        self._fed = False
         self._first: int | None = None
-        self._token: Any = None
+        self._error: BaseException | None = None
+        self._current: Current | None = None
         self._labels = emitter.maker(provider, model)
         parent = request.context if request is not None else Context()
         self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
         self.context: Context = set_span_in_context(self._span, parent)
         """The context in which the provider works."""
+        self._over = Lock()  # taken by whoever ends it, never released
 
     def _start_span(self, kind: SpanKind, parent: Context) -> Span:
         attributes: dict[str, str | bool] = {
@@ -99,22 +101,21 @@ class Attempt:
     @guarded
     def _enter(self) -> None:
         self.entered = True
-        self._token = attach(self.context)
+        current = Current(self.context)
+        current.__enter__()
+        self._current = current
 
+    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._leave(error)
+        if self._current is not None:
+            self._current.__exit__(kind, error, tb)
+        self.end(outcome.OK if error is None else None, error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.__exit__(kind, error, tb)
-
-    @guarded
-    def _leave(self, error: BaseException | None) -> None:
-        if self._token is not None and not isinstance(error, GeneratorExit):  # see streams.Current
-            detach(self._token)
-        self.end(outcome.OK if error is None else None, error)
 
     # -- what it gives ------------------------------------------------------------------------------------------------------------
 
@@ -127,15 +128,15 @@ class Attempt:
     def _audio(self, data: Any, format: AudioFormat) -> None:
         now = self._timeline.monotonic()
         self._waited = now - self._start
-        self._measure(format).feed(data)
+        self._feed(self._measure(format), data)
 
     @overload
-    def stream(self, chunks: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> AsyncIterator[T]: ...
+    def stream(self, chunks: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredAsyncIterator[T]: ...
     @overload
-    def stream(self, chunks: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> Iterator[T]: ...
+    def stream(self, chunks: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredIterator[T]: ...
     def stream(
         self, chunks: Iterable[T] | AsyncIterable[T], format: AudioFormat, payload: Payload | None = None
-    ) -> Iterator[T] | AsyncIterator[T]:
+    ) -> MeasuredIterator[T] | MeasuredAsyncIterator[T]:
         """The same chunks, measured as they are pulled: an iterator for an iterable, an asynchronous one for an asynchronous.
 
         ``payload`` takes the audio bytes out of a chunk that is not bytes itself. The attempt is current only while a chunk is
@@ -165,6 +166,7 @@ class Attempt:
         """
         if self._declared is None:
             self._declared = declared(error, outcome, error_type)
+            self._error = error
 
     # -- the stream's side (see streams.Source) -----------------------------------------------------------------------------------
 
@@ -175,9 +177,9 @@ class Attempt:
     def chunk(self, data: Any, now: int, waited: int) -> None:
         """A chunk came."""
         self.waiting(waited)
-        if not len(data) or self._meter is None:
+        total = self._feed(self._meter, data) if self._meter is not None else None
+        if total is None or self._meter is None:
             return
-        total = self._meter.feed(data)
         self._chunks += 1
         if self._first is None:
             self._first = now
@@ -189,31 +191,44 @@ class Attempt:
         self._waited = (self._waited or 0) + waited
 
     def abandon(self) -> None:
-        """The stream was dropped: end later, outside of the garbage collector."""
-        self._emitter.instruments.abandon(lambda: self.end(None, None))
+        """The stream was dropped: end later, outside of the garbage collector, as of now."""
+        now = self._timeline.monotonic()
+        self._emitter.instruments.abandon(lambda: self.finished(None, None, now))
 
-    def finished(self, cause: Cause | None, error: BaseException | None) -> None:
+    def finished(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
         """The stream ended; so does the attempt, unless it has a block that is still running."""
         if not self.entered:
-            self.end(cause, error)
+            self.end(cause, error, now)
+
+    @guarded
+    def __del__(self) -> None:
+        over = getattr(self, "_over", None)
+        if over is not None and not over.locked():
+            now = self._timeline.monotonic()
+            self._emitter.instruments.abandon(lambda: self.end(None, None, now))
 
     # -- the end ------------------------------------------------------------------------------------------------------------------
 
-    def end(self, cause: Cause | None, error: BaseException | None) -> None:
-        """End the attempt, once. ``cause`` None: what ``error`` means, and without an error an interruption."""
+    @guarded
+    def end(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
+        """End the attempt, once. ``cause`` None: what ``error`` means, and without an error an interruption.
+
+        ``now``: when that was, if it is past.
+        """
         if not self._over.acquire(blocking=False):
             return
         self.cause = cause = self._judge(cause, error)
-        now = self._timeline.monotonic()
-        facts = self._meter.facts() if self._meter is not None else None
+        now = self._timeline.monotonic() if now is None else now
+        facts: AudioFacts | None = None
         try:
+            facts = self._meter.facts() if self._meter is not None else None
             self._record(cause, facts, (now - self._start) * _S)
-            self._describe(cause, facts, error, now)
+            self._describe(cause, facts, error or self._error, now)
         finally:
-            self._span.end(self._timeline.timestamp(now))
             if self._request is not None:
                 self._request.attempted(self, cause, facts)
-                self._request = None  # no circle of references: what is over is freed at once
+            self._request = self._error = None  # no circle of references: what is over is freed at once
+            self._span.end(self._timeline.timestamp(now))
 
     def _judge(self, cause: Cause | None, error: BaseException | None) -> Cause:
         if self._declared is not None:
@@ -222,16 +237,16 @@ class Attempt:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
         if cause.outcome is Outcome.CANCELLED and self._request is not None:
             cause = self._request.interruption()
-        if cause.good and self._meter is not None and self._meter.empty:
+        if cause.good and self._meter is not None and not self._fed:
             return outcome.EMPTY
-        if cause.outcome is Outcome.ERROR and self._chunks:
+        if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return Cause.of(Outcome.PARTIAL, cause.error_type)
         return cause
 
     def _record(self, cause: Cause, facts: AudioFacts | None, duration: float) -> None:
         instruments, labels = self._emitter.instruments, self._labels
         self._emitter.providers.get(self.provider).attempted(cause)
-        self.billable = self._meter is not None and not self._meter.empty
+        self.billable = self._fed
         instruments.attempt_duration.record(duration, (*labels, cause.outcome, cause.error_type, self._reason), self.context)
         if facts is None:
             return
@@ -285,6 +300,16 @@ class Attempt:
             span.add_event(semconv.EXCEPTION_EVENT.name, attributes_, timestamp(now))
         if cause.outcome in semconv.FAILURES:
             span.set_status(StatusCode.ERROR, str(cause.error_type))
+
+    def _feed(self, meter: AudioMeter, data: Any) -> float | None:
+        """Seconds of audio so far; None while there is none, since a header is none."""
+        before, self._fed = self._fed, True  # if it cannot be read, nobody knows that it was empty
+        if not len(data):
+            self._fed = before
+            return None
+        total = meter.feed(data)
+        self._fed = not meter.empty
+        return total if self._fed else None
 
     def _measure(self, format: AudioFormat) -> AudioMeter:
         if self._meter is None:

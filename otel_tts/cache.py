@@ -6,18 +6,19 @@ from collections.abc import AsyncIterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
-from otel_tts.audio import AudioFormat, AudioMeter
+from otel_tts.audio import AudioMeter
 from otel_tts.clock import Timeline
 from otel_tts.emitter import Emitter
+from otel_tts.formats import AudioFormat, Samples
 from otel_tts.guard import guarded
 from otel_tts.outcome import Cause
 from otel_tts.privacy import exception_attributes
 from otel_tts.semconv import LookupResult
-from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
 
 if TYPE_CHECKING:
     from otel_tts.synthesis import Synthesis
@@ -30,7 +31,7 @@ class _Block:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._token: Any = None
+        self._current: Current | None = None
 
     def __enter__(self) -> Self:
         self._enter()
@@ -38,12 +39,14 @@ class _Block:
 
     @guarded
     def _enter(self) -> None:
-        self._token = attach(self._context)
+        current = Current(self._context)
+        current.__enter__()
+        self._current = current
 
     @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._token is not None and kind is not GeneratorExit:  # see streams.Current
-            detach(self._token)
+        if self._current is not None:
+            self._current.__exit__(kind, error, tb)
         self._end(error)
 
     async def __aenter__(self) -> Self:
@@ -89,9 +92,7 @@ class Lookup(_Block):
             return
         self._hit = True
         if duration is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
-            meter = AudioMeter(audio)
-            meter.feed(value)
-            duration = meter.seconds
+            duration = _seconds(value, audio)
         self._request.found(self._tier, provider, model, duration, audio)
 
     def _end(self, error: BaseException | None) -> None:
@@ -104,11 +105,20 @@ class Lookup(_Block):
         self._request.emitter.instruments.lookups.add(1, (self._tier, result))
 
 
+def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float | None:
+    if isinstance(format, Samples):
+        return format.seconds(len(data))
+    meter = AudioMeter(format)
+    meter.feed(data)
+    return meter.seconds
+
+
 class CachedAudio:
     """Audio that no provider had to make, on its way to the caller: the source of a measured stream."""
 
     def __init__(self, request: Synthesis, format: AudioFormat) -> None:
         self._request = request
+        self._format = format
         self._meter = AudioMeter(format)
         self.context = request.context
 
@@ -123,8 +133,8 @@ class CachedAudio:
 
     @guarded
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:
-        self._meter.feed(audio)
-        self._request.delivers(self._meter.seconds)
+        self.chunk(audio, self.monotonic(), 0)
+        self._request.delivers(self._meter.seconds, self._format)
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
@@ -132,15 +142,17 @@ class CachedAudio:
 
     def chunk(self, data: Any, now: int, waited: int) -> None:
         """A chunk is handed out."""
-        if len(data):
-            self._request.record.playback.chunk(self._meter, self._meter.feed(data), now, waited)
+        total = self._meter.feed(data)
+        if len(data) and not self._meter.empty:
+            self._request.record.playback.chunk(self._meter, total, now, waited)
 
     def waiting(self, waited: int) -> None:
         """No engine is waited for."""
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
-        """All of it came, or no more will: the request's own end says which."""
-        self._request.delivers(self._meter.seconds)
+        """All of it came, or no more will: the request's own end says why."""
+        if cause is not None and cause.good:
+            self._request.delivers(self._meter.seconds, self._format)
 
     def abandon(self) -> None:
         """Nothing to do: the request notices by itself."""

@@ -38,12 +38,14 @@ class Part(Protocol):
 class Call:
     """One RPC. ``remaining`` gives the seconds to the caller's deadline, None without one."""
 
-    __slots__ = ("_last", "_remaining", "allowance", "timeline")
+    __slots__ = ("_last", "_remaining", "allowance", "over", "timeline")
 
     def __init__(self, timeline: Timeline, remaining: Callable[[], float | None]) -> None:
         self.timeline = timeline
         self.allowance = remaining()
         """Seconds to the deadline when the RPC arrived; None without a deadline."""
+        self.over = False
+        """Whether it has ended: what begins later, in a task of the background say, is on its own."""
         self._remaining = remaining
         self._last: Part | None = None
 
@@ -51,6 +53,10 @@ class Call:
     def current(self) -> Part | None:
         """The Synthesis that the application is at, if any."""
         return self._last if self._last is not None and self._last.open else None
+
+    def start(self) -> int:
+        """When a Synthesis that begins now started: the first one with the Call, the next utterance of a long Call by itself."""
+        return self.timeline.start if self._last is None else self.timeline.monotonic()
 
     def adopt(self, part: Part) -> None:
         """A Synthesis starts. The one before it is over: only the last one shares the fate of the RPC."""
@@ -65,6 +71,7 @@ class Call:
 
     def end(self, code: str, *, interruption: Cause | None = None, error: BaseException | None = None) -> None:
         """The RPC ended with the status ``code``, was cut off (``interruption``), or ``error`` left its handler."""
+        self.over = True
         part, self._last = self._last, None  # and no circle of references
         if part is not None:
             part.close(code, interruption, error)

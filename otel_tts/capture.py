@@ -218,7 +218,7 @@ class Capture:
     # -- metrics ------------------------------------------------------------------------------------------------------------------
 
     def points(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> list[Point]:
-        """The points of a metric that have these attributes (and perhaps others). Counters without change have none."""
+        """The points of a metric that have these attributes (and perhaps others). Sums that are 0, or did not change, have none."""
         data = self._collect().get(metric if isinstance(metric, str) else metric.name)
         points = [] if data is None else [self._since(metric, data, p) for p in data.data_points]
         wanted = dict(attributes or {}).items()
@@ -237,10 +237,10 @@ class Capture:
         }
 
     def _since(self, metric: str | Metric, data: Any, point: Point) -> Point | None:
-        if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum) and data.is_monotonic):
+        if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum)):
             return point
         name = metric if isinstance(metric, str) else metric.name
-        value = point.value - self._before.get((name, frozenset(_attributes(point).items())), 0)
+        value = round(point.value - self._before.get((name, frozenset(_attributes(point).items())), 0), 12)
         if not value:
             return None
         return NumberDataPoint(point.attributes, point.start_time_unix_nano, point.time_unix_nano, value)

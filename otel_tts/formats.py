@@ -39,6 +39,10 @@ class Samples:
         object.__setattr__(self, "sample_rate", _whole("sample_rate", self.sample_rate, 768_000))
         object.__setattr__(self, "channels", _whole("channels", self.channels, 32))
 
+    def seconds(self, size: int) -> float:
+        """How long ``size`` bytes last; a frame that is not complete does not count."""
+        return size // (self.dtype.itemsize * self.channels) / self.sample_rate
+
 
 @dataclass(frozen=True, slots=True)
 class PCM16(Samples):

@@ -77,7 +77,7 @@ class _Interceptor:
             if known is None or known[0] is not handler:
                 if len(self._observed) >= _METHODS:  # a generic handler may answer any method
                     self._observed.clear()
-                known = self._observed[method] = (handler, self._observe(handler, method.lstrip("/")))
+                known = self._observed[method] = (handler, self._observe(handler, self._methods.bound(method.lstrip("/"))))
             return known[1]
         except Exception as error:  # the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
@@ -122,7 +122,7 @@ class _Interceptor:
     def _begin(self, method: str, context: Any) -> Rpc | None:
         try:
             timeline, metadata = self._arrival.get() or (Timeline(self._emitter.clock), context.invocation_metadata() or ())
-            return Rpc(self._emitter, self._methods.bound(method), metadata, timeline, context.time_remaining)
+            return Rpc(self._emitter, method, metadata, timeline, context.time_remaining)
         except Exception as error:  # the boundary: the RPC goes on unobserved
             guard.caught("beginning an RPC", error)
             return None
@@ -185,6 +185,8 @@ class _SyncEnd:
 
 def _answer_with(trace_response: str, context: Any) -> None:
     """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on that."""
+    if not trace_response:
+        return
     own = ((TRACE_RESPONSE, trace_response),)
     set_trailing_metadata = context.set_trailing_metadata
     set_trailing_metadata(own)
@@ -252,7 +254,7 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context)
+            rpc.end(_code(context, "OK"))
             return response
 
         return observed
@@ -276,17 +278,11 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context)
+            rpc.end(_code(context, "OK"))
 
         return observed
 
 
-@guarded
-def _aio_returned(rpc: Rpc, context: Any) -> None:
-    rpc.end(_code(context, "OK"))
-
-
-@guarded
 def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         rpc.interrupted()
@@ -303,8 +299,9 @@ class _AioContext:
 
     def __init__(self, context: Any, rpc: Rpc) -> None:
         self._context = context
-        self._own = ((TRACE_RESPONSE, rpc.trace_response),)
-        context.set_trailing_metadata(self._own)
+        self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
+        if self._own:
+            context.set_trailing_metadata(self._own)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)

@@ -38,7 +38,11 @@ class Inert:
         """The data, as it is."""
         return data
 
-    deliver = found = audio
+    found = audio
+
+    def deliver(self, audio: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bytes as they are, chunks as an iterator."""
+        return audio if isinstance(audio, bytes | bytearray | memoryview) else self.stream(audio)
 
     def stream(self, chunks: Any, *args: Any, **kwargs: Any) -> Any:
         """The chunks, as an iterator."""

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from otel_tts import semconv
 from otel_tts.guard import guard
@@ -192,7 +192,10 @@ class Instruments:
                 finish = self._abandoned.get_nowait()
             except Empty:  # another thread was faster
                 return
-            finish()
+            try:
+                finish()
+            except Exception as error:  # the boundary: runs before others' requests, and before exports
+                guard.caught("finishing what was abandoned", error)
 
     def after_fork(self) -> None:
         """Start anew in a forked child."""
@@ -203,15 +206,26 @@ class Instruments:
 
 
 _instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
+_global: Instruments | None = None
 _creating = Lock()
 
 
 def instruments_of(provider: MeterProvider) -> Instruments:
-    """The instruments on ``provider``: one set however many ask, since the SDK merges no two instruments of one name."""
+    """The instruments on ``provider``: one set however many ask, since the SDK merges no two instruments of one name.
+
+    Those made on the global provider before it was set, when a proxy stands in for it, are those of the one that is set.
+    """
+    global _global
     with _creating:
         instruments = _instruments.get(provider)
         if instruments is None:
-            instruments = _instruments[provider] = Instruments(provider)
+            if provider is not get_meter_provider():
+                instruments = Instruments(provider)
+            elif _global is None:
+                instruments = _global = Instruments(provider)
+            else:
+                instruments = _global
+            _instruments[provider] = instruments
         return instruments
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from otel_tts.semconv import ERROR_TYPES, ErrorType, Outcome
 
@@ -100,14 +101,16 @@ def from_exception(error: BaseException) -> Cause:
     """The outcome of an operation that ``error`` ended.
 
     HTTP and gRPC statuses are found by the attributes under which the well-known clients carry them (``response.status_code``,
-    ``status_code``, ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
+    ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
     """
     if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
         return CANCELLED
-    status = _http_status(error)
+    try:
+        status, code = _http_status(error), _grpc_code(error)
+    except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
+        return _ERROR
     if status is not None:
         return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
-    code = _grpc_code(error)
     if code is not None:
         return _GRPC_CLIENT.get(code, _ERROR)
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -129,12 +132,16 @@ def from_rpc_status(code: str, *, attempted: bool) -> Cause:
 
 
 def _http_status(error: BaseException) -> int | None:
+    candidates: tuple[Any, ...]
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         response = response.get("ResponseMetadata", {})
         candidates = (response.get("HTTPStatusCode") if isinstance(response, dict) else None,)
     else:
-        candidates = (getattr(response, "status_code", None), getattr(error, "status_code", None), getattr(error, "status", None))
+        candidates = (
+            getattr(response, "status_code", None),
+            *(getattr(error, name, None) for name in ("status_code", "status", "code")),
+        )
     return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 100 <= c <= 599), None)
 
 

@@ -27,7 +27,7 @@ class Prices:
         usd_per_million_characters = 0.0
     """
 
-    def __init__(self, prices: Mapping[str, float | Mapping[str, float]] | None = None) -> None:
+    def __init__(self, prices: Mapping[str, Any] | None = None) -> None:
         """Raises:
         ValueError: a price that is no finite number of at least 0.
         """

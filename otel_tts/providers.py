@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+
 from otel_tts.clock import Clock
+from otel_tts.guard import guarded
 from otel_tts.instruments import Instruments
 from otel_tts.labels import Labels
 from otel_tts.outcome import Cause
@@ -18,6 +22,7 @@ class ProviderState:
         self._reported = False
         self._last_good: int | None = None
 
+    @guarded
     def available(self, available: bool) -> None:
         """Report whether the provider can be used. From then on only such reports count, not the outcome of attempts."""
         self._reported = True
@@ -61,6 +66,17 @@ class Providers:
         state = self._states.get(label)
         if state is None:
             state = self._states.setdefault(label, ProviderState(self._clock))
-            self._instruments.available.read(state.read_available, (label,))
-            self._instruments.health_age.read(state.read_health_age, (label,))
+            self._instruments.available.read(_while_alive(state.read_available), (label,))
+            self._instruments.health_age.read(_while_alive(state.read_health_age), (label,))
         return state
+
+
+def _while_alive(method: Callable[[], float | None]) -> Callable[[], float | None]:
+    """``method`` as long as its object is there: the instruments outlive a Telemetry."""
+    reference = weakref.WeakMethod(method)
+
+    def read() -> float | None:
+        alive = reference()
+        return None if alive is None else alive()
+
+    return read

@@ -50,6 +50,17 @@ class Record:
     real_time_factor: float | None = None
     queue_wait: float | None = None
 
+    @property
+    def handed_out(self) -> bool:
+        """Whether the caller has got audio before the end. Of streams only: a unary answer goes out whole or not at all."""
+        return self.stream and self.playback.chunks > 0
+
+    def unfind(self) -> None:
+        """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
+        if self.cache in _DELIVERED_CACHE:
+            self.cache = CacheResult.MISS
+            self.tier = self.provider = self.model = self.duration = self.format = self.sample_rate = None
+
     def speaking_rate(self, audio: AudioFacts) -> float | None:
         """Code points of the text per second of voiced audio."""
         return self.characters / audio.voiced if audio.voiced and self.characters else None
@@ -68,9 +79,9 @@ class Record:
         return attributes
 
     def delivered(self, outcome: Outcome) -> float | None:
-        """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well."""
-        if self.playback.chunks:
-            return self.playback.seconds
+        """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well; None: not known."""
+        if self.handed_out and (self.playback.seconds or outcome is not Outcome.OK):
+            return self.playback.seconds or None  # no seconds: bytes that cannot be read
         return self.duration if outcome is Outcome.OK else 0.0
 
     def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context) -> SpanAttributes:
@@ -81,7 +92,7 @@ class Record:
         voice = emitter.voice_labels.bound(self.voice, admit=admit)
         language = emitter.language_labels.bound(self.language, admit=admit)
         delivered = self.delivered(outcome)
-        handed_out = bool(self.playback.chunks) or outcome is Outcome.OK
+        handed_out = self.handed_out or outcome is Outcome.OK
 
         instruments.synthesis_duration.record((end - self.start) * _S, (*maker, self.stream, self.cache, outcome), context)
         instruments.requests.add(1, (language, voice, outcome))
@@ -155,7 +166,7 @@ class Record:
         optional: dict[str, str | int | float | None] = {
             semconv.PROVIDER.key: self.provider,
             semconv.MODEL.key: self.model,
-            semconv.ERROR_TYPE.key: cause.error_type,
+            semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
             semconv.TEXT.key: self.text,
             semconv.CACHE_TIER.key: self.tier,
             semconv.AUDIO_DURATION.key: self.duration,

@@ -56,9 +56,11 @@ class Rpc:
         self.context: Context = set_value(CALL, self._call, set_span_in_context(self._span, parent))
         """The context in which the handler works."""
         span = self._span.get_span_context()
-        self.trace_response = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & TraceFlags.SAMPLED:02x}"
-        """The trace id for the caller."""
+        sampled = span.trace_flags & TraceFlags.SAMPLED
+        self.trace_response = f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled:02x}" if span.is_valid else ""
+        """The trace id for the caller; empty when there is none."""
 
+    @guarded
     def interrupted(self) -> None:
         """It was cut off: by its deadline, or because the caller went away."""
         cause = self._call.interruption()

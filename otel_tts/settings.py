@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,6 +18,7 @@ from typing import Any, Self, TypeVar
 import platformdirs
 
 T = TypeVar("T")
+_USER = re.compile(r"(?<=://)[^/\s]*@")  # a URL's user and password, which no message should show
 
 
 class SettingError(ValueError):
@@ -55,6 +58,14 @@ def seconds(text: str) -> float:
     if math.isfinite(value) and value >= 0:
         return value
     raise ValueError("a number of seconds, 0 or more")
+
+
+def milliseconds(text: str) -> float:
+    """A number of milliseconds, as seconds."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text) / 1000
+    raise ValueError("a number of milliseconds above 0")
 
 
 def size(text: str) -> int:
@@ -129,7 +140,8 @@ class Section:
                 try:
                     values[name], sources[name] = variable.parse(raw), "environment"
                 except ValueError as error:
-                    raise SettingError(f"{variable.name}={raw!r} is not allowed: it takes {error}.") from None
+                    shown = _USER.sub("...@", raw)
+                    raise SettingError(f"{variable.name}={shown!r} is not allowed: it takes {error}.") from None
         if arguments:
             raise TypeError(f"{cls.__name__} has no setting named {', '.join(sorted(arguments))}.")
         return cls(**values, _sources=sources)
@@ -190,4 +202,11 @@ class Settings(Section):
     )
     shutdown_timeout: float = setting(
         "OTEL_TTS_SHUTDOWN_TIMEOUT", seconds, 3.0, "The most seconds that flushing telemetry may hold up the end of the process."
+    )
+    export_interval: float = setting("OTEL_METRIC_EXPORT_INTERVAL", milliseconds, 10.0, "Milliseconds between exports of metrics.")
+    exporter_prometheus_host: str = setting(
+        "OTEL_EXPORTER_PROMETHEUS_HOST", text, "localhost", "Address of the pull endpoint where PROMETHEUS_PORT is not set."
+    )
+    exporter_prometheus_port: int = setting(
+        "OTEL_EXPORTER_PROMETHEUS_PORT", port, 9464, "Port of the pull endpoint where PROMETHEUS_PORT is not set."
     )

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from opentelemetry.context import Context, attach, detach, get_current
 
 from otel_tts import outcome
-from otel_tts.guard import guard
+from otel_tts.guard import guard, guarded
 from otel_tts.outcome import Cause
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Source(Protocol):
         """A pull that gave nothing took this long."""
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
-        """No more will come. ``cause`` None: closed before its end."""
+        """No more will come. ``cause`` None and ``error`` None: closed before its end."""
 
     def abandon(self) -> None:
         """The stream was dropped without being closed."""
@@ -43,21 +43,24 @@ class Source(Protocol):
 class Current:
     """Makes a context current for a block.
 
-    A coroutine that is closed by the garbage collector leaves the block in another context, where nothing can be (nor need be)
-    restored: that is when OpenTelemetry logs "Failed to detach context".
+    A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block elsewhere than it entered
+    it, where nothing can be (nor need be) restored: that is when OpenTelemetry logs "Failed to detach context".
     """
 
-    __slots__ = ("_context", "_token")
+    __slots__ = ("_before", "_context", "_token")
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def __enter__(self) -> None:
+        self._before = get_current()
         self._token = attach(self._context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is not GeneratorExit:
             detach(self._token)
+        elif get_current() is self._context:
+            attach(self._before)
 
 
 class _Measured(Generic[T]):
@@ -69,14 +72,16 @@ class _Measured(Generic[T]):
         self._iterator: Any = None  # made at the first pull, so that the host's laziness stays
         self._ended = False
 
-    def _before(self) -> tuple[Context, int]:
+    def _before(self) -> tuple[Context, int | None]:
         try:
             return self._source.context, self._source.monotonic()
         except Exception as error:  # the boundary: the host's pull goes on without us
             guard.caught("starting to measure a stream", error)
-            return get_current(), 0
+            return get_current(), None
 
-    def _pulled(self, chunk: T, began: int) -> T:
+    def _pulled(self, chunk: T, began: int | None) -> T:
+        if began is None:
+            return chunk
         try:
             now = self._source.monotonic()
             data = chunk if self._payload is None else self._payload(chunk)
@@ -96,6 +101,7 @@ class _Measured(Generic[T]):
         except Exception as fault:  # the boundary, as above
             guard.caught("ending a stream", fault)
 
+    @guarded
     def __del__(self) -> None:
         if not self._ended:
             self._source.abandon()
@@ -115,7 +121,8 @@ class MeasuredIterator(_Measured[T], Iterator[T]):
 
     def __next__(self) -> T:
         if self._ended:
-            return next(self._iterator) if self._iterator is not None else next(iter(()))
+            exhausted: Iterator[T] = self._iterator if self._iterator is not None else iter(())
+            return next(exhausted)
         context, began = self._before()
         try:
             with Current(context):
@@ -156,7 +163,8 @@ class MeasuredAsyncIterator(_Measured[T], AsyncIterator[T]):
         if self._ended:
             if self._iterator is None:
                 raise StopAsyncIteration
-            return await anext(self._iterator)  # type: ignore[no-any-return]  # the host's own iterator
+            following: T = await anext(self._iterator)
+            return following
         context, began = self._before()
         try:
             with Current(context):

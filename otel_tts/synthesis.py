@@ -7,7 +7,7 @@ inside one, and the finaliser of a request that was dropped.
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -51,51 +51,59 @@ class Synthesis:
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
         kept = text if emitter.settings.capture_text else None
-        self.record = Record(stream, voice, language, len(text or ""), kept, self.timeline.start)
+        start = call.start() if call is not None else self.timeline.start
+        self.record = Record(stream, voice, language, len(text or ""), kept, start)
         self._call = call
-        self._depth = 0
+        self._depth = 0  # blocks and streams under way
+        self._blocks: list[int] = []  # the depth of each block
         self._left: int | None = None  # when the application was done with it
-        self._over = Lock()  # taken by whoever finishes it, never released
         self._declared: Cause | None = None
         self._failed: Cause | None = None  # the first failed attempt since the last good one
         self._error: BaseException | None = None
-        self._last: Attempt | None = None
+        self._before: tuple[str, ErrorType | None] | None = None  # the provider that did not do, and why
         self._unfinished: list[Attempt] = []
         self._span = emitter.start_span(
             semconv.SYNTHESIS_SPAN.name,
             SpanKind.INTERNAL,
-            self.timeline.timestamp(self.timeline.start),
+            self.timeline.timestamp(start),
             self.record.start_attributes(),
         )
         self.context: Context = set_value(SYNTHESIS, weakref.ref(self), set_span_in_context(self._span))
         """The context of whatever happens for this request."""
         emitter.instruments.active.add(1, (stream,))
+        self._over = Lock()  # taken by whoever finishes it, never released
         if call is not None:
             call.adopt(self)
 
     @property
+    @guarded_or(lambda _: "")
     def trace_id(self) -> str:
         """The trace id, 32 hexadecimal digits; empty when there is no trace."""
         context = self._span.get_span_context()
         return format_trace_id(context.trace_id) if context.is_valid else ""
 
     @property
+    @guarded_or(lambda _: False)
     def sampled(self) -> bool:
         """Whether the trace is kept."""
         return bool(self._span.get_span_context().trace_flags & TraceFlags.SAMPLED)
 
     def __enter__(self) -> Self:
         self._depth += 1
+        self._blocks.append(self._depth)
         return self
 
+    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._blocks.pop() == 1 and error is not None:
+            self._depth = 1  # nobody will pull the streams that were begun inside any more
         self.leave(None, error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.leave(None, error)
+        self.__exit__(kind, error, tb)
 
     # -- where the audio comes from -----------------------------------------------------------------------------------------------
 
@@ -117,28 +125,40 @@ class Synthesis:
 
         remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
-        before = self._last if self._failed is not None else None
         if reason is None:
             reason = AttemptReason.INITIAL
-            if before is not None:
-                reason = AttemptReason.RETRY if before.provider == provider else AttemptReason.FALLBACK
+            if self._before is not None:
+                reason = AttemptReason.RETRY if self._before[0] == provider else AttemptReason.FALLBACK
         attempt = Attempt(self.emitter, self.timeline, self, provider, model, AttemptReason(reason), remote=remote)
-        if before is not None and before.provider != provider:
-            self.record.fallback = True
-            bound = self.emitter.provider_labels.bound
-            error_type = before.cause.error_type if before.cause is not None else None
-            self.emitter.instruments.fallbacks.add(1, (bound(before.provider), bound(provider), error_type))
-        self._last = attempt
-        self._unfinished.append(attempt)
+        self.record.unfind()
+        self.record.provider, self.record.model = provider, model
+        self.record.fallback = self.record.fallback or reason == AttemptReason.FALLBACK
+        self._hop(provider)
+        if not self._over.locked():
+            self._unfinished.append(attempt)
         self.record.attempts += 1
         return attempt
+
+    @guarded
+    def skipped(self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE) -> None:
+        """A provider is not asked, because it is known to be of no use now: whoever is asked next is a fallback from it."""
+        self._before = (provider, ErrorType(error_type))
+
+    def _hop(self, provider: str | None) -> None:
+        if self._before is None or provider is None or self._before[0] == provider:
+            return
+        before, error_type = self._before
+        self._before = None
+        self.record.fallback = True
+        bound = self.emitter.provider_labels.bound
+        self.emitter.instruments.fallbacks.add(1, (bound(before), bound(provider), error_type))
 
     @overload
     def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
     @overload
-    def deliver(self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> AsyncIterator[T]: ...
+    def deliver(self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredAsyncIterator[T]: ...
     @overload
-    def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> Iterator[T]: ...
+    def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredIterator[T]: ...
     def deliver(self, audio: Any, format: AudioFormat, payload: Payload | None = None) -> Any:
         """Hand cached or coalesced audio to the caller: bytes come back as they are, chunks as a measured iterator."""
         return self._cached(format).deliver(audio, payload)
@@ -151,16 +171,16 @@ class Synthesis:
     def stream(
         self, chunks: AsyncIterable[T], provider: str, model: str | None = ..., *,
         audio: AudioFormat, payload: Payload | None = ..., remote: bool = ...,
-    ) -> AsyncIterator[T]: ...  # fmt: skip
+    ) -> MeasuredAsyncIterator[T]: ...  # fmt: skip
     @overload
     def stream(
         self, chunks: Iterable[T], provider: str, model: str | None = ..., *,
         audio: AudioFormat, payload: Payload | None = ..., remote: bool = ...,
-    ) -> Iterator[T]: ...  # fmt: skip
+    ) -> MeasuredIterator[T]: ...  # fmt: skip
     def stream(
         self, chunks: Iterable[T] | AsyncIterable[T], provider: str, model: str | None = None, *,
         audio: AudioFormat, payload: Payload | None = None, remote: bool = False,
-    ) -> Iterator[T] | AsyncIterator[T]:  # fmt: skip
+    ) -> MeasuredIterator[T] | MeasuredAsyncIterator[T]:  # fmt: skip
         """The whole request in one: a single attempt at ``provider`` that yields ``chunks``; its end is the request's.
 
         An iterator for an iterable, an asynchronous one for an asynchronous; the provider counts as asked at the first pull.
@@ -192,7 +212,7 @@ class Synthesis:
     @guarded
     def queued(self, seconds: float) -> None:
         """The request waited this long for a free engine."""
-        self.record.queue_wait = (self.record.queue_wait or 0.0) + seconds
+        self.record.queue_wait = (self.record.queue_wait or 0.0) + float(seconds)
         self.emitter.instruments.queue_wait.record(seconds, (), self.context)
 
     @guarded
@@ -242,16 +262,21 @@ class Synthesis:
     ) -> None:
         """A cache tier had the audio."""
         self._unasked(CacheResult.HIT, provider, model)
-        self.record.tier, self.record.duration, self.record.format = tier, duration, format
+        self.record.tier = tier
+        self.delivers(duration, format)
 
     def missed(self) -> None:
         """A cache tier did not have it."""
         if self.record.cache is CacheResult.BYPASS:
             self.record.cache = CacheResult.MISS
 
-    def delivers(self, seconds: float | None) -> None:
-        """Audio that no provider had to make has this length."""
-        self.record.duration = seconds
+    def delivers(self, seconds: float | None, format: AudioFormat | None) -> None:
+        """Audio that is there already has this length and format."""
+        record = self.record
+        if seconds is not None:  # what cannot be read here may be known from the cache
+            record.duration = float(seconds)
+        if format is not None:
+            record.format, record.sample_rate = format, getattr(format, "sample_rate", None)
 
     def attempted(self, attempt: Attempt, cause: Cause, facts: AudioFacts | None) -> None:
         """An attempt ended."""
@@ -259,12 +284,11 @@ class Synthesis:
         if attempt in self._unfinished:
             self._unfinished.remove(attempt)
         if cause.good:
-            self._failed = None
-            if record.cache is CacheResult.HIT:
-                record.cache = CacheResult.MISS  # what was found was not used
-        elif self._failed is None and cause.outcome is not Outcome.CANCELLED:
-            self._failed = cause
-        if record.cache not in (CacheResult.HIT, CacheResult.COALESCED):
+            self._failed = self._before = None
+        elif cause.outcome is not Outcome.CANCELLED:
+            self._failed = self._failed or cause
+            self._before = (attempt.provider, cause.error_type)
+        if cause.good and record.cache not in (CacheResult.HIT, CacheResult.COALESCED):
             record.provider, record.model = attempt.provider, attempt.model
         if attempt.billable:
             record.billed.append((attempt.provider, attempt.model))
@@ -281,12 +305,15 @@ class Synthesis:
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
     @guarded
-    def leave(self, cause: Cause | None, error: BaseException | None) -> None:
-        """The application is done with it: at the end of the outermost block or stream. Inside an RPC it now waits for that to end."""
+    def leave(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
+        """The application is done with it: at the end of the outermost block or stream. Inside an RPC it now waits for that to end.
+
+        ``now``: when that was, if it is past.
+        """
         self._depth -= 1
         if self._depth > 0 or self._left is not None:
             return
-        self._left = self.timeline.monotonic()
+        self._left = self.timeline.monotonic() if now is None else now
         self._error = self._error or error
         if self._call is None:
             self._finish(cause or self._verdict(), self._left)
@@ -309,17 +336,15 @@ class Synthesis:
         self._finish(verdict, self.timeline.monotonic())
 
     def abandon(self) -> None:
-        """It was dropped, perhaps inside the garbage collector: finish it later."""
-        self.emitter.instruments.abandon(self._finish_abandoned)
+        """It was dropped, perhaps inside the garbage collector: finish it later, as of now."""
+        now = self.timeline.monotonic()
+        self.emitter.instruments.abandon(lambda: self._finish(self.interruption(), now))
 
+    @guarded
     def __del__(self) -> None:
         over = getattr(self, "_over", None)
         if over is not None and not over.locked():
             self.abandon()
-
-    @guarded
-    def _finish_abandoned(self) -> None:
-        self._finish(self.interruption(), self.timeline.monotonic())
 
     def _verdict(self) -> Cause:
         return outcome.OK if self._error is None else outcome.from_exception(self._error)
@@ -330,7 +355,7 @@ class Synthesis:
         self.emitter.instruments.active.add(-1, (self.record.stream,))
         try:
             for attempt in [a for a in self._unfinished if not a.entered]:  # a block ends by itself
-                attempt.end(None, None)
+                attempt.end(None, None, end)
             cause = self._decide(verdict)
             self.outcome = cause.outcome
             attributes = self.record.emit(self.emitter, cause, end, self.context)
@@ -338,9 +363,9 @@ class Synthesis:
                 self._span.set_attributes(attributes)
                 self._describe_failure(cause, end)
         finally:
-            self._span.end(self.timeline.timestamp(end))
-            self._call = self._last = None
+            self._error = None  # no circle of references
             self._unfinished = []
+            self._span.end(self.timeline.timestamp(end))
 
     def _decide(self, verdict: Cause) -> Cause:
         """The first cause: what the application said, an interruption, a failed attempt that nothing made good, how it was answered."""
@@ -349,7 +374,7 @@ class Synthesis:
             cause = self._declared
         elif verdict.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE) and self._failed is not None:
             cause = self._failed
-        if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.playback.chunks:
+        if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
             return Cause.of(Outcome.PARTIAL, cause.error_type)
         if cause.outcome is Outcome.DEADLINE and self._call is not None and self._call.allowance is not None:
             if self._call.allowance < self.emitter.settings.deadline_floor:
@@ -366,8 +391,10 @@ class Synthesis:
             self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self.timeline.timestamp(end))
 
     def _unasked(self, cache: CacheResult, provider: str | None, model: str | None) -> None:
+        self.record.unfind()
         self.record.cache, self.record.provider, self.record.model = cache, provider, model
-        self._failed = None
+        self._hop(provider)
+        self._failed = self._before = None
 
 
 class _Whole:
@@ -392,14 +419,15 @@ class _Whole:
     def waiting(self, waited: int) -> None:
         self._asked().waiting(waited)
 
-    def finished(self, cause: Cause | None, error: BaseException | None) -> None:
+    def finished(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
         if self._attempt is not None:
-            self._attempt.end(cause, error)
+            self._attempt.end(cause, error, now)
         ended = cause or (outcome.from_exception(error) if error is not None else self._request.interruption())
-        self._request.leave(ended, error)
+        self._request.leave(ended, error, now)
 
     def abandon(self) -> None:
-        self._request.emitter.instruments.abandon(lambda: self.finished(None, None))
+        now = self.monotonic()
+        self._request.emitter.instruments.abandon(lambda: self.finished(None, None, now))
 
     def _asked(self) -> Attempt:
         if self._attempt is None:

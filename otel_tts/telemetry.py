@@ -101,7 +101,7 @@ class Telemetry:
         """
         context = get_current()
         call = context.get(CALL)
-        if isinstance(call, Call):
+        if isinstance(call, Call) and not call.over:
             outer = call.current
         else:
             call, reference = None, context.get(SYNTHESIS)
@@ -117,6 +117,7 @@ class Telemetry:
         """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates."""
         return Attempt(self._emitter, Timeline(self._emitter.clock), None, provider, model, AttemptReason.PROBE, remote=remote)
 
+    @guarded_or(lambda *_: INERT)
     def provider(self, name: str) -> ProviderState:
         """The state of a provider, to report it: ``tts.provider("piper").available(False)``."""
         return self._emitter.providers.get(name)
