@@ -49,36 +49,18 @@ def bare() -> tuple[Handler, list[Any], Callable[[], None]]:
     return speak, [], lambda: None
 
 
-def pipeline() -> tuple[Any, Any, Callable[[], None]]:
-    """Providers as a service would set them up: batches to OTLP, metrics every 10 s."""
-    from opentelemetry import metrics, trace
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+def contrib() -> tuple[Handler, list[Any], Callable[[], None]]:
+    """As its documentation sets it up: batches to OTLP."""
+    from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.instrumentation.grpc import aio_server_interceptor
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    tracer_provider = TracerProvider(shutdown_on_exit=False)
-    # The default queue of 2,048 spans would drop most of what a round makes, which is cheap but no figure.
-    tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=10**6))
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=10_000)
-    meter_provider = MeterProvider([reader], shutdown_on_exit=False)
-    trace.set_tracer_provider(tracer_provider)
-    metrics.set_meter_provider(meter_provider)
-
-    def flush() -> None:
-        tracer_provider.force_flush(60_000)
-        meter_provider.force_flush(60_000)
-
-    return tracer_provider, meter_provider, flush
-
-
-def contrib() -> tuple[Handler, list[Any], Callable[[], None]]:
-    from opentelemetry.instrumentation.grpc import aio_server_interceptor
-
-    *_, flush = pipeline()
-    return speak, [aio_server_interceptor()], flush
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return speak, [aio_server_interceptor()], lambda: provider.force_flush(60_000) and None
 
 
 def prometheus() -> tuple[Handler, list[Any], Callable[[], None]]:
@@ -109,7 +91,7 @@ def otel_tts() -> tuple[Handler, list[Any], Callable[[], None]]:
     import otel_tts
     from otel_tts.grpc import aio_server_interceptor
 
-    *_, flush = pipeline()
+    pipeline = otel_tts.configure()
     tts = otel_tts.Telemetry()
     pcm = otel_tts.PCM16(16000)
 
@@ -120,7 +102,7 @@ def otel_tts() -> tuple[Handler, list[Any], Callable[[], None]]:
             assert audio is not None
             return audio
 
-    return observed, [aio_server_interceptor(tts)], flush
+    return observed, [aio_server_interceptor(tts)], lambda: pipeline.flush(60) and None
 
 
 MAKE = {"bare": bare, "contrib": contrib, "prometheus": prometheus, "otel-tts": otel_tts}
@@ -260,7 +242,13 @@ def main() -> None:
     try:
         process, sink_port = start("sink")
         processes.append(process)
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink_port}", "OTEL_SERVICE_NAME": "bench"}
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink_port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_SERVICE_NAME": "bench",
+            # The default queue of 2,048 spans would drop most of what a round makes, which is cheap but no figure.
+            "OTEL_BSP_MAX_QUEUE_SIZE": "1000000",
+        }
         ports = {}
         for variant in variants:
             process, ports[variant] = start("serve", variant, environment=environment)

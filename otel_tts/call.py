@@ -38,7 +38,7 @@ class Part(Protocol):
 class Call:
     """One RPC. ``remaining`` gives the seconds to the caller's deadline, None without one."""
 
-    __slots__ = ("_last", "_remaining", "allowance", "over", "timeline")
+    __slots__ = ("_interruption", "_last", "_remaining", "allowance", "over", "timeline")
 
     def __init__(self, timeline: Timeline, remaining: Callable[[], float | None]) -> None:
         self.timeline = timeline
@@ -46,7 +46,8 @@ class Call:
         """Seconds to the deadline when the RPC arrived; None without a deadline."""
         self.over = False
         """Whether it has ended: what begins later, in a task of the background say, is on its own."""
-        self._remaining = remaining
+        self._remaining: Callable[[], float | None] | None = remaining
+        self._interruption = outcome.CANCELLED
         self._last: Part | None = None
 
     @property
@@ -66,12 +67,17 @@ class Call:
 
     def interruption(self) -> Cause:
         """Why the RPC was cut off: its deadline passed, or else its caller went away."""
-        remaining = self._remaining()
+        ask = self._remaining
+        if ask is None:
+            return self._interruption
+        remaining = ask()
         return outcome.DEADLINE if remaining is not None and remaining <= DEADLINE_MARGIN else outcome.CANCELLED
 
     def end(self, code: str, *, interruption: Cause | None = None, error: BaseException | None = None) -> None:
         """The RPC ended with the status ``code``, was cut off (``interruption``), or ``error`` left its handler."""
         self.over = True
-        part, self._last = self._last, None  # and no circle of references
+        self._interruption = interruption or outcome.CANCELLED
+        self._remaining = None  # no circle of references: it is the RPC's own
+        part, self._last = self._last, None
         if part is not None:
             part.close(code, interruption, error)

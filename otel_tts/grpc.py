@@ -1,7 +1,8 @@
 """Server interceptors for ``grpc`` and ``grpc.aio``: for every RPC of every kind one span, one metric point and one outcome.
 
-An interceptor sees an RPC when its method is looked up, and so from its arrival, also when it then waits for a thread. RPCs that grpc
-answers without asking a handler (a request that cannot be decoded, too many concurrent RPCs) are not seen.
+An interceptor sees an RPC when its method is looked up, and so from its arrival, also when it then waits for a thread. RPCs that
+grpc ends without asking a handler (a request that cannot be decoded, too many concurrent RPCs, a caller that went away while its
+RPC waited for a thread) are not seen.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Iterable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from contextvars import ContextVar
-from typing import Any, TypeVar
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 import grpc.aio
@@ -24,7 +26,6 @@ from otel_tts.guard import guard, guarded
 from otel_tts.labels import Labels
 from otel_tts.rpc import TRACE_RESPONSE, Metadata, Rpc
 from otel_tts.semconv import OTHER, RPC_METHOD
-from otel_tts.streams import Current
 from otel_tts.telemetry import Telemetry
 
 __all__ = ["TRACE_RESPONSE", "aio_server_interceptor", "server_interceptor"]
@@ -36,6 +37,7 @@ _METHODS = 256
 _BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Handler = Any  # grpc.RpcMethodHandler: a structure with one callable of four kinds; grpc's own types leave it open
+TaskReference = Callable[[], asyncio.Task[Any] | None]
 T = TypeVar("T")
 
 
@@ -52,6 +54,15 @@ def aio_server_interceptor(telemetry: Telemetry, *, excluded: Iterable[str] = EX
     return _AioServerInterceptor(telemetry.emitter, excluded)
 
 
+class _Arrival(NamedTuple):
+    """An RPC whose handler is yet to be called."""
+
+    timeline: Timeline
+    metadata: Metadata
+    task: TaskReference
+    """In an asynchronous server, the RPC's own; not kept, since it keeps this."""
+
+
 class _Interceptor:
     """What both kinds share: which RPCs are observed, and the handlers that observe them."""
 
@@ -59,10 +70,12 @@ class _Interceptor:
         self._emitter = emitter
         self._excluded = tuple(f"/{service}/" for service in excluded)
         self._methods = Labels(RPC_METHOD)
-        self._observed: dict[str, tuple[Handler, Handler]] = {}
-        self._arrival: ContextVar[tuple[Timeline, Metadata] | None] = ContextVar("arrival", default=None)
+        self._observed: dict[str, tuple[Handler, Callable[[], Handler]]] = {}
+        self._arrival: ContextVar[_Arrival | None] = ContextVar("arrival", default=None)
 
-    def _intercept(self, handler: Handler | None, details: grpc.HandlerCallDetails) -> Handler | None:
+    def _intercept(
+        self, handler: Handler | None, details: grpc.HandlerCallDetails, task: TaskReference = lambda: None
+    ) -> Handler | None:
         method: str = details.method
         if method.startswith(self._excluded):
             return handler
@@ -72,48 +85,59 @@ class _Interceptor:
             if handler is None:
                 Rpc(self._emitter, OTHER, metadata, timeline, lambda: None).end("UNIMPLEMENTED")
                 return None
-            self._arrival.set((timeline, metadata))
+            self._arrival.set(_Arrival(timeline, metadata, task))
             known = self._observed.get(method)
             if known is None or known[0] is not handler:
                 if len(self._observed) >= _METHODS:  # a generic handler may answer any method
                     self._observed.clear()
                 known = self._observed[method] = (handler, self._observe(handler, self._methods.bound(method.lstrip("/"))))
-            return known[1]
+            return known[1]()
         except Exception as error:  # the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
             return handler
 
-    def _observe(self, handler: Handler, method: str) -> Handler:
+    def _observe(self, handler: Handler, method: str) -> Callable[[], Handler]:
+        """What gives the handler that observes: for all RPCs the same, where it can be."""
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behavior = getattr(handler, kind)
             if behavior is not None:
                 break
         else:
-            return handler
-        observed = self._behavior(behavior, method, streaming=handler.response_streaming)
+            return lambda: handler
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        return make(observed, handler.request_deserializer, handler.response_serializer)
+        behave = functools.partial(self._behavior, behavior, method, streaming=handler.response_streaming)
+        if self._threaded(behavior):
+            return lambda: make(behave(), handler.request_deserializer, handler.response_serializer)
+        observed = make(behave(), handler.request_deserializer, handler.response_serializer)
+        return lambda: observed
+
+    def _threaded(self, behavior: Any) -> bool:
+        """Whether grpc runs it where the context of its RPC does not reach."""
+        return False
 
     def _behavior(self, behavior: Any, method: str, *, streaming: bool) -> Any:
         raise NotImplementedError
 
-    def _synchronous(self, behavior: Any, method: str, *, streaming: bool, adapt: Any = None) -> Any:
+    def _synchronous(self, behavior: Any, method: str, *, streaming: bool, thread: _Thread | None = None) -> Any:
+        """In a context that is the RPC's own: what is current in it stays so, and nothing has to be restored."""
+
         @functools.wraps(behavior)
         def observed(request: Any, context: Any) -> Any:
-            if adapt is not None:
-                context = adapt(context)
+            if thread is not None:
+                context = _ThreadContext(context, thread.task)
             rpc = self._begin(method, context)
             if rpc is None:
                 return behavior(request, context)
-            end = _SyncEnd(rpc, context)
+            end = _SyncEnd(rpc, context, context.add_callback if thread is None else thread.add_callback)
+            attach(rpc.context)
             try:
-                with Current(rpc.context):
-                    response = behavior(request, context)
+                response = behavior(request, context)
             except BaseException as error:
                 end.raised(error)
                 raise
             if streaming:
-                return _Responses(response, rpc, end)
+                pull = functools.partial(next, response)
+                return _Responses(pull if thread is None else functools.partial(thread.context.run, pull), end)
             end.returned()
             return response
 
@@ -121,8 +145,10 @@ class _Interceptor:
 
     def _begin(self, method: str, context: Any) -> Rpc | None:
         try:
-            timeline, metadata = self._arrival.get() or (Timeline(self._emitter.clock), context.invocation_metadata() or ())
-            return Rpc(self._emitter, method, metadata, timeline, context.time_remaining)
+            arrival = self._arrival.get()
+            if arrival is None:  # an interceptor further out has changed the thread or context
+                arrival = _Arrival(Timeline(self._emitter.clock), context.invocation_metadata() or (), lambda: None)
+            return Rpc(self._emitter, method, arrival.metadata, arrival.timeline, context.time_remaining)
         except Exception as error:  # the boundary: the RPC goes on unobserved
             guard.caught("beginning an RPC", error)
             return None
@@ -155,16 +181,16 @@ class _ServerInterceptor(_Interceptor, grpc.ServerInterceptor):
 class _SyncEnd:
     """How a synchronous RPC ends: by its handler, or by grpc's word that it is over while the handler is still at it."""
 
-    def __init__(self, rpc: Rpc, context: Any) -> None:
+    def __init__(self, rpc: Rpc, context: Any, add_callback: Callable[[Callable[[], None]], bool]) -> None:
         self._rpc = rpc
         self._context = context
-        self._prepare()
+        self._prepare(add_callback)
 
     @guarded
-    def _prepare(self) -> None:
-        _answer_with(self._rpc.trace_response, self._context)
-        if not self._context.add_callback(self._rpc.interrupted):
+    def _prepare(self, add_callback: Callable[[Callable[[], None]], bool]) -> None:
+        if not add_callback(self._rpc.interrupted):
             self._rpc.interrupted()
+        _answer_with(self._rpc.trace_response, self._context)
 
     @guarded
     def returned(self) -> None:
@@ -184,16 +210,21 @@ class _SyncEnd:
 
 
 def _answer_with(trace_response: str, context: Any) -> None:
-    """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on that."""
+    """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on it."""
     if not trace_response:
         return
     own = ((TRACE_RESPONSE, trace_response),)
-    set_trailing_metadata = context.set_trailing_metadata
-    set_trailing_metadata(own)
-    context.set_trailing_metadata = lambda metadata: set_trailing_metadata((*(metadata or ()), *own))
-    abort_with_status = getattr(context, "abort_with_status", None)
-    if abort_with_status is not None:
-        context.abort_with_status = lambda status: abort_with_status(_Status(status, own))
+    set_trailing_metadata = _weak(context.set_trailing_metadata)
+    context.set_trailing_metadata = lambda metadata: set_trailing_metadata()((*(metadata or ()), *own))
+    context.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
+    if hasattr(context, "abort_with_status"):
+        abort_with_status = _weak(context.abort_with_status)
+        context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
+
+
+def _weak(method: Any) -> Callable[[], Any]:
+    """A method that does not keep its object: one that stands on the object itself would, until the next garbage collection."""
+    return weakref.WeakMethod(method) if inspect.ismethod(method) else lambda: method
 
 
 class _Status:
@@ -206,20 +237,15 @@ class _Status:
 
 
 class _Responses(Iterator[T]):
-    """The responses of a streaming handler; the RPC's context is current only while it makes one."""
+    """The responses of a streaming handler. ``pull`` gives the next one."""
 
-    def __init__(self, responses: Iterable[T], rpc: Rpc, end: _SyncEnd) -> None:
-        self._responses = responses
-        self._iterator: Iterator[T] | None = None
-        self._rpc = rpc
+    def __init__(self, pull: Callable[[], T], end: _SyncEnd) -> None:
+        self._pull = pull
         self._end = end
 
     def __next__(self) -> T:
         try:
-            with Current(self._rpc.context):
-                if self._iterator is None:
-                    self._iterator = iter(self._responses)
-                return next(self._iterator)
+            return self._pull()
         except StopIteration:
             self._end.returned()
             raise
@@ -232,15 +258,19 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
     """Each RPC has a task of its own, so its context is set there once and never restored."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        return self._intercept(await continuation(handler_call_details), handler_call_details)
+        handler = await continuation(handler_call_details)
+        return self._intercept(handler, handler_call_details, weakref.ref(asyncio.current_task()))
+
+    def _threaded(self, behavior: Any) -> bool:
+        return not (inspect.isasyncgenfunction(behavior) or inspect.iscoroutinefunction(behavior))
 
     def _behavior(self, behavior: Any, method: str, *, streaming: bool) -> Any:
         if inspect.isasyncgenfunction(behavior):
             return self._generator(behavior, method)
         if inspect.iscoroutinefunction(behavior):
             return self._coroutine(behavior, method)
-        # A synchronous handler, which grpc runs in a thread and tells nothing of a cancellation.
-        return self._synchronous(behavior, method, streaming=streaming, adapt=_ThreadContext)
+        thread = _Thread(copy_context(), asyncio.current_task())
+        return functools.partial(thread.context.run, self._synchronous(behavior, method, streaming=streaming, thread=thread))
 
     def _coroutine(self, behavior: Any, method: str) -> Any:
         @functools.wraps(behavior)
@@ -269,8 +299,10 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
                         yield response
                 return
             attach(rpc.context)
-            # While a response is being sent this generator is suspended, and a cancellation does not reach it.
-            context.add_done_callback(lambda _: rpc.interrupted())
+            # While a response is being sent this generator is suspended: no cancellation reaches it, and no fault in sending.
+            arrival = self._arrival.get()
+            task = arrival.task() if arrival is not None else None
+            (task or context).add_done_callback(lambda _: _aio_over(rpc, context))
             try:
                 async with aclosing(behavior(request, _AioContext(context, rpc))) as responses:
                     async for response in responses:
@@ -283,8 +315,17 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
         return observed
 
 
+@guarded
+def _aio_over(rpc: Rpc, context: Any) -> None:
+    if context.done():  # answered, perhaps without the handler's knowledge
+        rpc.end(_failure(context))
+    else:
+        rpc.interrupted()
+
+
+@guarded
 def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):  # the last: nobody takes what is sent
         rpc.interrupted()
     elif isinstance(error, grpc.aio.AbortError):
         rpc.end(_code(context, "UNKNOWN"))
@@ -301,7 +342,7 @@ class _AioContext:
         self._context = context
         self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
         if self._own:
-            context.set_trailing_metadata(self._own)
+            self.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -316,30 +357,50 @@ class _AioContext:
         await self._context.abort_with_status(_Status(status, self._own))
 
 
-class _ThreadContext:
-    """The context of a synchronous handler in an asynchronous server, which cannot be asked for its status: so it is noted."""
+class _Thread(NamedTuple):
+    """Where a synchronous handler of an asynchronous server runs: in threads, which know nothing of the RPC's context or task."""
 
-    def __init__(self, context: Any) -> None:
+    context: Context
+    task: asyncio.Task[Any] | None
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Call it when the RPC is over; grpc itself tells of no cancellation."""
+        if self.task is not None:
+            self.task.get_loop().call_soon_threadsafe(self.task.add_done_callback, lambda _: callback())
+        return True
+
+
+class _ThreadContext:
+    """What such a handler gets from grpc, which cannot be asked how the RPC is doing: so that is noted."""
+
+    def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
         self._context = context
-        self._noted: Any = None
+        self._task = task
+        self._code: Any = None
+        self._metadata: Any = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     def code(self) -> Any:
-        return self._noted
-
-    def is_active(self) -> bool:
-        return True
-
-    def add_callback(self, callback: Any) -> bool:
-        self._context.add_callback(callback)
-        return True
+        return self._code
 
     def set_code(self, code: Any) -> None:
-        self._noted = code
+        self._code = code
         self._context.set_code(code)
 
+    def is_active(self) -> bool:
+        return self._task is None or not self._task.done()
+
+    def trailing_metadata(self) -> Any:
+        return self._metadata
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        self._metadata = metadata
+        self._context.set_trailing_metadata(metadata)
+
     def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        self._noted = code
-        self._context.abort(code, details, trailing_metadata)
+        self._code = code
+        if trailing_metadata:
+            self.set_trailing_metadata(trailing_metadata)
+        self._context.abort(code, details)

@@ -165,6 +165,17 @@ def _listed(ways: Sequence[Destination], *others: str) -> str:
     return "; ".join([*(way.description for way in ways), *others]) or _NOWHERE
 
 
+class _HashedOnce(Resource):
+    """A resource that works out its hash once: encoders group spans by resource, and the SDK's hash makes JSON of it each time."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = hash(resource)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) -> Resource:
     named = {SERVICE_NAME: service_name} if service_name else {}
     # Of the process, only what stays true in a forked child, which inherits the resource but for its service.instance.id.
@@ -172,7 +183,7 @@ def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) ->
     lasting = {
         key: value for key, value in process.items() if key.startswith("process.runtime.") or key == PROCESS_EXECUTABLE_NAME
     }
-    return Resource(lasting).merge(Resource.create({**(attributes or {}), **named}))
+    return _HashedOnce(Resource(lasting).merge(Resource.create({**(attributes or {}), **named})))
 
 
 def _pull(settings: Settings, argument: int | None) -> Pull | None:
