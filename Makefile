@@ -1,0 +1,78 @@
+# Works with GNU make 3.81 and later and a POSIX sh; needs Python 3.11 or later and a package index, nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that has everything; `make PYTHON=/path/to/python3` overrides.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint typecheck generate check coverage bench constraints clean
+
+help: ## Show what can be made
+	@echo "Usage: make TARGET"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(VENV)/.dev ## Make .venv with the package, every extra and the developers' tools
+
+demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 ends by itself after 20 seconds
+	@$(BIN)/otel-tts demo $(if $(DURATION),--duration $(DURATION))
+
+test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, format and the architecture's import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+typecheck: $(VENV)/.dev ## Check types
+	@$(BIN)/mypy
+
+generate: $(VENV)/.dev ## Write every generated file anew
+	@$(BIN)/otel-tts generate
+	@$(BIN)/python -m otel_tts.service.proto.generate
+
+check: lint typecheck ## Everything a change must pass
+	@$(BIN)/otel-tts generate --check
+	@$(MAKE) --no-print-directory test
+
+coverage: $(VENV)/.dev ## Run the tests and report the lines that none of them reaches
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+bench: $(VENV)/.dev ## Measure what telemetry costs
+	@for benchmark in startup chunk memory overhead; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
+
+constraints: ## Resolve all dependencies anew, for every Python there is, and write constraints.txt
+	@mkdir -p build && : > build/constraints.txt
+	@for python in python3.11 python3.12 python3.13; do \
+		"$$python" -c '' >/dev/null 2>&1 || { echo "no $$python: what only it needs will be missing"; continue; }; \
+		rm -rf build/constraints && "$$python" -m venv build/constraints && \
+		build/constraints/bin/python -m pip install --quiet --disable-pip-version-check --constraint build/constraints.txt \
+			--editable '.[dev]' && \
+		build/constraints/bin/python -m pip freeze --exclude-editable >> build/constraints.txt || exit 1; done
+	@{ echo "# Exact versions that are tested together, on Python 3.11 to 3.13. Written by: make constraints"; \
+		LC_ALL=C sort -fu build/constraints.txt; } > constraints.txt
+
+clean: ## Remove everything that was made, .venv included
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "otel-tts needs Python 3.11 or later with venv and ensurepip (on Debian and Ubuntu: apt install python3-venv)." \
+		"None was found: put one on PATH, or say make PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "otel-tts needs Python 3.11 or later, and $(PYTHON) is older: say make PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+
+# The developers' environment holds all that the demo needs.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing otel-tts and the developers' tools into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing otel-tts and three speech engines into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@

@@ -1,0 +1,83 @@
+"""The command ``otel-tts``: a table of subcommands, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import click
+
+from otel_tts.settings import SettingError
+from otel_tts.version import __version__
+
+
+class Subcommand(NamedTuple):
+    """Where a subcommand is, and what must be known of it without importing it."""
+
+    target: str
+    """``module:function``."""
+    summary: str
+    """Its line in ``--help``."""
+    extra: str = "service"
+    """The extra that brings what it needs beyond the core."""
+
+
+SUBCOMMANDS: Mapping[str, Subcommand] = {
+    "demo": Subcommand(
+        "otel_tts.commands.demo.command:demo", "See it work: real speech, real telemetry, and what it tells.", "demo"
+    ),
+    "serve": Subcommand("otel_tts.commands.serve:serve", "Run the speech service."),
+    "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
+    "trace": Subcommand("otel_tts.commands.trace:trace", "Draw what happened in one of them."),
+    "verify": Subcommand("otel_tts.commands.verify:verify", "Check that a running service counts exactly."),
+    "config": Subcommand("otel_tts.commands.config:config", "Print the settings in force and where each comes from."),
+    "generate": Subcommand("otel_tts.commands.generate:generate", "Write the generated files of a source checkout."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports the one subcommand it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the table's order."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand, imported now.
+
+        Raises:
+            click.ClickException: it needs a package that is not installed; the message says how to install it.
+        """
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        subcommand = SUBCOMMANDS[cmd_name]
+        module, _, function = subcommand.target.partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), function)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("otel_tts"):
+                raise
+            raise click.ClickException(
+                f"`otel-tts {cmd_name}` needs the Python module {error.name}, which is not installed. "
+                f"Install it with: pip install 'otel-tts[{subcommand.extra}]'"
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, so that ``--help`` imports no subcommand."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, subcommand.summary) for name, subcommand in SUBCOMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; a setting that cannot be used is a message, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except SettingError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="otel-tts")
+def main() -> None:
+    """Observe text-to-speech services with OpenTelemetry."""

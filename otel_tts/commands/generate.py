@@ -1,0 +1,48 @@
+"""``otel-tts generate``: every committed file that is written from code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from otel_tts.documentation import configuration, telemetry
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "docs/configuration.md": configuration.render,
+    "docs/telemetry.md": telemetry.render,
+}
+"""Each generated file, as a path in the repository, and what renders it."""
+
+
+def stale(root: Path) -> list[str]:
+    """The generated files below ``root`` that are missing or differ from what would be written."""
+    return [name for name, render in GENERATED.items() if _read(root / name) != render()]
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail when a file is stale.")
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="The source checkout.",
+)
+def generate(check: bool, root: Path) -> None:
+    """Write the generated files of a source checkout."""
+    names = stale(root)
+    if check and names:
+        raise click.ClickException(f"Stale: {', '.join(names)}. Run `make generate` and commit what it writes.")
+    for name in names:
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(GENERATED[name](), encoding="utf-8")
+        click.echo(f"wrote {name}")
+    if not names:
+        click.echo(f"{len(GENERATED)} generated files are up to date")

@@ -1,0 +1,59 @@
+"""``docs/configuration.md``: every environment variable, from the settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from otel_tts.documentation.markdown import code, page, table
+from otel_tts.settings import Section, Settings
+
+
+def sections() -> Sequence[type[Section]]:
+    """The groups of settings, in the order in which people read them; the service's come with its extra."""
+    try:
+        from otel_tts.service.config import ServiceConfig
+        from otel_tts.service.providers.config import EspeakSettings, OpenAISettings, PiperSettings
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("otel_tts"):
+            raise
+        return (Settings,)
+    return (Settings, ServiceConfig, PiperSettings, EspeakSettings, OpenAISettings)
+
+
+def render() -> str:
+    """The page."""
+    return page("configuration.md", "the settings of each part", {"sections": "\n\n".join(map(_section, sections()))})
+
+
+def shown(value: Any) -> str:
+    """A value as people read it: near the way in which the environment would say it."""
+    if isinstance(value, tuple):
+        return ",".join(map(shown, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _section(section: type[Section]) -> str:
+    title = (inspect.getdoc(section) or "").partition("\n")[0].removesuffix(".")
+    rows = (
+        [code(s.variable.name), _default(s.value), s.variable.description, _allowed(s.variable.parse)]
+        for s in section.load({}).in_force()
+    )
+    return f"## {title}\n\n{table(['variable', 'default', 'what', 'takes'], rows)}"
+
+
+def _default(value: Any) -> str:
+    if value == Path(platformdirs.user_data_dir("otel-tts", appauthor=False)):
+        return "`otel-tts` in the platform's user data directory"
+    return code(shown(value))
+
+
+def _allowed(parse: Callable[[str], Any]) -> str:
+    """What a parser takes: the first line of its docstring, which is written for this."""
+    return (inspect.getdoc(parse) or "").partition("\n")[0].replace("``", "`")

@@ -1,0 +1,33 @@
+"""What all tests share: an environment of their own, and property-based tests that give the same answer every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+pytest_plugins = ["pytester"]
+
+hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("reproducible")
+
+_PREFIXES = ("OTEL_", "TTS_", "METRICS_ENABLED", "PROMETHEUS_", "MLFLOW_", "DASHBOARD_")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the developer's configuration or writes into their data directory, not even from a session's fixture."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_PREFIXES)]:
+            patch.delenv(name)
+        patch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_data_directory(_clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads what another one wrote."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path / "otel-tts"))

@@ -1,0 +1,98 @@
+"""The command ``otel-tts``: help without imports, settings without secrets, generated files without drift."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from otel_tts.cli import SUBCOMMANDS, main
+from otel_tts.commands.generate import GENERATED, stale
+from otel_tts.version import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: str) -> str:
+    """What a subcommand that succeeds prints."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_help_lists_every_subcommand() -> None:
+    """``--help`` has each name with its line."""
+    output = " ".join(run("--help").split())
+    assert all(f"{name} {' '.join(subcommand.summary.split())}" in output for name, subcommand in SUBCOMMANDS.items())
+
+
+def test_help_imports_no_subcommand() -> None:
+    """``otel-tts --help`` is quick because it loads none of them."""
+    script = (
+        "import sys; from otel_tts.cli import SUBCOMMANDS, main; main(['--help'], standalone_mode=False);"
+        "sys.exit(len({c.target.partition(':')[0] for c in SUBCOMMANDS.values()} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_is_where_the_table_says(name: str) -> None:
+    """Each entry leads to a command that explains itself."""
+    with click.Context(main) as context:
+        command = main.get_command(context, name)
+    assert command is not None
+    assert command.help
+    assert f"Usage: main {name}" in run(name, "--help")
+
+
+def test_version() -> None:
+    """``--version`` is the package's."""
+    assert run("--version") == f"otel-tts, version {__version__}\n"
+
+
+def test_config_says_what_is_in_force_and_from_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set shows as such, everything else as a default, OpenTelemetry's own variables too."""
+    monkeypatch.setenv("PROMETHEUS_PORT", "9100")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "speech")
+    rows = [line.split() for line in run("config").splitlines()]
+    assert ["PROMETHEUS_PORT", "9100", "environment"] in rows
+    assert ["OTEL_SERVICE_NAME", "speech", "environment"] in rows
+    assert ["METRICS_ENABLED", "true", "default"] in rows
+
+
+def test_config_prints_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers, keys and the user part of an address stay unsaid."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=canary")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:canary@mlflow.example/x")
+    output = run("config")
+    assert "canary" not in output
+    assert "https://...@mlflow.example/x" in output
+
+
+def test_a_setting_that_is_not_allowed_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line names the variable, the value and what is allowed; no traceback."""
+    monkeypatch.setenv("PROMETHEUS_PORT", "http")
+    result = CliRunner().invoke(main, ["config"])
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: PROMETHEUS_PORT='http' is not allowed: it takes a port from 0 to 65535.\n",
+    )
+
+
+def test_generated_files_are_not_stale() -> None:
+    """The committed files are what ``make generate`` writes."""
+    assert stale(ROOT) == []
+
+
+def test_generate_writes_what_is_stale_and_says_so(tmp_path: Path) -> None:
+    """A missing file fails the check by name, is written once, and then passes."""
+    failed = CliRunner().invoke(main, ["generate", "--check", "--root", str(tmp_path)])
+    assert failed.exit_code == 1
+    assert all(name in failed.output for name in GENERATED)
+    assert run("generate", "--root", str(tmp_path)).splitlines() == [f"wrote {name}" for name in GENERATED]
+    assert "up to date" in run("generate", "--check", "--root", str(tmp_path))
