@@ -1,0 +1,151 @@
+"""The command itself: starts everything, sends the traffic, stops everything, and says what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import click
+import grpc
+from rich.console import Console
+
+from otel_tts.commands import terminal
+from otel_tts.commands.caller import Caller, calling, exchange
+from otel_tts.commands.demo import cloud
+from otel_tts.commands.demo.process import Died, Service, free_port, running
+from otel_tts.commands.demo.progress import Progress
+from otel_tts.commands.demo.summary import summary
+from otel_tts.commands.traffic import Mix, plan
+from otel_tts.history import open_history
+from otel_tts.service import providers as engines_there_are
+from otel_tts.service.config import ServiceConfig
+from otel_tts.service.providers import MissingEngine
+from otel_tts.settings import Settings
+
+SERVICE_NAME = "otel-tts-demo"
+"""``service.name`` of the demo's service."""
+
+_MIX = Mix(fresh=0.14, repeated=0.06, invalid=0.07, hang_ups=0.015, impatient=0.01)
+_SEED = 1  # the same traffic every time
+_RATE = 40.0  # requests a second: enough to see much soon, and little enough to leave it running
+_CONCURRENCY = 16
+_LOCAL_ENGINES = ("hibari", "piper", "espeak")
+
+
+@click.command()
+@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long; else at Ctrl-C.")
+def demo(duration: float | None) -> None:
+    """See it work: real speech, real telemetry, and what that telemetry tells.
+
+    Runs the reference service with every engine that is installed, and with a speech server over HTTP that is away now and then.
+    Sends it traffic: streams and whole files, much that is cached, some that is invalid, callers that hang up. At the end it
+    sums up what happened, from telemetry alone. A second Ctrl-C ends it at once.
+    """
+    console = terminal.console()
+    settings = Settings.load()
+    start = time.time()
+    try:
+        sent = asyncio.run(_run(console, settings, duration))
+    except MissingEngine as error:
+        raise click.ClickException(f"{error} For all that the demo can show: pip install 'otel-tts[demo]'") from None
+    except Died as error:
+        raise click.ClickException(str(error)) from None
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None  # as of a process that SIGINT ended
+    console.print()
+    console.print(summary(open_history(settings), SERVICE_NAME, start, time.time(), sent, console=console))
+
+
+async def _run(console: Console, settings: Settings, duration: float | None) -> int:
+    """Everything up to the end of the service; gives the number of requests sent."""
+    whole = asyncio.current_task()
+    assert whole is not None  # noqa: S101 - asyncio.run made it
+    _on_signals(whole.cancel)
+    began = time.monotonic()
+    engines = _installed()
+    port = _port("gRPC", ServiceConfig.load().port, console)
+    metrics_port = _port("metrics", settings.prometheus_port, console)
+    log = settings.data_dir / "demo.log"
+    with cloud.cloud() as server:
+        environ = {
+            "OTEL_SERVICE_NAME": SERVICE_NAME,
+            "PROMETHEUS_PORT": str(metrics_port),
+            "TTS_PROVIDERS": ",".join((*engines, "openai")),
+            "TTS_OPENAI_BASE_URL": server.base_url,
+            "TTS_OPENAI_MODEL": cloud.MODEL,
+            "TTS_OPENAI_VOICES": f"{cloud.VOICE}:en-US",
+            "TTS_CIRCUIT_COOLDOWN": "1",  # the speech server is never away for long
+        }
+        async with running(port, environ, log) as service:
+            console.print(f"Starting the service with {', '.join(engines)} and a shaky speech server ...")
+            await service.ready()
+            console.print(f"gRPC on {service.target}, metrics on http://127.0.0.1:{metrics_port}/metrics,", soft_wrap=True)
+            console.print(f"telemetry in {settings.data_dir}, log in {log.name} there.", soft_wrap=True)
+            stopped = asyncio.Event()
+
+            def interrupt() -> None:
+                _on_signals(whole.cancel)
+                stopped.set()
+
+            _on_signals(interrupt)
+            async with calling(service.target) as caller, _watched(service, stopped):
+                progress = Progress(console, duration, began)
+                try:
+                    await _traffic(caller, progress, duration, stopped)
+                except grpc.aio.AioRpcError:  # it did not even say which voices it has
+                    raise service.death() from None
+            console.print("Stopping the service ...")
+            await service.stop()
+    return progress.sent
+
+
+async def _traffic(caller: Caller, progress: Progress, duration: float | None, stopped: asyncio.Event) -> None:
+    calls = plan(await caller.voices(), _MIX, _SEED)
+    if duration is not None:
+        asyncio.get_running_loop().call_later(duration, stopped.set)
+    with progress.shown():
+        await exchange(caller, calls, progress.heard, concurrency=_CONCURRENCY, rate=_RATE, stopped=stopped)
+
+
+@asynccontextmanager
+async def _watched(service: Service, stopped: asyncio.Event) -> AsyncIterator[None]:
+    """Stops the traffic when there is nobody left to hear it."""
+    watch = asyncio.create_task(service.ended())
+    watch.add_done_callback(lambda _: stopped.set())
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def _on_signals(action: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, action)
+
+
+def _installed() -> list[str]:
+    """The engines that can be used here, the preferred one first.
+
+    Raises:
+        MissingEngine: the first one is not there, without which there is no demo.
+    """
+    found: list[str] = []
+    for name in _LOCAL_ENGINES:
+        try:
+            engines_there_are.create(name, {})
+        except MissingEngine:
+            if not found:  # the shaky server speaks with the first one too
+                raise
+        else:
+            found.append(name)
+    return found
+
+
+def _port(purpose: str, wanted: int, console: Console) -> int:
+    port = free_port(wanted)
+    if wanted not in (0, port):
+        console.print(f"Port {wanted} is in use: {purpose} is on {port}.")
+    return port

@@ -1,0 +1,120 @@
+"""Summary: what telemetry tells of a stretch of time. Every number comes from `history`, none from whoever sent the traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from otel_tts.commands import terminal
+from otel_tts.commands.requests import WIDE, listing
+from otel_tts.history import History, Request, RequestFilter, Row
+from otel_tts.semconv import FAILURES, Outcome
+
+_SHORTEST = 20.0  # seconds: windows of history hold two exports
+_SEARCHED = 20_000  # newest requests among which the slowest are looked for
+_SHOWN = 5
+
+
+def summary(history: History, service: str, start: float, end: float, sent: int, *, console: Console) -> Group:
+    """What ``service`` did between two moments (seconds since the Unix epoch). ``sent``: how many requests were sent to it."""
+    until = max(end, start + _SHORTEST)  # nothing comes after the end, so that a later one changes nothing
+    total = history.totals(start, until)
+    providers = history.aggregates(start, until, by=["provider"])
+    requests = history.requests(RequestFilter(service=service, since=start), _SEARCHED)
+    wide = console.width >= WIDE
+    parts: list[RenderableType] = [_outcomes(total), _counted(total, sent), "", _times(total), "", *_facts(total, requests), ""]
+    parts += [_providers(providers), ""]
+    parts += _some("The slowest", sorted(requests, key=attrgetter("duration"), reverse=True), wide=wide)
+    parts += _some("Failed", [request for request in requests if request.outcome in FAILURES], wide=wide)
+    return Group(*parts, *_next_steps(requests))
+
+
+def _outcomes(total: Row) -> Table:
+    shown = terminal.table("Requests")
+    shown.add_column("outcome")
+    shown.add_column("requests", justify="right")
+    shown.add_column("share", justify="right")
+    for outcome in Outcome:
+        if number := getattr(total, f"request_{outcome}"):
+            shown.add_row(terminal.outcome(outcome), terminal.count(number), terminal.share(number / total.request_count))
+    shown.add_section()
+    shown.add_row("all", terminal.count(total.request_count))
+    return shown
+
+
+def _counted(total: Row, sent: int) -> Text:
+    if total.request_count == sent:
+        return Text(f"The traffic sent {sent:,} requests: all were counted.", "green")
+    return Text(
+        f"The traffic sent {sent:,} requests, telemetry counted {total.request_count:,}: a difference of "
+        f"{total.request_count - sent:+,}. Another service may have written to the same directory.",
+        "bold red",
+    )
+
+
+def _times(total: Row) -> Table:
+    shown = terminal.table("Latency")
+    shown.add_column("")
+    quantiles = ("p50", "p95", "p99")
+    for quantile in quantiles:
+        shown.add_column(quantile, justify="right")
+    for name, of in (("whole request", "request_duration"), ("first audio (streams)", "request_first_audio")):
+        shown.add_row(name, *(terminal.duration(getattr(total, f"{of}_{quantile}")) for quantile in quantiles))
+    return shown
+
+
+def _facts(total: Row, requests: Sequence[Request]) -> Iterator[Text]:
+    yield Text(f"Success: {terminal.share(total.request_success_rate)} of the requests that were neither rejected nor cancelled.")
+    yield Text(
+        f"Cache: {terminal.share(total.request_hit_rate)} hits; {terminal.count(total.request_cache_hit)} hits, "
+        f"{terminal.count(total.request_cache_miss)} misses, {terminal.count(total.request_cache_coalesced)} coalesced, "
+        f"{terminal.count(total.request_cache_bypass)} that did not ask it."
+    )
+    yield Text(
+        f"Audio: {terminal.duration(total.request_audio_generated)} made, "
+        f"{terminal.duration(total.request_audio_delivered)} delivered."
+    )
+    if fallen_back := sum(request.fallback_used is True for request in requests):
+        yield Text(f"Fallback: {fallen_back:,} requests were spoken by another provider than the one they were meant for.")
+
+
+def _providers(rows: Sequence[Row]) -> Table:
+    shown = terminal.table("Providers")
+    shown.add_column("provider")
+    for heading in ("attempts", "success", "p50", "p95", "real-time factor"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        if row.attempt_count:
+            shown.add_row(
+                row.provider,
+                terminal.count(row.attempt_count),
+                terminal.share(row.attempt_success_rate),
+                terminal.duration(row.attempt_duration_p50),
+                terminal.duration(row.attempt_duration_p95),
+                terminal.NOTHING if row.attempt_rtf_p50 is None else f"{row.attempt_rtf_p50:.3f}",
+            )
+    return shown
+
+
+def _some(title: str, requests: Sequence[Request], *, wide: bool) -> list[RenderableType]:
+    if not requests:
+        return []
+    shown = listing(requests[:_SHOWN], wide=wide)
+    more = f" ({_SHOWN} of {len(requests):,})" if len(requests) > _SHOWN else ""
+    shown.title = f"{title}{more}"
+    return [shown, ""]
+
+
+def _next_steps(requests: Sequence[Request]) -> Iterator[Text]:
+    steps = [("otel-tts requests --outcome error", "requests of one kind")]
+    if told := max(requests, key=lambda request: (request.attempts or 0, request.duration), default=None):
+        steps.append((f"otel-tts trace {told.trace_id[: terminal.TRACE_DIGITS]}", "what happened in one of them"))
+    steps += [("otel-tts serve", "the service alone"), ("otel-tts verify", "beside it: does it count exactly?")]
+    yield Text("What next", "bold")
+    width = max(len(command) for command, _ in steps)
+    for command, purpose in steps:
+        yield Text.assemble((f"  {command:<{width}}  ", "cyan"), purpose)

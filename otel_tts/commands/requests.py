@@ -1,0 +1,91 @@
+"""``otel-tts requests``: recent syntheses."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import click
+from rich.table import Table
+
+from otel_tts.commands import terminal
+from otel_tts.history import Request, RequestFilter, open_history
+from otel_tts.semconv import Outcome
+from otel_tts.settings import Settings
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _ago(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """The length of a time before now, in seconds."""
+    if value is None:
+        return None
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip()):
+        return float(match[1]) * _UNITS[match[2]]
+    raise click.BadParameter(f"{value!r} is no length of time: say 30s, 10m, 2h or 1d.", ctx, param)
+
+
+@click.command()
+@click.option("--outcome", type=click.Choice([outcome.value for outcome in Outcome]), help="Only requests that ended so.")
+@click.option("--provider", help="Only requests whose audio this provider made, or that it failed.")
+@click.option("--slower-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Only requests that took longer.")
+@click.option("--since", callback=_ago, metavar="TIME", help="Only requests of the last 30s, 10m, 2h, 1d ...")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known of them, as JSON.")
+def requests(
+    outcome: str | None, provider: str | None, slower_than: float | None, since: float | None, limit: int, as_json: bool
+) -> None:
+    """List recent syntheses, the newest first.
+
+    They come from the local files in the data directory. A running service writes there every few seconds.
+    """
+    settings = Settings.load()
+    history = open_history(settings)
+    wanted = RequestFilter(
+        outcome=outcome, provider=provider, slower_than=slower_than, since=None if since is None else time.time() - since
+    )
+    found = history.requests(wanted, limit)
+    console = terminal.console()
+    if as_json:
+        click.echo(json.dumps([asdict(request) for request in found], indent=2))
+    elif found:
+        console.print(listing(found, wide=console.width >= WIDE))
+        console.print(f"otel-tts trace {found[0].trace_id[: terminal.TRACE_DIGITS]}  shows what happened in one of them.")
+    elif replace(wanted, since=None) != RequestFilter() or since is not None:
+        console.print("No request was like that. Leave out a filter, or wait some seconds: telemetry is written in batches.")
+    else:
+        console.print(f"No requests yet: there is no telemetry in {settings.data_dir}.", soft_wrap=True)
+        console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
+
+
+WIDE = 100
+"""Columns of the terminal from which on there is room for everything."""
+
+
+def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
+    """The requests as a table. A narrow one has shorter trace ids and no voices."""
+    shown = terminal.table(gap=2 if wide else 1)
+    for heading in ("time", "trace", "outcome", "provider", *(["voice"] if wide else []), "stream"):
+        shown.add_column(heading, no_wrap=True)
+    for heading in ("chars", "took", "1st audio" if wide else "heard"):
+        shown.add_column(heading, no_wrap=True, justify="right")
+    for heading in ("cache", "fallback" if wide else "fb"):
+        shown.add_column(heading, no_wrap=True)
+    for request in found:
+        shown.add_row(
+            terminal.clock(request.start),
+            request.trace_id[: terminal.TRACE_DIGITS if wide else 8],
+            terminal.outcome(request.outcome),
+            request.provider or terminal.NOTHING,
+            *([request.voice or terminal.NOTHING] if wide else []),
+            "yes" if request.stream else "no",
+            terminal.count(request.characters),
+            terminal.duration(request.duration),
+            terminal.duration(request.ttfa),
+            request.cache_result or terminal.NOTHING,
+            "yes" if request.fallback_used else "",
+        )
+    return shown

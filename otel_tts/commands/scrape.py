@@ -1,0 +1,91 @@
+"""Scrape: what a Prometheus pull endpoint says at one moment."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from otel_tts import promql
+from otel_tts.semconv import Attribute, Instrument, Metric
+
+_TIMEOUT = 5.0  # seconds
+_RESOURCE = "target_info"  # the resource, as OpenTelemetry's Prometheus compatibility has it
+
+Labels = frozenset[tuple[str, str]]
+
+
+class NoMetrics(Exception):
+    """There is nothing to be read; the message says what was there instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """All series with their values."""
+
+    values: Mapping[tuple[str, Labels], float]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What stands in Prometheus's text format.
+
+        Raises:
+            NoMetrics: it is none.
+        """
+        try:
+            return cls(
+                {
+                    (sample.name, frozenset(sample.labels.items())): sample.value
+                    for family in text_string_to_metric_families(text)
+                    for sample in family.samples
+                }
+            )
+        except ValueError:
+            raise NoMetrics("what it answers is not Prometheus's text format") from None
+
+    def counts(
+        self, metric: Metric, by: Sequence[Attribute], where: Mapping[Attribute, str] | None = None
+    ) -> dict[tuple[str, ...], float]:
+        """What a counter counted, or how many values a histogram has, for each combination of values of the attributes ``by``."""
+        wanted = promql.count_series(metric) if metric.instrument is Instrument.HISTOGRAM else promql.series(metric)
+        conditions = {(promql.label(attribute), value) for attribute, value in (where or {}).items()}
+        counts: dict[tuple[str, ...], float] = {}
+        for (name, labels), value in self.values.items():
+            if name == wanted and conditions <= labels:
+                said = dict(labels)
+                key = tuple(said.get(promql.label(attribute), "") for attribute in by)
+                counts[key] = counts.get(key, 0.0) + value
+        return counts
+
+    def has(self, metric: Metric) -> bool:
+        """Whether there is anything of the metric."""
+        return bool(self.counts(metric, ()))
+
+    def process(self) -> Labels:
+        """What identifies the process that answered; empty when it does not say."""
+        return next((labels for name, labels in self.values if name == _RESOURCE), frozenset())
+
+
+def read(url: str) -> Scrape:
+    """Ask the endpoint: directly, since a proxy does not know this machine.
+
+    Raises:
+        NoMetrics: nobody answers, or something else does.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT) as response:
+            return Scrape.parse(response.read().decode())
+    except urllib.error.HTTPError as error:
+        raise NoMetrics(f"it answers with HTTP status {error.code}") from None
+    except urllib.error.URLError as error:
+        raise NoMetrics(str(getattr(error.reason, "strerror", None) or error.reason)) from None
+    except TimeoutError:
+        raise NoMetrics(f"no answer within {_TIMEOUT:g} s") from None
+    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+        raise NoMetrics(f"what it answers is no HTTP ({type(error).__name__})") from None

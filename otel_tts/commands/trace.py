@@ -1,0 +1,180 @@
+"""``otel-tts trace``: one request, drawn as a tree with a waterfall beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from otel_tts import semconv
+from otel_tts.commands import terminal
+from otel_tts.history import Event, Span, Trace, open_history
+from otel_tts.semconv import Attribute
+from otel_tts.settings import Settings
+
+_BAR = 24  # columns of the waterfall
+_NOTICEABLE = 0.001  # seconds
+
+
+Phrase = Callable[[Any], str]
+
+
+def _said(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _after(words: str, shape: Phrase = _said) -> Phrase:
+    return lambda value: f"{words} {shape(value)}"
+
+
+def _number(noun: str) -> Phrase:
+    return lambda number: f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+_SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
+    {
+        semconv.RPC_RESPONSE_STATUS_CODE: _said,
+        semconv.OUTCOME: _said,
+        semconv.ERROR_TYPE: _after("because of"),
+        semconv.ATTEMPT_REASON: lambda reason: f"{reason} attempt",
+        semconv.PROVIDER: _after("by"),
+        semconv.MODEL: _after("model"),
+        semconv.VOICE: _after("voice"),
+        semconv.LANGUAGE: _after("language"),
+    },
+    {
+        semconv.TEXT: repr,
+        semconv.TEXT_LENGTH: _number("character"),
+        semconv.CACHE_RESULT: _after("cache"),
+        semconv.CACHE_TIER: _after("in"),
+        semconv.ATTEMPT_COUNT: _number("attempt"),
+        semconv.FALLBACK_USED: lambda used: "fallback used" if used else "",
+        semconv.COST: lambda dollars: f"${dollars:.6f}",
+    },
+    {
+        semconv.QUEUE_WAIT: lambda seconds: f"queued {terminal.duration(seconds)}" if seconds >= _NOTICEABLE else "",
+        semconv.TIME_TO_FIRST_BYTE: _after("first byte", terminal.duration),
+        semconv.TIME_TO_FIRST_AUDIO: _after("first audio", terminal.duration),
+        semconv.REAL_TIME_FACTOR: lambda factor: f"real-time factor {factor:.3f}",
+        semconv.UNDERRUN: lambda seconds: f"underrun {terminal.duration(seconds)}" if seconds else "",
+    },
+    {
+        semconv.AUDIO_DURATION: lambda seconds: f"{terminal.duration(seconds)} of audio",
+        semconv.AUDIO_DELIVERED: _after("delivered", terminal.duration),
+        semconv.AUDIO_FORMAT: _said,
+        semconv.AUDIO_SAMPLE_RATE: lambda rate: f"{rate} Hz",
+        semconv.CHUNK_COUNT: _number("chunk"),
+        semconv.AUDIO_LOUDNESS: lambda decibels: f"{-decibels:.1f} dBFS",
+        semconv.AUDIO_SILENCE_RATIO: lambda part: f"{terminal.share(part)} silence",
+        semconv.AUDIO_CLIPPING_RATIO: lambda part: f"{terminal.share(part)} clipped" if part else "",
+    },
+)
+"""The attributes that matter and what is said of each, in this order, each group on a line; nothing is said with no words."""
+_EVENTS = {semconv.FIRST_BYTE_EVENT.name: "first byte", semconv.FIRST_AUDIO_EVENT.name: "first audio"}
+
+
+@click.command()
+@click.argument("trace_id", metavar="ID")
+@click.option("--all", "everything", is_flag=True, help="Every attribute, by its own name.")
+def trace(trace_id: str, everything: bool) -> None:
+    """Draw one request's tree: its spans with their durations, events, and the attributes that matter.
+
+    ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
+    some.
+    """
+    settings = Settings.load()
+    try:
+        found = open_history(settings).trace(trace_id)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if found is None:
+        raise click.ClickException(
+            f"No trace {trace_id} in {settings.data_dir}. It may have been written by a service with another data directory, "
+            "not been sampled, or not been written yet: that takes some seconds."
+        )
+    terminal.console().print(drawing(found, everything=everything))
+
+
+def drawing(trace: Trace, *, everything: bool = False) -> Group:
+    """The trace as a tree. ``everything``: all attributes by their own names."""
+    spans = [span for _, span in trace.walk()]
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    services = ", ".join(sorted({span.service for span in spans}))
+    title = Text.assemble(
+        ("trace ", "bold"), trace.trace_id, f"\n{terminal.date(start)}, took {terminal.duration(end - start)}, {services}"
+    )
+    trees = []
+    for root in trace.roots:
+        tree = Tree(_label(root, start, end, everything), guide_style="dim", highlight=False)
+        _grow(tree, root, start, end, everything)
+        trees.append(tree)
+    return Group(title, *trees)
+
+
+def _grow(tree: Tree, span: Span, start: float, end: float, everything: bool) -> None:
+    for child in span.children:
+        _grow(tree.add(_label(child, start, end, everything)), child, start, end, everything)
+
+
+def _label(span: Span, start: float, end: float, everything: bool) -> Group:
+    head = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    head.add_column(ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    head.add_column(width=_BAR, no_wrap=True)
+    head.add_row(
+        Text(span.name, "bold red" if span.status == "ERROR" else "bold"),
+        terminal.duration(span.duration),
+        _bar(span, start, end),
+    )
+    facts = _all(span) if everything else _that_matter(span)
+    return Group(head, *facts, *(_event(event, span) for event in span.events), *_links(span))
+
+
+def _bar(span: Span, start: float, end: float) -> Text:
+    """Where the span lies in the time of the trace."""
+    scale = _BAR / (end - start) if end > start else 0.0
+    offset = min(_BAR - 1, int((span.start - start) * scale))
+    length = max(1, min(_BAR - offset, round(span.duration * scale)))
+    return Text.assemble(" " * offset, ("━" * length, "red" if span.status == "ERROR" else "green"))
+
+
+def _that_matter(span: Span) -> Iterator[Text]:
+    general = [Text("failed", "red")] if span.status == "ERROR" else []
+    general += [Text(span.kind.lower())] if span.kind != "INTERNAL" else []
+    result = {span.attributes.get(attribute.key, "") for attribute in (semconv.OUTCOME, semconv.RPC_RESPONSE_STATUS_CODE)}
+    for group in _SHOWN:
+        facts = [
+            Text(words, terminal.STYLES.get(words, "") if attribute is semconv.OUTCOME else "")
+            for attribute, phrase in group.items()
+            if (value := span.attributes.get(attribute.key)) is not None
+            and (words := phrase(value))
+            and not (attribute is semconv.ERROR_TYPE and value in result)
+        ]
+        if general + facts:
+            yield Text(", ").join(general + facts)
+        general = []
+
+
+def _all(span: Span) -> Iterator[Text]:
+    for key, value in sorted(span.attributes.items()):
+        yield Text.assemble((f"{key} ", "dim"), _said(value))
+
+
+def _event(event: Event, span: Span) -> Text:
+    name = _EVENTS.get(event.name, event.name)
+    described = Text.assemble((f"+{terminal.duration(event.time - span.start)} ", "dim"), name)
+    if event.name == semconv.EXCEPTION_EVENT.name:
+        described.append(f" {event.attributes.get(semconv.EXCEPTION_TYPE.key, '')}", "red")
+        if message := event.attributes.get(semconv.EXCEPTION_MESSAGE.key):
+            described.append(f": {message}")
+    return described
+
+
+def _links(span: Span) -> Iterator[Text]:
+    for link in span.links:
+        yield Text.assemble(("belongs to trace ", "dim"), link.trace_id)
