@@ -77,13 +77,9 @@ class Flight:
 
     async def _together(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Wait for the step under way, or start ``step``; one that stops waiting does not stop it for the others."""
-        if self._step is None:
+        if self._step is None or self._step.done():  # awaiting a task that is done would not give way to anybody
             self._step = asyncio.create_task(step())
-            self._step.add_done_callback(self._stepped)
         await asyncio.shield(self._step)
-
-    def _stepped(self, step: asyncio.Task[None]) -> None:
-        self._step = None
 
     async def _admit(self) -> None:
         try:

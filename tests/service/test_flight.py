@@ -162,3 +162,17 @@ async def test_no_place_in_the_queue_is_everybodys_too() -> None:
     assert [type(result) for result in results] == [QueueFull] * 3
     plane.full = False
     assert await ride(flights, plane) == (True, CHUNKS)
+
+
+@pytest.mark.timeout(10)  # what this holds would otherwise block the loop, with every timeout in it
+async def test_who_comes_in_the_moment_in_which_a_pull_ends_gives_way() -> None:
+    """A request that runs between the end of a pull and the news of it hears the rest like the others."""
+    plane, flights = Plane(), Flights()
+    plane.more.clear()
+    first = asyncio.create_task(ride(flights, plane))
+    while not plane.pulls:
+        await asyncio.sleep(0)
+    plane.more.set()  # the pull goes on in the loop's next round, and right behind it
+    second = asyncio.create_task(ride(flights, plane))
+    assert [await first, await second] == [(True, CHUNKS), (False, CHUNKS)]
+    assert plane.calls == 1
