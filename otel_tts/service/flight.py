@@ -102,7 +102,7 @@ class Flight:
         await self._held.aclose()
 
     async def _close(self) -> None:
-        if self._step is not None:
+        if self._step is not None and not self._step.done():
             self._step.cancel()
             await asyncio.wait((self._step,))
         await self._source.aclose()
