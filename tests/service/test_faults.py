@@ -263,14 +263,14 @@ async def test_twenty_identical_requests_cost_one_engine_call(
 
 
 async def test_who_shares_a_call_shares_its_failure_and_falls_back_together(
-    start: Any, scripted: Any, caplog: pytest.LogCaptureFixture
+    start: Any, scripted: Any, capture_tts: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An engine that has nothing to say, then one that breaks, then one that speaks: each is called once for all."""
     go, on = asyncio.Event(), asyncio.Event()
     engines = [scripted("empty", go), scripted("broken", RuntimeError()), scripted("good", on, scripted.SECOND)]
     client = await start(*engines)
     calls = [asyncio.create_task(client.speak()) for _ in range(5)]
-    await client.until(lambda: engines[0].active)
+    await client.until(lambda: engines[0].active and capture_tts.total("tts.synthesis.active") == 5)
     go.set()
     await client.until(lambda: caplog.text.count("broken failed") == 5)  # who comes later than the audio makes a call of its own
     on.set()
