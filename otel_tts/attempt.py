@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterable, Iterable
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key, set_value
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import outcome, semconv
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _S = 1e-9
+ATTEMPT = create_key("attempt")
+"""Where a weak reference to the Attempt stands in the OpenTelemetry context while its provider works."""
 
 
 class Attempt:
@@ -69,13 +72,18 @@ class Attempt:
         self._fed = False
         self._first: int | None = None
         self._error: BaseException | None = None
-        self._current: Current | None = None
         self._labels = emitter.maker(provider, model)
         parent = request.context if request is not None else Context()
         self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
-        self.context: Context = set_span_in_context(self._span, parent)
+        self.context: Context = set_value(ATTEMPT, weakref.ref(self), set_span_in_context(self._span, parent))
         """The context in which the provider works."""
+        self._current = Current(self.context)
         self._over = Lock()  # taken by whoever ends it, never released
+
+    @property
+    def open(self) -> bool:
+        """Whether its provider is still at work."""
+        return self.cause is None
 
     def _start_span(self, kind: SpanKind, parent: Context) -> Span:
         attributes: dict[str, str | bool] = {
@@ -95,20 +103,13 @@ class Attempt:
     # -- as a block ---------------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._enter()
+        self.entered = True
+        self._current.__enter__()
         return self
 
     @guarded
-    def _enter(self) -> None:
-        self.entered = True
-        current = Current(self.context)
-        current.__enter__()
-        self._current = current
-
-    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._current is not None:
-            self._current.__exit__(kind, error, tb)
+        self._current.__exit__(kind, error, tb)
         self.end(outcome.OK if error is None else None, error)
 
     async def __aenter__(self) -> Self:

@@ -30,23 +30,15 @@ class _Block:
     """A block, sync or async, with a context that is current inside. Its subclasses say what its end means."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._current: Current | None = None
+        self._current = Current(context)
 
     def __enter__(self) -> Self:
-        self._enter()
+        self._current.__enter__()
         return self
 
     @guarded
-    def _enter(self) -> None:
-        current = Current(self._context)
-        current.__enter__()
-        self._current = current
-
-    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._current is not None:
-            self._current.__exit__(kind, error, tb)
+        self._current.__exit__(kind, error, tb)
         self._end(error)
 
     async def __aenter__(self) -> Self:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Self
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint, Sum
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tts import semconv
@@ -21,6 +22,7 @@ from otel_tts.telemetry import Telemetry
 Point = NumberDataPoint | HistogramDataPoint
 Key = str | Attribute
 _Baseline = dict[tuple[str, frozenset[tuple[str, Any]]], float]
+_READINGS = (semconv.CACHE_ENTRIES.name, semconv.CACHE_SIZE.name)  # sums by kind, but what is read is how much there is
 
 
 class FakeClock:
@@ -40,11 +42,22 @@ class FakeClock:
         self._now += round(seconds * 1e9)
 
 
-class Providers:
-    """The providers of a test session: the host's where it has set some, else our own, set globally."""
+class SpanRelay(SpanExporter):
+    """Hands the spans of the global provider to whichever test is running."""
 
     def __init__(self) -> None:
-        self.spans = InMemorySpanExporter()
+        self.to: SpanExporter | None = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Between tests there is nobody to take them."""
+        return SpanExportResult.SUCCESS if self.to is None else self.to.export(spans)
+
+
+class Providers:
+    """The global providers of a test session: the host's where it has set some, else our own."""
+
+    def __init__(self) -> None:
+        self.spans = SpanRelay()
         tracer_provider, meter_provider = trace.get_tracer_provider(), metrics.get_meter_provider()
         self._own: list[TracerProvider | MeterProvider] = []
         if not isinstance(tracer_provider, TracerProvider):
@@ -135,11 +148,15 @@ class SynthesisView:
 
 
 class Capture:
-    """What was emitted since the test began."""
+    """What was emitted since the test began, on the global providers and on some of its own, which :meth:`telemetry` uses."""
 
     def __init__(self, providers: Providers) -> None:
         self._providers = providers
-        self._reader = InMemoryMetricReader()
+        self._spans = InMemorySpanExporter()
+        self._reader, self._own_reader = InMemoryMetricReader(), InMemoryMetricReader()
+        self._tracer_provider = TracerProvider(shutdown_on_exit=False)
+        self._meter_provider = MeterProvider([self._own_reader], shutdown_on_exit=False)
+        self._tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
         self._before: _Baseline = {}
         self._strict = guard.strict
         self.clock = FakeClock()
@@ -147,28 +164,31 @@ class Capture:
 
     def __enter__(self) -> Self:
         guard.strict = True
+        instruments_of(self._providers.meter_provider).collect_abandoned()  # of earlier tests
         self._providers.meter_provider.add_metric_reader(self._reader)
         # Sums are kept from the start of the process, so those of earlier tests are taken off.
         self._before = {
             (name, frozenset(_attributes(p).items())): p.value
-            for name, data in self._collect().items()
+            for name, data in _read(self._reader)
             for p in data.data_points
-            if isinstance(data, Sum) and data.is_monotonic and isinstance(p, NumberDataPoint)
+            if isinstance(data, Sum) and name not in _READINGS and isinstance(p, NumberDataPoint)
         }
-        self._providers.spans.clear()
+        self._providers.spans.to = self._spans
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._providers.spans.to = None
         self._providers.meter_provider.remove_metric_reader(self._reader)
         self._reader.shutdown()
-        self._providers.spans.clear()
+        self._meter_provider.shutdown()
+        self._tracer_provider.shutdown()
         guard.strict = self._strict
 
     def telemetry(self, **arguments: Any) -> Telemetry:
         """A Telemetry that is captured and runs on :attr:`clock`. Arguments as for :class:`otel_tts.Telemetry`."""
         captured: dict[str, Any] = {
-            "tracer_provider": self._providers.tracer_provider,
-            "meter_provider": self._providers.meter_provider,
+            "tracer_provider": self._tracer_provider,
+            "meter_provider": self._meter_provider,
             "clock": self.clock,
         }
         return Telemetry(**captured | arguments)
@@ -178,8 +198,9 @@ class Capture:
     @property
     def spans(self) -> list[ReadableSpan]:
         """All finished spans, also those of requests that were dropped, in the order in which they ended."""
-        instruments_of(self._providers.meter_provider).collect_abandoned()
-        return list(self._providers.spans.get_finished_spans())
+        for provider in (self._providers.meter_provider, self._meter_provider):
+            instruments_of(provider).collect_abandoned()
+        return list(self._spans.get_finished_spans())
 
     def syntheses(self, **expected: Any) -> list[SynthesisView]:
         """All requests, or those whose properties have the ``expected`` values: ``syntheses(outcome="ok", cache_result="hit")``."""
@@ -218,11 +239,14 @@ class Capture:
     # -- metrics ------------------------------------------------------------------------------------------------------------------
 
     def points(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> list[Point]:
-        """The points of a metric that have these attributes (and perhaps others). Sums that are 0, or did not change, have none."""
-        data = self._collect().get(metric if isinstance(metric, str) else metric.name)
-        points = [] if data is None else [self._since(metric, data, p) for p in data.data_points]
-        wanted = dict(attributes or {}).items()
-        return [p for p in points if p is not None and wanted <= _attributes(p).items()]
+        """The points of a metric that have these attributes (and perhaps others). Sums that are 0, or did not change, have none.
+
+        Raises:
+            ValueError: a metric of ours has no such name, attribute or value, so there could never be such a point.
+        """
+        name, wanted = _key(metric), dict(attributes or {})
+        _check(name, wanted)
+        return [p for p in self._collect().get(name, []) if wanted.items() <= _attributes(p).items()]
 
     def total(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> float:
         """The sum of a counter, gauge or up-down counter over the points with these attributes; of a histogram, its count."""
@@ -232,35 +256,71 @@ class Capture:
         """The whole picture: by metric name, the attributes and the value (of histograms the count) of every point."""
         return {
             name: [(_attributes(p), p.count if isinstance(p, HistogramDataPoint) else p.value) for p in points]
-            for name in sorted(self._collect())
-            if (points := self.points(name))
+            for name, points in sorted(self._collect().items())
         }
 
-    def _since(self, metric: str | Metric, data: Any, point: Point) -> Point | None:
-        if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum)):
-            return point
-        name = metric if isinstance(metric, str) else metric.name
-        value = round(point.value - self._before.get((name, frozenset(_attributes(point).items())), 0), 12)
-        if not value:
-            return None
-        return NumberDataPoint(point.attributes, point.start_time_unix_nano, point.time_unix_nano, value)
-
-    def _collect(self) -> dict[str, Any]:
-        collected = self._reader.get_metrics_data()
-        if collected is None:
-            return {}
-        return {m.name: m.data for r in collected.resource_metrics for s in r.scope_metrics for m in s.metrics}
+    def _collect(self) -> dict[str, list[Point]]:
+        points: dict[str, list[Point]] = {}
+        for reader, before in ((self._reader, self._before), (self._own_reader, {})):
+            for name, data in _read(reader):
+                found = [p for p in (_since(before, name, data, p) for p in data.data_points) if p is not None]
+                if found:
+                    points.setdefault(name, []).extend(found)
+        return points
 
 
 _ATTEMPT = semconv.ATTEMPT_SPAN.name.partition(" ")[0]
+
+
+def _read(reader: InMemoryMetricReader) -> Iterator[tuple[str, Any]]:
+    """Every metric by name, with its data."""
+    collected = reader.get_metrics_data()
+    for resource in collected.resource_metrics if collected is not None else ():
+        for scope in resource.scope_metrics:
+            yield from ((metric.name, metric.data) for metric in scope.metrics)
+
+
+def _since(before: _Baseline, name: str, data: Any, point: Point) -> Point | None:
+    """The point, without what a sum had ``before``; None for a sum of 0."""
+    if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum)):
+        return point
+    value = round(point.value - before.get((name, frozenset(_attributes(point).items())), 0), 12)
+    if not value:
+        return None
+    return NumberDataPoint(point.attributes, point.start_time_unix_nano, point.time_unix_nano, value)
+
+
+def _check(name: str, wanted: Mapping[str, Any]) -> None:
+    """A test that asks for what cannot be would pass for the wrong reason."""
+    metrics = {metric.name: metric for metric in semconv.METRICS}
+    if name not in metrics:
+        if name.split(".")[0] in {known.split(".")[0] for known in metrics}:
+            raise ValueError(f"No metric is named {name}. {_similar(name, metrics)}")
+        return  # the host's
+    attributes = {attribute.key: attribute for attribute in metrics[name].attributes}
+    for key, value in wanted.items():
+        if key not in attributes:
+            raise ValueError(f"{name} has no attribute {key}. {_similar(key, attributes)}")
+        values = attributes[key].values
+        if values and value not in values:
+            raise ValueError(f"{key} is never {value!r}. {_similar(str(value), map(str, values))}")
+
+
+def _similar(name: str, names: Iterable[str]) -> str:
+    """What was meant, or else all there is."""
+    known = sorted(names)
+    meant = get_close_matches(name, known, 1)
+    return f"Did you mean {meant[0]}?" if meant else f"There are: {', '.join(known) or 'none'}."
 
 
 def _attributes(of: ReadableSpan | Point) -> dict[str, Any]:
     return dict(of.attributes or {})
 
 
-def _key(attribute: Key) -> str:
-    return attribute if isinstance(attribute, str) else attribute.key
+def _key(of: Key | Metric) -> str:
+    if isinstance(of, str):
+        return of
+    return of.name if isinstance(of, Metric) else of.key
 
 
 def _is_child(span: ReadableSpan, of: ReadableSpan) -> bool:

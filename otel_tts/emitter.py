@@ -31,6 +31,7 @@ class Emitter:
     model_labels: Labels
     voice_labels: Labels
     language_labels: Labels
+    score_labels: Labels
     providers: Providers
 
     def start_span(

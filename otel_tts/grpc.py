@@ -14,14 +14,13 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 from opentelemetry.context import attach
 
 from otel_tts.clock import Timeline
-from otel_tts.emitter import Emitter
 from otel_tts.guard import guard, guarded
 from otel_tts.labels import Labels
 from otel_tts.rpc import TRACE_RESPONSE, Metadata, Rpc
@@ -41,17 +40,32 @@ TaskReference = Callable[[], asyncio.Task[Any] | None]
 T = TypeVar("T")
 
 
-def server_interceptor(telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED) -> grpc.ServerInterceptor:
+class Mapping(Protocol):
+    """Knows methods whose messages tell of syntheses; see :func:`otel_tts.instrumentation.protos.load`."""
+
+    def observe(self, behavior: Any, method: str, telemetry: Telemetry, *, asks: bool, answers: bool) -> Any:
+        """What is to be called for ``behavior``, the handler's function: that itself for a method that is not known.
+
+        asks, answers: whether requests and responses are streams.
+        """
+
+
+def server_interceptor(
+    telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED, mapping: Mapping | None = None
+) -> grpc.ServerInterceptor:
     """An interceptor for ``grpc.server(…, interceptors=[…])``.
 
-    excluded: fully qualified services that are left alone.
+    excluded: fully qualified services that are left alone. mapping: the methods whose messages tell of a synthesis, so that
+    handlers without telemetry have one too; by default none.
     """
-    return _ServerInterceptor(telemetry.emitter, excluded)
+    return _ServerInterceptor(telemetry, excluded, mapping)
 
 
-def aio_server_interceptor(telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED) -> grpc.aio.ServerInterceptor:
+def aio_server_interceptor(
+    telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED, mapping: Mapping | None = None
+) -> grpc.aio.ServerInterceptor:
     """An interceptor for ``grpc.aio.server(interceptors=[…])``; see :func:`server_interceptor`."""
-    return _AioServerInterceptor(telemetry.emitter, excluded)
+    return _AioServerInterceptor(telemetry, excluded, mapping)
 
 
 class _Arrival(NamedTuple):
@@ -66,8 +80,10 @@ class _Arrival(NamedTuple):
 class _Interceptor:
     """What both kinds share: which RPCs are observed, and the handlers that observe them."""
 
-    def __init__(self, emitter: Emitter, excluded: Iterable[str]) -> None:
-        self._emitter = emitter
+    def __init__(self, telemetry: Telemetry, excluded: Iterable[str], mapping: Mapping | None) -> None:
+        self._telemetry = telemetry
+        self._emitter = telemetry.emitter
+        self._mapping = mapping
         self._excluded = tuple(f"/{service}/" for service in excluded)
         self._methods = Labels(RPC_METHOD)
         self._observed: dict[str, tuple[Handler, Callable[[], Handler]]] = {}
@@ -90,7 +106,7 @@ class _Interceptor:
             if known is None or known[0] is not handler:
                 if len(self._observed) >= _METHODS:  # a generic handler may answer any method
                     self._observed.clear()
-                known = self._observed[method] = (handler, self._observe(handler, self._methods.bound(method.lstrip("/"))))
+                known = self._observed[method] = (handler, self._observe(handler, method.lstrip("/")))
             return known[1]()
         except Exception as error:  # the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
@@ -104,8 +120,12 @@ class _Interceptor:
                 break
         else:
             return lambda: handler
+        if self._mapping is not None:
+            asks, answers = handler.request_streaming, handler.response_streaming
+            behavior = self._mapping.observe(behavior, method, self._telemetry, asks=asks, answers=answers)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        behave = functools.partial(self._behavior, behavior, method, streaming=handler.response_streaming)
+        label = self._methods.bound(method)
+        behave = functools.partial(self._behavior, behavior, label, streaming=handler.response_streaming)
         if self._threaded(behavior):
             return lambda: make(behave(), handler.request_deserializer, handler.response_serializer)
         observed = make(behave(), handler.request_deserializer, handler.response_serializer)
@@ -307,6 +327,8 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
                 async with aclosing(behavior(request, _AioContext(context, rpc))) as responses:
                     async for response in responses:
                         yield response
+            except GeneratorExit:  # grpc drops it: why, is known when the RPC is over
+                raise
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
@@ -325,7 +347,7 @@ def _aio_over(rpc: Rpc, context: Any) -> None:
 
 @guarded
 def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):  # the last: nobody takes what is sent
+    if isinstance(error, asyncio.CancelledError | grpc.aio.InternalError):  # the second: nobody takes what is sent
         rpc.interrupted()
     elif isinstance(error, grpc.aio.AbortError):
         rpc.end(_code(context, "UNKNOWN"))

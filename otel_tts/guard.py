@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
     return guarded_or(_nothing)(function)
 
 
-def guarded_or(default: Callable[..., T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def guarded_or(default: Callable[..., Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Make a method of ours safe to call from the host: when it fails, ``default`` gives the result, from the same arguments."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -67,7 +67,7 @@ def guarded_or(default: Callable[..., T]) -> Callable[[Callable[P, T]], Callable
                 return function(*args, **kwargs)
             except Exception as error:  # the boundary: whatever it is, the host goes on
                 guard.caught(site, error)
-                return default(*args, **kwargs)
+                return cast("T", default(*args, **kwargs))  # a stand-in is of no type that callers should see
 
         return wrapper
 

@@ -5,7 +5,6 @@ The table of outcomes is in ``docs/telemetry.md``. Nothing here looks at an exce
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +94,8 @@ _GRPC_REFUSALS = {
     "PERMISSION_DENIED": Cause(Outcome.REJECTED, ErrorType.OTHER),
 }
 _ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
+# What servers raise into a handler that answers a caller who is gone: grpc's from a write, Starlette's.
+_DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
 
 def from_exception(error: BaseException) -> Cause:
@@ -103,7 +104,8 @@ def from_exception(error: BaseException) -> Cause:
     HTTP and gRPC statuses are found by the attributes under which the well-known clients carry them (``response.status_code``,
     ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
     """
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if not isinstance(error, Exception) or names & _DEPARTURES:  # cancellations, of asyncio and others, and exits
         return CANCELLED
     try:
         status, code = _http_status(error), _grpc_code(error)
@@ -113,7 +115,6 @@ def from_exception(error: BaseException) -> Cause:
         return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
     if code is not None:
         return _GRPC_CLIENT.get(code, _ERROR)
-    names = {cls.__name__ for cls in type(error).__mro__}
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
     if isinstance(error, ConnectionError) or any("Connect" in name for name in names):

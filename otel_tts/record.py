@@ -145,15 +145,18 @@ class Record:
                 instruments.cost_avoided.add(avoided, maker)
         total: float | None = 0.0 if self.billed else None
         for provider, model in self.billed:
-            cost = prices.cost(provider, model, self.characters)
-            if cost is None:
-                total = None
-            else:
-                instruments.cost.add(cost, emitter.maker(provider, model))
-                total = None if total is None else total + cost
+            cost = self.charge(emitter, provider, model)
+            total = None if cost is None or total is None else total + cost
         if self.billed and total is None:
             instruments.unpriced.add(1, maker)  # once a request: one unknown price makes its sum unknown
         return total
+
+    def charge(self, emitter: Emitter, provider: str, model: str | None) -> float | None:
+        """Record what one attempt cost; None when that is not known."""
+        cost = emitter.prices.cost(provider, model, self.characters)
+        if cost is not None:
+            emitter.instruments.cost.add(cost, emitter.maker(provider, model))
+        return cost
 
     def _end_attributes(self, cause: Cause, delivered: float | None) -> SpanAttributes:
         attributes: SpanAttributes = {

@@ -7,7 +7,7 @@ from threading import Lock
 
 from opentelemetry import propagate
 from opentelemetry.context import Context, get_current, set_value
-from opentelemetry.trace import Span, SpanKind, StatusCode, TraceFlags, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceFlags, get_current_span, set_span_in_context
 
 from otel_tts import outcome, semconv
 from otel_tts.call import CALL, Call
@@ -39,13 +39,15 @@ class Rpc:
         self._method = method
         self._over = Lock()  # taken by whoever ends it, never released
         self._call = Call(timeline, remaining)
-        current = get_current_span()
+        current, parent = get_current_span(), get_current()
         self._foreign = _is_server_span(current)
         if self._foreign:
-            self._span, parent = current, get_current()
+            self._span = current
             current.update_name(method)
         else:
-            parent = propagate.extract({key: value for key, value in metadata if isinstance(value, str)})
+            if parent:  # of a server that was started inside a span, or baggage of an interceptor further out
+                parent = set_span_in_context(INVALID_SPAN, parent)
+            parent = propagate.extract({key: value for key, value in metadata if isinstance(value, str)}, parent)
             self._span = emitter.start_span(
                 method,
                 SpanKind.SERVER,

@@ -188,6 +188,12 @@ class Settings(Section):
         "OTEL_TTS_CAPTURE_TEXT", boolean, False, "Whether the text and exception messages are recorded on spans. Private text!"
     )
     prices: str = setting("OTEL_TTS_PRICES", text, "", "A TOML file with the prices of providers; see docs/telemetry.md.")
+    grpc_mapping: str = setting(
+        "OTEL_TTS_GRPC_MAPPING",
+        text,
+        "",
+        "A TOML file that says where the messages of further gRPC methods hold text, voice and audio; for zero code.",
+    )
     deadline_floor: float = setting(
         "OTEL_TTS_DEADLINE_FLOOR",
         seconds,

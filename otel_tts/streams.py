@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextvars import Token
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -52,11 +53,16 @@ class Current:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @guarded
     def __enter__(self) -> None:
+        self._token: Token[Context] | None = None
         self._before = get_current()
         self._token = attach(self._context)
 
+    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._token is None:
+            return
         if kind is not GeneratorExit:
             detach(self._token)
         elif get_current() is self._context:

@@ -7,12 +7,13 @@ inside one, and the finaliser of a request that was dropped.
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextvars import ContextVar
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
-from opentelemetry.context import Context, create_key, set_value
+from opentelemetry.context import Context, create_key, get_current, set_value
 from opentelemetry.trace import Link, SpanKind, StatusCode, TraceFlags, format_trace_id, set_span_in_context
 
 from otel_tts import outcome, semconv
@@ -33,6 +34,21 @@ from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 T = TypeVar("T")
 SYNTHESIS = create_key("synthesis")
 """Where a weak reference to the Synthesis stands in the OpenTelemetry context while one of its blocks is running."""
+Reference: TypeAlias = "Callable[[], Synthesis | None]"
+_BLOCK: ContextVar[Reference | None] = ContextVar("block", default=None)  # the Synthesis whose own block was entered last
+
+
+def surroundings() -> Context:
+    """The current context, in which the Synthesis stands too whose own block is running here, to be found from elsewhere.
+
+    That block is not current in OpenTelemetry's sense, since a generator may yield in it: engines that are called in it and threads
+    that are started there ask for this.
+    """
+    context, reference = get_current(), _BLOCK.get()
+    synthesis = reference() if reference is not None else None
+    if reference is None or synthesis is None or not synthesis.open or SYNTHESIS in context:
+        return context
+    return set_value(SYNTHESIS, reference, context)
 
 
 class Synthesis:
@@ -54,6 +70,7 @@ class Synthesis:
         start = call.start() if call is not None else self.timeline.start
         self.record = Record(stream, voice, language, len(text or ""), kept, start)
         self._call = call
+        self._heard = False  # whether the text is known from the RPC's own messages
         self._depth = 0  # blocks and streams under way
         self._blocks: list[int] = []  # the depth of each block
         self._left: int | None = None  # when the application was done with it
@@ -68,7 +85,9 @@ class Synthesis:
             self.timeline.timestamp(start),
             self.record.start_attributes(),
         )
-        self.context: Context = set_value(SYNTHESIS, weakref.ref(self), set_span_in_context(self._span))
+        self._reference: Reference = weakref.ref(self)
+        self._around: Reference | None = None  # the block around its own
+        self.context: Context = set_value(SYNTHESIS, self._reference, set_span_in_context(self._span))
         """The context of whatever happens for this request."""
         emitter.instruments.active.add(1, (stream,))
         self._over = Lock()  # taken by whoever finishes it, never released
@@ -91,12 +110,17 @@ class Synthesis:
     def __enter__(self) -> Self:
         self._depth += 1
         self._blocks.append(self._depth)
+        if len(self._blocks) == 1:
+            self._around = _BLOCK.get()
+            _BLOCK.set(self._reference)
         return self
 
     @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._blocks.pop() == 1 and error is not None:
             self._depth = 1  # nobody will pull the streams that were begun inside any more
+        if not self._blocks and _BLOCK.get() is self._reference:  # else it was entered elsewhere, where nothing can be restored
+            _BLOCK.set(self._around)
         self.leave(None, error)
 
     async def __aenter__(self) -> Self:
@@ -160,7 +184,10 @@ class Synthesis:
     @overload
     def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredIterator[T]: ...
     def deliver(self, audio: Any, format: AudioFormat, payload: Payload | None = None) -> Any:
-        """Hand cached or coalesced audio to the caller: bytes come back as they are, chunks as a measured iterator."""
+        """Hand audio that is there to the caller: cached, coalesced, or made as a whole by an attempt before it is sent in pieces.
+
+        Bytes come back as they are, chunks as a measured iterator.
+        """
         return self._cached(format).deliver(audio, payload)
 
     @guarded_or(lambda *_: INERT)
@@ -202,6 +229,10 @@ class Synthesis:
     @guarded
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces. The clock of a request without text starts at its first piece."""
+        if not self._heard:
+            self._extend(delta)
+
+    def _extend(self, delta: str) -> None:
         record = self.record
         if not record.characters and delta:
             record.start = self.timeline.monotonic()
@@ -226,7 +257,9 @@ class Synthesis:
         """A quality model's verdict on the audio: 0 or more, in the scale of that model."""
         if not value >= 0:
             raise ValueError(f"The score {name} is {value!r}; a score is a number of 0 or more.")
-        self.emitter.instruments.score.record(value, (name, self.emitter.voice_labels.bound(self.record.voice)), self.context)
+        emitter = self.emitter
+        labels = emitter.score_labels.bound(name), emitter.voice_labels.bound(self.record.voice)
+        emitter.instruments.score.record(value, labels, self.context)
 
     @guarded
     def fail(
@@ -256,6 +289,17 @@ class Synthesis:
             record.text = text if self.emitter.settings.capture_text else None
         record.voice = record.voice or voice
         record.language = record.language or language
+        self._span.set_attributes(record.start_attributes())
+
+    def hear(self, delta: str) -> None:
+        """Text as the RPC's own messages have it. Pieces that the application adds are the same once more from now on."""
+        self._heard = True
+        self._extend(delta)
+
+    def denied(self, cause: Cause) -> None:
+        """The answer itself says that it is none, whatever its status. What is known better already says why."""
+        if self._declared is None and self._failed is None:
+            self._declared = cause
 
     def found(
         self, tier: str, provider: str | None, model: str | None, duration: float | None, format: AudioFormat | None
@@ -292,6 +336,8 @@ class Synthesis:
             record.provider, record.model = attempt.provider, attempt.model
         if attempt.billable:
             record.billed.append((attempt.provider, attempt.model))
+            if self.outcome is not None:  # its RPC ended before the engine did; the bill comes all the same
+                record.charge(self.emitter, attempt.provider, attempt.model)
         if facts is not None:
             record.audio, record.format, record.sample_rate = facts, attempt.format, facts.sample_rate
             record.real_time_factor = attempt.real_time_factor

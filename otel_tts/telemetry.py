@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import attach, detach, get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -24,7 +24,8 @@ from otel_tts.prices import Prices
 from otel_tts.providers import Providers, ProviderState
 from otel_tts.semconv import AttemptReason
 from otel_tts.settings import Settings
-from otel_tts.synthesis import SYNTHESIS, Synthesis
+from otel_tts.streams import Current
+from otel_tts.synthesis import SYNTHESIS, Synthesis, surroundings
 from otel_tts.version import __version__
 
 P = ParamSpec("P")
@@ -82,6 +83,7 @@ class Telemetry:
             model_labels=Labels(semconv.MODEL, models),
             voice_labels=Labels(semconv.VOICE, voices),
             language_labels=Labels(semconv.LANGUAGE, languages),
+            score_labels=Labels(semconv.SCORE_NAME),
             providers=Providers(clock, provider_labels, instruments),
         )
 
@@ -99,18 +101,17 @@ class Telemetry:
         text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
         :meth:`Synthesis.add_text`. stream: whether audio is delivered in pieces.
         """
-        context = get_current()
-        call = context.get(CALL)
-        if isinstance(call, Call) and not call.over:
-            outer = call.current
-        else:
-            call, reference = None, context.get(SYNTHESIS)
-            outer = reference() if callable(reference) else None
-        if isinstance(outer, Synthesis) and outer.open:
+        call, outer = _around(get_current())
+        if outer is not None:
             outer.join(text, voice, language)
             return outer
         self._emitter.instruments.collect_abandoned()
         return Synthesis(self._emitter, call, text, voice, language, stream=stream)
+
+    @staticmethod
+    def enclosing() -> Synthesis | None:
+        """The open Synthesis in which the caller stands, be it in its own block only. For instrumentations."""
+        return _around(surroundings())[1]
 
     @guarded_or(lambda *_, **__: INERT)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
@@ -141,18 +142,27 @@ class Telemetry:
     @staticmethod
     def carry(function: Callable[P, T]) -> Callable[P, T]:
         """``function``, to be run in another thread with the OpenTelemetry context of here: executors and threads drop it."""
-        context = get_current()
+        context = surroundings()
 
         @functools.wraps(function)
         def carried(*args: P.args, **kwargs: P.kwargs) -> T:
-            token = attach(context)
-            try:
+            with Current(context):
                 return function(*args, **kwargs)
-            finally:
-                detach(token)
 
         return carried
 
+    @guarded
     def flush_abandoned(self) -> None:
         """Finish requests that were dropped without an end. Happens by itself before every export of metrics."""
         self._emitter.instruments.collect_abandoned()
+
+
+def _around(context: Context) -> tuple[Call | None, Synthesis | None]:
+    """The RPC and the open Synthesis that stand in a context."""
+    call, synthesis = context.get(CALL), None
+    if isinstance(call, Call) and not call.over:
+        synthesis = call.current
+    else:
+        call, reference = None, context.get(SYNTHESIS)
+        synthesis = reference() if callable(reference) else None
+    return call, synthesis if isinstance(synthesis, Synthesis) and synthesis.open else None

@@ -5,29 +5,50 @@ Every source answers the same questions alike; readers know `History` only.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Literal, Protocol
 
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.rows import Row
+from otel_tts.history.services import Service
 from otel_tts.history.traces import Event, Link, Span, Trace
 from otel_tts.settings import Settings
 
-__all__ = ["Event", "History", "Link", "Request", "RequestFilter", "Row", "Span", "Trace", "open_history"]
+__all__ = ["Event", "History", "Link", "Request", "RequestFilter", "Row", "Service", "Span", "Trace", "open_history"]
 
 
 class History(Protocol):
     """Telemetry of the past. Moments are seconds since the Unix epoch."""
 
+    @property
+    def interval(self) -> float:
+        """Seconds between exports of metrics: no count is more exact in time."""
+
+    @property
+    def began(self) -> float | None:
+        """The first moment that anything is known of; None when nothing is."""
+
+    @property
+    def unreadable(self) -> int:
+        """How many stored lines turned out to be unreadable so far. They were skipped."""
+
     def aggregates(
-        self, start: float, end: float, step: float | None = None, by: Collection[Literal["provider", "language"]] = ()
+        self,
+        start: float,
+        end: float,
+        step: float | None = None,
+        by: Collection[Literal["provider", "language"]] = (),
+        *,
+        service: str | None = None,
+        version: str | None = None,
     ) -> list[Row]:
         """Rows of what happened in each window of ``step`` seconds, oldest first.
 
         Windows are counted back from ``end``; what is left at the start and shorter than a step is left out. Without a step there
         is one window. ``by`` has a row for each provider, or for each language, that had traffic in the window; without it there
-        is one row for each window, over everything. That is a question of its own: quantiles of parts don't add up.
+        is one row for each window, over everything. That is a question of its own: quantiles of parts don't add up. With
+        ``service`` or ``version``, rows are about what processes of that ``service.name`` or ``service.version`` counted.
 
         Raises:
             ValueError: a window is shorter than two export intervals, or ``by`` names both: no metric has both.
@@ -36,8 +57,17 @@ class History(Protocol):
     def totals(self, start: float, end: float) -> Row:
         """What happened between two moments, over everything."""
 
+    def services(self, start: float, end: float, *, version: str | None = None) -> list[Service]:
+        """The services that had requests between two moments, by name; only of one ``service.version``, where that is given."""
+
     def requests(self, filter: RequestFilter = ..., limit: int = 100) -> list[Request]:
         """Syntheses that spans were kept of, those that ended last first."""
+
+    def every_request(self, filter: RequestFilter = ...) -> Iterator[Request]:
+        """All syntheses that spans were kept of, in no particular order, without holding more than a few in memory."""
+
+    def fingerprint(self, start: float, end: float) -> str:
+        """Something that changes when what is known of the time between two moments does. It may change without."""
 
     def trace(self, trace_id: str) -> Trace | None:
         """One trace; None when nothing is known of it.

@@ -37,6 +37,16 @@ class Distribution:
         """The number of values."""
         return self.buckets.get(math.inf, 0)
 
+    def middles(self) -> dict[float, int]:
+        """How many values lie in each bucket, by its middle; that of the last, which has none, is its lower bound."""
+        found, below, counted = {}, 0.0, 0.0
+        for bound, count in self.buckets.items():
+            if count > counted:
+                found[below if math.isinf(bound) else (below + bound) / 2] = round(count - counted)
+                counted = count
+            below = bound
+        return found
+
     def share_above(self, bound: float) -> float | None:
         """The share of values above one of the bounds, 0 to 1; None when there are no values."""
         return 1 - self.buckets[bound] / self.count if self.count else None

@@ -7,7 +7,7 @@ that were written before either moment. Files are read from their end, and only 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -23,8 +23,10 @@ from otel_tts.local.files import Partition
 _TIME = re.compile(rb'"timeUnixNano":"(\d+)"')  # that of the first point; all points of a line have the same
 _REQUEST = b'{"resourceMetrics":'
 
-SeriesKey = tuple[str, str, frozenset[tuple[str, str | bool]]]
-"""The process's service.instance.id, the metric's name, the attributes."""
+Process = tuple[str, str, str]
+"""A process's service.instance.id, service.name and service.version."""
+SeriesKey = tuple[Process, str, frozenset[tuple[str, str | bool]]]
+"""The process, the metric's name, the attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,21 @@ class Point:
 Snapshot = Mapping[SeriesKey, Point]
 
 
-def growths(directory: Path, moments: Sequence[float], interval: float) -> Sequence[Growth]:
+def began(directory: Path) -> float | None:
+    """The first moment that there are metrics of, in seconds since the Unix epoch; None without any."""
+    for partition in files.partitions(directory, "metrics"):
+        for _, line in files.lines(partition.path):
+            if points := _snapshot(line):
+                return min(point.since for point in points.values()) / 1e9
+    return None
+
+
+def growths(
+    directory: Path, moments: Sequence[float], interval: float, spoilt: Callable[[bytes], object] = lambda _: None
+) -> Sequence[Growth]:
     """How much every series grew between each two of the moments, which are in order (seconds since the Unix epoch).
 
-    ``interval`` is the number of seconds between exports. A series that is not there at the beginning counted from 0, unless it
+    ``interval`` is the number of seconds between exports. ``spoilt`` is told each line that cannot be read. A series that is not there at the beginning counted from 0, unless it
     is so much older that its lines must have been deleted meanwhile: then what is known of it begins with the first line left.
     """
     results: list[dict[str, list[Series]]] = [{} for _ in pairwise(moments)]
@@ -50,10 +63,11 @@ def growths(directory: Path, moments: Sequence[float], interval: float) -> Seque
         written = sorted(group)
         if written[-1].end <= moments[0]:
             continue  # nothing has changed since
-        for result, (before, after) in zip(results, pairwise(_snapshots(written, moments, interval)), strict=True):
+        for result, (before, after) in zip(results, pairwise(_snapshots(written, moments, interval, spoilt)), strict=True):
             for key, point in after.items():
-                _, name, labels = key
-                result.setdefault(name, []).append(Series(dict(labels), _growth(before.get(key), point)))
+                (_, service, version), name, labels = key
+                series = Series(dict(labels), _growth(before.get(key), point), service, version)
+                result.setdefault(name, []).append(series)
     return results
 
 
@@ -67,12 +81,14 @@ def _growth(before: Point | None, after: Point) -> float | Distribution:
     return after.value - before.value if after.value >= before.value else after.value
 
 
-def _snapshots(written: Sequence[Partition], moments: Sequence[float], interval: float) -> list[Snapshot]:
+def _snapshots(
+    written: Sequence[Partition], moments: Sequence[float], interval: float, spoilt: Callable[[bytes], object]
+) -> list[Snapshot]:
     """The state of all series of one writer at each moment."""
     found: list[Snapshot] = []  # the latest first
     pending = list(moments)
     line = b""
-    for time, line in _lines_backwards(written):
+    for time, line in _lines_backwards(written, spoilt):
         if time <= pending[-1] and (snapshot := _snapshot(line)):
             while pending and time <= pending[-1]:
                 found.append(snapshot)
@@ -86,25 +102,32 @@ def _snapshots(written: Sequence[Partition], moments: Sequence[float], interval:
     return found[::-1]
 
 
-def _lines_backwards(written: Sequence[Partition]) -> Iterator[tuple[float, bytes]]:
+def _lines_backwards(written: Sequence[Partition], spoilt: Callable[[bytes], object]) -> Iterator[tuple[float, bytes]]:
     """The lines of one writer, the last first, each with its time."""
     for partition in reversed(written):
         for line in files.lines_backwards(partition.path):
             if time := _TIME.search(line, line.rfind(_REQUEST)):  # what a crash left may stand in front
                 yield int(time[1]) / 1e9, line
+            elif files.parse(line) is None:
+                spoilt(line)
 
 
 def _snapshot(line: bytes) -> Snapshot:
     """All cumulative series of ours on a line; none when the line is torn."""
     points: dict[SeriesKey, Point] = {}
     for resource in (files.parse(line) or {}).get("resourceMetrics", ()):
-        instance = str(attributes(resource.get("resource", {})).get("service.instance.id", ""))
+        said = attributes(resource.get("resource", {}))
+        process = (
+            str(said.get("service.instance.id", "")),
+            str(said.get("service.name", "")),
+            str(said.get("service.version", "")),
+        )
         for scope in resource.get("scopeMetrics", ()):
             if scope.get("scope", {}).get("name") != semconv.SCOPE:
                 continue
             for metric in scope.get("metrics", ()):
                 for point in metric.get("sum", metric.get("histogram", {})).get("dataPoints", ()):
-                    key = instance, metric["name"], frozenset(attributes(point).items())
+                    key = process, metric["name"], frozenset(attributes(point).items())
                     points[key] = Point(int(point.get("startTimeUnixNano", 0)), _value(point))
     return points
 

@@ -12,7 +12,9 @@ from otel_tts.history.traces import Span
 class Request:
     """One synthesis. ``start`` is in seconds since the Unix epoch; durations are seconds; None is what the span doesn't say.
 
-    ttfb and ttfa: time to first byte and to first audio. rtf: real-time factor. attempts: how often a provider was asked.
+    ttfb and ttfa: time to first byte and to first audio. rtf: real-time factor. attempts: how often a provider was asked. What is
+    known of how provider-made audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per
+    voiced second, trailing_silence in seconds, both ratios 0 to 1.
     """
 
     trace_id: str
@@ -20,6 +22,7 @@ class Request:
     start: float
     duration: float
     service: str
+    version: str
     outcome: str | None
     error_type: str | None
     provider: str | None
@@ -35,6 +38,11 @@ class Request:
     rtf: float | None
     attempts: int | None
     fallback_used: bool | None
+    loudness: float | None
+    silence_ratio: float | None
+    clipping_ratio: float | None
+    speaking_rate: float | None
+    trailing_silence: float | None
 
     @property
     def end(self) -> float:
@@ -51,6 +59,7 @@ class Request:
             start=span.start,
             duration=span.duration,
             service=span.service,
+            version=span.version,
             outcome=said(semconv.OUTCOME.key),
             error_type=said(semconv.ERROR_TYPE.key),
             provider=said(semconv.PROVIDER.key),
@@ -66,6 +75,11 @@ class Request:
             rtf=said(semconv.REAL_TIME_FACTOR.key),
             attempts=said(semconv.ATTEMPT_COUNT.key),
             fallback_used=said(semconv.FALLBACK_USED.key),
+            loudness=said(semconv.AUDIO_LOUDNESS.key),
+            silence_ratio=said(semconv.AUDIO_SILENCE_RATIO.key),
+            clipping_ratio=said(semconv.AUDIO_CLIPPING_RATIO.key),
+            speaking_rate=said(semconv.AUDIO_SPEAKING_RATE.key),
+            trailing_silence=said(semconv.AUDIO_TRAILING_SILENCE.key),
         )
 
 
@@ -73,15 +87,19 @@ class Request:
 class RequestFilter:
     """Which requests are wanted: those of which all holds that is given.
 
-    slower_than: seconds. since and until: when the request started, in seconds since the Unix epoch.
+    slower_than: seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
+    when it ended, which is when metrics count it.
     """
 
     outcome: str | None = None
     provider: str | None = None
     service: str | None = None
+    version: str | None = None
     slower_than: float | None = None
     since: float | None = None
     until: float | None = None
+    ended_since: float | None = None
+    ended_before: float | None = None
 
     def holds(self, request: Request) -> bool:
         """Whether the request is wanted."""
@@ -89,9 +107,12 @@ class RequestFilter:
             self.outcome in (None, request.outcome)
             and self.provider in (None, request.provider)
             and self.service in (None, request.service)
+            and self.version in (None, request.version)
             and (self.slower_than is None or request.duration > self.slower_than)
             and (self.since is None or request.start >= self.since)
             and (self.until is None or request.start <= self.until)
+            and (self.ended_since is None or request.end >= self.ended_since)
+            and (self.ended_before is None or request.end < self.ended_before)
         )
 
 

@@ -12,16 +12,23 @@ from otel_tts.semconv import FAILURES, AttemptReason, Attribute, CacheResult, Me
 DIMENSIONS: Mapping[str, Attribute] = {"provider": semconv.PROVIDER, "language": semconv.LANGUAGE}
 """What rows can be split by."""
 
-_JUDGED = (Outcome.OK, *sorted(FAILURES))
+JUDGED = (Outcome.OK, *sorted(FAILURES))
 """The outcomes that a success rate is about, and that latency is measured of: nothing cancelled, nothing rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of a metric and how much it grew in a window."""
+    """One series of a metric and how much it grew in a window. service and version: of the process that counted."""
 
     attributes: Mapping[str, str | bool]
     growth: float | Distribution
+    service: str = ""
+    version: str = ""
+
+    @property
+    def amount(self) -> float:
+        """How much it grew; of a histogram, the number of values."""
+        return self.growth.count if isinstance(self.growth, Distribution) else self.growth
 
 
 Growth = Mapping[str, Sequence[Series]]
@@ -105,7 +112,7 @@ def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
         str(series.attributes[attribute.key])
         for all_series in growth.values()
         for series in all_series
-        if attribute.key in series.attributes and _amount(series)
+        if attribute.key in series.attributes and series.amount
     }
     return [_row(_Selection(growth, attribute, value), start, end) for value in sorted(values)]
 
@@ -113,8 +120,8 @@ def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
 def _row(selected: _Selection, start: float, end: float) -> Row:
     requests = semconv.SYNTHESIS_REQUESTS if selected.attribute is semconv.LANGUAGE else semconv.SYNTHESIS_DURATION
     outcomes = {outcome: selected.count(requests, {semconv.OUTCOME: [outcome]}) or 0 for outcome in Outcome}
-    duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: _JUDGED})
-    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO, {semconv.OUTCOME: _JUDGED})
+    duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: JUDGED})
+    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO, {semconv.OUTCOME: JUDGED})
     cache = {result: selected.count(semconv.SYNTHESIS_DURATION, {semconv.CACHE_RESULT: [result]}) for result in CacheResult}
     looked_up = [cache[CacheResult.HIT], cache[CacheResult.MISS], cache[CacheResult.COALESCED]]
     characters = {
@@ -130,7 +137,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
     }
     real = [reason for reason in AttemptReason if reason is not AttemptReason.PROBE]
     attempts = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real})
-    judged = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real, semconv.OUTCOME: _JUDGED})
+    judged = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real, semconv.OUTCOME: JUDGED})
     succeeded = selected.count(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real, semconv.OUTCOME: [Outcome.OK]})
     rtf = selected.distribution(semconv.ATTEMPT_REAL_TIME_FACTOR)
     return Row(
@@ -146,7 +153,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
         request_partial=outcomes[Outcome.PARTIAL],
         request_empty=outcomes[Outcome.EMPTY],
         request_error=outcomes[Outcome.ERROR],
-        request_success_rate=_ratio(outcomes[Outcome.OK], sum(outcomes[outcome] for outcome in _JUDGED)),
+        request_success_rate=_ratio(outcomes[Outcome.OK], sum(outcomes[outcome] for outcome in JUDGED)),
         request_duration_p50=_quantile(duration, 0.5),
         request_duration_p95=_quantile(duration, 0.95),
         request_duration_p99=_quantile(duration, 0.99),
@@ -190,7 +197,7 @@ class _Selection:
     def total(self, metric: Metric, where: Mapping[Attribute, Collection[object]] | None = None) -> float | None:
         """How much the metric grew; of a histogram, the number of values."""
         series = self._series(metric, where or {})
-        return None if series is None else sum(map(_amount, series))
+        return None if series is None else sum(s.amount for s in series)
 
     def known_total(self, metric: Metric) -> float | None:
         """How much the metric grew; None as well when no series of it ever was: nothing known is not 0."""
@@ -219,10 +226,6 @@ class _Selection:
             for series in self._growth.get(metric.name, ())
             if all(series.attributes.get(attribute.key) in values for attribute, values in wanted.items())
         ]
-
-
-def _amount(series: Series) -> float:
-    return series.growth.count if isinstance(series.growth, Distribution) else series.growth
 
 
 def _ratio(part: float | None, whole: float) -> float | None:

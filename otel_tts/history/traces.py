@@ -34,8 +34,8 @@ class Link:
 class Span:
     """One span. ``start`` is in seconds since the Unix epoch, ``duration`` in seconds; ids are hexadecimal.
 
-    kind: ``INTERNAL``, ``SERVER``, ``CLIENT``, ``PRODUCER`` or ``CONSUMER``. status: ``UNSET``, ``OK`` or ``ERROR``. service: the
-    ``service.name`` of the process that made it. children: in the order in which they started.
+    kind: ``INTERNAL``, ``SERVER``, ``CLIENT``, ``PRODUCER`` or ``CONSUMER``. status: ``UNSET``, ``OK`` or ``ERROR``. service and
+    version: the ``service.name`` and ``service.version`` of the process that made it. children: in the order in which they started.
     """
 
     trace_id: str
@@ -51,6 +51,7 @@ class Span:
     events: tuple[Event, ...]
     links: tuple[Link, ...]
     service: str
+    version: str
     children: tuple[Span, ...] = ()
 
     @property
@@ -93,16 +94,18 @@ class Trace:
             yield from root.walk()
 
 
-def spans(request: Mapping[str, Any]) -> Iterator[Span]:
-    """The spans of an OTLP/JSON export request, each without children."""
+def spans(request: Mapping[str, Any], name: str | None = None) -> Iterator[Span]:
+    """The spans of an OTLP/JSON export request, each without children; only those of that name, where one is given."""
     for resource in request.get("resourceSpans", ()):
-        service = str(attributes(resource.get("resource", {})).get("service.name", ""))
+        process = attributes(resource.get("resource", {}))
+        service, version = str(process.get("service.name", "")), str(process.get("service.version", ""))
         for scope in resource.get("scopeSpans", ()):
             for span in scope.get("spans", ()):
-                yield _span(span, service)
+                if name is None or span.get("name") == name:
+                    yield _span(span, service, version)
 
 
-def _span(span: Mapping[str, Any], service: str) -> Span:
+def _span(span: Mapping[str, Any], service: str, version: str) -> Span:
     start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
     status = span.get("status", {})
     return Span(
@@ -121,4 +124,5 @@ def _span(span: Mapping[str, Any], service: str) -> Span:
         ),
         links=tuple(Link(link["traceId"], link["spanId"], attributes(link)) for link in span.get("links", ())),
         service=service,
+        version=version,
     )

@@ -37,6 +37,11 @@ ATTRIBUTES: Mapping[str, Any] = {
     "tts.time_to_first_byte": 0.11,
     "tts.time_to_first_audio": 0.12,
     "tts.real_time_factor": 0.07,
+    "tts.audio.loudness": 21.5,
+    "tts.audio.silence_ratio": 0.2,
+    "tts.audio.clipping_ratio": 0.0,
+    "tts.audio.speaking_rate": 14.5,
+    "tts.audio.trailing_silence": 0.3,
 }
 
 
@@ -64,7 +69,7 @@ class Service:
         self.ids = Ids()
         store = Store(directory, max_age=1e9, max_size=2**30, wall=lambda: self.now)
         self._provider = TracerProvider(
-            resource=Resource({"service.name": service}), id_generator=self.ids, shutdown_on_exit=False
+            resource=Resource({"service.name": service, "service.version": "1.2"}), id_generator=self.ids, shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(store.span_exporter(), schedule_delay_millis=3_600_000))
         self.tracer = self._provider.get_tracer("test")
@@ -108,6 +113,7 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "start": NINE + 1,
         "duration": 0.25,
         "service": "speech",
+        "version": "1.2",
         "outcome": "ok",
         "error_type": None,
         "provider": "piper",
@@ -123,9 +129,16 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "rtf": 0.07,
         "attempts": 2,
         "fallback_used": True,
+        "loudness": 21.5,
+        "silence_ratio": 0.2,
+        "clipping_ratio": 0.0,
+        "speaking_rate": 14.5,
+        "trailing_silence": 0.3,
     }
     assert {
-        value for key, value in asdict(bare).items() if key not in ("trace_id", "span_id", "start", "duration", "service")
+        value
+        for key, value in asdict(bare).items()
+        if key not in ("trace_id", "span_id", "start", "duration", "service", "version")
     } == {None}
 
 
