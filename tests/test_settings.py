@@ -1,0 +1,152 @@
+"""Settings: argument before environment before default, and errors that say what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_tts import Settings
+from otel_tts.settings import Section, SettingError, boolean, count, milliseconds, port, seconds, setting, size, text
+
+DEFAULTS = {
+    "METRICS_ENABLED": True,
+    "PROMETHEUS_PORT": 8002,
+    "PROMETHEUS_HOST": "127.0.0.1",
+    "MLFLOW_TRACKING_URI": "",
+    "DASHBOARD_PORT": 8501,
+    "OTEL_TTS_DATA_MAX_AGE": 604800.0,
+    "OTEL_TTS_DATA_MAX_SIZE": 2**30,
+    "OTEL_TTS_CAPTURE_TEXT": False,
+    "OTEL_TTS_PRICES": "",
+    "OTEL_TTS_DEADLINE_FLOOR": 0.0,
+    "OTEL_TTS_CANCELLED_IS_ERROR": False,
+    "OTEL_TTS_SHUTDOWN_TIMEOUT": 3.0,
+}
+
+
+def in_force(settings: Section) -> dict[str, tuple[Any, str]]:
+    """By variable, the value and where it comes from."""
+    return {s.variable.name: (s.value, s.source) for s in settings.in_force()}
+
+
+def test_defaults() -> None:
+    """An empty environment gives the documented defaults; the text is not captured; data goes where the platform keeps it."""
+    found = in_force(Settings.load(environ={}))
+    assert {name: found[name] for name in DEFAULTS} == {name: (value, "default") for name, value in DEFAULTS.items()}
+    data_dir, source = found["OTEL_TTS_DATA_DIR"]
+    assert (data_dir.name, data_dir.is_absolute(), source) == ("otel-tts", True, "default")
+
+
+def test_precedence() -> None:
+    """An argument goes before the environment; None is no argument, and an empty variable is not set."""
+    environ = {"PROMETHEUS_PORT": "9000", "DASHBOARD_PORT": "9001", "PROMETHEUS_HOST": " ", "OTEL_TTS_DEADLINE_FLOOR": ""}
+    settings = Settings.load(environ, prometheus_port=9100, dashboard_port=None)
+    found = in_force(settings)
+    assert [found[name] for name in ("PROMETHEUS_PORT", "DASHBOARD_PORT", "PROMETHEUS_HOST", "OTEL_TTS_DEADLINE_FLOOR")] == [
+        (9100, "argument"), (9001, "environment"), ("127.0.0.1", "default"), (0.0, "default"),
+    ]  # fmt: skip
+    assert settings.source("prometheus_port") == "argument"
+
+
+def test_the_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless another one is given."""
+    monkeypatch.setenv("OTEL_TTS_CAPTURE_TEXT", "on")
+    assert Settings.load().capture_text is True
+    assert Settings.load(environ={}).capture_text is False
+
+
+@pytest.mark.parametrize(
+    ("parse", "given", "value"),
+    [
+        (boolean, "true", True), (boolean, " TRUE ", True), (boolean, "1", True), (boolean, "Yes", True), (boolean, "on", True),
+        (boolean, "false", False), (boolean, "0", False), (boolean, "no", False), (boolean, "OFF", False),
+        (port, "0", 0), (port, " 65535 ", 65535),
+        (count, "1", 1), (count, "007", 7),
+        (seconds, "0", 0.0), (seconds, "1.5", 1.5), (seconds, "1e3", 1000.0),
+        (milliseconds, "10000", 10.0), (milliseconds, "0.5", 0.0005),
+        (size, "1000000", 1_000_000), (size, "500MB", 500_000_000), (size, "500 mb", 500_000_000), (size, "1GiB", 2**30),
+        (size, "2k", 2000), (size, "2KiB", 2048), (size, "1T", 10**12), (size, "12B", 12), (size, "0", 0),
+        (text, " as it is ", " as it is "),
+    ],
+)  # fmt: skip
+def test_values(parse: Any, given: str, value: Any) -> None:
+    """What each kind of value takes."""
+    parsed = parse(given)
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("parse", "given"),
+    [
+        (boolean, "maybe"), (boolean, "2"), (boolean, ""),
+        (port, "65536"), (port, "-1"), (port, "8002.0"), (port, "http"),
+        (count, "0"), (count, "-1"), (count, "1.0"), (count, "many"),
+        (seconds, "-0.1"), (seconds, "nan"), (seconds, "inf"), (seconds, "3s"),
+        (milliseconds, "0"), (milliseconds, "-1"), (milliseconds, "nan"), (milliseconds, "inf"), (milliseconds, "10s"),
+        (size, "-1"), (size, "1.5GB"), (size, "GB"), (size, "1XB"), (size, ""), (size, "1 GB of RAM"),
+    ],
+)  # fmt: skip
+def test_what_is_no_value(parse: Any, given: str) -> None:
+    """Each kind refuses what it does not understand, and says what it takes."""
+    with pytest.raises(ValueError, match=r"^(true or false|a port|a whole number|a number of (milli)?seconds|a number of bytes)"):
+        parse(given)
+
+
+def test_a_value_that_is_not_allowed() -> None:
+    """The error names the variable, the value and what is allowed."""
+    with pytest.raises(SettingError, match=r"^PROMETHEUS_PORT='99999' is not allowed: it takes a port from 0 to 65535\.$"):
+        Settings.load(environ={"PROMETHEUS_PORT": "99999"})
+
+
+def test_an_error_shows_no_password() -> None:
+    """A value may be an address with its user and password: the message leaves them out."""
+    with pytest.raises(SettingError, match=r"^PROMETHEUS_PORT='http://\.\.\.@host:1' is not allowed") as raised:
+        Settings.load(environ={"PROMETHEUS_PORT": "http://me:secret@host:1"})
+    assert "secret" not in str(raised.value)
+
+
+def test_an_argument_that_is_no_setting() -> None:
+    """It is a mistake in code, named."""
+    with pytest.raises(TypeError, match=r"^Settings has no setting named promtheus_port\.$"):
+        Settings.load(environ={}, promtheus_port=1)
+
+
+def test_settings_are_frozen_and_equal_by_value() -> None:
+    """Parsed once; where a value came from makes no difference."""
+    settings = Settings.load(environ={"PROMETHEUS_PORT": "9000"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.prometheus_port = 1  # type: ignore[misc]
+    assert settings == Settings.load(environ={}, prometheus_port=9000, data_dir=settings.data_dir)
+    assert "_sources" not in repr(settings)
+
+
+def test_paths_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`~` is the home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings.load(environ={"OTEL_TTS_DATA_DIR": "~/telemetry"}).data_dir == tmp_path / "telemetry"
+
+
+def test_a_section_of_ones_own() -> None:
+    """The service and other parts declare their settings in the same way; a default may be made when it is needed."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Own(Section):
+        workers: int = setting("OWN_WORKERS", count, 4, "How many.")
+        names: list[str] = setting("OWN_NAMES", str.split, list, "Which.")
+
+    own = Own.load(environ={"OWN_NAMES": "a b"})
+    assert (own.workers, own.names) == (4, ["a", "b"])
+    assert Own.load(environ={}).names is not Own.load(environ={}).names
+    assert [s.variable.description for s in own.in_force()] == ["How many.", "Which."]
+
+
+def test_every_variable_is_documented() -> None:
+    """Each has a description for people, and a name of its own."""
+    variables = [s.variable for s in Settings.load(environ={}).in_force()]
+    assert len({v.name for v in variables}) == len(variables)
+    assert [v.name for v in variables if not v.description.endswith((".", "!"))] == []
+    assert not any(isinstance(s.value, float) and math.isnan(s.value) for s in Settings.load(environ={}).in_force())
