@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -35,6 +36,7 @@ AUDIO = bytes(640)  # 20 ms at 16 kHz
 CACHE = {TEXT: AUDIO}
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Variant = tuple[Handler, list[Any], Callable[[], object]]
 
 
 # -- the servers -----------------------------------------------------------------------------------------------------------------------
@@ -45,11 +47,11 @@ async def speak(request: bytes, context: Any) -> bytes:
     return CACHE[request]
 
 
-def bare() -> tuple[Handler, list[Any], Callable[[], None]]:
+def bare() -> Variant:
     return speak, [], lambda: None
 
 
-def contrib() -> tuple[Handler, list[Any], Callable[[], None]]:
+def contrib() -> Variant:
     """As its documentation sets it up: batches to OTLP."""
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -60,10 +62,11 @@ def contrib() -> tuple[Handler, list[Any], Callable[[], None]]:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    return speak, [aio_server_interceptor()], lambda: provider.force_flush(60_000) and None
+    interceptor: Any = aio_server_interceptor
+    return speak, [interceptor()], lambda: provider.force_flush(60_000)
 
 
-def prometheus() -> tuple[Handler, list[Any], Callable[[], None]]:
+def prometheus() -> Variant:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
     registry = CollectorRegistry()
@@ -84,10 +87,10 @@ def prometheus() -> tuple[Handler, list[Any], Callable[[], None]]:
             active.dec()
             latency.labels("piper", "en-US").observe(time.perf_counter() - began)
 
-    return counted, [], lambda: generate_latest(registry) and None
+    return counted, [], lambda: generate_latest(registry)
 
 
-def otel_tts() -> tuple[Handler, list[Any], Callable[[], None]]:
+def otel_tts() -> Variant:
     import otel_tts
     from otel_tts.grpc import aio_server_interceptor
 
@@ -102,7 +105,7 @@ def otel_tts() -> tuple[Handler, list[Any], Callable[[], None]]:
             assert audio is not None
             return audio
 
-    return observed, [aio_server_interceptor(tts)], lambda: pipeline.flush(60) and None
+    return observed, [aio_server_interceptor(tts)], lambda: pipeline.flush(60)
 
 
 MAKE = {"bare": bare, "contrib": contrib, "prometheus": prometheus, "otel-tts": otel_tts}
@@ -116,7 +119,7 @@ async def serve(variant: str) -> None:
         await asyncio.to_thread(flush)
         return json.dumps({"cpu": time.process_time(), "rss": resident()}).encode()
 
-    methods = {"Speak": grpc.unary_unary_rpc_method_handler(handler), "Usage": grpc.unary_unary_rpc_method_handler(usage)}
+    methods: Any = {"Speak": grpc.unary_unary_rpc_method_handler(handler), "Usage": grpc.unary_unary_rpc_method_handler(usage)}
     server = grpc.aio.server(interceptors=interceptors)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Speech", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -128,8 +131,7 @@ async def serve(variant: str) -> None:
 def resident() -> int:
     """Resident memory in bytes; 0 where the system doesn't tell."""
     try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 
@@ -184,7 +186,7 @@ def start(*arguments: str, environment: dict[str, str] | None = None) -> tuple[s
 
 
 async def load(channel: grpc.aio.Channel, requests: int, concurrency: int) -> None:
-    stub = channel.unary_unary("/bench.Speech/Speak")
+    stub: Any = channel.unary_unary("/bench.Speech/Speak")
 
     async def worker(count: int) -> None:
         for _ in range(count):
@@ -198,7 +200,7 @@ async def measure(ports: dict[str, int], rounds: int, requests: int, concurrency
     channels = {variant: grpc.aio.insecure_channel(f"127.0.0.1:{port}") for variant, port in ports.items()}
     for number in range(rounds + 1):
         for variant, channel in channels.items():
-            usage = channel.unary_unary("/bench.Speech/Usage")
+            usage: Any = channel.unary_unary("/bench.Speech/Usage")
             before, began = json.loads(await usage(b"")), time.perf_counter()
             await load(channel, requests, concurrency)
             wall = time.perf_counter() - began

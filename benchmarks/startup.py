@@ -1,6 +1,6 @@
 """How long importing takes, each in a fresh interpreter, in turns with an empty one.
 
-    python benchmarks/startup.py [--rounds 15]
+python benchmarks/startup.py [--rounds 15]
 """
 
 from __future__ import annotations

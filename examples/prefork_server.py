@@ -68,7 +68,12 @@ def main() -> None:
         if (worker := os.fork()) == 0:
             server.serve_forever()
         workers.append(worker)
-    signal.signal(signal.SIGTERM, lambda *_: [os.kill(worker, signal.SIGTERM) for worker in workers])
+
+    def end(*_: object) -> None:
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
     print(f"Serving on http://127.0.0.1:{server.server_port} with {len(workers)} workers.", flush=True)
     for worker in workers:
         os.waitpid(worker, 0)

@@ -45,7 +45,6 @@ _COUNT = np.ones(_RUN)
 _UNHEARD = np.zeros(_WINDOW - 1 + _RUN - 1)
 
 
-
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
     """What the audio is like; None where it cannot be told. Of no samples at all only duration and rate can.

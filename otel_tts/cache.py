@@ -88,10 +88,8 @@ class Lookup(_Block):
         self._request.found(self._tier, provider, model, duration, audio)
 
     def _end(self, error: BaseException | None) -> None:
-        if isinstance(error, Exception):
-            result = LookupResult.ERROR
-        else:
-            result = LookupResult.HIT if self._hit else LookupResult.MISS
+        found = LookupResult.HIT if self._hit else LookupResult.MISS
+        result = LookupResult.ERROR if isinstance(error, Exception) else found
         if not self._hit:
             self._request.missed()
         self._request.emitter.instruments.lookups.add(1, (self._tier, result))

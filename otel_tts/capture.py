@@ -294,7 +294,7 @@ def _check(name: str, wanted: Mapping[str, Any]) -> None:
     """A test that asks for what cannot be would pass for the wrong reason."""
     metrics = {metric.name: metric for metric in semconv.METRICS}
     if name not in metrics:
-        if name.split(".")[0] in {known.split(".")[0] for known in metrics}:
+        if name.split(".", maxsplit=1)[0] in {known.split(".")[0] for known in metrics}:
             raise ValueError(f"No metric is named {name}. {_similar(name, metrics)}")
         return  # the host's
     attributes = {attribute.key: attribute for attribute in metrics[name].attributes}

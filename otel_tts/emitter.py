@@ -48,7 +48,7 @@ class Emitter:
             return self.tracer.start_span(
                 name, context, kind, attributes, tuple(links), start, record_exception=False, set_status_on_exception=False
             )
-        except Exception as error:  # a sampler or span processor of the host may raise anything
+        except Exception as error:  # noqa: BLE001 - a sampler or span processor of the host may raise anything
             guard.caught("starting a span", error)
             return INVALID_SPAN
 

@@ -13,7 +13,7 @@ import inspect
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import grpc
@@ -21,6 +21,7 @@ import grpc.aio
 from opentelemetry.context import attach
 
 from otel_tts.clock import Timeline
+from otel_tts.contexts import AioContext, Thread, ThreadContext, answer_with
 from otel_tts.guard import guard, guarded
 from otel_tts.labels import Labels
 from otel_tts.rpc import TRACE_RESPONSE, Metadata, Rpc
@@ -108,7 +109,7 @@ class _Interceptor:
                     self._observed.clear()
                 known = self._observed[method] = (handler, self._observe(handler, method.lstrip("/")))
             return known[1]()
-        except Exception as error:  # the boundary: the RPC goes on unobserved
+        except Exception as error:  # noqa: BLE001 - the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
             return handler
 
@@ -138,13 +139,13 @@ class _Interceptor:
     def _behavior(self, behavior: Any, method: str, *, streaming: bool) -> Any:
         raise NotImplementedError
 
-    def _synchronous(self, behavior: Any, method: str, *, streaming: bool, thread: _Thread | None = None) -> Any:
+    def _synchronous(self, behavior: Any, method: str, *, streaming: bool, thread: Thread | None = None) -> Any:
         """In a context that is the RPC's own: what is current in it stays so, and nothing has to be restored."""
 
         @functools.wraps(behavior)
         def observed(request: Any, context: Any) -> Any:
             if thread is not None:
-                context = _ThreadContext(context, thread.task)
+                context = ThreadContext(context, thread.task)
             rpc = self._begin(method, context)
             if rpc is None:
                 return behavior(request, context)
@@ -169,7 +170,7 @@ class _Interceptor:
             if arrival is None:  # an interceptor further out has changed the thread or context
                 arrival = _Arrival(Timeline(self._emitter.clock), context.invocation_metadata() or (), lambda: None)
             return Rpc(self._emitter, method, arrival.metadata, arrival.timeline, context.time_remaining)
-        except Exception as error:  # the boundary: the RPC goes on unobserved
+        except Exception as error:  # noqa: BLE001 - the boundary: the RPC goes on unobserved
             guard.caught("beginning an RPC", error)
             return None
 
@@ -210,7 +211,7 @@ class _SyncEnd:
     def _prepare(self, add_callback: Callable[[Callable[[], None]], bool]) -> None:
         if not add_callback(self._rpc.interrupted):
             self._rpc.interrupted()
-        _answer_with(self._rpc.trace_response, self._context)
+        answer_with(self._rpc.trace_response, self._context)
 
     @guarded
     def returned(self) -> None:
@@ -227,33 +228,6 @@ class _SyncEnd:
             self._rpc.end(_code(self._context, "UNKNOWN"))  # a bare Exception is all that `abort` raises
         else:
             self._rpc.end(_failure(self._context), error=error)
-
-
-def _answer_with(trace_response: str, context: Any) -> None:
-    """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on it."""
-    if not trace_response:
-        return
-    own = ((TRACE_RESPONSE, trace_response),)
-    set_trailing_metadata = _weak(context.set_trailing_metadata)
-    context.set_trailing_metadata = lambda metadata: set_trailing_metadata()((*(metadata or ()), *own))
-    context.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
-    if hasattr(context, "abort_with_status"):
-        abort_with_status = _weak(context.abort_with_status)
-        context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
-
-
-def _weak(method: Any) -> Callable[[], Any]:
-    """A method that does not keep its object: one that stands on the object itself would, until the next garbage collection."""
-    return weakref.WeakMethod(method) if inspect.ismethod(method) else lambda: method
-
-
-class _Status:
-    """A ``grpc.Status`` with more trailing metadata."""
-
-    def __init__(self, status: Any, metadata: tuple[tuple[str, str], ...]) -> None:
-        self.code = status.code
-        self.details = status.details
-        self.trailing_metadata = (*(status.trailing_metadata or ()), *metadata)
 
 
 class _Responses(Iterator[T]):
@@ -289,7 +263,7 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
             return self._generator(behavior, method)
         if inspect.iscoroutinefunction(behavior):
             return self._coroutine(behavior, method)
-        thread = _Thread(copy_context(), asyncio.current_task())
+        thread = Thread(copy_context(), asyncio.current_task())
         return functools.partial(thread.context.run, self._synchronous(behavior, method, streaming=streaming, thread=thread))
 
     def _coroutine(self, behavior: Any, method: str) -> Any:
@@ -300,7 +274,7 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
                 return await behavior(request, context)
             attach(rpc.context)
             try:
-                response = await behavior(request, _AioContext(context, rpc))
+                response = await behavior(request, AioContext(context, rpc))
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
@@ -324,7 +298,7 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
             task = arrival.task() if arrival is not None else None
             (task or context).add_done_callback(lambda _: _aio_over(rpc, context))
             try:
-                async with aclosing(behavior(request, _AioContext(context, rpc))) as responses:
+                async with aclosing(behavior(request, AioContext(context, rpc))) as responses:
                     async for response in responses:
                         yield response
             except GeneratorExit:  # grpc drops it: why, is known when the RPC is over
@@ -353,76 +327,3 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
         rpc.end(_code(context, "UNKNOWN"))
     else:
         rpc.end(_failure(context), error=error)
-
-
-class _AioContext:
-    """grpc's context, with our entry in whatever trailing metadata the handler sets. Everything else is the context's own."""
-
-    __slots__ = ("_context", "_own")
-
-    def __init__(self, context: Any, rpc: Rpc) -> None:
-        self._context = context
-        self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
-        if self._own:
-            self.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
-    def set_trailing_metadata(self, metadata: Any) -> None:
-        self._context.set_trailing_metadata((*metadata, *self._own))
-
-    async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())
-
-    async def abort_with_status(self, status: Any) -> None:
-        await self._context.abort_with_status(_Status(status, self._own))
-
-
-class _Thread(NamedTuple):
-    """Where a synchronous handler of an asynchronous server runs: in threads, which know nothing of the RPC's context or task."""
-
-    context: Context
-    task: asyncio.Task[Any] | None
-
-    def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Call it when the RPC is over; grpc itself tells of no cancellation."""
-        if self.task is not None:
-            self.task.get_loop().call_soon_threadsafe(self.task.add_done_callback, lambda _: callback())
-        return True
-
-
-class _ThreadContext:
-    """What such a handler gets from grpc, which cannot be asked how the RPC is doing: so that is noted."""
-
-    def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
-        self._context = context
-        self._task = task
-        self._code: Any = None
-        self._metadata: Any = ()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
-    def code(self) -> Any:
-        return self._code
-
-    def set_code(self, code: Any) -> None:
-        self._code = code
-        self._context.set_code(code)
-
-    def is_active(self) -> bool:
-        return self._task is None or not self._task.done()
-
-    def trailing_metadata(self) -> Any:
-        return self._metadata
-
-    def set_trailing_metadata(self, metadata: Any) -> None:
-        self._metadata = metadata
-        self._context.set_trailing_metadata(metadata)
-
-    def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        self._code = code
-        if trailing_metadata:
-            self.set_trailing_metadata(trailing_metadata)
-        self._context.abort(code, details)

@@ -65,7 +65,7 @@ def guarded_or(default: Callable[..., Any]) -> Callable[[Callable[P, T]], Callab
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return function(*args, **kwargs)
-            except Exception as error:  # the boundary: whatever it is, the host goes on
+            except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the host goes on
                 guard.caught(site, error)
                 return cast("T", default(*args, **kwargs))  # a stand-in is of no type that callers should see
 

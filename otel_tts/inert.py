@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import Any
+from typing import Any, Self
 
 from opentelemetry.context import Context, get_current
 
@@ -20,12 +20,12 @@ class Inert:
         """Nothing is changed: the current one."""
         return get_current()
 
-    def __enter__(self) -> Inert:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None: ...
 
-    async def __aenter__(self) -> Inert:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None: ...

@@ -132,7 +132,7 @@ class _Slot:
             return self.value
         try:
             return self.source()
-        except Exception as error:  # the adopter's function, called at export: its fault costs this point only
+        except Exception as error:  # noqa: BLE001 - the adopter's function, called at export: its fault costs this point only
             guard.caught("a value read at export", error)
             return None
 
@@ -194,7 +194,7 @@ class Instruments:
                 return
             try:
                 finish()
-            except Exception as error:  # the boundary: runs before others' requests, and before exports
+            except Exception as error:  # noqa: BLE001 - the boundary: runs before others' requests, and before exports
                 guard.caught("finishing what was abandoned", error)
 
     def after_fork(self) -> None:

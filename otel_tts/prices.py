@@ -28,7 +28,9 @@ class Prices:
     """
 
     def __init__(self, prices: Mapping[str, Any] | None = None) -> None:
-        """Raises:
+        """Take prices as described above.
+
+        Raises:
         ValueError: a price that is no finite number of at least 0.
         """
         self._prices: dict[tuple[str, str], float] = {}

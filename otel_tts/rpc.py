@@ -18,7 +18,7 @@ from otel_tts.outcome import Cause
 from otel_tts.privacy import exception_attributes
 
 TRACE_RESPONSE = "traceresponse"
-"""The key in trailing metadata, and the layout of its value, as W3C Trace Context Level 2 drafts them: version, trace id, span id, flags."""
+"""The key in trailing metadata; its value is version, trace id, span id and flags, as W3C Trace Context Level 2 drafts it."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 

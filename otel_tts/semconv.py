@@ -333,7 +333,7 @@ CACHE_WRITE_SPAN = Span(
 SPANS: Sequence[Span] = (RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CACHE_WRITE_SPAN)
 
 _P = (PROVIDER, MODEL)
-# 2.5 s and 0.8 s are the default references, 1.5x of them the alert thresholds: an SLO threshold that falls inside a bucket cannot be judged.
+# 0.8 s and 2.5 s are the default references and 1.5x of them the alert thresholds: a threshold inside a bucket cannot be judged.
 _DURATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 2.5, 3.75, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
 _FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.2, 2.0, 2.5, 3.75, 5.0, 10.0)
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

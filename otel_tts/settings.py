@@ -209,7 +209,9 @@ class Settings(Section):
     shutdown_timeout: float = setting(
         "OTEL_TTS_SHUTDOWN_TIMEOUT", seconds, 3.0, "The most seconds that flushing telemetry may hold up the end of the process."
     )
-    export_interval: float = setting("OTEL_METRIC_EXPORT_INTERVAL", milliseconds, 10.0, "Milliseconds between exports of metrics.")
+    export_interval: float = setting(
+        "OTEL_METRIC_EXPORT_INTERVAL", milliseconds, 10.0, "Milliseconds between exports of metrics."
+    )
     exporter_prometheus_host: str = setting(
         "OTEL_EXPORTER_PROMETHEUS_HOST", text, "localhost", "Address of the pull endpoint where PROMETHEUS_PORT is not set."
     )

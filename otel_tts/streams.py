@@ -81,7 +81,7 @@ class _Measured(Generic[T]):
     def _before(self) -> tuple[Context, int | None]:
         try:
             return self._source.context, self._source.monotonic()
-        except Exception as error:  # the boundary: the host's pull goes on without us
+        except Exception as error:  # noqa: BLE001 - the boundary: the host's pull goes on without us
             guard.caught("starting to measure a stream", error)
             return get_current(), None
 
@@ -92,7 +92,7 @@ class _Measured(Generic[T]):
             now = self._source.monotonic()
             data = chunk if self._payload is None else self._payload(chunk)
             self._source.chunk(data, now, now - began)
-        except Exception as error:  # the boundary: the chunk goes to the host whatever happens to our figures
+        except Exception as error:  # noqa: BLE001 - the boundary: the chunk goes to the host whatever happens to our figures
             guard.caught("measuring a stream", error)
         return chunk
 
@@ -104,7 +104,7 @@ class _Measured(Generic[T]):
             if began is not None:
                 self._source.waiting(self._source.monotonic() - began)
             self._source.finished(cause, error)
-        except Exception as fault:  # the boundary, as above
+        except Exception as fault:  # noqa: BLE001 - the boundary, as above
             guard.caught("ending a stream", fault)
 
     @guarded

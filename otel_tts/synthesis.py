@@ -180,7 +180,9 @@ class Synthesis:
     @overload
     def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
     @overload
-    def deliver(self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredAsyncIterator[T]: ...
+    def deliver(
+        self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...
+    ) -> MeasuredAsyncIterator[T]: ...
     @overload
     def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredIterator[T]: ...
     def deliver(self, audio: Any, format: AudioFormat, payload: Payload | None = None) -> Any:
@@ -249,8 +251,8 @@ class Synthesis:
     @guarded
     def encoded(self, format: str, seconds: float) -> None:
         """Encoding the audio took this long. ``format``: one of ``semconv.AUDIO_FORMATS``, others count as ``_OTHER``."""
-        format = format if format in semconv.AUDIO_FORMATS else semconv.OTHER
-        self.emitter.instruments.encode_duration.record(seconds, (format,), self.context)
+        known = format if format in semconv.AUDIO_FORMATS else semconv.OTHER
+        self.emitter.instruments.encode_duration.record(seconds, (known,), self.context)
 
     @guarded
     def score(self, name: str, value: float) -> None:
@@ -422,9 +424,9 @@ class Synthesis:
             cause = self._failed
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
             return Cause.of(Outcome.PARTIAL, cause.error_type)
-        if cause.outcome is Outcome.DEADLINE and self._call is not None and self._call.allowance is not None:
-            if self._call.allowance < self.emitter.settings.deadline_floor:
-                return Cause.of(Outcome.REJECTED)
+        allowance = self._call.allowance if self._call is not None else None
+        if cause.outcome is Outcome.DEADLINE and allowance is not None and allowance < self.emitter.settings.deadline_floor:
+            return Cause.of(Outcome.REJECTED)  # nobody could have met it
         return cause
 
     def _describe_failure(self, cause: Cause, end: int) -> None:

@@ -67,10 +67,8 @@ class Telemetry:
             meter_provider = NoOpMeterProvider()
         elif meter_provider is None:
             meter_provider = metrics.get_meter_provider()
-        if prices is None and settings.prices:
-            price_list = Prices.from_file(settings.prices)
-        else:
-            price_list = Prices(prices)
+        from_file = prices is None and settings.prices
+        price_list = Prices.from_file(settings.prices) if from_file else Prices(prices)
         instruments = instruments_of(meter_provider)
         provider_labels = Labels(semconv.PROVIDER, providers)
         self._emitter = Emitter(

@@ -129,7 +129,9 @@ def test_text_appears_nowhere(tmp_path: Path) -> None:
     assert seen.with_canary() == []
     # What was searched is all there: each signal, the cache, the console, and the exceptions that held the phrase.
     files = "\n".join(seen.places)
-    assert all(part in files for part in ("data/traces", "data/metrics", "data/logs", "file cache/", "file stderr", "file stdout"))
+    assert all(
+        part in files for part in ("data/traces", "data/metrics", "data/logs", "file cache/", "file stderr", "file stdout")
+    )
     traces = b"".join(content for place, content in seen.places.items() if "data/traces" in place)
     assert b"exception.stacktrace" in traces
     assert b"ExceptionGroup" in traces
@@ -137,7 +139,7 @@ def test_text_appears_nowhere(tmp_path: Path) -> None:
 
 
 def test_captured_text_stands_on_the_synthesis_only(tmp_path: Path) -> None:
-    """With text capture on, the text stands in ``tts.text`` of ``tts.synthesize``, and an exception's message in its event; nowhere else."""
+    """With text capture on, the text stands in ``tts.text`` of ``tts.synthesize``, and in exception events; nowhere else."""
     seen = everything(tmp_path, capture=True)
     places = seen.with_canary()
     assert places

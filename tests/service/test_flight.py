@@ -170,7 +170,7 @@ async def test_who_comes_in_the_moment_in_which_a_pull_ends_gives_way() -> None:
     plane, flights = Plane(), Flights()
     plane.more.clear()
     first = asyncio.create_task(ride(flights, plane))
-    while not plane.pulls:
+    while not plane.pulls:  # noqa: ASYNC110 - the plane tells no event of ours
         await asyncio.sleep(0)
     plane.more.set()  # the pull goes on in the loop's next round, and right behind it
     second = asyncio.create_task(ride(flights, plane))
