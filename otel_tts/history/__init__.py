@@ -69,6 +69,9 @@ class History(Protocol):
     def fingerprint(self, start: float, end: float) -> str:
         """Something that changes when what is known of the time between two moments does. It may change without."""
 
+    def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
+        """The traces with those complete ids, whose spans ended between two moments or a little before or after."""
+
     def trace(self, trace_id: str) -> Trace | None:
         """One trace; None when nothing is known of it.
 

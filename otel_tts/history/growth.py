@@ -54,8 +54,9 @@ def growths(
 ) -> Sequence[Growth]:
     """How much every series grew between each two of the moments, which are in order (seconds since the Unix epoch).
 
-    ``interval`` is the number of seconds between exports. ``spoilt`` is told each line that cannot be read. A series that is not there at the beginning counted from 0, unless it
-    is so much older that its lines must have been deleted meanwhile: then what is known of it begins with the first line left.
+    ``interval`` is the number of seconds between exports. ``spoilt`` is told each line that cannot be read. A series that is not
+    there at the beginning counted from 0, unless it is so much older that its lines must have been deleted meanwhile: then what is
+    known of it begins with the first line left.
     """
     results: list[dict[str, list[Series]]] = [{} for _ in pairwise(moments)]
     partitions = files.partitions(directory, "metrics", until=moments[-1])

@@ -117,6 +117,18 @@ class LocalHistory:
                     known.update(f"{partition.path.name} {partition.path.stat().st_size}\n".encode())
         return known.hexdigest()
 
+    def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
+        """See `History.traces`."""
+        found: dict[str, list[Span]] = {}
+        needles = [trace_id.encode() for trace_id in trace_ids]
+        for partition in files.partitions(self._directory, "traces", since - _LATE, until + _LATE):
+            for _, line in files.lines(partition.path):
+                if any(needle in line for needle in needles) and (request := files.parse(line)) is not None:
+                    for span in spans(request):
+                        if span.trace_id in trace_ids:
+                            found.setdefault(span.trace_id, []).append(span)
+        return [trace for _, of_trace in sorted(found.items()) if (trace := Trace.of(of_trace)) is not None]
+
     def trace(self, trace_id: str) -> Trace | None:
         """See `History.trace`."""
         wanted = trace_id.strip().lower()
