@@ -221,7 +221,7 @@ class Attempt:
         if not self._over.acquire(blocking=False):
             return
         self.cause = cause = self._judge(cause, error)
-        now = self._timeline.monotonic() if now is None else now
+        now = self._timeline.monotonic() if now is None else max(now, self._start)  # a dropped request may have gone on
         facts: AudioFacts | None = None
         try:
             facts = self._meter.facts() if self._meter is not None else None

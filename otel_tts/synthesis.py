@@ -401,6 +401,7 @@ class Synthesis:
         if not self._over.acquire(blocking=False):
             return
         self.emitter.instruments.active.add(-1, (self.record.stream,))
+        end = max(end, self.record.start)  # text may have come after what seemed to be the end
         try:
             for attempt in [a for a in self._unfinished if not a.entered]:  # a block ends by itself
                 attempt.end(None, None, end)

@@ -237,7 +237,16 @@ def _strictly() -> Iterator[None]:
     inside=True,
     text="",
 )
-@settings(max_examples=250)
+@example(
+    steps=[("start", "stream", "piper"), ("drop",), ("pull", 2.5, b""), ("add_text", "a")], stream=True, inside=False, text=""
+)
+@example(
+    steps=[("start", "stream", "piper"), ("drop",), ("pull", 2.5, b""), ("start", "attempt", "piper")],
+    stream=True,
+    inside=False,
+    text="",
+)
+@settings(max_examples=150)
 def test_whatever_happens_is_told_once(
     spans: tuple[TracerProvider, InMemorySpanExporter], steps: list[Any], stream: bool, inside: bool, text: str
 ) -> None:
