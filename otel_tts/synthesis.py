@@ -216,10 +216,20 @@ class Synthesis:
         ``payload`` takes the audio bytes out of a chunk that is not bytes itself.
         """
         self._depth += 1
+        self._streams()
         whole = _Whole(self, lambda: self.attempt(provider, model, remote=remote), audio)
         if isinstance(chunks, AsyncIterable):
             return MeasuredAsyncIterator(chunks, whole, payload)
         return MeasuredIterator(chunks, whole, payload)
+
+    @guarded
+    def _streams(self) -> None:
+        """It is a stream, also where it was not begun as one."""
+        if not self.record.stream:
+            self.record.stream = True
+            self._span.set_attribute(semconv.STREAM.key, True)
+            self.emitter.instruments.active.add(-1, (False,))
+            self.emitter.instruments.active.add(1, (True,))
 
     @guarded_or(lambda *_, **__: INERT)
     def cache_write(self, tier: str) -> CacheWrite:

@@ -1256,3 +1256,13 @@ def test_a_finished_request_holds_nothing(capture_tts: Capture) -> None:
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_what_streams_is_a_stream(capture_tts: Capture) -> None:
+    """A request that was not begun as a stream and streams all the same has a stream's attributes and metrics."""
+    tts = capture_tts.telemetry()
+    assert list(tts.synthesis(TEXT).stream([HALF], "piper", audio=FORMAT)) == [HALF]
+    assert capture_tts.synthesis(outcome="ok")["gen_ai.request.stream"] is True
+    assert capture_tts.total("tts.synthesis.time_to_first_byte") == 1
+    assert [dict(p.attributes or {}) for p in capture_tts.points("tts.synthesis.duration", {"gen_ai.request.stream": True})]
+    assert capture_tts.total("tts.synthesis.active") == 0
