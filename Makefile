@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint typecheck generate check coverage bench constraints clean
+.PHONY: help install demo tools test lint typecheck generate check coverage bench constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -18,6 +18,8 @@ install: $(VENV)/.dev ## Make .venv with the package, every extra and the develo
 
 demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 ends by itself after 20 seconds
 	@$(BIN)/otel-tts demo $(if $(DURATION),--duration $(DURATION))
+
+tools: .tools/ovos/.ready ## Make .tools: the real server that the tests marked `vendors` speak to
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)
@@ -58,6 +60,12 @@ constraints: ## Resolve all dependencies anew, for every Python there is, and wr
 clean: ## Remove everything that was made, .venv included
 	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.tools/ovos/.ready: tests/instrumentation/ovos.txt | $(BIN)/python
+	@echo "Installing ovos-tts-server into .tools/ovos ..."
+	@$(BIN)/python -m venv .tools/ovos
+	@.tools/ovos/bin/python -m pip install --quiet --disable-pip-version-check --no-input --requirement $<
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "otel-tts needs Python 3.11 or later with venv and ensurepip (on Debian and Ubuntu: apt install python3-venv)." \

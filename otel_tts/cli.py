@@ -27,6 +27,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
         "otel_tts.commands.demo.command:demo", "See it work: real speech, real telemetry, and what it tells.", "demo"
     ),
+    "run": Subcommand("otel_tts.commands.run:run", "Run a program of yours with telemetry, its code unchanged."),
     "serve": Subcommand("otel_tts.commands.serve:serve", "Run the speech service."),
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
     "trace": Subcommand("otel_tts.commands.trace:trace", "Draw what happened in one of them."),

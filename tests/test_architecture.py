@@ -21,7 +21,9 @@ API = {
     if path.suffix == ".py" and "_internal" not in path.parts
 }
 # What a service that has no SDK imports: everything below and beside `Telemetry`.
-COMPOSED = {"capture", "cli", "commands", "documentation", "history", "local", "sdk", "service", "testing"}
+COMPOSED = {
+    "capture", "cli", "commands", "documentation", "history", "instrumentation", "local", "report", "sdk", "service", "testing",
+}  # fmt: skip
 CORE = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in COMPOSED]
 
 

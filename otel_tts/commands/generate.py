@@ -7,22 +7,23 @@ from pathlib import Path
 
 import click
 
-from otel_tts.documentation import configuration, telemetry
+from otel_tts.documentation import configuration, readme, telemetry
 
-GENERATED: Mapping[str, Callable[[], str]] = {
-    "docs/configuration.md": configuration.render,
-    "docs/telemetry.md": telemetry.render,
+GENERATED: Mapping[str, Callable[[str], str]] = {
+    "README.md": readme.render,
+    "docs/configuration.md": lambda _: configuration.render(),
+    "docs/telemetry.md": lambda _: telemetry.render(),
 }
-"""Each generated file, as a path in the repository, and what renders it."""
+"""Each generated file, as a path in the repository, and what renders it from the text that is there."""
 
 
 def stale(root: Path) -> list[str]:
     """The generated files below ``root`` that are missing or differ from what would be written."""
-    return [name for name, render in GENERATED.items() if _read(root / name) != render()]
+    return [name for name, render in GENERATED.items() if (text := _read(root / name)) != render(text)]
 
 
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @click.command()
@@ -42,7 +43,7 @@ def generate(check: bool, root: Path) -> None:
     for name in names:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(GENERATED[name](), encoding="utf-8")
+        target.write_text(GENERATED[name](_read(target)), encoding="utf-8")
         click.echo(f"wrote {name}")
     if not names:
         click.echo(f"{len(GENERATED)} generated files are up to date")

@@ -38,6 +38,7 @@ class Request:
     rtf: float | None
     attempts: int | None
     fallback_used: bool | None
+    queue_wait: float | None
     loudness: float | None
     silence_ratio: float | None
     clipping_ratio: float | None
@@ -75,6 +76,7 @@ class Request:
             rtf=said(semconv.REAL_TIME_FACTOR.key),
             attempts=said(semconv.ATTEMPT_COUNT.key),
             fallback_used=said(semconv.FALLBACK_USED.key),
+            queue_wait=said(semconv.QUEUE_WAIT.key),
             loudness=said(semconv.AUDIO_LOUDNESS.key),
             silence_ratio=said(semconv.AUDIO_SILENCE_RATIO.key),
             clipping_ratio=said(semconv.AUDIO_CLIPPING_RATIO.key),

@@ -1,0 +1,34 @@
+"""``otel-tts run``: a program that was never changed, observed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+from opentelemetry.instrumentation import auto_instrumentation
+
+from otel_tts.instrumentation.distro import NAME
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...]) -> None:
+    """Run a program with telemetry for the speech engines, speech SDKs and gRPC servers in it.
+
+    \b
+    otel-tts run -- python service.py
+
+    The program itself needs no change. It is configured by the environment: docs/configuration.md.
+    """  # noqa: D301 - \b keeps click from joining the lines
+    executable = shutil.which(command[0])
+    if executable is None:
+        raise click.ClickException(
+            f"There is no program {command[0]!r}. A script needs its interpreter: otel-tts run -- python …"
+        )
+    # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
+    hook = str(Path(auto_instrumentation.__file__).parent)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
+    environment = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME, **os.environ}
+    os.execve(executable, command, {**environment, "PYTHONPATH": os.pathsep.join([hook, *paths])})  # noqa: S606 - what is asked for

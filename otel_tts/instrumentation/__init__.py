@@ -1,0 +1,1 @@
+"""Zero code: telemetry for services, engines and SDKs that were never changed."""

@@ -1,0 +1,46 @@
+"""Deepgram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.result import chunks
+from otel_tts.instrumentation.target import Target
+from otel_tts.instrumentation.utterance import Asked
+
+# What the API does where nothing is asked for, as its reference says.
+_MODEL = "aura-asteria-en"
+_SAMPLES = {"linear16": (PCM16, 24000), "mulaw": (MuLaw, 8000), "alaw": (ALaw, 8000)}
+
+
+def _audio(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
+    if encoding not in _SAMPLES:
+        return Encoded(encoding or "mp3")
+    kind, usual = _SAMPLES[encoding]
+    return kind(int(rate or usual)) if container == "none" else Wav()
+
+
+def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    said = arguments.get
+    model = said("model") or _MODEL
+    return Asked(
+        provider="deepgram",
+        model=model,
+        voice=model,
+        text=arguments["text"],
+        audio=_audio(said("encoding"), said("container"), said("sample_rate")),
+        stream=True,
+    )
+
+
+class DeepgramInstrumentor(Instrumentor):
+    """Observes ``speak.v1.audio.generate`` of both clients, which gives the audio in pieces."""
+
+    requires = "deepgram-sdk >= 5, < 8"
+    targets = tuple(
+        Target("deepgram.speak.v1.audio.client", f"{client}.generate", _ask, chunks())
+        for client in ("AudioClient", "AsyncAudioClient")
+    )

@@ -1,0 +1,103 @@
+"""The OpenTelemetry distribution: what sets a program up that was never changed.
+
+It is started with one of::
+
+    otel-tts run -- python service.py
+    opentelemetry-instrument python service.py
+
+Where several distributions are installed, OpenTelemetry takes the one that Python's package metadata lists first, which is the file
+system's whim; ``otel-tts run`` asks for ours by ``OTEL_PYTHON_DISTRO=otel_tts`` and ``OTEL_PYTHON_CONFIGURATOR=otel_tts``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.instrumentation.dependencies import DependencyConflictError
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # it switches its types off
+from opentelemetry.util._importlib_metadata import EntryPoint
+
+from otel_tts.instrumentation.instrumentor import telemetry_of
+from otel_tts.sdk import configure
+from otel_tts.settings import SettingError
+
+NAME = "otel_tts"
+"""The name of both entry points, the distribution's and the configurator's."""
+_REPLACED = ("grpc_server", "grpc_aio_server")  # by our interceptors, which know how an RPC ended
+
+
+class Distro(BaseDistro):  # type: ignore[misc]  # as above
+    """Loads all instrumentors that are installed, but those that ours replace."""
+
+    off = False
+    """Whether nothing shall be observed: the SDK is disabled, or could not be set up."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        type(self).off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Load one. What fails costs its own telemetry only, and says so."""
+        if self.off or entry_point.name in _REPLACED:
+            return
+        if entry_point.name == "logging":  # records are exported by our handler, which keeps texts back
+            kwargs["enable_log_auto_instrumentation"] = False
+        try:
+            super().load_instrumentor(entry_point, **kwargs)
+        except (DependencyConflictError, ModuleNotFoundError):
+            raise  # what it instruments is not there, or not in this version: OpenTelemetry knows what to say
+        except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever an instrumentor does
+            _complain(f"{entry_point.name} is not observed", error)
+
+
+class Configurator:
+    """Sets the SDK up: :func:`otel_tts.configure` with local files and SIGTERM, or what ``OTEL_CONFIG_FILE`` says."""
+
+    def configure(self, **kwargs: Any) -> None:
+        """Set it up; when that fails, the program runs without telemetry and one line says why."""
+        try:
+            if path := os.environ.get("OTEL_CONFIG_FILE", "").strip():
+                _configure_from(path)
+            else:
+                configure(local=True, logs=_logs_wanted(), handle_sigterm=_in_main_thread())
+            telemetry_of()  # what is wrong with its settings is said once, not by every instrumentor
+        except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
+            Distro.off = True
+            _complain("telemetry is off", error)
+
+
+def _configure_from(path: str) -> None:
+    """The file says everything. Ours is what it cannot: records that keep texts back, and the end by SIGTERM."""
+    try:
+        configuration = importlib.import_module("opentelemetry.configuration")
+    except ModuleNotFoundError:
+        raise SettingError(
+            f"OTEL_CONFIG_FILE={path!r} needs a package that is not installed. "
+            "Install it with: pip install opentelemetry-configuration"
+        ) from None
+    configuration.configure_sdk(configuration.load_config_file(path))
+    configure(
+        tracer_provider=trace.get_tracer_provider(),
+        meter_provider=metrics.get_meter_provider(),
+        logger_provider=_logs.get_logger_provider(),
+        logs=_logs_wanted(),
+        handle_sigterm=_in_main_thread(),
+    )
+
+
+def _logs_wanted() -> bool:
+    return os.environ.get("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION", "true").strip().lower() == "true"
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _complain(what: str, error: Exception) -> None:
+    """One line for people. There is no telemetry at this point, and logging is the program's own to set up."""
+    reason = str(error) if isinstance(error, SettingError) else f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"otel-tts: {what}: {' '.join(reason.split())}\n")

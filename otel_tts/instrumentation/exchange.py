@@ -1,0 +1,281 @@
+"""Exchange: one RPC of a known method, whose messages tell of a request to speak what its handler does not.
+
+The handler's own telemetry, and that of the engine it calls, comes first: what they measure is not measured here again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, aclosing
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+import grpc.aio
+from opentelemetry.context import attach, get_current
+
+from otel_tts.audio import AudioFacts, AudioMeter
+from otel_tts.call import CALL, Call
+from otel_tts.guard import guarded
+from otel_tts.outcome import EMPTY, Cause
+from otel_tts.semconv import Outcome
+from otel_tts.streams import Current
+from otel_tts.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from otel_tts.instrumentation.messages import Values
+    from otel_tts.instrumentation.protos import Method
+    from otel_tts.synthesis import Synthesis
+
+_GOOD = (None, 0, grpc.StatusCode.OK)
+_FAILED = Cause.of(Outcome.ERROR)
+
+
+class Exchange:
+    """The messages of one RPC, in both directions.
+
+    A request of the known kind begins a Synthesis, or joins the one that is open. As a block around the handler it keeps that
+    open: whatever the handler or an engine's instrumentation begins there is part of it. The RPC's end decides its outcome.
+    """
+
+    def __init__(self, method: Method, telemetry: Telemetry, *, asks: bool, answers: bool) -> None:
+        """``asks``, ``answers``: whether requests and responses are streams."""
+        self._method = method
+        self._telemetry = telemetry
+        self._asks = asks
+        self._answers = answers
+        self._clock = telemetry.emitter.clock
+        self._context = get_current()
+        self._synthesis: Synthesis | None = None
+        self._encoding: str | None = None
+        self._sample_rate: int | None = None
+        self._maker: tuple[str | None, str | None] = (None, None)
+        self._failed = False
+        self._stated = 0.0  # seconds of audio, as the responses say
+        self._foreign = False  # whether some response is of a type that holds no audio
+        self._measured_inside = False
+        self._meter: AudioMeter | None = None
+        self._chunks = 0
+        self._waited = 0  # nanoseconds for the handler, since the last audio
+        self._since = self._clock.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    @guarded
+    def __exit__(self, *error: object) -> None:
+        if self._synthesis is not None:
+            self._synthesis.__exit__(None, None, None)  # the RPC knows the error
+
+    # -- requests ------------------------------------------------------------------------------------------------------------
+
+    def requests(self, request: Any) -> Any:
+        """What the handler gets: the request, or an iterator of requests, which are seen as they are taken."""
+        if self._asks:
+            return self._each(request)
+        self.ask(request)
+        return request
+
+    def requests_async(self, request: Any) -> Any:
+        """The same for an asynchronous handler."""
+        return self._each_async(request) if self._asks else self.requests(request)
+
+    def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
+        for request in requests:
+            self.ask(request)
+            yield request
+
+    async def _each_async(self, requests: AsyncIterable[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            self.ask(request)
+            yield request
+
+    @guarded
+    def ask(self, request: Any) -> None:
+        """A request came."""
+        said = self._method.request.read(request)
+        if said is None:
+            return
+        text = "".join(said.get("text", ()))
+        self._hear(said)
+        if self._synthesis is not None:
+            self._synthesis.hear(text)
+        elif isinstance(call := self._context.get(CALL), Call) and not call.over:
+            self._begin(said, text)
+
+    def _begin(self, said: Values, text: str) -> None:
+        whole = None if self._asks else text
+        with Current(self._context):
+            synthesis = self._telemetry.synthesis(whole, _first(said, "voice"), _first(said, "language"), stream=self._answers)
+        self._synthesis = synthesis.__enter__()
+        synthesis.hear("" if whole else text)
+        if get_current() is self._context:  # where the handler has made something of its own current, that stays
+            attach(synthesis.context)  # this context ends with the RPC, so there is nothing to restore
+
+    # -- responses -----------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def answer(self, response: Any) -> None:
+        """The handler gave a response."""
+        now = self._clock.monotonic()
+        self._waited += now - self._since
+        synthesis = self._synthesis
+        if synthesis is None:
+            return
+        said = self._method.response.read(response)
+        if said is None:
+            self._foreign = True
+            return
+        self._hear(said)
+        self._maker = (_first(said, "provider") or self._maker[0], _first(said, "model") or self._maker[1])
+        self._failed = self._failed or False in said.get("success", ())
+        self._stated += sum(said.get("seconds", ())) + sum(said.get("milliseconds", ())) / 1000
+        if audio := b"".join(said.get("audio", ())):
+            self._deliver(synthesis, audio, now)
+
+    @guarded
+    def sent(self) -> None:
+        """The response is on its way, and the handler at work again."""
+        self._since = self._clock.monotonic()
+
+    @guarded
+    def over(self, context: Any) -> None:
+        """The handler is done, and nothing was raised."""
+        synthesis = self._synthesis
+        if synthesis is None or context.code() not in _GOOD:
+            return
+        record = synthesis.record
+        unheard = self._meter is None or self._meter.empty
+        if self._failed:
+            synthesis.denied(_FAILED)
+        elif unheard and not self._foreign and record.duration is None and not record.playback.chunks:
+            synthesis.denied(EMPTY)
+        else:
+            facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
+            record.sample_rate = record.sample_rate or facts.sample_rate
+            if record.duration is None:
+                synthesis.delivers(facts.duration or self._stated or None, None)
+
+    def _deliver(self, synthesis: Synthesis, audio: bytes, now: int) -> None:
+        record = synthesis.record
+        if record.provider is None and not record.attempts:
+            record.provider, record.model = self._maker
+        measured = record.playback.chunks != self._chunks if self._answers else record.duration is not None
+        self._measured_inside = self._measured_inside or measured
+        if self._measured_inside:
+            return
+        if self._meter is None:
+            audio_format = self._method.audio_format(self._encoding, self._sample_rate, audio)
+            self._meter = AudioMeter(audio_format)
+            if record.format is None:
+                synthesis.delivers(None, audio_format)
+        total = self._meter.feed(audio)
+        if self._answers and not self._meter.empty:
+            record.playback.chunk(self._meter, total, now, self._waited)
+            self._waited = 0
+            self._chunks += 1
+
+    def _hear(self, said: Values) -> None:
+        """What later messages say of the audio counts more."""
+        self._encoding = _first(said, "encoding") or self._encoding
+        self._sample_rate = _first(said, "sample_rate") or self._sample_rate
+
+
+def _first(said: Values, key: str) -> Any:
+    return next(iter(said.get(key, ())), None)
+
+
+class _Conversation:
+    """The context of an asynchronous handler, which may read requests from it and write responses to it."""
+
+    def __init__(self, context: Any, exchange: Exchange) -> None:
+        self._context = context
+        self._exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def read(self) -> Any:
+        request = await self._context.read()
+        if request is not grpc.aio.EOF:
+            self._exchange.ask(request)
+        return request
+
+    async def write(self, response: Any) -> None:
+        self._exchange.answer(response)
+        await self._context.write(response)
+        self._exchange.sent()
+
+
+def observe(behavior: Any, method: Method, telemetry: Telemetry, *, asks: bool, answers: bool) -> Any:
+    """The function of a handler, of the same kind, with an Exchange around each call."""
+    begin = functools.partial(Exchange, method, telemetry, asks=asks, answers=answers)
+    if getattr(behavior, "experimental_non_blocking", False):
+        return behavior  # it answers through a callback, after its return
+    if inspect.isasyncgenfunction(behavior):
+        return _generator(behavior, begin)
+    if inspect.iscoroutinefunction(behavior):
+        return _coroutine(behavior, begin, answers=answers)
+    return _synchronous(behavior, begin, answers=answers)
+
+
+def _generator(behavior: Any, begin: Any) -> Any:
+    @functools.wraps(behavior)
+    async def observed(request: Any, context: Any) -> AsyncIterator[Any]:
+        with begin() as exchange:
+            asked = exchange.requests_async(request)
+            async with aclosing(behavior(asked, _Conversation(context, exchange))) as responses:
+                async for response in responses:
+                    exchange.answer(response)
+                    yield response
+                    exchange.sent()
+            exchange.over(context)
+
+    return observed
+
+
+def _coroutine(behavior: Any, begin: Any, *, answers: bool) -> Any:
+    @functools.wraps(behavior)
+    async def observed(request: Any, context: Any) -> Any:
+        with begin() as exchange:
+            response = await behavior(exchange.requests_async(request), _Conversation(context, exchange))
+            if not answers:
+                exchange.answer(response)
+            exchange.over(context)
+            return response
+
+    return observed
+
+
+def _synchronous(behavior: Any, begin: Any, *, answers: bool) -> Any:
+    @functools.wraps(behavior)
+    def observed(request: Any, context: Any) -> Any:
+        with begin() as exchange:
+            response = behavior(exchange.requests(request), context)
+            exchange.answer(response)
+            exchange.over(context)
+            return response
+
+    @functools.wraps(behavior)
+    def observed_stream(request: Any, context: Any) -> Any:
+        with ExitStack() as stack:
+            exchange = stack.enter_context(begin())
+            responses = _responses(behavior(exchange.requests(request), context), exchange, context)
+            stack.pop_all()  # the responses leave it
+            return responses
+
+    return observed_stream if answers else observed
+
+
+def _responses(responses: Any, exchange: Exchange, context: Any) -> Iterator[Any]:
+    with exchange:
+        while True:
+            try:
+                response = next(responses)  # as grpc does: no more is asked of what a handler returns
+            except StopIteration:
+                break
+            exchange.answer(response)
+            yield response
+            exchange.sent()
+        exchange.over(context)

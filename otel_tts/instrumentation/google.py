@@ -1,0 +1,102 @@
+"""Google Cloud Text-to-Speech, over gRPC and REST."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.result import chunks, whole
+from otel_tts.instrumentation.target import Overheard, Target
+from otel_tts.instrumentation.utterance import Asked, Utterance
+
+_RATE = 24000  # Hz, where none is asked for
+_SAMPLES: Mapping[str, Callable[[int], AudioFormat]] = {"PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
+_HEADED = ("LINEAR16", "MULAW", "ALAW")  # whole answers in these are WAVs
+_VOICE = re.compile(r"\w+-\w+-(.+)-\w+")  # en-US-Neural2-C: language, region, model, speaker
+
+
+def _audio(config: Any, headed: tuple[str, ...]) -> AudioFormat:
+    encoding, rate = config.audio_encoding.name, config.sample_rate_hertz
+    if encoding in headed:
+        return Wav()
+    if encoding in _SAMPLES:
+        return _SAMPLES[encoding](rate or _RATE)
+    return Encoded(encoding.lower().removeprefix("ogg_"), rate or None)
+
+
+def _text(spoken: Any) -> str:
+    """Of whichever kind it is; versions and streams differ in the kinds that there are."""
+    for kind in ("text", "ssml", "markup"):
+        if text := getattr(spoken, kind, ""):
+            return str(text)
+    turns = getattr(getattr(spoken, "multi_speaker_markup", None), "turns", ())
+    return "".join(turn.text for turn in turns)
+
+
+def _model(voice: Any) -> str | None:
+    """The model by itself, or as part of the voice's name, where Google has it for most voices."""
+    named = _VOICE.fullmatch(voice.name)
+    return getattr(voice, "model_name", "") or (named[1] if named else None)
+
+
+def _ask(_: Any, arguments: Mapping[str, Any], *, package: str) -> Asked:
+    request = importlib.import_module(f"{package}.types").SynthesizeSpeechRequest(arguments.get("request"))
+    for field in ("input", "voice", "audio_config"):
+        if arguments.get(field) is not None:
+            setattr(request, field, arguments[field])
+    voice = request.voice
+    return Asked(
+        provider="gcp.texttospeech",
+        model=_model(voice),
+        voice=voice.name or None,
+        language=voice.language_code or None,
+        text=_text(request.input),
+        audio=_audio(request.audio_config, _HEADED),
+    )
+
+
+def _ask_stream(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    return Asked(provider="gcp.texttospeech", audio=PCM16(_RATE), stream=True)
+
+
+def _overhear(utterance: Utterance, request: Any) -> None:
+    """The first request of a stream says how, the others what."""
+    if "streaming_config" in request:
+        config = request.streaming_config
+        utterance.describe(config.voice.name or None, config.voice.language_code or None)
+        if "streaming_audio_config" in config and config.streaming_audio_config.audio_encoding:
+            utterance.audio = _audio(config.streaming_audio_config, ())
+    else:
+        utterance.add_text(_text(request.input))
+
+
+class GoogleInstrumentor(Instrumentor):
+    """Observes ``synthesize_speech`` and ``streaming_synthesize`` of both clients, in ``v1`` and ``v1beta1``."""
+
+    requires = "google-cloud-texttospeech >= 2.25, < 3"
+    targets = tuple(
+        target
+        for package in ("google.cloud.texttospeech_v1", "google.cloud.texttospeech_v1beta1")
+        for module, client in (("client", "TextToSpeechClient"), ("async_client", "TextToSpeechAsyncClient"))
+        for path in [f"{package}.services.text_to_speech.{module}"]
+        for target in (
+            Target(
+                path,
+                f"{client}.synthesize_speech",
+                functools.partial(_ask, package=package),
+                whole(lambda response: response.audio_content),
+            ),
+            Target(
+                path,
+                f"{client}.streaming_synthesize",
+                _ask_stream,
+                chunks(lambda response: response.audio_content),
+                Overheard("requests", _overhear),
+            ),
+        )
+    )

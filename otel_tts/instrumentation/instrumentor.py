@@ -1,0 +1,49 @@
+"""Instrumentor: what all instrumentors have in common."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it switches its types off
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otel_tts.instrumentation.patch import Patch
+from otel_tts.instrumentation.target import Target
+from otel_tts.telemetry import Telemetry
+
+
+@functools.cache
+def telemetry_of(tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None) -> Telemetry:
+    """The Telemetry that all instrumentations of these providers share, by default that of the global ones: labels are counted once.
+
+    Raises:
+        SettingError: a setting is not usable.
+    """
+    return Telemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+
+
+class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
+    """Observes one engine or SDK. Its parameters when instrumenting: ``tracer_provider`` and ``meter_provider``."""
+
+    requires: ClassVar[str] = ""
+    """The distribution and its versions, as in a requirements file; empty: nothing but Python."""
+    targets: ClassVar[Sequence[Target]] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The distribution and its versions."""
+        return (self.requires,) if self.requires else ()
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """Everything that is wrapped."""
+        return [target.patch(telemetry) for target in self.targets]
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._patches = self.patches(telemetry_of(kwargs.get("tracer_provider"), kwargs.get("meter_provider")))
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for patch in self._patches:
+            patch.remove()
+        self._patches = ()

@@ -1,0 +1,111 @@
+"""Reading protobuf messages by paths, so that a table can say where things stand, whatever the message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Values = Mapping[str, Sequence[Any]]
+"""What was found in a message: by key, the values that are set; several where a field on the way is repeated."""
+
+_TEXT = ("STRING",)
+_WHOLE = ("INT32", "INT64", "UINT32", "UINT64", "SINT32", "SINT64", "FIXED32", "FIXED64", "SFIXED32", "SFIXED64")
+_NUMBER = (*_WHOLE, "FLOAT", "DOUBLE")
+_TYPES: Mapping[str, Sequence[str]] = {
+    "text": _TEXT,
+    "voice": _TEXT,
+    "language": _TEXT,
+    "encoding": (*_TEXT, "ENUM"),
+    "sample_rate": _WHOLE,
+    "audio": ("BYTES",),
+    "success": ("BOOL",),
+    "seconds": _NUMBER,
+    "milliseconds": _NUMBER,
+    "provider": _TEXT,
+    "model": _TEXT,
+}  # of protobuf's field types, those that can hold it
+
+
+class Fields:
+    """Where messages hold what: by key, paths such as ``voice.name``, of which the first that is set counts.
+
+    A message of a type that has no field at any path of ``essential`` is not what the table means.
+    """
+
+    def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
+        self._paths = paths
+        self._essential = essential
+        self._known: dict[type, Mapping[str, Sequence[_Path]] | None] = {}
+
+    def read(self, message: Any) -> Values | None:
+        """What ``message`` holds; None when it is not such a message."""
+        if not hasattr(message, "DESCRIPTOR"):  # proto-plus, as Google's packages have it, wraps the message
+            unwrap = getattr(type(message), "pb", None)
+            if unwrap is None:
+                return None
+            message = unwrap(message)
+        kind = type(message)
+        if kind not in self._known:
+            self._known[kind] = self._find(message.DESCRIPTOR)
+        known = self._known[kind]
+        if known is None:
+            return None
+        found = {key: next(filter(None, (path.values(message) for path in paths)), ()) for key, paths in known.items()}
+        return {key: values for key, values in found.items() if values}
+
+    def _find(self, descriptor: Any) -> Mapping[str, Sequence[_Path]] | None:
+        """The paths that lead somewhere in messages of this type."""
+        known = {}
+        for key, paths in self._paths.items():
+            found = [path for path in (_find(descriptor, path.split("."), _TYPES[key]) for path in paths) if path is not None]
+            if found:
+                known[key] = found
+        return known if self._essential in known else None
+
+
+class _Step(NamedTuple):
+    name: str
+    presence: bool
+    repeated: bool
+
+
+class _Path(NamedTuple):
+    steps: Sequence[_Step]
+    names: Mapping[int, str] | None
+    """Of an enum's values."""
+
+    def values(self, message: Any) -> list[Any]:
+        """What is set, but for empty strings and enums that say they are unspecified."""
+        found = [message]
+        for step in self.steps:
+            holders, found = found, []
+            for holder in holders:
+                if step.presence and not holder.HasField(step.name):
+                    continue
+                value = getattr(holder, step.name)
+                if step.repeated:
+                    found.extend(value)
+                else:
+                    found.append(value)
+        if self.names is not None:
+            found = [self.names.get(value, "") for value in found]
+            found = [name for name in found if not name.endswith("UNSPECIFIED")]
+        return [value for value in found if value not in ("", b"")]
+
+
+def _find(descriptor: Any, names: Sequence[str], types: Sequence[str]) -> _Path | None:
+    steps = []
+    field = None
+    for name in names:
+        field = descriptor.fields_by_name.get(name) if descriptor is not None else None
+        if field is None:
+            return None
+        descriptor = field.message_type
+        if descriptor is not None and descriptor.GetOptions().map_entry:
+            return None
+        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+        steps.append(_Step(name, field.has_presence and not repeated, repeated))
+    if field is None or field.type not in [getattr(field, f"TYPE_{name}") for name in types]:
+        return None
+    enum = field.enum_type
+    return _Path(steps, None if enum is None else {number: value.name for number, value in enum.values_by_number.items()})

@@ -1,0 +1,45 @@
+"""Patch: a function of the host's that is wrapped as soon as its module is imported, and put back on demand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+_logger = logging.getLogger(__name__)
+
+Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+"""Called in place of the function with that (bound), the object it is bound to, and the call's arguments."""
+
+
+class Patch:
+    """``module`` is imported by the host, or never: nobody pays for an SDK that is installed and not used.
+
+    name: ``function`` or ``Class.method``. wrapper_of: makes the wrapper of the function that was found there.
+    """
+
+    def __init__(self, module: str, name: str, wrapper_of: Callable[[Any], Wrapper]) -> None:
+        self._module = module
+        self._name = name
+        self._wrapper_of: Callable[[Any], Wrapper] | None = wrapper_of
+        self._restore: Callable[[], None] = lambda: None
+        wrapt.register_post_import_hook(self._apply, module)
+
+    def remove(self) -> None:
+        """Put the host's function back."""
+        self._wrapper_of = None  # a module that is imported later stays as it is
+        self._restore()
+
+    def _apply(self, module: ModuleType) -> None:
+        if self._wrapper_of is None:
+            return
+        try:
+            parent, attribute, function = wrapt.resolve_path(module, self._name)
+        except AttributeError:
+            _logger.warning("%s has no %s, so it is not observed.", self._module, self._name)
+            return
+        wrapt.apply_patch(parent, attribute, wrapt.FunctionWrapper(function, self._wrapper_of(function)))
+        self._restore = lambda: setattr(parent, attribute, function)

@@ -1,0 +1,52 @@
+"""Amazon Polly, through boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.result import file
+from otel_tts.instrumentation.target import Target
+from otel_tts.instrumentation.utterance import Asked
+
+_SAMPLES: Mapping[str, tuple[Callable[[int], AudioFormat], int]] = {
+    "pcm": (PCM16, 16000),
+    "mulaw": (MuLaw, 8000),
+    "alaw": (ALaw, 8000),
+}  # with the rates of the API
+
+
+def _audio(format: str, rate: str | None) -> AudioFormat:
+    if format in _SAMPLES:
+        kind, usual = _SAMPLES[format]
+        return kind(int(rate) if rate else usual)
+    return Encoded(format.removeprefix("ogg_"), int(rate) if rate else None)
+
+
+def _ask(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
+    said = arguments["api_params"]
+    if (client.meta.service_model.service_name, arguments["operation_name"]) != ("polly", "SynthesizeSpeech"):
+        return None
+    if said["OutputFormat"] == "json":  # marks of what would be heard when
+        return None
+    return Asked(
+        provider="aws.polly",
+        model=said.get("Engine", "standard"),
+        voice=said["VoiceId"],
+        language=said.get("LanguageCode"),
+        text=said["Text"],
+        audio=_audio(said["OutputFormat"], said.get("SampleRate")),
+        stream=True,
+    )
+
+
+class PollyInstrumentor(Instrumentor):
+    """Observes ``synthesize_speech`` of Polly's client, to the end of its ``AudioStream``."""
+
+    requires = "botocore >= 1.35, < 2"
+    targets = (
+        # What all ways of reading the stream have in common has no public name.
+        Target("botocore.client", "BaseClient._make_api_call", _ask, file(lambda result: result["AudioStream"], "_raw_stream")),
+    )

@@ -1,0 +1,169 @@
+"""Known protos: which gRPC methods speak, and where their messages hold text, voice, audio and success.
+
+The table is a TOML file with one table for each method, named ``package.Service/Method``::
+
+    ["acme.v1.Speech/Say"]
+    request.text = ["text", "ssml"]         # needed; the first that is set counts
+    request.voice = "voice.name"
+    request.language = "voice.language"
+    request.encoding = "config.encoding"    # a string or an enum
+    request.sample_rate = "config.rate"     # Hz
+    response.audio = "audio"                # needed
+    response.success = "ok"                 # a bool: false is a failure, though the status is OK
+    response.seconds = "duration"           # of audio in this message; or `milliseconds`
+    encodings.PCM = "pcm16"                 # the encodings whose names don't say it, as one of the known formats
+    format = "wav"                          # where the messages don't say it
+    sample_rate = 24000                     # the same
+
+A path is a field of the message, or of a message in it; through a repeated field it leads to all elements. The response may have
+``encoding`` and ``sample_rate`` too, which then count, and ``provider`` and ``model``. The known protos stand in ``protos.toml``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.instrumentation.exchange import observe
+from otel_tts.instrumentation.messages import Fields
+from otel_tts.semconv import AUDIO_FORMATS, OTHER
+from otel_tts.settings import SettingError, Settings
+from otel_tts.telemetry import Telemetry
+
+_NAME = re.compile(r"(\w+\.)*\w+/\w+")
+_PATH = re.compile(r"\w+(\.\w+)*")
+_REQUEST = ("text", "voice", "language", "encoding", "sample_rate")
+_RESPONSE = ("audio", "success", "encoding", "sample_rate", "seconds", "milliseconds", "provider", "model")
+_FORMATS = tuple(name for name in AUDIO_FORMATS if name != OTHER)
+_SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
+_HIGHEST = 768_000  # Hz
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method that speaks."""
+
+    request: Fields
+    response: Fields
+    encodings: Mapping[str, str] = field(default_factory=dict)
+    format: str | None = None
+    sample_rate: int | None = None
+
+    def audio_format(self, encoding: str | None, sample_rate: int | None, audio: bytes) -> AudioFormat:
+        """What the audio is that begins with ``audio``, by what the messages say of it; one channel."""
+        if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":  # whatever was asked for
+            return Wav()
+        name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
+        if name == Wav.name:
+            return Wav()
+        rate = sample_rate or self.sample_rate
+        if rate is None or not 1 <= rate <= _HIGHEST:
+            return Encoded(name)
+        return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name, rate)
+
+
+class Protos:
+    """The methods that are known, by their names. What :func:`otel_tts.grpc.server_interceptor` takes as its ``mapping``."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._methods = methods
+
+    def __contains__(self, method: object) -> bool:
+        return method in self._methods
+
+    def observe(self, behavior: Any, method: str, telemetry: Telemetry, *, asks: bool, answers: bool) -> Any:
+        """What is to be called instead of a handler's function, which is given back as it is where the method is not known.
+
+        asks, answers: whether requests and responses are streams.
+        """
+        known = self._methods.get(method)
+        return behavior if known is None else observe(behavior, known, telemetry, asks=asks, answers=answers)
+
+
+def load(settings: Settings | None = None) -> Protos:
+    """The known protos, and those of the user's file, if the settings name one.
+
+    Raises:
+        SettingError: the file cannot be used; the message names it, the key in it, and what is allowed.
+    """
+    settings = settings if settings is not None else Settings.load()
+    methods = _methods(resources.files(__package__).joinpath("protos.toml").read_text("utf-8"), "protos.toml")
+    if settings.grpc_mapping:
+        file = Path(settings.grpc_mapping).expanduser()
+        try:
+            methods |= _methods(file.read_text("utf-8"), str(file))
+        except OSError as error:
+            raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: {error.strerror or error}.") from None
+        except UnicodeDecodeError:
+            raise SettingError(f"The gRPC mapping {str(file)!r} is no text in UTF-8.") from None
+    return Protos(methods)
+
+
+def _methods(text: str, file: str) -> dict[str, Method]:
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"The gRPC mapping {file!r} is no TOML: {error}.") from None
+    return {name: _Reader(file, name).method(table) for name, table in tables.items()}
+
+
+class _Reader:
+    """Reads the table of one method, and says where it is wrong."""
+
+    def __init__(self, file: str, method: str) -> None:
+        self._file = file
+        self._method = method
+
+    def method(self, table: Any) -> Method:
+        if not _NAME.fullmatch(self._method):
+            raise self._wrong("", 'the name of a table is a method, such as "acme.v1.Speech/Say"')
+        self._keys("", table, ("request", "response", "encodings", "format", "sample_rate"))
+        encodings = table.get("encodings", {})
+        if not isinstance(encodings, dict):
+            raise self._wrong("encodings", "it takes a table of names with a format for each")
+        for encoding, name in encodings.items():
+            self._format(f"encodings.{encoding}", name)
+        if "format" in table:
+            self._format("format", table["format"])
+        rate = table.get("sample_rate")
+        if rate is not None and not (type(rate) is int and 1 <= rate <= _HIGHEST):
+            raise self._wrong("sample_rate", f"{rate!r} is not allowed: it takes Hz, a whole number from 1 to {_HIGHEST}")
+        return Method(
+            self._fields("request", table.get("request", {}), _REQUEST),
+            self._fields("response", table.get("response", {}), _RESPONSE),
+            encodings,
+            table.get("format"),
+            rate,
+        )
+
+    def _fields(self, side: str, table: Any, allowed: Sequence[str]) -> Fields:
+        self._keys(side, table, allowed)
+        if allowed[0] not in table:
+            raise self._wrong(f"{side}.{allowed[0]}", "it is missing, and without it there is nothing to see")
+        return Fields({key: self._paths(f"{side}.{key}", value) for key, value in table.items()}, essential=allowed[0])
+
+    def _paths(self, key: str, value: Any) -> Sequence[str]:
+        paths = value if isinstance(value, list) else [value]
+        if not paths or not all(isinstance(path, str) and _PATH.fullmatch(path) for path in paths):
+            raise self._wrong(key, f'{value!r} is not allowed: it takes a path such as "voice.name", or a list of them')
+        return paths
+
+    def _format(self, key: str, name: Any) -> None:
+        if name not in _FORMATS:
+            raise self._wrong(key, f"{name!r} is not allowed: it takes one of {', '.join(_FORMATS)}")
+
+    def _keys(self, key: str, table: Any, allowed: Sequence[str]) -> None:
+        if not isinstance(table, dict):
+            raise self._wrong(key, f"it takes a table with {', '.join(allowed)}")
+        for unknown in sorted(table.keys() - set(allowed)):
+            raise self._wrong(f"{key}.{unknown}".lstrip("."), f"there is no such key: allowed are {', '.join(allowed)}")
+
+    def _wrong(self, key: str, what: str) -> SettingError:
+        where = f"{key} of {self._method!r}" if key else repr(self._method)
+        return SettingError(f"The gRPC mapping {self._file!r} is not usable, {where}: {what}.")

@@ -1,0 +1,140 @@
+"""The registry of instrumentors: which engine or SDK is observed, in which versions, how it is called, what that was tested against.
+
+The coverage table in the README is written from it; the entry points in ``pyproject.toml`` are the same, and so are the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
+from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
+from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
+from otel_tts.instrumentation.google import GoogleInstrumentor
+from otel_tts.instrumentation.hibari import HibariInstrumentor
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from otel_tts.instrumentation.piper import PiperInstrumentor
+from otel_tts.instrumentation.polly import PollyInstrumentor
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One engine or SDK."""
+
+    name: str
+    entry_point: str
+    """By which it is switched off: ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``."""
+    instrumentor: type[Instrumentor]
+    sync: str
+    """The calls that are observed, as people write them; empty: none."""
+    asynchronous: str
+    stream: str
+    """Which of these give audio in pieces that are measured one by one, to the last."""
+    readable: str
+    """Which audio is measured in seconds; of any other, the first byte, the characters, the outcome and the price are known."""
+    tested: str
+    """Against what, with which versions of the SDK: the oldest and the newest."""
+
+
+_OVOS = "ovos-tts-server with Piper"
+
+LIBRARIES: Sequence[Library] = (
+    Library(
+        "Piper",
+        "tts_piper",
+        PiperInstrumentor,
+        "`PiperVoice.synthesize`, `.synthesize_wav`",
+        "",
+        "both",
+        "all",
+        "itself, and its own HTTP server; 1.3.0, 1.8.0",
+    ),
+    Library(
+        "Hibari",
+        "tts_hibari",
+        HibariInstrumentor,
+        "`Hibari()(text)`, `.save`, `.stream`",
+        "",
+        "`.stream`",
+        "all",
+        "itself; 0.2.1",
+    ),
+    Library(
+        "OpenAI",
+        "tts_openai",
+        OpenAIInstrumentor,
+        "`audio.speech.create`",
+        "the same",
+        "through `with_streaming_response`",
+        "`pcm`, `wav`",
+        "local-tts-studio with Piper; 1.60.0, 3.54.0",
+    ),
+    Library(
+        "ElevenLabs",
+        "tts_elevenlabs",
+        ElevenLabsInstrumentor,
+        "`text_to_speech.convert`, `.stream`",
+        "the same",
+        "both",
+        "`pcm_*`, `wav_*`, `ulaw_*`, `alaw_*`",
+        f"{_OVOS}; 2.10.0, 2.78.0",
+    ),
+    Library(
+        "Amazon Polly",
+        "tts_polly",
+        PollyInstrumentor,
+        "boto3's `synthesize_speech`",
+        "",
+        "its `AudioStream`",
+        "`pcm`, `mulaw`, `alaw`",
+        f"{_OVOS}; botocore 1.35.99, 1.44.5",
+    ),
+    Library(
+        "Google Cloud",
+        "tts_google",
+        GoogleInstrumentor,
+        "`synthesize_speech`, `streaming_synthesize`; `v1`, `v1beta1`",
+        "the same",
+        "`streaming_synthesize`",
+        "`LINEAR16`, `PCM`, `MULAW`, `ALAW`",
+        f"REST: {_OVOS}; gRPC: a server of Google's proto (`v1`) with Hibari; 2.25.0, 2.38.0",
+    ),
+    Library(
+        "Cartesia",
+        "tts_cartesia",
+        CartesiaInstrumentor,
+        "`tts.generate`",
+        "the same",
+        "through `with_streaming_response`",
+        "`raw`, `wav`",
+        f"{_OVOS}; 3.0.0, 4.2.0",
+    ),
+    Library(
+        "Deepgram",
+        "tts_deepgram",
+        DeepgramInstrumentor,
+        "`speak.v1.audio.generate`",
+        "the same",
+        "it",
+        "`linear16`, `mulaw`, `alaw`",
+        f"{_OVOS}; 5.0.0, 7.17.0",
+    ),
+)
+
+HEAD = ("engine or SDK", "versions", "sync", "async", "in pieces", "read as audio", "tested against")
+
+
+def rows() -> Iterator[Sequence[str]]:
+    """The coverage table's rows."""
+    for library in LIBRARIES:
+        yield (
+            library.name,
+            f"`{library.instrumentor.requires}`",
+            library.sync or "-",
+            library.asynchronous or "-",
+            library.stream or "-",
+            library.readable,
+            library.tested,
+        )

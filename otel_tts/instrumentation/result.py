@@ -1,0 +1,144 @@
+"""How audio is in what a call returns, and how it is measured there. The host gets the same object, or one that behaves as it does."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import wrapt
+
+from otel_tts.audio import Encoded
+from otel_tts.instrumentation.utterance import Utterance
+from otel_tts.outcome import OK
+from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+
+Take = Callable[[Any, Utterance], Any]
+"""Takes the audio out of a result, now or while the host pulls it, and gives what the host gets."""
+
+
+def whole(payload: Payload) -> Take:
+    """The result holds all the audio; ``payload`` takes it out."""
+
+    def take(result: Any, utterance: Utterance) -> Any:
+        utterance.whole(payload(result))
+        return result
+
+    return take
+
+
+def chunks(payload: Payload | None = None) -> Take:
+    """The result is an iterator, synchronous or not, of the audio; ``payload`` takes it out of a chunk that is not bytes itself."""
+
+    def take(result: Any, utterance: Utterance) -> Any:
+        measured = _AsyncPieces if hasattr(result, "__aiter__") else _Pieces
+        return measured(result, utterance, payload)
+
+    return take
+
+
+def body(response_of: Callable[[Any], Any]) -> Take:
+    """The audio is the body of an HTTP response in the manner of httpx, read already or to be read; ``response_of`` finds that.
+
+    What is measured is the response's stream, which all ways of reading have in common.
+    """
+
+    def take(result: Any, utterance: Utterance) -> Any:
+        response = response_of(result)
+        if response.is_stream_consumed:
+            utterance.whole(response.content)
+            return result
+        if response.headers.get("content-encoding", "identity") != "identity":
+            utterance.audio = Encoded(utterance.audio.name)  # compressed once more
+        response.stream = chunks()(response.stream, utterance)
+        return result
+
+    return take
+
+
+def file(owner_of: Callable[[Any], Any], attribute: str) -> Take:
+    """The audio is read from a file that is an ``attribute`` of what ``owner_of`` finds."""
+
+    def take(result: Any, utterance: Utterance) -> Any:
+        owner = owner_of(result)
+        setattr(owner, attribute, _Reads(getattr(owner, attribute), utterance))
+        return result
+
+    return take
+
+
+class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
+    """The host's object with a way of reading that is measured. Whoever closes it before its end has gone away."""
+
+    def __init__(self, wrapped: Any, utterance: Utterance, payload: Payload | None = None) -> None:
+        super().__init__(wrapped)
+        self._self_utterance = utterance
+        self._self_payload = payload
+        self._self_iterator: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = super().__getattr__(name)
+        return self._self_closing(attribute) if name in ("close", "aclose", "cancel") else attribute
+
+    def _self_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(close):
+
+            @functools.wraps(close)
+            async def aclosed(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return await close(*args, **kwargs)
+                finally:
+                    self._self_utterance.finished(None, None)
+
+            return aclosed
+
+        @functools.wraps(close)
+        def closed(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return close(*args, **kwargs)
+            finally:
+                self._self_utterance.finished(None, None)
+
+        return closed
+
+
+class _Pieces(_Measured):
+    def __iter__(self) -> Iterator[Any]:
+        if self._self_iterator is None:
+            self._self_iterator = MeasuredIterator(self.__wrapped__, self._self_utterance, self._self_payload)
+        return self._self_iterator  # type: ignore[no-any-return]  # made above
+
+    def __next__(self) -> Any:
+        return next(iter(self))
+
+
+class _AsyncPieces(_Measured):
+    def __aiter__(self) -> AsyncIterator[Any]:
+        if self._self_iterator is None:
+            self._self_iterator = MeasuredAsyncIterator(self.__wrapped__, self._self_utterance, self._self_payload)
+        return self._self_iterator  # type: ignore[no-any-return]  # made above
+
+    async def __anext__(self) -> Any:
+        return await anext(aiter(self))
+
+
+class _Reads(_Measured):
+    """A binary file, whose end is a read that gives nothing."""
+
+    def read(self, size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        if size == 0:
+            return self.__wrapped__.read(size, *args, **kwargs)
+        self._self_read = functools.partial(self.__wrapped__.read, size, *args, **kwargs)
+        if self._self_iterator is None:
+            reads = iter(lambda: self._self_read(), b"")  # noqa: PLW0108 - each read is another one
+            self._self_iterator = MeasuredIterator(reads, self._self_utterance)
+        data = next(self._self_iterator, b"")
+        if size is None or size < 0:
+            self._self_utterance.finished(OK, None)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,0 +1,150 @@
+"""Utterance: one call of an engine or SDK, from the moment it is made to the last byte of its audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry.context import Context, get_current
+
+from otel_tts import outcome
+from otel_tts.attempt import ATTEMPT
+from otel_tts.audio import AudioFormat, Encoded, Wav
+from otel_tts.guard import guard, guarded
+from otel_tts.outcome import Cause
+from otel_tts.streams import Current
+from otel_tts.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a call asks for."""
+
+    provider: str
+    audio: AudioFormat
+    """In which format the audio should come."""
+    text: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    model: str | None = None
+    stream: bool = False
+    """Whether the caller gets the audio in pieces."""
+    remote: bool = True
+    """Whether the provider is called over a network rather than run in this process."""
+
+
+class Utterance:
+    """An attempt at a provider, in the Synthesis that is open where the call is made, else in one of its own.
+
+    As a block it is the time in which the engine is asked. The source of the stream that it may answer with, see
+    :class:`otel_tts.streams.Source`.
+    """
+
+    def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
+        enclosing = telemetry.enclosing()
+        if enclosing is not None:
+            enclosing.join(asked.text, asked.voice, asked.language)
+        self.audio = asked.audio
+        """The format of the audio, unless its first bytes say otherwise."""
+        self._emitter = telemetry.emitter
+        self._synthesis = enclosing or telemetry.synthesis(asked.text, asked.voice, asked.language, stream=asked.stream)
+        self._own = None if enclosing else self._synthesis
+        self._attempt = self._synthesis.attempt(asked.provider, asked.model, remote=asked.remote)
+        self._expected = False
+        self._over = False
+        self._current = Current(self.context)
+
+    def __enter__(self) -> Self:
+        self._began = self.monotonic()
+        self._current.__enter__()
+        return self
+
+    @guarded
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._current.__exit__(kind, error, tb)
+        self.waiting(self.monotonic() - self._began)
+        if error is not None:
+            self.finished(None, error)
+
+    def describe(self, voice: str | None, language: str | None) -> None:
+        """What was not known when it began."""
+        self._synthesis.join(None, voice, language)
+
+    def add_text(self, delta: str) -> None:
+        """Text that arrives in pieces."""
+        self._synthesis.add_text(delta)
+
+    def whole(self, data: Any) -> None:
+        """All the audio came at once: bytes-like, or a numpy array."""
+        self._attempt.audio(data, _format(data, self.audio))
+        self._expected = True
+        self.finished(outcome.OK, None)
+
+    # -- the source of a stream ---------------------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """The context in which the engine works."""
+        return self._attempt.context
+
+    def monotonic(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self._emitter.clock.monotonic()
+
+    def chunk(self, data: Any, now: int, waited: int) -> None:
+        """A piece of the audio came."""
+        if not self._expected:
+            self._expect(_format(data, self.audio))
+        self._attempt.chunk(data, now, waited)
+
+    def waiting(self, waited: int) -> None:
+        """The engine took this long, in nanoseconds, to give nothing."""
+        self._attempt.waiting(waited)
+
+    @guarded
+    def finished(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
+        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now``: when that was, if it is past."""
+        if self._over:
+            return
+        self._over = True
+        if not self._expected and cause is not None and cause.good:
+            self._expect(self.audio)  # which did not come
+        self._attempt.end(cause, error, now)
+        if self._own is not None:
+            ended = cause or (outcome.from_exception(error) if error is not None else self._own.interruption())
+            self._own.leave(ended, error, now)
+
+    def abandon(self) -> None:
+        """Its stream was dropped, perhaps inside the garbage collector: finish it later, as of now."""
+        now = self.monotonic()
+        self._emitter.instruments.abandon(lambda: self.finished(None, None, now))
+
+    def _expect(self, format: AudioFormat) -> None:
+        self._expected = True
+        self._attempt.expect(format)
+
+
+def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
+    """The utterance of a call that is made here; None inside an attempt that is open, which the call is part of."""
+    try:
+        reference = get_current().get(ATTEMPT)
+        attempt = reference() if callable(reference) else None
+        return None if attempt is not None and attempt.open else Utterance(telemetry, asked)
+    except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved
+        guard.caught("beginning an utterance", error)
+        return None
+
+
+_COMPRESSED = ((b"ID3", Encoded("mp3")), (b"fLaC", Encoded("flac")), (b"OggS", Encoded("opus")))
+
+
+def _format(data: Any, asked: AudioFormat) -> AudioFormat:
+    """The format of audio that begins with ``data``: servers that lack an encoder answer with another format than the one asked for."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        return asked
+    head = bytes(data[:4])
+    if head == b"RIFF":
+        return Wav()
+    readable = not isinstance(asked, Encoded)
+    return next((found for sign, found in _COMPRESSED if readable and head.startswith(sign)), asked)

