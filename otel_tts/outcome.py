@@ -5,6 +5,7 @@ The table of outcomes is in ``docs/telemetry.md``. Nothing here looks at an exce
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,8 @@ def from_exception(error: BaseException) -> Cause:
     if not isinstance(error, Exception) or names & _DEPARTURES:  # cancellations, of asyncio and others, and exits
         return CANCELLED
     try:
-        status, code = _http_status(error), _grpc_code(error)
+        status = _http_status(error)
+        code = _grpc_code(error) if status is None else None
     except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
         return _ERROR
     if status is not None:
@@ -133,16 +135,16 @@ def from_rpc_status(code: str, *, attempted: bool) -> Cause:
 
 
 def _http_status(error: BaseException) -> int | None:
-    candidates: tuple[Any, ...]
+    candidates: Iterable[Any]
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         response = response.get("ResponseMetadata", {})
         candidates = (response.get("HTTPStatusCode") if isinstance(response, dict) else None,)
     else:
+        holders = ((response, "status_code"), (error, "status_code"), (error, "status"), (error, "code"))
         candidates = (
-            getattr(response, "status_code", None),
-            *(getattr(error, name, None) for name in ("status_code", "status", "code")),
-        )
+            getattr(holder, name, None) for holder, name in holders
+        )  # aiohttp warns of who asks for more than the first
     return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 100 <= c <= 599), None)
 
 

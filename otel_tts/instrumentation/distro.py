@@ -6,25 +6,31 @@ It is started with one of::
     opentelemetry-instrument python service.py
 
 Where several distributions are installed, OpenTelemetry takes the one that Python's package metadata lists first, which is the file
-system's whim; ``otel-tts run`` asks for ours by ``OTEL_PYTHON_DISTRO=otel_tts`` and ``OTEL_PYTHON_CONFIGURATOR=otel_tts``.
+system's whim. ``OTEL_PYTHON_DISTRO=otel_tts`` asks for ours, and that is what ``otel-tts run`` does: see ``docs/zero-code.md``.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
 import threading
-from typing import Any
+from importlib.metadata import EntryPoint
+from multiprocessing import util
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # it switches its types off
-from opentelemetry.util._importlib_metadata import EntryPoint
 
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.sdk import configure
 from otel_tts.settings import SettingError
+
+if TYPE_CHECKING:
+    from otel_tts.sdk.pipeline import Pipeline
+    from otel_tts.telemetry import Telemetry
 
 NAME = "otel_tts"
 """The name of both entry points, the distribution's and the configurator's."""
@@ -39,6 +45,7 @@ class Distro(BaseDistro):  # type: ignore[misc]  # as above
 
     def _configure(self, **kwargs: Any) -> None:
         type(self).off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", NAME)  # else another distribution's might be the first that is found
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one. What fails costs its own telemetry only, and says so."""
@@ -61,16 +68,29 @@ class Configurator:
         """Set it up; when that fails, the program runs without telemetry and one line says why."""
         try:
             if path := os.environ.get("OTEL_CONFIG_FILE", "").strip():
-                _configure_from(path)
+                pipeline = _configure_from(path)
             else:
-                configure(local=True, logs=_logs_wanted(), handle_sigterm=_in_main_thread())
-            telemetry_of()  # what is wrong with its settings is said once, not by every instrumentor
+                pipeline = configure(local=True, logs=_logs_wanted(), handle_sigterm=_in_main_thread())
+            telemetry = telemetry_of(None, None)  # what is wrong with its settings is said once, not by every instrumentor
+            atexit.register(telemetry.flush_abandoned)  # runs before the pipeline's own function, and so its spans are exported
+            _flush_children(telemetry, pipeline)
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
             Distro.off = True
             _complain("telemetry is off", error)
 
 
-def _configure_from(path: str) -> None:
+def _flush_children(telemetry: Telemetry, pipeline: Pipeline) -> None:
+    """Have the processes of ``multiprocessing`` export at their end, where no ``atexit`` function runs."""
+
+    def flush() -> None:
+        telemetry.flush_abandoned()
+        pipeline.flush()
+
+    # Forked or begun anew, a child drops what its parent wanted to be called, and then calls what is registered here.
+    util.register_after_fork(pipeline, lambda _: util.Finalize(None, flush, exitpriority=0))
+
+
+def _configure_from(path: str) -> Pipeline:
     """The file says everything. Ours is what it cannot: records that keep texts back, and the end by SIGTERM."""
     try:
         configuration = importlib.import_module("opentelemetry.configuration")
@@ -80,7 +100,7 @@ def _configure_from(path: str) -> None:
             "Install it with: pip install opentelemetry-configuration"
         ) from None
     configuration.configure_sdk(configuration.load_config_file(path))
-    configure(
+    return configure(
         tracer_provider=trace.get_tracer_provider(),
         meter_provider=metrics.get_meter_provider(),
         logger_provider=_logs.get_logger_provider(),

@@ -19,7 +19,7 @@ def _ask(engine: Any, arguments: Mapping[str, Any], *, stream: bool) -> Asked:
         provider="hibari",
         model=f"hibari-{engine.voice}",
         voice=engine.voice,
-        language=importlib.import_module("hibari.voices").VOICES[engine.voice]["language"],
+        language=importlib.import_module("hibari.voices").VOICES.get(engine.voice, {}).get("language"),
         text=arguments["text"],
         audio=PCMFloat32(engine.sample_rate),
         stream=stream,

@@ -16,8 +16,8 @@ from otel_tts.telemetry import Telemetry
 
 
 @functools.cache
-def telemetry_of(tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None) -> Telemetry:
-    """The Telemetry that all instrumentations of these providers share, by default that of the global ones: labels are counted once.
+def telemetry_of(tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> Telemetry:
+    """The Telemetry that all instrumentations of these providers share, so that labels are counted once. None: the global provider.
 
     Raises:
         SettingError: a setting is not usable.
@@ -35,6 +35,13 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     def instrumentation_dependencies(self) -> Collection[str]:
         """The distribution and its versions."""
         return (self.requires,) if self.requires else ()
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Observe it. See :class:`opentelemetry.instrumentation.instrumentor.BaseInstrumentor`."""
+        if kwargs.pop("skip_dep_check", False):
+            # OpenTelemetry has checked what our distribution as a whole says of versions, which is nothing.
+            kwargs["raise_exception_on_conflict"] = True
+        super().instrument(**kwargs)
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Everything that is wrapped."""

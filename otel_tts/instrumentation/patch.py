@@ -9,6 +9,8 @@ from typing import Any
 
 import wrapt
 
+from otel_tts.guard import guard
+
 _logger = logging.getLogger(__name__)
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -25,13 +27,15 @@ class Patch:
         self._module = module
         self._name = name
         self._wrapper_of: Callable[[Any], Wrapper] | None = wrapper_of
-        self._restore: Callable[[], None] = lambda: None
+        self._restore: Callable[[], None] | None = None
         wrapt.register_post_import_hook(self._apply, module)
 
     def remove(self) -> None:
         """Put the host's function back."""
         self._wrapper_of = None  # a module that is imported later stays as it is
-        self._restore()
+        if self._restore is not None:
+            self._restore()
+            self._restore = None  # no circle of references
 
     def _apply(self, module: ModuleType) -> None:
         if self._wrapper_of is None:
@@ -41,5 +45,15 @@ class Patch:
         except AttributeError:
             _logger.warning("%s has no %s, so it is not observed.", self._module, self._name)
             return
-        wrapt.apply_patch(parent, attribute, wrapt.FunctionWrapper(function, self._wrapper_of(function)))
-        self._restore = lambda: setattr(parent, attribute, function)
+        try:
+            wrapper = wrapt.FunctionWrapper(function, self._wrapper_of(function), enabled=lambda: self._wrapper_of is not None)
+        except Exception as error:  # noqa: BLE001 - the boundary: this is the host's import
+            guard.caught(f"observing {self._module}.{self._name}", error)
+            return
+        wrapt.apply_patch(parent, attribute, wrapper)
+
+        def restore() -> None:
+            if vars(parent).get(attribute) is wrapper:  # else somebody wrapped it once more: ours stays inside, switched off
+                setattr(parent, attribute, function)
+
+        self._restore = restore

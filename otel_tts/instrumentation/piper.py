@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import PurePath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from otel_tts.audio import PCMFloat32
+from otel_tts.guard import guarded
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.patch import Patch
 from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
+from otel_tts.telemetry import Telemetry
+
+_NAMES: MutableMapping[Any, str] = WeakKeyDictionary()  # of the models that sessions run; a voice knows its session only
+
+
+def _load(load: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    voice = load(*args, **kwargs)
+    _remember_name(voice.session, args[0] if args else kwargs["model_path"])
+    return voice
+
+
+@guarded
+def _remember_name(session: Any, path: Any) -> None:
+    _NAMES[session] = PurePath(path).stem
+
+
+def _name(session: Any) -> str | None:
+    """The name of a model; of one that was loaded before it could be remembered, as the session has it, if it read a file itself."""
+    path = getattr(session, "_model_path", None)
+    return _NAMES.get(session) or (PurePath(path).stem if isinstance(path, str) else None)
 
 
 def _ask(voice: Any, arguments: Mapping[str, Any]) -> Asked:
-    path = getattr(voice.session, "_model_path", None)  # nothing else knows the model's name
-    name = PurePath(path).stem if isinstance(path, str) else None
+    name = _name(voice.session)
     return Asked(
         provider="piper",
         model=name,
@@ -33,3 +55,7 @@ class PiperInstrumentor(Instrumentor):
 
     requires = "piper-tts >= 1.3, < 2"
     targets = (Target("piper.voice", "PiperVoice.synthesize", _ask, chunks(lambda chunk: chunk.audio_float_array)),)
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """Where it is asked, and where a voice gets its model."""
+        return [Patch("piper.voice", "PiperVoice.load", lambda _: _load), *super().patches(telemetry)]

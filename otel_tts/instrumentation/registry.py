@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
+from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.kokoro import KokoroInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
@@ -55,7 +57,7 @@ LIBRARIES: Sequence[Library] = (
         "Hibari",
         "tts_hibari",
         HibariInstrumentor,
-        "`Hibari()(text)`, `.save`, `.stream`",
+        "`Hibari()(text)`, `.stream`",
         "",
         "`.stream`",
         "all",
@@ -120,6 +122,26 @@ LIBRARIES: Sequence[Library] = (
         "it",
         "`linear16`, `mulaw`, `alaw`",
         f"{_OVOS}; 5.0.0, 7.17.0",
+    ),
+    Library(
+        "Kokoro",
+        "tts_kokoro",
+        KokoroInstrumentor,
+        "`Kokoro.create`, `.create_timed`",
+        "`.create_stream`",
+        "`.create_stream`",
+        "all",
+        "itself, with a model that gives a tone instead of speech; 0.6.1",
+    ),
+    Library(
+        "edge-tts",
+        "tts_edge",
+        EdgeInstrumentor,
+        "`Communicate.stream_sync`, `.save_sync`",
+        "`.stream`, `.save`",
+        "all",
+        "nothing: it gives MP3",
+        "a local server of its protocol with Hibari, not Microsoft's; 7.3.1",
     ),
 )
 

@@ -89,7 +89,7 @@ class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older rel
                 try:
                     return await close(*args, **kwargs)
                 finally:
-                    self._self_utterance.finished(None, None)
+                    self._self_left()
 
             return aclosed
 
@@ -98,9 +98,12 @@ class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older rel
             try:
                 return close(*args, **kwargs)
             finally:
-                self._self_utterance.finished(None, None)
+                self._self_left()
 
         return closed
+
+    def _self_left(self) -> None:
+        self._self_utterance.finished(None, None, self._self_utterance.monotonic())
 
 
 class _Pieces(_Measured):

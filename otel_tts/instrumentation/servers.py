@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from otel_tts.guard import guard
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch, Wrapper
 from otel_tts.telemetry import Telemetry
 
 _POSITION = 2  # of the interceptors among the parameters of both functions
+_CONTRIB = "opentelemetry.instrumentation.grpc."
 
 
 class GrpcServerInstrumentor(Instrumentor):
-    """Adds our interceptor as the outermost one, unless the server has it already.
+    """Adds our interceptor before those of the host, unless the server has it already.
 
     Health checks and reflection are left alone, and so are the services in ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES``, separated by commas.
     """
@@ -43,17 +46,31 @@ def _mapping(telemetry: Telemetry) -> Any:
 
 
 def _adding(kind: str, telemetry: Telemetry) -> Wrapper:
-    from otel_tts import grpc
+    @functools.cache
+    def interceptor() -> Any:  # not before a server is made: until then the program may be in the middle of importing grpc
+        from otel_tts import grpc
 
-    named = os.environ.get("OTEL_PYTHON_GRPC_EXCLUDED_SERVICES", "").split(",")
-    excluded = (*grpc.EXCLUDED, *(name.strip() for name in named if name.strip()))
-    return functools.partial(_add, getattr(grpc, kind)(telemetry, excluded=excluded, mapping=_mapping(telemetry)))
+        named = os.environ.get("OTEL_PYTHON_GRPC_EXCLUDED_SERVICES", "").split(",")
+        excluded = (*grpc.EXCLUDED, *(name.strip() for name in named if name.strip()))
+        return getattr(grpc, kind)(telemetry, excluded=excluded, mapping=_mapping(telemetry))
+
+    def server(make: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > _POSITION:
+            return make(*args[:_POSITION], _with(interceptor, args[_POSITION]), *args[_POSITION + 1 :], **kwargs)
+        return make(*args, **{**kwargs, "interceptors": _with(interceptor, kwargs.get("interceptors"))})
+
+    return server
 
 
-def _add(interceptor: Any, server: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = tuple((args[_POSITION] if len(args) > _POSITION else kwargs.get("interceptors")) or ())
-    if not any(isinstance(each, type(interceptor)) for each in given):
-        given = (interceptor, *given)
-    if len(args) > _POSITION:
-        return server(*args[:_POSITION], given, *args[_POSITION + 1 :], **kwargs)
-    return server(*args, **{**kwargs, "interceptors": given})
+def _with(interceptor: Callable[[], Any], given: Iterable[Any] | None) -> Sequence[Any]:
+    """The host's interceptors and ours. OpenTelemetry's own stay further out, since ours puts the span right that theirs makes."""
+    given = tuple(given or ())
+    try:
+        ours = interceptor()
+    except Exception as error:  # noqa: BLE001 - the boundary: the host's server is made, observed or not
+        guard.caught("making an interceptor", error)
+        return given
+    if any(isinstance(each, type(ours)) for each in given):
+        return given
+    theirs = tuple(itertools.takewhile(lambda each: type(each).__module__.startswith(_CONTRIB), given))
+    return (*theirs, ours, *given[len(theirs) :])

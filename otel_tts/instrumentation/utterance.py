@@ -90,7 +90,7 @@ class Utterance:
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
-        return self._emitter.clock.monotonic()
+        return self._attempt.monotonic()  # of the request, which another Telemetry may have begun
 
     def chunk(self, data: Any, now: int, waited: int) -> None:
         """A piece of the audio came."""
@@ -104,8 +104,14 @@ class Utterance:
 
     @guarded
     def finished(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
-        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now``: when that was, if it is past."""
+        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now``: when that was.
+
+        An interruption that does not say when may come out of the garbage collector, as the end of a generator does: it waits.
+        """
         if self._over:
+            return
+        if cause is None and error is None and now is None:
+            self.abandon()
             return
         self._over = True
         if not self._expected and cause is not None and cause.good:

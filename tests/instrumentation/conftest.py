@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -38,6 +39,28 @@ def observe(capture_tts: Capture) -> Iterator[Observe]:
 
         yield instrument
     telemetry_of.cache_clear()  # what it knows of providers is not for other tests
+    gc.collect()
+
+
+@pytest.fixture
+def price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Gives a provider a price of 4 dollars per million characters; to be called before anything is instrumented."""
+
+    def give(provider: str) -> None:
+        file = tmp_path / "prices.toml"
+        file.write_text(f"[{provider!r}]\nusd_per_million_characters = 4.0\n")
+        monkeypatch.setenv("OTEL_TTS_PRICES", str(file))
+
+    return give
+
+
+def bill(capture: Capture) -> dict[str, float]:
+    """What stands on the request and in the metrics of money."""
+    cost = capture.synthesis(outcome="ok")["tts.usage.cost"]
+    return {
+        "span": float(cost) if isinstance(cost, int | float) else -1.0,
+        **{name: capture.total(f"tts.usage.{name}") for name in ("cost", "unpriced")},
+    }
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
             server.over.wait(30)
         if not server.broken:
             self.wfile.write(b"0\r\n\r\n")
+
+    def handle_one_request(self) -> None:
+        """Whoever has gone away does not get the rest."""
+        try:
+            super().handle_one_request()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on stderr."""

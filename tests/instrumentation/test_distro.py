@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -29,7 +32,7 @@ def start(script: str, *launcher: str, **environment: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=110,
     )
 
 
@@ -153,27 +156,118 @@ except ValueError:
     assert "Hello there." not in records
 
 
-def other_distribution(directory: Path) -> Path:
-    """The metadata of another OpenTelemetry distribution."""
-    metadata = directory / "other_distro-1.0.dist-info"
+# What opentelemetry-distro is: these two classes and these entry points.
+RIVAL = """
+import os
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+
+
+class OpenTelemetryConfigurator(_OTelSDKConfigurator):
+    pass
+
+
+class OpenTelemetryDistro(BaseDistro):
+    def _configure(self, **kwargs):
+        for signal in ("TRACES", "METRICS", "LOGS"):
+            os.environ.setdefault(f"OTEL_{signal}_EXPORTER", "otlp")
+"""
+ENTRY_POINTS = """
+[opentelemetry_configurator]
+configurator = rival:OpenTelemetryConfigurator
+
+[opentelemetry_distro]
+distro = rival:OpenTelemetryDistro
+"""
+PLAIN = str(BIN / "opentelemetry-instrument")
+
+
+def rival(directory: Path) -> str:
+    """A place that has opentelemetry-distro's like."""
+    metadata = directory / "opentelemetry_distro-0.66b2.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other-distro\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[opentelemetry_distro]\nother = other_distro:Other\n")
-    (directory / "other_distro.py").write_text(
-        "from opentelemetry.instrumentation.distro import BaseDistro\n"
-        "class Other(BaseDistro):\n    def _configure(self, **kwargs):\n        print('other')\n"
-    )
-    return directory
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: opentelemetry-distro\nVersion: 0.66b2\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    (directory / "rival.py").write_text(RIVAL)
+    return str(directory)
 
 
-def test_next_to_another_distribution(tmp_path: Path) -> None:
-    """``otel-tts run`` asks for ours; else the first on Python's path counts, unless ``OTEL_PYTHON_DISTRO`` says which."""
-    others = str(other_distribution(tmp_path / "others"))
-    plain = str(BIN / "opentelemetry-instrument")
-    assert start(SPEAK, PYTHONPATH=others).stdout == "True\n"
-    assert start(SPEAK, plain, PYTHONPATH=others).stdout == "other\nTrue\n"
-    assert start(SPEAK, plain, PYTHONPATH=others, OTEL_PYTHON_DISTRO="otel_tts").stdout == "True\n"
-    assert spoken() == ["ok"] * 3
+def listed(name: str, directory: Path) -> str:
+    """A place where Python finds the metadata of what is installed under this name, so that it is listed there first."""
+    directory.mkdir()
+    (metadata,) = Path(str(distribution(name).locate_file(""))).glob(f"{name.replace('-', '_')}-*.dist-info")
+    (directory / metadata.name).symlink_to(metadata)
+    return str(directory)
+
+
+NOT_LOADED = "Configuration of {} not loaded{}\n"  # what OpenTelemetry says of the other one
+ASKED_FOR = " because otel_tts is set by OTEL_PYTHON_CONFIGURATOR"
+
+
+@pytest.mark.parametrize("theirs_first", [True, False])
+@pytest.mark.parametrize("launcher", [RUN, ["env", "OTEL_PYTHON_DISTRO=otel_tts", PLAIN]], ids=["run", "asked for"])
+def test_next_to_opentelemetry_distro_ours_sets_up_where_it_is_asked_for(
+    tmp_path: Path, theirs_first: bool, launcher: list[str]
+) -> None:
+    """By ``otel-tts run``, or by one variable: distribution and configurator, in whichever order they are listed."""
+    path = [rival(tmp_path / "theirs"), listed("otel-tts", tmp_path / "ours")]
+    run = start(SPEAK, *launcher, PYTHONPATH=os.pathsep.join(path if theirs_first else path[::-1]))
+    said = NOT_LOADED.format("configurator", ASKED_FOR if theirs_first else ", otel_tts already loaded")
+    assert (run.stdout, run.stderr) == ("True\n", said)
+    assert spoken() == ["ok"]
+
+
+def test_else_the_one_that_is_listed_first_sets_up(tmp_path: Path) -> None:
+    """That is OpenTelemetry's rule for ``opentelemetry-instrument``. Where it is the other one, syntheses are seen all the same."""
+    path = [rival(tmp_path / "theirs"), listed("otel-tts", tmp_path / "ours")]
+    nowhere = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+    run = start(SPEAK, PLAIN, PYTHONPATH=os.pathsep.join(path), **nowhere)
+    assert run.stderr == NOT_LOADED.format("otel_tts", ", configurator already loaded")
+    assert '"name": "tts.synthesize"' in run.stdout
+    run = start(SPEAK, PLAIN, PYTHONPATH=os.pathsep.join(path[::-1]))
+    assert run.stderr == NOT_LOADED.format("configurator", ", otel_tts already loaded")
+    assert spoken() == ["ok"]
+
+
+SERVE = """
+from concurrent.futures import ThreadPoolExecutor
+import grpc, hibari
+
+class Speech(grpc.GenericRpcHandler):
+    def service(self, details):
+        say = lambda request, context: hibari.Hibari(threads=1)(request.decode()).tobytes()
+        return grpc.unary_unary_rpc_method_handler(say)
+
+server = grpc.server(ThreadPoolExecutor(2))
+server.add_generic_rpc_handlers([Speech()])
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    channel.unary_unary("/shop.Speech/Say")(b"Hello there.", timeout=30)
+server.stop(None).wait(10)
+"""
+
+
+@pytest.mark.parametrize("first", ["otel-tts", "opentelemetry-instrumentation-grpc"])
+def test_another_distribution_s_servers_have_one_span_too(tmp_path: Path, first: str) -> None:
+    """OpenTelemetry's server instrumentation is loaded there: its span is put right, whichever of both is loaded first."""
+    path = os.pathsep.join([rival(tmp_path / "theirs"), listed(first, tmp_path / "first")])
+    theirs = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "configurator"}
+    others = {
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "grpc_client",
+    }
+    run = start(SERVE, PLAIN, PYTHONPATH=path, OTEL_TRACES_EXPORTER="console", **theirs, **others)
+    assert run.returncode == 0, run.stderr
+    spans = [json.loads(span) for span in re.findall(r"^\{$.*?^\}$", run.stdout, re.DOTALL | re.MULTILINE)]
+    parents = {span["context"]["span_id"]: span["name"] for span in spans}
+    assert {(span["name"], span["kind"].partition(".")[2], parents.get(span["parent_id"])) for span in spans} == {
+        ("shop.Speech/Say", "SERVER", None),
+        ("tts.synthesize", "INTERNAL", "shop.Speech/Say"),
+        ("text_to_speech hibari-heart", "INTERNAL", "tts.synthesize"),
+    }
+    assert len(spans) == 3
 
 
 def test_a_program_that_is_not_there() -> None:
@@ -189,3 +283,10 @@ def test_the_program_s_own_arguments_are_its_own() -> None:
         command = [str(BIN / "otel-tts"), *words, sys.executable, "-c", "import sys; print(sys.argv)", "--help", "-x", "--"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (run.stdout, run.stderr) == ("['-c', '--help', '-x', '--']\n", "")
+
+
+def test_what_is_abandoned_at_the_end_is_told_too() -> None:
+    """A stream that a program leaves just before it ends."""
+    run = start("import hibari\nchunks = hibari.Hibari().stream('Hello there. How are you?')\nnext(chunks)\ndel chunks")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert spoken() == ["cancelled"]

@@ -8,7 +8,8 @@ import io
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
+from multiprocessing.pool import ThreadPool
+from threading import Event, Thread
 from typing import Any
 
 import hibari
@@ -20,9 +21,10 @@ from piper.voice import PiperVoice
 from otel_tts import PCM16, Telemetry
 from otel_tts.capture import Capture
 from otel_tts.instrumentation.hibari import HibariInstrumentor
+from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
-from tests.instrumentation.conftest import Observe
+from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
 
 TEXT = "Hello there. How are you?"
@@ -136,18 +138,54 @@ def test_a_generator_that_is_never_pulled_is_no_request(capture_tts: Capture, ob
 
 
 @pytest.mark.parametrize("how", ["close", "drop"])
-def test_an_abandoned_stream_is_cancelled(capture_tts: Capture, observe: Observe, voice: PiperVoice, how: str) -> None:
+@pytest.mark.parametrize("engine", ["piper", "hibari"])
+def test_an_abandoned_stream_is_cancelled(
+    capture_tts: Capture, observe: Observe, voice: PiperVoice, heart: hibari.Hibari, engine: str, how: str
+) -> None:
     """With the audio that was delivered until then."""
-    observe(PiperInstrumentor)
-    chunks: Any = voice.synthesize(TEXT)
+    observe(PiperInstrumentor, HibariInstrumentor)
+    chunks: Any = voice.synthesize(TEXT) if engine == "piper" else heart.stream(TEXT)
     first = next(chunks)
     if how == "close":
         chunks.close()
     del chunks
-    seconds = pytest.approx(len(first.audio_float_array) / 22050)
+    seconds = len(first.audio_float_array) / 22050 if engine == "piper" else len(first) / 24000
     synthesis = capture_tts.synthesis(outcome="cancelled")
-    assert [a.outcome for a in synthesis.attempts] == ["cancelled"]
-    assert synthesis["tts.audio.delivered_duration"] == seconds
+    assert [(a.provider, a.outcome) for a in synthesis.attempts] == [(engine, "cancelled")]
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds)
+    assert counts(capture_tts) == ONE
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+@pytest.mark.parametrize("engine", ["piper", "hibari"])
+async def test_a_task_that_waits_no_longer(
+    capture_tts: Capture, observe: Observe, voice: PiperVoice, heart: hibari.Hibari, engine: str, how: str
+) -> None:
+    """The request is cancelled; the engine has no timeout and goes on in its thread, and is still part of that one request."""
+    observe(PiperInstrumentor, HibariInstrumentor, ThreadsInstrumentor)
+    begun, over, ended = Event(), Event(), Event()
+
+    def speak() -> None:
+        chunks = iter(voice.synthesize(TEXT) if engine == "piper" else heart.stream(TEXT))
+        next(chunks)
+        begun.set()
+        over.wait(10)
+        list(chunks)
+        ended.set()
+
+    async def request() -> None:
+        async with Telemetry().synthesis(TEXT, stream=True):
+            await asyncio.get_running_loop().run_in_executor(None, speak)
+
+    task = asyncio.create_task(asyncio.wait_for(request(), 0.5) if how == "timeout" else request())
+    assert await asyncio.to_thread(begun.wait, 10)
+    if how == "cancel":
+        task.cancel()
+    with pytest.raises(TimeoutError if how == "timeout" else asyncio.CancelledError):
+        await task
+    over.set()
+    assert await asyncio.to_thread(ended.wait, 10)
+    assert [[s.outcome, *(a.provider for a in s.attempts)] for s in capture_tts.syntheses()] == [["cancelled", engine]]
     assert counts(capture_tts) == ONE
 
 
@@ -174,6 +212,19 @@ def test_an_engine_that_fails(capture_tts: Capture, observe: Observe, voice: Pip
     assert counts(capture_tts) == ONE | {"tts.synthesis.failures": 1}
     (event,) = capture_tts.synthesis().attempts[0].span.events
     assert set(event.attributes or ()) == {"exception.type", "exception.stacktrace"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_hibari_fails(capture_tts: Capture, observe: Observe, heart: hibari.Hibari, stream: bool) -> None:
+    """As above: its own exception, and one failure."""
+    observe(HibariInstrumentor)
+    speed: Any = "fast"
+    with pytest.raises(ValueError, match="fast"):
+        list(heart.stream(TEXT, speed)) if stream else heart(TEXT, speed)
+    assert [(s.outcome, s["error.type"], [a.outcome for a in s.attempts]) for s in capture_tts.syntheses()] == [
+        ("error", "_OTHER", ["error"])
+    ]
+    assert counts(capture_tts) == ONE | {"tts.synthesis.failures": 1}
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -223,6 +274,11 @@ def _executor(tts: Telemetry, speak: Callable[[], bytes]) -> None:
         pool.submit(speak).result()
 
 
+def _pool(tts: Telemetry, speak: Callable[[], bytes]) -> None:
+    with tts.synthesis(TEXT, voice="joe", language="en"), ThreadPool(1) as pool:
+        pool.apply(speak)
+
+
 def _thread(tts: Telemetry, speak: Callable[[], bytes]) -> None:
     with tts.synthesis(TEXT, voice="joe", language="en"):
         thread = Thread(target=speak)
@@ -238,7 +294,7 @@ def _loop(tts: Telemetry, speak: Callable[[], bytes]) -> None:
     asyncio.run(request())
 
 
-@pytest.mark.parametrize("service", [_block, _attempt, _other_attempt, _executor, _thread, _loop])
+@pytest.mark.parametrize("service", [_block, _attempt, _other_attempt, _executor, _pool, _thread, _loop])
 def test_one_request_is_counted_once(
     capture_tts: Capture, observe: Observe, voice: PiperVoice, service: Callable[..., None]
 ) -> None:
@@ -300,3 +356,53 @@ def test_a_worker_thread_is_no_one_request_s(capture_tts: Capture, observe: Obse
         pool.submit(lambda: list(voice.synthesize(TEXT))).result()
     assert [len(s.attempts) for s in capture_tts.syntheses(outcome="ok")] == [1, 1, 1]
     assert [s["tts.voice"] for s in capture_tts.syntheses()] == [JOE] * 3
+
+
+@pytest.mark.parametrize("engine", ["piper", "hibari"])
+def test_prices_that_the_user_gave(
+    capture_tts: Capture, observe: Observe, price: Callable[[str], None], voice: PiperVoice, heart: hibari.Hibari, engine: str
+) -> None:
+    """A file in ``OTEL_TTS_PRICES``; without it nothing has a price."""
+    price(engine)
+    observe(PiperInstrumentor, HibariInstrumentor)
+    list(voice.synthesize(TEXT)) if engine == "piper" else heart(TEXT)
+    assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
+
+
+def test_text_is_kept_where_that_was_asked_for(
+    capture_tts: Capture, observe: Observe, voice: PiperVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the synthesis, with ``OTEL_TTS_CAPTURE_TEXT``; nowhere without it."""
+    observe(PiperInstrumentor)
+    list(voice.synthesize(TEXT))
+    assert TEXT not in str(capture_tts.tree())
+    PiperInstrumentor().uninstrument()
+    telemetry_of.cache_clear()
+    monkeypatch.setenv("OTEL_TTS_CAPTURE_TEXT", "true")
+    PiperInstrumentor().instrument()
+    list(voice.synthesize(TEXT))
+    assert [s["tts.text"] for s in capture_tts.syntheses()] == [None, TEXT]
+
+
+class Stopped:
+    """A clock that stands still, far from the machine's."""
+
+    def monotonic(self) -> int:
+        """One second."""
+        return 10**9
+
+    def wall(self) -> int:
+        """One hour after the epoch."""
+        return 3600 * 10**9
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_request_has_one_clock(capture_tts: Capture, observe: Observe, heart: hibari.Hibari, stream: bool) -> None:
+    """That of the Telemetry which began it, whatever the instrumentation's own is."""
+    observe(HibariInstrumentor)
+    with Telemetry(clock=Stopped()).synthesis(TEXT, stream=stream):
+        list(heart.stream(TEXT)) if stream else heart(TEXT)
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.real_time_factor"] == 0.0
+    assert synthesis["tts.time_to_first_byte"] == (0.0 if stream else None)
+    assert {(span.start_time, span.end_time) for span in capture_tts.spans} == {(3600 * 10**9, 3600 * 10**9)}

@@ -7,6 +7,7 @@ import io
 import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from threading import Event
 from typing import Any
 
@@ -16,9 +17,10 @@ import hibari
 import numpy as np
 import pytest
 
+from otel_tts import Telemetry
 from otel_tts.capture import Capture
 from otel_tts.instrumentation.google import GoogleInstrumentor
-from tests.instrumentation.conftest import Observe
+from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
 
 texttospeech = pytest.importorskip("google.cloud.texttospeech_v1", reason="it needs the extra `vendors`")
@@ -242,6 +244,32 @@ async def test_a_cancelled_task(capture_tts: Capture, observe: Observe, service:
     assert [s.outcome for s in capture_tts.syntheses()] == ["cancelled"]
 
 
+@ALL
+def test_a_price(
+    capture_tts: Capture, observe: Observe, price: Callable[[str], None], service: tuple[Service, str], speak: Any
+) -> None:
+    """Of the text, also where it goes out in a stream."""
+    price("gcp.texttospeech")
+    observe(GoogleInstrumentor)
+    run(speak, service[1], TEXT)
+    assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
+
+
+@ALL
+def test_inside_a_request_it_is_an_attempt(
+    capture_tts: Capture, observe: Observe, service: tuple[Service, str], speak: Any
+) -> None:
+    """And inside an attempt it is that one."""
+    observe(GoogleInstrumentor)
+    tts = Telemetry()
+    with tts.synthesis(TEXT):
+        run(speak, service[1], TEXT)
+    with tts.synthesis(TEXT) as s, s.attempt("gcp.texttospeech", remote=True):
+        run(speak, service[1], TEXT)
+    assert [[a.provider for a in s.attempts] for s in capture_tts.syntheses(outcome="ok")] == [["gcp.texttospeech"]] * 2
+    assert counts(capture_tts) == {name: 2 * count for name, count in ONE.items()}
+
+
 def test_the_host_s_objects_are_its_own(capture_tts: Capture, observe: Observe, service: tuple[Service, str]) -> None:
     """What a stream can do besides being pulled, it still can; a request object is not changed."""
     observe(GoogleInstrumentor)
@@ -255,3 +283,14 @@ def test_the_host_s_objects_are_its_own(capture_tts: Capture, observe: Observe, 
         assert [type(response) for response in responses] == [texttospeech.StreamingSynthesizeResponse]
         assert responses.code() is grpc.StatusCode.OK
     assert capture_tts.total("tts.synthesis.requests", {"tts.outcome": "ok"}) == 2
+
+
+def test_the_beta_is_observed_too(capture_tts: Capture, observe: Observe, service: tuple[Service, str]) -> None:
+    """``v1beta1`` has the same calls."""
+    observe(GoogleInstrumentor)
+    beta = import_module("google.cloud.texttospeech_v1beta1")
+    transports = import_module("google.cloud.texttospeech_v1beta1.services.text_to_speech.transports")
+    with grpc.insecure_channel(service[1]) as channel:
+        client = beta.TextToSpeechClient(transport=transports.TextToSpeechGrpcTransport(channel=channel))
+        client.synthesize_speech(**_asked(TEXT), retry=None)
+    assert [attempt.model for attempt in capture_tts.synthesis(outcome="ok").attempts] == [MODEL]

@@ -16,7 +16,7 @@ import pytest
 from otel_tts import Telemetry
 from otel_tts.capture import Capture
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
-from tests.instrumentation.conftest import Faulty, Observe
+from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
 
 openai = pytest.importorskip("openai", reason="it needs the extra `vendors`")
@@ -304,6 +304,22 @@ def test_inside_a_request_it_is_an_attempt(
         speak(TEXT, response_format="wav")
     assert [[a.provider for a in s.attempts] for s in capture_tts.syntheses(outcome="ok")] == [["openai"], ["openai"]]
     assert counts(capture_tts) == {name: 2 * count for name, count in ONE.items()}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_price(
+    capture_tts: Capture,
+    observe: Observe,
+    price: Callable[[str], None],
+    studio: str,
+    client: Callable[..., Client],
+    stream: bool,
+) -> None:
+    """That the user gave; whose server it really is nobody knows, so it is the price of the SDK's vendor."""
+    price("openai")
+    observe(OpenAIInstrumentor)
+    client(studio).stream(TEXT, response_format="wav") if stream else client(studio).create(TEXT, response_format="wav")
+    assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
 
 
 def test_arguments_that_the_sdk_refuses_are_the_sdk_s_to_refuse(observe: Observe, client: Callable[..., Client]) -> None:

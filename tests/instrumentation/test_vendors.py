@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import io
 import wave
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from otel_tts import Telemetry
 from otel_tts.capture import Capture
-from tests.instrumentation.conftest import Faulty, Observe
+from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
 from tests.instrumentation.vendors import SDKS, Sdk
 
@@ -178,6 +179,15 @@ def test_inside_a_request_it_is_an_attempt(capture_tts: Capture, observe: Observ
         sdk.run(faulty.url, TEXT)
     assert [[a.provider for a in s.attempts] for s in capture_tts.syntheses(outcome="ok")] == [[sdk.provider]] * 2
     assert counts(capture_tts) == {name: 2 * count for name, count in ONE.items()}
+
+
+@each(SDKS)
+def test_a_price(capture_tts: Capture, observe: Observe, price: Callable[[str], None], ovos: str, sdk: Sdk) -> None:
+    """That the user gave."""
+    price(sdk.provider)
+    observe(sdk.instrumentor)
+    sdk.run(ovos + sdk.path, TEXT)
+    assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
 
 
 @pytest.mark.parametrize("instrumentor", {sdk.instrumentor for sdk in SDKS.values()})

@@ -1,0 +1,54 @@
+"""The voices of Microsoft Edge, as the package edge-tts asks for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from otel_tts.audio import Encoded
+from otel_tts.guard import guarded
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.patch import Patch
+from otel_tts.instrumentation.result import chunks
+from otel_tts.instrumentation.target import Target
+from otel_tts.instrumentation.utterance import Asked
+from otel_tts.telemetry import Telemetry
+
+_MP3 = Encoded("mp3", 24000)  # all that the package asks for
+_VOICE = re.compile(r".*\((.+), *(.+)\)")  # "Microsoft Server … Voice (en-US, EmmaNeural)", however it was asked for
+_TEXTS: MutableMapping[Any, str] = WeakKeyDictionary()  # the package itself keeps no more than what is left of it
+
+
+def _init(init: Any, communicate: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    init(*args, **kwargs)
+    _remember_text(communicate, args[0] if args else kwargs["text"])
+
+
+@guarded
+def _remember_text(communicate: Any, text: str) -> None:
+    _TEXTS[communicate] = text
+
+
+def _ask(communicate: Any, _: Mapping[str, Any]) -> Asked:
+    language, name = _VOICE.fullmatch(communicate.tts_config.voice).groups()  # type: ignore[union-attr]  # the package has checked it
+    return Asked(
+        provider="microsoft.edge",
+        voice=f"{language}-{name}",
+        language=language,
+        text=_TEXTS.get(communicate),
+        audio=_MP3,
+        stream=True,
+    )
+
+
+class EdgeInstrumentor(Instrumentor):
+    """Observes ``Communicate.stream``, and so ``save`` and their synchronous forms."""
+
+    requires = "edge-tts >= 7, < 8"
+    targets = (Target("edge_tts.communicate", "Communicate.stream", _ask, chunks(lambda piece: piece.get("data", b""))),)
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """Where it is asked, and where it gets its text."""
+        return [Patch("edge_tts.communicate", "Communicate.__init__", lambda _: _init), *super().patches(telemetry)]

@@ -1,0 +1,70 @@
+"""Programs of their own processes: how they are started and ended, and what they left in local files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from otel_tts.history.distribution import Distribution
+from otel_tts.history.growth import growths
+from otel_tts.settings import Settings
+
+PROGRAMS = Path(__file__).with_name("programs")
+
+
+@contextmanager
+def program(launcher: Sequence[str], *arguments: str, ends_with: int = -signal.SIGTERM) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that is started so. At the end it gets SIGTERM, at which it has to end so, and without a word of telemetry."""
+    process = subprocess.Popen(
+        [*launcher, sys.executable, *arguments],
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == ends_with, errors
+        assert "otel" not in errors.lower(), errors
+    finally:
+        process.kill()
+        process.wait()
+
+
+_MAKER = ("gen_ai.provider.name", "gen_ai.request.model")
+_COUNTED = ("rpc.server.call.duration", "tts.attempt.duration", "tts.synthesis.requests", "tts.synthesis.duration")
+
+
+def metrics() -> dict[str, dict[tuple[Any, ...], float]]:
+    """Every metric that counts, by the values of its attributes without those of who made the audio: its total, or its count."""
+    (growth,) = growths(Settings.load().data_dir, [0.0, time.time() + 60], 10.0)
+    counted: dict[str, dict[tuple[Any, ...], float]] = {}
+    for name in _COUNTED:
+        for series in growth.get(name, ()):
+            labels = tuple(value for key, value in sorted(series.attributes.items()) if key not in _MAKER)
+            count = series.growth.count if isinstance(series.growth, Distribution) else series.growth
+            of_metric = counted.setdefault(name, {})
+            of_metric[labels] = of_metric.get(labels, 0) + count
+    return counted
+
+
+def eventually(attempt: Callable[[], bytes]) -> bytes:
+    """What ``attempt`` gives once the server is up."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return attempt()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
