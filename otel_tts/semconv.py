@@ -201,6 +201,9 @@ CHARACTERS_STATE = Attribute(
 SCORE_NAME = Attribute("tts.score.name", "string", "The quality model that gave the score.", limit=10)
 COST = Attribute("tts.usage.cost", "double", "US dollars that the request cost; absent when no price is known.")
 DRIFT_COLUMN = Attribute("tts.drift.column", "string", "The measure that was compared with its reference.", limit=30)
+REPORT_SERVICE = Attribute("tts.report.service", "string", "The service that a report is about.")
+REPORT_WINDOW = Attribute("tts.report.window", "string", "The window that a report is about: its beginning and its length.")
+REPORT_RESULT = Attribute("tts.report.result", "string", "What became of the window.", values=("written", "unchanged", "kept"))
 
 # What an exception event may say while text capture is off: the class and the frames, never the message.
 EXCEPTION_TYPE = Attribute("exception.type", "string", "The exception's class.")
@@ -330,7 +333,17 @@ CACHE_WRITE_SPAN = Span(
     (CACHE_TIER,),
     (EXCEPTION_EVENT,),
 )
-SPANS: Sequence[Span] = (RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CACHE_WRITE_SPAN)
+REPORT_SPAN = Span("tts.report", "INTERNAL", "One pass of the batch job.")
+REPORT_WINDOW_SPAN = Span(
+    "tts.report.service_window", "INTERNAL", "One window of one service.", (REPORT_SERVICE, REPORT_WINDOW, REPORT_RESULT)
+)
+REPORT_READ_SPAN = Span("tts.report.read", "INTERNAL", "The figures and requests of the window are read from telemetry.")
+REPORT_JUDGE_SPAN = Span("tts.report.judge", "INTERNAL", "The window is compared with its reference.")
+REPORT_WRITE_SPAN = Span("tts.report.write", "INTERNAL", "The window's run is written into MLflow.")
+SPANS: Sequence[Span] = (
+    RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN, REPORT_READ_SPAN,
+    REPORT_JUDGE_SPAN, REPORT_WRITE_SPAN,
+)  # fmt: skip
 
 _P = (PROVIDER, MODEL)
 # 0.8 s and 2.5 s are the default references and 1.5x of them the alert thresholds: a threshold inside a bucket cannot be judged.
@@ -421,7 +434,11 @@ QUALITY_SPEAKING_RATE = Metric(
 )
 QUALITY_TRAILING_SILENCE = Metric("tts.audio.trailing_silence", _H, "s", "Silence at the end of the audio.", _QUALITY, _SHORT)
 QUALITY_SCORE = Metric("tts.audio.score", _H, "1", "Verdicts of the adopter's quality model.", (SCORE_NAME, VOICE), _SCORE)
-REFERENCE_LATENCY = Metric("tts.reference.latency", _G, "s", "The latency that current latency is judged against.", (PROVIDER,))
+REFERENCE_LATENCY = Metric(
+    "tts.reference.latency", _G, "s",
+    "The p95 that current latency is judged against: of streams that of first audio, of unary requests that of their duration.",
+    (PROVIDER, STREAM),
+)  # fmt: skip
 DRIFT_SCORE = Metric("tts.drift.score", _G, "{score}", "Distance of a measure from its reference.", (PROVIDER, DRIFT_COLUMN))
 DRIFT_DETECTED = Metric(
     "tts.drift.detected", _G, "{detection}", "1 when a measure was judged drifted, else 0.", (PROVIDER, DRIFT_COLUMN)

@@ -17,6 +17,8 @@ from typing import Any, Self, TypeVar
 
 import platformdirs
 
+from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
+
 T = TypeVar("T")
 _USER = re.compile(r"(?<=://)[^/\s]*@")  # a URL's user and password, which no message should show
 
@@ -60,6 +62,38 @@ def seconds(text: str) -> float:
     raise ValueError("a number of seconds, 0 or more")
 
 
+def some_seconds(text: str) -> float:
+    """A finite number of seconds above 0."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise ValueError("a number of seconds above 0")
+
+
+def first_audio_bound(text: str) -> float:
+    """Seconds: a bound of the buckets in which time to first audio is counted."""
+    with suppress(ValueError):
+        if float(text) in SYNTHESIS_FIRST_AUDIO.buckets:
+            return float(text)
+    raise ValueError(f"one of {', '.join(f'{bound:g}' for bound in SYNTHESIS_FIRST_AUDIO.buckets)}")
+
+
+def share(text: str) -> float:
+    """A share, above 0 and below 1."""
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise ValueError("a share above 0 and below 1, such as 0.95")
+
+
+def factor(text: str) -> float:
+    """A finite number above 1."""
+    with suppress(ValueError):
+        if 1 < float(text) < math.inf:
+            return float(text)
+    raise ValueError("a number above 1")
+
+
 def milliseconds(text: str) -> float:
     """A number of milliseconds, as seconds."""
     with suppress(ValueError):
@@ -83,9 +117,31 @@ def text(value: str) -> str:
     return value
 
 
+def url(value: str) -> str:
+    """An HTTP address, without a slash at its end."""
+    if re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.strip()):
+        return value.strip().rstrip("/")
+    raise ValueError("an address that begins with http:// or https://")
+
+
 def path(value: str) -> Path:
     """A path in the file system; ``~`` is the home directory."""
     return Path(value).expanduser()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that is used and never shown."""
+
+    value: str
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __str__(self) -> str:
+        return "(set)" if self.value else ""
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +206,11 @@ class Section:
     def _variables(cls) -> Iterator[tuple[str, Variable]]:
         return ((f.name, f.metadata["variable"]) for f in fields(cls) if "variable" in f.metadata)
 
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable that sets the setting ``name``."""
+        return next(variable.name for setting, variable in cls._variables() if setting == name)
+
     def source(self, name: str) -> str:
         """Where the setting ``name`` comes from: ``argument``, ``environment`` or ``default``."""
         return self._sources.get(name, "default")
@@ -171,7 +232,11 @@ class Settings(Section):
     )
     prometheus_host: str = setting("PROMETHEUS_HOST", text, "127.0.0.1", "Address the pull endpoint binds to.")
     mlflow_tracking_uri: str = setting("MLFLOW_TRACKING_URI", text, "", "Where the batch job writes its runs.")
+    dashboard_host: str = setting("DASHBOARD_HOST", text, "127.0.0.1", "Address the live dashboard binds to.")
     dashboard_port: int = setting("DASHBOARD_PORT", port, 8501, "Port of the live dashboard.")
+    grafana_url: str = setting(
+        "OTEL_TTS_GRAFANA_URL", url, "", "Grafana: where the live dashboard links to, from a request to its trace in Tempo."
+    )
     data_dir: Path = setting(
         "OTEL_TTS_DATA_DIR",
         path,
@@ -183,6 +248,24 @@ class Settings(Section):
     )
     data_max_size: int = setting(
         "OTEL_TTS_DATA_MAX_SIZE", size, 2**30, "Bytes of local telemetry files; the oldest are deleted beyond it."
+    )
+    prometheus_url: str = setting(
+        "OTEL_TTS_PROMETHEUS_URL",
+        url,
+        "",
+        "Prometheus, or what answers its API: where readers take metrics from, in place of local files. Goes with OTEL_TTS_TEMPO_URL.",
+    )
+    tempo_url: str = setting(
+        "OTEL_TTS_TEMPO_URL", url, "", "Tempo's API: where readers take traces from. Goes with OTEL_TTS_PROMETHEUS_URL."
+    )
+    collector_url: str = setting(
+        "OTEL_TTS_COLLECTOR_URL", url, "http://127.0.0.1:13133", "The Collector's health check, for `otel-tts doctor`."
+    )
+    grafana_token: Secret = setting(
+        "OTEL_TTS_GRAFANA_TOKEN", Secret, Secret(""), "A service account's token with the role Editor, for `otel-tts grafana push`."
+    )
+    grafana_password: Secret = setting(
+        "OTEL_TTS_GRAFANA_PASSWORD", Secret, Secret(""), "The password of Grafana's user `admin`, for `otel-tts doctor`."
     )
     capture_text: bool = setting(
         "OTEL_TTS_CAPTURE_TEXT", boolean, False, "Whether the text and exception messages are recorded on spans. Private text!"
@@ -217,4 +300,53 @@ class Settings(Section):
     )
     exporter_prometheus_port: int = setting(
         "OTEL_EXPORTER_PROMETHEUS_PORT", port, 9464, "Port of the pull endpoint where PROMETHEUS_PORT is not set."
+    )
+    monitor: bool = setting(
+        "OTEL_TTS_MONITOR",
+        boolean,
+        False,
+        "Whether the process judges its own metrics and warns in its log. The service does so unless this says false.",
+    )
+    monitor_window: float = setting("OTEL_TTS_MONITOR_WINDOW", some_seconds, 300.0, "Seconds over which the monitor judges.")
+    monitor_minimum_traffic: int = setting(
+        "OTEL_TTS_MONITOR_MINIMUM_TRAFFIC", count, 20, "Requests that the monitor wants in its window before it judges."
+    )
+    monitor_success_rate: float = setting(
+        "OTEL_TTS_MONITOR_SUCCESS_RATE", share, 0.95, "The monitor warns when less than this share of requests succeeds."
+    )
+    monitor_latency_factor: float = setting(
+        "OTEL_TTS_MONITOR_LATENCY_FACTOR", factor, 1.5, "The monitor warns when latency exceeds its reference this many times."
+    )
+    reference_latency_mean: float = setting(
+        "OTEL_TTS_REFERENCE_LATENCY_MEAN",
+        some_seconds,
+        0.8,
+        "Seconds that speech should take on average when the cache does not have it: first audio of streams, else all of it.",
+    )
+    reference_latency_p95: float = setting(
+        "OTEL_TTS_REFERENCE_LATENCY_P95",
+        some_seconds,
+        2.5,
+        "The same for the 95th percentile. While it is not set, alerts prefer what was published or was usual; see docs/runbooks.md.",
+    )
+    slo_success: float = setting(
+        "OTEL_TTS_SLO_SUCCESS", share, 0.99, "The share of requests that shall succeed; generated into the rules."
+    )
+    slo_first_audio: float = setting(
+        "OTEL_TTS_SLO_FIRST_AUDIO",
+        share,
+        0.95,
+        "The share of streams whose first audio shall come in time; generated into the rules.",
+    )
+    slo_first_audio_seconds: float = setting(
+        "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS", first_audio_bound, 2.5, "What in time means: a bound of the metric's buckets."
+    )
+    notify_urls: Secret = setting(
+        "OTEL_TTS_NOTIFY_URLS",
+        Secret,
+        Secret(""),
+        "Where the monitor also sends what it logs: Apprise URLs, commas between; needs the extra `notify`.",
+    )
+    runbooks_url: str = setting(
+        "OTEL_TTS_RUNBOOKS_URL", text, "docs/runbooks.md", "Where people read the runbooks; generated into the rules' links."
     )

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 
-from otel_tts.documentation import configuration, readme, telemetry
+from otel_tts import grafana, rules
+from otel_tts.documentation import configuration, readme, runbooks, telemetry
+
+
+def _dashboard(name: str, _: str) -> str:
+    return grafana.render(name)
+
 
 GENERATED: Mapping[str, Callable[[str], str]] = {
     "README.md": readme.render,
     "docs/configuration.md": lambda _: configuration.render(),
     "docs/telemetry.md": lambda _: telemetry.render(),
+    "docs/runbooks.md": lambda _: runbooks.render(),
+    "deploy/alertmanager/alertmanager.yml": lambda _: rules.alertmanager(),
+    "deploy/prometheus/rules/speech.yml": lambda _: rules.prometheus("speech"),
+    "deploy/prometheus/rules/objectives.yml": lambda _: rules.prometheus("objectives"),
+    "deploy/prometheus/rules/telemetry.yml": lambda _: rules.prometheus("telemetry"),
+    **{f"dashboards/{name}.json": partial(_dashboard, name) for name in grafana.PAGES},
 }
 """Each generated file, as a path in the repository, and what renders it from the text that is there."""
 

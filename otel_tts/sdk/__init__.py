@@ -34,6 +34,7 @@ def configure(
     logs: bool = True,
     handle_sigterm: bool = False,
     resource: Mapping[str, Any] | None = None,
+    monitor: bool | None = None,
 ) -> Pipeline:
     """Set up providers, exporters and resource for the process; call it once, at start.
 
@@ -57,6 +58,9 @@ def configure(
         logs: whether records that reach the root logger are exported.
         handle_sigterm: whether to flush on SIGTERM, and then do what would have been done without.
         resource: further resource attributes.
+        monitor: whether the process judges its own metrics as they are exported, and warns in the log of ``otel_tts.monitor`` when
+            requests fail, latency exceeds its reference or a provider becomes unavailable, and again when that is over; by default
+            what ``settings.monitor`` says.
 
     Returns:
         The pipeline. A second call returns the first one's, and warns if the arguments differ.

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from prometheus_client import CollectorRegistry, start_http_server
 
+from otel_tts.monitor import Monitor
 from otel_tts.sdk.exporters import ForkedMetricExporter
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ class Holdable(MetricReader):
 
 
 class Push(Holdable):
-    """Exports metrics every ``interval`` seconds, and once more at shutdown."""
+    """Exports metrics every ``interval`` seconds, and once more at shutdown. A monitor judges what is exported."""
 
-    def __init__(self, exporter: ForkedMetricExporter, interval: float) -> None:
+    def __init__(self, exporter: ForkedMetricExporter, interval: float, monitor: Monitor | None = None) -> None:
         super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
         self._exporter = exporter
         self._interval = interval
+        self._monitor = monitor
         self._collected: MetricsData | None = None
         self._start()
 
@@ -72,6 +74,9 @@ class Push(Holdable):
         with self._collecting:
             self.collect(timeout_millis)
             collected, self._collected = self._collected, None
+            messages = self._monitor.judge(collected) if self._monitor and collected else []
+        if self._monitor:
+            self._monitor.tell(messages)
         if collected is not None:
             with self._exporting, suppress_instrumentation():
                 self._exporter.export(collected, timeout_millis=timeout_millis)
@@ -87,6 +92,8 @@ class Push(Holdable):
     def renew(self, provider: MeterProvider) -> None:
         """After a fork, in the child: begin anew, at zero."""
         provider.remove_metric_reader(self)
+        if self._monitor:
+            self._monitor.renew()
         self._collecting = threading.Lock()
         self._process = os.getpid()
         provider.add_metric_reader(self)

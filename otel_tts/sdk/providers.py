@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts.local.files import SIGNALS, Signal
+from otel_tts.monitor import Monitor
 from otel_tts.sdk.exporters import (
     PROMETHEUS,
     Destination,
@@ -52,6 +53,7 @@ def build(
     logs: bool = True,
     handle_sigterm: bool = False,
     resource: Mapping[str, Any] | None = None,
+    monitor: bool | None = None,
 ) -> Pipeline:
     """The pipeline of `otel_tts.configure`, whose arguments these are. What can be refused is refused before anything starts."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -66,11 +68,21 @@ def build(
     files = settings.source("data_dir") != "default" if local is None else local
     ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
     described = _resource(service_name, resource)
+    judge = (
+        Monitor.of(settings, str(described.attributes[SERVICE_NAME]))
+        if monitor or (monitor is None and settings.monitor)
+        else None
+    )
 
     # Metrics come first: the other providers report on themselves through the global one.
-    meters, metrics_route, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described)
+    meters, metrics_route, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described, judge)
     tracers, traces_route = _traces(tracer_provider, ways["traces"], described)
     loggers, logs_route = _log_records(logger_provider, settings, ways["logs"], described, enabled=logs)
+    if judge and not any(isinstance(reader, Push) for reader in readers):
+        _logger.warning(
+            "The monitor is off: it judges metrics as they are pushed, and here they are not (metrics: %s).",
+            metrics_route.description,
+        )
     routes = [traces_route, metrics_route, logs_route]
     if {route.description for route in routes} <= {_NOWHERE} and not any(exporter_names(s, os.environ) == [] for s in SIGNALS):
         _logger.warning(
@@ -109,15 +121,20 @@ def _metrics(
     prometheus_port: int | None,
     ways: Sequence[Destination],
     resource: Resource,
+    monitor: Monitor | None,
 ) -> tuple[metrics.MeterProvider, Route, Sequence[Holdable]]:
     if not settings.metrics_enabled:
         return metrics.NoOpMeterProvider(), Route("metrics", "switched off by METRICS_ENABLED"), []
     if host := given or _host(metrics.get_meter_provider()):
         return host, _host_route("metrics", host), []
     pull = _pull(settings, prometheus_port)
-    readers: list[MetricReader] = [
-        way.build() if way.is_reader else Push(ForkedMetricExporter(way.build), settings.export_interval) for way in ways
-    ]
+    readers: list[MetricReader] = []
+    for way in ways:
+        if way.is_reader:
+            readers.append(way.build())
+        else:
+            readers.append(Push(ForkedMetricExporter(way.build), settings.export_interval, monitor))
+            monitor = None  # one reader is enough
     if pull:
         readers.append(pull)
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)

@@ -37,7 +37,11 @@ async def _serve(config: ServiceConfig, settings: Settings) -> None:
     providers = [engines_there_are.create(name) for name in config.providers]
     named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     pipeline = configure(
-        service_name=None if named else NAME, settings=settings, prometheus_port=settings.prometheus_port, local=True
+        service_name=None if named else NAME,
+        settings=settings,
+        prometheus_port=settings.prometheus_port,
+        local=True,
+        monitor=settings.monitor or settings.source("monitor") == "default",
     )
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # ours, not the pipeline's: what is under way ends before telemetry is flushed

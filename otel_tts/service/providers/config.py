@@ -7,24 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from otel_tts.settings import Section, boolean, count, path, seconds, setting, text
+from otel_tts.settings import Secret, Section, boolean, count, path, seconds, setting, text
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
-    """A value that is used and never shown."""
-
-    value: str
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def __str__(self) -> str:
-        return "(set)" if self.value else ""
-
-    __repr__ = __str__
 
 
 def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:

@@ -1,0 +1,81 @@
+"""What conditions judge: the figures, and how people read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Unit(StrEnum):
+    """How people read a figure."""
+
+    SHARE = "share"
+    """0 to 1, said as a percentage."""
+    FACTOR = "factor"
+    """How many times something else."""
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a condition judges. traffic: what is counted in its denominator, for people; empty where there is none."""
+
+    name: str
+    description: str
+    unit: Unit
+    traffic: str = ""
+
+
+_ASKED = "requests that were not cancelled or rejected"
+SUCCESS_RATE = Figure("success_rate", "Share of requests that succeeded", Unit.SHARE, _ASKED)
+GAP_SHARE = Figure("gap_share", "Share of streams in which the provider left a gap", Unit.SHARE, "streams")
+PROVIDER_SUCCESS_RATE = Figure("provider_success_rate", "Share of the provider's attempts that succeeded", Unit.SHARE, "attempts")
+PROVIDER_AVAILABLE = Figure("provider_available", "1 when the provider can be used, 0 when not; the best replica", Unit.COUNT)
+PROVIDER_DEGRADED = Figure("provider_degraded", "Replicas that cannot use the provider, while others can", Unit.COUNT)
+FIRST_AUDIO_P95 = Figure(
+    "first_audio_p95",
+    "p95 of time to first audio, of streams not served by the cache, against its reference",
+    Unit.FACTOR,
+    "streams",
+)
+FIRST_AUDIO_MEAN = Figure(
+    "first_audio_mean",
+    "Mean time to first audio, of streams not served by the cache, against its reference",
+    Unit.FACTOR,
+    "streams",
+)
+DURATION_P95 = Figure(
+    "duration_p95", "p95 of duration, of unary requests not served by the cache, against its reference", Unit.FACTOR, "requests"
+)
+DURATION_MEAN = Figure(
+    "duration_mean", "Mean duration, of unary requests not served by the cache, against its reference", Unit.FACTOR, "requests"
+)
+REFERENCE_MISSING = Figure(
+    "reference_missing", "1 when latency is judged against the default, for want of a reference", Unit.COUNT, "requests"
+)
+SUCCESS_BURN = Figure(
+    "success_burn", "How fast failures use up the error budget; 1 uses it up exactly in its period", Unit.FACTOR, _ASKED
+)
+FIRST_AUDIO_BURN = Figure(
+    "first_audio_burn", "How fast streams with late or no audio use up their budget", Unit.FACTOR, "streams"
+)
+HIT_RATE_CHANGE = Figure("hit_rate_change", "The cache's hit rate against that of the day before", Unit.FACTOR, "requests")
+DRIFT = Figure("drift", "Measures that the batch job judged drifted", Unit.COUNT)
+EXPORT_FAILURES = Figure("export_failures", "Share of telemetry that the Collector could not deliver", Unit.SHARE, "records")
+REFUSED = Figure("refused", "Share of telemetry that the Collector refused", Unit.SHARE, "records")
+QUEUE_FILL = Figure("queue_fill", "How full the Collector's queue is", Unit.SHARE)
+SDK_DROPS = Figure("sdk_drops", "Records that the service's SDK dropped before they were exported", Unit.COUNT)
+OVERFLOW = Figure("overflow", "Series into which the SDK folded what was beyond its limit", Unit.COUNT)
+ABSENT = Figure("absent", "1 when a service that sent metrics within the hour sends none now", Unit.COUNT)
+ALWAYS = Figure("always", "Always 1", Unit.COUNT)
+
+
+def said(value: float, unit: Unit) -> str:
+    """A figure as people read it."""
+    match unit:
+        case Unit.SHARE:
+            return f"{value:.1%}".replace(".0%", "%")
+        case Unit.FACTOR:
+            return f"{value:.3g}x"
+        case Unit.COUNT:
+            return f"{value:.6g}"

@@ -1,0 +1,204 @@
+"""Conditions of the speech itself: what listeners, providers and the cache experience."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otel_tts.conditions import figure
+from otel_tts.conditions.condition import Comparison, Condition, Severity
+from otel_tts.semconv import DRIFT_COLUMN, PROVIDER
+
+ABOVE, BELOW = Comparison.ABOVE, Comparison.BELOW
+PAGE, TICKET, INFO = Severity.PAGE, Severity.TICKET, Severity.INFO
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+REQUESTS_FAILING = Condition(
+    name="TTSRequestsFailing",
+    title="Only {value} of requests succeed",
+    meaning="Listeners hear nothing, or speech that breaks off.",
+    severity=PAGE,
+    figure=figure.SUCCESS_RATE,
+    comparison=BELOW,
+    threshold=0.95,
+    window=2 * MINUTE,
+    minimum_traffic=5,
+    minimum_events=5,
+    query="judged_success_rate",
+    steps=(
+        "Overview dashboard: which outcome grows, `error`, `deadline`, `partial` or `empty`?",
+        "Providers dashboard: does one provider fail, and with which error type? Take it out of the chain if the next one is well.",
+        "Requests dashboard: open the newest failed trace; its last attempt says why no provider helped.",
+        "After a deployment: roll back first, look afterwards.",
+    ),
+)
+SPEECH_INTERRUPTED = Condition(
+    name="TTSSpeechInterrupted",
+    title="Speech stops in {value} of streams, waiting for the provider",
+    meaning="Listeners hear gaps in the middle of speech: the provider makes audio more slowly than it is played.",
+    severity=PAGE,
+    figure=figure.GAP_SHARE,
+    comparison=ABOVE,
+    threshold=0.05,
+    window=2 * MINUTE,
+    minimum_traffic=5,
+    minimum_events=5,
+    query="judged_gap_share",
+    steps=(
+        "Streaming dashboard: is the real-time factor of the provider above 1? Then it lacks CPU or GPU, or it is throttled.",
+        "Queue wait on the same page: if it grows too, add replicas or allow fewer requests at once.",
+        "Move traffic to a faster provider or voice until it is well.",
+    ),
+)
+PROVIDER_DOWN = Condition(
+    name="TTSProviderDown",
+    title="No replica can use the provider",
+    meaning="Its voices are spoken by the next provider in the chain, or not at all.",
+    severity=PAGE,
+    figure=figure.PROVIDER_AVAILABLE,
+    comparison=BELOW,
+    threshold=1,
+    pending=15.0,
+    by=(PROVIDER,),
+    query="judged_provider_available",
+    steps=(
+        "Providers dashboard, error types: `unauthorized` is the key, `rate_limited` the quota, `connection` the network or the host.",
+        "A provider of a vendor: look at the vendor's status page.",
+        "An engine in the process: its log, its model files, memory.",
+        "Make sure that another provider has the voices; else tell those whose voices are silent.",
+    ),
+)
+PROVIDER_DEGRADED = Condition(
+    name="TTSProviderDegraded",
+    title="Some replicas cannot use the provider, others can",
+    meaning="Some requests take the detour through a fallback, depending on the replica that they reach.",
+    severity=TICKET,
+    figure=figure.PROVIDER_DEGRADED,
+    comparison=ABOVE,
+    threshold=0,
+    pending=2 * MINUTE,
+    by=(PROVIDER,),
+    query="judged_provider_degraded",
+    causes=("TTSProviderDown",),
+    steps=(
+        "Providers dashboard, availability by instance: which replicas?",
+        "Compare their version, node, network policy and credentials with the others'; restart one and see whether it recovers.",
+    ),
+)
+PROVIDER_FAILING = Condition(
+    name="TTSProviderFailing",
+    title="Only {value} of attempts at the provider succeed",
+    meaning="Fallbacks keep listeners from noticing, as long as they last: requests take longer, in another voice perhaps.",
+    severity=TICKET,
+    figure=figure.PROVIDER_SUCCESS_RATE,
+    comparison=BELOW,
+    threshold=0.95,
+    window=5 * MINUTE,
+    minimum_traffic=20,
+    minimum_events=5,
+    by=(PROVIDER,),
+    query="judged_provider_success_rate",
+    causes=("TTSProviderDown",),
+    steps=(
+        "Providers dashboard: error types of its attempts, and where requests fall back to.",
+        "Requests dashboard, fallen back: the attempt's span has the error.",
+    ),
+)
+
+
+def _slow(name: str, title: str, judged: figure.Figure, query: str = "") -> Condition:
+    return Condition(
+        name=name,
+        title=title,
+        meaning="Listeners wait noticeably longer than they are used to before they hear something.",
+        severity=TICKET,
+        figure=judged,
+        comparison=ABOVE,
+        threshold=1.5,
+        window=5 * MINUTE,
+        minimum_traffic=20,
+        by=(PROVIDER,),
+        query=query,
+        steps=(
+            "Overview dashboard, latency against its reference: since when, and did traffic or the length of texts change then?",
+            "Streaming dashboard: does the time go into the queue, into the provider or into encoding?",
+            "Requests dashboard, slowest: the trace shows which span is long.",
+            "If the new latency is the right one: set the reference, or let the batch job publish it.",
+        ),
+    )
+
+
+FIRST_AUDIO_SLOW = _slow(
+    "TTSFirstAudioSlow",
+    "First audio takes {value} its reference at the 95th percentile",
+    figure.FIRST_AUDIO_P95,
+    "judged_first_audio_slowdown",
+)
+FIRST_AUDIO_MEAN_SLOW = _slow(
+    "TTSFirstAudioMeanSlow", "First audio takes {value} its reference on average", figure.FIRST_AUDIO_MEAN
+)
+SYNTHESIS_SLOW = _slow(
+    "TTSSynthesisSlow",
+    "Unary requests take {value} their reference at the 95th percentile",
+    figure.DURATION_P95,
+    "judged_duration_slowdown",
+)
+SYNTHESIS_MEAN_SLOW = _slow(
+    "TTSSynthesisMeanSlow", "Unary requests take {value} their reference on average", figure.DURATION_MEAN
+)
+REFERENCE_MISSING = Condition(
+    name="TTSReferenceLatencyMissing",
+    title="Latency is judged against the built-in default, for want of a reference",
+    meaning="Slowness is noticed only where it is extreme.",
+    severity=INFO,
+    figure=figure.REFERENCE_MISSING,
+    comparison=ABOVE,
+    threshold=0,
+    window=HOUR,
+    minimum_traffic=20,
+    pending=30 * MINUTE,
+    by=(PROVIDER,),
+    query="judged_reference_missing",
+    steps=(
+        "A service in its first day has no day before: wait for it.",
+        "Run the batch job with a reference, so that it publishes one; or set one in the environment and generate the rules anew.",
+    ),
+)
+HIT_RATE_COLLAPSED = Condition(
+    name="TTSCacheHitRateCollapsed",
+    title="The cache's hit rate is {value} what it was the day before",
+    meaning="More requests wait for a provider and cost money; a cold or lost cache, or traffic of another kind.",
+    severity=TICKET,
+    figure=figure.HIT_RATE_CHANGE,
+    comparison=BELOW,
+    threshold=0.5,
+    window=30 * MINUTE,
+    minimum_traffic=100,
+    pending=15 * MINUTE,
+    query="judged_hit_rate_change",
+    steps=(
+        "Cache dashboard, look-ups: with errors, a tier cannot be reached; with misses and few entries, it was emptied, or evicts.",
+        "A deployment that changed a voice, an engine or its settings starts with a cold cache: it warms up by itself.",
+        "Otherwise the texts have changed: the batch job's report tells how.",
+    ),
+)
+DRIFT_DETECTED = Condition(
+    name="TTSDriftDetected",
+    title="The batch job judged {value} measure(s) drifted",
+    meaning="Speech sounds or behaves differently from its reference: pace, loudness, silence, or speed.",
+    severity=TICKET,
+    figure=figure.DRIFT,
+    comparison=ABOVE,
+    threshold=0,
+    by=(PROVIDER, DRIFT_COLUMN),
+    query="judged_drift",
+    steps=(
+        "Open the latest drift report: which provider, model and voice, by how much, and on how many samples?",
+        "Audio quality dashboard: when did the measure change? Listen to a request from before and one from after.",
+        "If the change is intended, save a new reference profile.",
+    ),
+)
+
+SPEECH: Sequence[Condition] = (
+    REQUESTS_FAILING, SPEECH_INTERRUPTED, PROVIDER_DOWN, PROVIDER_DEGRADED, PROVIDER_FAILING, FIRST_AUDIO_SLOW,
+    FIRST_AUDIO_MEAN_SLOW, SYNTHESIS_SLOW, SYNTHESIS_MEAN_SLOW, REFERENCE_MISSING, HIT_RATE_COLLAPSED, DRIFT_DETECTED,
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""Conditions of the telemetry: whether what all others are judged by arrives, and is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otel_tts.conditions import figure
+from otel_tts.conditions.condition import Comparison, Condition, Severity
+
+ABOVE, BELOW = Comparison.ABOVE, Comparison.BELOW
+PAGE, TICKET, INFO = Severity.PAGE, Severity.TICKET, Severity.INFO
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+EXPORT_FAILING = Condition(
+    name="TTSTelemetryExportFailing",
+    title="The Collector fails to deliver {value} of its telemetry",
+    meaning="Dashboards and alerts lag behind or have holes; what is queued is delivered later, what is dropped is lost.",
+    severity=TICKET,
+    figure=figure.EXPORT_FAILURES,
+    comparison=ABOVE,
+    threshold=0.01,
+    window=5 * MINUTE,
+    minimum_traffic=1,
+    pending=5 * MINUTE,
+    query="judged_export_failures",
+    causes=(),
+    steps=(
+        "Telemetry pipeline dashboard: which exporter? Its destination is down, refuses the data, or is too slow.",
+        "The Collector's log names the reason of each failure.",
+    ),
+)
+REFUSED = Condition(
+    name="TTSTelemetryRefused",
+    title="The Collector refuses {value} of the telemetry that it is sent",
+    meaning="The Collector is short of memory or its queue is full; the service's SDK retries for a while, then drops.",
+    severity=TICKET,
+    figure=figure.REFUSED,
+    comparison=ABOVE,
+    threshold=0.01,
+    window=5 * MINUTE,
+    minimum_traffic=1,
+    pending=5 * MINUTE,
+    query="judged_refused_share",
+    steps=(
+        "Telemetry pipeline dashboard: memory of the Collector against its limit.",
+        "Give it more memory, or run more of them.",
+    ),
+)
+QUEUE_NEARLY_FULL = Condition(
+    name="TTSTelemetryQueueNearlyFull",
+    title="The Collector's queue is {value} full",
+    meaning="When it is full, telemetry is lost.",
+    severity=TICKET,
+    figure=figure.QUEUE_FILL,
+    comparison=ABOVE,
+    threshold=0.8,
+    pending=2 * MINUTE,
+    query="judged_queue_fill",
+    steps=(
+        "Is the destination of that exporter down? Bring it back: the queue drains by itself.",
+        "Else it is too slow: more consumers, a bigger queue, or less telemetry.",
+    ),
+)
+SDK_DROPS = Condition(
+    name="TTSTelemetryDropped",
+    title="The service's SDK dropped {value} records",
+    meaning="Traces and logs have holes; counts and latencies come from metrics and stay right.",
+    severity=TICKET,
+    figure=figure.SDK_DROPS,
+    comparison=ABOVE,
+    threshold=0,
+    window=10 * MINUTE,
+    query="judged_sdk_drops",
+    causes=("TTSTelemetryRefused",),
+    steps=(
+        "Can the service reach the Collector? Its log says so when it cannot.",
+        "Else there are more spans or records than its queue takes: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample.",
+    ),
+)
+OVERFLOW = Condition(
+    name="TTSCardinalityOverflow",
+    title="A metric has more attribute sets than the SDK keeps apart",
+    meaning="Figures by provider, model or voice are wrong from here on; totals stay right.",
+    severity=TICKET,
+    figure=figure.OVERFLOW,
+    comparison=ABOVE,
+    threshold=0,
+    query="judged_cardinality_overflow",
+    steps=(
+        "Telemetry pipeline dashboard, cardinality: which metric?",
+        "Metrics of this project are bounded; one of the application's own has an attribute with too many values. Remove or bound it.",
+    ),
+)
+ABSENT = Condition(
+    name="TTSTelemetryAbsent",
+    title="A service that sent metrics within the hour sends none now",
+    meaning="It is down, or blind: no other alert can fire for it.",
+    severity=PAGE,
+    figure=figure.ABSENT,
+    comparison=ABOVE,
+    threshold=0,
+    window=HOUR,
+    pending=MINUTE,
+    query="judged_telemetry_absent",
+    steps=(
+        "Does the service run? If it was stopped on purpose, silence this alert for an hour.",
+        "Does the Collector run and accept data? Its health endpoint answers on port 13133.",
+        "Does Prometheus accept data? Its log says why it refuses.",
+    ),
+)
+WATCHDOG = Condition(
+    name="TTSWatchdog",
+    title="Alerting works",
+    meaning="This alert always fires. Whoever receives it should raise the alarm when it stops coming.",
+    severity=INFO,
+    figure=figure.ALWAYS,
+    comparison=ABOVE,
+    threshold=0,
+    query="judged_watchdog",
+    steps=("If it stopped: Prometheus or Alertmanager is down, or the way from one to the other is broken.",),
+)
+
+TELEMETRY: Sequence[Condition] = (EXPORT_FAILING, REFUSED, QUEUE_NEARLY_FULL, SDK_DROPS, OVERFLOW, ABSENT, WATCHDOG)

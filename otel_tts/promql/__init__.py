@@ -1,0 +1,13 @@
+"""PromQL: the registry's names as Prometheus knows them, and every named query.
+
+Dashboards, rules and readers take their queries from `QUERIES` by name; no PromQL is written anywhere else.
+"""
+
+from otel_tts.promql import cache, loss, pipeline, providers, quality, requests, slo, streaming
+from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
+from otel_tts.promql.query import QUERIES, Query, Scope, query
+
+__all__ = [
+    "QUERIES", "Query", "Scope", "bucket_series", "cache", "count_series", "label", "loss", "pipeline", "providers", "quality", "query",
+    "requests", "series", "slo", "streaming", "sum_series",
+]  # fmt: skip

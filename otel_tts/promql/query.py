@@ -1,0 +1,87 @@
+"""Named queries: each is written once, and asked over the scope of whoever uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from otel_tts.conditions.objectives import Objectives
+from otel_tts.promql.naming import label
+from otel_tts.semconv import Attribute, Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a query is asked about.
+
+    matchers: label matchers, written as PromQL has them (``service_name="tts"``), that every selector carries. window: the range of
+    rates and increases (``5m``, ``$__rate_interval``). narrowed: patterns (RE2, anchored) for the values of attributes; each narrows the
+    metrics that have the attribute, and no others. by: labels that the answer is split by, beside the query's own. objectives: what the
+    service is held to, for queries that judge it.
+    """
+
+    matchers: tuple[str, ...] = ()
+    window: str = "5m"
+    narrowed: Mapping[Attribute, str] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    objectives: Objectives = field(default_factory=Objectives)
+
+    def select(self, name: str, *matchers: str) -> str:
+        """An instant selector of the series ``name``."""
+        return f"{name}{{{', '.join((*self.matchers, *matchers))}}}"
+
+    def span(self, name: str, *matchers: str) -> str:
+        """A range selector of the series ``name``, over the window."""
+        return f"{self.select(name, *matchers)}[{self.window}]"
+
+    def narrow(self, metric: Metric) -> tuple[str, ...]:
+        """The matchers of `narrowed` that the metric takes."""
+        return tuple(f'{label(key)}=~"{values}"' for key, values in self.narrowed.items() if key in metric.attributes)
+
+    def labels(self, *attributes: Attribute) -> str:
+        """The grouping of an aggregation: the scope's labels and those of ``attributes``, as ``by (...)`` holds them."""
+        return ", ".join((*self.by, *map(label, attributes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One named query. unit: UCUM, of its values. labels: the attributes its answer is split by, beside the scope's."""
+
+    name: str
+    description: str
+    unit: str
+    build: Callable[[Scope], str] = field(repr=False)
+    labels: tuple[Attribute, ...] = ()
+
+    def __call__(self, scope: Scope) -> str:
+        """The PromQL expression over the scope."""
+        return self.build(scope)
+
+
+QUERIES: dict[str, Query] = {}
+"""Every named query, by its name."""
+
+
+def query(unit: str, *labels: Attribute) -> Callable[[Callable[[Scope], str]], Query]:
+    """Register a function from a scope to an expression under the function's name; its docstring is the query's description.
+
+    Raises:
+        ValueError: the name is taken, or there is no docstring.
+    """
+
+    def register(build: Callable[[Scope], str]) -> Query:
+        return define(build.__name__, build.__doc__ or "", unit, build, labels)
+
+    return register
+
+
+def define(name: str, description: str, unit: str, build: Callable[[Scope], str], labels: tuple[Attribute, ...] = ()) -> Query:
+    """Register a query.
+
+    Raises:
+        ValueError: the name is taken, or there is no description.
+    """
+    if name in QUERIES or not description:
+        raise ValueError(f"The query {name} {'is there already' if name in QUERIES else 'has no description'}.")
+    QUERIES[name] = Query(name, description, unit, build, labels)
+    return QUERIES[name]

@@ -1,0 +1,297 @@
+"""What conditions judge: figures over a window, and how much traffic they are taken over.
+
+Rules record each figure under the name that `recorded` gives it, so that an alert compares one series with one number. Counters are
+read by `_grown`: ``increase()`` alone misses the first value of a new series, and the first failures make a new series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from otel_tts.conditions import MINIMUM_REFERENCE
+from otel_tts.promql.naming import bucket_series, count_series, label, series
+from otel_tts.promql.query import Query, Scope, query
+from otel_tts.semconv import (
+    ATTEMPT_DURATION,
+    ATTEMPT_REASON,
+    CACHE_RESULT,
+    DRIFT_COLUMN,
+    DRIFT_DETECTED,
+    OUTCOME,
+    PROVIDER,
+    PROVIDER_AVAILABLE,
+    REFERENCE_LATENCY,
+    STREAM,
+    STREAM_UNDERRUN,
+    SYNTHESIS_DURATION,
+    SYNTHESIS_FIRST_AUDIO,
+    UNDERRUN_CAUSE,
+    AttemptReason,
+    Attribute,
+    CacheResult,
+    Metric,
+    Outcome,
+)  # fmt: skip
+
+SERVICE = "service_name"
+"""The label of the service, which Prometheus makes of the resource."""
+REFERENCE = "reference"
+"""The label that says where a reference comes from: ``environment``, ``published``, ``yesterday`` or ``default``."""
+_PREFIX = "judged_"
+
+
+def recorded(judged: Query, window: str) -> str:
+    """The name under which a figure over a window is recorded: what it is split by, what it is, the window."""
+    levels = "_".join(["service", *(label(attribute).removeprefix("gen_ai_").partition("_")[0] for attribute in judged.labels)])
+    return f"{levels}:tts_{judged.name.removeprefix(_PREFIX)}:{window}"
+
+
+def _recorded(judged: Query, scope: Scope, *matchers: str) -> str:
+    return scope.select(recorded(judged, scope.window), *matchers)
+
+
+def _is(attribute: Attribute, *values: str) -> str:
+    return f'{label(attribute)}=~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}="{values[0]}"'
+
+
+def _is_not(attribute: Attribute, *values: str) -> str:
+    return f'{label(attribute)}!~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}!="{values[0]}"'
+
+
+def _up_to(bound: float) -> str:
+    """The bucket that ends at ``bound``. The ways into Prometheus write a whole number with and without ``.0``."""
+    return f'le=~"{bound:g}([.]0)?"' if bound == int(bound) else f'le="{bound:g}"'
+
+
+def _grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...] = (), by: tuple[str, ...] = ()) -> str:
+    """By how much a counter grew over the window; a series that was not there when it began counted from 0."""
+    span, before = scope.span(name, *matchers), f"{scope.select(name, *matchers)} offset {scope.window}"
+    return f"sum by ({', '.join((scope.labels(*labels), *by))}) ((last_over_time({span}) unless {before}) or increase({span}))"
+
+
+def _share(part: str, whole: str) -> str:
+    """The share of ``part``, a condition on the series of ``whole``: 0 where none of them meets it, nothing where there are none."""
+    return f"({part} or {whole} * 0) / ({whole} > 0)"
+
+
+_COUNTED = _is_not(OUTCOME, Outcome.CANCELLED, Outcome.REJECTED)
+_MADE = _is(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
+_STREAMS, _UNARY = _is(STREAM, "true"), _is(STREAM, "false")
+_ATTEMPTS = (_COUNTED, _is_not(ATTEMPT_REASON, AttemptReason.PROBE))
+_OK = _is(OUTCOME, Outcome.OK)
+_DEFAULT, _NOT_DEFAULT = (f'{REFERENCE}{operator}"default"' for operator in ("=", "!="))
+
+
+@query("{request}")
+def judged_success_rate_traffic(scope: Scope) -> str:
+    """Requests that count in the success rate: neither cancelled nor rejected."""
+    return _grown(scope, count_series(SYNTHESIS_DURATION), _COUNTED)
+
+
+@query("1")
+def judged_success_rate(scope: Scope) -> str:
+    """Share of requests that succeeded."""
+    return _share(_grown(scope, count_series(SYNTHESIS_DURATION), _OK), judged_success_rate_traffic(scope))
+
+
+@query("1")
+def judged_success_burn_rate(scope: Scope) -> str:
+    """How many times faster than allowed failures use up the error budget."""
+    return f"(1 - {judged_success_rate(scope)}) / {_budget(scope.objectives.success)}"
+
+
+@query("{request}")
+def judged_success_burn_rate_traffic(scope: Scope) -> str:
+    """Requests that the error budget is judged on."""
+    return judged_success_rate_traffic(scope)
+
+
+@query("{request}")
+def judged_gap_share_traffic(scope: Scope) -> str:
+    """Streams whose audio could be followed."""
+    return _grown(scope, count_series(STREAM_UNDERRUN), _is(UNDERRUN_CAUSE, "provider"))
+
+
+@query("1")
+def judged_gap_share(scope: Scope) -> str:
+    """Share of streams in which the provider left a gap."""
+    without = _grown(scope, bucket_series(STREAM_UNDERRUN), _is(UNDERRUN_CAUSE, "provider"), _up_to(0))
+    return f"1 - {_share(without, judged_gap_share_traffic(scope))}"
+
+
+@query("{request}")
+def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
+    """Streams that were not rejected, nor cancelled before anything was heard."""
+    ended = _grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, _COUNTED)
+    cancelled = _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _is(OUTCOME, Outcome.CANCELLED))
+    return f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})"
+
+
+@query("1")
+def judged_first_audio_burn_rate(scope: Scope) -> str:
+    """How many times faster than allowed streams with late or no audio use up their budget."""
+    late = _is_not(OUTCOME, Outcome.REJECTED)
+    good = _grown(scope, bucket_series(SYNTHESIS_FIRST_AUDIO), late, _up_to(scope.objectives.first_audio_seconds))
+    return f"(1 - {_share(good, judged_first_audio_burn_rate_traffic(scope))}) / {_budget(scope.objectives.first_audio)}"
+
+
+@query("{provider}", PROVIDER)
+def judged_provider_available(scope: Scope) -> str:
+    """1 when any replica can use the provider, 0 when none can."""
+    return f"max by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))})"
+
+
+@query("{replica}", PROVIDER)
+def judged_provider_degraded(scope: Scope) -> str:
+    """Replicas that cannot use the provider, while others can."""
+    unable = f"count by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))} == 0)"
+    return f"{unable} and {judged_provider_available(scope)} == 1"
+
+
+@query("{attempt}", PROVIDER)
+def judged_provider_success_rate_traffic(scope: Scope) -> str:
+    """Attempts that count in a provider's success rate: neither cancelled nor rejected, nor probes."""
+    return _grown(scope, count_series(ATTEMPT_DURATION), *_ATTEMPTS, labels=(PROVIDER,))
+
+
+@query("1", PROVIDER)
+def judged_provider_success_rate(scope: Scope) -> str:
+    """Share of the provider's attempts that succeeded."""
+    succeeded = _grown(scope, count_series(ATTEMPT_DURATION), _OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
+    return _share(succeeded, judged_provider_success_rate_traffic(scope))
+
+
+@query("{request}", PROVIDER)
+def judged_first_audio_slowdown_traffic(scope: Scope) -> str:
+    """Streams with audio that the cache did not have."""
+    return _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _MADE, labels=(PROVIDER,))
+
+
+@query("s", PROVIDER)
+def judged_first_audio_p95(scope: Scope) -> str:
+    """95th percentile of time to first audio, of streams that the cache did not have."""
+    return _p95(scope, SYNTHESIS_FIRST_AUDIO, _MADE, over=judged_first_audio_slowdown_traffic)
+
+
+@query("s", PROVIDER)
+def judged_first_audio_reference(scope: Scope) -> str:
+    """What time to first audio is compared with; the label `reference` says where it comes from."""
+    return _reference(scope, judged_first_audio_p95, _STREAMS)
+
+
+@query("1", PROVIDER)
+def judged_first_audio_slowdown(scope: Scope) -> str:
+    """Time to first audio at the 95th percentile, as a multiple of its reference."""
+    return _slowdown(scope, judged_first_audio_p95, judged_first_audio_reference)
+
+
+@query("{request}", PROVIDER)
+def judged_duration_slowdown_traffic(scope: Scope) -> str:
+    """Successful unary requests that the cache did not have."""
+    return _grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, _OK, _MADE, labels=(PROVIDER,))
+
+
+@query("s", PROVIDER)
+def judged_duration_p95(scope: Scope) -> str:
+    """95th percentile of duration, of successful unary requests that the cache did not have."""
+    return _p95(scope, SYNTHESIS_DURATION, _UNARY, _OK, _MADE, over=judged_duration_slowdown_traffic)
+
+
+@query("s", PROVIDER)
+def judged_duration_reference(scope: Scope) -> str:
+    """What the duration of unary requests is compared with; the label `reference` says where it comes from."""
+    return _reference(scope, judged_duration_p95, _is_not(STREAM, "true"))
+
+
+@query("1", PROVIDER)
+def judged_duration_slowdown(scope: Scope) -> str:
+    """Duration of unary requests at the 95th percentile, as a multiple of its reference."""
+    return _slowdown(scope, judged_duration_p95, judged_duration_reference)
+
+
+@query("{reference}", PROVIDER)
+def judged_reference_missing(scope: Scope) -> str:
+    """How many latencies of the provider were judged against the default within the hour, and have no reference still."""
+    of = (recorded(judged_first_audio_reference, "5m"), recorded(judged_duration_reference, "5m"))
+    judged = " or ".join(f"last_over_time({scope.select(name, _DEFAULT)}[1h])" for name in of)
+    others = " or ".join(scope.select(name, _NOT_DEFAULT) for name in of)
+    return f"count by ({scope.labels(PROVIDER)}) ({judged}) unless on ({scope.labels(PROVIDER)}) ({others})"
+
+
+@query("{request}", PROVIDER)
+def judged_reference_missing_traffic(scope: Scope) -> str:
+    """Requests that the cache did not have."""
+    return _grown(scope, count_series(SYNTHESIS_DURATION), _OK, _MADE, labels=(PROVIDER,))
+
+
+@query("{request}")
+def judged_hit_rate_change_traffic(scope: Scope) -> str:
+    """Requests that asked the cache."""
+    asked = _is(CACHE_RESULT, CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
+    return _grown(scope, count_series(SYNTHESIS_DURATION), asked)
+
+
+@query("1")
+def judged_hit_rate(scope: Scope) -> str:
+    """Share of requests that the cache had, of those that asked it."""
+    hits = _grown(scope, count_series(SYNTHESIS_DURATION), _is(CACHE_RESULT, CacheResult.HIT))
+    return _share(hits, judged_hit_rate_change_traffic(scope))
+
+
+@query("1")
+def judged_hit_rate_change(scope: Scope) -> str:
+    """The hit rate, as a multiple of that of the day before, where that was at least a tenth."""
+    before = f"avg_over_time({_recorded(judged_hit_rate, scope)}[1d] offset {scope.window}) >= 0.1"
+    return f"{_recorded(judged_hit_rate, scope)} / ({before})"
+
+
+@query("{detection}", PROVIDER, DRIFT_COLUMN)
+def judged_drift(scope: Scope) -> str:
+    """1 for each measure that the batch job's last run, within two days, judged drifted."""
+    return _last_run(scope, DRIFT_DETECTED, PROVIDER, DRIFT_COLUMN)
+
+
+def _budget(objective: float) -> str:
+    return f"{1 - objective:.6g}"
+
+
+def _p95(scope: Scope, metric: Metric, *matchers: str, over: Query) -> str:
+    """Nothing, and not NaN, where nothing was counted."""
+    buckets = _grown(scope, bucket_series(metric), *matchers, labels=(PROVIDER,), by=("le",))
+    return f"histogram_quantile(0.95, {buckets}) and {over(scope)} > 0"
+
+
+def _reference(scope: Scope, p95: Query, published_for: str) -> str:
+    """What was set; else what the batch job published; else the same hour of the day before; else the default."""
+    now, of = _recorded(p95, scope), scope.labels(PROVIDER)
+
+    def constant(source: str) -> str:
+        return _from(f"{now} * 0 + {scope.objectives.reference:g}", source)
+
+    if scope.objectives.reference_is_set:
+        return constant("environment")
+    told = _last_run(Scope(), REFERENCE_LATENCY, PROVIDER, matchers=(published_for,))
+    published = _from(f"{now} * 0 + on ({label(PROVIDER)}) group_left () clamp_min({told}, {MINIMUM_REFERENCE:g})", "published")
+    yesterday = _from(f"clamp_min(avg_over_time({now}[1h] offset 23h30m), {MINIMUM_REFERENCE:g}) and {now}", "yesterday")
+    return f"{published} or on ({of}) {yesterday} or on ({of}) {constant('default')}"
+
+
+def _from(reference: str, source: str) -> str:
+    return f'label_replace({reference}, "{REFERENCE}", "{source}", "", "")'
+
+
+def _last_run(scope: Scope, metric: Metric, *labels: Attribute, matchers: tuple[str, ...] = ()) -> str:
+    """What the batch job told last: each run is a process with series of its own, which go stale when it ends."""
+    return f"last_over_time(max by ({scope.labels(*labels)}) ({scope.select(series(metric), *matchers)})[2d:5m])"
+
+
+def _slowdown(scope: Scope, p95: Query, reference: Query) -> str:
+    return f"{_recorded(p95, scope)} / ignoring ({REFERENCE}) {_recorded(reference, scope)}"
+
+
+INPUTS: Mapping[str, Sequence[Query]] = {
+    judged_first_audio_slowdown.name: (judged_first_audio_p95, judged_first_audio_reference),
+    judged_duration_slowdown.name: (judged_duration_p95, judged_duration_reference),
+    judged_hit_rate_change.name: (judged_hit_rate,),
+}
+"""What figures are made of: it is recorded over the same window, before them."""

@@ -1,0 +1,102 @@
+"""Recording rules and alerts: each condition's figure is recorded with its traffic, then compared with its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from otel_tts.conditions import OBJECTIVES, SPEECH, TELEMETRY, Comparison, Condition, Objectives, Unit
+from otel_tts.promql import QUERIES, Query, Scope
+from otel_tts.promql.naming import label
+from otel_tts.promql.slo import INPUTS, SERVICE, recorded
+from otel_tts.rules.document import document
+
+FILES: Mapping[str, Sequence[Condition]] = {"speech": SPEECH, "objectives": OBJECTIVES, "telemetry": TELEMETRY}
+"""The rule files, and which conditions each holds."""
+RUNBOOKS = "docs/runbooks.md"
+"""Where the runbooks are, unless somebody says otherwise."""
+
+_SHOWN = {
+    Unit.SHARE: "{{ $value | humanizePercentage }}",
+    Unit.FACTOR: '{{ $value | printf "%.3g" }}x',
+    Unit.COUNT: "{{ $value | humanize }}",
+}
+
+
+def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = RUNBOOKS) -> str:
+    """One of `FILES`, as YAML. objectives: what is generated into it. runbooks: the address of the page that alerts link to."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    known: set[str] = set()
+    for condition in FILES[name]:
+        if condition.query:
+            rules = groups.setdefault(interval(condition), [])
+            for rule in _recordings(condition, objectives or Objectives()):
+                if rule["record"] not in known:
+                    known.add(rule["record"])
+                    rules.append(rule)
+            rules.append(_alert(condition, runbooks))
+    listed = [{"name": f"otel-tts {name} {every}", "interval": every, "rules": rules} for every, rules in groups.items()]
+    return document({"groups": listed}, "otel_tts/conditions and otel_tts/promql/slo.py")
+
+
+def interval(condition: Condition) -> str:
+    """How often it is evaluated: as often as its window can bring something new."""
+    return "15s" if condition.window <= 300 else "1m" if condition.window <= 6 * 3600 else "5m"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as Prometheus writes them, in one unit: ``90s``, ``5m``, ``1d``."""
+    unit, length = next(
+        (unit, length) for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % length == 0
+    )
+    return f"{seconds / length:g}{unit}"
+
+
+def _traffic(condition: Condition) -> Query | None:
+    return QUERIES[condition.query + "_traffic"] if condition.minimum_traffic else None
+
+
+def _recordings(condition: Condition, objectives: Objectives) -> Iterator[dict[str, Any]]:
+    """The long window last: it needs nothing of the short one, but people look for the alert right below it."""
+    for seconds in (condition.short_window, condition.window):
+        if seconds:
+            scope = Scope(window=duration(seconds), by=(SERVICE,), objectives=objectives)
+            figure, traffic = QUERIES[condition.query], _traffic(condition)
+            counted = (traffic,) if traffic and seconds == condition.window else ()
+            for query in (*INPUTS.get(figure.name, ()), *counted, figure):
+                yield {"record": recorded(query, scope.window), "expr": query(scope)}
+
+
+def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {"alert": condition.name, "expr": expression(condition)}
+    if condition.pending:
+        rule["for"] = duration(condition.pending)
+    subject = " ".join(f"{{{{ $labels.{name} }}}}" for name in (SERVICE, *map(label, condition.by)))
+    return rule | {
+        "labels": {"severity": str(condition.severity)},
+        "annotations": {
+            "summary": f"{subject}: {condition.title.format(value=_SHOWN[condition.figure.unit])}",
+            "description": condition.meaning,
+            "runbook_url": f"{runbooks}#{condition.name.lower()}",
+        },
+    }
+
+
+def expression(condition: Condition) -> str:
+    """What an alert compares. A minimum of bad events is rounded: increases are extrapolated, and seldom whole."""
+    figure, traffic = QUERIES[condition.query], _traffic(condition)
+    beyond = f"{condition.comparison} {condition.threshold:g}"
+    if not condition.window:
+        return f"{figure(Scope(by=(SERVICE,)))} {beyond}"
+    window = duration(condition.window)
+    value = recorded(figure, window)
+    terms = [f"{value} {beyond}"]
+    if condition.short_window:
+        terms.append(f"{recorded(figure, duration(condition.short_window))} {beyond}")
+    if traffic:
+        counted = recorded(traffic, window)
+        terms.append(f"{counted} >= {condition.minimum_traffic}")
+        if condition.minimum_events:
+            share = f"(1 - {value})" if condition.comparison is Comparison.BELOW else value
+            terms.append(f"round({share} * {counted}) >= {condition.minimum_events}")
+    return " and ".join(terms)

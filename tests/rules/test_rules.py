@@ -1,0 +1,157 @@
+"""The alerts fire when they should and only then: Prometheus's own unit tests, made from the conditions."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from otel_tts.conditions import BY_NAME, CONDITIONS, Objectives
+from otel_tts.promql.slo import REFERENCE, judged_first_audio_reference, recorded
+from otel_tts.rules import FILES, prometheus
+from tests.e2e.stack import program
+from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, first_audio
+
+ALERTS = [condition.name for condition in CONDITIONS if condition.query]
+
+
+@pytest.fixture(scope="session")
+def rule_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The generated files."""
+    directory = tmp_path_factory.mktemp("rules")
+    files = {name: directory / f"{name}.yml" for name in FILES}
+    for name, path in files.items():
+        path.write_text(prometheus(name))
+    return files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_prometheus_accepts_the_rules(name: str, rule_files: dict[str, Path]) -> None:
+    """Every lint of promtool's is fatal."""
+    run = subprocess.run(
+        [program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", rule_files[name]], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_alert_has_a_scene() -> None:
+    """No alert goes unproven."""
+    assert sorted(ALERTS) == sorted([*SCENES, "TTSWatchdog"])
+
+
+@pytest.mark.timeout(300)  # three days, every five minutes
+@pytest.mark.parametrize("name", SCENES)
+def test_an_alert_fires_and_recovers(name: str, rule_files: dict[str, Path], tmp_path: Path) -> None:
+    """It fires in the bad state until the good one; not just on the right side of its threshold, nor with too little traffic."""
+    scene = SCENES[name]
+    good, bad = (scene.good, scene.before), (scene.bad, scene.lasts)
+    tests = [
+        case(name, scene, [good, bad, (scene.good, scene.after)], [(1, True), (2, False)]),
+        case(name, scene, [good, (scene.fine, scene.lasts)], [(1, False)]),
+    ]
+    if scene.thin is not None:
+        tests.append(case(name, scene, [good, (scene.thin, scene.lasts)], [(1, False)]))
+    assert (BY_NAME[name].minimum_traffic > 0) == (scene.thin is not None), "a minimum of traffic is to be proven"
+    promtool(name, rule_files, scene.evaluated or scene.step, tests, tmp_path)
+
+
+def test_the_watchdog_always_fires(rule_files: dict[str, Path], tmp_path: Path) -> None:
+    """From the first evaluation on, without any telemetry."""
+    scene = Scene(step=60, good={}, bad={}, fine={}, labels={})
+    promtool("TTSWatchdog", rule_files, 60, [case("TTSWatchdog", scene, [({}, 1)], [(0, True)])], tmp_path)
+
+
+def case(name: str, scene: Scene, phases: Sequence[tuple[State, int]], expected: Sequence[tuple[int, bool]]) -> dict[str, Any]:
+    """One of promtool's tests. expected: for phases by number, whether the alert fires at their end."""
+    ends = [sum(steps for _, steps in phases[: number + 1]) * scene.step for number in range(len(phases))]
+    labels = {"alertname": name, "alertstate": "firing", "severity": str(BY_NAME[name].severity), **scene.labels}
+    firing = {"labels": f"ALERTS{{{', '.join(f'{key}={chr(34)}{value}{chr(34)}' for key, value in labels.items())}}}", "value": 1}
+    return {
+        "interval": f"{scene.step}s",
+        "input_series": series(phases),
+        "promql_expr_test": [
+            {
+                "expr": f'ALERTS{{alertname="{name}", alertstate="firing"}}',
+                "eval_time": f"{ends[number]}s",
+                "exp_samples": [firing] if fires else [],
+            }
+            for number, fires in expected
+        ],
+    }
+
+
+def series(phases: Sequence[tuple[State, int]]) -> list[dict[str, str]]:
+    """All series over all phases."""
+    found = []
+    for name in dict.fromkeys(name for state, _ in phases for name in state):
+        values: list[str] = []
+        total = 0.0
+        for state, steps in phases:
+            amount = state.get(name, None if name[0] == "=" else 0.0)
+            for _ in range(steps):
+                if amount is None:
+                    values.append("_")
+                elif name[0] == "=":
+                    values.append(f"{amount:g}")
+                else:
+                    total += amount
+                    values.append(f"{total:.6f}")
+        found.append({"series": name.removeprefix("="), "values": " ".join([values[0] if values else "_", *values])})
+    return found
+
+
+def needed(name: str, rule_files: dict[str, Path]) -> list[dict[str, Any]]:
+    """An alert and the recordings that it is made of, in the order of the files."""
+    rules = [
+        rule for path in rule_files.values() for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]
+    ]
+    wanted: list[dict[str, Any]] = []
+    for rule in reversed(rules):
+        if rule.get("alert") == name or any(rule.get("record", "-") in found["expr"] for found in wanted):
+            wanted.insert(0, rule)
+    return wanted
+
+
+def promtool(name: str, rule_files: dict[str, Path], step: int, tests: list[dict[str, Any]], directory: Path) -> None:
+    """Run the tests, with the rules that the alert needs: a window of three days over all of them takes minutes."""
+    path, rules = directory / "test.yml", directory / "rules.yml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": name, "rules": needed(name, rule_files)}]}, width=10**9))
+    content = {"rule_files": [str(rules)], "evaluation_interval": f"{step}s", "tests": tests}
+    path.write_text(yaml.safe_dump(content, width=10**9))
+    run = subprocess.run([program("promtool"), "test", "rules", path], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_reference_is_what_was_set_published_usual_or_the_default(tmp_path: Path) -> None:
+    """In this order, and the recorded reference says which; what was published counts for two days after the job has ended."""
+    minutes = 26 * 60
+    published = next(name for name in SCENES["TTSReferenceLatencyMissing"].good if name.startswith("="))
+    first_day: State = {**first_audio(10, 0, at=(0.5, 0.8)), published: None}
+    job: State = {**first_day, published: 1.0}
+    after: State = {**first_day, published: None}
+    phases = [(first_day, minutes), (job, 5), (after, 55)]
+    name = recorded(judged_first_audio_reference, "5m")
+
+    def told(at: int, value: float, source: str) -> dict[str, Any]:
+        sample = {"labels": f'{{{SERVICE}, {PIPER}, {REFERENCE}="{source}"}}', "value": value}
+        return {"expr": f"round({name}, 0.001)", "eval_time": f"{at}m", "exp_samples": [sample]}
+
+    expected = [told(60, 2.5, "default"), told(minutes, 0.495, "yesterday"), told(minutes + 60, 1.0, "published")]
+    for number, (objectives, tests) in enumerate(
+        [
+            (Objectives(), expected),
+            (
+                Objectives(reference=0.3, reference_is_set=True),
+                [told(at, 0.3, "environment") for at in (60, minutes, minutes + 60)],
+            ),
+        ]
+    ):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / "speech.yml").write_text(prometheus("speech", objectives))
+        content = {"interval": "60s", "input_series": series(phases), "promql_expr_test": tests}
+        promtool("TTSFirstAudioSlow", {"speech": directory / "speech.yml"}, 300, [content], directory)
