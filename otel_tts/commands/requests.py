@@ -40,10 +40,10 @@ def requests(
 ) -> None:
     """List recent syntheses, the newest first.
 
-    They come from the local files in the data directory. A running service writes there every few seconds.
+    They come from the local files in the data directory, where a running service writes every few seconds; or from the trace
+    backend, where its address is set.
     """
-    settings = Settings.load()
-    history = open_history(settings)
+    history = open_history(Settings.load())
     wanted = RequestFilter(
         outcome=outcome, provider=provider, slower_than=slower_than, since=None if since is None else time.time() - since
     )
@@ -57,7 +57,7 @@ def requests(
     elif replace(wanted, since=None) != RequestFilter() or since is not None:
         console.print("No request was like that. Leave out a filter, or wait some seconds: telemetry is written in batches.")
     else:
-        console.print(f"No requests yet: there is no telemetry in {settings.data_dir}.", soft_wrap=True)
+        console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
 
 

@@ -87,14 +87,14 @@ def trace(trace_id: str, everything: bool) -> None:
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
     some.
     """
-    settings = Settings.load()
+    history = open_history(Settings.load())
     try:
-        found = open_history(settings).trace(trace_id)
+        found = history.trace(trace_id)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if found is None:
         raise click.ClickException(
-            f"No trace {trace_id} in {settings.data_dir}. It may have been written by a service with another data directory, "
+            f"No trace {trace_id} in {history.source}. It may have been written elsewhere by its service, "
             "not been sampled, or not been written yet: that takes some seconds."
         )
     terminal.console().print(drawing(found, everything=everything))

@@ -5,21 +5,47 @@ Every source answers the same questions alike; readers know `History` only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, Protocol
 
+from otel_tts.history.distribution import Distribution
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
+from otel_tts.history.timelines import Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
+from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.semconv import Attribute, Metric
 from otel_tts.settings import Settings
 
-__all__ = ["Event", "History", "Link", "Request", "RequestFilter", "Row", "Service", "Span", "Trace", "open_history"]
+__all__ = [
+    "Distribution",
+    "Event",
+    "History",
+    "HistoryUnavailable",
+    "Link",
+    "Point",
+    "Request",
+    "RequestFilter",
+    "Row",
+    "Service",
+    "Span",
+    "Timeline",
+    "Trace",
+    "open_history",
+]
 
 
 class History(Protocol):
-    """Telemetry of the past. Moments are seconds since the Unix epoch."""
+    """Telemetry of the past. Moments are seconds since the Unix epoch.
+
+    Every method raises `HistoryUnavailable` when the source does not answer.
+    """
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people: "local files in DIRECTORY" or "Prometheus at URL and the trace backend at URL"."""
 
     @property
     def interval(self) -> float:
@@ -60,11 +86,51 @@ class History(Protocol):
     def services(self, start: float, end: float, *, version: str | None = None) -> list[Service]:
         """The services that had requests between two moments, by name; only of one ``service.version``, where that is given."""
 
+    def series(
+        self,
+        metric: Metric,
+        start: float,
+        end: float,
+        step: float,
+        by: Sequence[Attribute] = (),
+        *,
+        service: str | None = None,
+        where: Where | None = None,
+    ) -> list[Timeline]:
+        """One metric over time: a timeline for each combination of values of the attributes ``by``, a point for each window.
+
+        Windows are as in `aggregates`. What a point says is its instrument's: of a counter how much it grew in the window, of a
+        histogram the `Distribution` of the values that came, of a gauge or up-down counter the last level known in the window.
+        Processes are put together: counts and up-down counters as their sum, gauges as the worst of them, which is the least for
+        ``semconv.PROVIDER_AVAILABLE`` and the most for all others. A point without a value is a window in which nothing was
+        exported; a combination that never was has no timeline, so without ``by`` there is one or none.
+
+        Args:
+            metric: one of `semconv.METRICS`.
+            start: the first moment.
+            end: the last one.
+            step: the length of a window, in seconds.
+            by: attributes of the metric; those that a series lacks are "" in its timeline.
+            service: only of processes with that ``service.name``.
+            where: only series whose attributes have one of those values each.
+
+        Raises:
+            ValueError: a window is shorter than two export intervals, or the metric lacks an attribute.
+        """
+
     def requests(self, filter: RequestFilter = ..., limit: int = 100) -> list[Request]:
         """Syntheses that spans were kept of, those that ended last first."""
 
     def every_request(self, filter: RequestFilter = ...) -> Iterator[Request]:
         """All syntheses that spans were kept of, in no particular order, without holding more than a few in memory."""
+
+    def prepare(
+        self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
+    ) -> None:
+        """Read ahead what spans tell of a time, so that questions about it are answered fast.
+
+        Without this they are too, but the first may take its time. ``on_progress`` is told how much is done, and of how much.
+        """
 
     def fingerprint(self, start: float, end: float) -> str:
         """Something that changes when what is known of the time between two moments does. It may change without."""
@@ -84,5 +150,12 @@ class History(Protocol):
 
 
 def open_history(settings: Settings) -> History:
-    """The history that the settings point to: local files."""
-    return LocalHistory(settings.data_dir, interval=settings.export_interval)
+    """The history that the settings point to: Prometheus and Tempo where one of them has an address, else local files."""
+    if not (settings.prometheus_url or settings.tempo_url):
+        return LocalHistory(settings.data_dir, interval=settings.export_interval)
+    from otel_tts.history.http import Backend
+    from otel_tts.history.remote import RemoteHistory
+
+    metrics = Backend("Prometheus", settings.prometheus_url, settings.variable("prometheus_url"))
+    traces = Backend("the trace backend", settings.tempo_url, settings.variable("tempo_url"))
+    return RemoteHistory(metrics, traces, interval=settings.export_interval)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_tts import semconv
 from otel_tts.history.traces import Span
+from otel_tts.semconv import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +55,34 @@ class Request:
     @classmethod
     def of(cls, span: Span) -> Request:
         """The request of a synthesis span."""
-        said = span.attributes.get
-        return cls(
-            trace_id=span.trace_id,
-            span_id=span.span_id,
-            start=span.start,
-            duration=span.duration,
-            service=span.service,
-            version=span.version,
-            outcome=said(semconv.OUTCOME.key),
-            error_type=said(semconv.ERROR_TYPE.key),
-            provider=said(semconv.PROVIDER.key),
-            model=said(semconv.MODEL.key),
-            voice=said(semconv.VOICE.key),
-            language=said(semconv.LANGUAGE.key),
-            stream=said(semconv.STREAM.key),
-            cache_result=said(semconv.CACHE_RESULT.key),
-            characters=said(semconv.TEXT_LENGTH.key),
-            audio_duration=said(semconv.AUDIO_DURATION.key),
-            ttfb=said(semconv.TIME_TO_FIRST_BYTE.key),
-            ttfa=said(semconv.TIME_TO_FIRST_AUDIO.key),
-            rtf=said(semconv.REAL_TIME_FACTOR.key),
-            attempts=said(semconv.ATTEMPT_COUNT.key),
-            fallback_used=said(semconv.FALLBACK_USED.key),
-            queue_wait=said(semconv.QUEUE_WAIT.key),
-            loudness=said(semconv.AUDIO_LOUDNESS.key),
-            silence_ratio=said(semconv.AUDIO_SILENCE_RATIO.key),
-            clipping_ratio=said(semconv.AUDIO_CLIPPING_RATIO.key),
-            speaking_rate=said(semconv.AUDIO_SPEAKING_RATE.key),
-            trailing_silence=said(semconv.AUDIO_TRAILING_SILENCE.key),
-        )
+        said = {name: span.attributes.get(attribute.key) for name, attribute in SAID.items()}
+        return cls(span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **said)
+
+
+SAID: Mapping[str, Attribute] = {
+    "outcome": semconv.OUTCOME,
+    "error_type": semconv.ERROR_TYPE,
+    "provider": semconv.PROVIDER,
+    "model": semconv.MODEL,
+    "voice": semconv.VOICE,
+    "language": semconv.LANGUAGE,
+    "stream": semconv.STREAM,
+    "cache_result": semconv.CACHE_RESULT,
+    "characters": semconv.TEXT_LENGTH,
+    "audio_duration": semconv.AUDIO_DURATION,
+    "ttfb": semconv.TIME_TO_FIRST_BYTE,
+    "ttfa": semconv.TIME_TO_FIRST_AUDIO,
+    "rtf": semconv.REAL_TIME_FACTOR,
+    "attempts": semconv.ATTEMPT_COUNT,
+    "fallback_used": semconv.FALLBACK_USED,
+    "queue_wait": semconv.QUEUE_WAIT,
+    "loudness": semconv.AUDIO_LOUDNESS,
+    "silence_ratio": semconv.AUDIO_SILENCE_RATIO,
+    "clipping_ratio": semconv.AUDIO_CLIPPING_RATIO,
+    "speaking_rate": semconv.AUDIO_SPEAKING_RATE,
+    "trailing_silence": semconv.AUDIO_TRAILING_SILENCE,
+}
+"""The attributes that a request's fields come from, in the order of the fields; those before them are the span's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,20 @@ JUDGED = (Outcome.OK, *sorted(FAILURES))
 """The outcomes that a success rate is about, and that latency is measured of: nothing cancelled, nothing rejected."""
 
 
+METRICS = (
+    semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.SYNTHESIS_REQUESTS, semconv.SYNTHESIS_CHARACTERS,
+    semconv.SYNTHESIS_AUDIO, semconv.STREAM_UNDERRUN, semconv.ATTEMPT_DURATION, semconv.ATTEMPT_REAL_TIME_FACTOR,
+    semconv.USAGE_COST, semconv.USAGE_COST_AVOIDED, semconv.USAGE_UNPRICED,
+)  # fmt: skip
+"""What rows are made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of a metric and how much it grew in a window. service and version: of the process that counted."""
+    """One series of a metric and how much it grew in a window; of a gauge or an up-down counter, its last level.
+
+    service and version: of the process.
+    """
 
     attributes: Mapping[str, str | bool]
     growth: float | Distribution
@@ -223,7 +234,7 @@ class _Selection:
             wanted[self.attribute] = [self.value]
         return [
             series
-            for series in self._growth.get(metric.name, ())
+            for series in self._growth[metric.name]
             if all(series.attributes.get(attribute.key) in values for attribute, values in wanted.items())
         ]
 

@@ -11,6 +11,12 @@ from otel_tts.history.distribution import Distribution
 from otel_tts.history.rows import JUDGED, Growth, Series
 from otel_tts.semconv import AttemptReason, Attribute, Metric, Outcome
 
+METRICS = (
+    semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_REQUESTS, semconv.SYNTHESIS_FAILURES, semconv.ATTEMPT_DURATION,
+    semconv.QUALITY_SCORE,
+)  # fmt: skip
+"""What services are known from."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -38,7 +44,7 @@ class Service:
 
 def services(growth: Growth) -> list[Service]:
     """The services that had requests, by name."""
-    names = sorted({series.service for series in growth.get(semconv.SYNTHESIS_DURATION.name, ()) if series.amount})
+    names = sorted({series.service for series in growth[semconv.SYNTHESIS_DURATION.name] if series.amount})
     return [_service(name, of_service(growth, name)) for name in names]
 
 
@@ -54,20 +60,16 @@ def of_service(growth: Growth, service: str | None = None, version: str | None =
 
 def _service(name: str, growth: Growth) -> Service:
     versions = Counter[str]()
-    for series in growth.get(semconv.SYNTHESIS_DURATION.name, ()):
+    for series in growth[semconv.SYNTHESIS_DURATION.name]:
         versions[series.version] += round(series.amount)
-    real = [
-        series
-        for series in growth.get(semconv.ATTEMPT_DURATION.name, ())
-        if _value(series, semconv.ATTEMPT_REASON) not in _PROBES
-    ]
+    real = [series for series in growth[semconv.ATTEMPT_DURATION.name] if _value(series, semconv.ATTEMPT_REASON) not in _PROBES]
     judged, succeeded = Counter[str](), Counter[str]()
     for series in real:
         outcome, provider = _value(series, semconv.OUTCOME), _value(series, semconv.PROVIDER)
         judged[provider] += round(series.amount) if outcome in JUDGED else 0
         succeeded[provider] += round(series.amount) if outcome == Outcome.OK else 0
     scores: dict[tuple[str, str], list[Distribution]] = {}
-    for series in growth.get(semconv.QUALITY_SCORE.name, ()):
+    for series in growth[semconv.QUALITY_SCORE.name]:
         if isinstance(series.growth, Distribution) and series.growth.count:
             key = _value(series, semconv.SCORE_NAME), _value(series, semconv.VOICE)
             scores.setdefault(key, []).append(series.growth)
@@ -88,7 +90,7 @@ _PROBES = (AttemptReason.PROBE,)
 
 def _counts(growth: Growth, metric: Metric, by: Attribute) -> Mapping[str, int]:
     counts = Counter[str]()
-    for series in growth.get(metric.name, ()):
+    for series in growth[metric.name]:
         counts[_value(series, by)] += round(series.amount)
     return _positive(counts)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from otel_tts import semconv
 from otel_tts.history.otlp import attributes
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES = ("UNSET", "OK", "ERROR")
+DIGITS = 32
+"""Of a complete trace id, hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +117,54 @@ def _span(span: Mapping[str, Any], service: str, version: str) -> Span:
         span_id=span["spanId"],
         parent_id=span.get("parentSpanId") or None,
         name=span.get("name", ""),
-        kind=_KINDS[span.get("kind", 0)],
+        kind=_named(_KINDS, span.get("kind", 0)),
         start=start / 1e9,
         duration=(end - start) / 1e9,
-        status=_STATUSES[status.get("code", 0)],
+        status=_named(_STATUSES, status.get("code", 0)),
         status_message=status.get("message", ""),
         attributes=attributes(span),
         events=tuple(
-            Event(event.get("name", ""), int(event["timeUnixNano"]) / 1e9, attributes(event)) for event in span.get("events", ())
+            Event(event.get("name", ""), int(event["timeUnixNano"]) / 1e9, attributes(event))
+            for event in sorted(span.get("events", ()), key=_order)
         ),
         links=tuple(Link(link["traceId"], link["spanId"], attributes(link)) for link in span.get("links", ())),
         service=service,
         version=version,
     )
+
+
+_EVENTS = {event.name: number for kind in semconv.SPANS for number, event in enumerate(kind.events)}
+
+
+def _order(event: Mapping[str, Any]) -> tuple[int, int]:
+    """By time, and events of the same moment as the registry has them: backends do not keep their order."""
+    return int(event["timeUnixNano"]), _EVENTS.get(event.get("name", ""), len(_EVENTS))
+
+
+def _named(names: Sequence[str], given: int | str) -> str:
+    """The name of an enumeration's value, which is a number in OTLP/JSON, and in protobuf's own JSON a longer name."""
+    return names[given] if isinstance(given, int) else given.rpartition("_")[2]
+
+
+def digits(trace_id: str) -> str:
+    """The hexadecimal digits of a trace id, or the first 8 or more of them, as spans have them.
+
+    Raises:
+        ValueError: it is no such thing.
+    """
+    wanted = trace_id.strip().lower()
+    if not re.fullmatch("[0-9a-f]{8,32}", wanted):
+        raise ValueError(f"{trace_id!r} is no trace id: it takes {DIGITS} hexadecimal digits, or the first 8 or more of them.")
+    return wanted
+
+
+def only(wanted: str, trace_ids: Collection[str]) -> str | None:
+    """The one trace id that begins so; None when there is none.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(trace_ids) > 1:
+        shown = ", ".join(sorted(trace_ids)[:5])
+        raise ValueError(f"{len(trace_ids)} traces begin with {wanted!r}: {shown}. Give more digits.")
+    return next(iter(trace_ids), None)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+T = TypeVar("T")
 Signal = Literal["traces", "metrics", "logs"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 HOUR = 3600
@@ -25,7 +26,6 @@ HOUR = 3600
 _NAME = re.compile(r"(?P<hour>\d{4}-\d\d-\d\dT\d\d)\.(?P<writer>[\w-]+)\.(?P<segment>\d+)\.jsonl", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
 _REQUEST = re.compile(rb'\{"resource(?:Spans|Metrics|Logs)":')  # how every OTLP/JSON export request begins
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,40 +87,19 @@ def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
             yield offset, line
 
 
-def lines_backwards(path: Path) -> Iterator[bytes]:
-    """The complete lines, the last first, without reading further back than is asked for."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        position = file.seek(0, 2)
-        blocks: list[bytes] = []  # the later parts of a line whose beginning is not read yet, last first
-        torn = True  # what follows the last newline is not a line
-        while position:
-            size = min(_BLOCK, position)
-            position -= size
-            file.seek(position)
-            head, *rest = file.read(size).split(b"\n")
-            for part in reversed(rest):
-                blocks.append(part)
-                if not torn:
-                    yield b"".join(reversed(blocks)) + b"\n"
-                blocks, torn = [], False
-            blocks.append(head)
-        if not torn:
-            yield b"".join(reversed(blocks)) + b"\n"
-
-
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The export request on a line; None when the line holds none.
+    """The export request on a line; None when the line holds none."""
+    return decode(line, json.loads)
+
+
+def decode(line: bytes, decoder: Callable[[bytes], T]) -> T | None:
+    """What a decoder, which raises ValueError where it cannot, makes of the export request on a line; None when there is none.
 
     A crash in the middle of a line leaves its beginning in front of the line written next: that one is found again.
     """
     for start in _REQUEST.finditer(line):
         with suppress(ValueError):
-            request: dict[str, Any] = json.loads(line[start.start() :])
-            return request
+            return decoder(line[start.start() :])
     return None
 
 

@@ -233,7 +233,7 @@ def test_nothing_yet_says_what_to_do(tmp_path: Path) -> None:
     """Before any telemetry there are no requests, and two commands to have some."""
     result = run("requests")
     assert result.exit_code == 0
-    assert f"there is no telemetry in {tmp_path}" in result.output
+    assert f"there is no telemetry in local files in {tmp_path}" in result.output
     assert "Run `otel-tts demo`, or `otel-tts serve`" in result.output
     assert run("requests", "--json").output == "[]\n"
 

@@ -280,3 +280,33 @@ def test_what_is_no_trace_id_is_refused(service: Service, history: History) -> N
     found = history.trace("abcdefab2")
     assert found is not None
     assert found.trace_id == "abcdefab" + "2" * 24
+
+
+def test_every_request_of_a_time(tmp_path: Path, history: History) -> None:
+    """By when they ended, from all files and all processes, without an order and without a limit; spoilt lines are counted."""
+    first, second = Service(tmp_path), Service(tmp_path, "other")
+    for minute in range(0, 180, 7):
+        for service in (first, second):
+            service.synthesize(NINE + minute * 60, 30.0)
+            service.write(NINE + minute * 60 + 35)
+    wanted = RequestFilter(service="speech", version="1.2", ended_since=NINE + 3570, ended_before=NINE + 7230)
+    assert sorted(request.end for request in history.every_request(wanted)) == [
+        NINE + minute * 60 + 30 for minute in range(0, 180, 7) if NINE + 3570 <= NINE + minute * 60 + 30 < NINE + 7230
+    ]
+    assert len(list(history.every_request())) == 52
+    before = history.fingerprint(NINE, NINE + 3600)
+    partition = files.partitions(tmp_path, "traces")[0]
+    with partition.path.open("ab") as file:
+        file.write(b'{"resourceSpans": broken\n')
+    assert history.fingerprint(NINE, NINE + 3600) != before
+    assert history.unreadable == 0
+    assert len(list(history.every_request())) == 52
+    assert history.unreadable == 1
+
+
+def test_traces_by_their_ids(service: Service, history: History) -> None:
+    """Several at once, each a whole tree; unknown ids find nothing."""
+    service.synthesize(NINE, 1)
+    trace_id = record_trace(service)
+    [found] = history.traces({trace_id, "f" * 32}, NINE, NINE + 3600)
+    assert found == history.trace(trace_id)

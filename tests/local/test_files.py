@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from otel_tts.local import files
 
 
@@ -44,23 +41,6 @@ def test_a_line_torn_by_a_crash_costs_no_other_line(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_has_no_lines(tmp_path: Path) -> None:
     """Retention may delete a file between the listing and the reading."""
     assert numbers(tmp_path / "gone.jsonl") == []
-    assert list(files.lines_backwards(tmp_path / "gone.jsonl")) == []
-
-
-@given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.binary(max_size=5))
-def test_backwards_is_forwards_reversed(tmp_path_factory: object, contents: list[bytes], tail: bytes) -> None:
-    """Both directions see the same complete lines, whatever is in them and however the file ends."""
-    path = Path(tmp_path_factory.getbasetemp()) / "lines.jsonl"  # type: ignore[attr-defined]
-    path.write_bytes(b"".join(line + b"\n" for line in contents) + tail.replace(b"\n", b""))
-    assert list(files.lines_backwards(path)) == [line for _, line in files.lines(path)][::-1]
-
-
-def test_backwards_over_lines_longer_than_a_block(tmp_path: Path) -> None:
-    """A line may span several of the blocks that a file is read in."""
-    path = tmp_path / "file.jsonl"
-    written = [bytes([65 + n]) * size + b"\n" for n, size in enumerate((3_000_000, 10, (1 << 20) - 1, 1 << 20, 5))]
-    path.write_bytes(b"".join(written) + b"torn")
-    assert list(files.lines_backwards(path)) == written[::-1]
 
 
 def test_partitions_are_listed_by_time(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Requests as columns: many at once, small, searched without touching each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tts.history.requests import Request, RequestFilter
+
+Column = npt.NDArray[Any]
+_IDS = {"trace_id": 32, "span_id": 16}  # hexadecimal digits
+_TYPES = {field.name: str(field.type).removesuffix(" | None") for field in fields(Request)}
+_NAMES = {name: f"{name}.values" for name, kind in _TYPES.items() if kind == "str" and name not in _IDS}
+
+
+class Columns:
+    """Requests, in the order in which they were written.
+
+    Text is kept as numbers of a list of values; what is not known is NaN, and -1 where that is no number.
+
+    Attributes:
+        arrays: by field, and the list of values beside a field of text.
+    """
+
+    def __init__(self, arrays: Mapping[str, Column]) -> None:
+        self.arrays = arrays
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> Columns:
+        """From the fields of each request, in their order; whole numbers may be text, as OTLP/JSON has them."""
+        arrays: dict[str, Column] = {}
+        for name, values in zip(_TYPES, zip(*rows, strict=True) if rows else [()] * len(_TYPES), strict=True):
+            arrays |= _column(name, values)
+        return cls(arrays)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Columns]) -> Columns:
+        """All of them, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        arrays: dict[str, Column] = {}
+        for name in _TYPES:
+            if name in _NAMES:
+                texts, codes = _joined([(part.arrays[_NAMES[name]], part.arrays[name]) for part in parts])
+                arrays |= {name: codes, _NAMES[name]: texts}
+            else:
+                arrays[name] = np.concatenate([part.arrays[name] for part in parts])
+        return cls(arrays)
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Column]) -> Columns:
+        """From `arrays`. Raises KeyError or ValueError when it is something else."""
+        return cls({name: arrays[name] for name in (*_TYPES, *_NAMES.values())})
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def __len__(self) -> int:
+        return len(self.arrays["start"])
+
+    def wanted(self, filter: RequestFilter) -> npt.NDArray[np.intp]:
+        """The numbers of the requests that a filter holds for."""
+        start, duration = self.arrays["start"], self.arrays["duration"]
+        holds = np.ones(len(self), dtype=bool)
+        for name in ("outcome", "provider", "service", "version"):
+            if (value := getattr(filter, name)) is not None:
+                [codes] = np.nonzero(self.arrays[_NAMES[name]] == value)
+                holds &= np.isin(self.arrays[name], codes)
+        if filter.slower_than is not None:
+            holds &= duration > filter.slower_than
+        if filter.since is not None:
+            holds &= start >= filter.since
+        if filter.until is not None:
+            holds &= start <= filter.until
+        if filter.ended_since is not None:
+            holds &= start + duration >= filter.ended_since
+        if filter.ended_before is not None:
+            holds &= start + duration < filter.ended_before
+        return np.flatnonzero(holds)
+
+    def latest(self, filter: RequestFilter, limit: int) -> Iterator[Request]:
+        """Those wanted that ended last, the last first."""
+        chosen = self.wanted(filter)
+        ends = (self.arrays["start"] + self.arrays["duration"])[chosen]
+        return self.requests(chosen[np.argsort(-ends, kind="stable")[:limit]])
+
+    def requests(self, chosen: npt.NDArray[np.intp]) -> Iterator[Request]:
+        """The requests with those numbers."""
+        return (Request(*row) for row in zip(*(self._values(name, chosen) for name in _TYPES), strict=True))
+
+    def _values(self, name: str, chosen: npt.NDArray[np.intp]) -> list[Any]:
+        values = self.arrays[name][chosen].tolist()
+        match _TYPES[name]:
+            case "str" if name in _IDS:
+                return [value.decode() for value in values]
+            case "str":
+                texts = [*self.arrays[_NAMES[name]].tolist(), None]
+                return [texts[code] for code in values]
+            case "bool":
+                return [None if value < 0 else bool(value) for value in values]
+            case "int":
+                return [None if value != value else int(value) for value in values]
+        return [None if value != value else value for value in values]
+
+
+def _column(name: str, values: Sequence[Any]) -> dict[str, Column]:
+    match _TYPES[name]:
+        case "str" if name in _IDS:
+            return {name: np.array(values, dtype=f"S{_IDS[name]}")}
+        case "str":
+            known: dict[str, int] = {}
+            codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+            return {name: np.array(codes, dtype=np.int32), _NAMES[name]: np.array(list(known), dtype=str)}
+        case "bool":
+            return {name: np.array([-1 if value is None else value for value in values], dtype=np.int8)}
+    return {name: np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)}
+
+
+def _joined(parts: Sequence[tuple[Column, Column]]) -> tuple[Column, Column]:
+    known: dict[str, int] = {}
+    joined = []
+    for texts, codes in parts:
+        renamed = np.array([*(known.setdefault(text, len(known)) for text in texts.tolist()), -1], dtype=np.int32)
+        joined.append(renamed[codes])
+    return np.array(list(known), dtype=str), np.concatenate(joined)

@@ -1,0 +1,76 @@
+"""What metrics tell, computed alike for every source from how much series grew."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+from otel_tts.history import rows, services
+from otel_tts.history.rows import Growth, Row
+from otel_tts.history.services import Service
+from otel_tts.history.timelines import Timeline, Where, timelines
+from otel_tts.history.windows import boundaries
+from otel_tts.semconv import Attribute, Metric
+
+
+class Counted(ABC):
+    """The half of a `History` that comes from metrics. ``interval`` is the number of seconds between exports of metrics."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+
+    @property
+    def interval(self) -> float:
+        """See `History.interval`."""
+        return self._interval
+
+    @abstractmethod
+    def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
+        """What the metrics' series did between each two of the moments: seconds since the Unix epoch, in order, evenly spaced.
+
+        Of counters and histograms it is the growth, of others the last level. A series that said nothing meanwhile is not there.
+        """
+
+    def aggregates(
+        self,
+        start: float,
+        end: float,
+        step: float | None = None,
+        by: Collection[str] = (),
+        *,
+        service: str | None = None,
+        version: str | None = None,
+    ) -> list[Row]:
+        """See `History.aggregates`."""
+        split = rows.dimension(by)
+        moments = boundaries(start, end, step, self._interval)
+        return [
+            row
+            for (earlier, later), growth in zip(pairwise(moments), self.growths(moments, rows.METRICS), strict=True)
+            for row in rows.rows(services.of_service(growth, service, version), earlier, later, split)
+        ]
+
+    def totals(self, start: float, end: float) -> Row:
+        """See `History.totals`."""
+        return self.aggregates(start, end)[0]
+
+    def services(self, start: float, end: float, *, version: str | None = None) -> list[Service]:
+        """See `History.services`."""
+        return services.services(services.of_service(self.growths([start, end], services.METRICS)[0], version=version))
+
+    def series(
+        self,
+        metric: Metric,
+        start: float,
+        end: float,
+        step: float,
+        by: Sequence[Attribute] = (),
+        *,
+        service: str | None = None,
+        where: Where | None = None,
+    ) -> list[Timeline]:
+        """See `History.series`."""
+        moments = boundaries(start, end, step, self._interval)
+        growths = [services.of_service(growth, service) for growth in self.growths(moments, [metric])]
+        return timelines(metric, moments, growths, by, where or {})

@@ -1,0 +1,167 @@
+"""Metrics from Prometheus, or from what answers its API: how much series grew, exactly as their processes counted.
+
+Values are differences of cumulative ones, so they are whole where counts are; `increase()` would extrapolate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from otel_tts import promql, semconv
+from otel_tts.history.distribution import Distribution
+from otel_tts.history.http import Backend
+from otel_tts.history.rows import Growth, Series
+from otel_tts.promql import readings
+from otel_tts.semconv import Attribute, Instrument, Metric
+
+_SILENCE = 3600.0
+"""Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
+_POINTS = 5000
+"""Windows that one query is about: Prometheus answers at most 11,000."""
+_HOUR = 3600.0
+_RETENTION = 400 * 24 * _HOUR  # fewer hours than the 11,000 values that Prometheus gives at most
+"""Seconds back from now in which the first telemetry is looked for."""
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One series of an answer: its labels, and its values by time (seconds since the Unix epoch)."""
+
+    labels: Labels
+    values: Sequence[tuple[float, float]]
+
+
+class Prometheus:
+    """The metrics of all processes that export to it.
+
+    Raises:
+        HistoryUnavailable: from every method, when it does not answer as it should.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
+        """What the metrics' series did between each two of the moments, which are in order and evenly spaced."""
+        results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
+        for first in range(0, len(results), _POINTS):
+            part = moments[first : first + _POINTS + 1]
+            for metric in metrics:
+                counts = metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM)
+                for number, series in self._grown(metric, part) if counts else self._levels(metric, part):
+                    results[first + number][metric.name].append(series)
+        return results
+
+    def began(self, now: float) -> float | None:
+        """The first moment that anything is known of; None when nothing is."""
+        metric = semconv.SYNTHESIS_DURATION
+        hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
+        known = [number for number, _, _ in self._each(readings.exported(metric, _HOUR), hours)]
+        if not known:
+            return None
+        whole = self._at(readings.samples(metric, _HOUR, [readings.equals(readings.BOUND, "+Inf")]), hours[min(known) + 1])
+        return min(time for answer in whole for time, _ in answer.values)
+
+    def exported(self, start: float, end: float) -> float:
+        """How many values of requests were exported between two moments."""
+        found = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
+        return sum(value for answer in found for _, value in answer.values)
+
+    def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
+        """Of a metric that counts: the number of the window, and a series that was exported in it."""
+        window = moments[1] - moments[0]
+        found = self._each(readings.growth(metric, window, _SILENCE), moments)
+        for number, process, _ in self._each(readings.restarts(metric, window, _SILENCE), moments):
+            of_process = [readings.equals(name, process.get(name, "")) for name in readings.PROCESS]
+            for sampled in self._at(readings.samples(metric, window + _SILENCE, of_process), moments[number + 1]):
+                value = _counted(sampled.values, moments[number])
+                if value is not None:
+                    found.append((number, sampled.labels, value))
+        return _series(metric, found)
+
+    def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
+        """Of a metric that has a level: the number of the window, and a series that was exported in it."""
+        for number, labels, value in self._each(readings.level(metric, moments[1] - moments[0]), moments):
+            yield number, _one(metric, labels, value)
+
+    def _each(self, query: str, moments: Sequence[float]) -> list[tuple[int, Labels, float]]:
+        """What a query says at the end of each window between the moments: the window's number, a series' labels, its value.
+
+        Prometheus counts in milliseconds. What is lost by rounding is lost at the earliest windows.
+        """
+        windows = len(moments) - 1
+        step, end = round(1000 * (moments[1] - moments[0])), round(1000 * moments[-1])
+        start = end - (windows - 1) * step
+        times = {"start": _written(start / 1000), "end": _written(end / 1000), "step": _written(step / 1000)}
+        return [
+            (round((1000 * time - start) / step), answer.labels, value)
+            for answer in self._asked("query_range", {"query": query, **times})
+            for time, value in answer.values
+        ]
+
+    def _at(self, query: str, moment: float) -> list[_Answer]:
+        """What a query says at one moment."""
+        return self._asked("query", {"query": query, "time": _written(moment)})
+
+    def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_Answer]:
+        said = self._backend.get(f"/api/v1/{path}", parameters)
+        match said:
+            case {"status": "success", "data": {"result": list(result)}}:
+                return [_answer(item) for item in result]
+        raise self._backend.unavailable("does not answer as Prometheus does", "Is that the address of its API?")
+
+
+def _answer(item: Mapping[str, Any]) -> _Answer:
+    values = item["values"] if "values" in item else [item["value"]]
+    return _Answer(item["metric"], [(float(time), float(value)) for time, value in values])
+
+
+def _written(seconds: float) -> str:
+    return f"{seconds:.3f}"
+
+
+def _counted(values: Sequence[tuple[float, float]], start: float) -> float | None:
+    """How much a series that began anew has grown since ``start``; None when it was not exported since."""
+    last, grown = 0.0, None
+    for time, value in values:
+        if time > start:
+            grown = (grown or 0.0) + (value - last if value >= last else value)
+        last = value
+    return grown
+
+
+def _series(metric: Metric, found: Sequence[tuple[int, Labels, float]]) -> Iterator[tuple[int, Series]]:
+    """The series that values make: each its own, or all buckets of a histogram together."""
+    if metric.instrument is not Instrument.HISTOGRAM:
+        yield from ((number, _one(metric, labels, value)) for number, labels, value in found)
+        return
+
+    def one(item: tuple[int, Labels, float]) -> tuple[int, list[tuple[str, str]]]:
+        number, labels, _ = item
+        return number, sorted((name, value) for name, value in labels.items() if name != readings.BOUND)
+
+    for (number, labels), group in groupby(sorted(found, key=one), key=one):
+        buckets: dict[float, float] = {}
+        for _, of_bucket, value in group:
+            bound = float(of_bucket[readings.BOUND])
+            buckets[bound] = buckets.get(bound, 0.0) + value
+        yield number, _one(metric, dict(labels), Distribution(dict(sorted(buckets.items()))))
+
+
+def _one(metric: Metric, labels: Labels, value: float | Distribution) -> Series:
+    attributes = {
+        attribute.key: _value(attribute, labels[name])
+        for attribute in metric.attributes
+        if labels.get(name := promql.label(attribute))
+    }
+    service, version = (labels.get(name, "") for name in readings.RESOURCE)
+    return Series(attributes, value, service or labels.get("job", "").rpartition("/")[2], version)
+
+
+def _value(attribute: Attribute, text: str) -> str | bool:
+    return text == "true" if attribute.type == "boolean" else text

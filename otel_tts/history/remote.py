@@ -1,0 +1,110 @@
+"""The history that stands in Prometheus and Tempo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
+
+from otel_tts.history.counted import Counted
+from otel_tts.history.http import Backend
+from otel_tts.history.jaeger import Jaeger
+from otel_tts.history.prometheus import Prometheus
+from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
+from otel_tts.history.rows import Growth
+from otel_tts.history.search import TraceBackend
+from otel_tts.history.tempo import Tempo
+from otel_tts.history.traces import DIGITS, Trace, digits, only
+from otel_tts.semconv import Metric
+
+_DAY = 86400.0
+_KEPT = 14 * _DAY
+"""Seconds back from now in which spans are looked for when nobody says since when."""
+_LONGEST = 600.0
+"""Seconds that a synthesis takes at most: so long before its end a search begins to look for it."""
+
+
+class RemoteHistory(Counted):
+    """A `History` over what Prometheus and Tempo keep.
+
+    A process that Prometheus did not hear of for more than an hour is taken for a new one, and all it has counted for new. The
+    fingerprint of a time is about metrics only: spans that a backend gets much later than them don't change it.
+
+    Args:
+        metrics: Prometheus, or what answers its API.
+        traces: Tempo, or Jaeger in its place.
+        interval: seconds between exports of metrics, as the exporting processes have it.
+    """
+
+    def __init__(self, metrics: Backend, traces: Backend, *, interval: float = 10.0) -> None:
+        super().__init__(interval)
+        self._prometheus = Prometheus(metrics)
+        self._traces = traces
+        self._source = f"{metrics.name} and {traces.name}"
+
+    @property
+    def source(self) -> str:
+        """See `History.source`."""
+        return self._source
+
+    @property
+    def began(self) -> float | None:
+        """See `History.began`."""
+        return self._prometheus.began(time.time())
+
+    @property
+    def unreadable(self) -> int:
+        """See `History.unreadable`."""
+        return 0
+
+    def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
+        """See `Counted.growths`."""
+        return self._prometheus.growths(moments, metrics)
+
+    def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
+        """See `History.requests`; of more than ``limit`` it is those that began last."""
+        found: list[Request] = []
+        for page in self._backend.pages(filter, *_bounds(filter)):
+            found += page
+            if len(found) >= limit:
+                break
+        latest = sorted(found, key=lambda request: request.start, reverse=True)[:limit]
+        return sorted(latest, key=lambda request: request.end, reverse=True)
+
+    def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
+        """See `History.every_request`."""
+        for page in self._backend.pages(filter, *_bounds(filter)):
+            yield from page
+
+    def prepare(
+        self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
+    ) -> None:
+        """See `History.prepare`: there is nothing to be done, backends have their own indexes."""
+
+    def fingerprint(self, start: float, end: float) -> str:
+        """See `History.fingerprint`."""
+        return f"{self._prometheus.exported(start, end):g}"
+
+    def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
+        """See `History.traces`."""
+        return [trace for trace_id in sorted(trace_ids) if (trace := self._backend.trace(trace_id)) is not None]
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """See `History.trace`."""
+        wanted = digits(trace_id)
+        known = wanted if len(wanted) == DIGITS else only(wanted, self._backend.ids(wanted))
+        return None if known is None else self._backend.trace(known)
+
+    @cached_property
+    def _backend(self) -> TraceBackend:
+        """Which of the two it is shows when it is first asked: Tempo knows no list of services."""
+        return Tempo(self._traces) if self._traces.get("/api/v3/services", {}) is None else Jaeger(self._traces)
+
+
+def _bounds(wanted: RequestFilter) -> tuple[float, float]:
+    """The moments between which wanted requests began."""
+    now = time.time()
+    since = wanted.since if wanted.since is not None else now - _KEPT
+    if wanted.ended_since is not None:
+        since = max(since, wanted.ended_since - _LONGEST)
+    return since, min(moment for moment in (wanted.until, wanted.ended_before, now + 60) if moment is not None)

@@ -1,0 +1,113 @@
+"""Spans from Tempo: searched with TraceQL, and whole traces by their ids (https://grafana.com/docs/tempo/latest/api_docs/)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from otel_tts import semconv
+from otel_tts.history import otlp
+from otel_tts.history.http import Backend
+from otel_tts.history.requests import SAID, Request, RequestFilter
+from otel_tts.history.search import TraceBackend
+from otel_tts.history.traces import Span, Trace, spans
+
+_SPANS = 100
+"""Syntheses of one trace that a search tells: Tempo's own limit."""
+_SERVICE = "service.name"
+_VERSION = "service.version"
+_SELECTED = ", ".join([f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in SAID.values())])
+
+
+class Tempo(TraceBackend):
+    """Tempo, by its own API."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """See `TraceBackend.trace`."""
+        answer = self._backend.get(f"/api/v2/traces/{trace_id}", {})
+        return None if answer is None else Trace.of(spans(_otlp(answer.get("trace") or {})))
+
+    def ids(self, prefix: str) -> set[str]:
+        """See `TraceBackend.ids`."""
+        answer = self._backend.get("/api/search", {"q": f'{{ trace:id =~ "{prefix}.*" }}', "limit": 10})
+        return {_trace_id(trace) for trace in self._traces(answer)}
+
+    def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
+        """See `TraceBackend.search`."""
+        query = f"{{ {' && '.join(_conditions(wanted))} }} | select({_SELECTED})"
+        answer = self._backend.get("/api/search", {"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
+        traces = self._traces(answer)
+        found = {
+            span["spanID"]: Request.of(_span(_trace_id(trace), span))
+            for trace in traces
+            for matched in trace.get("spanSets", ())
+            for span in matched.get("spans", ())
+        }
+        return list(found.values()), len(traces) < limit
+
+    def _traces(self, answer: Any) -> list[Mapping[str, Any]]:
+        match answer:
+            case {"traces": list(traces)}:
+                return traces
+            case {"metrics": dict()}:
+                return []
+        raise self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
+
+
+def _conditions(wanted: RequestFilter) -> Iterator[str]:
+    yield f"name = {json.dumps(semconv.SYNTHESIS_SPAN.name)}"
+    for field, value in (
+        (f"span.{semconv.OUTCOME.key}", wanted.outcome),
+        (f"span.{semconv.PROVIDER.key}", wanted.provider),
+        (f"resource.{_SERVICE}", wanted.service),
+        (f"resource.{_VERSION}", wanted.version),
+    ):
+        if value is not None:
+            yield f"{field} = {json.dumps(value, ensure_ascii=False)}"
+    if wanted.slower_than is not None:
+        yield f"duration > {round(wanted.slower_than * 1e9)}ns"
+
+
+def _trace_id(trace: Mapping[str, Any]) -> str:
+    return str(trace["traceID"]).zfill(32)  # leading zeros are left out
+
+
+def _span(trace_id: str, found: Mapping[str, Any]) -> Span:
+    said = otlp.attributes(found)
+    return Span(
+        trace_id=trace_id,
+        span_id=found["spanID"].zfill(16),
+        parent_id=None,
+        name=semconv.SYNTHESIS_SPAN.name,
+        kind="INTERNAL",
+        start=int(found["startTimeUnixNano"]) / 1e9,
+        duration=int(found["durationNanos"]) / 1e9,
+        status="UNSET",
+        status_message="",
+        attributes=said,
+        events=(),
+        links=(),
+        service=said.pop(_SERVICE, ""),
+        version=said.pop(_VERSION, ""),
+    )
+
+
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+def _otlp(said: Any) -> Any:
+    """As OTLP/JSON has it: ids hexadecimal, where protobuf's own JSON has base64."""
+    match said:
+        case dict():
+            return {
+                key: base64.b64decode(value).hex() if key in _IDS and isinstance(value, str) else _otlp(value)
+                for key, value in said.items()
+            }
+        case list():
+            return [_otlp(item) for item in said]
+    return said

@@ -1,0 +1,83 @@
+"""Timelines: one metric over time, a value for each window."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from otel_tts import semconv
+from otel_tts.history.distribution import Distribution
+from otel_tts.history.rows import Growth, Series
+from otel_tts.semconv import Attribute, Instrument, Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a metric said of the window between two moments (seconds since the Unix epoch), in the metric's unit.
+
+    value: of a counter how much it grew, of a histogram the values that came, of a gauge or an up-down counter the last level known
+    in the window. None: nothing was said in that window.
+    """
+
+    start: float
+    end: float
+    value: float | Distribution | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The points of one combination of attributes, by their keys: oldest first, without a gap."""
+
+    attributes: Mapping[str, str | bool]
+    points: tuple[Point, ...]
+
+
+Where = Mapping[Attribute, Collection[Any]]
+"""The values that attributes must have."""
+
+
+def timelines(
+    metric: Metric, moments: Sequence[float], growths: Sequence[Growth], by: Sequence[Attribute], where: Where
+) -> list[Timeline]:
+    """The timelines of a metric over the windows between the moments, by what its series did in each of them.
+
+    Raises:
+        ValueError: the metric doesn't have one of the attributes.
+    """
+    if unknown := [attribute.key for attribute in (*by, *where) if attribute not in metric.attributes]:
+        raise ValueError(f"{metric.name} has no {', '.join(unknown)}: it has {', '.join(metric.keys) or 'no attributes'}.")
+    keys = [attribute.key for attribute in by]
+    values: dict[tuple[str | bool, ...], dict[int, list[float | Distribution]]] = {}
+    for number, growth in enumerate(growths):
+        for series in growth[metric.name]:
+            if _wanted(series, where):
+                said = tuple(series.attributes.get(key, "") for key in keys)
+                values.setdefault(said, {}).setdefault(number, []).append(series.growth)
+    return [
+        Timeline(
+            dict(zip(keys, said, strict=True)),
+            tuple(
+                Point(start, end, _together(metric, in_windows.get(number, ())))
+                for number, (start, end) in enumerate(pairwise(moments))
+            ),
+        )
+        for said, in_windows in sorted(values.items(), key=lambda item: tuple(map(str, item[0])))
+    ]
+
+
+def _wanted(series: Series, where: Where) -> bool:
+    return all(series.attributes.get(attribute.key) in values for attribute, values in where.items())
+
+
+def _together(metric: Metric, values: Sequence[float | Distribution]) -> float | Distribution | None:
+    """What several series, say of several processes, make together."""
+    if not values:
+        return None
+    if metric.instrument is Instrument.HISTOGRAM:
+        return Distribution.merged(value for value in values if isinstance(value, Distribution))
+    numbers = [value for value in values if isinstance(value, float)]
+    if metric.instrument is Instrument.GAUGE:
+        return min(numbers) if metric is semconv.PROVIDER_AVAILABLE else max(numbers)
+    return sum(numbers)

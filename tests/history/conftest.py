@@ -1,0 +1,145 @@
+"""Both sources of history, fed with the same OTLP/JSON lines: local files, and a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_tts import semconv
+from otel_tts.history import History, open_history
+from otel_tts.local import files
+from otel_tts.semconv import Instrument, Metric
+from otel_tts.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+TRANSLATION = """
+storage: {tsdb: {out_of_order_time_window: 1000d}}
+otlp: {promote_resource_attributes: [service.name, service.version, service.instance.id]}
+"""
+
+Attributes = Mapping[str, str | bool]
+Totals = Mapping[tuple[Metric, tuple[tuple[str, str | bool], ...]], float | Sequence[int]]
+"""For each metric and set of attributes, the total or level, or the number of values in each bucket of (up to 1, above)."""
+
+
+def tool(name: str) -> str:
+    """The path of a program that `make tools` builds; without it the test is skipped, or fails where tools are required."""
+    found = shutil.which(name, path=f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        (pytest.fail if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") == "1" else pytest.skip)(
+            f"{name} is not there: `make tools` builds it"
+        )
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus that takes OTLP."""
+    program = tool("prometheus")
+    directory = tmp_path_factory.mktemp("prometheus")
+    (directory / "prometheus.yml").write_text(TRANSLATION)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}", "--web.enable-otlp-receiver"]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([program, *arguments], cwd=directory, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/-/ready", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, (directory / "log").read_text()
+                assert time.monotonic() < deadline, "Prometheus is not ready"
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+class Source:
+    """One source, and a service of this test's own that writes to it."""
+
+    def __init__(self, history: History, directory: Path, url: str | None) -> None:
+        self.history = history
+        self.service = f"tts-{uuid.uuid4()}"
+        self._directory = directory
+        self._url = url
+        self._began: dict[str, float] = {}
+
+    def begin(self, process: str, moment: float) -> None:
+        """From now on a process counts since that moment; if not said, since shortly before its first export."""
+        self._began[process] = moment
+
+    def another(self) -> Source:
+        """Another service."""
+        return Source(self.history, self._directory, self._url)
+
+    def write(self, process: str, moment: float, totals: Totals) -> None:
+        """What a process exports at a moment."""
+        began = self._began.setdefault(process, moment - 5)
+        line = json.dumps(export(self.service, process, began, moment, totals), separators=(",", ":")).encode()
+        if self._url is None:
+            writer = f"{process}-{began:.0f}"  # whoever begins anew is another writer
+            path = files.partition(self._directory, "metrics", moment, writer, 0).path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(line + b"\n")
+        else:
+            headers = {"Content-Type": "application/json"}
+            urllib.request.urlopen(
+                urllib.request.Request(f"{self._url}/api/v1/otlp/v1/metrics", line, headers), timeout=10
+            ).close()
+
+
+@pytest.fixture(params=["files", "prometheus"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    """Each source in turn."""
+    if request.param == "files":
+        return Source(open_history(Settings.load({}, data_dir=tmp_path)), tmp_path, None)
+    url = request.getfixturevalue("prometheus_url")
+    return Source(open_history(Settings.load({}, prometheus_url=url)), tmp_path, url)
+
+
+def export(service: str, process: str, began: float, moment: float, totals: Totals) -> dict[str, Any]:
+    """An OTLP/JSON export request."""
+    said = {"service.name": service, "service.version": "1.2", "service.instance.id": process}
+    metrics = []
+    for (metric, attributes), value in totals.items():
+        point: dict[str, Any] = {
+            "attributes": [_attribute(*item) for item in attributes],
+            "startTimeUnixNano": str(int(began * 1000) * 1_000_000),
+            "timeUnixNano": str(int(moment * 1000) * 1_000_000),
+        }
+        if isinstance(value, Sequence):
+            point |= {"count": str(sum(value)), "sum": 1.0, "bucketCounts": list(map(str, value)), "explicitBounds": [1.0]}
+            data: dict[str, Any] = {"histogram": {"aggregationTemporality": 2, "dataPoints": [point]}}
+        else:
+            point["asDouble"] = value
+            data = {"gauge": {"dataPoints": [point]}}
+            if metric.instrument is not Instrument.GAUGE:
+                monotonic = metric.instrument is Instrument.COUNTER
+                data = {"sum": {"aggregationTemporality": 2, "isMonotonic": monotonic, "dataPoints": [point]}}
+        metrics.append({"name": metric.name, "unit": metric.unit, **data})
+    resource = {"attributes": [_attribute(*item) for item in said.items()]}
+    return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"scope": {"name": semconv.SCOPE}, "metrics": metrics}]}]}
+
+
+def _attribute(key: str, value: str | bool) -> dict[str, Any]:
+    return {"key": key, "value": {"boolValue": value} if isinstance(value, bool) else {"stringValue": value}}

@@ -1,0 +1,142 @@
+"""The index of local traces files: it is read instead of them, and never believed when it is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts.history import Request, RequestFilter
+from otel_tts.history.columns import Columns
+from otel_tts.history.local import LocalHistory
+from otel_tts.local import files
+from tests.history.test_spans import NINE, Service
+
+
+def ends(directory: Path, wanted: RequestFilter | None = None) -> list[float]:
+    """When requests ended, as a process that begins now finds them."""
+    return [request.end - NINE for request in LocalHistory(directory).requests(wanted or RequestFilter())]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A directory with two hours of requests, long ago."""
+    service = Service(tmp_path)
+    for minute in (0, 30, 60, 90):
+        service.synthesize(NINE + minute * 60, 1.0, provider="piper" if minute else "hibari")
+        service.write(NINE + minute * 60 + 2)
+    return tmp_path
+
+
+def index(directory: Path) -> list[Path]:
+    """Its files."""
+    return sorted((directory / ".index").glob("*"))
+
+
+def test_each_file_is_read_once(written: Path) -> None:
+    """Another process finds in the index what the first one read, and needs no line of the file for it."""
+    assert ends(written) == [5401, 3601, 1801, 1]
+    assert len(index(written)) == 2
+    for partition in files.partitions(written, "traces"):
+        whole = partition.path.read_bytes()
+        partition.path.write_bytes(b"x" * (len(whole) - 5000) + whole[-5000:])
+    assert ends(written) == [5401, 3601, 1801, 1]
+    assert ends(written, RequestFilter(provider="hibari")) == [1]
+
+
+def test_what_is_new_is_found(written: Path) -> None:
+    """By the process that has read before, and by one that only has the index."""
+    first, second = (partition.path for partition in files.partitions(written, "traces"))
+    history = LocalHistory(written)
+    assert len(history.requests()) == 4
+    service = Service(written, "late")
+    service.synthesize(NINE + 10, 1.0)
+    service.write(NINE + 20)
+    first.write_bytes(first.read_bytes() + second.read_bytes().replace(b"speech", b"spoken"))
+    assert len(history.requests()) == 7
+    assert len(ends(written)) == 7
+    assert {request.service for request in history.requests()} == {"speech", "late", "spoken"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and no more", b"\x00" * 4000])
+def test_a_spoilt_index_is_made_anew(written: Path, damage: bytes) -> None:
+    """A crash, a full disk or another program: what is in the files is found all the same."""
+    expected = ends(written)
+    for path in index(written):
+        path.write_bytes(damage or path.read_bytes()[:-100])
+    assert ends(written) == expected
+    for path in index(written):
+        np.savez(path, unknown=np.zeros(3))
+    assert ends(written) == expected
+
+
+def test_a_file_that_is_another_is_read_again(written: Path) -> None:
+    """The index does not speak for a file that was replaced, whatever its size."""
+    first, second = (partition.path for partition in files.partitions(written, "traces"))
+    assert len(ends(written)) == 4
+    first.write_bytes(second.read_bytes() * 3)
+    assert sorted(ends(written)) == [3601] * 4 + [5401] * 4
+
+
+def test_it_goes_with_its_file(written: Path) -> None:
+    """What retention deletes is gone from the index too, with the next look ahead."""
+    LocalHistory(written).prepare()
+    files.partitions(written, "traces")[0].path.unlink()
+    LocalHistory(written).prepare()
+    assert [path.name for path in index(written)] == [f"{files.partitions(written, 'traces')[0].path.name}.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no read-only directories")
+def test_where_nothing_may_be_written(written: Path) -> None:
+    """The index is a help, not a need."""
+    (written / ".index").write_text("A file is in its place, so that not even root can make a directory there.")
+    history = LocalHistory(written)
+    history.prepare()
+    assert len(history.requests()) == 4
+
+
+def test_progress_is_told(written: Path) -> None:
+    """In bytes, up to all of them."""
+    told: list[tuple[int, int]] = []
+    LocalHistory(written).prepare(on_progress=lambda done, total: told.append((done, total)))
+    sizes = [partition.path.stat().st_size for partition in files.partitions(written, "traces")]
+    assert told == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+    LocalHistory(written).prepare(since=NINE + 3600, on_progress=lambda done, total: told.append((done, total)))
+    assert told[2:] == [(sizes[1], sizes[1])]
+
+
+texts = st.none() | st.text(max_size=5).filter(lambda text: "\x00" not in text)
+numbers = st.none() | st.floats(-1e9, 1e9)
+wholes = st.none() | st.integers(0, 10**9)
+truths = st.none() | st.booleans()
+hexadecimal = "0123456789abcdef"
+some_requests = st.builds(
+    Request, st.text(hexadecimal, min_size=32, max_size=32), st.text(hexadecimal, min_size=16, max_size=16), st.floats(0, 2e9),
+    st.floats(0, 100), st.sampled_from(["a", "b"]), st.sampled_from(["1", ""]), texts, texts, texts, texts, texts, texts, truths,
+    texts, wholes, numbers, numbers, numbers, numbers, wholes, truths, numbers, numbers, numbers, numbers, numbers, numbers,
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(some_requests, max_size=4), min_size=1, max_size=3), st.data())
+def test_columns_are_the_requests(parts: list[list[Request]], data: st.DataObject) -> None:
+    """Whatever they say, joined from parts: the same comes out that went in, and filters hold for the same ones."""
+    everything = [request for part in parts for request in part]
+    columns = Columns.joined(
+        [Columns.of([tuple(getattr(r, name) for name in Request.__slots__) for r in part]) for part in parts]
+    )
+    assert list(columns.requests(np.arange(len(columns)))) == everything
+    some = data.draw(st.sampled_from(everything or [None]))
+    if some is not None:
+        for wanted in (
+            RequestFilter(outcome=some.outcome, provider=some.provider, service=some.service, version=some.version),
+            RequestFilter(slower_than=some.duration),
+            RequestFilter(since=some.start, ended_before=some.end + 1),
+            RequestFilter(until=some.start, ended_since=some.end),
+        ):
+            assert list(columns.requests(columns.wanted(wanted))) == [r for r in everything if wanted.holds(r)]
+            latest = sorted((r for r in everything if wanted.holds(r)), key=lambda r: -r.end)
+            assert list(columns.latest(wanted, 2)) == latest[:2]

@@ -1,0 +1,131 @@
+"""Timelines from local metrics files."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+from otel_tts import semconv
+from otel_tts.history import Distribution, Timeline, open_history
+from otel_tts.history.local import LocalHistory
+from otel_tts.local.store import Store
+from otel_tts.semconv import Metric
+from otel_tts.settings import SettingError, Settings
+
+
+def values(timelines: list[Timeline]) -> dict[tuple[str | bool, ...], list[float | Distribution | None]]:
+    """The values of each timeline, by those of its attributes."""
+    return {tuple(t.attributes.values()): [point.value for point in t.points] for t in timelines}
+
+
+class Process:
+    """One process that exports when it is told to, and so writes a line."""
+
+    def __init__(self, directory: Path) -> None:
+        self._reader = PeriodicExportingMetricReader(
+            Store(directory, max_age=1e9, max_size=2**30).metric_exporter(), export_interval_millis=float("inf")
+        )
+        self.meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter(semconv.SCOPE)
+
+    def export(self) -> float:
+        """Write a line; gives a moment right after."""
+        self._reader.force_flush()
+        return time.time()
+
+
+PIPER = {"gen_ai.provider.name": "piper"}
+HIBARI = {"gen_ai.provider.name": "hibari"}
+
+
+def timelines(directory: Path, metric: Metric, moments: list[float], **asked: object) -> list[list[Timeline]]:
+    """The timelines of one window each, between the moments."""
+    history = LocalHistory(directory, interval=0.0)
+    return [
+        history.series(metric, start, end, end - start, **asked)  # type: ignore[arg-type]
+        for start, end in pairwise(moments)
+    ]
+
+
+def test_each_instrument_says_its_own(tmp_path: Path) -> None:
+    """Counters grow, histograms have values, levels are the last known: sums of up-down counters, the worst of gauges."""
+    first, second = Process(tmp_path), Process(tmp_path)
+    began = time.time()
+    for process, good in ((first, 1), (second, 0)):
+        process.meter.create_counter("tts.cache.lookups").add(
+            3 + good, {"tts.cache.tier": "memory", "tts.cache.lookup.result": "hit"}
+        )
+        process.meter.create_up_down_counter("tts.synthesis.active").add(2, {"gen_ai.request.stream": True})
+        process.meter.create_gauge("tts.provider.available").set(good, PIPER)
+        process.meter.create_gauge("tts.provider.health.age").set(5.0 + good, PIPER)
+        histogram = process.meter.create_histogram("tts.queue.wait", explicit_bucket_boundaries_advisory=[0.1, 1.0])
+        histogram.record(0.5)
+    first.meter.create_gauge("tts.provider.available").set(1, HIBARI)
+    first.export()
+    moments = [began, second.export()]
+    first.meter.create_counter("tts.cache.lookups").add(2, {"tts.cache.tier": "memory", "tts.cache.lookup.result": "miss"})
+    moments += [first.export(), time.time() + 1]
+
+    def said(metric: Metric, **asked: object) -> list[dict[tuple[str | bool, ...], list[float | Distribution | None]]]:
+        return [values(window) for window in timelines(tmp_path, metric, moments, **asked)]
+
+    assert said(semconv.CACHE_LOOKUPS) == [{(): [7.0]}, {(): [2.0]}, {}]
+    assert said(semconv.CACHE_LOOKUPS, by=[semconv.CACHE_LOOKUP_RESULT]) == [
+        {("hit",): [7.0]},
+        {("hit",): [0.0], ("miss",): [2.0]},
+        {},
+    ]
+    assert said(semconv.CACHE_LOOKUPS, where={semconv.CACHE_LOOKUP_RESULT: ["miss"]}) == [{}, {(): [2.0]}, {}]
+    assert said(semconv.SYNTHESIS_ACTIVE, by=[semconv.STREAM]) == [{(True,): [4.0]}, {(True,): [2.0]}, {}]
+    assert said(semconv.PROVIDER_AVAILABLE, by=[semconv.PROVIDER]) == [
+        {("piper",): [0.0], ("hibari",): [1.0]},
+        {("piper",): [1.0], ("hibari",): [1.0]},
+        {},
+    ]
+    assert said(semconv.PROVIDER_HEALTH_AGE) == [{(): [6.0]}, {(): [6.0]}, {}]
+    assert said(semconv.QUEUE_WAITING) == [
+        {(): [Distribution({0.1: 0, 1.0: 2, float("inf"): 2})]},
+        {(): [Distribution({0.1: 0, 1.0: 0, float("inf"): 0})]},
+        {},
+    ]
+
+
+def test_a_window_in_which_nothing_was_exported_has_no_value(tmp_path: Path) -> None:
+    """A gap stays a gap, before the first export and after the last; windows are counted back from the end."""
+    process = Process(tmp_path)
+    process.meter.create_counter("tts.usage.unpriced").add(2, PIPER)
+    now = process.export()
+    [timeline] = LocalHistory(tmp_path, interval=10).series(semconv.USAGE_UNPRICED, now - 95, now + 50, 30)
+    assert [(round(point.start - now), round(point.end - now), point.value) for point in timeline.points] == [
+        (-70, -40, None),
+        (-40, -10, None),
+        (-10, 20, 2.0),
+        (20, 50, None),
+    ]
+
+
+def test_unreasonable_timelines_are_refused(tmp_path: Path) -> None:
+    """An attribute that the metric lacks, and windows too short for two exports."""
+    history = LocalHistory(tmp_path)
+    with pytest.raises(ValueError, match=r"tts.cache.lookups has no tts.voice: it has tts.cache.tier, tts.cache.lookup.result"):
+        history.series(semconv.CACHE_LOOKUPS, 0, 60, 60, [semconv.VOICE])
+    with pytest.raises(ValueError, match=r"tts.queue.wait has no tts.voice: it has no attributes"):
+        history.series(semconv.QUEUE_WAITING, 0, 60, 60, where={semconv.VOICE: ["joe"]})
+    with pytest.raises(ValueError, match="window of 5 s may not hold two exports"):
+        history.series(semconv.CACHE_LOOKUPS, 0, 60, 5)
+
+
+def test_the_source_is_named(tmp_path: Path) -> None:
+    """So that readers can say where their numbers come from, without anybody's password; and it must be an address."""
+    assert open_history(Settings.load({}, data_dir=tmp_path)).source == f"local files in {tmp_path}"
+    both = {"OTEL_TTS_PROMETHEUS_URL": "https://me:secret@metrics.example/api/prom/", "OTEL_TTS_TEMPO_URL": "http://tempo:3200"}
+    named = "Prometheus at https://metrics.example/api/prom and the trace backend at http://tempo:3200"
+    assert open_history(Settings.load(both)).source == named
+    with pytest.raises(
+        SettingError, match=r"OTEL_TTS_TEMPO_URL='tempo:3200' is not allowed: it takes an address that begins with"
+    ):
+        Settings.load({"OTEL_TTS_TEMPO_URL": "tempo:3200"})
