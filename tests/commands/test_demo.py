@@ -27,7 +27,7 @@ FIRST_AUDIO = re.compile(r"First audio ([\d.]+) s after the start\.")
 
 
 def demo(tmp_path: Path, *options: str, **environ: str) -> subprocess.Popen[str]:
-    """The command, on its way; what it says is in ``said``."""
+    """The command without its dashboard, on its way; what it says is in ``said``."""
     variables = {
         "OTEL_TTS_DATA_DIR": str(tmp_path / "data"),
         "TTS_PORT": "0",
@@ -36,7 +36,7 @@ def demo(tmp_path: Path, *options: str, **environ: str) -> subprocess.Popen[str]
         **environ,
     }
     with (tmp_path / "said").open("w") as said:
-        command = [*OTEL_TTS, "demo", *options]
+        command = [*OTEL_TTS, "demo", "--no-dashboard", *options]
         return subprocess.Popen(command, env={**os.environ, **variables}, stdout=said, stderr=said, text=True)
 
 

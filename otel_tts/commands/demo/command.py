@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import click
 import grpc
@@ -15,9 +15,11 @@ from rich.console import Console
 from otel_tts.commands import terminal
 from otel_tts.commands.caller import Caller, calling, exchange
 from otel_tts.commands.demo import cloud
+from otel_tts.commands.demo.dashboard import Dashboard, dashboard
 from otel_tts.commands.demo.process import Died, Service, free_port, running
 from otel_tts.commands.demo.progress import Progress
 from otel_tts.commands.demo.summary import summary
+from otel_tts.commands.report.suggestion import suggestion
 from otel_tts.commands.traffic import Mix, plan
 from otel_tts.history import open_history
 from otel_tts.service import providers as engines_there_are
@@ -37,18 +39,21 @@ _LOCAL_ENGINES = ("hibari", "piper", "espeak")
 
 @click.command()
 @click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long; else at Ctrl-C.")
-def demo(duration: float | None) -> None:
+@click.option(
+    "--dashboard/--no-dashboard", "watched", default=True, help="Show it live in a browser; on where Streamlit is installed."
+)
+def demo(duration: float | None, watched: bool) -> None:
     """See it work: real speech, real telemetry, and what that telemetry tells.
 
     Runs the reference service with every engine that is installed, and with a speech server over HTTP that is away now and then.
     Sends it traffic: streams and whole files, much that is cached, some that is invalid, callers that hang up. At the end it
-    sums up what happened, from telemetry alone. A second Ctrl-C ends it at once.
+    sums up what happened, from telemetry alone; meanwhile the live dashboard shows it. A second Ctrl-C ends it at once.
     """
     console = terminal.console()
     settings = Settings.load()
     start = time.time()
     try:
-        sent = asyncio.run(_run(console, settings, duration))
+        sent = asyncio.run(_run(console, settings, duration, watched=watched))
     except MissingEngine as error:
         raise click.ClickException(f"{error} For all that the demo can show: pip install 'otel-tts[demo]'") from None
     except Died as error:
@@ -56,10 +61,14 @@ def demo(duration: float | None) -> None:
     except asyncio.CancelledError:
         raise SystemExit(130) from None  # as of a process that SIGINT ended
     console.print()
-    console.print(summary(open_history(settings), SERVICE_NAME, start, time.time(), sent, console=console))
+    history, end = open_history(settings), time.time()
+    console.print(summary(history, SERVICE_NAME, start, end, sent, console=console))
+    console.print()
+    for line in suggestion(history, SERVICE_NAME, start, end):
+        console.print(line, soft_wrap=True)
 
 
-async def _run(console: Console, settings: Settings, duration: float | None) -> int:
+async def _run(console: Console, settings: Settings, duration: float | None, *, watched: bool) -> int:
     """Everything up to the end of the service; gives the number of requests sent."""
     whole = asyncio.current_task()
     assert whole is not None  # noqa: S101 - asyncio.run made it
@@ -79,7 +88,8 @@ async def _run(console: Console, settings: Settings, duration: float | None) -> 
             "TTS_OPENAI_VOICES": f"{cloud.VOICE}:en-US",
             "TTS_CIRCUIT_COOLDOWN": "1",  # the speech server is never away for long
         }
-        async with running(port, environ, log) as service:
+        shown = dashboard(settings.dashboard_port, log.with_name("dashboard.log")) if watched else nullcontext()
+        async with shown as live, running(port, environ, log) as service:
             console.print(f"Starting the service with {', '.join(engines)} and a shaky speech server ...")
             await service.ready()
             console.print(f"gRPC on {service.target}, metrics on http://127.0.0.1:{metrics_port}/metrics,", soft_wrap=True)
@@ -91,7 +101,7 @@ async def _run(console: Console, settings: Settings, duration: float | None) -> 
                 stopped.set()
 
             _on_signals(interrupt)
-            async with calling(service.target) as caller, _watched(service, stopped):
+            async with calling(service.target) as caller, _watched(service, stopped), _announced(live, console):
                 progress = Progress(console, duration, began)
                 try:
                     await _traffic(caller, progress, duration, stopped)
@@ -119,6 +129,21 @@ async def _watched(service: Service, stopped: asyncio.Event) -> AsyncIterator[No
         yield
     finally:
         watch.cancel()
+
+
+@asynccontextmanager
+async def _announced(live: Dashboard | None, console: Console) -> AsyncIterator[None]:
+    """Says where the dashboard is as soon as it answers. Nothing waits for it."""
+
+    async def announce() -> None:
+        if live is not None and (address := await live.ready()):
+            console.print(f"Watch it live on {address}", style="bold", soft_wrap=True)
+
+    task = asyncio.create_task(announce())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _on_signals(action: Callable[[], object]) -> None:

@@ -1,0 +1,1 @@
+"""``otel-tts report``: the batch job, as people run it."""

@@ -1,0 +1,315 @@
+"""The command itself, with its subcommands, and what it exits with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from otel_tts import semconv
+from otel_tts.commands import terminal
+from otel_tts.commands.report import summary
+from otel_tts.history import History, HistoryUnavailable, open_history
+from otel_tts.report import comparison, tracking
+from otel_tts.report.feedback import Feedback
+from otel_tts.report.job import Job, Outcome, pending
+from otel_tts.report.lock import AnotherJob, locked
+from otel_tts.report.profile import Profiles
+from otel_tts.report.reference import LAST_WEEK, UnknownReference, length, moment, resolve
+from otel_tts.report.runs import Runs
+from otel_tts.report.window import Window, closed, windows
+from otel_tts.sdk import configure
+from otel_tts.settings import Settings
+
+NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
+SERVICE_NAME = "otel-tts-report"
+"""``service.name`` of what the job tells of itself."""
+
+
+class Failure(click.ClickException):
+    """Something that a script may want to tell from something else."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class, and reads it from the instance
+
+
+def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--window", "width", default="1h", show_default=True, callback=_parsed(length), help="How long a window is: 5m, 1h, 1d."
+)
+@click.option("--grace", default="1m", show_default=True, callback=_parsed(length), help="How long to wait for late telemetry.")
+@click.option(
+    "--since", callback=_parsed(moment), metavar="TIME", help="Report from there on: 2026-11-23T09:00, or 2d for two days ago."
+)
+@click.option("--until", callback=_parsed(moment), metavar="TIME", help="Report up to there, even if that window is not over.")
+@click.option("--every", callback=_parsed(length), metavar="TIME", help="Keep running, with a pass every 5m; else one pass.")
+@click.option("--service", metavar="NAME", help="Only this service; else every one that there is telemetry of.")
+@click.option(
+    "--reference",
+    default=LAST_WEEK,
+    show_default=True,
+    metavar="WHAT",
+    help="What to compare with: last-7d, version:V, profile:NAME or range:START..END.",
+)
+@click.option("--experiment", default=tracking.EXPERIMENT, show_default=True, metavar="NAME", help="MLflow's experiment.")
+@click.option("--traces", is_flag=True, help="Copy the traces of each window's worst requests into MLflow.")
+@click.option("--workspace", type=click.Path(file_okay=False, path_type=Path), help="A directory of reports for `evidently ui`.")
+@click.pass_context
+def report(ctx: click.Context, /, **options: Any) -> None:
+    """Write windows of telemetry into MLflow, and judge them against a reference with Evidently.
+
+    Without MLFLOW_TRACKING_URI, runs go to a database in the data directory. A pass goes on where the last one ended, and changes
+    nothing where there is nothing new. It exits with 3 when there is no telemetry, 4 when MLflow cannot be reached, 5 when there is no
+    such reference, 6 when another job is at work and 7 when the source of the telemetry does not answer.
+    """
+    if ctx.invoked_subcommand is None:
+        with failures():
+            _report(**options)
+
+
+def _report(
+    *,
+    width: float,
+    grace: float,
+    since: float | None,
+    until: float | None,
+    every: float | None,
+    service: str | None,
+    reference: str,
+    experiment: str,
+    traces: bool,
+    workspace: Path | None,
+) -> None:
+    settings = _settings(keep_port=every is not None)
+    history, console, stop = open_history(settings), terminal.console(), _stopping()
+    if width < 2 * history.interval:
+        raise click.UsageError(
+            f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
+        )
+    with _telling(settings):
+        feedback = Feedback()
+        profiles = Profiles(settings.data_dir)
+        uri = tracking.default_uri(settings)
+        with locked(settings.data_dir, f"{experiment} at {tracking.shown(uri)}"):
+            while True:
+                with feedback.tracer.start_as_current_span(semconv.REPORT_SPAN.name):
+                    try:
+                        _known(history, service)
+                        runs = Runs(uri, experiment)
+                        job = Job(
+                            history,
+                            runs,
+                            lambda name: resolve(reference, history, profiles, runs, name),  # noqa: B023 - used in this pass
+                            feedback,
+                            service,
+                            traces,
+                            workspace,
+                        )
+                        _pass(job, console, width, grace, since, until, stop)
+                    except (Failure, tracking.Unreachable, HistoryUnavailable) as error:
+                        if every is None:
+                            raise
+                        console.print(f"{terminal.date(time.time())}  {error}", style="bold red", soft_wrap=True)
+                if every is None or stop.wait(every):
+                    return
+
+
+def _pass(
+    job: Job, console: Console, width: float, grace: float, since: float | None, until: float | None, stop: threading.Event
+) -> None:
+    """Everything that is to be done at the moment. An explicit range does not move the watermark: nobody knows what is before it."""
+    now = time.time()
+    of = f"{job.only or 'all services'} {width:g}s"
+    watermark = job.runs.watermark(of)
+    last = closed(now, width, grace)
+    began = job.history.began or now
+    first = pending(began, watermark, last, width) if since is None else max(since, began - width)
+    wanted = list(windows(first, last if until is None else min(until, now), width))
+    done: list[Outcome] = []
+    with _progress(console, len(wanted), shown=since is not None) as advance:
+        for window in wanted:
+            if stop.is_set():
+                console.print("Stopped between two windows. The next pass goes on from here.")
+                return
+            reported = False
+            for outcome in job.report([window]):
+                reported = True
+                # The rest is large, and there may be many.
+                done.append(replace(outcome, judgement=None, current=None, reference=None))
+                if outcome.judgement is not None:
+                    console.print(summary.of_window(outcome))
+                    console.print(Text(f"{outcome.link}\n", "dim"), soft_wrap=True)
+            if since is None and window.end <= last and (reported or window is wanted[-1]) and window.end > (watermark or 0.0):
+                job.runs.advance(of, window.end)
+            advance()
+    console.print(summary.of_pass(wanted, done, _next(now, width, grace)), soft_wrap=True)
+    if job.history.unreadable:
+        console.print(f"{job.history.unreadable:,} lines of telemetry files cannot be read. They were left out.", style="yellow")
+
+
+def _next(now: float, width: float, grace: float) -> float:
+    """When the window that is open now will be closed."""
+    return closed(now, width, grace) + width + grace
+
+
+def _known(history: History, service: str | None) -> None:
+    """There is something to report.
+
+    Raises:
+        Failure: there is not.
+    """
+    names = [known.name for known in history.services(history.began or 0.0, time.time() + history.interval)]
+    if not names:
+        raise Failure(
+            f"There is no telemetry of any request in {history.source}. Run `otel-tts demo`, or a service of yours.", NO_DATA
+        )
+    if service is not None and service not in names:
+        raise Failure(f"There is no telemetry of {service!r}, only of {', '.join(names)}.", NO_DATA)
+
+
+@report.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--service", metavar="NAME", help="Whose; needed when there is telemetry of several.")
+def compare(first: str, second: str, service: str | None) -> None:
+    """Say what the SECOND side does better or worse than the FIRST.
+
+    A side is a service version, or the name of a saved profile; or version:V, profile:NAME or range:START..END.
+    """
+    with failures():
+        settings = Settings.load()
+        history = open_history(settings)
+        name = _one(history, service)
+        found = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
+        terminal.console().print(summary.of_comparison(name, first, second, found))
+
+
+@report.group()
+def reference() -> None:
+    """Keep samples of good telemetry, to compare with later."""
+
+
+@reference.command()
+@click.argument("name")
+@click.option("--service", metavar="NAME", help="Whose; needed when there is telemetry of several.")
+@click.option("--from", "source", metavar="WHAT", help="version:V or range:START..END; else everything there is.")
+def save(name: str, service: str | None, source: str | None) -> None:
+    """Save a profile under NAME, in place of one that has it."""
+    with failures():
+        settings = Settings.load()
+        history, profiles = open_history(settings), Profiles(settings.data_dir)
+        of = _one(history, service)
+        whole = f"range:{_iso(history.began or 0.0)}..{_iso(time.time() + history.interval)}"
+        sample = resolve(source or whole, history, profiles, None, of).sample(Window(0.0, 0.0))
+        assert sample is not None  # noqa: S101 - nothing overlaps an empty window
+        path = profiles.save(name, sample)
+        console = terminal.console()
+        console.print(f"Saved {len(sample.rows):,} of {sample.requests:,} requests to {of} as {path}.", soft_wrap=True)
+        if sample.sampled:
+            console.print("Spans of some requests are missing: nothing will be judged against it.", style="yellow")
+
+
+@reference.command("list")
+def listed() -> None:
+    """List the profiles."""
+    for name in Profiles(Settings.load().data_dir).names():
+        click.echo(name)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """What goes wrong in the block is said in a line, with an exit code of its own."""
+    codes: Mapping[type[Exception], int] = {
+        tracking.Unreachable: UNREACHABLE,
+        UnknownReference: NO_REFERENCE,
+        AnotherJob: BUSY,
+        HistoryUnavailable: NO_HISTORY,
+    }
+    try:
+        yield
+    except tuple(codes) as error:
+        raise Failure(str(error), next(code for kind, code in codes.items() if isinstance(error, kind))) from error
+    except ModuleNotFoundError as error:  # the heavy ones are imported where they are used
+        raise click.ClickException(
+            f"`otel-tts report` needs the Python module {error.name}, which is not installed. "
+            "Install it with: pip install 'otel-tts[report]'"
+        ) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _one(history: History, service: str | None) -> str:
+    _known(history, service)
+    names = [known.name for known in history.services(history.began or 0.0, time.time() + history.interval)]
+    if service is None and len(names) > 1:
+        raise click.UsageError(f"There is telemetry of {', '.join(names)}: say which with --service.")
+    return service or names[0]
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def _settings(*, keep_port: bool) -> Settings:
+    """The settings; a job of one pass is gone before anybody could pull its metrics from a port, which the service may have."""
+    return Settings.load({name: value for name, value in os.environ.items() if keep_port or name != "PROMETHEUS_PORT"})
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[None]:
+    """Telemetry of the job itself goes where the services' goes."""
+    pipeline = configure(
+        service_name=os.environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME, settings=settings, local=True, logs=False
+    )
+    try:
+        yield
+    finally:
+        pipeline.shutdown()
+
+
+def _stopping() -> threading.Event:
+    """Set by the first SIGINT or SIGTERM; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+@contextmanager
+def _progress(console: Console, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """A bar for the length of the block, on a terminal; gives what moves it."""
+    if not (shown and console.is_terminal and total > 1):
+        yield lambda: None
+        return
+    columns = TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)

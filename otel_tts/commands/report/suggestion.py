@@ -1,0 +1,70 @@
+"""A report to try: traffic of a moment ago, its later part judged by its earlier one."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.text import Text
+
+from otel_tts.history import History
+from otel_tts.report.drift import LEAST
+from otel_tts.report.window import stamp
+
+_WIDTHS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)  # seconds
+_HEAVY = ("evidently", "mlflow", "pandas")  # what the extra brings
+
+
+def suggestion(history: History, service: str, start: float, end: float) -> Iterator[Text]:
+    """What to type to have judged what ``service`` did between two moments (seconds since the Unix epoch), line by line."""
+    if (window := _judgeable(history, service, start, end)) is None:
+        yield Text(
+            "Run the demo for a minute or more, and it ends with a report to try: this was too little to judge anything by."
+        )
+        return
+    (middle, width), (first, last) = window, (math.floor(start), math.ceil(end))
+    yield Text(
+        "Has the later part of this traffic drifted from the earlier part? This writes a run into MLflow and says so:", "bold"
+    )
+    if not all(map(importlib.util.find_spec, _HEAVY)):
+        yield Text(f"  {_shown(Path(sys.executable))} -m pip install 'otel-tts[report]'", "cyan")
+    program = Path(sys.executable).with_name("otel-tts")
+    yield Text(
+        f"  {_shown(program) if program.exists() else program.name} report --service {service} "
+        f"--window {width:g}s --since {stamp(middle)} --until {stamp(last)} --reference range:{stamp(first)}..{stamp(middle)}",
+        "cyan",
+    )
+
+
+def _judgeable(history: History, service: str, start: float, end: float) -> tuple[float, float] | None:
+    """The beginning and width of the window that most can be said of, against what was before; None when nothing can."""
+    best, found = LEAST - 1, None
+    for width in _WIDTHS:
+        middle = round((start + end) / 2 / width) * width
+        if width < 2 * history.interval or not start + 1 < middle < end - 1:
+            continue
+        before = _attempts(history, service, start, middle)
+        after = _attempts(history, service, middle, middle + width)
+        common = max((min(before[provider], after[provider]) for provider in before.keys() & after.keys()), default=0)
+        if common > best:
+            best, found = common, (middle, width)
+    return found
+
+
+def _attempts(history: History, service: str, start: float, end: float) -> dict[str, int]:
+    """How many attempts at each provider can be judged."""
+    known = {known.name: known.attempts for known in history.services(start, end)}
+    return {provider: count for provider, (_, count) in known.get(service, {}).items()}
+
+
+def _shown(program: Path) -> str:
+    """A program as it can be typed here: by its name where that finds it, else by its path."""
+    if (found := shutil.which(program.name)) and Path(found) == program:
+        return program.name
+    relative = os.path.relpath(program)
+    return str(program) if relative.startswith("..") else relative

@@ -1,0 +1,134 @@
+"""Summaries of windows, passes and comparisons, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from otel_tts.commands import terminal
+from otel_tts.report.comparison import Comparison
+from otel_tts.report.drift import LEAST, Finding, Judgement
+from otel_tts.report.job import Outcome
+from otel_tts.report.window import Window
+
+_STYLES = {"drifted": "bold red", "steady": "green", "not judged": "yellow"}
+
+
+def of_window(outcome: Outcome) -> Group:
+    """One window of one service: its figures, and what changed."""
+    row, judgement = outcome.row, outcome.judgement
+    assert row is not None  # noqa: S101 - both are there or neither is
+    assert judgement is not None  # noqa: S101
+    title = Text.assemble(
+        (f"{outcome.service}  {terminal.date(outcome.window.start)} to {terminal.date(outcome.window.end)[-8:]}", "bold"),
+        "  ",
+        (judgement.status, _STYLES[judgement.status]),
+    )
+    figures = Text(
+        f"{terminal.count(row.request_count)} requests, {terminal.share(row.request_success_rate)} success, "
+        f"p95 {terminal.duration(row.request_duration_p95)}, first audio p95 {terminal.duration(row.request_first_audio_p95)}, "
+        f"{terminal.share(row.request_hit_rate)} cache hits",
+    )
+    return Group(title, figures, *_judged(judgement))
+
+
+def of_pass(wanted: Sequence[Window], done: Sequence[Outcome], then: float) -> Text:
+    """What a pass came to."""
+    counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
+    if not wanted:
+        return Text(f"No window is over yet. The next one can be reported at {terminal.date(then)}; --until takes it as it is.")
+    if not done:
+        return Text(f"No requests in {len(wanted):,} windows.")
+    said = f"{counts['written']:,} windows written, {counts['unchanged']:,} unchanged"
+    kept = f", {counts['kept']:,} kept as they were: their telemetry has been deleted since" if counts["kept"] else ""
+    return Text(f"{said}{kept}.")
+
+
+def of_comparison(service: str, first: str, second: str, found: Comparison) -> Group:
+    """Two sides."""
+    judgement = found.judgement
+    sizes = Text(f"{first}: {found.first.requests:,} requests.  {second}: {found.second.requests:,} requests.")
+    parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), sizes]
+    if judgement.reason:
+        parts.append(Text(f"Single requests were not judged: {judgement.reason}.", "yellow"))
+    for title, kept in (
+        ("Better", judgement.of("performance", "audio", status="improved")),
+        ("Worse", [f for f in judgement.drifted if f.better is False]),
+        ("Different", [f for f in judgement.drifted if f.better is None]),
+        ("Other traffic", judgement.traffic),
+        ("No difference that matters", [f for f in judgement.findings if f.status == "steady"]),
+    ):
+        if kept:
+            parts += ["", _table(kept, title, first, second)]
+    return Group(*parts, "", *_unjudged(judgement))
+
+
+def _judged(judgement: Judgement) -> Iterator[RenderableType]:
+    if judgement.reason:
+        yield Text(f"Not judged: {judgement.reason}.", "yellow")
+    if not judgement.findings:
+        return
+    if judgement.drifted:
+        yield _table(judgement.drifted, f"Drifted from {judgement.reference}", "reference", "now")
+    if improved := judgement.of("performance", "audio", status="improved"):
+        yield _table(improved, "Better than before", "reference", "now")
+    if judgement.traffic:
+        yield _table(judgement.traffic, "Traffic changed (no engine's doing)", "reference", "now")
+    steady = sum(finding.status == "steady" for finding in judgement.findings)
+    yield Text(f"Compared with {judgement.reference}: {steady:,} measures are as they were.")
+    yield from _unjudged(judgement)
+
+
+def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> Table:
+    shown = terminal.table(title)
+    shown.add_column("measure")
+    shown.add_column("of", overflow="fold")
+    for heading in (first, second, "change", "requests"):
+        shown.add_column(heading, justify="right")
+    for finding in findings:
+        shown.add_row(
+            finding.measure.replace("_", " "),
+            finding.group or "all",
+            _value(finding, finding.reference),
+            _value(finding, finding.current),
+            _change(finding),
+            f"{finding.rows:,} / {finding.reference_rows:,}",
+        )
+    return shown
+
+
+def _value(finding: Finding, value: float | None) -> str:
+    if value is None:
+        return terminal.NOTHING
+    match finding.unit:
+        case "s":
+            return terminal.duration(value)
+        case "share":
+            return terminal.share(value)
+    return f"{value:.3g}"
+
+
+def _change(finding: Finding) -> str:
+    now, then = finding.current, finding.reference
+    if now is None or then is None:
+        return "another mix" if finding.status == "drifted" else "alike"
+    if finding.unit == "share" or not then:
+        return f"{now - then:+.1%}".replace("%", " %") if finding.unit == "share" else f"{now - then:+.3g}"
+    return f"{now / then - 1:+.0%}".replace("%", " %")
+
+
+def _unjudged(judgement: Judgement) -> Iterator[Text]:
+    """The groups that are too small to be judged, each once, whatever its measures."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for finding in judgement.findings:
+        if finding.status == "not judged" and finding.rows + finding.reference_rows:
+            known = sizes.get(finding.group, (0, 0))
+            sizes[finding.group] = max(known[0], finding.rows), max(known[1], finding.reference_rows)
+    if sizes:
+        listed = ", ".join(f"{group or 'traffic'} ({now:,} / {then:,})" for group, (now, then) in sizes.items())
+        yield Text(
+            f"Not judged, or not by all measures, since {LEAST} comparable requests are needed on either side: {listed}.", "dim"
+        )

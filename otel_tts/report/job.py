@@ -1,0 +1,194 @@
+"""The job: takes windows in order, writes those that are new or have changed, and says what it found."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from otel_tts import semconv
+from otel_tts.history import History, Row, Service
+from otel_tts.report import traces, workspace
+from otel_tts.report.drift import Judgement, judge
+from otel_tts.report.feedback import Feedback, latencies
+from otel_tts.report.measures import Measures, metric_part
+from otel_tts.report.reference import Reference
+from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, Entry, Runs
+from otel_tts.report.sample import Sample, take
+from otel_tts.report.window import Window, stamp
+
+_FORMAT = 1  # of what a run holds: a window that was written otherwise is written anew
+_LATE_WINDOWS = 2
+"""Windows before the watermark that are looked at again in each pass, for telemetry that came late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one window of one service.
+
+    done: ``written``, or the run was there and is ``unchanged``; ``kept`` when telemetry has been deleted since, so that the run
+    knows more than can be known now.
+    """
+
+    window: Window
+    service: str
+    done: Literal["written", "unchanged", "kept"]
+    link: str = ""
+    row: Row | None = None
+    judgement: Judgement | None = None
+    current: Sample | None = None
+    reference: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with each window.
+
+    referring: gives the reference of a service. only: the one service to report; None for all. copy_traces: whether the traces of
+    the worst requests go into MLflow too. workspace: a directory for ``evidently ui``; None for none.
+    """
+
+    history: History
+    runs: Runs
+    referring: Callable[[str], Reference]
+    feedback: Feedback
+    only: str | None = None
+    copy_traces: bool = False
+    workspace: Path | None = None
+    _references: dict[str, Reference] = field(default_factory=dict)
+
+    def report(self, windows: Iterable[Window]) -> Iterator[Outcome]:
+        """Report windows, in their order.
+
+        Raises:
+            Unreachable: MLflow cannot be used; what is written so far stays, and is gone on from another time.
+            UnknownReference: there is no such reference.
+        """
+        for window in windows:
+            for service in self.history.services(window.start, window.end):
+                if self.only in (None, service.name):
+                    with self.feedback.tracer.start_as_current_span(semconv.REPORT_WINDOW_SPAN.name) as span:
+                        span.set_attribute(semconv.REPORT_SERVICE.key, service.name)
+                        span.set_attribute(semconv.REPORT_WINDOW.key, str(window))
+                        outcome = self._report(window, service)
+                        span.set_attribute(semconv.REPORT_RESULT.key, outcome.done)
+                    yield outcome
+
+    def _report(self, window: Window, service: Service) -> Outcome:
+        step = self.feedback.tracer.start_as_current_span
+        reference = self._reference(service.name)
+        source = _digest(_FORMAT, reference.name, self.history.fingerprint(window.start, window.end))
+        run = self.runs.find(service.name, window)
+        written = run is not None and run.data.tags.get(STATE) == COMPLETE
+        if run is not None and written:
+            link = self.runs.link(run.info.run_id)
+            if run.data.tags.get(SOURCE) == source:
+                return Outcome(window, service.name, "unchanged", link)
+            if int(run.data.tags.get(REQUESTS, "0")) > service.requests:
+                return Outcome(window, service.name, "kept", link)
+        with step(semconv.REPORT_READ_SPAN.name):
+            measures = Measures.of(self.history, window, service)
+            sample = take(self.history, window, service.name)
+        content = _digest(_FORMAT, reference.name, measures.figures(), sample.spans, sorted(sample.rows))
+        if run is not None and written and run.data.tags.get(CONTENT) == content:
+            self.runs.same(run, source)
+            return Outcome(window, service.name, "unchanged", self.runs.link(run.info.run_id))
+        with step(semconv.REPORT_JUDGE_SPAN.name):
+            compared = reference.sample(window)
+            judgement = judge(sample, compared, reference.name)
+            reference.learn(window, sample)
+        with step(semconv.REPORT_WRITE_SPAN.name), TemporaryDirectory() as directory:
+            _save(Path(directory), measures, sample, judgement)
+
+            def more(run_id: str) -> None:
+                if self.copy_traces:
+                    ids = {request.trace_id for request in sample.worst}
+                    worst = self.history.traces(ids, window.start, window.end)
+                    traces.copy(self.runs.uri, self.runs.experiment_id, run_id, worst)
+                if self.workspace is not None:
+                    workspace.add(self.workspace, service.name, str(window), judgement)
+
+            entry = _entry(window, measures, sample, judgement, compared, content, source, Path(directory))
+            run_id = self.runs.write(replace(entry, more=more))
+        self.feedback.tell(judgement, compared)
+        link = self.runs.link(run_id)
+        return Outcome(window, service.name, "written", link, measures.overall, judgement, sample, compared)
+
+    def _reference(self, service: str) -> Reference:
+        if service not in self._references:
+            self._references[service] = self.referring(service)
+        return self._references[service]
+
+
+def pending(began: float, watermark: float | None, until: float, width: float) -> float:
+    """The moment from which on a pass has something to look at: the watermark, and a little before it for what came late."""
+    return began if watermark is None else max(began, min(watermark, until) - _LATE_WINDOWS * width)
+
+
+def _entry(
+    window: Window,
+    measures: Measures,
+    sample: Sample,
+    judgement: Judgement,
+    reference: Sample | None,
+    content: str,
+    source: str,
+    directory: Path,
+) -> Entry:
+    service = measures.service
+    version = max(service.versions, key=lambda version: (service.versions[version], version))
+    figures = {**measures.figures(), **judgement.figures(), "spans": float(sample.spans)}
+    for (provider, measure), finding in judgement.worst().items():
+        figures[f"{'traffic' if finding.family == 'traffic' else f'drift/{metric_part(provider)}'}/{measure}"] = (
+            finding.score or 0.0
+        )
+    for (provider, stream), seconds in latencies(reference).items() if reference else ():
+        figures[f"reference/{metric_part(provider)}/{'first_audio' if stream else 'duration'}_p95"] = seconds
+    return Entry(
+        service=service.name,
+        version=version,
+        window=window,
+        figures=figures,
+        headline={
+            **measures.headline(),
+            "drift/detected": float(len(judgement.drifted)),
+            "traffic/changed": len(judgement.traffic),
+        },
+        tags={
+            "service.name": service.name,
+            "service.version": ", ".join(version for version in service.versions if version),
+            "otel_tts.window_start": stamp(window.start),
+            "otel_tts.window_end": stamp(window.end),
+            "otel_tts.engines": ", ".join(service.providers),
+            "otel_tts.voices": ", ".join(service.voices),
+            "otel_tts.reference": judgement.reference,
+            "otel_tts.drifted": "; ".join(finding.name for finding in judgement.drifted),
+            "otel_tts.traffic_changed": "; ".join(finding.name for finding in judgement.traffic),
+            "otel_tts.not_judged_because": judgement.reason,
+            JUDGEMENT: judgement.status,
+            REQUESTS: str(service.requests),
+        },
+        content=content,
+        source=source,
+        files=directory,
+    )
+
+
+def _save(directory: Path, measures: Measures, sample: Sample, judgement: Judgement) -> None:
+    """The artifacts: the table of aggregates, the worst requests, the judgement."""
+    with (directory / "aggregates.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [column.name for column in fields(Row)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in measures.rows)
+    worst = [asdict(request) for request in sample.worst]
+    (directory / "worst_requests.json").write_text(json.dumps(worst, indent=2), encoding="utf-8")
+    judgement.save(directory)
+
+
+def _digest(*parts: object) -> str:
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

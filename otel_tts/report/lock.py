@@ -1,0 +1,38 @@
+"""The lock: one job at a time. It is the system's own, so that it goes with a job that is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+
+class AnotherJob(Exception):
+    """Somebody else holds the lock. The message says who."""
+
+
+@contextmanager
+def locked(directory: Path, what: str) -> Iterator[None]:
+    """Hold the lock on ``what`` for the length of the block.
+
+    It keeps apart jobs that share ``directory``, the place of the telemetry that they read.
+
+    Raises:
+        AnotherJob: another process holds it.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"report-{sha256(what.encode()).hexdigest()[:12]}.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise AnotherJob(f"Another report job (process {holder}) writes to {what}. Wait for its end, or end it.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

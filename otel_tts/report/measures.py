@@ -1,0 +1,65 @@
+"""Measures: the figures of a window as MLflow takes them, a flat set of named numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from otel_tts.history import History, Row, Service
+from otel_tts.report.window import Window
+
+HEADLINE = (
+    "request_count", "request_success_rate", "request_duration_p50", "request_duration_p95", "request_first_audio_p50",
+    "request_first_audio_p95", "request_hit_rate", "request_cost", "attempt_success_rate", "attempt_rtf_p50", "attempt_rtf_p95",
+)  # fmt: skip
+"""What is shown over time, a point for each window."""
+_IDENTITY = ("start", "end", "provider", "language")
+_REFUSED = re.compile(r"[^\w.\- ]")  # in names of MLflow's metrics, beside what separates ours
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What metrics counted in a window: of one service over everything, by provider, by language, and the failures by type."""
+
+    service: Service
+    overall: Row
+    providers: tuple[Row, ...]
+    languages: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, history: History, window: Window, service: Service) -> Measures:
+        """The figures of a service in a window."""
+        [overall] = history.aggregates(window.start, window.end, service=service.name)
+        providers = history.aggregates(window.start, window.end, by=["provider"], service=service.name)
+        languages = history.aggregates(window.start, window.end, by=["language"], service=service.name)
+        return cls(service, overall, tuple(providers), tuple(languages))
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """All of them, the overall one first."""
+        yield self.overall
+        yield from self.providers
+        yield from self.languages
+
+    def figures(self) -> dict[str, float]:
+        """By name: ``request_count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``."""
+        figures = dict(_numbers(self.overall))
+        for row in self.providers:
+            figures |= {f"provider/{metric_part(row.provider or '')}/{name}": value for name, value in _numbers(row).items()}
+        for row in self.languages:
+            figures |= {f"language/{metric_part(row.language or '')}/{name}": value for name, value in _numbers(row).items()}
+        return figures | {f"errors/{metric_part(kind)}": float(count) for kind, count in self.service.errors.items()}
+
+    def headline(self) -> dict[str, float]:
+        """The few that are shown over time."""
+        return {name: value for name, value in _numbers(self.overall).items() if name in HEADLINE}
+
+
+def metric_part(value: str) -> str:
+    """A label value as part of the name of a metric of MLflow, which refuses some characters."""
+    return _REFUSED.sub("_", value) or "_"
+
+
+def _numbers(row: Row) -> Mapping[str, float]:
+    return {name: float(value) for name, value in asdict(row).items() if name not in _IDENTITY and value is not None}

@@ -1,0 +1,182 @@
+"""References: what a window is compared with."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from otel_tts.history import History
+from otel_tts.report.profile import Profiles
+from otel_tts.report.runs import Runs
+from otel_tts.report.sample import MOST, Sample, merged, take
+from otel_tts.report.window import Window, stamp
+
+LAST_WEEK = "last-7d"
+_WEEK = 7 * 86400.0
+
+
+class UnknownReference(Exception):
+    """There is no such reference. The message says which there are."""
+
+
+class Reference(Protocol):
+    """Something to compare windows of one service with."""
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+
+    def sample(self, window: Window) -> Sample | None:
+        """What ``window`` is compared with; None when there is nothing yet."""
+
+    def learn(self, window: Window, sample: Sample) -> None:
+        """Told of each window that was read, so that none has to be read twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The same for every window, but for those that are part of it."""
+
+    name: str
+    what: Sample
+    start: float = 0.0
+    end: float = 0.0
+
+    def sample(self, window: Window) -> Sample | None:
+        """See `Reference.sample`."""
+        return None if self.start < window.end and window.start < self.end else self.what
+
+    def learn(self, window: Window, sample: Sample) -> None:
+        """See `Reference.learn`: nothing changes."""
+
+
+class LastWeek:
+    """The windows of the seven days before, without those that were judged drifted: else a fault would soon be the rule.
+
+    The newest are taken first, until there are as many requests as a sample holds.
+    """
+
+    name = LAST_WEEK
+
+    def __init__(self, runs: Runs, taken: Callable[[Window], Sample], service: str) -> None:
+        self._runs = runs
+        self._taken = taken
+        self._service = service
+        self._known: dict[Window, Sample] = {}
+
+    def sample(self, window: Window) -> Sample | None:
+        """See `Reference.sample`."""
+        found: dict[Window, Sample] = {}
+        rows = 0
+        for earlier, judgement in self._runs.windows(self._service, window.width, window.start - _WEEK, window.start):
+            if judgement == "drifted":
+                continue
+            sample = self._known.get(earlier) or self._taken(earlier)
+            if not sample.sampled:
+                found[earlier] = sample
+                rows += len(sample.rows)
+            if rows >= MOST:
+                break
+        self._known = found  # the next window takes most of them again
+        return merged(found.values()) if found else None
+
+    def learn(self, window: Window, sample: Sample) -> None:
+        """See `Reference.learn`."""
+        self._known[window] = sample
+
+
+def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None, service: str) -> Reference:
+    """The reference that ``given`` names: ``last-7d``, ``version:1.2``, ``profile:NAME`` or ``range:START..END``.
+
+    Raises:
+        UnknownReference: it names nothing there is.
+        ValueError: it is none of these.
+    """
+    kind, _, name = given.partition(":")
+    match kind:
+        case "last-7d" if runs is not None and not name:
+            return LastWeek(runs, lambda window: take(history, window, service), service)
+        case "version" if name:
+            return Fixed(given, of_version(history, service, name))
+        case "profile" if name:
+            sample = profiles.load(name)
+            if sample is None:
+                raise UnknownReference(
+                    f"There is no profile {name!r}, {_those(profiles.names())}. Save one with "
+                    f"`otel-tts report reference save {name}`."
+                )
+            return Fixed(given, sample)
+        case "range" if name:
+            start, end = span(name)
+            sample = take(history, Window(start, end), service)
+            if not sample.requests and not sample.spans:
+                raise UnknownReference(f"There were no requests to {service} from {stamp(start)} to {stamp(end)}.")
+            return Fixed(f"range:{stamp(start)}..{stamp(end)}", sample, start, end)
+    raise ValueError(f"{given!r} is no reference: it takes last-7d, version:VERSION, profile:NAME or range:START..END.")
+
+
+def of_version(history: History, service: str, version: str) -> Sample:
+    """All that is known of one version of a service.
+
+    Raises:
+        UnknownReference: nothing is.
+    """
+    whole = Window(history.began or 0.0, time.time() + history.interval)
+    sample = take(history, whole, service, version)
+    if not sample.requests and not sample.spans:
+        known = [v or "(none given)" for s in history.services(whole.start, whole.end) if s.name == service for v in s.versions]
+        raise UnknownReference(f"There is no telemetry of version {version!r} of {service}, {_those(known)}.")
+    return sample
+
+
+def moment(text: str, now: float | None = None) -> float:
+    """A moment, in seconds since the Unix epoch: ``2026-11-23T09:00``, in UTC unless it says otherwise, or ``2h`` for two hours ago.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return (time.time() if now is None else now) - length(text)
+    except ValueError:
+        pass
+    try:
+        said = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment: say 2026-11-23T09:00, or 2h for two hours ago.") from None
+    return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
+
+
+def length(text: str) -> float:
+    """A length of time in seconds: ``30s``, ``5m``, ``1h``, ``7d``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip()):
+        return float(match[1]) * units[match[2]]
+    raise ValueError(f"{text!r} is no length of time: say 30s, 5m, 1h or 7d.")
+
+
+def span(text: str) -> tuple[float, float]:
+    """Two moments with ``..`` between them.
+
+    Raises:
+        ValueError: they are none, or not in order.
+    """
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise ValueError(f"{text!r} is no range: say START..END.")
+    start, end = moment(first), moment(last)
+    if start >= end:
+        raise ValueError(f"{text!r} is no range: it ends before it begins.")
+    return start, end
+
+
+def _those(names: Iterable[str]) -> str:
+    listed = ", ".join(names)
+    return f"only {listed}" if listed else "nor any other"

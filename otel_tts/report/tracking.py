@@ -1,0 +1,100 @@
+"""Tracking: the way to MLflow, a server or a database file, and what went wrong on it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from otel_tts.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "otel-tts"
+"""The experiment of MLflow that runs go to, unless another is named."""
+
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",  # MLflow's and Evidently's own telemetry
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server that is away is said to be so within seconds; by default it would take four minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+_USER = re.compile(r"(?<=://)[^/\s]*@")  # a URL's user and password, which no message should show
+
+
+class Unreachable(Exception):
+    """MLflow cannot be used. The message says where it was looked for, and why not."""
+
+
+def default_uri(settings: Settings) -> str:
+    """Where MLflow is: what the settings say, else a database in the data directory, which needs no server."""
+    return settings.mlflow_tracking_uri or f"sqlite:///{settings.data_dir.resolve() / 'mlflow.db'}"
+
+
+def prepare() -> None:
+    """Have the libraries say nothing to anybody, and not wait for long. Call it before they are imported."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """What MLflow raises in the block becomes `Unreachable`."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:  # what `requests` raises is an OSError
+        said = _USER.sub("", str(error)).strip() or type(error).__name__
+        reason = said.splitlines()[0][:300]
+        raise Unreachable(f"MLflow at {shown(uri)} cannot be used: {reason}") from error
+
+
+def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
+    """A client, and the experiment, which is made if it is not there.
+
+    Raises:
+        Unreachable: no MLflow answers at ``uri``, or it refuses.
+    """
+    prepare()
+    from mlflow.tracking import MlflowClient
+
+    with reaching(uri):
+        if path := database(uri):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            # A database says nothing of files; without this they would go to the current directory.
+            artifacts = (path.parent / f"{path.stem}-artifacts").as_uri() if path else None
+            found = client.get_experiment(client.create_experiment(experiment, artifacts))
+        elif found.lifecycle_stage == "deleted":
+            raise Unreachable(f"The experiment {experiment!r} of MLflow at {shown(uri)} is deleted. Restore it, or name another.")
+    return client, found
+
+
+def database(uri: str) -> Path | None:
+    """The file of a SQLite database; None for everything else."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def page(uri: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run on the page of a server."""
+    return f"{shown(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def shown(uri: str) -> str:
+    """An address as people may see it: without user and password."""
+    return _USER.sub("", uri)

@@ -1,0 +1,40 @@
+"""Windows: aligned stretches of time, each reported once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """From ``start`` up to and without ``end``, both in seconds since the Unix epoch and multiples of the width."""
+
+    start: float
+    end: float
+
+    @property
+    def width(self) -> float:
+        """Seconds."""
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{stamp(self.start)}/{self.width:g}s"
+
+
+def stamp(moment: float) -> str:
+    """A moment in UTC, to the second, as ISO 8601 has it."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def windows(since: float, until: float, width: float) -> Iterator[Window]:
+    """The aligned windows that hold any of the time from ``since`` to ``until``, oldest first."""
+    for number in range(math.floor(since / width), math.ceil(until / width)):
+        yield Window(number * width, (number + 1) * width)
+
+
+def closed(now: float, width: float, grace: float) -> float:
+    """The end of the last window that nothing more is expected of: ``grace`` seconds have passed since."""
+    return math.floor((now - grace) / width) * width
