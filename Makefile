@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo tools test lint typecheck generate check coverage bench constraints clean
+.PHONY: help install demo stack tools test lint typecheck generate check coverage bench constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -19,7 +19,12 @@ install: $(VENV)/.dev ## Make .venv with the package, every extra and the develo
 demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 ends by itself after 20 seconds
 	@$(BIN)/otel-tts demo $(if $(DURATION),--duration $(DURATION))
 
-tools: .tools/ovos/.ready ## Make .tools: the real server that the tests marked `vendors` speak to
+stack: $(VENV)/.dev ## Run the whole pipeline as plain processes, until Ctrl-C; needs `make tools`. WITH="mlflow report" adds these
+	@WITH="$(WITH)" deploy/native/stack || test $$? -eq 130
+
+tools: .tools/ovos/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
+	@sh tools/chromium.sh
+	@$(BIN)/python tools/programs.py
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,39 @@
+"""What dashboards show beside a service's own telemetry: ``verdicts`` of a quality model, or ``drift`` that the batch job found."""
+
+from __future__ import annotations
+
+import sys
+
+import otel_tts
+from otel_tts.report.drift import Finding, Judgement
+from otel_tts.report.feedback import Feedback
+from otel_tts.report.sample import FACTS, Facts, Sample
+
+
+def verdicts() -> None:
+    """A quality model judges utterances of a voice, in two exports: a rate has two ends."""
+    pipeline = otel_tts.configure()
+    tts = otel_tts.Telemetry()
+    for verdict in (3.5, 4.5):
+        with tts.synthesis(text="hello", voice="joe") as synthesis:
+            synthesis.score("mos", verdict)
+        assert pipeline.flush(30)
+
+
+def request(**known: object) -> Facts:
+    """The facts of a request that the batch job has read."""
+    return tuple(known.get(fact) for fact in FACTS)
+
+
+def drift() -> None:
+    """A run of the batch job, which ends with it."""
+    pipeline = otel_tts.configure()
+    usual = {"outcome": "ok", "provider": "espeak", "cache_result": "miss", "duration": 1.0, "ttfa": 0.5}
+    rows = {str(stream): request(**usual, stream=stream) for stream in (False, True)}
+    slower = Finding("latency", "performance", "espeak", "", "s", "drifted", 100, 100, current=2.0, reference=1.0, score=2.5)
+    Feedback().tell(Judgement("last week", (slower,)), Sample(rows=rows))
+    assert pipeline.flush(30)
+
+
+if __name__ == "__main__":
+    {"verdicts": verdicts, "drift": drift}[sys.argv[1]]()

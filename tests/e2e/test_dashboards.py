@@ -1,0 +1,326 @@
+"""Every query of the committed dashboards has an answer: from a real Prometheus that the real service fed through the real Collector.
+
+The trace backend of these tests has no TraceQL: of those searches it is held that real spans have what they ask for; their grammar
+is checked in `tests/grafana/test_queries.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from otel_tts import promql, semconv
+from otel_tts.service.encoding import Encoding, encode
+from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+from tests.commands.conftest import serving
+from tests.e2e.stack import ROOT, Stack, get, until
+from tests.service.test_openai import Script, ScriptedServer, answer
+
+SERVICE, COLLECTOR = "dashboards", "otelcol-tts"
+CHOSEN = {
+    "service": SERVICE,
+    "provider": ".*",
+    "collector": COLLECTOR,
+    "__rate_interval": "1m",
+    "__interval": "15s",
+    "__range": "5m",
+}
+"""What Grafana puts in place of a dashboard's variables: one service, all providers."""
+DASHBOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "dashboards").glob("*.json"))}
+STEP = 1.0
+"""Seconds between the points of a line; the last one may lie ahead, so that it has the newest sample."""
+LABEL = re.compile(r"\{\{(\w+)\}\}")
+RATE = 24000
+PCM = b"".join(round(8000 * math.sin(i / 9)).to_bytes(2, "little", signed=True) for i in range(RATE // 2))  # half a second
+WAV, SILENT = encode(PCM, RATE, Encoding.WAV), encode(b"", RATE, Encoding.WAV)
+
+
+# --- what feeds them ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fed:
+    """A stack with telemetry in it.
+
+    since: when it began. traces: by kind of request, their ids.
+    """
+
+    stack: Stack
+    since: float
+    traces: dict[str, list[str]] = field(default_factory=dict)
+
+    def over_time(self, expression: str) -> list[tuple[dict[str, str], list[float]]]:
+        """What a range query gives, as Grafana asks it: the labels and the values of each series."""
+        asked = {"query": expression, "start": str(self.since), "end": str(time.time() + STEP), "step": str(STEP)}
+        return [
+            (row["metric"], [float(value) for _, value in row["values"]]) for row in self._asked("query_range", **asked)["result"]
+        ]
+
+    def now(self, expression: str) -> list[tuple[dict[str, str], list[float]]]:
+        """What an instant query gives, in the same form."""
+        return [(row["metric"], [float(row["value"][1])]) for row in self._asked("query", query=expression)["result"]]
+
+    def exemplars(self, expression: str) -> set[str]:
+        """The trace ids of the exemplars of all series in an expression."""
+        found = self._asked("query_exemplars", query=expression, start=str(self.since), end=str(time.time()))
+        return {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+
+    def values(self, selector: str, label: str) -> set[str]:
+        """The values of a label of the series selected."""
+        return set(self._asked(f"label/{label}/values", **{"match[]": selector}))
+
+    def _asked(self, what: str, **parameters: str) -> Any:
+        told = get(f"{self.stack.prometheus}/api/v1/{what}", **parameters)
+        assert told, f"Prometheus refuses {parameters}"
+        return told["data"]
+
+
+def halting(seconds: float) -> Script:
+    """A script that stops for a while in the middle of the audio, for longer than the first part lasts."""
+
+    def script(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "audio/wav")
+        handler.send_header("Content-Length", str(len(WAV)))
+        handler.end_headers()
+        handler.wfile.write(WAV[: len(WAV) // 2])
+        threading.Event().wait(seconds)
+        with suppress(OSError):  # who went away reads no more
+            handler.wfile.write(WAV[len(WAV) // 2 :])
+
+    return script
+
+
+@contextmanager
+def engine() -> Iterator[ScriptedServer]:
+    """A speech server that does as it is told."""
+    with ScriptedServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
+
+
+class Callers:
+    """Who asks the service for everything that dashboards tell apart, and keeps the traces."""
+
+    def __init__(self, channel: grpc.Channel, server: ScriptedServer, traces: dict[str, list[str]]) -> None:
+        self._stub: Any = tts_pb2_grpc.TextToSpeechStub(channel)
+        self._server = server
+        self._traces = traces
+        self.asked = 0
+
+    def everything(self) -> None:
+        """Each kind of request once, with texts that nobody sent before."""
+        good = answer(200, WAV)
+        self.ask("made", good)
+        self.ask("made", good, stream=True, encoding=tts_pb2.AUDIO_ENCODING_MP3)
+        self.ask("hit", good, again=True)
+        self.ask("bypass", good, no_cache=True)
+        self.ask("rejected", good, text="?!")
+        self.ask("fallen back", answer(503))
+        self.ask("fallen back", answer(503), stream=True)
+        self.ask("own", good, provider="espeak", stream=True)
+        self.ask("own", good, provider="espeak")
+        self.ask("hit", good, provider="espeak", again=True)
+        self.ask("error", answer(503), provider="openai", voice="joe")
+        self.ask("empty", answer(200, SILENT), provider="openai")
+        self.ask("partial", answer(200, WAV, missing=RATE), provider="openai", stream=True)
+        self.ask("slow", halting(1.2), provider="openai", stream=True)
+        self.ask("deadline", halting(1.0), provider="openai", timeout=0.5)
+        self.ask("cancelled", halting(1.0), provider="openai", stream=True, after=2)
+
+    def ask(
+        self,
+        kind: str,
+        script: Script,
+        *,
+        text: str = "",
+        again: bool = False,
+        stream: bool = False,
+        timeout: float = 30.0,
+        after: int = 0,
+        **fields: Any,
+    ) -> None:
+        """One request, while the speech server follows the script. again: the text of the one before. after: messages until cancelled."""
+        self._server.script = lambda handler: answer(200)(handler) if handler.command == "GET" else script(handler)
+        self.asked += 1
+        number = self.asked - 2 if again else self.asked
+        request = tts_pb2.SynthesizeRequest(text=text or f"Number {number}.", **fields)
+        trace_id = uuid4().hex
+        self._traces.setdefault(kind, []).append(trace_id)
+        parent = (("traceparent", f"00-{trace_id}-{trace_id[:16]}-01"),)  # who goes away is not told its trace
+        call = (self._stub.SynthesizeStream if stream else self._stub.Synthesize.future)(
+            request, timeout=timeout, metadata=parent
+        )
+        with suppress(grpc.RpcError):
+            for got, _ in enumerate(call if stream else [call.result()], 1):
+                if got == after:
+                    call.cancel()
+
+
+@pytest.fixture(scope="session")
+def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
+    """A stack with all that dashboards show: two rounds of traffic, since a rate has two ends, verdicts, drift, and the watchdog."""
+    fed = Fed(stack, time.time())
+    directory = tmp_path_factory.mktemp("service")
+    prices = directory / "prices.toml"
+    prices.write_text("[espeak]\nusd_per_million_characters = 4.0\n")
+    with ExitStack() as closing:
+        server = closing.enter_context(engine())
+        environ = {
+            **stack.service_environ,
+            "OTEL_SERVICE_NAME": SERVICE,
+            "TTS_PROVIDERS": "openai,espeak",
+            "TTS_OPENAI_VOICES": "joe",
+            "TTS_CIRCUIT_FAILURES": "1000",
+            "TTS_CACHE_URL": "memory://?size=100000",  # room for few
+            "OTEL_TTS_PRICES": str(prices),
+            "TTS_OPENAI_BASE_URL": server.url,
+        }
+        served = closing.enter_context(serving(directory / "data", **environ))
+        callers = Callers(closing.enter_context(grpc.insecure_channel(served.target)), server, fed.traces)
+        besides = [beside(stack, what, name) for what, name in (("verdicts", SERVICE), ("drift", "otel-tts-report"))]
+        counted = f'{promql.count_series(semconv.RPC_DURATION)}{{service_name="{SERVICE}"}}'
+        for _ in range(2):
+            callers.everything()
+            until(lambda: stack.value(counted) == callers.asked, "all RPCs counted")
+        assert [process.wait(60) for process in besides] == [0, 0]
+        until(lambda: stack.query('ALERTS{alertstate="firing"}'), "the watchdog", 60)
+        yield fed
+
+
+def beside(stack: Stack, what: str, service: str) -> subprocess.Popen[bytes]:
+    """One of the programs beside the service, started."""
+    environ = {**os.environ, **stack.service_environ, "OTEL_SERVICE_NAME": service}
+    return subprocess.Popen([sys.executable, "-m", "tests.e2e.beside", what], cwd=ROOT, env=environ)
+
+
+# --- their queries -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel of a dashboard."""
+
+    dashboard: str
+    json: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.dashboard}: {self.json['title']} ({self.json['type']})"
+
+    def targets(self, kind: str) -> list[dict[str, Any]]:
+        """What it asks of data sources of a kind."""
+        return [target for target in self.json.get("targets", ()) if target["datasource"]["type"] == kind]
+
+
+PANELS = [Panel(name, json) for name, dashboard in DASHBOARDS.items() for json in dashboard["panels"]]
+
+
+def panels(chosen: Callable[[Panel], object]) -> pytest.MarkDecorator:
+    """A test for each of the panels chosen, by its name."""
+    return pytest.mark.parametrize("panel", [panel for panel in PANELS if chosen(panel)], ids=str)
+
+
+def filled(text: str) -> str:
+    """A query with the values of variables in place of their names."""
+    return re.sub(r"\$([a-z_]+)", lambda found: CHOSEN[found[1]], text)
+
+
+def legend(form: str, labels: Mapping[str, str]) -> str:
+    """The name of a series, as Grafana makes it."""
+    return LABEL.sub(lambda found: labels.get(found[1], ""), form)
+
+
+def test_there_are_dashboards() -> None:
+    """The seven of them."""
+    assert set(DASHBOARDS) == {"overview", "providers", "cache", "streaming", "requests", "quality", "pipeline"}
+
+
+@panels(lambda panel: panel.targets("prometheus"))
+def test_a_panel_shows_something(fed: Fed, panel: Panel) -> None:
+    """Each of its queries gives series, of numbers only, that its legends tell apart."""
+    legends: list[str] = []
+    for target in panel.targets("prometheus"):
+        expression = filled(target["expr"])
+        series = fed.now(expression) if target.get("instant") else fed.over_time(expression)
+        assert series, f"nothing: {expression}"
+        assert all(math.isfinite(value) for _, values in series for value in values), expression
+        wanted = LABEL.findall(target["legendFormat"])
+        there = {label for labels, _ in series for label, value in labels.items() if value}
+        assert set(wanted) - there == set(), f"labels of the legend that no series has: {expression}"
+        legends += [legend(target["legendFormat"], labels) for labels, _ in series]
+    assert sorted(legends) == sorted(set(legends)), "series of the same name"
+
+
+@panels(lambda panel: any(target.get("exemplar") for target in panel.targets("prometheus")))
+def test_its_dots_open_traces(fed: Fed, panel: Panel) -> None:
+    """Its queries have exemplars, and the trace backend has the trace of one of them, with the request in it."""
+    for target in panel.targets("prometheus"):
+        if target["exemplar"]:
+            found = until(partial(fed.exemplars, filled(target["expr"])), "exemplars", 5)
+            names = {
+                span["name"] for trace_id in sorted(found)[:1] for span in until(partial(fed.stack.spans, trace_id), "trace")
+            }
+            assert "tts.synthesize" in names
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_variables_offer_what_there_is(fed: Fed, dashboard: str) -> None:
+    """Each choice has values, those of this test among them; sources of data are of a type that Grafana knows."""
+    expected = {"service": {SERVICE}, "provider": {"openai", "espeak"}, "collector": {COLLECTOR}}
+    for variable in DASHBOARDS[dashboard]["templating"]["list"]:
+        if variable["type"] == "query":
+            form = re.fullmatch(r"label_values\((.+), (\w+)\)", filled(variable["query"]["query"]))
+            assert form
+            assert fed.values(form[1], form[2]) >= expected[variable["name"]]
+        else:
+            assert (variable["type"], variable["query"]) in {("datasource", "prometheus"), ("datasource", "tempo")}
+
+
+# --- their searches for traces -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def syntheses(fed: Fed) -> list[dict[str, Any]]:
+    """The attributes of all requests' spans."""
+    return [
+        {attribute["key"]: next(iter(attribute["value"].values())) for attribute in span["attributes"]}
+        for trace_ids in fed.traces.values()
+        for trace_id in trace_ids
+        for span in until(partial(fed.stack.spans, trace_id), f"trace {trace_id}")
+        if span["name"] == "tts.synthesize"
+    ]
+
+
+@panels(lambda panel: panel.targets("tempo"))
+def test_a_search_asks_for_what_spans_have(fed: Fed, syntheses: list[dict[str, Any]], panel: Panel) -> None:
+    """Real spans have every attribute that it names, and every value that it compares one with, of the same type."""
+    for target in panel.targets("tempo"):
+        search = filled(target["query"])
+        assert 'name = "tts.synthesize"' in search
+        assert set(re.findall(r"(?<![\w.])span\.([\w.]+)", search)) <= {key for span in syntheses for key in span}
+        for key, text, truth in re.findall(r'span\.([\w.]+) =~? (?:"([^"]*)"|(true|false))', search):
+            held = {span.get(key) for span in syntheses}
+            for value in [truth == "true"] if truth else text.split("|"):
+                assert value == ".*" or value in held, f"no span has {key} {value}: {held}"

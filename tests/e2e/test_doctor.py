@@ -1,0 +1,176 @@
+"""`otel-tts doctor` along the real pipeline: whole, and with each hop broken in turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from otel_tts.cli import main
+from otel_tts.commands.doctor.grafana import DASHBOARDS
+from tests.commands.conftest import Served, serving
+from tests.commands.grafana_api import PASSWORD, grafana
+from tests.e2e.stack import Process, Stack, until
+from tests.ports import free_port
+
+SEEN = re.compile(r"^(whole|broken|unknown) +(\w+) +(?:[\d.,]+ m?s +)?(.*)$")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was printed: for each hop its state and what is said of it, and the exit code."""
+
+    exit_code: int
+    states: dict[str, str]
+    said: dict[str, str]
+
+    @classmethod
+    def of(cls, exit_code: int, output: str) -> Report:
+        """Of the output, whose further lines belong to the hop before them."""
+        states: dict[str, str] = {}
+        said: dict[str, str] = {}
+        for line in output.splitlines():
+            if match := SEEN.match(line):
+                hop = match[2]
+                states[hop], said[hop] = match[1], match[3]
+            else:
+                said[hop] += " " + line.strip()
+        return cls(exit_code, states, said)
+
+
+Examine = Callable[..., Report]
+
+
+@pytest.fixture(scope="module")
+def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that exports to the stack."""
+    with serving(tmp_path_factory.mktemp("service") / "data", **stack.service_environ) as served:
+        yield served
+
+
+@pytest.fixture
+def examine(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Examine]:
+    """Runs the command on the stack, with a Grafana that is whole."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("OTEL_TTS_GRAFANA_PASSWORD", PASSWORD)
+    monkeypatch.setenv("OTEL_TTS_PROMETHEUS_URL", stack.prometheus)
+    monkeypatch.setenv("OTEL_TTS_TEMPO_URL", stack.traces)
+    monkeypatch.setenv("OTEL_TTS_COLLECTOR_URL", f"http://127.0.0.1:{stack.ports['health']}")
+    with grafana(DASHBOARDS) as url:
+        monkeypatch.setenv("OTEL_TTS_GRAFANA_URL", url)
+
+        def run(target: str, patience: float = 30) -> Report:
+            result = CliRunner().invoke(main, ["doctor", "--target", target, "--patience", str(patience)])
+            assert isinstance(result.exception, SystemExit | None), result.output
+            return Report.of(result.exit_code, result.output)
+
+        yield run
+
+
+WHOLE = dict.fromkeys(("service", "Collector", "metrics", "traces", "Grafana"), "whole")
+
+
+def test_a_whole_pipeline(stack: Stack, service: Served, examine: Examine) -> None:
+    """Every hop has a line, in order, with what was seen; the trace that is named is in the backend."""
+    report = examine(service.target)
+    assert (report.exit_code, report.states) == (0, WHOLE)
+    assert list(report.states) == list(WHOLE)
+    trace_id = re.search(r"hibari spoke .* of audio, trace ([0-9a-f]{32})", report.said["service"])
+    assert trace_id
+    assert len(stack.spans(trace_id[1])) == 3
+    assert report.said["traces"] == "all 3 spans are there"
+    assert report.said["metrics"] == "tts_synthesis_duration_seconds_count moved"
+
+
+def test_no_service(stack: Stack, examine: Examine) -> None:
+    """Nobody answers: what to start is said, and the others are looked at without waiting for what cannot come."""
+    target = f"127.0.0.1:{free_port()}"
+    report = examine(target)
+    assert (report.exit_code, report.states) == (3, {**WHOLE, "service": "broken", "metrics": "unknown", "traces": "unknown"})
+    assert report.said["service"].startswith(f"nobody answers at {target} (UNAVAILABLE) Start it: `make stack`")
+    assert report.said["metrics"] == f"{stack.prometheus} answers; nothing can come from the service"
+    assert report.said["traces"] == f"{stack.traces} answers; nothing can come from the service"
+
+
+@pytest.mark.parametrize(
+    ("process", "exit_code", "states"),
+    [
+        ("collector", 4, {"Collector": "broken", "metrics": "unknown", "traces": "unknown"}),
+        ("prometheus_process", 5, {"metrics": "broken"}),
+        ("traces_process", 6, {"traces": "broken"}),
+    ],
+)
+def test_a_part_that_is_stopped(
+    process: str, exit_code: int, states: dict[str, str], stack: Stack, service: Served, examine: Examine
+) -> None:
+    """Its hop is broken, says who does not answer and what to do, and the exit code says which it is; the rest is whole."""
+    part: Process = getattr(stack, process)
+    part.stop()
+    try:
+        report = examine(service.target)
+    finally:
+        part.start()
+    assert (report.exit_code, report.states) == (exit_code, {**WHOLE, **states})
+    hop = next(iter(states))
+    assert re.match(r"nobody answers at http://127.0.0.1:\d+ Start it: `make stack` or `docker compose up -d", report.said[hop])
+
+
+def test_a_service_that_exports_elsewhere(stack: Stack, tmp_path: Path, examine: Examine) -> None:
+    """All answer and nothing comes: after the patience is over, the variables that decide it are named."""
+    with serving(tmp_path / "data") as served:
+        report = examine(served.target, patience=2)
+    assert (report.exit_code, report.states) == (5, {**WHOLE, "metrics": "broken", "traces": "broken"})
+    assert "tts_synthesis_duration_seconds_count did not move within 2 s" in report.said["metrics"]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in report.said["metrics"]
+    assert re.search(r"after 2 s, trace [0-9a-f]{32} lacks every span", report.said["traces"])
+    assert "TRACES_OTLP_URL" in report.said["traces"]
+
+
+def test_a_collector_that_is_sent_nothing(own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no metrics came to the Collector meanwhile, only the service is suspected."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    with serving(tmp_path / "warm", **own_stack.service_environ):
+        until(lambda: own_stack.value("otelcol_receiver_accepted_metric_points_total") > 0, "the Collector counts")
+    steady(own_stack)
+    options = ["--prometheus-url", own_stack.prometheus, "--tempo-url", own_stack.traces, "--patience", "2"]
+    with serving(tmp_path / "data") as served:
+        options += ["--target", served.target, "--collector-url", f"http://127.0.0.1:{own_stack.ports['health']}"]
+        result = CliRunner().invoke(main, ["doctor", *options])
+    report = Report.of(result.exit_code, result.output)
+    assert (report.exit_code, report.states["metrics"]) == (5, "broken")
+    assert (
+        "The Collector was sent no metrics meanwhile: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT)"
+        in report.said["metrics"]
+    )
+
+
+def steady(stack: Stack) -> None:
+    """Wait until Prometheus has been told twice by the Collector that it was sent nothing more."""
+    seen: list[tuple[float, float]] = []
+
+    def same() -> bool:
+        now = (stack.value("otelcol_receiver_accepted_metric_points_total"), stack.value("otelcol_process_uptime_seconds_total"))
+        if not seen or now[0] != seen[0][0]:
+            seen[:] = [now]
+        return now[1] > seen[0][1] + 1
+
+    until(same, "the Collector at rest")
+
+
+def test_a_service_that_samples(stack: Stack, tmp_path: Path, examine: Examine) -> None:
+    """Metrics count it all the same; that its spans were left out is no fault, and is said."""
+    with serving(tmp_path / "data", **stack.service_environ, OTEL_TRACES_SAMPLER="always_off") as served:
+        report = examine(served.target)
+    assert (report.exit_code, report.states) == (0, {**WHOLE, "traces": "unknown"})
+    assert "OTEL_TRACES_SAMPLER" in report.said["traces"]
+
+
+def test_something_else_on_the_port(stack: Stack, examine: Examine) -> None:
+    """An HTTP server where the service should be, and one where Prometheus should be, are told from them."""
+    report = examine(stack.prometheus.partition("//")[2])
+    assert report.exit_code == 3
+    assert report.states["service"] == "broken"

@@ -1,0 +1,215 @@
+"""Builds the programs that the end-to-end tests run, and links them into .tools/bin: `make tools`.
+
+Each is built from one version of its Go module, which Go verifies, and kept in a cache outside the clone
+(${XDG_CACHE_HOME:-~/.cache}/otel-tts/tools) under its version and a hash of everything that decides what comes out. A second run,
+in this clone or another, takes what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".tools" / "bin"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tts" / "tools"
+MANIFEST = ROOT / "collector" / "builder.yaml"
+GO = (1, 26)  # what the newest of the modules asks for
+
+NO_UI = "<!doctype html><title>Alertmanager</title><p>This build has an API and no pages: its module holds none.</p>"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Go module with commands to build. It is built as its own release is: in its source tree, by its own go.mod and go.sum.
+
+    files: what the release's build generates and the module lacks.
+    """
+
+    path: str
+    version: str
+    commands: Sequence[str]
+    tags: str = ""
+    name: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, into: Path, work: Path, go: Go) -> None:
+        """Build the commands into a directory."""
+        found = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
+        source = work / "source"
+        shutil.copytree(found["Dir"], source, copy_function=shutil.copyfile)  # in the module cache all is read-only
+        for directory in (source, *filter(Path.is_dir, source.rglob("*"))):
+            directory.chmod(0o755)
+        for name, content in self.files.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_text(content)
+        named = f"-s -w -X github.com/prometheus/common/version.Version={self.name or self.version}"
+        packages = [f"./cmd/{command}" for command in self.commands]
+        go("build", "-trimpath", f"-tags={self.tags}", f"-ldflags={named}", "-o", f"{into}/", *packages, cwd=source)
+
+
+@dataclass(frozen=True)
+class Collector:
+    """The slim Collector of collector/builder.yaml, by the official builder of the same release."""
+
+    version: str
+    manifest: str
+    commands: Sequence[str] = ("otelcol-tts",)
+
+    def build(self, into: Path, work: Path, go: Go) -> None:
+        """Build it into a directory."""
+        go("install", f"go.opentelemetry.io/collector/cmd/builder@v{self.version}", cwd=work, GOBIN=str(work))
+        (work / "builder.yaml").write_text(self.manifest)
+        go.run([str(work / "builder"), "--config=builder.yaml"], cwd=work)
+        shutil.move(work / "build" / "otelcol-tts", into)
+
+
+def collector() -> Collector:
+    """The Collector that the manifest describes, in the manifest's version."""
+    manifest = MANIFEST.read_text()
+    version = re.search(r"^  version: (\S+)$", manifest, re.MULTILINE)
+    if version is None:
+        raise BuildError(f"{MANIFEST} names no version.")
+    return Collector(version[1], manifest)
+
+
+PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
+    "collector": collector,
+    "prometheus": lambda: Module(
+        "github.com/prometheus/prometheus", "v0.314.0", ("prometheus", "promtool"), "remove_all_sd,netgo", "3.14.0"
+    ),
+    "alertmanager": lambda: Module(
+        "github.com/prometheus/alertmanager",
+        "v0.34.2",
+        ("alertmanager", "amtool"),
+        "netgo",
+        "0.34.2",
+        {"ui/app/dist/index.html": NO_UI},
+    ),
+    # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
+    "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
+}
+
+
+class Go:
+    """The Go toolchain. What it says goes to a log; people see how long it has been at it."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __call__(self, *arguments: str, cwd: Path, **environ: str) -> str:
+        """Run `go`. Raises BuildError when it fails."""
+        return self.run(["go", *arguments], cwd, **environ)
+
+    def run(self, command: Sequence[str], cwd: Path, **environ: str) -> str:
+        """Run a command, and give what it prints.
+
+        Raises:
+            BuildError: it failed; with what it said last.
+        """
+        environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", **environ}
+        began, told = time.monotonic(), 60
+        with self._log.open("a+") as log, tempfile.TemporaryFile("w+") as printed:
+            process = subprocess.Popen(command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
+            while process.poll() is None:
+                time.sleep(0.2)
+                if time.monotonic() - began > told:
+                    say(f"  ... {told} s")
+                    told += 60
+            if process.returncode:
+                raise BuildError(f"{' '.join(command)} failed:\n{self._log.read_text()[-2000:]}")
+            printed.seek(0)
+            return printed.read()
+
+
+class BuildError(Exception):
+    """A program cannot be built; the message is for people."""
+
+
+def key(program: Module | Collector) -> str:
+    """What decides what comes out, as part of a file's name."""
+    what = repr((program, go_version(), os.uname().sysname, os.uname().machine))
+    return f"{program.version.removeprefix('v')}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+
+def go_version() -> tuple[int, ...]:
+    """The version of the Go toolchain; empty without one."""
+    if not shutil.which("go"):
+        return ()
+    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", said)[:3])
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One build at a time: two clones share the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def provide(name: str, program: Module | Collector) -> None:
+    """Have a program's commands in .tools/bin."""
+    kept = CACHE / f"{name}-{key(program)}"
+    if not kept.exists():
+        say(f"{name} {program.version}: building; minutes the first time, seconds from then on ...")
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{name}-") as work:
+            made = Path(work, "made")
+            made.mkdir()
+            program.build(made, Path(work), Go(Path(work, "log")))
+            made.rename(kept)
+        say(f"{name} {program.version}: built in {time.monotonic() - began:.0f} s")
+    BIN.mkdir(parents=True, exist_ok=True)
+    for command in program.commands:
+        link = BIN / command
+        link.unlink(missing_ok=True)
+        link.symlink_to(kept / command)
+    say(f"{name} {program.version}: {', '.join(program.commands)}")
+
+
+def say(line: str) -> None:
+    """Tell people."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Provide all programs, or those that are named."""
+    parser = argparse.ArgumentParser(description="Build the programs that the end-to-end tests run, into .tools/bin.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all of them when none is named")
+    names = parser.parse_args().names or list(PROGRAMS)
+    if unknown := set(names) - set(PROGRAMS):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(PROGRAMS)}")
+    if (version := go_version()) < GO:
+        found = f"Go {'.'.join(map(str, version))}, which is older" if version else "none on PATH"
+        raise SystemExit(
+            f"otel-tts: {', '.join(names)} are built with Go {'.'.join(map(str, GO))} or later, and there is {found}. "
+            "Install it (https://go.dev/doc/install) and say `make tools` again. Without these programs the end-to-end tests are skipped."
+        )
+    try:
+        with alone():
+            for name in names:
+                provide(name, PROGRAMS[name]())
+    except BuildError as error:
+        raise SystemExit(f"otel-tts: {error}") from None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
