@@ -45,7 +45,7 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
     the service's metrics and compares. What was counted before does not matter; traffic of others meanwhile does. The exit code
     is 1 when anything differs.
     """
-    target = target or _own_target()
+    target = target or own_target()
     url = metrics_url or f"http://{target.rpartition(':')[0]}:{Settings.load().prometheus_port}/metrics"
     if not url.startswith(("http://", "https://")):
         raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
@@ -65,7 +65,8 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
     console.print(f"The service counted all {len(calls)} requests exactly.", style="green")
 
 
-def _own_target() -> str:
+def own_target() -> str:
+    """Where `otel-tts serve` would be with the same environment."""
     config = ServiceConfig.load()
     host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - it says "everywhere", and we need somewhere
     return f"{host}:{config.port}"

@@ -21,7 +21,8 @@ from otel_tts.commands.traffic import Planned
 from otel_tts.commands.verify import verdict
 from otel_tts.semconv import CacheResult, Outcome
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
-from tests.commands.conftest import OTEL_TTS, Served, free_port, serving
+from tests.commands.conftest import OTEL_TTS, Served, serving
+from tests.ports import free_port
 
 Request = tts_pb2.SynthesizeRequest
 STREAM = "yap.tts.v1.TextToSpeech/SynthesizeStream"

@@ -1,0 +1,1 @@
+"""``otel-tts doctor``: whether telemetry comes through, hop by hop."""

@@ -1,0 +1,102 @@
+"""The command itself: its options, and a line for each hop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from otel_tts.commands import terminal
+from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.finding import Finding, State
+from otel_tts.commands.doctor.journey import Journey, Way
+from otel_tts.commands.verify import own_target
+from otel_tts.history import open_history
+from otel_tts.settings import Secret, Settings, url
+
+_PROMETHEUS, _TEMPO, _GRAFANA = "http://127.0.0.1:9090", "http://127.0.0.1:3200", "http://127.0.0.1:3000"
+_STYLES = {State.WHOLE: "green", State.BROKEN: "bold red", State.UNKNOWN: "yellow"}
+_WIDTHS = (7, 9, 8)
+_GAP = 2
+
+
+class _Address(click.ParamType[str]):
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return url(value)
+        except ValueError as error:
+            self.fail(f"it takes {error}.", param, ctx)
+
+
+@click.command()
+@click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
+@click.option("--collector-url", type=_Address(), help="The Collector's health check; by default on port 13133.")
+@click.option("--prometheus-url", type=_Address(), help=f"Prometheus; by default {_PROMETHEUS}.")
+@click.option("--tempo-url", type=_Address(), help=f"Tempo; by default {_TEMPO}.")
+@click.option("--grafana-url", type=_Address(), help=f"Grafana; by default {_GRAFANA}, where it may be missing.")
+@click.option("--grafana-password", type=Secret, metavar="TEXT", help="That of its user admin; better by the environment.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=45.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long telemetry may take to arrive.",
+)
+def doctor(target: str | None, patience: float, **given: Any) -> None:
+    """Send one synthesis and follow its telemetry, hop by hop.
+
+    From the service through the Collector to Prometheus, where a counter must move, and to Tempo, where all spans of its trace must
+    be; then Grafana. Each hop has a line with how long it took, and what to do where it is broken. `otel-tts config` names the
+    variables that the addresses may stand in.
+
+    \b
+    The exit code is 0 when nothing is broken, else that of the first broken hop:
+    3 service   4 Collector   5 metrics   6 traces   7 Grafana
+    """  # noqa: D301 - \b keeps click from joining the lines
+    settings = Settings.load(**given)
+    settings = replace(settings, prometheus_url=settings.prometheus_url or _PROMETHEUS, tempo_url=settings.tempo_url or _TEMPO)
+    grafana = settings.grafana_url or _GRAFANA
+    if settings.grafana_password:
+        grafana = grafana.replace("://", f"://admin:{quote(settings.grafana_password.value, safe='')}@", 1)
+    way = Way(
+        target=target or own_target(),
+        collector=_server(settings.collector_url, "collector"),
+        prometheus=_server(settings.prometheus_url, "prometheus"),
+        tempo=_server(settings.tempo_url, "tempo"),
+        history=open_history(settings),
+        grafana=Server(grafana, "Start it: `docker compose up -d grafana`. Elsewhere? Give --grafana-url."),
+        grafana_expected=bool(settings.grafana_url),
+        patience=patience,
+    )
+    console = terminal.console()
+    broken = []
+    for finding in Journey(way).findings():
+        _print(console, finding)
+        if finding.state is State.BROKEN:
+            broken.append(finding.hop.exit_code)
+    raise SystemExit(broken[0] if broken else 0)
+
+
+def _server(address: str, name: str) -> Server:
+    return Server(address, f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url.")
+
+
+def _print(console: Console, finding: Finding) -> None:
+    line = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in _WIDTHS:
+        line.add_column(width=width, no_wrap=True, justify="right" if width == _WIDTHS[-1] else "left")
+    line.add_column(overflow="fold")
+    took = "" if finding.seconds is None else terminal.duration(finding.seconds)
+    line.add_row(finding.state, finding.hop.title, took, finding.said)
+    line.columns[0].style = _STYLES[finding.state]
+    console.print(line)
+    if finding.remedy:
+        console.print(Padding(finding.remedy, (0, 0, 0, sum(_WIDTHS) + len(_WIDTHS) * _GAP)))

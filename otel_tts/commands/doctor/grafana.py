@@ -1,0 +1,43 @@
+"""Grafana: its data sources reach their backends, and its dashboards are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import FORBIDDEN, OK, UNAUTHORIZED
+
+from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.finding import Broken, Unknown
+
+_SOURCES: Mapping[str, str] = {
+    "prometheus": "/api/datasources/uid/prometheus/health",
+    "tempo": "/api/datasources/proxy/uid/tempo/api/echo",
+}
+"""By uid, what is asked of each. Prometheus has a health check in Grafana; Tempo is asked through Grafana to answer itself."""
+DASHBOARDS = tuple(
+    f"otel-tts-{name}" for name in ("overview", "providers", "cache", "streaming", "requests", "quality", "pipeline")
+)
+"""The uids of the dashboards."""
+_ADVICE = "Are deploy/grafana/provisioning and dashboards mounted? Grafana's log says what it could not provision."
+
+
+def grafana(server: Server) -> str:
+    """Data sources are healthy, and dashboards present.
+
+    Raises:
+        Broken: they are not, or Grafana does not answer.
+        Unknown: Grafana does not tell without a password.
+    """
+    healthy = server.ask("/api/health")
+    if healthy.status != OK:
+        raise Broken(f"{server.shown} says {healthy.excerpt}", "Grafana's log says why.")
+    for uid, path in _SOURCES.items():
+        answer = server.ask(path)
+        if answer.status in (UNAUTHORIZED, FORBIDDEN):
+            raise Unknown(f"{server.shown} answers, and says no more without the right password: give --grafana-password")
+        if answer.status != OK:
+            raise Broken(f"the data source {uid} at {server.shown} is not healthy: {answer.excerpt}", _ADVICE)
+    found = server.ask("/api/search", {"type": "dash-db", "tag": "otel-tts", "limit": "1000"}).body
+    there = {item.get("uid") for item in found} if isinstance(found, list) else set()
+    if missing := [uid for uid in DASHBOARDS if uid not in there]:
+        raise Broken(f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE)
+    return f"{len(_SOURCES)} data sources are healthy, {len(DASHBOARDS)} dashboards present"

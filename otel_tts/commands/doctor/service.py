@@ -1,0 +1,64 @@
+"""The service: one synthesis, marked by a trace id of our own."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from otel_tts.commands import terminal
+from otel_tts.commands.doctor.finding import Broken
+from otel_tts.grpc import TRACE_RESPONSE
+from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+
+_TEXT = "1, 2, 3."
+"""Every voice can say it, whatever its language."""
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A synthesis that was answered. ``trace_id``: empty when the service traces nothing. ``sampled``: whether its spans are kept."""
+
+    trace_id: str
+    sampled: bool
+    said: str
+
+
+def speak(target: str) -> Spoken:
+    """Have the service at ``target`` say something that no cache has.
+
+    Raises:
+        Broken: it does not.
+    """
+    parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        synthesize = tts_pb2_grpc.TextToSpeechStub(channel).Synthesize
+        try:
+            answer, call = synthesize.with_call(
+                tts_pb2.SynthesizeRequest(text=_TEXT, no_cache=True), timeout=_PATIENCE, metadata=(("traceparent", parent),)
+            )
+        except grpc.RpcError as error:
+            raise _broken(target, error) from None
+    spoken = f"{answer.rendition.provider} spoke {terminal.duration(answer.audio_duration_seconds)} of audio"
+    response = dict(call.trailing_metadata() or ()).get(TRACE_RESPONSE)
+    if not response:
+        return Spoken("", False, f"{spoken}; it traces nothing")
+    _, trace_id, _, flags = str(response).split("-")
+    return Spoken(trace_id, bool(int(flags, 16) & 1), f"{spoken}, trace {trace_id}")
+
+
+def _broken(target: str, error: Any) -> Broken:
+    """``error``: an RpcError, which also is the call that failed."""
+    if any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ()):  # the service's own answer
+        return Broken(
+            f"it answered {error.code().name}: {error.details()}", "Its log says more; without an engine nothing is spoken."
+        )
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return Broken(f"what listens at {target} is not the speech service yap.tts.v1", "Give another --target.")
+    return Broken(
+        f"nobody answers at {target} ({error.code().name})",
+        "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT.",
+    )

@@ -1,0 +1,104 @@
+"""The last hop of `otel-tts doctor`, against a server that answers as Grafana's HTTP API is documented to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from otel_tts.cli import main
+from otel_tts.commands.doctor.grafana import DASHBOARDS
+from tests.commands.grafana_api import PASSWORD, grafana
+from tests.ports import free_port
+
+DIRECTORY = Path(__file__).parents[2] / "dashboards"
+HEALTH = "/api/datasources/uid/prometheus/health"
+ECHO = "/api/datasources/proxy/uid/tempo/api/echo"
+
+
+def last_line(url: str, monkeypatch: pytest.MonkeyPatch, password: str | None = PASSWORD) -> str:
+    """What is said of Grafana, where nothing else is there."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("COLUMNS", "300")
+    if password is not None:
+        monkeypatch.setenv("OTEL_TTS_GRAFANA_PASSWORD", password)
+    options = ["--target", nowhere.partition("//")[2]]
+    for name in ("collector", "prometheus", "tempo"):
+        options += [f"--{name}-url", nowhere]
+    result = CliRunner().invoke(main, ["doctor", *options, "--grafana-url", url])
+    assert result.exit_code == 3, result.output  # the service comes first
+    return " ".join(result.output.partition(" Grafana ")[0].split()[-1:] + result.output.partition(" Grafana ")[2].split())
+
+
+def test_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sources that reach their backends, and every dashboard."""
+    with grafana(DASHBOARDS) as url:
+        said = last_line(url, monkeypatch)
+    assert said.startswith("whole ")
+    assert said.endswith(f"ms 2 data sources are healthy, {len(DASHBOARDS)} dashboards present")
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "says"),
+    [
+        (HEALTH, (400, {"status": "ERROR", "message": "dial tcp: connection refused"}), "400 dial tcp: connection refused"),
+        (HEALTH, (404, {"message": "Data source not found"}), "404 Data source not found"),
+        (ECHO, (502, "Bad Gateway"), "502 Bad Gateway"),
+    ],
+)
+def test_a_data_source_that_is_not_healthy(
+    path: str, answer: tuple[int, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which one, and what Grafana says of it."""
+    with grafana(DASHBOARDS, {path: answer}) as url:
+        said = last_line(url, monkeypatch)
+    assert said.startswith("broken ")
+    source = "prometheus" if path == HEALTH else "tempo"
+    assert f"the data source {source} at {url} is not healthy: {says} Are deploy/grafana/provisioning" in said
+
+
+def test_dashboards_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many, and which."""
+    with grafana(DASHBOARDS[2:]) as url:
+        said = last_line(url, monkeypatch)
+    assert said.startswith("broken ")
+    assert f"2 of {len(DASHBOARDS)} dashboards are not at {url}: otel-tts-overview, otel-tts-providers" in said
+
+
+def test_no_password_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there and says no more: nothing is known, and what to give is said. A wrong password is the same."""
+    with grafana(DASHBOARDS) as url:
+        for password in (None, "wrong"):
+            said = last_line(url, monkeypatch, password)
+            assert said == f"unknown {url} answers, and says no more without the right password: give --grafana-password"
+
+
+def test_one_that_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers that it is not, and the password stands nowhere."""
+    with grafana((), database="failing") as url:
+        said = last_line(url, monkeypatch)
+    assert f'{url} says 503 {{"database": "failing"' in said
+    assert PASSWORD not in said
+
+
+def test_one_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that was given and has nobody is a fault."""
+    url = f"http://127.0.0.1:{free_port()}"
+    said = last_line(url, monkeypatch)
+    assert said.startswith("broken ")
+    assert f"nobody answers at {url} Start it: `docker compose up -d grafana`" in said
+
+
+def test_the_dashboards_are_those_that_are_generated() -> None:
+    """The uids are those of dashboards/*.json."""
+    assert {json.loads(path.read_text("utf-8"))["uid"] for path in DIRECTORY.glob("*.json")} == set(DASHBOARDS)
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """What an option takes is said."""
+    result = CliRunner().invoke(main, ["doctor", "--grafana-url", "grafana:3000"])
+    assert result.exit_code == 2
+    assert "it takes an address that begins with http:// or https://" in " ".join(result.output.split())
