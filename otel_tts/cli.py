@@ -32,7 +32,16 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
     "trace": Subcommand("otel_tts.commands.trace:trace", "Draw what happened in one of them."),
     "verify": Subcommand("otel_tts.commands.verify:verify", "Check that a running service counts exactly."),
+    "doctor": Subcommand("otel_tts.commands.doctor.command:doctor", "Follow one synthesis through the whole pipeline."),
+    "live": Subcommand("otel_tts.commands.live:live", "Show what telemetry tells in a browser, as it comes in.", "live"),
+    "report": Subcommand(
+        "otel_tts.commands.report.command:report", "Write windows of telemetry into MLflow, and judge them.", "report"
+    ),
     "config": Subcommand("otel_tts.commands.config:config", "Print the settings in force and where each comes from."),
+    "rules": Subcommand("otel_tts.commands.rules:rules", "Write Prometheus rules and Alertmanager routing for your own stack.", "rules"),
+    "grafana": Subcommand(
+        "otel_tts.commands.grafana.command:grafana", "Write the dashboards for your own Grafana, or upload them.", "grafana"
+    ),
     "generate": Subcommand("otel_tts.commands.generate:generate", "Write the generated files of a source checkout."),
 }
 
@@ -71,11 +80,17 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, subcommand.summary) for name, subcommand in SUBCOMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the subcommand; a setting that cannot be used is a message, not a traceback."""
+        """Run the subcommand; a setting that cannot be used, and history that does not answer, is a message, not a traceback."""
         try:
             return super().invoke(ctx)
         except SettingError as error:
             raise click.ClickException(str(error)) from error
+        except ConnectionError as error:
+            from otel_tts.history import HistoryUnavailable  # whoever raised it has imported it
+
+            if isinstance(error, HistoryUnavailable):
+                raise click.ClickException(str(error)) from error
+            raise
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

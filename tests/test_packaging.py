@@ -58,19 +58,20 @@ def imports(path: Path) -> Iterator[set[str]]:
         else:
             continue
         for names in candidates:
-            if min(names).partition(".")[0] not in sys.stdlib_module_names | {"otel_tts", "examples", "tests"}:
+            if min(names).partition(".")[0] not in sys.stdlib_module_names | {"otel_tts", "benchmarks", "examples", "tests"}:
                 yield names
 
 
 def extras_for(path: Path) -> set[str]:
-    """Which extras a module may count on: the service its own, and a module that is named like an extra also that one."""
+    """Which extras a module may count on: the service its own, and a package, command or module that is named like an extra that one."""
     if not path.is_relative_to(PACKAGE):
         return {"dev"}
     parts = path.relative_to(PACKAGE).parts
     if parts[0] == "service":
         return {"service", path.stem} & set(EXTRAS) | ({"dev"} if parts[1:] == ("proto", "generate.py") else set())
-    if parts[:2] == ("commands", "demo"):
-        return {"demo"}
+    owner = parts[parts[0] == "commands"].removesuffix(".py")
+    if owner in EXTRAS:
+        return {owner}
     return {"test"} if parts[0] in ("capture.py", "testing.py") else set()
 
 
