@@ -1,0 +1,36 @@
+"""``otel-tts live``: the live dashboard."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.util import find_spec
+
+import click
+
+from otel_tts.live.server import command, url
+from otel_tts.settings import Settings
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen; DASHBOARD_HOST, or 127.0.0.1: nobody else gets in.")
+@click.option("--port", type=click.IntRange(1, 65535), help="DASHBOARD_PORT, or 8501.")
+def live(host: str | None, port: int | None) -> None:
+    """Show in a browser what telemetry tells, as it comes in. It reads only.
+
+    From local files in the data directory, or from Prometheus and Tempo where OTEL_TTS_PROMETHEUS_URL and OTEL_TTS_TEMPO_URL say so.
+    It has no passwords: whoever reaches its port sees everything.
+    """
+    if find_spec("streamlit") is None:
+        raise click.ClickException("The live dashboard needs Streamlit. Install it with: pip install 'otel-tts[live]'")
+    settings = Settings.load(dashboard_host=host, dashboard_port=port)
+    host, port = settings.dashboard_host, settings.dashboard_port
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} of {host} cannot be used: {error.strerror}. Say --port, or set DASHBOARD_PORT."
+        ) from None
+    click.echo(f"The dashboard is on {url(host, port)}; Ctrl-C ends it.")
+    program = command(host, port)
+    os.execv(program[0], program)  # noqa: S606 - it becomes Streamlit, so that signals reach it

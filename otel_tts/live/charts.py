@@ -1,0 +1,223 @@
+"""Charts: every figure of the dashboard. They take timelines and rows, and know nothing of where those come from.
+
+A window without a value is a gap in a line and no bar. Colours of text, grid and ground are the page's, light or dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import plotly.graph_objects as go
+
+from otel_tts import palette
+from otel_tts.history import Distribution, Point, Row, Timeline
+from otel_tts.live import wording
+from otel_tts.live.view import Period
+from otel_tts.semconv import Attribute
+
+HEIGHT = 260
+CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
+"""How Plotly shows a figure: without its toolbar; a double click brings back what a drag has enlarged."""
+_TICKS = {"s": ("~s", "s"), "1/s": ("~s", "/s"), "share": (".0%", ""), "{USD}": ("$~s", ""), "By": ("~s", "B")}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: a value, or None, for each window (both ends in seconds since the Unix epoch)."""
+
+    name: str
+    points: Sequence[tuple[float, float, float | None]]
+    colour: str
+    dash: str = "solid"
+
+
+def of_rows(rows: Sequence[Row], column: str, name: str, colour: str, dash: str = "solid") -> Line:
+    """One column of rows over time."""
+    return Line(name, [(row.start, row.end, getattr(row, column)) for row in rows], colour, dash)
+
+
+def of_timelines(
+    timelines: Iterable[Timeline], by: Attribute, value: Callable[[Point], float | None], colours: Mapping[str, str] | None = None
+) -> list[Line]:
+    """A line for each timeline, named after an attribute of it, in the order of the colours."""
+    lines = []
+    for number, timeline in enumerate(timelines):
+        name = str(timeline.attributes[by.key]) or wording.NOTHING
+        colour = (colours or {}).get(name, palette.CYCLE[number % len(palette.CYCLE)])
+        lines.append(Line(name, [(p.start, p.end, value(p)) for p in timeline.points], colour))
+    order = list(map(str, colours or ()))
+    return sorted(lines, key=lambda line: order.index(line.name) if line.name in order else len(order))
+
+
+def by_provider(rows: Iterable[Row], column: str) -> list[Line]:
+    """A line for each provider: one column of rows that are split so. A window in which nothing was asked of it is a gap."""
+    rows = list(rows)
+    windows = sorted({(row.start, row.end) for row in rows})
+    values = {(row.provider, row.start): getattr(row, column) for row in rows}
+    names = sorted({row.provider for row in rows if row.provider and getattr(row, column) is not None})
+    return [
+        Line(
+            name, [(start, end, values.get((name, start))) for start, end in windows], palette.CYCLE[number % len(palette.CYCLE)]
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def amount(point: Point) -> float | None:
+    """How many values came, or how much a counter grew."""
+    return point.value.count if isinstance(point.value, Distribution) else point.value
+
+
+def rate(point: Point) -> float | None:
+    """The same in a second."""
+    grown = amount(point)
+    return None if grown is None else grown / (point.end - point.start)
+
+
+def quantile(q: float) -> Callable[[Point], float | None]:
+    """What share ``q`` of the values of a window lie below."""
+    return lambda point: point.value.quantile(q) if isinstance(point.value, Distribution) else point.value
+
+
+def course(
+    lines: Sequence[Line],
+    unit: str,
+    period: Period,
+    *,
+    reference: Mapping[str, float] | None = None,
+    band: bool = False,
+    top: float | None = None,
+    height: int = HEIGHT,
+) -> go.Figure:
+    """Lines over time.
+
+    reference: levels to compare with, by what they are called; ``band`` fills what is between them. top: where the axis ends.
+    """
+    figure = _figure(unit, period).update_layout(height=height)
+    for line in lines:
+        single = sum(value is not None for *_, value in line.points) < 2
+        figure.add_scatter(
+            x=[_moment((start + end) / 2) for start, end, _ in line.points],
+            y=[value for *_, value in line.points],
+            name=line.name,
+            mode="lines+markers" if single or _islands(line) else "lines",
+            line={"color": line.colour, "width": 2, "dash": line.dash},
+            marker={"size": 5},
+            customdata=[_said(value, unit) for *_, value in line.points],
+            hovertemplate="%{customdata}",
+            connectgaps=False,
+        )
+    for name, level in (reference or {}).items():
+        figure.add_hline(
+            level,
+            line={"color": palette.REFERENCE, "width": 1.5, "dash": "dot"},
+            annotation={"text": name, "font": {"size": 11}, "xanchor": "right"},
+        )
+    if reference and band:
+        figure.add_hrect(
+            min(reference.values()), max(reference.values()), fillcolor=palette.REFERENCE, opacity=0.15, line_width=0
+        )
+    values = [value for line in lines for *_, value in line.points if value is not None]
+    if reference:
+        near = [level for level in reference.values() if values and level <= 3 * max(values)]
+        top = 1.15 * max([*values, *near], default=1)
+    figure.update_yaxes(range=[0, top or 1.1 * max(values, default=0) or 1])
+    return figure
+
+
+def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
+    """Stacked bars over time, one for each window, as wide as it is long."""
+    figure = _figure(unit, period)
+    for line in lines:
+        if any(value for *_, value in line.points):
+            figure.add_bar(
+                x=[_moment((start + end) / 2) for start, end, _ in line.points],
+                y=[value for *_, value in line.points],
+                width=[(end - start) * 1000 * 0.92 for start, end, _ in line.points],
+                name=line.name,
+                marker={"color": line.colour, "line": {"width": 0}},
+                customdata=[_said(value, unit) for *_, value in line.points],
+                hovertemplate="%{customdata}",
+            )
+    figure.update_layout(barmode="stack")
+    return figure
+
+
+def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.Figure:
+    """When each was available: a row for each, a block for each window, nothing where nobody said anything."""
+    figure = _figure("", period)
+    names = [str(timeline.attributes[by.key]) for timeline in timelines]
+    for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):
+        blocks = [
+            (name, point)
+            for name, timeline in zip(names, timelines, strict=True)
+            for point in timeline.points
+            if point.value == level
+        ]
+        figure.add_bar(
+            y=[name for name, _ in blocks],
+            x=[(point.end - point.start) * 1000 for _, point in blocks],
+            base=[_moment(point.start) for _, point in blocks],
+            orientation="h",
+            name=title,
+            width=0.6,
+            marker={"color": colour, "pattern": {"shape": pattern}, "line": {"width": 0}},
+            customdata=[f"{name}: {title}, {wording.clock(p.start)} to {wording.clock(p.end)}" for name, p in blocks],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    figure.update_layout(barmode="overlay", hovermode="closest", height=70 + 34 * max(len(names), 2))
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ")
+    figure.update_xaxes(type="date", showgrid=False)
+    return figure
+
+
+def _figure(unit: str, period: Period) -> go.Figure:
+    tickformat, suffix = _TICKS.get(unit, ("~s", ""))
+    return go.Figure(
+        layout={
+            "height": HEIGHT,
+            "margin": {"l": 4, "r": 8, "t": 34, "b": 4},
+            "hovermode": "x unified",
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left", "traceorder": "normal"},
+            "xaxis": {
+                "type": "date",
+                "range": [_moment(period.start), _moment(period.now)],
+                "automargin": True,
+                "tickformatstops": _CLOCK,
+                "nticks": 8,
+            },
+            "yaxis": {"tickformat": tickformat, "ticksuffix": suffix, "rangemode": "tozero", "automargin": True, "nticks": 6},
+            "dragmode": False,
+            "uirevision": "kept",
+        }
+    )
+
+
+_CLOCK = [
+    {"dtickrange": [None, 60_000], "value": "%H:%M:%S"},
+    {"dtickrange": [60_000, 43_200_000], "value": "%H:%M"},
+    {"dtickrange": [43_200_000, None], "value": "%b %d"},
+]
+
+
+def _moment(seconds: float) -> datetime:
+    """As Plotly shows it: without a zone, in local time."""
+    return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - a zone would have it shown in UTC
+
+
+def _islands(line: Line) -> bool:
+    """Whether a value stands between two gaps, so that no line leads to it."""
+    values = [None, *(value for *_, value in line.points), None]
+    return any(b is not None and a is None and c is None for a, b, c in zip(values, values[1:], values[2:], strict=False))
+
+
+def _said(value: float | None, unit: str) -> str:
+    match unit:
+        case "share":
+            return wording.share(value)
+        case "1/s":
+            return wording.NOTHING if value is None else f"{value:,.1f}/s" if value >= 1 or not value else f"{value:.2g}/s"
+    return wording.value(value, unit)

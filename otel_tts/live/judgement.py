@@ -1,0 +1,177 @@
+"""Judgement: which conditions hold at the moment, by what the metrics say. The conditions themselves are in `otel_tts.conditions`.
+
+What only the Collector or Prometheus knows (its queue, series that went missing) is not judged here; alerts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from otel_tts import semconv
+from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
+from otel_tts.conditions.figure import Figure
+from otel_tts.history import Distribution, Timeline
+from otel_tts.live.reading import Reading
+from otel_tts.live.standing import UNNAMED
+from otel_tts.live.view import DAY, Period
+from otel_tts.semconv import FAILURES, AttemptReason, CacheResult, Metric, Outcome
+from otel_tts.settings import Settings
+
+_JUDGED = (Outcome.OK, *sorted(FAILURES))
+_ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not AttemptReason.PROBE)
+_NOT_CACHED = (CacheResult.MISS, CacheResult.BYPASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A figure of one subject (by attribute key), and how much it was taken over; None where that doesn't matter."""
+
+    attributes: Mapping[str, str]
+    value: float | None
+    traffic: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of one condition. holds: for whom it does, each with its figure."""
+
+    condition: Condition
+    holds: tuple[Finding, ...]
+
+    def sentences(self) -> Iterator[str]:
+        """Each in plain words."""
+        for finding in self.holds:
+            if finding.value is not None:
+                yield self.condition.says(finding.value, finding.attributes)
+
+
+class Judge:
+    """Judges by what was counted up to the end of a period.
+
+    Args:
+        reading: where the figures come from.
+        period: the moment that counts is its ``now``.
+        settings: references and objectives.
+        service: whose requests; all, when it is empty.
+    """
+
+    def __init__(self, reading: Reading, period: Period, settings: Settings, service: str = "") -> None:
+        self._reading = reading
+        self._period = period
+        self._settings = settings
+        self._service = service
+        self._figures: Mapping[Figure, Callable[[float], Iterable[Finding]]] = {
+            figure.SUCCESS_RATE: self._success,
+            figure.GAP_SHARE: self._gaps,
+            figure.PROVIDER_SUCCESS_RATE: self._attempts,
+            figure.PROVIDER_AVAILABLE: self._available,
+            figure.FIRST_AUDIO_P95: self._first_audio,
+            figure.DURATION_P95: self._duration,
+            figure.SUCCESS_BURN: self._burn,
+            figure.DRIFT: self._drift,
+        }
+
+    def verdicts(self) -> list[Verdict]:
+        """Every condition that can be judged here, in the order in which they matter."""
+        found: dict[str, Verdict] = {}
+        for condition in CONDITIONS:
+            if figures := self._figures.get(condition.figure):
+                holding = [f for f in figures(condition.window) if condition.holds(f.value, f.traffic)]
+                if holding and condition.short_window:
+                    lately = [f for f in figures(condition.short_window) if condition.holds(f.value, None)]
+                    holding = [f for f in holding if f.attributes in [late.attributes for late in lately]]
+                explained = [f.attributes for cause in condition.causes if cause in found for f in found[cause].holds]
+                found[condition.name] = Verdict(condition, tuple(f for f in holding if f.attributes not in explained))
+        return list(found.values())
+
+    def reference(self, provider: str, stream: bool) -> float:
+        """The p95 of latency that a provider's is judged by, in seconds: what was set, else what the batch job published."""
+        if self._settings.source("reference_latency_p95") == "default":
+            published = self._over(
+                semconv.REFERENCE_LATENCY, DAY, by=(semconv.PROVIDER,), where={semconv.STREAM: (stream,)}, own=False
+            )
+            for timeline in published:
+                if timeline.attributes[semconv.PROVIDER.key] == provider and isinstance(timeline.points[0].value, float):
+                    return max(timeline.points[0].value, MINIMUM_REFERENCE)
+        return self._settings.reference_latency_p95
+
+    def _over(
+        self,
+        metric: Metric,
+        window: float,
+        by: Sequence[semconv.Attribute] = (),
+        where: Mapping[semconv.Attribute, tuple[str | bool, ...]] | None = None,
+        *,
+        own: bool = True,
+    ) -> list[Timeline]:
+        return self._reading.over(
+            metric, self._period.now - window, self._period.now, by, where, service=self._service if own else ""
+        )
+
+    def _success(self, window: float) -> Iterable[Finding]:
+        counts = {
+            timeline.attributes[semconv.OUTCOME.key]: _count(timeline)
+            for timeline in self._over(semconv.SYNTHESIS_DURATION, window, (semconv.OUTCOME,), {semconv.OUTCOME: _JUDGED})
+        }
+        traffic = sum(counts.values())
+        return [Finding({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
+
+    def _burn(self, window: float) -> Iterable[Finding]:
+        for found in self._success(window):
+            yield Finding(
+                {}, None if found.value is None else (1 - found.value) / (1 - self._settings.slo_success), found.traffic
+            )
+
+    def _gaps(self, window: float) -> Iterable[Finding]:
+        for timeline in self._over(semconv.STREAM_UNDERRUN, window, where={semconv.UNDERRUN_CAUSE: ("provider",)}):
+            if isinstance(value := timeline.points[0].value, Distribution):
+                yield Finding({}, value.share_above(0.0), value.count)
+
+    def _attempts(self, window: float) -> Iterable[Finding]:
+        by = semconv.PROVIDER, semconv.OUTCOME
+        where = {semconv.OUTCOME: _JUDGED, semconv.ATTEMPT_REASON: _ATTEMPTS}
+        counts: dict[str, dict[str, float]] = {}
+        for timeline in self._over(semconv.ATTEMPT_DURATION, window, by, where):
+            provider, outcome = (str(timeline.attributes[attribute.key]) for attribute in by)
+            counts.setdefault(provider, {})[outcome] = _count(timeline)
+        for provider, of in counts.items():
+            traffic = sum(of.values())
+            yield Finding({semconv.PROVIDER.key: provider}, of.get(Outcome.OK, 0) / traffic if traffic else None, traffic)
+
+    def _available(self, window: float) -> Iterable[Finding]:
+        for timeline in self._reading.series(
+            semconv.PROVIDER_AVAILABLE, self._period, (semconv.PROVIDER,), service=self._service
+        ):
+            if isinstance(value := timeline.points[-1].value, float):
+                yield Finding({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
+
+    def _first_audio(self, window: float) -> Iterable[Finding]:
+        return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window, {})
+
+    def _duration(self, window: float) -> Iterable[Finding]:
+        return self._slowdown(semconv.SYNTHESIS_DURATION, window, {semconv.STREAM: (False,)})
+
+    def _slowdown(
+        self, metric: Metric, window: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
+    ) -> Iterable[Finding]:
+        where = {semconv.CACHE_RESULT: _NOT_CACHED, semconv.OUTCOME: _JUDGED, **which}
+        for timeline in self._over(metric, window, (semconv.PROVIDER,), where):
+            provider, value = str(timeline.attributes[semconv.PROVIDER.key]), timeline.points[0].value
+            if provider not in UNNAMED and isinstance(value, Distribution) and (p95 := value.quantile(0.95)) is not None:
+                yield Finding(
+                    {semconv.PROVIDER.key: provider},
+                    p95 / self.reference(provider, metric is semconv.SYNTHESIS_FIRST_AUDIO),
+                    value.count,
+                )
+
+    def _drift(self, window: float) -> Iterable[Finding]:
+        by = semconv.PROVIDER, semconv.DRIFT_COLUMN
+        for timeline in self._over(semconv.DRIFT_DETECTED, DAY, by, own=False):
+            if isinstance(value := timeline.points[0].value, float):
+                yield Finding({attribute.key: str(timeline.attributes[attribute.key]) for attribute in by}, value)
+
+
+def _count(timeline: Timeline) -> float:
+    value = timeline.points[0].value
+    return value.count if isinstance(value, Distribution) else value or 0.0

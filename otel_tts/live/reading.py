@@ -1,0 +1,189 @@
+"""Reading: the history as pages ask for it, each question once for all who look, and windows that are over never again."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from threading import RLock
+from typing import Any, Literal, TypeVar, cast
+
+from otel_tts.history import History, HistoryUnavailable, Point, Request, RequestFilter, Row, Service, Timeline, Trace
+from otel_tts.live.view import Period
+from otel_tts.semconv import Attribute, Metric
+
+T = TypeVar("T")
+Where = Mapping[Attribute, tuple[str | bool, ...]]
+By = Literal["provider", "language"]
+_KEPT = 256  # answers; a page asks for ten or so
+
+
+class Away(Exception):
+    """The source does not answer. The message says which, and what to do; ``since`` when it was first seen so."""
+
+    def __init__(self, message: str, since: float) -> None:
+        super().__init__(message)
+        self.since = since
+
+
+class Reading:
+    """What a process has read for all its pages.
+
+    Args:
+        history: where to read.
+        wall: seconds since the Unix epoch.
+    """
+
+    def __init__(self, history: History, wall: Callable[[], float] = time.time) -> None:
+        self._history = history
+        self._wall = wall
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = RLock()  # pages are drawn in threads of their own
+        self._away_since: float | None = None
+        self._prepared: float | None = None
+
+    @property
+    def source(self) -> str:
+        """Where telemetry comes from, for people."""
+        return self._history.source
+
+    def period(self, range: str, refresh: int | None) -> Period:
+        """One of `view.RANGES` up to now; the same for everybody within a refresh."""
+        every = refresh or 1
+        return Period.of(range, self._wall() // every * every, self._history.interval)
+
+    def began(self) -> float | None:
+        """The first moment that anything is known of; None when nothing is."""
+        known = self._answers.get("began")
+        if known is None:
+            known = self._asked(lambda: self._history.began)
+            if known is not None:
+                self._answers["began"] = known
+        return cast("float | None", known)
+
+    def total(self, period: Period, *, service: str = "") -> Row:
+        """What happened in the whole period, over everything."""
+        return self._once(
+            ("total", period, service),
+            lambda: self._history.aggregates(period.start, period.now, service=service or None)[0],
+        )
+
+    def providers(self, period: Period, *, service: str = "") -> list[Row]:
+        """What happened in the whole period, by provider."""
+        return self._once(
+            ("providers", period, service),
+            lambda: self._history.aggregates(period.start, period.now, by=["provider"], service=service or None),
+        )
+
+    def rows(self, period: Period, *, by: By | None = None, service: str = "") -> list[Row]:
+        """What happened in each window, over everything or by one dimension, the window under way included."""
+
+        def rows(start: float, end: float, step: float) -> list[Row]:
+            return self._history.aggregates(start, end, step, [by] if by else [], service=service or None)
+
+        what = "rows", by, service
+        over = self._once(
+            (*what, period.start, period.closed, period.step), lambda: rows(period.start, period.closed, period.step)
+        )
+        under_way = self._once(
+            (*what, period.closed, period.now), lambda: rows(period.closed, period.now, period.now - period.closed)
+        )
+        return [*over, *under_way]
+
+    def series(
+        self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
+    ) -> list[Timeline]:
+        """A metric over time, as `History.series`, the window under way included."""
+
+        def series(start: float, end: float, step: float) -> list[Timeline]:
+            return self._history.series(metric, start, end, step, by, service=service or None, where=where)
+
+        what = ("series", metric.name, tuple(by), tuple((where or {}).items()), service)
+        over = self._once(
+            (*what, period.start, period.closed, period.step), lambda: series(period.start, period.closed, period.step)
+        )
+        under_way = self._once(
+            (*what, period.closed, period.now), lambda: series(period.closed, period.now, period.now - period.closed)
+        )
+        return _joined(over, under_way)
+
+    def over(
+        self,
+        metric: Metric,
+        start: float,
+        end: float,
+        by: Sequence[Attribute] = (),
+        where: Where | None = None,
+        *,
+        service: str = "",
+    ) -> list[Timeline]:
+        """A metric between two moments, in one window."""
+        return self._once(
+            ("over", metric.name, tuple(by), tuple((where or {}).items()), service, start, end),
+            lambda: self._history.series(metric, start, end, end - start, by, service=service or None, where=where),
+        )
+
+    def services(self, period: Period) -> list[Service]:
+        """The services that had requests in the period."""
+        return self._once(("services", period), lambda: self._history.services(period.start, period.now))
+
+    def prepare(self, period: Period, on_progress: Callable[[int, int], object]) -> None:
+        """Read ahead the spans of the period, if they have not been; ``on_progress`` is told how much is done, and of how much."""
+        with self._lock:
+            if self._prepared is None or period.start < self._prepared:
+                self._asked(lambda: self._history.prepare(period.start, None, on_progress))
+                self._prepared = period.start
+
+    def requests(self, wanted: RequestFilter, limit: int, period: Period) -> list[Request]:
+        """The newest requests of the period."""
+        wanted = replace(wanted, since=period.start)
+        return self._once(("requests", wanted, limit, period), lambda: self._history.requests(wanted, limit))
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """One trace. What is found is asked for again: its last spans may still be on their way.
+
+        Raises:
+            ValueError: it is no trace id, or several traces begin with it.
+        """
+        return self._asked(lambda: self._history.trace(trace_id))
+
+    def _once(self, key: Hashable, question: Callable[[], T]) -> T:
+        with self._lock:
+            if key not in self._answers:
+                self._answers[key] = self._asked(question)
+                while len(self._answers) > _KEPT:
+                    self._answers.popitem(last=False)
+            self._answers.move_to_end(key)
+            return cast("T", self._answers[key])
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        with self._lock:
+            try:
+                answer = question()
+            except (HistoryUnavailable, PermissionError) as error:
+                if self._away_since is None:
+                    self._away_since = self._wall()
+                raise Away(str(error), self._away_since) from None
+            self._away_since = None
+            return answer
+
+
+def _joined(over: Sequence[Timeline], under_way: Sequence[Timeline]) -> list[Timeline]:
+    """Both together. Who is in one of them only has windows without a value in the other."""
+    found: dict[tuple[tuple[str, str | bool], ...], tuple[Timeline | None, Timeline | None]] = {}
+    for timeline in over:
+        found[tuple(timeline.attributes.items())] = timeline, None
+    for timeline in under_way:
+        key = tuple(timeline.attributes.items())
+        found[key] = found.get(key, (None, None))[0], timeline
+    before = _empty(over)
+    after = _empty(under_way)
+    return [
+        Timeline(dict(key), (*(first.points if first else before), *(second.points if second else after)))
+        for key, (first, second) in sorted(found.items(), key=lambda item: tuple(str(value) for _, value in item[0]))
+    ]
+
+
+def _empty(timelines: Sequence[Timeline]) -> tuple[Point, ...]:
+    return tuple(Point(point.start, point.end, None) for point in timelines[0].points) if timelines else ()

@@ -1,0 +1,92 @@
+"""Trends: any measure over hours to days, against its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from otel_tts import palette, semconv
+from otel_tts.history import Point, Service, Timeline
+from otel_tts.live import charts, wording
+from otel_tts.live.charts import Line
+from otel_tts.live.reading import Reading
+from otel_tts.live.screens import chart
+from otel_tts.live.view import Period, View
+from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.settings import Settings
+
+_METRICS = {metric.name: metric for metric in semconv.METRICS}
+_JUDGED = {semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.ATTEMPT_DURATION}
+"""What the reference latency is about."""
+
+
+def controls(view: View, services: Sequence[Service]) -> View:
+    """Which measure, and by what it is split."""
+    first, second = st.columns(2)
+    names = list(_METRICS)
+    name = first.selectbox(
+        "Measure",
+        names,
+        names.index(view.measure or semconv.SYNTHESIS_DURATION.name),
+        format_func=lambda name: f"{name} · {_METRICS[name].description}",
+        key="measure",
+    )
+    keys = ["", *(attribute.key for attribute in _METRICS[name].attributes)]
+    split = second.selectbox(
+        "Split by",
+        keys,
+        keys.index(view.split) if view.split in keys else 0,
+        format_func=lambda key: key or "nothing",
+        key=f"split {name}",
+    )
+    return replace(view, measure=name, split=split)
+
+
+def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+    """One chart, as large as it can be."""
+    metric = _METRICS[view.measure or semconv.SYNTHESIS_DURATION.name]
+    by = next((attribute for attribute in metric.attributes if attribute.key == view.split), None)
+    lines, unit = course(reading, period, metric, by, view.service)
+    reference = (
+        {"reference mean": settings.reference_latency_mean, "reference p95": settings.reference_latency_p95}
+        if metric in _JUDGED
+        else {}
+    )
+    figure = charts.course(lines, unit, period, reference=reference, height=460, band=True)
+    told = {
+        Instrument.HISTOGRAM: "p95 of each window" if by else "Quantiles of each window",
+        Instrument.COUNTER: "Growth per second",
+    }
+    chart(f"{told.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", wording.definition(metric))
+    if metric.instrument is Instrument.HISTOGRAM:
+        counts = reading.series(metric, period, [by] if by else (), service=view.service)
+        chart(
+            "How many values there were",
+            charts.bars(_lines(counts, by, charts.rate), "1/s", period),
+            "trends-count",
+            "Values per second.",
+        )
+
+
+def course(reading: Reading, period: Period, metric: Metric, by: Attribute | None, service: str) -> tuple[list[Line], str]:
+    """The lines of a measure and their unit: quantiles of a histogram, the rate of a counter, the level of all else."""
+    found = reading.series(metric, period, [by] if by else (), service=service)
+    match metric.instrument:
+        case Instrument.HISTOGRAM if by is None:
+            return [
+                Line(name, [(p.start, p.end, charts.quantile(q)(p)) for t in found for p in t.points], palette.QUANTILES[name])
+                for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            ], metric.unit
+        case Instrument.HISTOGRAM:
+            return _lines(found, by, charts.quantile(0.95)), metric.unit
+        case Instrument.COUNTER:
+            return _lines(found, by, charts.rate), "1/s"
+    return _lines(found, by, charts.amount), metric.unit
+
+
+def _lines(found: Sequence[Timeline], by: Attribute | None, value: Callable[[Point], float | None]) -> list[Line]:
+    if by is not None:
+        return charts.of_timelines(found, by, value)
+    return [Line("all", [(p.start, p.end, value(p)) for p in timeline.points], palette.SKY) for timeline in found]

@@ -1,0 +1,105 @@
+"""Tiles: what is drawn without a chart, as HTML. Every text that comes from outside is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from otel_tts import palette
+from otel_tts.live import wording
+from otel_tts.live.standing import Standing
+
+STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+"""The sheet that everything here needs."""
+
+
+def tile(label: str, value: str, note: str = "", *, definition: str = "", accent: str = "") -> str:
+    """One number. ``definition`` is shown on hover and focus; ``accent``: the colour of its edge."""
+    edge = f' style="--accent:{accent}"' if accent else ""
+    tip = f'<span class="tip" role="tooltip">{escape(definition)}</span>' if definition else ""
+    return (
+        f'<div class="tile" role="group" aria-label="{escape(label)}"{" tabindex=0" if definition else ""}{edge}>'
+        f'<span class="label">{escape(label)}</span><span class="value">{escape(value)}</span>'
+        f'<span class="note">{escape(note)}</span>{tip}</div>'
+    )
+
+
+def grid(tiles: Iterable[str]) -> str:
+    """Tiles side by side, as many as there is room for."""
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def card(standing: Standing, now: float, fallbacks: float | None) -> str:
+    """A provider: whether it can be used, since when, and how its attempts went."""
+    mood, said = _state(standing, now)
+    row = standing.row
+    facts = [
+        ("attempts", wording.count(row.attempt_count if row else None)),
+        ("success", wording.share(row.attempt_success_rate if row else None)),
+        ("p95", wording.duration(row.attempt_duration_p95 if row else None)),
+        ("RTF", wording.value(row.attempt_rtf_p50 if row else None, "1")),
+        ("fell back", wording.count(fallbacks)),
+    ]
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return (
+        f'<section class="card {mood}" aria-label="Provider {escape(standing.provider)}" data-state="{mood}">'
+        f'<h3>{escape(standing.provider)}</h3><p class="state">{escape(said)}</p><dl>{listed}</dl></section>'
+    )
+
+
+def cards(made: Iterable[str]) -> str:
+    """Cards side by side."""
+    return f'<div class="cards">{"".join(made)}</div>'
+
+
+def notice(mood: str, title: str, text: str = "") -> str:
+    """A sentence that is to be seen. mood: ``good``, ``bad``, ``warn`` or ``unknown``."""
+    more = f"<span>{escape(text)}</span>" if text else ""
+    return f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong>{more}</div>'
+
+
+def notices(made: Iterable[str]) -> str:
+    """Notices below each other."""
+    return f'<div class="notices">{"".join(made)}</div>'
+
+
+def facts(pairs: Sequence[tuple[str, str, str]]) -> str:
+    """Names with values and definitions, below each other."""
+    rows = "".join(
+        f'<tr><th scope="row" title="{escape(definition)}">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value, definition in pairs
+    )
+    return f'<div class="facts" tabindex="0" role="region" aria-label="Attributes"><table>{rows}</table></div>'
+
+
+def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
+    """A small table; the first ``words`` columns are text, the others numbers."""
+    head = "".join(
+        f'<th scope="col"{"" if number < words else " class=number"}>{escape(heading)}</th>'
+        for number, heading in enumerate(headings)
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td{'' if n < words else ' class=number'}>{escape(cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="facts" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def legend(text: str, colour: str = palette.UNKNOWN) -> str:
+    """A line with a dot before it."""
+    return f'<span class="source"><i style="background:{colour}"></i>{escape(text)}</span>'
+
+
+def _state(standing: Standing, now: float) -> tuple[str, str]:
+    state = standing.state
+    if state is None:
+        return "unknown", "nobody has said yet whether it can be used"
+    since = f"since {'before ' if state.before else ''}{wording.clock(state.since, now)}"
+    lasted = f"({'more than ' if state.before else ''}{wording.span(now - state.since)})"
+    if not state.known:
+        return "unknown", f"no news of it; it was {'available' if state.available else 'not available'} {since}"
+    return ("good", f"available {since} {lasted}") if state.available else ("bad", f"not available {since} {lasted}")

@@ -1,0 +1,110 @@
+"""What somebody looks at: the range of time, how often it is read again, and which requests. It stands in the URL, to be shared."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from otel_tts import semconv
+from otel_tts.semconv import Outcome
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+RANGES: Mapping[str, tuple[int, int]] = {
+    "15m": (15 * MINUTE, 30),
+    "1h": (HOUR, MINUTE),
+    "6h": (6 * HOUR, 5 * MINUTE),
+    "24h": (DAY, 15 * MINUTE),
+    "7d": (7 * DAY, 2 * HOUR),
+}
+"""The ranges of time that can be looked at, each with the length of its windows; both in seconds."""
+REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
+"""How often it is read again, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The windows of a range, up to now. Moments and lengths are in seconds (since the Unix epoch).
+
+    Windows begin at multiples of their length, so that one that is over stays as it is. The last one, from ``closed`` to ``now``, is under
+    way; it is never shorter than two export intervals, which is the least that can be counted.
+    """
+
+    start: float
+    closed: float
+    now: float
+    step: float
+
+    @classmethod
+    def of(cls, range: str, now: float, interval: float) -> Self:
+        """The windows of one of the `RANGES`; ``interval`` is that of the export of metrics."""
+        length, step = RANGES[range]
+        step = math.ceil(max(step, 2 * interval))
+        closed = (now - 2 * interval) // step * step
+        return cls(closed - math.ceil(length / step) * step + step, closed, now, step)
+
+    @property
+    def length(self) -> float:
+        """From its start to now."""
+        return self.now - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that the URL says but the page. An empty text is what nobody has chosen."""
+
+    range: str = "15m"
+    refresh: str = "5s"
+    service: str = ""
+    measure: str = ""
+    split: str = ""
+    outcome: str = ""
+    provider: str = ""
+    voice: str = ""
+    slower: str = ""
+    request: str = ""
+    report: str = ""
+
+    @classmethod
+    def parse(cls, params: Mapping[str, str]) -> Self:
+        """From a URL's query. What it says that cannot be, somebody has mistyped: it counts as not said."""
+        said = {field.name: params[field.name].strip() for field in fields(cls) if params.get(field.name, "").strip()}
+        return cls(**{name: value for name, value in said.items() if _can_be(name, value)})
+
+    def params(self, of_page: Collection[str] = ()) -> dict[str, str]:
+        """For a URL's query: whatever is not as it would be anyway, of what all pages have and what one has beside that."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (field.name in _EVERYWHERE or field.name in of_page) and (value := getattr(self, field.name)) != field.default
+        }
+
+    @property
+    def slower_than(self) -> float | None:
+        """Seconds that a request must have taken to be shown."""
+        return float(self.slower) if self.slower else None
+
+
+_EVERYWHERE = ("range", "refresh", "service")
+
+
+def _can_be(name: str, value: str) -> bool:
+    match name:
+        case "range":
+            return value in RANGES
+        case "refresh":
+            return value in REFRESHES
+        case "outcome":
+            return value in tuple(Outcome)
+        case "measure":
+            return value in {metric.name for metric in semconv.METRICS}
+        case "request":
+            return bool(re.fullmatch("[0-9a-fA-F]{8,32}", value))
+        case "slower":
+            try:
+                return 0 < float(value) < math.inf
+            except ValueError:
+                return False
+    return True

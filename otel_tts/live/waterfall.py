@@ -1,0 +1,193 @@
+"""Waterfall: one request's spans along the time they took, with what happened at which moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+from otel_tts import palette, semconv
+from otel_tts.history import Span, Trace
+from otel_tts.live import wording
+from otel_tts.semconv import Attribute, CacheResult
+
+_MARKS = {
+    semconv.FIRST_BYTE_EVENT.name: ("first byte", "triangle-down", palette.YELLOW),
+    semconv.FIRST_AUDIO_EVENT.name: ("first audio", "diamond", palette.PURPLE),
+    semconv.EXCEPTION_EVENT.name: ("exception", "x", palette.VERMILION),
+}
+_REGISTRY = {attribute.key: attribute for span in semconv.SPANS for attribute in span.attributes}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment worth seeing, in seconds since the Unix epoch, on the row of a span."""
+
+    name: str
+    time: float
+    span: Span
+    symbol: str
+    colour: str
+
+
+def figure(trace: Trace) -> go.Figure:
+    """The spans below each other, children under their parents, times in milliseconds since the beginning."""
+    spans = list(trace.walk())
+    zero = min(span.start for _, span in spans)
+    moments = [*(span.end for _, span in spans), *(mark.time for mark in marks(trace))]
+    length = (max(moments) - zero) * 1000 or 1.0  # first audio may be heard after all of it was handed out
+    rows = {span.span_id: number for number, (_, span) in enumerate(spans)}
+    drawn = go.Figure()
+    for kind, colour in _KINDS.items():
+        of_kind = [span for _, span in spans if _kind(span) == kind]
+        if of_kind:
+            drawn.add_bar(
+                name=kind,
+                orientation="h",
+                y=[rows[span.span_id] for span in of_kind],
+                x=[span.duration * 1000 for span in of_kind],
+                base=[(span.start - zero) * 1000 for span in of_kind],
+                width=0.34,
+                marker={
+                    "color": colour,
+                    "line": {"width": 0},
+                    "pattern": {"shape": ["/" if span.status == "ERROR" else "" for span in of_kind]},
+                },
+                customdata=[_hover(span, zero) for span in of_kind],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
+    for name in dict.fromkeys(mark.name for mark in marks(trace)):
+        named = [mark for mark in marks(trace) if mark.name == name]
+        drawn.add_scatter(
+            name=name,
+            mode="markers",
+            x=[(mark.time - zero) * 1000 for mark in named],
+            y=[rows[mark.span.span_id] for mark in named],
+            marker={"symbol": named[0].symbol, "size": 12, "color": named[0].colour, "line": {"width": 1.5, "color": "#20252b"}},
+            customdata=[f"{name}, +{wording.duration(mark.time - zero)}" for mark in named],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    for depth, span in spans:
+        drawn.add_annotation(
+            x=0, xref="paper", xanchor="left", y=rows[span.span_id] - 0.37, text=f"{'&nbsp;' * 4 * depth}{escape(label(span))}",
+            showarrow=False, font={"size": 12}, align="left",
+        )  # fmt: skip
+    drawn.update_layout(
+        height=90 + 52 * len(spans),
+        margin={"l": 4, "r": 8, "t": 34, "b": 4},
+        barmode="overlay",
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        dragmode=False,
+        uirevision=trace.trace_id,
+        hovermode="closest",
+    )
+    drawn.update_yaxes(range=[len(spans) - 0.5, -0.75], visible=False)
+    drawn.update_xaxes(
+        ticksuffix=" ms",
+        tickformat=",~r",
+        nticks=6,
+        range=[-0.01 * length, 1.04 * length],
+        zeroline=False,
+        tick0=0,
+    )
+    return drawn
+
+
+def marks(trace: Trace) -> list[Mark]:
+    """First byte, first audio and exceptions. Audio from the cache has no attempt: its times are those of the request."""
+    found = [
+        Mark(_MARKS[event.name][0], event.time, span, *_MARKS[event.name][1:])
+        for _, span in trace.walk()
+        for event in span.events
+        if event.name in _MARKS
+    ]
+    if not {"first byte", "first audio"} & {mark.name for mark in found}:
+        for root in trace.roots:
+            found += _of_request(root)
+    return found
+
+
+def label(span: Span) -> str:
+    """What a row is called: its name, how it ended, what the cache said, and how long it took."""
+    said = span.attributes.get
+    words = [span.name]
+    if span.name == semconv.SYNTHESIS_SPAN.name and said(semconv.CACHE_RESULT.key):
+        words.append(f"cache {said(semconv.CACHE_RESULT.key)}")
+    if reason := said(semconv.ATTEMPT_REASON.key):
+        words.append(f"{reason} attempt at {said(semconv.PROVIDER.key)}")
+    if error := said(semconv.ERROR_TYPE.key):
+        words.append(str(error))
+    return " · ".join((*words, wording.duration(span.duration)))
+
+
+def attributes(span: Span) -> list[tuple[str, str, str]]:
+    """All attributes of a span by their own names, as text, each with its definition."""
+    return [
+        (
+            key,
+            _text(value),
+            wording.definition(_REGISTRY[key]) if key in _REGISTRY else "",
+        )
+        for key, value in sorted(span.attributes.items())
+    ]
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+    return str(value)
+
+
+def synthesis(trace: Trace) -> Span | None:
+    """The span of the request itself."""
+    return next((span for _, span in trace.walk() if span.name == semconv.SYNTHESIS_SPAN.name), None)
+
+
+_KINDS = {
+    "call": palette.BLUE,
+    "request": palette.SKY,
+    "request from the cache": palette.GREEN,
+    "attempt": palette.ORANGE,
+    "other": palette.GREY,
+    "failed": palette.VERMILION,
+}
+
+
+def _kind(span: Span) -> str:
+    said = span.attributes.get
+    if span.status == "ERROR":
+        return "failed"
+    if span.name == semconv.SYNTHESIS_SPAN.name:
+        return "request from the cache" if said(semconv.CACHE_RESULT.key) == CacheResult.HIT else "request"
+    if said(semconv.ATTEMPT_REASON.key):
+        return "attempt"
+    return "call" if span.kind == "SERVER" else "other"
+
+
+def _of_request(root: Span) -> Iterator[Mark]:
+    """Their clock starts when the RPC arrives, which is when the outermost span of the service does."""
+    for _, span in root.walk():
+        for attribute, event in _TIMES:
+            after = span.attributes.get(attribute.key)
+            if span.name == semconv.SYNTHESIS_SPAN.name and isinstance(after, float):
+                name, symbol, colour = _MARKS[event]
+                yield Mark(name, (root if root.kind == "SERVER" else span).start + after, span, symbol, colour)
+
+
+_TIMES: tuple[tuple[Attribute, str], ...] = (
+    (semconv.TIME_TO_FIRST_BYTE, semconv.FIRST_BYTE_EVENT.name),
+    (semconv.TIME_TO_FIRST_AUDIO, semconv.FIRST_AUDIO_EVENT.name),
+)
+
+
+def _hover(span: Span, zero: float) -> str:
+    lines = [f"<b>{escape(span.name)}</b>", f"+{wording.duration(span.start - zero)}, took {wording.duration(span.duration)}"]
+    lines += [
+        f"{escape(key)}: {escape(value)}" for key, value, _ in attributes(span) if "stacktrace" not in key and len(value) < 80
+    ]
+    return "<br>".join(lines)

@@ -1,0 +1,136 @@
+"""The dashboard in a real browser, on a real service."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from otel_tts.commands.demo.cloud import VOICE
+from tests.commands.conftest import OTEL_TTS, until
+from tests.live.conftest import EXPORT, Visit, Watched, dashboard
+from tests.ports import free_port
+
+SOON = 20_000
+"""Milliseconds: an export, a refresh, and a machine that has other things to do."""
+
+
+def tile(page: Page, label: str) -> tuple[str, str]:
+    """Value and note of a tile."""
+    found = page.get_by_role("group", name=label)
+    return found.locator(".value").inner_text(), found.locator(".note").inner_text()
+
+
+def test_its_numbers_are_those_of_verify(watched: Watched, visit: Visit) -> None:
+    """What `otel-tts verify` says of the service, and what all callers since then know, is what the page shows."""
+    page = visit("?refresh=2s&range=1h")
+    counted = watched.counted
+    expect(page.get_by_role("group", name="Requests").locator(".value")).to_have_text(f"{counted.total():,}", timeout=SOON)
+    judged = counted.total() - counted["rejected"]
+    assert tile(page, "Success rate")[1] == f"{counted['ok']:,} of {judged:,}"
+    assert tile(page, "Not counted as failed")[1] == f"{counted['rejected']:,} rejected, 0 cancelled"
+    assert "local files in" in page.locator(".source").inner_text()
+
+
+def test_a_request_shows_up_and_opens(watched: Watched, visit: Visit) -> None:
+    """Without a reload; a click on its row shows all of its spans, and the address leads there again."""
+    page = visit("requests?refresh=2s")
+    trace_id = watched.speak(f"Something new, number {watched.counted.total()}.", voice="heart")
+    cell = page.locator("[role=gridcell]", has_text=trace_id)
+    expect(cell).to_have_count(1, timeout=SOON)
+    row = int(str(cell.get_attribute("id")).split("-")[-1])
+    grid = page.get_by_test_id("stDataFrame").bounding_box()
+    assert grid is not None
+    page.mouse.click(grid["x"] + 18, grid["y"] + 35 * (row + 1) + 17)
+    waterfall = page.locator(".js-plotly-plot")
+    for name in (
+        "yap.tts.v1.TextToSpeech/Synthesize",
+        "tts.synthesize · cache miss",
+        "text_to_speech",
+        "initial attempt at hibari",
+    ):
+        expect(waterfall).to_contain_text(name, timeout=SOON)
+    expect(page).to_have_url(re.compile(f"request={trace_id}"))
+    expect(page.get_by_role("region", name="Attributes").filter(has_text="tts.outcome")).to_be_visible()
+    page.reload()
+    expect(page.locator(".js-plotly-plot")).to_contain_text("initial attempt at hibari", timeout=SOON)
+    page.get_by_role("button", name="All requests").click()
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=SOON)
+
+
+def test_a_provider_that_is_switched_off_turns_its_card(watched: Watched, visit: Visit) -> None:
+    """And says since when; the fallbacks are counted."""
+    watched.speak("Here I am.", voice=VOICE)
+    page = visit("?refresh=2s")
+    card = page.get_by_role("region", name="Provider openai")
+    expect(card).to_have_attribute("data-state", "good", timeout=SOON)
+    watched.cloud.off = True
+    try:
+        for number in range(8):
+            watched.speak(f"Where are you, number {number}?", voice=VOICE)
+        expect(card).to_have_attribute("data-state", "bad", timeout=SOON)
+        expect(card).to_contain_text(re.compile(r"not available since \d\d:\d\d:\d\d"))
+        expect(page.locator(".notice.bad", has_text="openai: No replica can use the provider.")).to_be_visible(timeout=SOON)
+    finally:
+        watched.cloud.off = False
+
+
+def test_everybody_can_use_it(visit: Visit) -> None:
+    """Axe finds nothing in names, roles, contrast and keyboard access of any page."""
+    page = visit()
+    found = []
+    for title in ("Now", "Cache", "Providers", "Trends", "Requests", "Drift"):
+        page.get_by_role("link", name=title, exact=True).click()
+        expect(page.get_by_role("link", name=title, exact=True)).to_have_attribute("aria-current", "page", timeout=SOON)
+        page.wait_for_timeout(2000)  # charts and transitions, which axe would see half way
+        for violation in Axe().run(page).response["violations"]:
+            found += [(title, violation["id"], node["html"][:200]) for node in violation["nodes"]]
+    assert found == []
+
+
+def test_a_dead_source_says_so(visit: Visit) -> None:
+    """Which one, since when and what to do; no number and no stack trace. Also where a link leads before anybody saw the first page."""
+    sources = {"OTEL_TTS_PROMETHEUS_URL": "http://127.0.0.1:9", "OTEL_TTS_TEMPO_URL": "http://127.0.0.1:9"}
+    with dashboard(**sources) as url:
+        page = visit("cache?refresh=2s", base=url)
+        notice = page.locator(".notice.bad")
+        expect(notice).to_contain_text(re.compile(r"has not answered since \d\d:\d\d:\d\d"), timeout=SOON)
+        assert "Prometheus at http://127.0.0.1:9" in page.locator(".source").inner_text()
+        assert page.locator(".tile").count() == 0
+        assert "Traceback" not in page.inner_text("body")
+
+
+def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:
+    """The widest page is no wider than its window."""
+    page = visit("providers")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator(".card").first).to_be_visible()
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= 390", timeout=SOON)
+
+
+def test_the_demo_opens_on_moving_data(visit: Visit, tmp_path: Path) -> None:
+    """`otel-tts demo` says where, and the page counts its requests while they come; at its end nothing is left running."""
+    environ = {"OTEL_TTS_DATA_DIR": str(tmp_path), "TTS_PORT": "0", "PROMETHEUS_PORT": "0", "DASHBOARD_PORT": str(free_port())}
+    with (tmp_path / "said").open("w") as said:
+        demo = subprocess.Popen([*OTEL_TTS, "demo"], env={**os.environ, **environ, **EXPORT}, stdout=said, stderr=said)
+    try:
+        address = re.compile(r"Watch it live on (\S+)")
+        until(lambda: bool(address.search((tmp_path / "said").read_text())), 60)
+        (url,) = address.findall((tmp_path / "said").read_text())
+        page = visit("?refresh=2s", base=url)
+        requests = page.get_by_role("group", name="Requests").locator(".value")
+        expect(requests).not_to_have_text("0", timeout=SOON)
+        earlier = requests.inner_text()
+        expect(requests).not_to_have_text(earlier, timeout=SOON)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0, (tmp_path / "said").read_text()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)

@@ -1,0 +1,98 @@
+"""Figures: a gap is a gap, and every number says its unit."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from otel_tts import palette, semconv
+from otel_tts.history import Distribution, Point, Timeline
+from otel_tts.live import charts, wording
+from otel_tts.live.charts import Line
+from otel_tts.live.view import Period
+
+PERIOD = Period(1795424400.0, 1795424490.0, 1795424515.0, 30.0)
+WINDOWS = [(1795424400.0, 1795424430.0), (1795424430.0, 1795424460.0), (1795424460.0, 1795424490.0)]
+
+
+def timeline(*values: float | Distribution | None, **attributes: str) -> Timeline:
+    """One of those windows."""
+    points = (Point(start, end, value) for (start, end), value in zip(WINDOWS, values, strict=True))
+    return Timeline({f"tts.{name}": value for name, value in attributes.items()}, tuple(points))
+
+
+def drawn(figure: Any) -> list[dict[str, Any]]:
+    """What the browser gets."""
+    traces: list[dict[str, Any]] = json.loads(figure.to_json())["data"]
+    return traces
+
+
+def test_a_window_without_a_value_is_a_gap() -> None:
+    """Not zero and not bridged; a value between two gaps is still to be seen."""
+    line = Line("p95", [(start, end, value) for (start, end), value in zip(WINDOWS, (None, 0.25, None), strict=True)], "#000000")
+    (trace,) = drawn(charts.course([line], "s", PERIOD))
+    assert trace["y"] == [None, 0.25, None]
+    assert trace["connectgaps"] is False
+    assert "markers" in trace["mode"]
+    assert trace["customdata"] == [wording.NOTHING, "250 ms", wording.NOTHING]
+
+
+def test_outcomes_have_their_order_and_colours() -> None:
+    """Rates for each window, ok first, in the colours that they have everywhere."""
+    one = Distribution({1.0: 30, math.inf: 30})
+    found = [timeline(one, None, one, outcome="error"), timeline(one, one, one, outcome="ok")]
+    traces = drawn(charts.bars(charts.of_timelines(found, semconv.OUTCOME, charts.rate, palette.OUTCOMES), "1/s", PERIOD))
+    assert [(t["name"], t["y"], t["marker"]["color"]) for t in traces] == [
+        ("ok", [1.0, 1.0, 1.0], palette.OUTCOMES["ok"]),
+        ("error", [1.0, None, 1.0], palette.OUTCOMES["error"]),
+    ]
+    assert traces[0]["customdata"] == ["1.0/s"] * 3
+    assert traces[0]["width"] == [30_000 * 0.92] * 3
+
+
+def test_availability_shows_nothing_where_nothing_was_said() -> None:
+    """Blocks for what is known, in a colour and a pattern; none where nobody said anything."""
+    made = Timeline({"gen_ai.provider.name": "piper"}, timeline(1.0, None, 0.0).points)
+    good, bad = drawn(charts.states([made], semconv.PROVIDER, PERIOD))
+    assert (good["y"], bad["y"]) == (["piper"], ["piper"])
+    assert (len(good["x"]), len(bad["x"])) == (1, 1)
+    assert bad["marker"]["pattern"]["shape"] == "/"
+
+
+def test_a_reference_far_away_does_not_flatten_what_is_measured() -> None:
+    """The axis ends near the values unless the reference is near them too."""
+    line = Line("p95", [(*window, 0.1) for window in WINDOWS], "#000000")
+    far = charts.course([line], "s", PERIOD, reference={"reference": 2.5})
+    near = charts.course([line], "s", PERIOD, reference={"reference": 0.2})
+    assert far.layout.yaxis.range[1] < 0.2
+    assert near.layout.yaxis.range[1] > 0.2
+
+
+def test_numbers_say_what_they_are() -> None:
+    """The same quantity looks the same everywhere; what is not known is never a number."""
+    assert [wording.duration(v) for v in (None, 0.0, 0.0123, 0.25, 2.5, 1234.0)] == [
+        "-",
+        "0 ms",
+        "12.3 ms",
+        "250 ms",
+        "2.50 s",
+        "1,234 s",
+    ]
+    assert [wording.share(v) for v in (None, 0.0, 0.0001, 0.5, 0.99999, 1.0)] == [
+        "-",
+        "0.0 %",
+        "<0.1 %",
+        "50.0 %",
+        ">99.9 %",
+        "100.0 %",
+    ]
+    assert [wording.dollars(v) for v in (None, 0.0, 0.0042, 12.5)] == ["-", "$0.00", "$0.0042", "$12.50"]
+    assert [wording.span(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
+    assert wording.value(27.8e6, "By") == "27.8 MB"
+    assert wording.definition(semconv.QUEUE_WAITING) == "tts.queue.wait: How long requests waited for a free engine. (seconds)"
+
+
+def test_no_two_outcomes_look_alike() -> None:
+    """Each has a colour of its own."""
+    assert len(set(palette.OUTCOMES.values())) == len(palette.OUTCOMES) == 7

@@ -1,0 +1,71 @@
+"""Drift: the batch job's reports, from a real MLflow, on the page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from otel_tts.report import tracking
+from otel_tts.report.reports import Report, Reports
+from otel_tts.report.runs import JUDGEMENT, REQUESTS, Entry, Runs
+from otel_tts.report.window import Window
+from otel_tts.settings import Settings
+from tests.live.conftest import Watched
+from tests.live.test_pages import one, said
+
+pytestmark = [pytest.mark.report, pytest.mark.filterwarnings("ignore")]  # MLflow's own
+
+NOW = time.time() // 3600 * 3600
+
+
+def written(data_dir: Path, tmp_path: Path) -> Settings:
+    """Two windows, the newer one drifted."""
+    settings = Settings.load({}, data_dir=data_dir)
+    runs = Runs(tracking.default_uri(settings), "otel-tts")
+    for hours, judgement in ((1, "steady"), (0, "drifted")):
+        files = tmp_path / judgement
+        files.mkdir()
+        (files / "engines.html").write_text(f"<h1>Engines were {judgement}</h1>")
+        tags = {JUDGEMENT: judgement, REQUESTS: "120", "otel_tts.drifted": "first_audio" if judgement == "drifted" else ""}
+        window = Window(NOW - hours * 3600, NOW - hours * 3600 + 3600)
+        runs.write(Entry("speech & co", "1.0", window, {"request_count": 120.0}, {}, tags, judgement, judgement, files))
+    return settings
+
+
+def test_reports_are_read_and_never_changed(tmp_path: Path) -> None:
+    """The newest first, with their pages; the one that a request belongs to is found by service and time."""
+    settings = written(tmp_path / "data", tmp_path)
+    assert Reports.of(Settings.load({}, data_dir=tmp_path / "elsewhere")) is None
+    assert not (tmp_path / "elsewhere").exists()
+    reports = Reports.of(settings)
+    assert reports is not None
+    newest, oldest = reports.latest()
+    assert newest == Report(newest.run_id, "speech & co", Window(NOW, NOW + 3600), "drifted", "first_audio", "120", "")
+    assert oldest.judgement == "steady"
+    assert reports.pages(newest.run_id) == ["engines"]
+    assert reports.page(newest.run_id, "engines") == "<h1>Engines were drifted</h1>"
+    assert reports.of_request("speech & co", NOW - 1) == oldest
+    assert reports.of_request("another", NOW - 1) is None
+
+
+def test_the_page_shows_the_latest_report(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list, and the report itself; another one is a choice that stands in the address."""
+    settings = written(tmp_path / "data", tmp_path)
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.default_uri(settings))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    test = one("Drift").run()
+    assert not test.exception
+    assert "speech &amp; co" in said(test)
+    (shown,) = test.get("iframe")
+    assert "Engines were drifted" in shown.proto.srcdoc
+    test.selectbox(key="report").select_index(1).run()
+    assert not test.exception
+    assert "Engines were steady" in test.get("iframe")[0].proto.srcdoc
+    reports = Reports.of(settings)
+    assert reports is not None
+    assert test.query_params["report"] == reports.latest()[1].run_id

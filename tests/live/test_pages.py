@@ -1,0 +1,139 @@
+"""Every page as Streamlit runs it, without a browser."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from otel_tts.live import app
+from otel_tts.live import reading as kept
+from otel_tts.live.screens import Page
+from otel_tts.live.server import APP, command, url
+from tests.live.conftest import EXPORT, Watched
+
+PAGES = {page.title: page for page in app.PAGES}
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test reads its own directory."""
+    for name, value in EXPORT.items():
+        monkeypatch.setenv(name, value)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def said(test: AppTest) -> str:
+    """All HTML of ours and all captions."""
+    return " ".join([element.proto.body for element in test.get("html")] + [caption.value for caption in test.caption])
+
+
+def one(page: str) -> AppTest:
+    """One page, drawn once."""
+
+    def script(title: str) -> None:
+        from otel_tts.live import app
+
+        app.draw(next(page for page in app.PAGES if page.title == title))
+
+    return AppTest.from_function(script, kwargs={"title": page}, default_timeout=60)
+
+
+def test_without_telemetry_it_says_what_to_do() -> None:
+    """No number, no exception, and the command that changes it."""
+    test = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not test.exception
+    assert "No requests yet." in said(test)
+    assert "`otel-tts verify` sends some" in said(test)
+    assert "local files in" in said(test)
+    assert 'class="tile"' not in said(test)
+
+
+@pytest.mark.parametrize("title", PAGES)
+def test_every_page_draws(title: str, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From what a real service wrote; the source is always said."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one(title).run()
+    assert not test.exception
+    assert f"local files in {watched.served.data_dir}" in said(test)
+
+
+def test_the_url_is_obeyed_and_kept(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters of the address are in force, a choice goes into it, and what nothing is like says so."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one("Requests")
+    test.query_params["outcome"] = "rejected"
+    test.query_params["range"] = "6h"
+    test.query_params["refresh"] = "soon"
+    test.run()
+    frame = test.dataframe[0].value
+    assert set(frame["outcome"]) == {"rejected"}
+    assert len(frame) == watched.counted["rejected"]
+    test.selectbox(key="wanted Outcome").select("partial").run()
+    assert not test.exception
+    assert {key: test.query_params[key] for key in test.query_params} == {"outcome": "partial", "range": "6h"}
+    assert "No request was like that." in said(test)
+
+
+def test_a_trace_that_nobody_knows_is_said_to_be_so(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stack trace for an old link."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one("Requests")
+    test.query_params["request"] = "0123456789abcdef0123456789abcdef"
+    test.run()
+    assert not test.exception
+    assert "No trace 0123456789abcdef0123456789abcdef is known here." in said(test)
+
+
+def test_a_request_links_to_grafana(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one is configured."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    monkeypatch.setenv("OTEL_TTS_GRAFANA_URL", "https://grafana.example")
+    test = one("Requests").run()
+    trace_id = test.dataframe[0].value["trace"][0]
+    test.text_input(key="wanted").input(trace_id[:16]).run()
+    assert not test.exception
+    (link,) = test.get("link_button")
+    assert link.proto.url.startswith("https://grafana.example/explore?schemaVersion=1&panes=")
+    assert trace_id in link.proto.url
+
+
+def test_refreshes_do_not_grow_memory(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is kept within bounds, which are reached early here; beyond them, drawing a page again leaves nothing behind."""
+    monkeypatch.setattr(kept, "_KEPT", 30)
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one("Now").run()
+
+    def drawn(times: int) -> int:
+        for _ in range(times):
+            test.run()
+            assert not test.exception
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before, after = drawn(12), drawn(24)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 24 * 5_000
+
+
+def test_nothing_of_streamlit_calls_home() -> None:
+    """No usage statistics, no error pages that link elsewhere, no file watcher; it binds where it is told to."""
+    flags = command("127.0.0.1", 8501)
+    wanted = {"--browser.gatherUsageStats=false", "--server.address=127.0.0.1", "--client.showErrorDetails=none"}
+    assert wanted <= set(flags)
+    assert Path(flags[4]) == APP
+    assert (url("0.0.0.0", 1), url("::1", 2)) == ("http://127.0.0.1:1", "http://[::1]:2")
+
+
+def test_pages_are_those_that_are_promised() -> None:
+    """In this order."""
+    assert list(PAGES) == ["Now", "Cache", "Providers", "Trends", "Requests", "Drift"]
+    assert all(isinstance(page, Page) for page in PAGES.values())
