@@ -1,0 +1,9 @@
+"""Dashboards for Grafana as code: what people see of the registry's metrics and traces.
+
+`render` gives the JSON of each; the queries come from `otel_tts.promql` by name, thresholds from `otel_tts.conditions`.
+"""
+
+from otel_tts.grafana.home import Home
+from otel_tts.grafana.pages import FOLDER, PAGES, render
+
+__all__ = ["FOLDER", "PAGES", "Home", "render"]

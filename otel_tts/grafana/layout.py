@@ -1,0 +1,63 @@
+"""Layout: panels flow from left to right over Grafana's 24 columns, under their headings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grafanalib.core import GridPos
+
+from otel_tts.grafana.elements import Row
+
+COLUMNS = 24
+_HEADING = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A panel and the room that it takes, in columns and in Grafana's units of height."""
+
+    panel: Any
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and the panels under it."""
+
+    title: str
+    panels: Sequence[Placed]
+
+
+def flow(sections: Sequence[Section]) -> list[Any]:
+    """All headings and panels, each with its place and its id, from top to bottom. A line is as high as its highest panel."""
+    panels: list[Any] = []
+    top = 0
+    for section in sections:
+        panels.append(_at(Row(title=section.title), 0, top, COLUMNS, _HEADING, len(panels) + 1))
+        top += _HEADING
+        for line in _lines(section.panels):
+            height, left = max(placed.height for placed in line), 0
+            for placed in line:
+                panels.append(_at(placed.panel, left, top, placed.width, height, len(panels) + 1))
+                left += placed.width
+            top += height
+    return panels
+
+
+def _lines(panels: Sequence[Placed]) -> Iterator[list[Placed]]:
+    line: list[Placed] = []
+    for placed in panels:
+        if sum(one.width for one in line) + placed.width > COLUMNS:
+            yield line
+            line = []
+        line.append(placed)
+    if line:
+        yield line
+
+
+def _at(panel: Any, left: int, top: int, width: int, height: int, number: int) -> Any:
+    panel.gridPos, panel.id = GridPos(h=height, w=width, x=left, y=top), number
+    return panel

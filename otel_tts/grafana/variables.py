@@ -1,0 +1,63 @@
+"""The choices at the top of dashboards, and what they narrow queries to."""
+
+from __future__ import annotations
+
+from otel_tts.conditions import Objectives
+from otel_tts.grafana.elements import JSON, Variable
+from otel_tts.grafana.home import Home
+from otel_tts.promql import Scope, pipeline, requests
+from otel_tts.semconv import PROVIDER
+
+METRICS: JSON = {"type": "prometheus", "uid": "${datasource}"}
+TRACES: JSON = {"type": "tempo", "uid": "${traces}"}
+_SERVICE, _COLLECTOR = 'service_name=~"$service"', 'service_name=~"$collector"'
+
+
+def scope(of: str, window: str, objectives: Objectives) -> Scope:
+    """What the queries of a panel are asked about: the chosen service and provider, or the chosen Collector."""
+    if of == "collector":
+        return Scope(matchers=(_COLLECTOR,), window=window, objectives=objectives)
+    return Scope(matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives)
+
+
+def metrics_source(home: Home) -> Variable:
+    """Which Prometheus."""
+    return Variable(
+        name="datasource", label="Metrics", description="The Prometheus that has the metrics.", kind="datasource", query="prometheus",
+        chosen=home.prometheus,
+    )  # fmt: skip
+
+
+def traces_source(home: Home) -> Variable:
+    """Which Tempo."""
+    return Variable(
+        name="traces",
+        label="Traces",
+        description="The Tempo that has the traces.",
+        kind="datasource",
+        query="tempo",
+        chosen=home.tempo,
+    )
+
+
+def service(home: Home) -> Variable:
+    """Which services."""
+    return _values("service", "Service", "Services that sent metrics in this time.", requests.SERVICES, ".+", home.service)
+
+
+def provider() -> Variable:
+    """Which providers; "All" includes requests for which none was asked."""
+    query = requests.providers(_SERVICE)
+    return _values("provider", "Provider", "Providers that made audio, or were asked for it.", query, ".*")
+
+
+def collector() -> Variable:
+    """Which Collectors."""
+    return _values("collector", "Collector", "Collectors that sent their own metrics.", pipeline.COLLECTORS, ".+")
+
+
+def _values(name: str, label: str, description: str, query: str, every: str, chosen: str = "") -> Variable:
+    asked = {"qryType": 1, "query": query, "refId": f"variable-{name}"}  # 1: values of a label
+    return Variable(
+        name=name, label=label, description=description, kind="query", query=asked, datasource=METRICS, every=every, chosen=chosen
+    )

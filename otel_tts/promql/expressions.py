@@ -1,0 +1,128 @@
+"""The few shapes that queries have: rates, growth, shares, quantiles and levels of a metric, over a scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
+from otel_tts.promql.query import Scope, define
+from otel_tts.semconv import ATTEMPT_REASON, OUTCOME, AttemptReason, Attribute, Instrument, Metric, Outcome
+
+BOUND = "le"
+"""The label of a histogram's buckets: their bound."""
+PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+"""Percentiles, by what the names of their queries end with."""
+
+
+def among(attribute: Attribute, *values: str) -> str:
+    """A matcher: the attribute has one of the values."""
+    return f'{label(attribute)}=~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}="{values[0]}"'
+
+
+def outside(attribute: Attribute, *values: str) -> str:
+    """A matcher: the attribute has none of the values."""
+    return f'{label(attribute)}!~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}!="{values[0]}"'
+
+
+def up_to(bound: float) -> str:
+    """A matcher: the bucket that ends at ``bound``. The ways into Prometheus write a whole number with and without ``.0``."""
+    return f'le=~"{bound:g}([.]0)?"' if bound == int(bound) else f'le="{bound:g}"'
+
+
+COUNTED = outside(OUTCOME, Outcome.CANCELLED, Outcome.REJECTED)
+"""What counts in a success rate: ok, deadline, partial, empty and error."""
+OK = among(OUTCOME, Outcome.OK)
+ASKED = outside(ATTEMPT_REASON, AttemptReason.PROBE)
+"""Attempts that somebody waited for."""
+
+
+def counted(metric: Metric) -> str:
+    """The series that counts: a counter's own, or a histogram's number of values."""
+    return count_series(metric) if metric.instrument is Instrument.HISTOGRAM else series(metric)
+
+
+def rate(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """How many a second, over the window."""
+    return _summed("rate", scope, counted(metric), metric, matchers, scope.labels(*by))
+
+
+def growth(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """How many in the window."""
+    return _summed("increase", scope, counted(metric), metric, matchers, scope.labels(*by))
+
+
+def below(scope: Scope, metric: Metric, bound: float, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """How many values a second are at most ``bound``, which is a bound of the metric's buckets."""
+    return _summed("rate", scope, bucket_series(metric), metric, (*matchers, up_to(bound)), scope.labels(*by))
+
+
+def buckets(scope: Scope, metric: Metric, *matchers: str) -> str:
+    """How many values fell into each bucket and those below it in the window: what a heatmap is drawn of."""
+    return _summed("increase", scope, bucket_series(metric), metric, matchers, ", ".join((*scope.by, BOUND)))
+
+
+def quantile(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """A quantile of the values in the window; nothing, and not NaN, where there were none."""
+    labels = ", ".join((BOUND, *scope.by, *map(label, by)))
+    spread = _summed("rate", scope, bucket_series(metric), metric, matchers, labels)
+    return f"histogram_quantile({share:g}, {spread}) and {rate(scope, metric, *matchers, by=by)} > 0"
+
+
+def mean(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """The mean of the values in the window; nothing where there were none."""
+    total = _summed("rate", scope, sum_series(metric), metric, matchers, scope.labels(*by))
+    return f"{total} / ({rate(scope, metric, *matchers, by=by)} > 0)"
+
+
+def level(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = (), over: str = "sum") -> str:
+    """The value now, ``over`` (sum, max, min) all replicas."""
+    return f"{_over(over, scope.labels(*by))}({scope.select(series(metric), *scope.narrow(metric), *matchers)})"
+
+
+def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """What the batch job told last, within two days: each run is a process with series of its own, which end with it.
+
+    The job is a service of its own, so nothing of the scope applies but what its attributes are narrowed to.
+    """
+    now = level(Scope(narrowed=scope.narrowed), metric, *matchers, by=by, over="max")
+    return f"{now} or last_over_time({now}[2d:5m])"
+
+
+def share(part: str, whole: str) -> str:
+    """The share of ``part`` in ``whole``: 0 where there is a whole and no part yet, nothing where the whole is nothing."""
+    return f"({part} or {whole} * 0) / ({whole} > 0)"
+
+
+def named(expression: str, **labels: str) -> str:
+    """The expression with labels of these values: for a 0 that stands in for series that are not there yet."""
+    for name, value in labels.items():
+        expression = f'label_replace({expression}, "{name}", "{value}", "", "")'
+    return expression
+
+
+def none(expression: str, *attributes: Attribute) -> str:
+    """0 where the expression has a value, with "none" for the attributes: nothing of that kind has happened yet."""
+    return named(f"({expression}) * 0", **{label(attribute): "none" for attribute in attributes})
+
+
+def percentiles(
+    which: tuple[str, ...], name: str, description: str, metric: Metric, *matchers: str, labels: tuple[Attribute, ...] = ()
+) -> None:
+    """Register a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``."""
+
+    def build(of: float, scope: Scope) -> str:
+        return quantile(scope, of, metric, *matchers, by=labels)
+
+    for percentile in which:
+        of = PERCENTILES[percentile]
+        said = f"{description}, {of * 100:.0f}th percentile."
+        define(f"{name}_{percentile}", said, metric.unit, partial(build, of), labels)
+
+
+def _summed(function: str, scope: Scope, name: str, metric: Metric, matchers: tuple[str, ...], labels: str) -> str:
+    return f"{_over('sum', labels)}({function}({scope.span(name, *scope.narrow(metric), *matchers)}))"
+
+
+def _over(aggregation: str, labels: str) -> str:
+    return f"{aggregation} by ({labels}) " if labels else aggregation

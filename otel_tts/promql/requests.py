@@ -1,0 +1,173 @@
+"""Requests: how many, how they end, and how long listeners wait."""
+
+from __future__ import annotations
+
+from otel_tts.promql.expressions import (
+    COUNTED,
+    OK,
+    PERCENTILES,
+    among,
+    below,
+    buckets,
+    counted,
+    growth,
+    last_run,
+    level,
+    named,
+    none,
+    outside,
+    percentiles,
+    quantile,
+    rate,
+    share,
+)
+from otel_tts.promql.naming import label
+from otel_tts.promql.query import Scope, query
+from otel_tts.semconv import (
+    CACHE_RESULT,
+    ERROR_TYPE,
+    LANGUAGE,
+    OUTCOME,
+    PROVIDER,
+    REFERENCE_LATENCY,
+    RPC_DURATION,
+    RPC_METHOD,
+    RPC_RESPONSE_STATUS_CODE,
+    STREAM,
+    SYNTHESIS_ACTIVE,
+    SYNTHESIS_DURATION,
+    SYNTHESIS_FAILURES,
+    SYNTHESIS_FIRST_AUDIO,
+    SYNTHESIS_REQUESTS,
+    VOICE,
+    CacheResult,
+    Outcome,
+)
+
+_STREAMS, _UNARY = among(STREAM, "true"), among(STREAM, "false")
+_MADE = among(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
+
+percentiles(
+    tuple(PERCENTILES),
+    "request_duration",
+    "Duration of successful unary requests, from arrival to the last byte",
+    SYNTHESIS_DURATION,
+    _UNARY,
+    OK,
+)
+percentiles(tuple(PERCENTILES), "first_audio", "Streams: from arrival to the first audible sample", SYNTHESIS_FIRST_AUDIO)
+
+
+@query("{request}/s", OUTCOME)
+def request_rate(scope: Scope) -> str:
+    """Requests a second, by how they ended."""
+    return rate(scope, SYNTHESIS_DURATION, by=(OUTCOME,))
+
+
+@query("{request}")
+def requests_counted(scope: Scope) -> str:
+    """Requests in the window."""
+    return growth(scope, SYNTHESIS_DURATION)
+
+
+@query("1")
+def success_rate(scope: Scope) -> str:
+    """Share of requests that succeeded: ok of ok, deadline, partial, empty and error."""
+    return share(rate(scope, SYNTHESIS_DURATION, OK), rate(scope, SYNTHESIS_DURATION, COUNTED))
+
+
+@query("1")
+def success_budget_left(scope: Scope) -> str:
+    """How much of the window's error budget is left: 1 all of it, below 0 more than all is used up."""
+    return f"1 - (1 - {success_rate(scope)}) / {1 - scope.objectives.success:.6g}"
+
+
+@query("1")
+def first_audio_in_time(scope: Scope) -> str:
+    """Share of streams whose first audio came within the objective's bound; those that failed without audio did not.
+
+    Streams that were rejected, or cancelled before anything was heard, don't count.
+    """
+    good = below(scope, SYNTHESIS_FIRST_AUDIO, scope.objectives.first_audio_seconds, outside(OUTCOME, Outcome.REJECTED))
+    ended = rate(scope, SYNTHESIS_DURATION, _STREAMS, COUNTED)
+    cancelled = rate(scope, SYNTHESIS_FIRST_AUDIO, among(OUTCOME, Outcome.CANCELLED))
+    return share(good, f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})")
+
+
+@query("{request}/s", OUTCOME, ERROR_TYPE)
+def failure_rate(scope: Scope) -> str:
+    """Failed requests a second, by how they ended and what went wrong; one 0 while there are none."""
+    quiet = none(rate(scope, SYNTHESIS_DURATION), OUTCOME, ERROR_TYPE)
+    return f"{rate(scope, SYNTHESIS_FAILURES, by=(OUTCOME, ERROR_TYPE))} or on () {quiet}"
+
+
+@query("{request}", STREAM)
+def active_requests(scope: Scope) -> str:
+    """Requests under way, streams and unary."""
+    return level(scope, SYNTHESIS_ACTIVE, by=(STREAM,))
+
+
+@query("{request}/s", LANGUAGE, VOICE)
+def requests_by_voice(scope: Scope) -> str:
+    """Requests a second, by the language and voice that they asked for."""
+    return rate(scope, SYNTHESIS_REQUESTS, by=(LANGUAGE, VOICE))
+
+
+@query("{request}")
+def duration_distribution(scope: Scope) -> str:
+    """Requests by the bucket of their duration, each bucket with all below it."""
+    return buckets(scope, SYNTHESIS_DURATION)
+
+
+@query("{request}")
+def first_audio_distribution(scope: Scope) -> str:
+    """Streams by the bucket of their time to first audio, each bucket with all below it."""
+    return buckets(scope, SYNTHESIS_FIRST_AUDIO)
+
+
+@query("s", PROVIDER)
+def first_audio_made_p95(scope: Scope) -> str:
+    """Time to first audio of streams that the cache did not have, 95th percentile: what is judged against the reference."""
+    return quantile(scope, 0.95, SYNTHESIS_FIRST_AUDIO, _MADE, by=(PROVIDER,))
+
+
+@query("s", PROVIDER)
+def duration_made_p95(scope: Scope) -> str:
+    """Duration of successful unary requests that the cache did not have, 95th percentile: what is judged against the reference."""
+    return quantile(scope, 0.95, SYNTHESIS_DURATION, _UNARY, OK, _MADE, by=(PROVIDER,))
+
+
+@query("s", PROVIDER)
+def first_audio_reference(scope: Scope) -> str:
+    """What first audio is judged against: what was set; else what the batch job published, by provider; else the default."""
+    return _reference(scope, _STREAMS)
+
+
+@query("s", PROVIDER)
+def duration_reference(scope: Scope) -> str:
+    """What unary requests are judged against: what was set; else what the batch job published, by provider; else the default."""
+    return _reference(scope, _UNARY)
+
+
+@query("{call}/s", RPC_METHOD, RPC_RESPONSE_STATUS_CODE)
+def rpc_rate(scope: Scope) -> str:
+    """Calls of gRPC a second, by method and status."""
+    return rate(scope, RPC_DURATION, by=(RPC_METHOD, RPC_RESPONSE_STATUS_CODE))
+
+
+def _reference(scope: Scope, published_for: str) -> str:
+    source = "environment" if scope.objectives.reference_is_set else "default"
+    constant = named(f"vector({scope.objectives.reference:g})", **{label(PROVIDER): source})
+    if scope.objectives.reference_is_set:
+        return constant
+    published = last_run(scope, REFERENCE_LATENCY, published_for, by=(PROVIDER,))
+    return f"({published}) or on () {constant}"
+
+
+SERVICES = f"label_values({counted(SYNTHESIS_DURATION)}, service_name)"
+"""For Grafana's variable: the services that sent metrics."""
+
+
+def providers(matchers: str) -> str:
+    """For Grafana's variable: the providers that made audio or were asked for it, of what ``matchers`` select."""
+    return f"label_values({counted(SYNTHESIS_DURATION)}{{{matchers}}}, {label(PROVIDER)})"
