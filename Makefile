@@ -24,6 +24,7 @@ stack: $(VENV)/.dev ## Run the whole pipeline as plain processes, until Ctrl-C; 
 
 tools: .tools/ovos/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
 	@sh tools/chromium.sh
+	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects

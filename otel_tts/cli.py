@@ -38,7 +38,9 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         "otel_tts.commands.report.command:report", "Write windows of telemetry into MLflow, and judge them.", "report"
     ),
     "config": Subcommand("otel_tts.commands.config:config", "Print the settings in force and where each comes from."),
-    "rules": Subcommand("otel_tts.commands.rules:rules", "Write Prometheus rules and Alertmanager routing for your own stack.", "rules"),
+    "rules": Subcommand(
+        "otel_tts.commands.rules:rules", "Write Prometheus rules and Alertmanager routing for your own stack.", "rules"
+    ),
     "grafana": Subcommand(
         "otel_tts.commands.grafana.command:grafana", "Write the dashboards for your own Grafana, or upload them.", "grafana"
     ),

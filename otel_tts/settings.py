@@ -262,7 +262,10 @@ class Settings(Section):
         "OTEL_TTS_COLLECTOR_URL", url, "http://127.0.0.1:13133", "The Collector's health check, for `otel-tts doctor`."
     )
     grafana_token: Secret = setting(
-        "OTEL_TTS_GRAFANA_TOKEN", Secret, Secret(""), "A service account's token with the role Editor, for `otel-tts grafana push`."
+        "OTEL_TTS_GRAFANA_TOKEN",
+        Secret,
+        Secret(""),
+        "A service account's token with the role Editor, for `otel-tts grafana push`.",
     )
     grafana_password: Secret = setting(
         "OTEL_TTS_GRAFANA_PASSWORD", Secret, Secret(""), "The password of Grafana's user `admin`, for `otel-tts doctor`."

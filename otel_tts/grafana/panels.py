@@ -27,7 +27,11 @@ WHOLE = "$__range"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A query of a panel. legend: the name of each of its series; given none, their attributes. window: in place of Grafana's own."""
+    """A query of a panel.
+
+    legend: the name of each of its series; given none, their attributes. window: in place of Grafana's own. of: what it is asked about,
+    as `scope` has it.
+    """
 
     query: str
     legend: str = ""
@@ -50,7 +54,7 @@ class Panels:
     """Makes the panels of a dashboard for one Grafana."""
 
     def __init__(self, home: Home) -> None:
-        self._home = home
+        self.home = home
 
     def chart(
         self,
@@ -148,6 +152,7 @@ class Panels:
             description=_description(shows, bad),
             dataSource=TRACES,
             targets=[Target(ref="A", datasource=TRACES, query=asked)],
+            thresholds=_steps(None),
             maxDataPoints=None,
             extraJson=_own("table", {"showHeader": True, "cellHeight": "sm", "sortBy": order}, {"unit": "short"}),
         )
@@ -178,14 +183,14 @@ class Panels:
     ) -> JSON:
         return {
             "title": title,
-            "description": _description(shows or lines[0].asked.description, bad, judged, self._home.runbooks),
+            "description": _description(shows or lines[0].asked.description, bad, judged, self.home.runbooks),
             "dataSource": METRICS,
             "targets": [self._target(ref, line, form) for ref, line in zip(ascii_uppercase, lines, strict=False)],
             "maxDataPoints": None,
         }
 
     def _target(self, ref: str, line: Line, form: str) -> Target:
-        expression = line.asked(scope(line.of, line.window, self._home.objectives))
+        expression = line.asked(scope(line.of, line.window, self.home.objectives))
         shown: JSON = {"legendFormat": line.name or "{{le}}" if form == "heatmap" else line.name or line.query.replace("_", " ")}
         once = line.window == WHOLE
         query = {"expr": expression, "format": form, "range": not once, "instant": once, "editorMode": "code", **shown}

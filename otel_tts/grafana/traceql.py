@@ -5,16 +5,24 @@ The language: https://grafana.com/docs/tempo/latest/traceql/
 
 from __future__ import annotations
 
-from otel_tts.semconv import ERROR_TYPE, FALLBACK_USED, OUTCOME, PROVIDER, SYNTHESIS_SPAN, VOICE, Attribute, Outcome
+from otel_tts.semconv import (
+    ATTEMPT_COUNT,
+    ERROR_TYPE,
+    FALLBACK_USED,
+    OUTCOME,
+    PROVIDER,
+    SYNTHESIS_SPAN,
+    VOICE,
+    Attribute,
+    Outcome,
+)
 
-SLOW = 1.0
-"""Seconds from which on a request is slow."""
 _SHOWN = (OUTCOME, ERROR_TYPE, PROVIDER, VOICE)
 
 
-def slow() -> str:
-    """Syntheses that took long."""
-    return _search(f"duration > {SLOW:g}s")
+def slow(seconds: float) -> str:
+    """Syntheses that took longer."""
+    return _search(f"duration > {seconds:g}s")
 
 
 def failed() -> str:
@@ -33,9 +41,10 @@ def fallen_back() -> str:
 
 
 def _search(condition: str) -> str:
-    scope = f'resource.service.name =~ "$service" && span.{PROVIDER.key} =~ "$provider"'
+    """Nothing matches an attribute that is not there, and a request that came to no provider has none: it belongs to all."""
+    provider = f'(span.{PROVIDER.key} =~ "$provider" || span.{ATTEMPT_COUNT.key} = 0)'
     shown = ", ".join(f"span.{attribute.key}" for attribute in _SHOWN)
-    return f'{{ name = "{SYNTHESIS_SPAN.name}" && {scope} && {condition} }} | select({shown})'
+    return f'{{ name = "{SYNTHESIS_SPAN.name}" && resource.service.name =~ "$service" && {provider} && {condition} }} | select({shown})'
 
 
 def _one_of(attribute: Attribute, *values: str) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,14 @@ class Watched:
         return str(answer.rendition.trace_id)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _main() -> Iterator[None]:
+    """Streamlit puts its script in the place of ``__main__``, which processes that other tests start would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
+
+
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A service with an engine in its process and one that can be switched off, after `otel-tts verify` has talked to it."""
@@ -123,9 +132,12 @@ def serving_with(cloud: Switch, data: Path) -> Iterator[Served]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium: that of the system, since Playwright's own would have to be downloaded."""
+    """A headless Chromium: that of the system, since Playwright's own would have to be downloaded.
+
+    Not for the session: while it is there Playwright keeps an event loop running, in which no other test could run one.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         reason = "These tests need chromium on PATH: `make tools` installs it, where it may."

@@ -76,7 +76,7 @@ def test_a_provider_that_is_switched_off_turns_its_card(watched: Watched, visit:
         for number in range(8):
             watched.speak(f"Where are you, number {number}?", voice=VOICE)
         expect(card).to_have_attribute("data-state", "bad", timeout=SOON)
-        expect(card).to_contain_text(re.compile(r"not available since \d\d:\d\d:\d\d"))
+        expect(card).to_contain_text(re.compile(r"not available since (before )?\d\d:\d\d:\d\d"))
         expect(page.locator(".notice.bad", has_text="openai: No replica can use the provider.")).to_be_visible(timeout=SOON)
     finally:
         watched.cloud.off = False

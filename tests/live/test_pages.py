@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,6 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from otel_tts.live import app
-from otel_tts.live import reading as kept
 from otel_tts.live.screens import Page
 from otel_tts.live.server import APP, command, url
 from tests.live.conftest import EXPORT, Watched
@@ -103,24 +104,12 @@ def test_a_request_links_to_grafana(watched: Watched, monkeypatch: pytest.Monkey
     assert trace_id in link.proto.url
 
 
-def test_refreshes_do_not_grow_memory(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refreshes_do_not_grow_memory(watched: Watched, tmp_path: Path) -> None:
     """What is kept is kept within bounds, which are reached early here; beyond them, drawing a page again leaves nothing behind."""
-    monkeypatch.setattr(kept, "_KEPT", 30)
-    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
-    test = one("Now").run()
-
-    def drawn(times: int) -> int:
-        for _ in range(times):
-            test.run()
-            assert not test.exception
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        before, after = drawn(12), drawn(24)
-    finally:
-        tracemalloc.stop()
+    still = shutil.copytree(watched.served.data_dir, tmp_path / "still")
+    environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(still)}
+    soak = [sys.executable, "-m", "tests.live.soak", "12", "24"]
+    before, after = map(int, subprocess.run(soak, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout.split())
     assert after - before < 24 * 5_000
 
 

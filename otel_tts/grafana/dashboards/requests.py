@@ -9,7 +9,8 @@ from otel_tts.palette import OUTCOMES
 
 
 def sections(panels: Panels) -> list[Section]:
-    """Its sections."""
+    """Its sections. What is slow is longer than the reference that latency is judged against."""
+    slow = panels.home.objectives.reference
     return [
         Section(
             "When?",
@@ -31,8 +32,8 @@ def sections(panels: Panels) -> list[Section]:
                 panels.traces(
                     "Slow",
                     "Open the first: the longest span is where the time went. Queue, provider, encoding, or a fallback after a timeout?",
-                    f"Requests that took longer than {traceql.SLOW:g} s, the slowest first.",
-                    traceql.slow(),
+                    f"Requests that took longer than {slow:g} s, the slowest first.",
+                    traceql.slow(slow),
                     slowest_first=True,
                 ),
                 panels.traces(

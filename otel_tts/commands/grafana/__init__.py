@@ -1,0 +1,1 @@
+"""``otel-tts grafana``: the dashboards, for a Grafana of one's own."""

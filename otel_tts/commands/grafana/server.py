@@ -1,0 +1,100 @@
+"""A Grafana to upload to.
+
+Its HTTP API is that below ``/api``, which every Grafana in use has: https://grafana.com/docs/grafana/latest/developer-resources/api-reference/http-api/api-legacy/
+Grafana 13 calls it deprecated in favour of ``/apis`` and keeps it; its removal is to be announced with a later major version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from otel_tts.version import __version__
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_MOST_FOLDERS = 1000
+"""What Grafana tells of at once."""
+_OF_THE_SERVER = ("id", "version")
+"""What Grafana numbers itself."""
+_NOT_GRAFANA = "Is this the address of Grafana itself, with its path if it has one?"
+_ADVICE: Mapping[int, str] = {
+    HTTPStatus.BAD_REQUEST: "A dashboard that this Grafana provisions from files cannot be uploaded too: choose one way.",
+    HTTPStatus.UNAUTHORIZED: "Is the token valid, and of this Grafana?",
+    HTTPStatus.FORBIDDEN: "The token's service account needs the role Editor, or the permissions to write folders and dashboards.",
+    HTTPStatus.NOT_FOUND: _NOT_GRAFANA,
+    HTTPStatus.PRECONDITION_FAILED: "Another dashboard is in the way, or somebody changed this one meanwhile.",
+}
+
+
+class Refused(Exception):
+    """Grafana did not do as asked; the message says what it said, and what to do."""
+
+
+class Grafana:
+    """One server, for the length of a block. Redirects are not followed: the token is for the address that was given."""
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT)
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._client.close()
+
+    def folder(self, title: str) -> str:
+        """The uid of the folder of that title, made if it is not there."""
+        for folder in self._ask("GET", f"/api/folders?limit={_MOST_FOLDERS}", list):
+            if folder["title"] == title:
+                return str(folder["uid"])
+        return str(self._ask("POST", "/api/folders", dict, {"title": title})["uid"])
+
+    def put(self, dashboard: Mapping[str, Any], folder: str) -> Literal["created", "replaced", "unchanged"]:
+        """Have a dashboard as it is given, in a folder; it is known by its uid."""
+        there = self._ask("GET", f"/api/dashboards/uid/{dashboard['uid']}", dict, missing=True)
+        if there and there["meta"].get("folderUid") == folder and _content(there["dashboard"]) == _content(dashboard):
+            return "unchanged"
+        wanted = {**dashboard, "id": None}
+        message = f"otel-tts {__version__}"
+        self._ask(
+            "POST", "/api/dashboards/db", dict, {"dashboard": wanted, "folderUid": folder, "overwrite": True, "message": message}
+        )
+        return "replaced" if there else "created"
+
+    def _ask(self, method: str, path: str, form: type, body: Mapping[str, Any] | None = None, *, missing: bool = False) -> Any:
+        """What it answers, in the form that is expected; None where ``missing`` allows that there is nothing."""
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.TimeoutException:
+            raise Refused(f"Grafana at {self._url} did not answer in time.") from None
+        except httpx.RequestError as error:
+            raise Refused(f"Grafana at {self._url} does not answer: {error}. Is it running, and is this its address?") from None
+        said = _json(answer)
+        if missing and answer.status_code == HTTPStatus.NOT_FOUND and isinstance(said, dict):
+            return None
+        if answer.is_success:
+            if isinstance(said, form):
+                return said
+            raise Refused(f"What answers at {self._url} is not Grafana's API. {_NOT_GRAFANA}")
+        if answer.has_redirect_location:
+            raise Refused(f"{self._url} sends on to {answer.headers['Location']}: give the address where Grafana is.")
+        words = str(said["message"]) if isinstance(said, dict) and "message" in said else answer.reason_phrase
+        advice = _ADVICE.get(answer.status_code, "Grafana's own log says more.")
+        raise Refused(f"Grafana at {self._url} answered {answer.status_code} to {method} {path}: {words.rstrip('.')}. {advice}")
+
+
+def _content(dashboard: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in dashboard.items() if key not in _OF_THE_SERVER}
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None

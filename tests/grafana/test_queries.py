@@ -1,0 +1,378 @@
+"""Queries mean what their names say: as Prometheus's own engine evaluates them, and as the parsers of both languages read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from otel_tts.conditions import Objectives
+from otel_tts.promql import QUERIES, Scope, bucket_series, count_series, label, series, sum_series
+from otel_tts.semconv import (
+    ATTEMPT_DURATION,
+    ATTEMPT_REASON,
+    CACHE_RESULT,
+    DRIFT_COLUMN,
+    DRIFT_DETECTED,
+    DRIFT_SCORE,
+    ERROR_TYPE,
+    FALLBACK_FROM,
+    FALLBACK_TO,
+    METRICS,
+    OUTCOME,
+    PROVIDER,
+    PROVIDER_AVAILABLE,
+    REFERENCE_LATENCY,
+    STREAM,
+    STREAM_UNDERRUN,
+    SYNTHESIS_DURATION,
+    SYNTHESIS_FIRST_AUDIO,
+    SYNTHESIS_SPAN,
+    UNDERRUN_CAUSE,
+    USAGE_COST,
+    Attribute,
+    Instrument,
+    Metric,
+)
+from tests.e2e.stack import program
+from tests.grafana.boards import BOARDS, asking
+
+SERVICE = 'service_name="speech"'
+SCOPE = Scope(matchers=(SERVICE,), narrowed={PROVIDER: ".*"})
+"""What a dashboard asks about."""
+
+
+# --- what they say -----------------------------------------------------------------------------------------------------------
+
+RESOURCE = {"service_name", "service_instance_id", "service_version", "job", "instance"}
+FOREIGN = re.compile(r"otelcol_(exporter|receiver|process)_\w+|otel_sdk_\w+|ALERTS|service\w*:tts_\w+:\w+|")
+"""Series that are not of the registry: the Collector's, the SDK's, Prometheus's own, and what rules record. Empty: all of a service."""
+EVERYWHERE = {"ALERTS", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
+"""What is not of one service: alerts, and what the batch job publishes."""
+
+
+def known() -> dict[str, set[str]]:
+    """The series of the registry, and the labels of each."""
+    found: dict[str, set[str]] = {}
+    for metric in METRICS:
+        labels = {label(attribute) for attribute in metric.attributes} | RESOURCE
+        if metric.instrument is Instrument.HISTOGRAM:
+            found |= {count_series(metric): labels, sum_series(metric): labels, bucket_series(metric): labels | {"le"}}
+        else:
+            found[series(metric)] = labels
+    return found
+
+
+def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
+    """All selectors in an expression."""
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node
+    elif isinstance(node, list):
+        for each in node:
+            yield from selectors(each)
+    else:
+        for part in ("expr", "lhs", "rhs", "args", "vector_selector"):
+            if (inner := getattr(node, part, None)) is not None:
+                yield from selectors(inner)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_asks_for_what_the_registry_has(name: str) -> None:
+    """It parses, its types fit, each of its series and labels exists, and it is narrowed to the scope."""
+    scope = replace(SCOPE, by=("service_name",)) if name.startswith("judged_") else SCOPE  # as rules ask
+    asked = [*selectors(promql_parser.parse(QUERIES[name](scope)))]
+    for selector in asked:
+        matchers = selector.matchers.matchers
+        if selector.name in known():
+            assert {matcher.name for matcher in matchers} <= known()[selector.name]
+        else:
+            assert FOREIGN.fullmatch(selector.name or ""), selector.name
+        if selector.name not in EVERYWHERE:
+            assert SERVICE in map(str, matchers), selector.name
+    assert asked or name == "judged_watchdog"
+
+
+def test_dashboards_ask_by_name() -> None:
+    """Every query on a dashboard is one of the registered ones, and every one that no condition judges is on a dashboard."""
+    shown = {
+        target["expr"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "expr" in target
+    }
+    scopes = [
+        Scope(matchers=(f'service_name=~"${of}"',), window=window, narrowed=narrowed)
+        for of, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
+        for window in ("$__rate_interval", "$__range", "1h", "6h")
+    ]
+    written = {ask(scope): name for scope in scopes for name, ask in QUERIES.items()}
+    assert shown - written.keys() == set()
+    used = {written[expression] for expression in shown}
+    spare = {name for name in QUERIES if not name.startswith("judged_")} - used
+    assert {name for name in spare if not name.endswith(("_p50", "_p95", "_p99"))} == set()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_what_a_query_refers_to_can_be_chosen(name: str) -> None:
+    """Each variable in a dashboard's queries stands at its top, or is Grafana's own."""
+    chosen = {variable["name"] for variable in BOARDS[name]["templating"]["list"]}
+    used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps([panel["targets"] for panel in asking(BOARDS[name])])))
+    assert used <= chosen
+    assert chosen <= used | {"traces"}
+
+
+# --- what they mean ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """Telemetry, and the answer to a query at its end. given: per minute what a counter gains, or a gauge's values; answer: by labels."""
+
+    query: str
+    given: Mapping[str, float | str]
+    answer: Mapping[str, float]
+    minutes: int = 10
+    window: str = "5m"
+    objectives: Objectives = field(default_factory=Objectives)
+
+
+def of(name: str, instance: str = "a", /, **labels: str) -> str:
+    """A series of the service."""
+    matchers = (f'{key}="{value}"' for key, value in {"instance": instance, **labels}.items())
+    return f"{name}{{{', '.join((SERVICE, *matchers))}}}"
+
+
+def counted(metric: Metric, attribute: Attribute, values: Mapping[str, float], **labels: str) -> dict[str, float | str]:
+    """A histogram's counts, by the values of an attribute."""
+    return {of(count_series(metric), **{label(attribute): value}, **labels): gain for value, gain in values.items()}
+
+
+def attempts(provider: str, outcome: str, reason: str) -> str:
+    """Attempts at a provider."""
+    labels = {label(PROVIDER): provider, label(OUTCOME): outcome, label(ATTEMPT_REASON): reason}
+    return of(count_series(ATTEMPT_DURATION), **labels)
+
+
+def available(provider: str, instance: str) -> str:
+    """Whether a replica can use a provider."""
+    return of(series(PROVIDER_AVAILABLE), instance, **{label(PROVIDER): provider})
+
+
+def first_audio(le: str, outcome: str, instance: str = "a") -> str:
+    """A bucket of streams."""
+    return of(bucket_series(SYNTHESIS_FIRST_AUDIO), instance, le=le, **{label(OUTCOME): outcome})
+
+
+def first_audio_count(outcome: str, instance: str = "a") -> str:
+    """Streams that were heard."""
+    return of(count_series(SYNTHESIS_FIRST_AUDIO), instance, **{label(OUTCOME): outcome})
+
+
+def streams(outcome: str) -> str:
+    """Streams that ended."""
+    return of(count_series(SYNTHESIS_DURATION), **{label(STREAM): "true", label(OUTCOME): outcome})
+
+
+def drift(instance: str) -> str:
+    """What a run of the batch job tells."""
+    return f'{series(DRIFT_SCORE)}{{instance="{instance}", {label(PROVIDER)}="piper", {label(DRIFT_COLUMN)}="latency"}}'
+
+
+def published(stream: str) -> str:
+    """A reference that the batch job told."""
+    return f'{series(REFERENCE_LATENCY)}{{{label(PROVIDER)}="piper", {label(STREAM)}="{stream}"}}'
+
+
+def reference(source: str) -> str:
+    """One that is not of a provider: in its place, where it comes from."""
+    return f'{{{label(PROVIDER)}="{source}"}}'
+
+
+def underrun(name: str, **labels: str) -> str:
+    """Gaps that providers left in streams."""
+    return of(name, **{label(UNDERRUN_CAUSE): "provider"}, **labels)
+
+
+ALL_OUTCOMES = {"ok": 60, "error": 10, "deadline": 10, "partial": 10, "empty": 10, "cancelled": 300, "rejected": 300}
+PIPER, OPENAI = (f'{{{label(PROVIDER)}="{name}"}}' for name in ("piper", "openai"))
+CASES: Mapping[str, Case] = {
+    "success is ok of ok, deadline, partial, empty and error": Case(
+        "success_rate", counted(SYNTHESIS_DURATION, OUTCOME, ALL_OUTCOMES), {"{}": 0.6}
+    ),
+    "nothing but callers' own faults is no data": Case(
+        "success_rate", counted(SYNTHESIS_DURATION, OUTCOME, {"cancelled": 60, "rejected": 60}), {}
+    ),
+    "no success is 0": Case("success_rate", counted(SYNTHESIS_DURATION, OUTCOME, {"error": 60}), {"{}": 0}),
+    "no traffic is no data": Case("success_rate", counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 0, "error": 0}), {}),
+    "half of the failures allowed leave half of the budget": Case(
+        "success_budget_left", counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 995, "error": 5}), {"{}": 0.5}
+    ),
+    "probes, cancelled and rejected attempts say nothing of a provider": Case(
+        "provider_success_rate",
+        {
+            attempts("openai", "error", "initial"): 60,
+            attempts("openai", "ok", "retry"): 20,
+            attempts("openai", "ok", "probe"): 600,
+            attempts("openai", "cancelled", "initial"): 60,
+            attempts("openai", "rejected", "initial"): 60,
+            attempts("piper", "ok", "fallback"): 60,
+        },
+        {OPENAI: 0.25, PIPER: 1},
+    ),
+    "hit rate is hit of hit, miss and coalesced": Case(
+        "hit_rate",
+        counted(SYNTHESIS_DURATION, CACHE_RESULT, {"hit": 30, "miss": 50, "coalesced": 20, "bypass": 100}),
+        {"{}": 0.3},
+    ),
+    "a provider that some replicas can use is in between": Case(
+        "provider_state",
+        {
+            available("piper", "a"): "1+0x10",
+            available("piper", "b"): "1+0x10",
+            available("openai", "a"): "1+0x10",
+            available("openai", "b"): "0+0x10",
+        },
+        {PIPER: 2, OPENAI: 1},
+    ),
+    "a provider that none can use is down": Case(
+        "provider_state", {available("piper", "a"): "0+0x10", available("piper", "b"): "0+0x10"}, {PIPER: 0}
+    ),
+    "a gap is what is above the bucket of 0": Case(
+        "gap_share",
+        {underrun(count_series(STREAM_UNDERRUN)): 100, underrun(bucket_series(STREAM_UNDERRUN), le="0"): 80},
+        {"{}": 0.2},
+    ),
+    "a stream without audio was not in time": Case(
+        "first_audio_in_time",
+        {
+            **{first_audio(le, "ok"): gain for le, gain in {"2.5": 80, "+Inf": 90}.items()},
+            first_audio_count("ok"): 90,
+            streams("ok"): 90,
+            streams("error"): 10,
+            streams("rejected"): 500,
+        },
+        {"{}": 0.8},
+    ),
+    "quantiles are over all replicas": Case(
+        "first_audio_p50",
+        {
+            **{first_audio(le, "ok", "a"): gain for le, gain in {"0.5": 60, "1": 60, "+Inf": 60}.items()},
+            **{first_audio(le, "ok", "b"): gain for le, gain in {"0.5": 0, "1": 60, "+Inf": 60}.items()},
+            first_audio_count("ok", "a"): 60,
+            first_audio_count("ok", "b"): 60,
+        },
+        {"{}": 0.5},
+    ),
+    "a quantile of nothing is no data": Case(
+        "first_audio_p50", {first_audio(le, "ok"): 0 for le in ("0.5", "+Inf")} | {first_audio_count("ok"): 0}, {}
+    ),
+    "drift is what the last run of the batch job told, long after it ended": Case(
+        "drift_score",
+        {drift("monday"): "2.5 2.5 stale" + " _" * 300, drift("tuesday"): "_ " * 120 + "0.5 stale" + " _" * 180},
+        {f'{{{label(DRIFT_COLUMN)}="latency", {label(PROVIDER)}="piper"}}': 0.5},
+        minutes=300,
+    ),
+    "cost is by the hour": Case("cost_rate", {of(series(USAGE_COST), **{label(PROVIDER): "piper"}): 0.01}, {PIPER: 0.6}),
+    "no fallback is 0 where there are requests": Case(
+        "fallback_rate",
+        counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 60}),
+        {f'{{{label(FALLBACK_FROM)}="none", {label(FALLBACK_TO)}="none"}}': 0},
+    ),
+    "an untouched budget of no requests is no data": Case("success_budget_left", {}, {}),
+    "a reference that nobody set or published is the default": Case("first_audio_reference", {}, {reference("default"): 2.5}),
+    "a reference that is set goes before all others": Case(
+        "first_audio_reference",
+        {published("true"): "0.7+0x10"},
+        {reference("environment"): 1.5},
+        objectives=Objectives(reference=1.5, reference_is_set=True),
+    ),
+    "streams and unary requests have references of their own": Case(
+        "duration_reference", {published("true"): "0.7+0x10", published("false"): "0.9+0x10"}, {PIPER: 0.9}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_a_query_means_what_it_says(what: str, tmp_path: Path) -> None:
+    """Prometheus gives the answer, to within a millionth."""
+    case = CASES[what]
+    scope = Scope(matchers=(SERVICE,), narrowed={PROVIDER: ".*"}, window=case.window, objectives=case.objectives)
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {"series": name, "values": gain if isinstance(gain, str) else f"0+{gain:g}x{case.minutes}"}
+            for name, gain in case.given.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": f"round({QUERIES[case.query](scope)}, 1e-6)",
+                "eval_time": f"{case.minutes}m",
+                "exp_samples": [{"labels": labels, "value": value} for labels, value in case.answer.items()],
+            }
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    run = subprocess.run([program("promtool"), "test", "rules", file], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+# --- searches for traces -----------------------------------------------------------------------------------------------------
+
+GRAMMAR = "@grafana/lezer-traceql@1.0.0"
+"""Grafana's own grammar of TraceQL: what its editor reads searches with."""
+PARSE = """
+import { parser } from '@grafana/lezer-traceql';
+const read = (text) => {
+  const nodes = [];
+  parser.parse(text).iterate({ enter: (node) => { nodes.push([node.name, text.slice(node.from, node.to)]); } });
+  return nodes;
+};
+console.log(JSON.stringify(JSON.parse(process.argv[1]).map(read)));
+"""
+ERROR = "\N{WARNING SIGN}"
+"""What the grammar calls the parts that it cannot read."""
+SEARCHES = [
+    target["query"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "query" in target
+]
+
+
+def read(searches: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """The parts of each search, by kind. The grammar is downloaded once, into the user's cache."""
+    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tts" / GRAMMAR.rpartition("/")[2]
+    for name in ("node", "npm"):
+        if not shutil.which(name):
+            reason = f"TraceQL's grammar is a package for Node.js, and there is no {name} on PATH."
+            pytest.fail(reason) if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip(reason)
+    if not (kept / "node_modules").is_dir():
+        kept.mkdir(parents=True, exist_ok=True)
+        quietly = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+        subprocess.run(["npm", "install", "--prefix", kept, *quietly, GRAMMAR], check=True, timeout=300)
+    command = ["node", "--input-type=module", "--eval", PARSE, json.dumps(searches)]
+    out = subprocess.run(command, cwd=kept, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    return [[(kind, text) for kind, text in nodes] for nodes in json.loads(out)]
+
+
+def test_searches_are_traceql() -> None:
+    """Grafana's grammar reads all of each, and finds the fault in one that has one."""
+    *good, bad = read([*SEARCHES, SEARCHES[0].replace("}", "")])
+    assert [text for nodes in good for kind, text in nodes if kind == ERROR] == []
+    assert ERROR in dict(bad)
+
+
+def test_searches_ask_for_what_the_registry_has() -> None:
+    """Each names one span, the chosen services, and only attributes that this span has."""
+    attributes = {f"span.{attribute.key}" for attribute in SYNTHESIS_SPAN.attributes}
+    for nodes in read(SEARCHES):
+        fields = {text for kind, text in nodes if kind == "AttributeField"}
+        assert "resource.service.name" in fields
+        assert fields - {"resource.service.name"} <= attributes | {f"span.{ERROR_TYPE.key}"}
+        assert {text for kind, text in nodes if kind == "IntrinsicField"} <= {"name", "duration"}
+        assert f'"{SYNTHESIS_SPAN.name}"' in {text for kind, text in nodes if kind == "String"}
