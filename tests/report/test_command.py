@@ -92,10 +92,12 @@ def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
         if span["name"].startswith("tts.report")
     ]
     names = {span["spanId"]: span["name"] for span in spans}
-    assert Counter((span["name"], names.get(span.get("parentSpanId", ""))) for span in spans) == {
+    steps = Counter((span["name"], names.get(span.get("parentSpanId", ""))) for span in spans)
+    # The second pass reads again if the job's own telemetry went into files that the window's is in, and finds the same.
+    assert steps.pop(("tts.report.read", "tts.report.service_window")) in (1, 2)
+    assert steps == {
         ("tts.report", None): 2,  # the second pass found nothing to do
         ("tts.report.service_window", "tts.report"): 2,
-        ("tts.report.read", "tts.report.service_window"): 1,
         ("tts.report.judge", "tts.report.service_window"): 1,
         ("tts.report.write", "tts.report.service_window"): 1,
     }
