@@ -9,10 +9,9 @@ from otel_tts.promql.expressions import named
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNALS, judged_cardinality_overflow, judged_sdk_drops
 from otel_tts.promql.naming import count_series
 from otel_tts.promql.query import Scope, query
+from otel_tts.promql.slo import SERVICE
 from otel_tts.semconv import SYNTHESIS_DURATION
 
-SERVICE = "service_name"
-"""The label of the service, which Prometheus makes of the resource."""
 SIGNAL = "signal"
 """The label that tells spans, metric points and log records apart."""
 ALERT = "alertname"

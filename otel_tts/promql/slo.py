@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_tts.conditions import MINIMUM_REFERENCE
+from otel_tts.promql.expressions import ASKED, COUNTED, OK, among, outside, share, up_to
 from otel_tts.promql.naming import bucket_series, count_series, label, series
 from otel_tts.promql.query import Query, Scope, query
 from otel_tts.semconv import (
     ATTEMPT_DURATION,
-    ATTEMPT_REASON,
     CACHE_RESULT,
     DRIFT_COLUMN,
     DRIFT_DETECTED,
@@ -26,7 +26,6 @@ from otel_tts.semconv import (
     SYNTHESIS_DURATION,
     SYNTHESIS_FIRST_AUDIO,
     UNDERRUN_CAUSE,
-    AttemptReason,
     Attribute,
     CacheResult,
     Metric,
@@ -50,48 +49,28 @@ def _recorded(judged: Query, scope: Scope, *matchers: str) -> str:
     return scope.select(recorded(judged, scope.window), *matchers)
 
 
-def _is(attribute: Attribute, *values: str) -> str:
-    return f'{label(attribute)}=~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}="{values[0]}"'
-
-
-def _is_not(attribute: Attribute, *values: str) -> str:
-    return f'{label(attribute)}!~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}!="{values[0]}"'
-
-
-def _up_to(bound: float) -> str:
-    """The bucket that ends at ``bound``. The ways into Prometheus write a whole number with and without ``.0``."""
-    return f'le=~"{bound:g}([.]0)?"' if bound == int(bound) else f'le="{bound:g}"'
-
-
 def _grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...] = (), by: tuple[str, ...] = ()) -> str:
     """By how much a counter grew over the window; a series that was not there when it began counted from 0."""
     span, before = scope.span(name, *matchers), f"{scope.select(name, *matchers)} offset {scope.window}"
     return f"sum by ({', '.join((scope.labels(*labels), *by))}) ((last_over_time({span}) unless {before}) or increase({span}))"
 
 
-def _share(part: str, whole: str) -> str:
-    """The share of ``part``, a condition on the series of ``whole``: 0 where none of them meets it, nothing where there are none."""
-    return f"({part} or {whole} * 0) / ({whole} > 0)"
-
-
-_COUNTED = _is_not(OUTCOME, Outcome.CANCELLED, Outcome.REJECTED)
-_MADE = _is(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
-_STREAMS, _UNARY = _is(STREAM, "true"), _is(STREAM, "false")
-_ATTEMPTS = (_COUNTED, _is_not(ATTEMPT_REASON, AttemptReason.PROBE))
-_OK = _is(OUTCOME, Outcome.OK)
+_MADE = among(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
+_STREAMS, _UNARY = among(STREAM, "true"), among(STREAM, "false")
+_ATTEMPTS = (COUNTED, ASKED)
 _DEFAULT, _NOT_DEFAULT = (f'{REFERENCE}{operator}"default"' for operator in ("=", "!="))
 
 
 @query("{request}")
 def judged_success_rate_traffic(scope: Scope) -> str:
     """Requests that count in the success rate: neither cancelled nor rejected."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), _COUNTED)
+    return _grown(scope, count_series(SYNTHESIS_DURATION), COUNTED)
 
 
 @query("1")
 def judged_success_rate(scope: Scope) -> str:
     """Share of requests that succeeded."""
-    return _share(_grown(scope, count_series(SYNTHESIS_DURATION), _OK), judged_success_rate_traffic(scope))
+    return share(_grown(scope, count_series(SYNTHESIS_DURATION), OK), judged_success_rate_traffic(scope))
 
 
 @query("1")
@@ -109,30 +88,30 @@ def judged_success_burn_rate_traffic(scope: Scope) -> str:
 @query("{request}")
 def judged_gap_share_traffic(scope: Scope) -> str:
     """Streams whose audio could be followed."""
-    return _grown(scope, count_series(STREAM_UNDERRUN), _is(UNDERRUN_CAUSE, "provider"))
+    return _grown(scope, count_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"))
 
 
 @query("1")
 def judged_gap_share(scope: Scope) -> str:
     """Share of streams in which the provider left a gap."""
-    without = _grown(scope, bucket_series(STREAM_UNDERRUN), _is(UNDERRUN_CAUSE, "provider"), _up_to(0))
-    return f"1 - {_share(without, judged_gap_share_traffic(scope))}"
+    without = _grown(scope, bucket_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"), up_to(0))
+    return f"1 - {share(without, judged_gap_share_traffic(scope))}"
 
 
 @query("{request}")
 def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
     """Streams that were not rejected, nor cancelled before anything was heard."""
-    ended = _grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, _COUNTED)
-    cancelled = _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _is(OUTCOME, Outcome.CANCELLED))
+    ended = _grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, COUNTED)
+    cancelled = _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), among(OUTCOME, Outcome.CANCELLED))
     return f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})"
 
 
 @query("1")
 def judged_first_audio_burn_rate(scope: Scope) -> str:
     """How many times faster than allowed streams with late or no audio use up their budget."""
-    late = _is_not(OUTCOME, Outcome.REJECTED)
-    good = _grown(scope, bucket_series(SYNTHESIS_FIRST_AUDIO), late, _up_to(scope.objectives.first_audio_seconds))
-    return f"(1 - {_share(good, judged_first_audio_burn_rate_traffic(scope))}) / {_budget(scope.objectives.first_audio)}"
+    late = outside(OUTCOME, Outcome.REJECTED)
+    good = _grown(scope, bucket_series(SYNTHESIS_FIRST_AUDIO), late, up_to(scope.objectives.first_audio_seconds))
+    return f"(1 - {share(good, judged_first_audio_burn_rate_traffic(scope))}) / {_budget(scope.objectives.first_audio)}"
 
 
 @query("{provider}", PROVIDER)
@@ -157,8 +136,8 @@ def judged_provider_success_rate_traffic(scope: Scope) -> str:
 @query("1", PROVIDER)
 def judged_provider_success_rate(scope: Scope) -> str:
     """Share of the provider's attempts that succeeded."""
-    succeeded = _grown(scope, count_series(ATTEMPT_DURATION), _OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
-    return _share(succeeded, judged_provider_success_rate_traffic(scope))
+    succeeded = _grown(scope, count_series(ATTEMPT_DURATION), OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
+    return share(succeeded, judged_provider_success_rate_traffic(scope))
 
 
 @query("{request}", PROVIDER)
@@ -188,19 +167,19 @@ def judged_first_audio_slowdown(scope: Scope) -> str:
 @query("{request}", PROVIDER)
 def judged_duration_slowdown_traffic(scope: Scope) -> str:
     """Successful unary requests that the cache did not have."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, _OK, _MADE, labels=(PROVIDER,))
+    return _grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, _MADE, labels=(PROVIDER,))
 
 
 @query("s", PROVIDER)
 def judged_duration_p95(scope: Scope) -> str:
     """95th percentile of duration, of successful unary requests that the cache did not have."""
-    return _p95(scope, SYNTHESIS_DURATION, _UNARY, _OK, _MADE, over=judged_duration_slowdown_traffic)
+    return _p95(scope, SYNTHESIS_DURATION, _UNARY, OK, _MADE, over=judged_duration_slowdown_traffic)
 
 
 @query("s", PROVIDER)
 def judged_duration_reference(scope: Scope) -> str:
     """What the duration of unary requests is compared with; the label `reference` says where it comes from."""
-    return _reference(scope, judged_duration_p95, _is_not(STREAM, "true"))
+    return _reference(scope, judged_duration_p95, outside(STREAM, "true"))
 
 
 @query("1", PROVIDER)
@@ -221,21 +200,21 @@ def judged_reference_missing(scope: Scope) -> str:
 @query("{request}", PROVIDER)
 def judged_reference_missing_traffic(scope: Scope) -> str:
     """Requests that the cache did not have."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), _OK, _MADE, labels=(PROVIDER,))
+    return _grown(scope, count_series(SYNTHESIS_DURATION), OK, _MADE, labels=(PROVIDER,))
 
 
 @query("{request}")
 def judged_hit_rate_change_traffic(scope: Scope) -> str:
     """Requests that asked the cache."""
-    asked = _is(CACHE_RESULT, CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
+    asked = among(CACHE_RESULT, CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
     return _grown(scope, count_series(SYNTHESIS_DURATION), asked)
 
 
 @query("1")
 def judged_hit_rate(scope: Scope) -> str:
     """Share of requests that the cache had, of those that asked it."""
-    hits = _grown(scope, count_series(SYNTHESIS_DURATION), _is(CACHE_RESULT, CacheResult.HIT))
-    return _share(hits, judged_hit_rate_change_traffic(scope))
+    hits = _grown(scope, count_series(SYNTHESIS_DURATION), among(CACHE_RESULT, CacheResult.HIT))
+    return share(hits, judged_hit_rate_change_traffic(scope))
 
 
 @query("1")
