@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
+from otel_tts.history import open_history
 from otel_tts.report import tracking
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.runs import JUDGEMENT, REQUESTS, Entry, Runs
@@ -15,6 +16,9 @@ from otel_tts.report.window import Window
 from otel_tts.settings import Settings
 from tests.live.conftest import Watched
 from tests.live.test_pages import one, said
+from tests.report.conftest import empty_database, mlflow_ui, server
+
+__all__ = ["empty_database", "mlflow_ui", "server"]  # fixtures
 
 pytestmark = [pytest.mark.report, pytest.mark.filterwarnings("ignore")]  # MLflow's own
 
@@ -69,3 +73,25 @@ def test_the_page_shows_the_latest_report(watched: Watched, tmp_path: Path, monk
     reports = Reports.of(settings)
     assert reports is not None
     assert test.query_params["report"] == reports.latest()[1].run_id
+
+
+def test_a_request_links_to_its_window(watched: Watched, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its window was reported to a server of MLflow; a request of no reported window has no link."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    [service] = {request.service for request in open_history(Settings.load()).requests()}
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, linked in (("another", 0), (service, 1)):
+        window = Window(NOW - 3600, NOW + 7200)
+        run_id = Runs(server, "otel-tts").write(
+            Entry(name, "1.0", window, {"request_count": 1.0}, {}, {JUDGEMENT: "steady", REQUESTS: "1"}, name, name, files)
+        )
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        test = one("Requests").run()
+        test.text_input(key="wanted").input(test.dataframe[0].value["trace"][0][:16]).run()
+        assert not test.exception
+        links = [link.proto.url for link in test.get("link_button")]
+        assert len(links) == linked
+        assert all(link.startswith(server) and link.endswith(run_id) for link in links)

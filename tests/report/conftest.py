@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from otel_tts.report.reference import resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window
 from otel_tts.settings import Settings
+from tests.ports import free_port
 from tests.report.drawings import undrawn
 from tests.report.recording import INTERVAL, speaking
 
@@ -120,8 +120,7 @@ def mlflow_ui(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) ->
     """The real one, as people start it on a database."""
     directory = tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, directory / "mlflow.db")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     store = f"sqlite:///{directory}/mlflow.db"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--port", str(port), "--workers", "1"]
     environ = {
