@@ -258,7 +258,7 @@ def external(name: str, host: str, port: str) -> bool:
 
 def unhealthy(stack: Stack) -> Iterator[str]:
     """Services without a health check whose image has what it takes: a shell, or Python."""
-    without = {"collector", "tempo", "report"}  # two images from scratch, and a job that serves nothing
+    without = {"collector", "report"}  # an image from scratch, and a job that serves nothing
     checked = {name for name, service in stack.services.items() if service.get("healthcheck", {}).get("test")}
     return (name for name in stack.services if name not in checked | without)
 
@@ -395,7 +395,15 @@ def test_prometheus_runs_alike_in_compose_and_natively() -> None:
     )
     natively = {flag for flag in re.findall(r"--[\w.-]+(?:=\S+)?", line) if not re.match(r"--(config|storage|web\.listen)", flag)}
     in_compose = {flag for flag in ours().services["prometheus"]["command"] if not re.match(r"--(config|storage)", flag)}
-    assert natively == in_compose == {"--web.enable-otlp-receiver", "--enable-feature=exemplar-storage"}
+    assert (
+        natively
+        == in_compose
+        == {
+            "--web.enable-otlp-receiver",
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=exemplar-storage",
+        }
+    )
 
 
 def test_the_dockerfile_copies_what_is_there() -> None:
@@ -465,7 +473,7 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
         "alertmanager:9094",
         "prometheus: alertmanager:9094",
     ),
-    (unserved, "deploy/tempo/tempo.yaml", "0.0.0.0:4318", "127.0.0.1:4318", "collector: tempo:4318"),
+    (unserved, "docker-compose.yml", "TEMPO_BIND: 0.0.0.0", "TEMPO_BIND: 127.0.0.1", "collector: tempo:14318"),
     (
         unserved,
         "deploy/grafana/provisioning/datasources/otel-tts.yaml",

@@ -36,7 +36,7 @@ NO_UI = "<!doctype html><title>Alertmanager</title><p>This build has an API and 
 class Module:
     """A Go module with commands to build. It is built as its own release is: in its source tree, by its own go.mod and go.sum.
 
-    files: what the release's build generates and the module lacks.
+    files: what the release's build generates and the module lacks. stamp: the variable of the version that the program says it has.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Module:
     tags: str = ""
     name: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    stamp: str = "github.com/prometheus/common/version.Version"
 
     def build(self, into: Path, work: Path, go: Go) -> None:
         """Build the commands into a directory."""
@@ -56,7 +57,7 @@ class Module:
         for name, content in self.files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(content)
-        named = f"-s -w -X github.com/prometheus/common/version.Version={self.name or self.version}"
+        named = f"-s -w -X {self.stamp}={self.name or self.version}"
         packages = [f"./cmd/{command}" for command in self.commands]
         go("build", "-trimpath", f"-tags={self.tags}", f"-ldflags={named}", "-o", f"{into}/", *packages, cwd=source)
 
@@ -99,8 +100,10 @@ PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
         "0.34.2",
         {"ui/app/dist/index.html": NO_UI},
     ),
-    # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
-    "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
+    # The commit of its release 2.9.0: Go counts no module past 1 whose path does not say so.
+    "tempo": lambda: Module(
+        "github.com/grafana/tempo", "v1.5.1-0.20251008140505-607c7fb69662", ("tempo",), name="2.9.0", stamp="main.Version"
+    ),
 }
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import cached_property
 
 from otel_tts.history.counted import Counted
 from otel_tts.history.http import Backend
-from otel_tts.history.jaeger import Jaeger
 from otel_tts.history.prometheus import Prometheus
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
-from otel_tts.history.search import TraceBackend
 from otel_tts.history.tempo import Tempo
 from otel_tts.history.traces import DIGITS, Trace, digits, only
 from otel_tts.semconv import Metric
@@ -32,14 +29,14 @@ class RemoteHistory(Counted):
 
     Args:
         metrics: Prometheus, or what answers its API.
-        traces: Tempo, or Jaeger in its place.
+        traces: Tempo.
         interval: seconds between exports of metrics, as the exporting processes have it.
     """
 
     def __init__(self, metrics: Backend, traces: Backend, *, interval: float = 10.0) -> None:
         super().__init__(interval)
         self._prometheus = Prometheus(metrics)
-        self._traces = traces
+        self._tempo = Tempo(traces)
         self._source = f"{metrics.name} and {traces.name}"
 
     @property
@@ -64,7 +61,7 @@ class RemoteHistory(Counted):
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
         """See `History.requests`; of more than ``limit`` it is those that began last."""
         found: list[Request] = []
-        for page in self._backend.pages(filter, *_bounds(filter)):
+        for page in self._tempo.pages(filter, *_bounds(filter)):
             found += page
             if len(found) >= limit:
                 break
@@ -73,7 +70,7 @@ class RemoteHistory(Counted):
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
         """See `History.every_request`."""
-        for page in self._backend.pages(filter, *_bounds(filter)):
+        for page in self._tempo.pages(filter, *_bounds(filter)):
             yield from page
 
     def prepare(
@@ -87,18 +84,13 @@ class RemoteHistory(Counted):
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
         """See `History.traces`."""
-        return [trace for trace_id in sorted(trace_ids) if (trace := self._backend.trace(trace_id)) is not None]
+        return [trace for trace_id in sorted(trace_ids) if (trace := self._tempo.trace(trace_id)) is not None]
 
     def trace(self, trace_id: str) -> Trace | None:
         """See `History.trace`."""
         wanted = digits(trace_id)
-        known = wanted if len(wanted) == DIGITS else only(wanted, self._backend.ids(wanted))
-        return None if known is None else self._backend.trace(known)
-
-    @cached_property
-    def _backend(self) -> TraceBackend:
-        """Which of the two it is shows when it is first asked: Tempo knows no list of services."""
-        return Tempo(self._traces) if self._traces.get("/api/v3/services", {}) is None else Jaeger(self._traces)
+        known = wanted if len(wanted) == DIGITS else only(wanted, self._tempo.ids(wanted, *_bounds(EVERYTHING)))
+        return None if known is None else self._tempo.trace(known)
 
 
 def _bounds(wanted: RequestFilter) -> tuple[float, float]:

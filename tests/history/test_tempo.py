@@ -114,7 +114,9 @@ def test_a_trace() -> None:
     with answering({f"/api/v2/traces/{TRACE}": WHOLE, "/api/search": FOUND}) as (history, asked):
         found = history.trace(TRACE)
         assert history.trace(TRACE[:10]) == found
-        assert asked[-2]["q"] == f'{{ trace:id =~ "{TRACE[:10]}.*" }}'
+        searches = [question for question in asked if "q" in question]
+        assert {question["q"] for question in searches} == {f'{{ trace:id =~ "{TRACE[2:10]}.{{22}}" }}'}
+        assert int(searches[0]["end"]) - int(searches[-1]["start"]) >= 14 * 86400
         assert history.trace("f" * 32) is None
     assert found is not None
     [span] = found.roots
