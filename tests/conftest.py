@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,11 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 def _own_data_directory(_clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads what another one wrote."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path / "otel-tts"))
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """Streamlit's `AppTest` puts its script in the place of ``__main__``, which processes that later tests start would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main

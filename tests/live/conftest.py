@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,14 +91,6 @@ class Watched:
             answer = tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(tts_pb2.SynthesizeRequest(text=text, **wanted))
         self.counted[Outcome.OK] += 1
         return str(answer.rendition.trace_id)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _main() -> Iterator[None]:
-    """Streamlit puts its script in the place of ``__main__``, which processes that other tests start would run."""
-    main = sys.modules["__main__"]
-    yield
-    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
