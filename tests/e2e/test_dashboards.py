@@ -1,8 +1,4 @@
-"""Every query of the committed dashboards has an answer: from a real Prometheus that the real service fed through the real Collector.
-
-The trace backend of these tests has no TraceQL: of those searches it is held that real spans have what they ask for; their grammar
-is checked in `tests/grafana/test_queries.py`.
-"""
+"""Every query of the committed dashboards has an answer: from a Prometheus and a Tempo that the service fed through the Collector."""
 
 from __future__ import annotations
 
@@ -146,7 +142,7 @@ class Callers:
         self.ask("error", answer(503), provider="openai", voice="joe")
         self.ask("empty", answer(200, SILENT), provider="openai")
         self.ask("partial", answer(200, WAV, missing=RATE), provider="openai", stream=True)
-        self.ask("slow", halting(1.2), provider="openai", stream=True)
+        self.ask("slow", halting(2.6), provider="openai", stream=True)
         self.ask("deadline", halting(1.0), provider="openai", timeout=0.5)
         self.ask("cancelled", halting(1.0), provider="openai", stream=True, after=2)
 
@@ -301,31 +297,46 @@ def test_variables_offer_what_there_is(fed: Fed, dashboard: str) -> None:
 # --- their searches for traces -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def syntheses(fed: Fed) -> list[dict[str, Any]]:
-    """The attributes of all requests' spans."""
-    return [
-        {attribute["key"]: next(iter(attribute["value"].values())) for attribute in span["attributes"]}
-        for trace_ids in fed.traces.values()
-        for trace_id in trace_ids
-        for span in until(partial(fed.stack.spans, trace_id), f"trace {trace_id}")
-        if span["name"] == "tts.synthesize"
-    ]
+FOUND = {
+    "Slow": {"slow"},
+    "Failed": {"error", "deadline"},
+    "Empty or partial": {"empty", "partial"},
+    "Fallen back": {"fallen back"},
+}
+"""The kinds of requests that each search is there to find."""
 
 
 @panels(lambda panel: panel.targets("tempo"))
-def test_a_search_asks_for_what_spans_have(syntheses: list[dict[str, Any]], panel: Panel) -> None:
-    """What it compares is on every request's span, since TraceQL matches nothing with what is not there; so are its values on some."""
-    for target in panel.targets("tempo"):
-        search = filled(target["query"])
-        assert 'name = "tts.synthesize"' in search
-        assert f'resource.service.name =~ "{SERVICE}"' in search
-        assert set(re.findall(r"(?<![\w.])span\.([\w.]+)", search)) <= {key for span in syntheses for key in span}
-        for key, text, truth in re.findall(r'span\.([\w.]+) =~? (?:"([^"]*)"|(true|false))', search):
-            held = {span.get(key) for span in syntheses}
-            if key == semconv.PROVIDER.key:  # a request that came to no provider has none
-                assert "|| span.tts.attempt.count = 0)" in search
-                assert {span["tts.attempt.count"] for span in syntheses if key not in span} == {"0"}
-            else:
-                assert None not in held
-                assert held >= ({truth == "true"} if truth else set(text.split("|")))
+def test_a_search_finds_the_traces_that_it_is_for(fed: Fed, panel: Panel) -> None:
+    """Tempo answers each TraceQL search with the requests of those kinds, all of them and no other, and what the table shows of them."""
+    wanted = {trace_id for kind in FOUND[panel.json["title"]] for trace_id in fed.traces[kind]}
+    [target] = panel.targets("tempo")
+    traces: dict[str, Any] = {}
+
+    def found() -> bool:
+        traces.clear()
+        traces.update(searched(fed, filled(target["query"]), target["limit"]))
+        return set(traces) >= wanted
+
+    until(found, panel.json["title"])
+    assert set(traces) == wanted
+    for trace in traces.values():
+        [span] = trace["spanSets"][0]["spans"]
+        assert {attribute["key"] for attribute in span["attributes"]} >= {semconv.OUTCOME.key, semconv.PROVIDER.key}
+
+
+def test_a_search_obeys_the_choice_of_a_provider(fed: Fed) -> None:
+    """Of the requests that fell back only those whose audio is of that provider, as on all other panels."""
+    [panel] = [panel for panel in PANELS if panel.targets("tempo") and panel.json["title"] == "Fallen back"]
+    [target] = panel.targets("tempo")
+    query = target["query"].replace("$service", SERVICE)
+    until(lambda: set(searched(fed, query.replace("$provider", "espeak"), 50)) == set(fed.traces["fallen back"]), "espeak's")
+    assert not searched(fed, query.replace("$provider", "openai"), 50)
+
+
+def searched(fed: Fed, query: str, limit: int) -> dict[str, Any]:
+    """What Tempo finds, by trace ids, asked as Grafana asks it."""
+    asked = {"q": query, "limit": str(limit), "start": str(int(fed.since)), "end": str(int(time.time()) + 1)}
+    told = get(f"{fed.stack.traces}/api/search", **asked)
+    assert told, f"Tempo refuses {query}"
+    return {trace["traceID"].zfill(32): trace for trace in told["traces"]}

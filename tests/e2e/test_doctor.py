@@ -109,7 +109,7 @@ def test_a_part_that_is_stopped(
 ) -> None:
     """Its hop is broken, says who does not answer and what to do, and the exit code says which it is; the rest is whole."""
     part: Process = getattr(stack, process)
-    part.stop()
+    part.kill()
     try:
         report = examine(service.target)
     finally:
