@@ -25,6 +25,7 @@ from otel_tts.semconv import METRICS
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import Settings
 from otel_tts.version import __version__
+from tools.programs import PROGRAMS, Module
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = Path(compose.__file__).with_name("docker-compose")
@@ -348,6 +349,16 @@ def test_the_memory_that_docs_state() -> None:
     docs = (ROOT / "docs/deployment.md").read_text("utf-8")
     assert f"{sum(limits[name] for name in DEFAULT):g} GiB" in docs
     assert f"{sum(limits.values()):g} GiB" in docs
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - {"collector"}))
+def test_what_is_tested_is_what_compose_runs(name: str) -> None:
+    """`make tools` builds each program in the version of the image."""
+    program = PROGRAMS[name]()
+    assert isinstance(program, Module)
+    assert ours().services[name]["image"].rpartition(":")[2].removeprefix("v") == (program.name or program.version).removeprefix(
+        "v"
+    )
 
 
 def test_the_collector_is_the_one_that_is_built() -> None:

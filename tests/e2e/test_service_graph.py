@@ -33,7 +33,7 @@ def test_callers_services_and_providers(stack: Stack) -> None:
                 pass
     for client, server in (("graph-caller", "graph-speech"), ("graph-speech", "graph-provider")):
         edge = f'{EDGES}{{client="{client}",server="{server}"}}'
-        until(lambda edge=edge: stack.value(edge) == 3, edge)
+        until(lambda edge=edge: stack.value(edge) == 3, edge, 60)
 
 
 def tracer(service: str, exporter: OTLPSpanExporter) -> Tracer:
