@@ -3,12 +3,15 @@
 Speech gets longer with its text, and short texts sound otherwise than long ones. So what an engine does is compared with what it did
 for texts of about that length: each value is taken relative to the reference's median of its group and text-length bin, and all
 bins of a group are judged together. A bin spans a factor of 1.5, which a change of texts alone cannot turn into more.
+
+The middle of a measure says nothing of the few requests that take very long, so of performance the tail is a measure too: the share
+of requests that are slow by what the reference calls slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from otel_tts.report.sample import Sample
@@ -46,6 +49,10 @@ class Measure:
 LATENCY = Measure("latency", "performance", "s", 1.5, relative=True, better="lower")
 FIRST_AUDIO = Measure("first_audio", "performance", "s", 1.5, relative=True, better="lower")
 REAL_TIME_FACTOR = Measure("real_time_factor", "performance", "", 1.5, relative=True, better="lower")
+TAILS = {
+    measure: Measure(f"{measure.name}_tail", "performance", "share", 0.05, mean=True, better="lower")
+    for measure in (LATENCY, FIRST_AUDIO, REAL_TIME_FACTOR)
+}
 FAILURES = Measure("failures", "performance", "share", 0.05, mean=True, better="lower")
 LOUDNESS = Measure("loudness", "audio", "dB below full scale", 2.0)
 SPEAKING_RATE = Measure("speaking_rate", "audio", "characters/s", 1.2, relative=True)
@@ -68,6 +75,7 @@ _ROWS: Mapping[Measure, str] = {
     CLIPPING_RATIO: "clipping_ratio",
     TRAILING_SILENCE: "trailing_silence",
 }
+_SLOW = 0.95  # the quantile of the reference beyond which the tail lies
 _ANY = "any"  # nothing was asked for
 _ENGINE = ["provider", "model", "voice"]
 
@@ -76,7 +84,8 @@ _ENGINE = ["provider", "model", "voice"]
 class Column:
     """One measure of one group: the values that are compared.
 
-    middle: that of the reference, in the measure's unit. Relative values are multiples of it.
+    current, reference: numbers, categories, or for shares whether each counts. middle: that of the reference, in the measure's unit.
+    Relative values are multiples of it.
     """
 
     measure: Measure
@@ -97,7 +106,10 @@ def engine_columns(current: Sample, reference: Sample) -> Iterator[Column]:
     now, then = _spoken(current), _spoken(reference)
     for measure, name in _ROWS.items():
         by = [*_ENGINE, "language"] if measure.family == "audio" else _ENGINE
-        yield from _of_rows(measure, name, by, now, then)
+        for column in _of_rows(measure, name, by, now, then):
+            yield column
+            if measure in TAILS:
+                yield _tail(column)
     yield from _failures(current, reference)
     yield from _scores(current, reference)
 
@@ -115,7 +127,7 @@ def traffic_columns(current: Sample, reference: Sample) -> Iterator[Column]:
             columns = [values / middle for values in columns]
         yield Column(measure, NONE, "", columns[0], columns[1], middle)
     asked = [CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED]
-    hits = [(frame.cache_result[frame.cache_result.isin(asked)] == CacheResult.HIT).to_numpy(float) for frame in (now, then)]
+    hits = [(frame.cache_result[frame.cache_result.isin(asked)] == CacheResult.HIT).to_numpy(bool) for frame in (now, then)]
     yield Column(HIT_RATE, NONE, "", hits[0], hits[1], float(hits[1].mean()) if len(hits[1]) else 0.0)
 
 
@@ -153,6 +165,21 @@ def _of_rows(measure: Measure, name: str, by: Sequence[str], now: pandas.DataFra
         yield Column(measure, key[0], _group(*key), current.get(key, empty), frame.value.dropna().to_numpy(), float(middles[key]))
 
 
+def _tail(column: Column) -> Column:
+    """Which requests of a group are slow: the measure's limit beyond the reference's 95th percentile.
+
+    A middle that got worse is taken out, for it is said by itself: a voice that is slower throughout has no longer tail.
+    """
+    import numpy as np
+
+    now, then = column.current, column.reference
+    if not len(now) or not len(then):
+        return replace(column, measure=TAILS[column.measure], current=now > 0, reference=then > 0, middle=0.0)
+    slow = np.quantile(then, _SLOW) * column.measure.limit
+    current, reference = now > slow * max(1.0, np.median(now) / np.median(then)), then > slow
+    return replace(column, measure=TAILS[column.measure], current=current, reference=reference, middle=float(reference.mean()))
+
+
 def _group(provider: str, model: str, voice: str, language: str = "") -> str:
     """A group by name: what says nothing new is left out."""
     names = " / ".join(name for name in dict.fromkeys((provider, model, voice)) if name != _ANY)
@@ -170,7 +197,7 @@ def _failures(current: Sample, reference: Sample) -> Iterator[Column]:
         succeeded, judged = sample.attempts.get(provider, (0, 0))
         count = min(judged, _EXPANDED)
         failures = round((judged - succeeded) / judged * count) if judged else 0
-        return np.repeat([1.0, 0.0], [failures, count - failures])
+        return np.repeat([True, False], [failures, count - failures])
 
     for provider in sorted(current.attempts.keys() & reference.attempts.keys()):
         then = failed(reference, provider)

@@ -1,9 +1,10 @@
 """Drift: what differs from the reference, judged by Evidently with methods and thresholds that are all said.
 
 A change counts when it is both certain and large. Certain: the two samples hardly come from one distribution (Kolmogorov-Smirnov for
-numbers, chi-squared for categories; p below `ALPHA`). Large: the middle has moved by more than the measure's limit, or for
-categories, the Jensen-Shannon distance is above it. Either alone gives false alarms: with many requests everything is certain, with
-few everything is large. What got better beyond doubt, such as a voice that is twice as fast, is said, but is no drift.
+numbers, Fisher's exact test for shares, chi-squared for categories; p below `ALPHA`). Large: the middle has moved by more than the
+measure's limit, or for categories, the Jensen-Shannon distance is above it. Either alone gives false alarms: with many requests
+everything is certain, with few everything is large. What got better beyond doubt, such as a voice that is twice as fast, is said, but
+is no drift.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from otel_tts.report import tracking
+from otel_tts.report import shares, tracking
 from otel_tts.report.columns import Column, Family, engine_columns, traffic_columns
 from otel_tts.report.sample import Sample
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
     from evidently.core.report import Snapshot
 
@@ -29,6 +31,7 @@ ALPHA = 1e-4
 LEAST = 30
 """Values on either side below which a column is not judged."""
 _FARTHEST = 100.0  # a score that nobody needs to tell from a higher one
+_CERTAINTY = ("ks", shares.METHOD, "chisquare")
 _NEVER = 1e-300  # scores are logged; a p-value may underflow to 0
 
 Status = Literal["drifted", "improved", "steady", "not judged"]
@@ -168,14 +171,16 @@ def _evidently(columns: Sequence[Column]) -> Snapshot:
     tracking.prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries' own making
-        import numpy as np
         import pandas as pd
         from evidently import DataDefinition, Dataset, Report
         from evidently.metrics import MeanValue, QuantileValue, ValueDrift
         from evidently.tests import gte, lte
 
+        shares.register()
+
         def frame(values: Mapping[str, np.ndarray]) -> pandas.DataFrame:
-            return pd.DataFrame({name: pd.Series(of_column) for name, of_column in values.items()})
+            plain = {name: of_column.astype(float) if _share(of_column) else of_column for name, of_column in values.items()}
+            return pd.DataFrame({name: pd.Series(of_column) for name, of_column in plain.items()})
 
         metrics: list[Any] = []
         for column in columns:
@@ -186,7 +191,8 @@ def _evidently(columns: Sequence[Column]) -> Snapshot:
             low, high = _bounds(column)
             tests = [gte(low), lte(high)]
             middle = MeanValue if column.measure.mean else QuantileValue
-            metrics.append(ValueDrift(column=column.name, method="ks", threshold=ALPHA))
+            method = shares.METHOD if _share(column.reference) else "ks"
+            metrics.append(ValueDrift(column=column.name, method=method, threshold=ALPHA))
             metrics.append(middle(column=column.name, tests=tests, **({} if column.measure.mean else {"quantile": 0.5})))
         definition = DataDefinition(
             numerical_columns=[column.name for column in columns if not _categorical(column)],
@@ -223,15 +229,15 @@ def _finding(column: Column, tests: Sequence[Any] | None, reason: str) -> Findin
     }
     if tests is None:
         return Finding(**known, status="not judged", reason=reason)
-    certain = [test for test in tests if test["method"] in ("ks", "chisquare")]
+    certain = [test for test in tests if test["method"] in _CERTAINTY]
     large = [test for test in tests if test not in certain]
     drifted = all(any(test["status"] == "FAIL" for test in kind) for kind in (certain, large))
     p_value = certain[0]["value"]
-    p_value = 1.0 if math.isnan(p_value) else max(p_value, _NEVER)  # of one category on both sides there is none
+    p_value = 1.0 if math.isnan(p_value) else max(_rounded(p_value), _NEVER)  # of one category on both sides there is none
     known |= {"status": "drifted" if drifted else "steady", "p_value": p_value}
     moved = large[0]["value"]
     if _categorical(column):
-        return Finding(**known, score=moved / measure.limit)
+        return Finding(**known, score=_rounded(moved / measure.limit))
     middle, scale = _middle(column), column.middle if measure.relative else 1.0
     score = _distance(measure.limit, moved, middle, relative=measure.relative)
     better = (moved < middle) == (measure.better == "lower") if measure.better and moved != middle else None
@@ -264,4 +270,13 @@ def _middle(column: Column) -> float:
 
 
 def _categorical(column: Column) -> bool:
-    return column.current.dtype.kind not in "fiu"
+    return column.current.dtype.kind not in "bfiu"
+
+
+def _share(values: np.ndarray) -> bool:
+    return values.dtype.kind == "b"
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, which over categories depend on the order in which a process happens to hold them."""
+    return float(f"{value:.9g}")

@@ -22,7 +22,7 @@ from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE,
 from otel_tts.report.sample import Sample, take
 from otel_tts.report.window import Window, stamp
 
-_FORMAT = 1  # of what a run holds: a window that was written otherwise is written anew
+_FORMAT = 2  # of what a run holds: a window that was written otherwise is written anew
 _LATE_WINDOWS = 2
 """Windows before the watermark that are looked at again in each pass, for telemetry that came late."""
 

@@ -22,7 +22,11 @@ def undrawn() -> Iterator[None]:
 
 
 def _replace(patch: pytest.MonkeyPatch) -> None:
+    from evidently.legacy.calculations import data_drift
+    from evidently.legacy.metric_results import Distribution
     from evidently.metrics import column_statistics
 
     patch.setattr(column_statistics.ValueDriftCalculation, "_render", lambda *_: [])
     patch.setattr(column_statistics, "distribution", lambda *_, **__: [])
+    patch.setattr(data_drift, "prepare_df_for_time_index_plot", lambda *_: ([], None))
+    patch.setattr(data_drift, "get_distribution_for_column", lambda **_: (Distribution(x=[], y=[]),) * 2)

@@ -64,6 +64,46 @@ def _drawn(random: Random, succeeded: int, judged: int) -> tuple[int, int]:
     return sum(random.random() < succeeded / judged for _ in range(count)), count
 
 
+def test_a_slow_tail_is_named(healthy: Sample) -> None:
+    """Some of a voice's requests take five times as long: its tails drifted, its middles did not, and no other voice's did."""
+
+    def drawn(seed: int, share: float) -> Sample:
+        random = Random(seed)
+        rows: dict[str, tuple[object, ...]] = {}
+        for number, span in enumerate(random.choices(sorted(healthy.rows), k=6_000)):
+            row = dict(zip(FACTS, healthy.rows[span], strict=True))
+            if row["provider"] == "ada" and random.random() < share:
+                row |= {name: row[name] * 5 for name in ("duration", "ttfa", "rtf") if row[name]}  # type: ignore[operator]  # numbers
+            rows[f"{number:016x}"] = tuple(row.values())
+        return replace(healthy, requests=6_000, spans=6_000, rows=rows)
+
+    judgement = judge(drawn(1, 0.15), drawn(2, 0.0), "healthy")
+    tails = {(f"{measure}_tail", "ada") for measure in ("latency", "first_audio", "real_time_factor")}
+    assert named(judgement) == tails
+    shares = {(f.measure, f.provider): f.current for f in judgement.drifted}
+    assert shares == {tail: pytest.approx(0.15, abs=0.08) for tail in tails}
+    assert judge(drawn(3, 0.0), drawn(2, 0.0), "healthy").drifted == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "of", "failed_before", "of_before", "status"),
+    [
+        (30, 300, 1, 300, "drifted"),
+        (2, 30, 25, 5_000, "steady"),  # large, and likely by chance; approximate tests are certain of it
+        (60, 1_000, 20, 1_000, "steady"),  # certain, and small
+        (1, 300, 30, 300, "improved"),
+    ],
+)
+def test_shares_are_judged_exactly(
+    healthy: Sample, failed: int, of: int, failed_before: int, of_before: int, status: str
+) -> None:
+    """Failures drifted when their share moved by five points and more than chance moves it, whatever the sizes of both samples."""
+    now, then = (replace(healthy, attempts={"ada": (n - k, n)}) for k, n in ((failed, of), (failed_before, of_before)))
+    [finding] = [finding for finding in judge(now, then, "x").findings if finding.measure == "failures"]
+    assert finding.status == status
+    assert (finding.current, finding.reference) == pytest.approx((failed / of, failed_before / of_before))
+
+
 def rows_with(sample: Sample, **facts: object) -> Sample:
     """The same sample, but for some facts of each row."""
     rows = {
