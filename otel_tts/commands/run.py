@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from opentelemetry.instrumentation import auto_instrumentation
-
-from otel_tts.instrumentation.distro import NAME
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -27,8 +25,23 @@ def run(command: tuple[str, ...]) -> None:
         raise click.ClickException(
             f"There is no program {command[0]!r}. A script needs its interpreter: otel-tts run -- python …"
         )
+    os.execve(executable, command, {**os.environ, **_observing()})  # noqa: S606 - what is asked for
+
+
+def _observing() -> Mapping[str, str]:
+    """The variables that have a Python program observed; none where OpenTelemetry itself cannot be imported."""
+    try:
+        import opentelemetry.propagate  # noqa: F401 - which reads a variable, and raises what is wrong with it
+    except ValueError as error:
+        click.echo(f"otel-tts: telemetry is off: OTEL_PROPAGATORS={os.environ.get('OTEL_PROPAGATORS')!r}: {error}", err=True)
+        return {}
+    from opentelemetry.instrumentation import auto_instrumentation
+
+    from otel_tts.instrumentation.distro import NAME
+
     # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
     hook = str(Path(auto_instrumentation.__file__).parent)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
-    environment = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME, **os.environ}
-    os.execve(executable, command, {**environment, "PYTHONPATH": os.pathsep.join([hook, *paths])})  # noqa: S606 - what is asked for
+    ours = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME}
+    unset = {name: value for name, value in ours.items() if name not in os.environ}
+    return {**unset, "PYTHONPATH": os.pathsep.join([hook, *paths])}

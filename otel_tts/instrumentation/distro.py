@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -99,7 +100,14 @@ def _configure_from(path: str) -> Pipeline:
             f"OTEL_CONFIG_FILE={path!r} needs a package that is not installed. "
             "Install it with: pip install opentelemetry-configuration"
         ) from None
-    configuration.configure_sdk(configuration.load_config_file(path))
+    loader = logging.getLogger(configuration.load_config_file.__module__)
+    loader.disabled = True  # it logs what it raises, with a stack trace
+    try:
+        configuration.configure_sdk(configuration.load_config_file(path))
+    except configuration.ConfigurationError as error:
+        raise SettingError(f"OTEL_CONFIG_FILE={path!r} is not usable: {error}") from None
+    finally:
+        loader.disabled = False
     return configure(
         tracer_provider=trace.get_tracer_provider(),
         meter_provider=metrics.get_meter_provider(),
