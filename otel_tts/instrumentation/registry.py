@@ -37,7 +37,9 @@ class Library:
     readable: str
     """Which audio is measured in seconds; of any other, the first byte, the characters, the outcome and the price are known."""
     tested: str
-    """Against what, with which versions of the SDK: the oldest and the newest."""
+    """Against what."""
+    tested_versions: Sequence[str]
+    """Of the distribution: the oldest that is supported and the newest there is."""
 
 
 _OVOS = "ovos-tts-server with Piper"
@@ -51,7 +53,8 @@ LIBRARIES: Sequence[Library] = (
         "",
         "both",
         "all",
-        "itself, and its own HTTP server; 1.3.0, 1.8.0",
+        "itself, and its own HTTP server",
+        ("1.3.0", "1.8.0"),
     ),
     Library(
         "Hibari",
@@ -61,7 +64,8 @@ LIBRARIES: Sequence[Library] = (
         "",
         "`.stream`",
         "all",
-        "itself; 0.2.1",
+        "itself",
+        ("0.2.1",),
     ),
     Library(
         "OpenAI",
@@ -71,7 +75,8 @@ LIBRARIES: Sequence[Library] = (
         "the same",
         "through `with_streaming_response`",
         "`pcm`, `wav`",
-        "local-tts-studio with Piper; 1.60.0, 3.54.0",
+        "local-tts-studio with Piper",
+        ("1.60.0", "3.54.0"),
     ),
     Library(
         "ElevenLabs",
@@ -81,7 +86,8 @@ LIBRARIES: Sequence[Library] = (
         "the same",
         "both",
         "`pcm_*`, `wav_*`, `ulaw_*`, `alaw_*`",
-        f"{_OVOS}; 2.10.0, 2.78.0",
+        _OVOS,
+        ("2.10.0", "2.78.0"),
     ),
     Library(
         "Amazon Polly",
@@ -91,7 +97,8 @@ LIBRARIES: Sequence[Library] = (
         "",
         "its `AudioStream`",
         "`pcm`, `mulaw`, `alaw`",
-        f"{_OVOS}; botocore 1.35.99, 1.44.5",
+        _OVOS,
+        ("1.35.0", "1.44.5"),
     ),
     Library(
         "Google Cloud",
@@ -101,7 +108,8 @@ LIBRARIES: Sequence[Library] = (
         "the same",
         "`streaming_synthesize`",
         "`LINEAR16`, `PCM`, `MULAW`, `ALAW`",
-        f"REST: {_OVOS}; gRPC: a server of Google's proto (`v1`) with Hibari; 2.25.0, 2.38.0",
+        f"REST: {_OVOS}; gRPC: a server of Google's proto (`v1`) with Hibari",
+        ("2.25.0", "2.38.0"),
     ),
     Library(
         "Cartesia",
@@ -111,7 +119,8 @@ LIBRARIES: Sequence[Library] = (
         "the same",
         "through `with_streaming_response`",
         "`raw`, `wav`",
-        f"{_OVOS}; 3.0.0, 4.2.0",
+        _OVOS,
+        ("3.0.0", "4.2.0"),
     ),
     Library(
         "Deepgram",
@@ -121,7 +130,8 @@ LIBRARIES: Sequence[Library] = (
         "the same",
         "it",
         "`linear16`, `mulaw`, `alaw`",
-        f"{_OVOS}; 5.0.0, 7.17.0",
+        _OVOS,
+        ("5.0.0", "7.17.0"),
     ),
     Library(
         "Kokoro",
@@ -131,7 +141,8 @@ LIBRARIES: Sequence[Library] = (
         "`.create_stream`",
         "`.create_stream`",
         "all",
-        "itself, with a model that gives a tone instead of speech; 0.6.1",
+        "itself, with a model that gives a tone instead of speech",
+        ("0.6.0", "0.6.1"),
     ),
     Library(
         "edge-tts",
@@ -141,7 +152,8 @@ LIBRARIES: Sequence[Library] = (
         "`.stream`, `.save`",
         "all",
         "nothing: it gives MP3",
-        "a local server of its protocol with Hibari, not Microsoft's; 7.3.1",
+        "a local server of its protocol with Hibari, not Microsoft's",
+        ("7.0.0", "7.3.1"),
     ),
 )
 
@@ -158,5 +170,5 @@ def rows() -> Iterator[Sequence[str]]:
             library.asynchronous or "-",
             library.stream or "-",
             library.readable,
-            library.tested,
+            f"{library.tested}; {', '.join(library.tested_versions)}",
         )

@@ -285,12 +285,42 @@ def test_the_host_s_objects_are_its_own(capture_tts: Capture, observe: Observe, 
     assert capture_tts.total("tts.synthesis.requests", {"tts.outcome": "ok"}) == 2
 
 
-def test_the_beta_is_observed_too(capture_tts: Capture, observe: Observe, service: tuple[Service, str]) -> None:
-    """``v1beta1`` has the same calls."""
+@pytest.mark.parametrize("asynchronous", [True, False])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_the_beta_is_observed_too(
+    capture_tts: Capture, observe: Observe, service: tuple[Service, str], streaming: bool, asynchronous: bool
+) -> None:
+    """``v1beta1`` has the same calls, of classes of its own; the server hears them as they are in ``v1``."""
     observe(GoogleInstrumentor)
     beta = import_module("google.cloud.texttospeech_v1beta1")
     transports = import_module("google.cloud.texttospeech_v1beta1.services.text_to_speech.transports")
-    with grpc.insecure_channel(service[1]) as channel:
-        client = beta.TextToSpeechClient(transport=transports.TextToSpeechGrpcTransport(channel=channel))
-        client.synthesize_speech(**_asked(TEXT), retry=None)
-    assert [attempt.model for attempt in capture_tts.synthesis(outcome="ok").attempts] == [MODEL]
+    requests = [
+        beta.StreamingSynthesizeRequest(streaming_config={"voice": VOICE}),
+        beta.StreamingSynthesizeRequest(input={"text": TEXT}),
+    ]
+
+    def speak() -> None:
+        with grpc.insecure_channel(service[1]) as channel:
+            client = beta.TextToSpeechClient(transport=transports.TextToSpeechGrpcTransport(channel=channel))
+            if streaming:
+                list(client.streaming_synthesize(requests=iter(requests)))
+            else:
+                client.synthesize_speech(**_asked(TEXT), retry=None)
+
+    async def speak_async() -> None:
+        async def each() -> AsyncIterator[Any]:
+            for request in requests:
+                yield request
+
+        async with grpc.aio.insecure_channel(service[1]) as channel:
+            client = beta.TextToSpeechAsyncClient(transport=transports.TextToSpeechGrpcAsyncIOTransport(channel=channel))
+            if streaming:
+                [_ async for _ in await client.streaming_synthesize(requests=each())]
+            else:
+                await client.synthesize_speech(**_asked(TEXT), retry=None)
+
+    asyncio.run(speak_async()) if asynchronous else speak()
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert [synthesis[key] for key in ("tts.voice", "tts.text.length", "tts.audio.sample_rate")] == [VOICE["name"], 25, RATE]
+    assert [attempt.model for attempt in synthesis.attempts] == [None if streaming else MODEL]
+    assert counts(capture_tts) == ONE

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from otel_tts.instrumentation.registry import HEAD, LIBRARIES, Library, rows
 
@@ -28,11 +29,13 @@ CASES = {
     "priced": "a price that the user gave",
 }
 
-# The tests that prove each cell: of the calls (sync, async, in pieces), of the whole row at its server, and of every case.
+# The tests that prove each cell: of the calls (sync, async, in pieces), of what is read as audio, of the whole row at its server;
+# and of every case.
 PROVED: dict[str, dict[str, str]] = {
     "tts_piper": {
         "sync": "test_engines.py::test_what_writes_a_file_is_one_synthesis",
         "stream": "test_engines.py::test_piper_is_measured_to_its_last_sample",
+        "readable": "test_engines.py::test_piper_is_measured_to_its_last_sample",
         "tested": "test_programs.py::test_piper_s_own_server",
         "abandoned": "test_engines.py::test_an_abandoned_stream_is_cancelled",
         "failed": "test_engines.py::test_an_engine_that_fails",
@@ -45,6 +48,7 @@ PROVED: dict[str, dict[str, str]] = {
     "tts_hibari": {
         "sync": "test_engines.py::test_hibari_is_measured",
         "stream": "test_engines.py::test_hibari_is_measured",
+        "readable": "test_engines.py::test_hibari_is_measured",
         "tested": "test_engines.py::test_hibari_is_measured",
         "abandoned": "test_engines.py::test_an_abandoned_stream_is_cancelled",
         "failed": "test_engines.py::test_hibari_fails",
@@ -58,6 +62,7 @@ PROVED: dict[str, dict[str, str]] = {
         "sync": "test_openai_sdk.py::test_a_whole_answer",
         "asynchronous": "test_openai_sdk.py::test_a_whole_answer",
         "stream": "test_openai_sdk.py::test_a_streamed_answer",
+        "readable": "test_formats.py::test_openai",
         "tested": "test_openai_sdk.py::test_a_streamed_answer",
         "abandoned": "test_openai_sdk.py::test_an_abandoned_stream",
         "failed": "test_openai_sdk.py::test_a_refusal",
@@ -72,6 +77,7 @@ PROVED: dict[str, dict[str, str]] = {
             "sync": "test_vendors.py::test_what_a_real_server_speaks",
             "asynchronous": "test_vendors.py::test_what_a_real_server_speaks",
             "stream": "test_vendors.py::test_what_a_real_server_speaks",
+            "readable": f"test_formats.py::test_{entry_point.removeprefix('tts_')}",
             "tested": "test_vendors.py::test_what_a_real_server_speaks",
             "abandoned": "test_vendors.py::test_an_abandoned_stream",
             "failed": "test_vendors.py::test_a_refusal",
@@ -83,13 +89,15 @@ PROVED: dict[str, dict[str, str]] = {
         }
         for entry_point in ("tts_elevenlabs", "tts_cartesia", "tts_deepgram")
     },
-    "tts_polly": {  # boto3 knows no tasks, so nothing can be cancelled
+    "tts_polly": {
         "sync": "test_vendors.py::test_what_a_real_server_speaks",
         "stream": "test_vendors.py::test_what_a_real_server_speaks",
+        "readable": "test_formats.py::test_polly",
         "tested": "test_vendors.py::test_what_a_real_server_speaks",
         "abandoned": "test_vendors.py::test_an_abandoned_stream",
         "failed": "test_vendors.py::test_a_refusal",
         "timeout": "test_vendors.py::test_a_timeout",
+        "cancelled": "test_vendors.py::test_a_task_that_waits_for_polly",
         "inside": "test_vendors.py::test_inside_a_request_it_is_an_attempt",
         "restored": "test_vendors.py::test_the_functions_come_back",
         "priced": "test_vendors.py::test_a_price",
@@ -98,6 +106,7 @@ PROVED: dict[str, dict[str, str]] = {
         "sync": "test_google_sdk.py::test_a_whole_answer",
         "asynchronous": "test_google_sdk.py::test_a_whole_answer",
         "stream": "test_google_sdk.py::test_a_stream_in_both_directions",
+        "readable": "test_formats.py::test_google",
         "tested": "test_vendors.py::test_what_a_real_server_speaks",
         "abandoned": "test_google_sdk.py::test_an_abandoned_stream",
         "failed": "test_google_sdk.py::test_a_refusal",
@@ -111,6 +120,7 @@ PROVED: dict[str, dict[str, str]] = {
         "sync": "test_kokoro.py::test_what_is_made_as_a_whole",
         "asynchronous": "test_kokoro.py::test_a_stream",
         "stream": "test_kokoro.py::test_a_stream",
+        "readable": "test_kokoro.py::test_what_is_made_as_a_whole",
         "tested": "test_kokoro.py::test_a_stream",
         "abandoned": "test_kokoro.py::test_an_abandoned_stream",
         "failed": "test_kokoro.py::test_an_engine_that_fails",
@@ -124,6 +134,7 @@ PROVED: dict[str, dict[str, str]] = {
         "sync": "test_edge_sdk.py::test_what_the_service_speaks",
         "asynchronous": "test_edge_sdk.py::test_what_the_service_speaks",
         "stream": "test_edge_sdk.py::test_what_the_service_speaks",
+        "readable": "test_edge_sdk.py::test_what_the_service_speaks",
         "tested": "test_edge_sdk.py::test_what_the_service_speaks",
         "abandoned": "test_edge_sdk.py::test_an_abandoned_stream",
         "failed": "test_edge_sdk.py::test_a_refusal",
@@ -134,7 +145,6 @@ PROVED: dict[str, dict[str, str]] = {
         "priced": "test_edge_sdk.py::test_a_price",
     },
 }
-IMPOSSIBLE = {("tts_polly", "cancelled")}
 
 each = pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
 
@@ -148,9 +158,8 @@ def test_every_library_has_its_proofs() -> None:
 def test_every_cell_and_case_is_backed_by_a_test(library: Library) -> None:
     """One that is there and drives this very instrumentation; and no test stands there for a cell that says nothing."""
     proofs = PROVED[library.entry_point]
-    cells = {cell for cell in ("sync", "asynchronous", "stream", "tested") if getattr(library, cell)}
-    cases = {case for case in CASES if (library.entry_point, case) not in IMPOSSIBLE}
-    assert proofs.keys() == cells | cases
+    cells = {cell for cell in ("sync", "asynchronous", "stream", "readable", "tested") if getattr(library, cell)}
+    assert proofs.keys() == cells | CASES.keys()
     for name in set(proofs.values()):
         file, _, function = name.partition("::")
         source = (HERE / file).read_text("utf-8")
@@ -165,11 +174,16 @@ def test_the_newest_version_is_the_one_that_is_tested_here(library: Library) -> 
     """The table names it last."""
     name = Requirement(library.instrumentor.requires).name
     try:
-        assert library.tested.endswith(version(name)), (
-            f"{name} {version(name)} is installed, and the registry says: {library.tested}"
-        )
+        assert library.tested_versions[-1] == version(name)
     except PackageNotFoundError:
         pytest.skip(f"{name} is not installed: it needs the extra `vendors`")
+
+
+@each
+def test_the_oldest_version_is_where_the_range_begins(library: Library) -> None:
+    """No range claims more than was run: `oldest.py` runs the tests with it."""
+    bounds = {specifier.operator: specifier.version for specifier in Requirement(library.instrumentor.requires).specifier}
+    assert Version(library.tested_versions[0]) == Version(bounds[">="])
 
 
 def test_entry_points_are_those_of_the_registry() -> None:

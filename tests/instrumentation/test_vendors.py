@@ -13,9 +13,12 @@ import pytest
 
 from otel_tts import Telemetry
 from otel_tts.capture import Capture
+from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
+from otel_tts.instrumentation.polly import PollyInstrumentor
+from otel_tts.instrumentation.threads import ThreadsInstrumentor
 from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
-from tests.instrumentation.vendors import SDKS, Sdk
+from tests.instrumentation.vendors import SDKS, Sdk, cartesia
 
 for _module in ("boto3", "cartesia", "deepgram", "elevenlabs", "google.cloud.texttospeech"):
     pytest.importorskip(_module, reason="it needs the extra `vendors`")
@@ -76,6 +79,17 @@ def test_samples_without_a_header_are_what_was_asked_for(
     synthesis = capture_tts.synthesis(outcome="ok")
     assert (synthesis["tts.audio.format"], synthesis["tts.audio.sample_rate"]) == ("pcm16", 16000)
     assert synthesis["tts.audio.duration"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_cartesia_s_raw_answer(capture_tts: Capture, observe: Observe, faulty: Faulty, asynchronous: bool) -> None:
+    """``with_raw_response`` is measured like any other."""
+    observe(CartesiaInstrumentor)
+    faulty.pieces = [PCM]
+    speak = cartesia("raw", asynchronous)(faulty.url, TEXT)
+    assert (asyncio.run(speak) if asynchronous else speak) == PCM
+    assert capture_tts.synthesis(outcome="ok")["tts.audio.duration"] == pytest.approx(1.0)
+    assert counts(capture_tts) == ONE
 
 
 @each(STREAMS)
@@ -167,6 +181,33 @@ async def test_a_cancelled_task(capture_tts: Capture, observe: Observe, faulty: 
     assert counts(capture_tts) == ONE
 
 
+async def test_a_task_that_waits_for_polly(capture_tts: Capture, observe: Observe, faulty: Faulty) -> None:
+    """In another thread, as boto3 knows no tasks: the request is cancelled, and what comes afterwards belongs to it still."""
+    observe(PollyInstrumentor, ThreadsInstrumentor)
+    faulty.hangs.set()
+    refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def speak() -> None:
+        try:
+            SDKS["polly"].run(faulty.url, TEXT)
+        finally:
+            refused.get_loop().call_soon_threadsafe(refused.set_result, None)
+
+    async def request() -> None:
+        async with Telemetry().synthesis(TEXT):
+            await asyncio.to_thread(speak)
+
+    task = asyncio.create_task(request())
+    await asyncio.to_thread(faulty.asked.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    faulty.over.set()
+    await asyncio.wait_for(refused, 10)
+    assert [[s.outcome, *(a.provider for a in s.attempts)] for s in capture_tts.syntheses()] == [["cancelled", "aws.polly"]]
+    assert counts(capture_tts) == ONE
+
+
 @each(RAW)
 def test_inside_a_request_it_is_an_attempt(capture_tts: Capture, observe: Observe, faulty: Faulty, sdk: Sdk) -> None:
     """And inside an attempt it is that one."""
@@ -190,7 +231,7 @@ def test_a_price(capture_tts: Capture, observe: Observe, price: Callable[[str], 
     assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
 
 
-@pytest.mark.parametrize("instrumentor", {sdk.instrumentor for sdk in SDKS.values()})
+@pytest.mark.parametrize("instrumentor", dict.fromkeys(sdk.instrumentor for sdk in SDKS.values()), ids=lambda kind: kind.__name__)
 def test_the_functions_come_back(observe: Observe, instrumentor: Any) -> None:
     """Observed, they are of the same kinds and signatures; afterwards they are the very same."""
     import importlib

@@ -88,8 +88,8 @@ def deepgram(asynchronous: bool) -> Any:
     return speak_async if asynchronous else speak
 
 
-def cartesia(streaming: bool, asynchronous: bool) -> Any:
-    """``tts.generate``, by itself or through ``with_streaming_response``."""
+def cartesia(how: str, asynchronous: bool) -> Any:
+    """``tts.generate``: ``whole``, or through ``with_raw_response`` or ``with_streaming_response``, which are ``raw`` and ``stream``."""
 
     def asked(text: str) -> Any:
         audio = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16000}
@@ -97,8 +97,10 @@ def cartesia(streaming: bool, asynchronous: bool) -> Any:
 
     def speak(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
         with import_module("cartesia").Cartesia(api_key="none", base_url=url, timeout=patience, max_retries=0) as client:
-            if not streaming:
+            if how == "whole":
                 return bytes(client.tts.generate(**asked(text)).read())
+            if how == "raw":
+                return bytes(client.tts.with_raw_response.generate(**asked(text)).read())
             with client.tts.with_streaming_response.generate(**asked(text)) as response:
                 return _pieces(response.iter_bytes(), leave)
 
@@ -106,8 +108,10 @@ def cartesia(streaming: bool, asynchronous: bool) -> Any:
         async with import_module("cartesia").AsyncCartesia(
             api_key="none", base_url=url, timeout=patience, max_retries=0
         ) as client:
-            if not streaming:
+            if how == "whole":
                 return bytes(await (await client.tts.generate(**asked(text))).read())
+            if how == "raw":
+                return bytes(await (await client.tts.with_raw_response.generate(**asked(text))).read())
             async with client.tts.with_streaming_response.generate(**asked(text)) as response:
                 return await _pieces_async(response.iter_bytes(), leave)
 
@@ -189,11 +193,11 @@ SDKS: dict[str, Sdk] = {
         for kind, asynchronous in _KINDS.items()
     },
     **{
-        f"cartesia {'stream' if streaming else 'whole'} {kind}": Sdk(
-            CartesiaInstrumentor, cartesia(streaming, asynchronous), "/cartesia", "cartesia", "sonic-3",
-            {"tts.voice": "katie", "tts.language": "en"}, stream=streaming,
+        f"cartesia {how} {kind}": Sdk(
+            CartesiaInstrumentor, cartesia(how, asynchronous), "/cartesia", "cartesia", "sonic-3",
+            {"tts.voice": "katie", "tts.language": "en"}, stream=how == "stream",
         )
-        for streaming in (True, False) for kind, asynchronous in _KINDS.items()
+        for how in ("stream", "whole") for kind, asynchronous in _KINDS.items()
     },
     "polly": Sdk(PollyInstrumentor, polly, "/amazon-polly", "aws.polly", "neural", {"tts.voice": "Amy", "tts.language": "en-GB"}),
     "google rest": Sdk(
