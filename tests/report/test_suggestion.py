@@ -28,9 +28,9 @@ from tests.report.recording import INTERVAL, SERVICE, speaking
 def test_the_demo_ends_with_a_report_that_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it prints last runs as it stands, and judges the traffic that it just made."""
     start = time.time()
-    process = demo(tmp_path, OTEL_METRIC_EXPORT_INTERVAL="1000", COLUMNS="80")
+    process = demo(tmp_path, COLUMNS="80")
     try:
-        history = open_history(Settings.load({}, data_dir=tmp_path / "data", export_interval=1.0))
+        history = open_history(Settings.load({}, data_dir=tmp_path / "data"))
         until(lambda: len(list(suggestion(history, SERVICE_NAME, start, time.time() - 2))) > 1, 200)
     finally:
         process.send_signal(signal.SIGINT)
@@ -38,7 +38,6 @@ def test_the_demo_ends_with_a_report_that_can_be_pasted(tmp_path: Path, monkeypa
     *_, question, command = said(tmp_path).splitlines()
     assert question.startswith("Has the later part of this traffic drifted")
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"^otel-tts-demo  .* (steady|drifted)$", run.stdout, re.MULTILINE), run.stdout

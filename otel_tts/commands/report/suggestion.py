@@ -42,18 +42,25 @@ def suggestion(history: History, service: str, start: float, end: float) -> Iter
 
 
 def _judgeable(history: History, service: str, start: float, end: float) -> tuple[float, float] | None:
-    """The beginning and width of the window that most can be said of, against what was before; None when nothing can."""
-    best, found = LEAST - 1, None
-    for width in _WIDTHS:
-        middle = round((start + end) / 2 / width) * width
-        if width < 2 * history.interval or not start + 1 < middle < end - 1:
-            continue
-        before = _attempts(history, service, start, middle)
-        after = _attempts(history, service, middle, middle + width)
-        common = max((min(before[provider], after[provider]) for provider in before.keys() & after.keys()), default=0)
-        if common > best:
-            best, found = common, (middle, width)
-    return found
+    """The beginning and width of the window that most can be said of, against what was before; None when nothing can.
+
+    Windows are aligned: of a short time, hardly one of a round width begins near its middle, but one of some whole width does.
+    """
+    shortest = 2 * history.interval
+    for widths in ([width for width in _WIDTHS if width >= shortest], range(math.ceil(shortest), 2 * math.ceil(shortest))):
+        best, found = LEAST - 1, None
+        for width in widths:
+            middle = round((start + end) / 2 / width) * float(width)
+            if not start + 1 < middle < end - 1:
+                continue
+            before = _attempts(history, service, start, middle)
+            after = _attempts(history, service, middle, middle + width)
+            common = max((min(before[provider], after[provider]) for provider in before.keys() & after.keys()), default=0)
+            if common > best:
+                best, found = common, (middle, float(width))
+        if found:
+            return found
+    return None
 
 
 def _attempts(history: History, service: str, start: float, end: float) -> dict[str, int]:
