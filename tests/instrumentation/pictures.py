@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -80,3 +81,49 @@ def counts(capture: Capture) -> dict[str, float]:
         "tts.synthesis.failures",
     )
     return {name: total for name in names if (total := capture.total(name))}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An utterance that came to its end, with one attempt, no price, and audio that can be read."""
+
+    provider: str
+    model: str
+    voice: str
+    language: str
+    characters: int
+    seconds: float
+    stream: bool = False
+
+
+def series(*utterances: Spoken) -> dict[str, dict[tuple[Any, ...], Any]]:
+    """All series that these leave, by the values of their attributes in the order of their names: total, count or level."""
+    found: dict[str, dict[tuple[Any, ...], Any]] = {}
+
+    def add(name: str, *labels: Any, value: float = 1) -> None:
+        of_metric = found.setdefault(name, {})
+        of_metric[labels] = of_metric.get(labels, 0) + value
+
+    for spoken in utterances:
+        provider, maker = spoken.provider, (spoken.provider, spoken.model)
+        add("tts.synthesis.active", spoken.stream, value=0)
+        add("tts.synthesis.duration", *maker, spoken.stream, "bypass", "ok")
+        add("tts.synthesis.requests", spoken.language, "ok", spoken.voice)
+        add("tts.synthesis.characters", *maker, "synthesized", value=spoken.characters)
+        for state in ("generated", "delivered"):
+            add("tts.synthesis.audio", *maker, "provider", state, value=spoken.seconds)
+        add("tts.usage.unpriced", *maker)
+        add("tts.attempt.duration", *maker, "initial", "ok")
+        add("tts.attempt.real_time_factor", *maker)
+        for name in QUALITY:
+            add(name, provider, spoken.language, spoken.voice)
+        if spoken.stream:
+            add("tts.synthesis.time_to_first_byte", *maker, "bypass")
+            add("tts.synthesis.time_to_first_audio", *maker, "bypass", "ok")
+            for cause in ("provider", "consumer"):
+                add("tts.stream.underrun", *maker, "bypass", cause)
+    for labels, seconds in found.get("tts.synthesis.audio", {}).items():
+        found["tts.synthesis.audio"][labels] = pytest.approx(seconds, abs=0.001)
+    providers = {(spoken.provider,) for spoken in utterances}
+    state = {"tts.provider.available": dict.fromkeys(providers, 1), "tts.provider.health.age": dict.fromkeys(providers, SOME)}
+    return found | state

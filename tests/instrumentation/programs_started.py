@@ -41,21 +41,17 @@ def program(launcher: Sequence[str], *arguments: str, ends_with: int = -signal.S
         process.wait()
 
 
-_MAKER = ("gen_ai.provider.name", "gen_ai.request.model")
-_COUNTED = ("rpc.server.call.duration", "tts.attempt.duration", "tts.synthesis.requests", "tts.synthesis.duration")
-
-
 def metrics() -> dict[str, dict[tuple[Any, ...], float]]:
-    """Every metric that counts, by the values of its attributes without those of who made the audio: its total, or its count."""
+    """Every series of every metric, by the values of its attributes in the order of their names: its total, count or level."""
     (growth,) = growths(Settings.load().data_dir, [0.0, time.time() + 60], 10.0)
-    counted: dict[str, dict[tuple[Any, ...], float]] = {}
-    for name in _COUNTED:
-        for series in growth.get(name, ()):
-            labels = tuple(value for key, value in sorted(series.attributes.items()) if key not in _MAKER)
-            count = series.growth.count if isinstance(series.growth, Distribution) else series.growth
-            of_metric = counted.setdefault(name, {})
-            of_metric[labels] = of_metric.get(labels, 0) + count
-    return counted
+    found: dict[str, dict[tuple[Any, ...], float]] = {}
+    for name, all_series in growth.items():
+        for series in all_series:
+            labels = tuple(value for _, value in sorted(series.attributes.items()))
+            value = series.growth.count if isinstance(series.growth, Distribution) else series.growth
+            of_metric = found.setdefault(name, {})
+            of_metric[labels] = of_metric.get(labels, 0) + value
+    return found
 
 
 def eventually(attempt: Callable[[], bytes]) -> bytes:
