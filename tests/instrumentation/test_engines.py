@@ -227,6 +227,28 @@ def test_hibari_fails(capture_tts: Capture, observe: Observe, heart: hibari.Hiba
     assert counts(capture_tts) == ONE | {"tts.synthesis.failures": 1}
 
 
+class Refusing:
+    """A speed that raises this when it is looked at."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __float__(self) -> float:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_is_raised_is_the_same_object(observe: Observe, heart: hibari.Hibari, stream: bool, error: BaseException) -> None:
+    """Not a copy, not wrapped, without a cause of ours."""
+    observe(HibariInstrumentor)
+    speed: Any = Refusing(error)
+    with pytest.raises(type(error)) as raised:
+        list(heart.stream(TEXT, speed)) if stream else heart(TEXT, speed)
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_success_without_a_sample_is_empty(capture_tts: Capture, observe: Observe, heart: hibari.Hibari, stream: bool) -> None:
     """What Hibari makes of a script that it cannot read."""

@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from packaging.requirements import Requirement
 from packaging.version import Version
+from wrapt import FunctionWrapper, resolve_path
 
 from otel_tts.instrumentation.registry import HEAD, LIBRARIES, Library, rows
 
@@ -224,6 +225,26 @@ def test_a_target_is_where_it_is_said_to_be(library: Library) -> None:
         for name in target.name.split("."):
             found = getattr(found, name)
         assert callable(found)
+
+
+@each
+def test_everything_that_is_wrapped_is_put_back(library: Library) -> None:
+    """Also what is wrapped besides the calls themselves, such as what loads a model."""
+    try:
+        version(Requirement(library.instrumentor.requires).name)
+    except PackageNotFoundError:
+        pytest.skip(f"{library.name} is not installed: it needs the extra `vendors`")
+    instrumentor = library.instrumentor()
+    instrumentor.instrument()
+    try:
+        places = [resolve_path(import_module(patch._module), patch._name)[:2] for patch in instrumentor._patches]
+        wrappers = [vars(owner)[name] for owner, name in places]
+    finally:
+        instrumentor.uninstrument()
+    assert len(places) >= len(library.instrumentor.targets)
+    assert all(isinstance(wrapper, FunctionWrapper) for wrapper in wrappers)
+    for (owner, name), wrapper in zip(places, wrappers, strict=True):
+        assert vars(owner)[name] is wrapper.__wrapped__
 
 
 def test_the_table_is_complete() -> None:
