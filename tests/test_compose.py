@@ -412,7 +412,7 @@ def test_prometheus_runs_alike_in_compose_and_natively() -> None:
         == {
             "--web.enable-otlp-receiver",
             "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage",
+            "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
         }
     )
 

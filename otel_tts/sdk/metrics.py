@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from otel_tts.monitor import Monitor
 from otel_tts.sdk.exporters import ForkedMetricExporter
+from otel_tts.sdk.starts import Starts
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -72,8 +74,9 @@ class Push(Holdable):
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and export now."""
         with self._collecting:
+            began = time.time_ns()
             self.collect(timeout_millis)
-            collected, self._collected = self._collected, None
+            collected, self._collected = self._collected and self._starts.correct(self._collected, began), None
             messages = self._monitor.judge(collected) if self._monitor and collected else []
         if self._monitor:
             self._monitor.tell(messages)
@@ -104,6 +107,7 @@ class Push(Holdable):
         self._collected = metrics_data
 
     def _start(self) -> None:
+        self._starts = Starts()
         self._exporting = threading.Lock()
         self._stopped = threading.Event()
         threading.Thread(target=self._run, args=(self._stopped,), name="otel-tts-metrics", daemon=True).start()

@@ -168,7 +168,7 @@ class Stack:
                 f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}",
                 "--web.enable-otlp-receiver",
                 "--web.enable-remote-write-receiver",
-                "--enable-feature=exemplar-storage",
+                "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
             ],
             lambda: answers(f"{self.prometheus}/-/ready"),
         )

@@ -54,7 +54,12 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    arguments = ["--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}", "--web.enable-otlp-receiver"]
+    arguments = [
+        "--config.file=prometheus.yml",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-otlp-receiver",
+        "--enable-feature=created-timestamp-zero-ingestion",
+    ]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([program, *arguments], cwd=directory, stdout=log, stderr=log)
     try:

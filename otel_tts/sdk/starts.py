@@ -1,0 +1,55 @@
+"""Since when the sums that are asked at export count.
+
+The SDK says of an asynchronous sum's new series that it began when it was first asked, which is when its first value is exported. A
+backend that goes by it sees no growth in that value, and the first failure of its kind is none. The specification wants the collection
+before: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#start-timestamps
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from opentelemetry.sdk.metrics.export import Metric, MetricsData, NumberDataPoint, Sum
+
+
+class Starts:
+    """Corrects the exports of one reader, in the order in which they were collected."""
+
+    def __init__(self) -> None:
+        self._before = time.time_ns()
+        self._corrected: dict[int, int] = {}
+        """The collection before, by what the SDK takes for a series' start."""
+
+    def correct(self, data: MetricsData, began: int) -> MetricsData:
+        """``data`` with the right starts. began: when its collection did, in nanoseconds since the Unix epoch."""
+        starts = {point.start_time_unix_nano for point in _points(data)}
+        new = {start: self._before for start in starts if start >= began}
+        self._corrected = {start: was for start, was in self._corrected.items() if start in starts} | new
+        self._before = began
+        resources = [
+            replace(
+                resource, scope_metrics=[replace(s, metrics=[self._metric(m) for m in s.metrics]) for s in resource.scope_metrics]
+            )
+            for resource in data.resource_metrics
+        ]
+        return replace(data, resource_metrics=resources)
+
+    def _metric(self, metric: Metric) -> Metric:
+        if not isinstance(metric.data, Sum):
+            return metric
+        points = [self._point(point) for point in metric.data.data_points]
+        return replace(metric, data=replace(metric.data, data_points=points))
+
+    def _point(self, point: NumberDataPoint) -> NumberDataPoint:
+        start = self._corrected.get(point.start_time_unix_nano)
+        return point if start is None else replace(point, start_time_unix_nano=start)
+
+
+def _points(data: MetricsData) -> Iterator[NumberDataPoint]:
+    for resource in data.resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                if isinstance(metric.data, Sum):
+                    yield from metric.data.data_points
