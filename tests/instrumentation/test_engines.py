@@ -9,12 +9,14 @@ import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
+from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
 import hibari
 import numpy as np
 import pytest
+from opentelemetry.trace import get_tracer
 from piper.config import SynthesisConfig
 from piper.voice import PiperVoice
 
@@ -378,6 +380,34 @@ def test_a_worker_thread_is_no_one_request_s(capture_tts: Capture, observe: Obse
         pool.submit(lambda: list(voice.synthesize(TEXT))).result()
     assert [len(s.attempts) for s in capture_tts.syntheses(outcome="ok")] == [1, 1, 1]
     assert [s["tts.voice"] for s in capture_tts.syntheses()] == [JOE] * 3
+
+
+def test_what_a_thread_takes_from_a_queue(capture_tts: Capture, observe: Observe, heart: hibari.Hibari) -> None:
+    """Is a request by itself, in the trace in which the thread was started, unless the context is handed over with the work."""
+    observe(HibariInstrumentor, ThreadsInstrumentor)
+    tts, work, done = Telemetry(), SimpleQueue[Callable[[], object] | None](), SimpleQueue[object]()
+
+    def serve() -> None:
+        while (task := work.get()) is not None:
+            done.put(task())
+
+    def speak() -> None:
+        heart("No.", seed=0)
+
+    worker = Thread(target=serve)
+    with get_tracer(__name__).start_as_current_span("starter") as starter:
+        worker.start()
+    with tts.synthesis("No."):
+        work.put(tts.carry(speak))
+        done.get()
+    work.put(speak)
+    done.get()
+    work.put(None)
+    worker.join()
+    first, second = capture_tts.syntheses(outcome="ok")
+    assert [len(each.attempts) for each in (first, second)] == [1, 1]
+    assert first.span.parent is None
+    assert second.span.parent == starter.get_span_context()
 
 
 @pytest.mark.parametrize("engine", ["piper", "hibari"])

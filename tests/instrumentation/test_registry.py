@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -200,6 +201,13 @@ def test_entry_points_are_those_of_the_registry() -> None:
         "tts_threads": "ThreadsInstrumentor",
     }
     assert ours == {library.entry_point: library.instrumentor for library in LIBRARIES}
+
+
+def test_the_page_has_every_name() -> None:
+    """By which an instrumentation is switched off."""
+    page = (HERE.parents[1] / "docs" / "zero-code.md").read_text("utf-8")
+    names = re.findall(r"`(tts_\w+)`", page)
+    assert set(names) - {"tts_"} == PROJECT["entry-points"]["opentelemetry_instrumentor"].keys()
 
 
 @each
