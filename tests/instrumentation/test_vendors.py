@@ -181,6 +181,24 @@ async def test_a_cancelled_task(capture_tts: Capture, observe: Observe, faulty: 
     assert counts(capture_tts) == ONE
 
 
+@each({name: sdk for name, sdk in ASYNCHRONOUS.items() if sdk.stream})
+async def test_a_task_that_is_cancelled_in_the_middle(capture_tts: Capture, observe: Observe, faulty: Faulty, sdk: Sdk) -> None:
+    """Of the stream: what was delivered until then is known."""
+    observe(sdk.instrumentor)
+    faulty.pieces = [PCM]
+    faulty.hangs.set()
+    heard = asyncio.Event()
+    task = asyncio.create_task(sdk.speak(faulty.url, TEXT, heard=heard))
+    await asyncio.wait_for(heard.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    synthesis = capture_tts.synthesis(outcome="cancelled")
+    assert 0 < synthesis["tts.audio.delivered_duration"] <= 1
+    assert [a.outcome for a in synthesis.attempts] == ["cancelled"]
+    assert counts(capture_tts) == ONE
+
+
 async def test_a_task_that_waits_for_polly(capture_tts: Capture, observe: Observe, faulty: Faulty) -> None:
     """In another thread, as boto3 knows no tasks: the request is cancelled, and what comes afterwards belongs to it still."""
     observe(PollyInstrumentor, ThreadsInstrumentor)

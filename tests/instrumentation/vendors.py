@@ -1,7 +1,8 @@
 """Vendors' SDKs, the real ones, each made to speak in the same words.
 
 A ``speak`` asks for raw 16-bit samples at 16 kHz, of a server at ``url``. It reads the answer to its end and returns it, or leaves after
-the first piece where ``leave`` is set. ``patience`` is the SDK's timeout, in seconds; nothing is tried again.
+the first piece where ``leave`` is set. ``patience`` is the SDK's timeout, in seconds; nothing is tried again. ``heard``, of what is
+asynchronous, is set with the first piece.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ def _pieces(pieces: Any, leave: bool) -> bytes:
         return bytes(next(pieces)) if leave else b"".join(pieces)
 
 
-async def _pieces_async(pieces: Any, leave: bool) -> bytes:
+async def _pieces_async(pieces: Any, leave: bool, heard: asyncio.Event | None) -> bytes:
     try:
-        return bytes(await anext(pieces)) if leave else b"".join([piece async for piece in pieces])
+        first = bytes(await anext(pieces))
+        if heard is not None:
+            heard.set()
+        return first if leave else first + b"".join([piece async for piece in pieces])
     finally:
         await pieces.aclose()
 
@@ -55,12 +59,12 @@ def elevenlabs(method: str, asynchronous: bool) -> Any:
                 leave,
             )
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
         async with httpx.AsyncClient(timeout=patience) as http:
             client = import_module("elevenlabs").AsyncElevenLabs(
                 api_key="none", base_url=url, httpx_client=http, timeout=patience
             )
-            return await _pieces_async(asked(client, text), leave)
+            return await _pieces_async(asked(client, text), leave, heard)
 
     return speak_async if asynchronous else speak
 
@@ -81,9 +85,9 @@ def deepgram(asynchronous: bool) -> Any:
         with httpx.Client(timeout=patience) as http:
             return _pieces(asked("DeepgramClient", url, text, http, patience), leave)
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
         async with httpx.AsyncClient(timeout=patience) as http:
-            return await _pieces_async(asked("AsyncDeepgramClient", url, text, http, patience), leave)
+            return await _pieces_async(asked("AsyncDeepgramClient", url, text, http, patience), leave, heard)
 
     return speak_async if asynchronous else speak
 
@@ -104,7 +108,7 @@ def cartesia(how: str, asynchronous: bool) -> Any:
             with client.tts.with_streaming_response.generate(**asked(text)) as response:
                 return _pieces(response.iter_bytes(), leave)
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
         async with import_module("cartesia").AsyncCartesia(
             api_key="none", base_url=url, timeout=patience, max_retries=0
         ) as client:
@@ -113,7 +117,7 @@ def cartesia(how: str, asynchronous: bool) -> Any:
             if how == "raw":
                 return bytes(await (await client.tts.with_raw_response.generate(**asked(text))).read())
             async with client.tts.with_streaming_response.generate(**asked(text)) as response:
-                return await _pieces_async(response.iter_bytes(), leave)
+                return await _pieces_async(response.iter_bytes(), leave, heard)
 
     return speak_async if asynchronous else speak
 
