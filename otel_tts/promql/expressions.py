@@ -52,6 +52,17 @@ def growth(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ..
     return _summed("increase", scope, counted(metric), metric, matchers, scope.labels(*by))
 
 
+def grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...] = (), by: tuple[str, ...] = ()) -> str:
+    """How many in the window of the series ``name``, also where Prometheus does not know when a series began.
+
+    A series that was not there when the window began, nor for an hour before, counted from 0. One that was silent for less, as when its
+    telemetry was held up, is not new: its total is of all its life.
+    """
+    span, before = scope.span(name, *matchers), f"last_over_time({scope.select(name, *matchers)}[1h] offset {scope.window})"
+    total = f"(last_over_time({span}) unless {before}) or increase({span})"
+    return f"{_over('sum', ', '.join((scope.labels(*labels), *by)))}({total})"
+
+
 def below(scope: Scope, metric: Metric, bound: float, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
     """How many values a second are at most ``bound``, which is a bound of the metric's buckets."""
     return _summed("rate", scope, bucket_series(metric), metric, (*matchers, up_to(bound)), scope.labels(*by))
@@ -83,10 +94,10 @@ def level(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...
 def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
     """What the batch job told last, within two days: each run is a process with series of its own, which end with it.
 
-    The job is a service of its own, so nothing of the scope applies but what its attributes are narrowed to.
+    The job is a service of its own, so nothing of the scope selects but what its attributes are narrowed to.
     """
-    now = level(Scope(narrowed=scope.narrowed), metric, *matchers, by=by, over="max")
-    return f"{now} or last_over_time({now}[2d:5m])"
+    now = level(Scope(narrowed=scope.narrowed, by=scope.by), metric, *matchers, by=by, over="max")
+    return f"({now} or last_over_time({now}[2d:5m]))"
 
 
 def share(part: str, whole: str) -> str:

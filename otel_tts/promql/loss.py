@@ -6,12 +6,18 @@ SDK metrics of the semantic conventions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from otel_tts.promql.expressions import grown, named
 from otel_tts.promql.naming import count_series, label
 from otel_tts.promql.query import Scope, query
 from otel_tts.semconv import ERROR_TYPE, SYNTHESIS_DURATION
 
-SIGNALS = ("spans", "metric_points", "log_records")
-"""What the Collector counts, one series each."""
+_SIGNALS = ("spans", "metric_points", "log_records")
+SIGNAL = "signal"
+"""The label that tells spans, metric points and log records apart, of which the Collector makes a series each."""
 EXPORTER, RECEIVER = "exporter", "receiver"
 """The Collector's labels for its parts."""
 _LOST, _REFUSED = ("send_failed", "enqueue_failed"), ("refused", "failed")
@@ -19,11 +25,16 @@ OVERFLOW = "otel_metric_overflow"
 """The attribute of the series into which an SDK folds what is beyond its limit."""
 
 
+def by_signal(part: str, what: str, over: Callable[[str], str]) -> str:
+    """What the Collector counts of each signal at a part of it; ``over`` makes an expression of a series' name."""
+    return " or ".join(named(over(f"otelcol_{part}_{what}_{signal}_total"), **{SIGNAL: signal}) for signal in _SIGNALS)
+
+
 def _collector(scope: Scope, part: str, *counted: str) -> str:
     """The growth of some of the Collector's counters over the window, all signals together, by its part."""
-    names = (f"otelcol_{part}_{what}_{signal}_total" for what in counted for signal in SIGNALS)
-    grown = (f'label_replace(sum by ({part}) (increase({scope.span(name)})), "counter", "{name}", "", "")' for name in names)
-    return f"sum by ({part}) ({' or '.join(grown)})"
+    of_part = replace(scope, by=(part,))
+    each = (named(f"({by_signal(part, what, partial(grown, of_part))})", counter=what) for what in counted)
+    return f"sum by ({part}) ({' or '.join(each)})"
 
 
 @query("{record}")
@@ -59,16 +70,18 @@ def judged_queue_fill(scope: Scope) -> str:
     return f"max by ({EXPORTER}) ({size} / {capacity})"
 
 
+def dropped(scope: Scope, over: Callable[[str, str], str]) -> str:
+    """What SDKs dropped, of all signals together; ``over`` makes an expression of a series' name and a matcher."""
+    failed = f'{label(ERROR_TYPE)}!=""'
+    parts = ("processor_span_processed", "processor_log_processed", "exporter_span_exported")
+    each = (named(over(f"otel_sdk_{part}_total", failed), part=part) for part in parts)
+    return f"sum by ({scope.labels()}) ({' or '.join(each)})"
+
+
 @query("{record}")
 def judged_sdk_drops(scope: Scope) -> str:
     """Spans and log records that the SDK dropped because its queue was full, or failed to export."""
-    failed = f'{label(ERROR_TYPE)}!=""'
-    series = (
-        f"otel_sdk_{part}_total" for part in ("processor_span_processed", "processor_log_processed", "exporter_span_exported")
-    )
-    grown = (f"sum by ({scope.labels()}) (increase({scope.span(name, failed)}))" for name in series)
-    named = (f'label_replace({drops}, "part", "{number}", "", "")' for number, drops in enumerate(grown))
-    return f"sum by ({scope.labels()}) ({' or '.join(named)})"
+    return dropped(scope, partial(grown, scope))
 
 
 @query("{series}")

@@ -6,25 +6,19 @@ Names of the Collector and of the SDK follow their own registries; see `otel_tts
 from __future__ import annotations
 
 from otel_tts.promql.expressions import named
-from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNALS, judged_cardinality_overflow, judged_sdk_drops
+from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL, by_signal, dropped, judged_cardinality_overflow
 from otel_tts.promql.naming import count_series
 from otel_tts.promql.query import Scope, query
 from otel_tts.promql.slo import SERVICE
 from otel_tts.semconv import SYNTHESIS_DURATION
 
-SIGNAL = "signal"
-"""The label that tells spans, metric points and log records apart."""
 ALERT = "alertname"
 """The label of an alert: its name."""
 
 
 def _by_signal(scope: Scope, part: str, what: str) -> str:
     """Records a second of each signal, by the part of the Collector that counts them."""
-    rates = (
-        f'label_replace(sum by ({part}) (rate({scope.span(f"otelcol_{part}_{what}_{signal}_total")})), "{SIGNAL}", "{signal}", "", "")'
-        for signal in SIGNALS
-    )
-    return " or ".join(rates)
+    return by_signal(part, what, lambda name: f"sum by ({part}) (rate({scope.span(name)}))")
 
 
 @query("{record}/s")
@@ -87,7 +81,8 @@ def sdk_queue(scope: Scope) -> str:
 def sdk_drops(scope: Scope) -> str:
     """Spans and log records that each service's SDK dropped in the window; 0 for a service that counts them and dropped none."""
     counts = f"group by ({SERVICE}) ({scope.select('otel_sdk_processor_span_queue_capacity')})"
-    return f"{judged_sdk_drops(_split(scope))} or {counts} * 0"
+    drops = dropped(_split(scope), lambda name, failed: f"sum by ({SERVICE}) (increase({scope.span(name, failed)}))")
+    return f"{drops} or {counts} * 0"
 
 
 @query("{series}")

@@ -161,7 +161,7 @@ def _reference(scope: Scope, published_for: str) -> str:
     if scope.objectives.reference_is_set:
         return constant
     published = last_run(scope, REFERENCE_LATENCY, published_for, by=(PROVIDER,))
-    return f"({published}) or on () {constant}"
+    return f"{published} or on () {constant}"
 
 
 SERVICES = f"label_values({counted(SYNTHESIS_DURATION)}, service_name)"

@@ -1,7 +1,8 @@
 """What conditions judge: figures over a window, and how much traffic they are taken over.
 
 Rules record each figure under the name that `recorded` gives it, so that an alert compares one series with one number. Counters are
-read by `_grown`: ``increase()`` alone misses the first value of a new series, and the first failures make a new series.
+read by `grown`: ``increase()`` alone misses the first value of a new series where Prometheus does not store when it began, and the first
+failures make a new series.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_tts.conditions import MINIMUM_REFERENCE
-from otel_tts.promql.expressions import ASKED, COUNTED, OK, among, outside, share, up_to
+from otel_tts.promql.expressions import ASKED, COUNTED, OK, among, grown, last_run, outside, share, up_to
 from otel_tts.promql.naming import bucket_series, count_series, label, series
 from otel_tts.promql.query import Query, Scope, query
 from otel_tts.semconv import (
@@ -26,7 +27,6 @@ from otel_tts.semconv import (
     SYNTHESIS_DURATION,
     SYNTHESIS_FIRST_AUDIO,
     UNDERRUN_CAUSE,
-    Attribute,
     CacheResult,
     Metric,
     Outcome,
@@ -49,12 +49,6 @@ def _recorded(judged: Query, scope: Scope, *matchers: str) -> str:
     return scope.select(recorded(judged, scope.window), *matchers)
 
 
-def _grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...] = (), by: tuple[str, ...] = ()) -> str:
-    """By how much a counter grew over the window; a series that was not there when it began counted from 0."""
-    span, before = scope.span(name, *matchers), f"{scope.select(name, *matchers)} offset {scope.window}"
-    return f"sum by ({', '.join((scope.labels(*labels), *by))}) ((last_over_time({span}) unless {before}) or increase({span}))"
-
-
 _MADE = among(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
 _STREAMS, _UNARY = among(STREAM, "true"), among(STREAM, "false")
 _ATTEMPTS = (COUNTED, ASKED)
@@ -64,13 +58,13 @@ _DEFAULT, _NOT_DEFAULT = (f'{REFERENCE}{operator}"default"' for operator in ("="
 @query("{request}")
 def judged_success_rate_traffic(scope: Scope) -> str:
     """Requests that count in the success rate: neither cancelled nor rejected."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), COUNTED)
+    return grown(scope, count_series(SYNTHESIS_DURATION), COUNTED)
 
 
 @query("1")
 def judged_success_rate(scope: Scope) -> str:
     """Share of requests that succeeded."""
-    return share(_grown(scope, count_series(SYNTHESIS_DURATION), OK), judged_success_rate_traffic(scope))
+    return share(grown(scope, count_series(SYNTHESIS_DURATION), OK), judged_success_rate_traffic(scope))
 
 
 @query("1")
@@ -88,21 +82,21 @@ def judged_success_burn_rate_traffic(scope: Scope) -> str:
 @query("{request}")
 def judged_gap_share_traffic(scope: Scope) -> str:
     """Streams whose audio could be followed."""
-    return _grown(scope, count_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"))
+    return grown(scope, count_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"))
 
 
 @query("1")
 def judged_gap_share(scope: Scope) -> str:
     """Share of streams in which the provider left a gap."""
-    without = _grown(scope, bucket_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"), up_to(0))
+    without = grown(scope, bucket_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"), up_to(0))
     return f"1 - {share(without, judged_gap_share_traffic(scope))}"
 
 
 @query("{request}")
 def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
     """Streams that were not rejected, nor cancelled before anything was heard."""
-    ended = _grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, COUNTED)
-    cancelled = _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), among(OUTCOME, Outcome.CANCELLED))
+    ended = grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, COUNTED)
+    cancelled = grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), among(OUTCOME, Outcome.CANCELLED))
     return f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})"
 
 
@@ -110,7 +104,7 @@ def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
 def judged_first_audio_burn_rate(scope: Scope) -> str:
     """How many times faster than allowed streams with late or no audio use up their budget."""
     late = outside(OUTCOME, Outcome.REJECTED)
-    good = _grown(scope, bucket_series(SYNTHESIS_FIRST_AUDIO), late, up_to(scope.objectives.first_audio_seconds))
+    good = grown(scope, bucket_series(SYNTHESIS_FIRST_AUDIO), late, up_to(scope.objectives.first_audio_seconds))
     return f"(1 - {share(good, judged_first_audio_burn_rate_traffic(scope))}) / {_budget(scope.objectives.first_audio)}"
 
 
@@ -130,20 +124,20 @@ def judged_provider_degraded(scope: Scope) -> str:
 @query("{attempt}", PROVIDER)
 def judged_provider_success_rate_traffic(scope: Scope) -> str:
     """Attempts that count in a provider's success rate: neither cancelled nor rejected, nor probes."""
-    return _grown(scope, count_series(ATTEMPT_DURATION), *_ATTEMPTS, labels=(PROVIDER,))
+    return grown(scope, count_series(ATTEMPT_DURATION), *_ATTEMPTS, labels=(PROVIDER,))
 
 
 @query("1", PROVIDER)
 def judged_provider_success_rate(scope: Scope) -> str:
     """Share of the provider's attempts that succeeded."""
-    succeeded = _grown(scope, count_series(ATTEMPT_DURATION), OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
+    succeeded = grown(scope, count_series(ATTEMPT_DURATION), OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
     return share(succeeded, judged_provider_success_rate_traffic(scope))
 
 
 @query("{request}", PROVIDER)
 def judged_first_audio_slowdown_traffic(scope: Scope) -> str:
     """Streams with audio that the cache did not have."""
-    return _grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _MADE, labels=(PROVIDER,))
 
 
 @query("s", PROVIDER)
@@ -167,7 +161,7 @@ def judged_first_audio_slowdown(scope: Scope) -> str:
 @query("{request}", PROVIDER)
 def judged_duration_slowdown_traffic(scope: Scope) -> str:
     """Successful unary requests that the cache did not have."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, _MADE, labels=(PROVIDER,))
 
 
 @query("s", PROVIDER)
@@ -200,20 +194,20 @@ def judged_reference_missing(scope: Scope) -> str:
 @query("{request}", PROVIDER)
 def judged_reference_missing_traffic(scope: Scope) -> str:
     """Requests that the cache did not have."""
-    return _grown(scope, count_series(SYNTHESIS_DURATION), OK, _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_DURATION), OK, _MADE, labels=(PROVIDER,))
 
 
 @query("{request}")
 def judged_hit_rate_change_traffic(scope: Scope) -> str:
     """Requests that asked the cache."""
     asked = among(CACHE_RESULT, CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
-    return _grown(scope, count_series(SYNTHESIS_DURATION), asked)
+    return grown(scope, count_series(SYNTHESIS_DURATION), asked)
 
 
 @query("1")
 def judged_hit_rate(scope: Scope) -> str:
     """Share of requests that the cache had, of those that asked it."""
-    hits = _grown(scope, count_series(SYNTHESIS_DURATION), among(CACHE_RESULT, CacheResult.HIT))
+    hits = grown(scope, count_series(SYNTHESIS_DURATION), among(CACHE_RESULT, CacheResult.HIT))
     return share(hits, judged_hit_rate_change_traffic(scope))
 
 
@@ -227,7 +221,7 @@ def judged_hit_rate_change(scope: Scope) -> str:
 @query("{detection}", PROVIDER, DRIFT_COLUMN)
 def judged_drift(scope: Scope) -> str:
     """1 for each measure that the batch job's last run, within two days, judged drifted."""
-    return _last_run(scope, DRIFT_DETECTED, PROVIDER, DRIFT_COLUMN)
+    return last_run(scope, DRIFT_DETECTED, by=(PROVIDER, DRIFT_COLUMN))
 
 
 def _budget(objective: float) -> str:
@@ -236,7 +230,7 @@ def _budget(objective: float) -> str:
 
 def _p95(scope: Scope, metric: Metric, *matchers: str, over: Query) -> str:
     """Nothing, and not NaN, where nothing was counted."""
-    buckets = _grown(scope, bucket_series(metric), *matchers, labels=(PROVIDER,), by=("le",))
+    buckets = grown(scope, bucket_series(metric), *matchers, labels=(PROVIDER,), by=("le",))
     return f"histogram_quantile(0.95, {buckets}) and {over(scope)} > 0"
 
 
@@ -249,7 +243,7 @@ def _reference(scope: Scope, p95: Query, published_for: str) -> str:
 
     if scope.objectives.reference_is_set:
         return constant("environment")
-    told = _last_run(Scope(), REFERENCE_LATENCY, PROVIDER, matchers=(published_for,))
+    told = last_run(Scope(), REFERENCE_LATENCY, published_for, by=(PROVIDER,))
     published = _from(f"{now} * 0 + on ({label(PROVIDER)}) group_left () clamp_min({told}, {MINIMUM_REFERENCE:g})", "published")
     yesterday = _from(f"clamp_min(avg_over_time({now}[1h] offset 23h30m), {MINIMUM_REFERENCE:g}) and {now}", "yesterday")
     return f"{published} or on ({of}) {yesterday} or on ({of}) {constant('default')}"
@@ -257,11 +251,6 @@ def _reference(scope: Scope, p95: Query, published_for: str) -> str:
 
 def _from(reference: str, source: str) -> str:
     return f'label_replace({reference}, "{REFERENCE}", "{source}", "", "")'
-
-
-def _last_run(scope: Scope, metric: Metric, *labels: Attribute, matchers: tuple[str, ...] = ()) -> str:
-    """What the batch job told last: each run is a process with series of its own, which go stale when it ends."""
-    return f"last_over_time(max by ({scope.labels(*labels)}) ({scope.select(series(metric), *matchers)})[2d:5m])"
 
 
 def _slowdown(scope: Scope, p95: Query, reference: Query) -> str:

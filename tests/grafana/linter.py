@@ -32,6 +32,7 @@ OF_NO_SERVICE = {"ALERTS", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_
 """Series that are not the chosen service's own: alerts are also about the pipeline, and the batch job is a service itself."""
 EXCLUDED: Mapping[tuple[str, str], str] = {
     ("target-instance-rule", "Error budget burn rate"): "an objective is the service's, whoever speaks",
+    ("target-counter-agg-rule", "Share refused"): "it is what the alert judges, which counts a new series from 0",
 }
 """Panels that a rule is not for, by their titles, and why."""
 Check = Callable[[JSON], Iterator[str]]

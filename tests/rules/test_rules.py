@@ -14,7 +14,7 @@ from otel_tts.conditions import BY_NAME, CONDITIONS, Objectives
 from otel_tts.promql.slo import REFERENCE, judged_first_audio_reference, recorded
 from otel_tts.rules import FILES, prometheus
 from tests.e2e.stack import program
-from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, first_audio
+from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, first_audio, outcomes
 
 ALERTS = [condition.name for condition in CONDITIONS if condition.query]
 
@@ -63,6 +63,19 @@ def test_the_watchdog_always_fires(rule_files: dict[str, Path], tmp_path: Path) 
     """From the first evaluation on, without any telemetry."""
     scene = Scene(step=60, good={}, bad={}, fine={}, labels={})
     promtool("TTSWatchdog", rule_files, 60, [case("TTSWatchdog", scene, [({}, 1)], [(0, True)])], tmp_path)
+
+
+def test_what_was_silent_for_a_while_is_not_new(rule_files: dict[str, Path], tmp_path: Path) -> None:
+    """After telemetry was held up for minutes, failures of long ago are not those of now; a series' first ones are."""
+    name = "TTSRequestsFailing"
+    long_ago: State = outcomes(0, 30)
+    silence: State = dict.fromkeys(long_ago)
+    well: State = outcomes(10, 0)
+    scene = Scene(step=15, good=well, bad=long_ago, fine=well)
+    held_up = case(name, scene, [(long_ago, 20), (well, 40), (silence, 60), (well, 1)], [(1, False), (3, False)])
+    fresh: State = {series: None if value else 0.0 for series, value in outcomes(0, 1).items()}
+    first = case(name, scene, [(fresh, 40), (outcomes(0, 5), 1)], [(0, False), (1, True)])
+    promtool(name, rule_files, scene.step, [held_up, first], tmp_path)
 
 
 def case(name: str, scene: Scene, phases: Sequence[tuple[State, int]], expected: Sequence[tuple[int, bool]]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from otel_tts.grafana.layout import Section
 from otel_tts.grafana.panels import WHOLE, Line, Panels
-from otel_tts.promql.loss import EXPORTER, RECEIVER
-from otel_tts.promql.pipeline import SIGNAL
+from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
 from otel_tts.promql.slo import SERVICE
 
 _BY_EXPORTER = f"{{{{{EXPORTER}}}}} · {{{{{SIGNAL}}}}}"
