@@ -158,6 +158,7 @@ class Stack:
             METRICS_OTLP_URL=f"{self.prometheus}/api/v1/otlp",
             TRACES_OTLP_URL=f"http://127.0.0.1:{self.ports['traces_otlp']}",
             QUEUE_DIR=str(self.directory / "queue"),
+            OTEL_GO_X_PER_SERIES_START_TIMESTAMPS="true",
             **{**QUICKLY, **self.environ},
         )
         self.prometheus_process = self.process(

@@ -12,7 +12,7 @@ from otel_tts.promql import QUERIES, Scope, label
 from otel_tts.semconv import ERROR_TYPE, OUTCOME
 from otel_tts.settings import Settings
 from tests.e2e.speech import Speech, speaking
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack, get, until
 from tests.e2e.test_alerts import engine
 from tests.service.test_openai import WAV, answer
 
@@ -35,6 +35,12 @@ def failures(stack: Stack, query: str) -> float:
 def answered(stack: Stack, query: str) -> float:
     """What a query says of the service as a whole."""
     return stack.value(QUERIES[query](SCOPE))
+
+
+def first_sample(stack: Stack, series: str) -> float:
+    """When a series began, by the oldest that Prometheus has of it."""
+    answer = get(f"{stack.prometheus}/api/v1/query", query=f"{series}[5m]")
+    return min(float(row["values"][0][0]) for row in answer["data"]["result"])
 
 
 def fail(stack: Stack, speech: Speech, away: bool) -> None:
@@ -68,3 +74,6 @@ def test_the_first_failure_is_one(own_stack: Stack, tmp_path: Path, away: bool) 
             history = open_history(Settings.load({}, prometheus_url=own_stack.prometheus, export_interval=0.5))
             counted = history.totals(began, time.time())
             assert (counted.request_count, counted.request_ok, counted.request_error) == (GOOD + 1, GOOD, 1)
+    assert first_sample(own_stack, "otelcol_exporter_sent_spans_total") >= began, (
+        "of the Collector's too, not when it was started"
+    )
