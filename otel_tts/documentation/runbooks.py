@@ -7,7 +7,7 @@ from otel_tts.conditions import BY_NAME, CONDITIONS, MINIMUM_REFERENCE, Conditio
 from otel_tts.conditions.telemetry import WATCHDOG
 from otel_tts.documentation.markdown import code, page
 from otel_tts.promql import label
-from otel_tts.promql.slo import judged_duration_reference, judged_first_audio_reference, recorded
+from otel_tts.promql.slo import REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
 from otel_tts.rules.routing import DIRECTORY, RECEIVERS
 from otel_tts.rules.rules import duration, expression
 from otel_tts.settings import Settings
@@ -23,8 +23,8 @@ def render() -> str:
         "stream": f"{label(semconv.STREAM)}=true",
         "default": Objectives().reference,
         "minimum": MINIMUM_REFERENCE,
-        "first_audio_reference": recorded(judged_first_audio_reference, "5m"),
-        "duration_reference": recorded(judged_duration_reference, "5m"),
+        "first_audio_reference": recorded(judged_first_audio_reference, REFERENCE_WINDOW),
+        "duration_reference": recorded(judged_duration_reference, REFERENCE_WINDOW),
         "settings": ", ".join(code(Settings.variable(name)) for name in _SETTINGS),
         "receivers": ", ".join(code(f"{DIRECTORY}/{name}") for name in RECEIVERS),
         "watchdog": WATCHDOG.name,

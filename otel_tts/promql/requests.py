@@ -22,7 +22,8 @@ from otel_tts.promql.expressions import (
     share,
 )
 from otel_tts.promql.naming import label
-from otel_tts.promql.query import Scope, query
+from otel_tts.promql.query import Query, Scope, query
+from otel_tts.promql.slo import REFERENCE, REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
 from otel_tts.semconv import (
     CACHE_RESULT,
     ERROR_TYPE,
@@ -41,6 +42,7 @@ from otel_tts.semconv import (
     SYNTHESIS_REQUESTS,
     VOICE,
     CacheResult,
+    Metric,
     Outcome,
 )
 
@@ -139,14 +141,14 @@ def duration_made_p95(scope: Scope) -> str:
 
 @query("s", PROVIDER)
 def first_audio_reference(scope: Scope) -> str:
-    """What first audio is judged against: what was set; else what the batch job published, by provider; else the default."""
-    return _reference(scope, _STREAMS)
+    """What first audio is judged against, by provider; the label `reference` says where it comes from."""
+    return _reference(scope, judged_first_audio_reference, SYNTHESIS_FIRST_AUDIO, _STREAMS)
 
 
 @query("s", PROVIDER)
 def duration_reference(scope: Scope) -> str:
-    """What unary requests are judged against: what was set; else what the batch job published, by provider; else the default."""
-    return _reference(scope, _UNARY)
+    """What the duration of unary requests is judged against, by provider; the label `reference` says where it comes from."""
+    return _reference(scope, judged_duration_reference, SYNTHESIS_DURATION, _UNARY)
 
 
 @query("{call}/s", RPC_METHOD, RPC_RESPONSE_STATUS_CODE)
@@ -155,13 +157,15 @@ def rpc_rate(scope: Scope) -> str:
     return rate(scope, RPC_DURATION, by=(RPC_METHOD, RPC_RESPONSE_STATUS_CODE))
 
 
-def _reference(scope: Scope, published_for: str) -> str:
+def _reference(scope: Scope, judged: Query, metric: Metric, published_for: str) -> str:
+    """What the rules judge against. Where they have judged nothing for an hour, or are not there: set, published or the default."""
     source = "environment" if scope.objectives.reference_is_set else "default"
-    constant = named(f"vector({scope.objectives.reference:g})", **{label(PROVIDER): source})
-    if scope.objectives.reference_is_set:
-        return constant
-    published = last_run(scope, REFERENCE_LATENCY, published_for, by=(PROVIDER,))
-    return f"{published} or on () {constant}"
+    constant = named(f"vector({scope.objectives.reference:g})", **{label(PROVIDER): "all", REFERENCE: source})
+    used = scope.select(recorded(judged, REFERENCE_WINDOW), *scope.narrow(metric))
+    ways = [f"max by ({scope.labels(PROVIDER)}, {REFERENCE}) (last_over_time({used}[1h]))"]
+    if not scope.objectives.reference_is_set:
+        ways.append(named(last_run(scope, REFERENCE_LATENCY, published_for, by=(PROVIDER,)), **{REFERENCE: "published"}))
+    return " or on () ".join((*ways, constant))
 
 
 SERVICES = f"label_values({counted(SYNTHESIS_DURATION)}, service_name)"

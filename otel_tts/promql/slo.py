@@ -36,6 +36,8 @@ SERVICE = "service_name"
 """The label of the service, which Prometheus makes of the resource."""
 REFERENCE = "reference"
 """The label that says where a reference comes from: ``environment``, ``published``, ``yesterday`` or ``default``."""
+REFERENCE_WINDOW = "5m"
+"""The window of the latencies that are compared with a reference."""
 _PREFIX = "judged_"
 
 
@@ -185,7 +187,7 @@ def judged_duration_slowdown(scope: Scope) -> str:
 @query("{reference}", PROVIDER)
 def judged_reference_missing(scope: Scope) -> str:
     """How many latencies of the provider were judged against the default within the hour, and have no reference still."""
-    of = (recorded(judged_first_audio_reference, "5m"), recorded(judged_duration_reference, "5m"))
+    of = [recorded(reference, REFERENCE_WINDOW) for reference in (judged_first_audio_reference, judged_duration_reference)]
     judged = " or ".join(f"last_over_time({scope.select(name, _DEFAULT)}[1h])" for name in of)
     others = " or ".join(scope.select(name, _NOT_DEFAULT) for name in of)
     return f"count by ({scope.labels(PROVIDER)}) ({judged}) unless on ({scope.labels(PROVIDER)}) ({others})"

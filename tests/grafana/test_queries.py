@@ -18,6 +18,7 @@ import yaml
 
 from otel_tts.conditions import Objectives
 from otel_tts.promql import QUERIES, Scope, bucket_series, count_series, label, series, sum_series
+from otel_tts.promql.slo import REFERENCE, REFERENCE_WINDOW, judged_first_audio_reference, recorded
 from otel_tts.semconv import (
     ATTEMPT_DURATION,
     ATTEMPT_REASON,
@@ -190,9 +191,13 @@ def published(stream: str) -> str:
     return f'{series(REFERENCE_LATENCY)}{{{label(PROVIDER)}="piper", {label(STREAM)}="{stream}"}}'
 
 
-def reference(source: str) -> str:
-    """One that is not of a provider: in its place, where it comes from."""
-    return f'{{{label(PROVIDER)}="{source}"}}'
+def reference(source: str, provider: str = "all") -> str:
+    """One, and where it comes from."""
+    return f'{{{label(PROVIDER)}="{provider}", {REFERENCE}="{source}"}}'
+
+
+JUDGED = recorded(judged_first_audio_reference, REFERENCE_WINDOW)
+"""What the rules compare first audio with."""
 
 
 def underrun(name: str, **labels: str) -> str:
@@ -294,7 +299,17 @@ CASES: Mapping[str, Case] = {
         objectives=Objectives(reference=1.5, reference_is_set=True),
     ),
     "streams and unary requests have references of their own": Case(
-        "duration_reference", {published("true"): "0.7+0x10", published("false"): "0.9+0x10"}, {PIPER: 0.9}
+        "duration_reference",
+        {published("true"): "0.7+0x10", published("false"): "0.9+0x10"},
+        {reference("published", "piper"): 0.9},
+    ),
+    "what the rules judge against is what is drawn": Case(
+        "first_audio_reference",
+        {
+            f"{JUDGED}{{{SERVICE}, {reference('yesterday', 'piper')[1:]}": "0.4+0x5 stale",
+            published("true"): "0.7+0x10",
+        },
+        {reference("yesterday", "piper"): 0.4},
     ),
 }
 

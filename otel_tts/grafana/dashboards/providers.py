@@ -81,7 +81,7 @@ def sections(panels: Panels) -> list[Section]:
             "First audio, p95, against its reference",
             "Half as much again as the reference makes a ticket; the batch job or the environment sets it.",
             Line(query="first_audio_made_p95", exemplars=True),
-            Line(query="first_audio_reference", legend="reference {{gen_ai_provider_name}}"),
+            Line(query="first_audio_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
             links=[_TO_REQUESTS],
             width=12,
