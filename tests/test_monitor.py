@@ -124,7 +124,7 @@ def test_what_wavers_around_its_limit_is_told_once() -> None:
     for minute in range(30):
         provider.available(minute % 2 == 1)
         told += speech.told(after=30)
-    assert told == ["piper: No replica can use the provider."]
+    assert told == ["piper: This process cannot use the provider."]
     provider.available(True)
     assert [said for _ in range(10) for said in speech.told()] == ["Over after 840 s: TTSProviderDown, piper."]
 
@@ -210,6 +210,21 @@ def program(script: str, **environ: str) -> list[str]:
     return run.stdout.splitlines()
 
 
+COUNTED = """
+from opentelemetry.metrics import Observation, get_meter
+
+asked = flushed = 0
+def ask(_):
+    global asked
+    asked += 1
+    return [Observation(1)]
+def flush(flush=pipeline.flush):
+    global flushed
+    flushed += 1
+    flush()
+pipeline.flush = flush
+get_meter("test").create_observable_gauge("asked", [ask])
+"""
 BREAKDOWN = """
 tts.provider("piper").available(False)
 pipeline.flush()
@@ -223,10 +238,16 @@ while True:
 
 
 def test_configure_switches_it_on() -> None:
-    """Once when it begins, once when it is over, in the log that the application has set up; with no further reader."""
-    told = program("began = time.monotonic()" + BREAKDOWN, OTEL_TTS_MONITOR_WINDOW="1")
+    """Once when it begins, once when it is over, in the log that the application has set up; with no further reader.
+
+    What is exported is what is judged: metrics are collected once for both, and a value that is asked at export is asked once.
+    """
+    *told, asked = program(
+        COUNTED + "began = time.monotonic()" + BREAKDOWN + "print(asked == flushed)", OTEL_TTS_MONITOR_WINDOW="1"
+    )
+    assert asked == "True"
     assert told == [
-        "otel_tts.monitor WARNING piper: No replica can use the provider.",
+        "otel_tts.monitor WARNING piper: This process cannot use the provider.",
         "otel_tts.monitor WARNING Over after 0 s: TTSProviderDown, piper.",
     ]
 
@@ -262,7 +283,7 @@ if (child := os.fork()) == 0:
 os.waitpid(child, 0)
 pipeline.flush()
 """
-    assert program(script) == ["otel_tts.monitor WARNING piper: No replica can use the provider."] * 2
+    assert program(script) == ["otel_tts.monitor WARNING piper: This process cannot use the provider."] * 2
 
 
 class Inbox(ThreadingHTTPServer):

@@ -75,6 +75,9 @@ class Monitor:
         self._failing = dataclasses.replace(
             REQUESTS_FAILING, threshold=settings.monitor_success_rate, minimum_traffic=traffic, minimum_events=0
         )
+        self._down = dataclasses.replace(
+            PROVIDER_DOWN, title="This process cannot use the provider"
+        )  # it knows of no other replica
         self._slow = {
             slow: dataclasses.replace(slow, threshold=factor, minimum_traffic=traffic)
             for slow in (FIRST_AUDIO_SLOW, FIRST_AUDIO_MEAN_SLOW, SYNTHESIS_SLOW, SYNTHESIS_MEAN_SLOW)
@@ -125,7 +128,7 @@ class Monitor:
         words = f"{measured.succeeded} of {measured.requests} {over}; the limit is {limit}"
         yield Judged(self._failing, "", measured.success_rate, measured.requests, words)
         for provider, value in available.items():
-            yield Judged(PROVIDER_DOWN, provider, value, None, "")
+            yield Judged(self._down, provider, value, None, "")
         usual = sum(self._usual, Measured()) if len(self._usual) >= _ENOUGH else Measured()
         for provider, latency in measured.first_audio.items():
             yield from self._latency(FIRST_AUDIO_SLOW, FIRST_AUDIO_MEAN_SLOW, provider, latency, usual.first_audio.get(provider))
