@@ -78,6 +78,15 @@ def test_what_was_silent_for_a_while_is_not_new(rule_files: dict[str, Path], tmp
     promtool(name, rule_files, scene.step, [held_up, first], tmp_path)
 
 
+def test_a_short_silence_is_not_absence(rule_files: dict[str, Path], tmp_path: Path) -> None:
+    """Three minutes are: two until it counts as silence, and one more."""
+    name = "TTSTelemetryAbsent"
+    scene = SCENES[name]
+    silences = [(11, False), (13, True)]
+    tests = [case(name, scene, [(scene.good, scene.before), (scene.bad, steps)], [(1, fires)]) for steps, fires in silences]
+    promtool(name, rule_files, scene.step, tests, tmp_path)
+
+
 def case(name: str, scene: Scene, phases: Sequence[tuple[State, int]], expected: Sequence[tuple[int, bool]]) -> dict[str, Any]:
     """One of promtool's tests. expected: for phases by number, whether the alert fires at their end."""
     ends = [sum(steps for _, steps in phases[: number + 1]) * scene.step for number in range(len(phases))]
