@@ -94,7 +94,8 @@ def course(
 ) -> go.Figure:
     """Lines over time.
 
-    reference: levels to compare with, by what they are called; ``band`` fills what is between them. top: where the axis ends.
+    reference: levels to compare with, by what they are called (in the legend, where no line hides it); ``band`` fills what is
+            between them. top: where the axis ends.
     """
     figure = _figure(unit, period).update_layout(height=height)
     for line in lines:
@@ -110,11 +111,12 @@ def course(
             hovertemplate="%{customdata}",
             connectgaps=False,
         )
-    for name, level in (reference or {}).items():
+    for (name, level), dash in zip((reference or {}).items(), ("dot", "dash"), strict=False):
         figure.add_hline(
             level,
-            line={"color": palette.REFERENCE, "width": 1.5, "dash": "dot"},
-            annotation={"text": name, "font": {"size": 11}, "xanchor": "right"},
+            line={"color": palette.REFERENCE, "width": 1.5, "dash": dash},
+            name=f"{name}, {_said(level, unit)}",
+            showlegend=True,
         )
     if reference and band:
         figure.add_hrect(
@@ -168,7 +170,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
             customdata=[f"{name}: {title}, {wording.clock(p.start)} to {wording.clock(p.end)}" for name, p in blocks],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    figure.update_layout(barmode="overlay", hovermode="closest", height=70 + 34 * max(len(names), 2))
+    figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True, height=70 + 34 * max(len(names), 2))
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ")
     figure.update_xaxes(type="date", showgrid=False)
     return figure

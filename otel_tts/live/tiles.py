@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
-from otel_tts import palette
+from otel_tts import palette, semconv
 from otel_tts.live import wording
 from otel_tts.live.standing import Standing
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 """The sheet that everything here needs."""
+_CODE = partial(re.compile("`([^`]+)`").sub, r"<code>\1</code>")
 
 
 def tile(label: str, value: str, note: str = "", *, definition: str = "", accent: str = "") -> str:
@@ -37,7 +40,7 @@ def card(standing: Standing, now: float, fallbacks: float | None) -> str:
     facts = [
         ("attempts", wording.count(row.attempt_count if row else None)),
         ("success", wording.share(row.attempt_success_rate if row else None)),
-        ("p95", wording.duration(row.attempt_duration_p95 if row else None)),
+        ("p95", wording.quantile(row.attempt_duration_p95 if row else None, semconv.ATTEMPT_DURATION)),
         ("RTF", wording.value(row.attempt_rtf_p50 if row else None, "1")),
         ("fell back", wording.count(fallbacks)),
     ]
@@ -54,8 +57,8 @@ def cards(made: Iterable[str]) -> str:
 
 
 def notice(mood: str, title: str, text: str = "") -> str:
-    """A sentence that is to be seen. mood: ``good``, ``bad``, ``warn`` or ``unknown``."""
-    more = f"<span>{escape(text)}</span>" if text else ""
+    """A sentence that is to be seen. mood: ``good``, ``bad``, ``warn`` or ``unknown``. In the text, what is between backticks is code."""
+    more = f"<span>{_CODE(escape(text))}</span>" if text else ""
     return f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong>{more}</div>'
 
 

@@ -29,6 +29,12 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"
 
 
+def quantile(of: float | None, metric: Metric) -> str:
+    """A quantile of a histogram in seconds. Beyond its last bound nothing is told apart, so that is all that is known."""
+    last = metric.buckets[-1]
+    return f"over {last:g} s" if of is not None and of >= last else duration(of)
+
+
 def span(seconds: float) -> str:
     """A length of time, roughly: what clocks count, not what latencies are."""
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
@@ -78,10 +84,11 @@ def unit(metric: Metric) -> str:
 
 
 def definition(of: Metric | Attribute) -> str:
-    """What something is: its name and the registry's description, with the unit of a metric."""
+    """What something is: its name and the registry's description, with the unit of a metric and how far its values are told apart."""
     if isinstance(of, Attribute):
         return f"{of.key}: {of.description}"
-    said = unit(of)
+    limit = f"told apart up to {of.buckets[-1]:,g}" if of.buckets else ""
+    said = ", ".join(filter(None, (unit(of), limit)))
     return f"{of.name}: {of.description}" + (f" ({said})" if said else "")
 
 

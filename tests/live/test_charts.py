@@ -69,6 +69,22 @@ def test_a_reference_far_away_does_not_flatten_what_is_measured() -> None:
     assert near.layout.yaxis.range[1] > 0.2
 
 
+def test_a_reference_is_named_in_the_legend() -> None:
+    """With its value; a label on the line would lie on what is measured."""
+    figure = charts.course([Line("p95", [], "#000000")], "s", PERIOD, reference={"mean": 0.8, "p95": 2.5}, band=True)
+    shapes = json.loads(figure.to_json())["layout"]["shapes"]
+    assert [shape["name"] for shape in shapes if shape.get("showlegend")] == ["mean, 800 ms", "p95, 2.50 s"]
+    assert "annotations" not in json.loads(figure.to_json())["layout"]
+
+
+def test_beyond_the_last_bound_only_that_is_known() -> None:
+    """A quantile that lies there is not said to be the bound."""
+    metric = semconv.SYNTHESIS_FIRST_AUDIO
+    slow = Distribution({**dict.fromkeys(metric.buckets, 1), math.inf: 10})
+    assert wording.quantile(slow.quantile(0.95), metric) == f"over {metric.buckets[-1]:g} s"
+    assert [wording.quantile(v, metric) for v in (None, 0.25)] == ["-", "250 ms"]
+
+
 def test_numbers_say_what_they_are() -> None:
     """The same quantity looks the same everywhere; what is not known is never a number."""
     assert [wording.duration(v) for v in (None, 0.0, 0.0123, 0.25, 2.5, 1234.0)] == [
@@ -90,7 +106,10 @@ def test_numbers_say_what_they_are() -> None:
     assert [wording.dollars(v) for v in (None, 0.0, 0.0042, 12.5)] == ["-", "$0.00", "$0.0042", "$12.50"]
     assert [wording.span(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
     assert wording.value(27.8e6, "By") == "27.8 MB"
-    assert wording.definition(semconv.QUEUE_WAITING) == "tts.queue.wait: How long requests waited for a free engine. (seconds)"
+    assert (
+        wording.definition(semconv.QUEUE_WAITING)
+        == "tts.queue.wait: How long requests waited for a free engine. (seconds, told apart up to 10)"
+    )
 
 
 def test_no_two_outcomes_look_alike() -> None:

@@ -50,7 +50,7 @@ def test_without_telemetry_it_says_what_to_do() -> None:
     test = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not test.exception
     assert "No requests yet." in said(test)
-    assert "`otel-tts verify` sends some" in said(test)
+    assert "<code>otel-tts verify</code> sends some" in said(test)
     assert "local files in" in said(test)
     assert 'class="tile"' not in said(test)
 

@@ -132,8 +132,8 @@ def _latency(label: str, total: Row, of: str, metric: semconv.Metric, settings: 
     limit = settings.reference_latency_p95
     return tiles.tile(
         label,
-        wording.duration(p95),
-        f"p50 {wording.duration(p50)} · p99 {wording.duration(p99)}",
+        wording.quantile(p95, metric),
+        f"p50 {wording.quantile(p50, metric)} · p99 {wording.quantile(p99, metric)}",
         definition=f"{wording.definition(metric)} The reference for p95 is {wording.duration(limit)}.",
         accent=palette.UNKNOWN if p95 is None else palette.GOOD if p95 <= limit else palette.BAD,
     )

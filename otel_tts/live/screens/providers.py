@@ -57,7 +57,8 @@ def cards(reading: Reading, period: Period, view: View) -> None:
     st.subheader(
         "Providers",
         anchor=False,
-        help="What was asked of each, and whether it can be used. RTF: the median real-time factor, below 1 is faster than speech.",
+        help="What was asked of each, and whether it can be used. RTF: the median real-time factor, below 1 is faster than speech. "
+        f"Since when something is so is known to {wording.span(period.step)}: choose a shorter range to know it better.",
     )
     found = standings(available, reading.providers(period, service=view.service))
     st.html(tiles.cards(tiles.card(standing, period.now, left.get(standing.provider, 0.0)) for standing in found))

@@ -26,7 +26,7 @@ _COLUMNS = {
     "start": st.column_config.DatetimeColumn("time", format="HH:mm:ss.SSS"),
     "outcome": st.column_config.TextColumn("outcome", help=wording.definition(semconv.OUTCOME)),
     "provider": st.column_config.TextColumn("provider", help=wording.definition(semconv.PROVIDER)),
-    "voice": st.column_config.TextColumn("voice", help=wording.definition(semconv.VOICE)),
+    "voice": st.column_config.TextColumn("voice", width=150, help=wording.definition(semconv.VOICE)),
     "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=wording.definition(semconv.SYNTHESIS_DURATION)),
     "heard": st.column_config.NumberColumn("1st audio, ms", format="%,.0f", help=wording.definition(semconv.TIME_TO_FIRST_AUDIO)),
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=wording.definition(semconv.TEXT_LENGTH)),
@@ -86,6 +86,7 @@ def listing(reading: Reading, period: Period, view: View) -> None:
     )
     found = reading.requests(wanted, _SEARCHED if view.voice else _SHOWN, period)
     found = [request for request in found if view.voice in ("", request.voice)][:_SHOWN]
+    found.sort(key=lambda request: request.start, reverse=True)  # they came by their ends, which the table does not show
     if not found:
         st.html(
             tiles.notice(
