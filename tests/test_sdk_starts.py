@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,12 +59,14 @@ class Program:
         meter = self.provider.get_meter("test")
         self.asked: dict[str, int] = {}
         meter.create_observable_counter("asked", [self._observe])
+        meter.create_observable_up_down_counter("held", [self._observe])
         self.told = meter.create_histogram("told")
 
     def collected(self) -> dict[tuple[str, str], tuple[int, int, float]]:
-        """One more export."""
+        """What one more collection exports."""
+        self.kept.exports.clear()
         self.push.force_flush()
-        return self.kept.exports[-1]
+        return self.kept.exports[0] if self.kept.exports else {}
 
     def _observe(self, _: CallbackOptions) -> Iterator[Observation]:
         return (Observation(value, {"kind": kind}) for kind, value in self.asked.items())
@@ -100,12 +103,21 @@ def test_a_new_series_began_at_the_collection_before(program: Program) -> None:
 def test_what_is_told_keeps_its_start(program: Program) -> None:
     """A histogram began at its first value, as the SDK says."""
     program.told.record(1, {"kind": "some"})
-    program.collected()
-    program.told.record(1, {"kind": "some"})
+    first = program.collected()
     program.told.record(1, {"kind": "other"})
-    exports = program.collected(), program.collected()
-    assert exports[0]["told", "some"][0] == exports[1]["told", "some"][0] < exports[0]["told", "other"][0]
-    assert exports[0]["told", "other"][0] > program.kept.exports[0]["told", "some"][1]
+    second, third = program.collected(), program.collected()
+    assert first["told", "some"][0] == second["told", "some"][0] == third["told", "some"][0]
+    assert second["told", "other"][0] == third["told", "other"][0] > first["told", "some"][1]
+
+
+def test_after_an_idle_time_a_series_did_not_begin_before_it(program: Program) -> None:
+    """A collection that found nothing is one too. What goes up and down did not begin at 0, so its start is left alone."""
+    assert program.collected() == {}
+    idle = time.time_ns()
+    assert program.collected() == {}
+    program.asked["some"] = 7
+    exported = program.collected()
+    assert idle < exported["asked", "some"][0] < exported["held", "some"][0] <= exported["held", "some"][1]
 
 
 def test_differences_follow_each_other() -> None:

@@ -65,9 +65,9 @@ def judged_refused_share(scope: Scope) -> str:
 
 @query("1")
 def judged_queue_fill(scope: Scope) -> str:
-    """How full the queue of each of the Collector's exporters is."""
+    """How full the queue of each of the Collector's exporters is. Its capacity is 0 only where Prometheus marks that it began."""
     size, capacity = scope.select("otelcol_exporter_queue_size"), scope.select("otelcol_exporter_queue_capacity")
-    return f"max by ({EXPORTER}) ({size} / {capacity})"
+    return f"max by ({EXPORTER}) ({size} / ({capacity} > 0))"
 
 
 def dropped(scope: Scope, over: Callable[[str, str], str]) -> str:

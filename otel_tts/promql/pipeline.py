@@ -55,8 +55,8 @@ def collector_queue(scope: Scope) -> str:
 
 @query("By")
 def collector_memory(scope: Scope) -> str:
-    """Memory of each Collector."""
-    return f"max by (instance) ({scope.select('otelcol_process_memory_rss_bytes')})"
+    """Memory of each Collector. It is 0 only where Prometheus marks that it began."""
+    return f"max by (instance) ({scope.select('otelcol_process_memory_rss_bytes')} > 0)"
 
 
 @query("{process}")

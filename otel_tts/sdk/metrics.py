@@ -76,7 +76,7 @@ class Push(Holdable):
         with self._collecting:
             began = time.time_ns()
             self.collect(timeout_millis)
-            collected, self._collected = self._collected and self._starts.correct(self._collected, began), None
+            collected, self._collected = self._starts.correct(self._collected, began), None
             messages = self._monitor.judge(collected) if self._monitor and collected else []
         if self._monitor:
             self._monitor.tell(messages)

@@ -22,12 +22,14 @@ class Starts:
         self._corrected: dict[int, int] = {}
         """The collection before, by what the SDK takes for a series' start."""
 
-    def correct(self, data: MetricsData, began: int) -> MetricsData:
-        """``data`` with the right starts. began: when its collection did, in nanoseconds since the Unix epoch."""
+    def correct(self, data: MetricsData | None, began: int) -> MetricsData | None:
+        """``data`` with the right starts; None when there was none. began: when its collection did, in nanoseconds since the Unix epoch."""
+        before, self._before = self._before, began
+        if data is None:
+            return None
         starts = {point.start_time_unix_nano for point in _points(data)}
-        new = {start: self._before for start in starts if start >= began}
+        new = {start: before for start in starts if start >= began}
         self._corrected = {start: was for start, was in self._corrected.items() if start in starts} | new
-        self._before = began
         resources = [
             replace(
                 resource, scope_metrics=[replace(s, metrics=[self._metric(m) for m in s.metrics]) for s in resource.scope_metrics]
@@ -37,10 +39,10 @@ class Starts:
         return replace(data, resource_metrics=resources)
 
     def _metric(self, metric: Metric) -> Metric:
-        if not isinstance(metric.data, Sum):
+        count = _count(metric)
+        if count is None:
             return metric
-        points = [self._point(point) for point in metric.data.data_points]
-        return replace(metric, data=replace(metric.data, data_points=points))
+        return replace(metric, data=replace(count, data_points=[self._point(point) for point in count.data_points]))
 
     def _point(self, point: NumberDataPoint) -> NumberDataPoint:
         start = self._corrected.get(point.start_time_unix_nano)
@@ -51,5 +53,10 @@ def _points(data: MetricsData) -> Iterator[NumberDataPoint]:
     for resource in data.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
-                if isinstance(metric.data, Sum):
-                    yield from metric.data.data_points
+                if count := _count(metric):
+                    yield from count.data_points
+
+
+def _count(metric: Metric) -> Sum | None:
+    """What began at 0. A sum that goes up and down may have stood anywhere before it was first asked."""
+    return metric.data if isinstance(metric.data, Sum) and metric.data.is_monotonic else None
