@@ -14,7 +14,7 @@ from otel_tts.history import Service, open_history
 from otel_tts.live import tiles, wording
 from otel_tts.live.reading import Away, Reading
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
-from otel_tts.live.view import RANGES, REFRESHES, View
+from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
 from otel_tts.settings import Settings
 
 PAGES = (
@@ -28,9 +28,10 @@ PAGES = (
 
 
 @st.cache_resource(show_spinner=False)
-def reading() -> Reading:
-    """One for the process, so that nothing is read twice."""
-    return Reading(open_history(Settings.load()))
+def reading(source: str) -> Reading:
+    """One of each of `SOURCES` for the process, so that nothing is read twice."""
+    settings = Settings.load(prometheus_url="", tempo_url="") if source == "local" else Settings.load()
+    return Reading(open_history(settings))
 
 
 def main() -> None:
@@ -58,22 +59,34 @@ def draw(page: Page) -> None:
 
 
 def _controls(page: Page) -> None:
-    """What every page has: range, refresh and, where there are several, the service."""
+    """What every page has: range, refresh and, where there are several, the source and the service."""
     view: View = st.session_state.view
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
         span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key="range")
         every = st.selectbox("Refresh", list(REFRESHES), list(REFRESHES).index(view.refresh), key="refresh", width=110)
+        view = replace(view, range=span, refresh=every, source=_source(view))
         services = _services(view)
-        view = replace(view, range=span, refresh=every, service=_service(view, services))
+        view = replace(view, service=_service(view, services))
         if page.controls is not None:
             view = page.controls(view, services)
     st.session_state.view = view
 
 
+def _source(view: View) -> str:
+    """Which source is read; nobody has to choose where there are local files only."""
+    settings = Settings.load()
+    if not (settings.prometheus_url or settings.tempo_url):
+        return View().source
+    return st.segmented_control(
+        "Source", list(SOURCES), default=view.source, format_func=SOURCES.__getitem__, required=True, key="source"
+    )
+
+
 def _services(view: View) -> Sequence[Service]:
     """Those that had requests."""
     try:
-        return reading().services(reading().period(view.range, REFRESHES[view.refresh]))
+        source = reading(view.source)
+        return source.services(source.period(view.range, REFRESHES[view.refresh]))
     except Away:
         return ()  # the page says so
 
@@ -91,7 +104,8 @@ def _service(view: View, services: Sequence[Service]) -> str:
 
 def _part(page: Page, drawn_with: View) -> None:
     """The part of a page that is drawn again and again."""
-    source, view = reading(), st.session_state.view
+    view: View = st.session_state.view
+    source = reading(view.source)
     if view != drawn_with:
         st.rerun()  # what was chosen in it concerns the whole page
     period = source.period(view.range, REFRESHES[view.refresh])

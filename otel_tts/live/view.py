@@ -22,6 +22,8 @@ RANGES: Mapping[str, tuple[int, int]] = {
 """The ranges of time that can be looked at, each with the length of its windows; both in seconds."""
 REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
 """How often it is read again, in seconds."""
+SOURCES: Mapping[str, str] = {"backends": "Prometheus, Tempo", "local": "local files"}
+"""Where it may be read, as people call it; the first of them wherever the settings have addresses of backends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class View:
 
     range: str = "15m"
     refresh: str = "5s"
+    source: str = "backends"
     service: str = ""
     measure: str = ""
     split: str = ""
@@ -87,7 +90,7 @@ class View:
         return float(self.slower) if self.slower else None
 
 
-_EVERYWHERE = ("range", "refresh", "service")
+_EVERYWHERE = ("range", "refresh", "source", "service")
 
 
 def _can_be(name: str, value: str) -> bool:
@@ -96,6 +99,8 @@ def _can_be(name: str, value: str) -> bool:
             return value in RANGES
         case "refresh":
             return value in REFRESHES
+        case "source":
+            return value in SOURCES
         case "outcome":
             return value in tuple(Outcome)
         case "measure":

@@ -81,6 +81,22 @@ def test_the_url_is_obeyed_and_kept(watched: Watched, monkeypatch: pytest.Monkey
     assert "No request was like that." in said(test)
 
 
+def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where backends are set up, whether they answer or not; the address keeps it, and where there is no choice there is no switch."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    assert [group.key for group in one("Now").run().get("button_group")] == ["range"]
+    st.cache_resource.clear()  # as if the dashboard had started anew
+    for name in ("PROMETHEUS", "TEMPO"):
+        monkeypatch.setenv(f"OTEL_TTS_{name}_URL", "http://127.0.0.1:9")
+    test = one("Now").run()
+    assert "The source has not answered since" in said(test)
+    test.segmented_control(key="source").select("local").run()
+    assert not test.exception
+    assert f"local files in {watched.served.data_dir}" in said(test)
+    assert 'class="tile"' in said(test)
+    assert test.query_params["source"] == "local"
+
+
 def test_a_trace_that_nobody_knows_is_said_to_be_so(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """No stack trace for an old link."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))

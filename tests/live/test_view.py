@@ -19,7 +19,7 @@ def test_a_view_survives_its_url() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("range", "2y"), ("refresh", "0s"), ("outcome", "fine"), ("slower", "-1"), ("slower", "nan"), ("slower", "x"),
+    [("range", "2y"), ("refresh", "0s"), ("source", "elsewhere"), ("outcome", "fine"), ("slower", "-1"), ("slower", "nan"), ("slower", "x"),
      ("request", "../etc"), ("measure", "nothing"), ("unheard", "of"), ("range", "")],
 )  # fmt: skip
 def test_what_cannot_be_counts_as_not_said(name: str, value: str) -> None:
