@@ -22,6 +22,15 @@ SOON = 20_000
 """Milliseconds: an export, a refresh, and a machine that has other things to do."""
 
 
+STILL = """() => {
+    const drawn = document.querySelector("[data-testid=stMain]").innerHTML
+    const still = drawn === window.drawn && !document.getAnimations().length && document.querySelector(".source")
+    window.drawn = drawn
+    return new Promise(done => setTimeout(() => done(still), 250))
+}"""
+"""Nothing moves any more and nothing has come since the last look: axe would see charts and transitions half way."""
+
+
 def tile(page: Page, label: str) -> tuple[str, str]:
     """Value and note of a tile."""
     found = page.get_by_role("group", name=label)
@@ -89,7 +98,7 @@ def test_everybody_can_use_it(visit: Visit) -> None:
     for title in ("Now", "Cache", "Providers", "Trends", "Requests", "Drift"):
         page.get_by_role("link", name=title, exact=True).click()
         expect(page.get_by_role("link", name=title, exact=True)).to_have_attribute("aria-current", "page", timeout=SOON)
-        page.wait_for_timeout(2000)  # charts and transitions, which axe would see half way
+        page.wait_for_function(STILL, timeout=SOON)
         for violation in Axe().run(page).response["violations"]:
             found += [(title, violation["id"], node["html"][:200]) for node in violation["nodes"]]
     assert found == []
