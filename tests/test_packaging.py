@@ -58,7 +58,13 @@ def imports(path: Path) -> Iterator[set[str]]:
         else:
             continue
         for names in candidates:
-            if min(names).partition(".")[0] not in sys.stdlib_module_names | {"otel_tts", "benchmarks", "examples", "tests", "tools"}:
+            if min(names).partition(".")[0] not in sys.stdlib_module_names | {
+                "otel_tts",
+                "benchmarks",
+                "examples",
+                "tests",
+                "tools",
+            }:
                 yield names
 
 
