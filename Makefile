@@ -39,11 +39,11 @@ typecheck: $(VENV)/.dev ## Check types
 	@$(BIN)/mypy
 
 generate: $(VENV)/.dev ## Write every generated file anew
-	@$(BIN)/otel-tts generate
-	@$(BIN)/python -m otel_tts.service.proto.generate
+	@$(BIN)/python -m tools.generate
+	@$(BIN)/python -m tools.proto
 
 check: lint typecheck ## Everything a change must pass
-	@$(BIN)/otel-tts generate --check
+	@$(BIN)/python -m tools.generate --check
 	@$(MAKE) --no-print-directory test
 
 coverage: $(VENV)/.dev ## Run the tests and report the lines that none of them reaches

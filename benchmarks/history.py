@@ -18,8 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from otel_tts import semconv
-from otel_tts.local import files
+from otel_tts import files, semconv
 from otel_tts.semconv import Instrument
 
 END = time.time() // 3600 * 3600 + 1800

@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from otel_tts import semconv
-from otel_tts.local import files
+from otel_tts import files, semconv
 from otel_tts.settings import Settings
 
 DAY = 1_763_596_800.0  # 2025-11-20T00:00Z

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from otel_tts.version import __version__
 
 if TYPE_CHECKING:
-    from otel_tts.attempt import Attempt
-    from otel_tts.audio import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
+    from otel_tts.core.attempt import Attempt
+    from otel_tts.core.audio import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
+    from otel_tts.core.synthesis import Synthesis
+    from otel_tts.core.telemetry import Telemetry
     from otel_tts.sdk import configure
     from otel_tts.semconv import Outcome
     from otel_tts.settings import Settings
-    from otel_tts.synthesis import Synthesis
-    from otel_tts.telemetry import Telemetry
 
 __all__ = [
     "PCM16",
@@ -36,17 +36,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "ALaw": "audio",
-    "Attempt": "attempt",
-    "Encoded": "audio",
-    "MuLaw": "audio",
+    "ALaw": "core.audio",
+    "Attempt": "core.attempt",
+    "Encoded": "core.audio",
+    "MuLaw": "core.audio",
     "Outcome": "semconv",
-    "PCM16": "audio",
-    "PCMFloat32": "audio",
+    "PCM16": "core.audio",
+    "PCMFloat32": "core.audio",
     "Settings": "settings",
-    "Synthesis": "synthesis",
-    "Telemetry": "telemetry",
-    "Wav": "audio",
+    "Synthesis": "core.synthesis",
+    "Telemetry": "core.telemetry",
+    "Wav": "core.audio",
     "configure": "sdk",
 }
 

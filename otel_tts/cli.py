@@ -31,7 +31,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "serve": Subcommand("otel_tts.commands.serve:serve", "Run the speech service."),
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
     "trace": Subcommand("otel_tts.commands.trace:trace", "Draw what happened in one of them."),
-    "verify": Subcommand("otel_tts.commands.verify:verify", "Check that a running service counts exactly."),
+    "verify": Subcommand("otel_tts.commands.verify.command:verify", "Check that a running service counts exactly."),
     "doctor": Subcommand("otel_tts.commands.doctor.command:doctor", "Follow one synthesis through the whole pipeline."),
     "live": Subcommand("otel_tts.commands.live:live", "Show what telemetry tells in a browser, as it comes in.", "live"),
     "report": Subcommand(
@@ -44,7 +44,6 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "grafana": Subcommand(
         "otel_tts.commands.grafana.command:grafana", "Write the dashboards for your own Grafana, or upload them.", "grafana"
     ),
-    "generate": Subcommand("otel_tts.commands.generate:generate", "Write the generated files of a source checkout."),
 }
 
 

@@ -22,8 +22,7 @@ API = {
 }
 # What a service that has no SDK imports: everything below and beside `Telemetry`.
 COMPOSED = {
-    "capture", "cli", "commands", "documentation", "history", "instrumentation", "live", "local", "monitor", "notify", "report",
-    "rules", "sdk", "service", "testing",
+    "cli", "commands", "files", "grafana", "history", "instrumentation", "live", "monitor", "report", "rules", "sdk", "service", "testing",
 }  # fmt: skip
 CORE = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in COMPOSED]
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from otel_tts.cli import SUBCOMMANDS, main
-from otel_tts.commands.generate import GENERATED, stale
-from otel_tts.documentation import readme
 from otel_tts.version import __version__
+from tools.documentation import readme
+from tools.generate import GENERATED, generate, stale
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,11 +93,11 @@ def test_generated_files_are_not_stale() -> None:
 def test_generate_writes_what_is_stale_and_says_so(tmp_path: Path) -> None:
     """A missing file fails the check by name, is written once, and then passes; of the README, what stands between the marks."""
     (tmp_path / "README.md").write_text(f"Before.\n{readme.BEGIN}\n{readme.END}\nAfter.\n")
-    failed = CliRunner().invoke(main, ["generate", "--check", "--root", str(tmp_path)])
+    failed = CliRunner().invoke(generate, ["--check", "--root", str(tmp_path)])
     assert failed.exit_code == 1
     assert all(name in failed.output for name in GENERATED)
-    assert run("generate", "--root", str(tmp_path)).splitlines() == [f"wrote {name}" for name in GENERATED]
-    assert "up to date" in run("generate", "--check", "--root", str(tmp_path))
+    assert CliRunner().invoke(generate, ["--root", str(tmp_path)]).output.splitlines() == [f"wrote {name}" for name in GENERATED]
+    assert "up to date" in CliRunner().invoke(generate, ["--check", "--root", str(tmp_path)]).output
     lines = (tmp_path / "README.md").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("Before.", "After.")
     assert any(line.startswith("| Piper |") for line in lines)

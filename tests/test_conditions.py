@@ -6,10 +6,10 @@ import pytest
 
 from otel_tts.conditions import BY_NAME, CONDITIONS, Condition, Objectives, Severity
 from otel_tts.conditions.speech import FIRST_AUDIO_SLOW, PROVIDER_DOWN, REQUESTS_FAILING, SPEECH_INTERRUPTED
-from otel_tts.documentation import runbooks
 from otel_tts.promql import QUERIES
 from otel_tts.semconv import PROVIDER, SYNTHESIS_DURATION, SYNTHESIS_FIRST_AUDIO
 from otel_tts.settings import SettingError, Settings
+from tools.documentation import runbooks
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ import pytest
 import uvicorn
 
 from examples import starlette_stream, streaming_aio, streaming_sync, unary_aio, unary_sync
-from otel_tts.capture import Capture
-from tests.grpc_servers import connect, wait_for, wait_for_standstill
+from otel_tts.testing.capture import Capture
+from tests.grpc.servers import connect, wait_for, wait_for_standstill
 
 EXAMPLES = sorted(Path(starlette_stream.__file__).parent.glob("*.py"))
 TEXT = "Hello there. How are you?"

@@ -74,11 +74,11 @@ def extras_for(path: Path) -> set[str]:
         return {"dev"}
     parts = path.relative_to(PACKAGE).parts
     if parts[0] == "service":
-        return {"service", path.stem} & set(EXTRAS) | ({"dev"} if parts[1:] == ("proto", "generate.py") else set())
-    owner = parts[parts[0] == "commands"].removesuffix(".py")
+        return {"service", path.stem} & set(EXTRAS)
+    owner = path.stem if parts[0] == "monitor" else parts[parts[0] == "commands"].removesuffix(".py")
     if owner in EXTRAS:
         return {owner}
-    return {"test"} if parts[0] in ("capture.py", "testing.py") else set()
+    return {"test"} if parts[0] == "testing" else set()
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *AROUND], ids=lambda path: str(path.relative_to(ROOT)))

@@ -15,9 +15,9 @@ from hibari import Hibari
 
 import otel_tts
 from otel_tts import PCM16
-from otel_tts.capture import Capture
 from otel_tts.cli import main
 from otel_tts.grpc import server_interceptor
+from otel_tts.testing.capture import Capture
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""A metric has another name: one line in the registry, `otel-tts generate`, and everything follows."""
+"""A metric has another name: one line in the registry, `make generate`, and everything follows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, NEW = ATTEMPT_DURATION.name, "tts.engine.call.duration"
 LEFT_OUT = (".*_cache", ".git", ".hypothesis", ".tools", ".venv", "__pycache__", "build", "dist", "*.egg-info")
 # Recording, the files, the readers, the queries, the alerts as Prometheus evaluates them, the dashboards and the pages.
 SELECTED = (
-    "tests/test_synthesis.py",
+    "tests/core/test_synthesis.py",
     "tests/history/test_aggregates.py",
     "tests/test_promql.py",
     "tests/test_conditions.py",
@@ -60,7 +60,7 @@ def run(directory: Path, *command: str) -> str:
 @pytest.mark.timeout(600)  # a session of tests within the session
 def test_a_rename_is_one_line(copy: Path) -> None:
     """Documentation, rules, dashboards and queries are written anew, nothing that runs knows the old name, and the tests are green."""
-    wrote = run(copy, "-c", "from otel_tts.cli import main; main(['generate'])").splitlines()
+    wrote = run(copy, "-m", "tools.generate").splitlines()
     expected = {"wrote docs/telemetry.md", "wrote deploy/prometheus/rules/speech.yml"}
     if (copy / "dashboards" / "providers.json").exists():
         expected.add("wrote dashboards/providers.json")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 
-from otel_tts.documentation.configuration import sections, shown
+from otel_tts.settings import Section, Settings
 
 _SECRET = re.compile(r"HEADERS|KEY|TOKEN|SECRET|PASSWORD")
 _USER = re.compile(r"(?<=://)[^/\s]*@")
@@ -48,3 +49,24 @@ def without_secrets(name: str, value: str) -> str:
     if value and _SECRET.search(name):
         return "(set, not shown)"
     return _USER.sub("...@", value)
+
+
+def sections() -> Sequence[type[Section]]:
+    """The groups of settings, in the order in which people read them; the service's come with its extra."""
+    try:
+        from otel_tts.service.config import ServiceConfig
+        from otel_tts.service.providers.config import EspeakSettings, OpenAISettings, PiperSettings
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("otel_tts"):
+            raise
+        return (Settings,)
+    return (Settings, ServiceConfig, PiperSettings, EspeakSettings, OpenAISettings)
+
+
+def shown(value: Any) -> str:
+    """A value as people read it: near the way in which the environment would say it."""
+    if isinstance(value, tuple):
+        return ",".join(map(shown, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

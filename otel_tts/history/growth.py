@@ -15,13 +15,12 @@ from typing import Any
 
 import msgspec
 
-from otel_tts import semconv
+from otel_tts import files, semconv
+from otel_tts.files import Partition
 from otel_tts.history.distribution import Distribution
 from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import attributes
 from otel_tts.history.rows import Growth, Series
-from otel_tts.local import files
-from otel_tts.local.files import Partition
 from otel_tts.semconv import Metric
 
 _NOTHING = msgspec.Raw()

@@ -22,11 +22,10 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from otel_tts import semconv
+from otel_tts import files, semconv
+from otel_tts.files import Partition
 from otel_tts.history.columns import Columns
 from otel_tts.history.requests import SAID
-from otel_tts.local import files
-from otel_tts.local.files import Partition
 
 _FORMAT = 1
 _STATE = "state"

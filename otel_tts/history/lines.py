@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otel_tts.local import files
-from otel_tts.local.files import Partition
+from otel_tts import files
+from otel_tts.files import Partition
 
 _TIME = re.compile(rb'"timeUnixNano":"(\d+)"')  # that of the first point; all points of a line have the same
 _REQUEST = b'{"resourceMetrics":'

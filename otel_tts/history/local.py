@@ -9,6 +9,8 @@ from contextlib import suppress
 from itertools import groupby, islice
 from pathlib import Path
 
+from otel_tts import files
+from otel_tts.files import Partition
 from otel_tts.history.counted import Counted
 from otel_tts.history.growth import began, growths
 from otel_tts.history.index import Index
@@ -16,8 +18,6 @@ from otel_tts.history.lines import Lines
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
-from otel_tts.local import files
-from otel_tts.local.files import Partition
 from otel_tts.semconv import Metric
 
 _LATE = 600.0

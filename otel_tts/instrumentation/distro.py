@@ -30,8 +30,8 @@ from otel_tts.sdk import configure
 from otel_tts.settings import SettingError
 
 if TYPE_CHECKING:
+    from otel_tts.core.telemetry import Telemetry
     from otel_tts.sdk.pipeline import Pipeline
-    from otel_tts.telemetry import Telemetry
 
 NAME = "otel_tts"
 """The name of both entry points, the distribution's and the configurator's."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from otel_tts.audio import Encoded
-from otel_tts.guard import guarded
+from otel_tts.core.audio import Encoded
+from otel_tts.core.guard import guarded
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
-from otel_tts.telemetry import Telemetry
 
 _MP3 = Encoded("mp3", 24000)  # all that the package asks for
 _VOICE = re.compile(r".*\((.+), *(.+)\)")  # "Microsoft Server … Voice (en-US, EmmaNeural)", however it was asked for

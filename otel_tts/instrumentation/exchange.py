@@ -15,18 +15,17 @@ import grpc
 import grpc.aio
 from opentelemetry.context import attach, get_current
 
-from otel_tts.audio import AudioFacts, AudioMeter
-from otel_tts.call import CALL, Call
-from otel_tts.guard import guarded
-from otel_tts.outcome import EMPTY, Cause
+from otel_tts.core.audio import AudioFacts, AudioMeter
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.guard import guarded
+from otel_tts.core.outcome import EMPTY, Cause
+from otel_tts.core.streams import Current
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.semconv import Outcome
-from otel_tts.streams import Current
-from otel_tts.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from otel_tts.instrumentation.messages import Values
-    from otel_tts.instrumentation.protos import Method
-    from otel_tts.synthesis import Synthesis
+    from otel_tts.core.synthesis import Synthesis
+    from otel_tts.instrumentation.messages import Method, Values
 
 _GOOD = (None, 0, grpc.StatusCode.OK)
 _FAILED = Cause.of(Outcome.ERROR)
@@ -39,12 +38,12 @@ class Exchange:
     open: whatever the handler or an engine's instrumentation begins there is part of it. The RPC's end decides its outcome.
     """
 
-    def __init__(self, method: Method, telemetry: Telemetry, *, asks: bool, answers: bool) -> None:
-        """``asks``, ``answers``: whether requests and responses are streams."""
+    def __init__(self, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> None:
+        """``request_streaming``, ``response_streaming``: whether requests and responses are streams."""
         self._method = method
         self._telemetry = telemetry
-        self._asks = asks
-        self._answers = answers
+        self._request_streaming = request_streaming
+        self._response_streaming = response_streaming
         self._clock = telemetry.emitter.clock
         self._context = get_current()
         self._synthesis: Synthesis | None = None
@@ -72,14 +71,14 @@ class Exchange:
 
     def requests(self, request: Any) -> Any:
         """What the handler gets: the request, or an iterator of requests, which are seen as they are taken."""
-        if self._asks:
+        if self._request_streaming:
             return self._each(request)
         self.ask(request)
         return request
 
     def requests_async(self, request: Any) -> Any:
         """The same for an asynchronous handler."""
-        return self._each_async(request) if self._asks else self.requests(request)
+        return self._each_async(request) if self._request_streaming else self.requests(request)
 
     def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
         for request in requests:
@@ -105,9 +104,11 @@ class Exchange:
             self._begin(said, text)
 
     def _begin(self, said: Values, text: str) -> None:
-        whole = None if self._asks else text
+        whole = None if self._request_streaming else text
         with Current(self._context):
-            synthesis = self._telemetry.synthesis(whole, _first(said, "voice"), _first(said, "language"), stream=self._answers)
+            synthesis = self._telemetry.synthesis(
+                whole, _first(said, "voice"), _first(said, "language"), stream=self._response_streaming
+            )
         self._synthesis = synthesis.__enter__()
         synthesis.hear("" if whole else text)
         if get_current() is self._context:  # where the handler has made something of its own current, that stays
@@ -161,7 +162,7 @@ class Exchange:
         record = synthesis.record
         if record.provider is None and not record.attempts:
             record.provider, record.model = self._maker
-        measured = record.playback.chunks != self._chunks if self._answers else record.duration is not None
+        measured = record.playback.chunks != self._chunks if self._response_streaming else record.duration is not None
         self._measured_inside = self._measured_inside or measured
         if self._measured_inside:
             return
@@ -171,7 +172,7 @@ class Exchange:
             if record.format is None:
                 synthesis.delivers(None, audio_format)
         total = self._meter.feed(audio)
-        if self._answers and not self._meter.empty:
+        if self._response_streaming and not self._meter.empty:
             record.playback.chunk(self._meter, total, now, self._waited)
             self._waited = 0
             self._chunks += 1
@@ -208,16 +209,18 @@ class _Conversation:
         self._exchange.sent()
 
 
-def observe(behavior: Any, method: Method, telemetry: Telemetry, *, asks: bool, answers: bool) -> Any:
+def observe(behavior: Any, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> Any:
     """The function of a handler, of the same kind, with an Exchange around each call."""
-    begin = functools.partial(Exchange, method, telemetry, asks=asks, answers=answers)
+    begin = functools.partial(
+        Exchange, method, telemetry, request_streaming=request_streaming, response_streaming=response_streaming
+    )
     if getattr(behavior, "experimental_non_blocking", False):
         return behavior  # it answers through a callback, after its return
     if inspect.isasyncgenfunction(behavior):
         return _generator(behavior, begin)
     if inspect.iscoroutinefunction(behavior):
-        return _coroutine(behavior, begin, answers=answers)
-    return _synchronous(behavior, begin, answers=answers)
+        return _coroutine(behavior, begin, response_streaming=response_streaming)
+    return _synchronous(behavior, begin, response_streaming=response_streaming)
 
 
 def _generator(behavior: Any, begin: Any) -> Any:
@@ -235,12 +238,12 @@ def _generator(behavior: Any, begin: Any) -> Any:
     return observed
 
 
-def _coroutine(behavior: Any, begin: Any, *, answers: bool) -> Any:
+def _coroutine(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
     @functools.wraps(behavior)
     async def observed(request: Any, context: Any) -> Any:
         with begin() as exchange:
             response = await behavior(exchange.requests_async(request), _Conversation(context, exchange))
-            if not answers:
+            if not response_streaming:
                 exchange.answer(response)
             exchange.over(context)
             return response
@@ -248,7 +251,7 @@ def _coroutine(behavior: Any, begin: Any, *, answers: bool) -> Any:
     return observed
 
 
-def _synchronous(behavior: Any, begin: Any, *, answers: bool) -> Any:
+def _synchronous(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
     @functools.wraps(behavior)
     def observed(request: Any, context: Any) -> Any:
         with begin() as exchange:
@@ -265,7 +268,7 @@ def _synchronous(behavior: Any, begin: Any, *, answers: bool) -> Any:
             stack.pop_all()  # the responses leave it
             return responses
 
-    return observed_stream if answers else observed
+    return observed_stream if response_streaming else observed
 
 
 def _responses(responses: Any, exchange: Exchange, context: Any) -> Iterator[Any]:

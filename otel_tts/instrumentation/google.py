@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import Overheard, Target

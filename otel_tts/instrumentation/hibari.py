@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from otel_tts.audio import PCMFloat32
+from otel_tts.core.audio import PCMFloat32
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import Target

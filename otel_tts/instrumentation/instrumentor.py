@@ -10,9 +10,9 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.patch import Patch
 from otel_tts.instrumentation.target import Target
-from otel_tts.telemetry import Telemetry
 
 
 @functools.cache

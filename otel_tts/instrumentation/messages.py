@@ -1,13 +1,19 @@
-"""Reading protobuf messages by paths, so that a table can say where things stand, whatever the message."""
+"""A known gRPC method, and reading its protobuf messages by paths: a table says which field holds what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.semconv import OTHER
 
 Values = Mapping[str, Sequence[Any]]
 """What was found in a message: by key, the values that are set; several where a field on the way is repeated."""
 
+HIGHEST_SAMPLE_RATE = 768_000  # Hz
+_SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
 _TEXT = ("STRING",)
 _WHOLE = ("INT32", "INT64", "UINT32", "UINT64", "SINT32", "SINT64", "FIXED32", "FIXED64", "SFIXED32", "SFIXED64")
 _NUMBER = (*_WHOLE, "FLOAT", "DOUBLE")
@@ -61,6 +67,29 @@ class Fields:
             if found:
                 known[key] = found
         return known if self._essential in known else None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method that speaks."""
+
+    request: Fields
+    response: Fields
+    encodings: Mapping[str, str] = field(default_factory=dict)
+    format: str | None = None
+    sample_rate: int | None = None
+
+    def audio_format(self, encoding: str | None, sample_rate: int | None, audio: bytes) -> AudioFormat:
+        """What the audio is that begins with ``audio``, by what the messages say of it; one channel."""
+        if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":  # whatever was asked for
+            return Wav()
+        name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
+        if name == Wav.name:
+            return Wav()
+        rate = sample_rate or self.sample_rate
+        if rate is None or not 1 <= rate <= HIGHEST_SAMPLE_RATE:
+            return Encoded(name)
+        return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name, rate)
 
 
 class _Step(NamedTuple):

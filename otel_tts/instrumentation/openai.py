@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otel_tts.audio import PCM16, AudioFormat, Encoded, Wav
+from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import body
 from otel_tts.instrumentation.target import Target

@@ -9,7 +9,7 @@ from typing import Any
 
 import wrapt
 
-from otel_tts.guard import guard
+from otel_tts.core.guard import guard
 
 _logger = logging.getLogger(__name__)
 

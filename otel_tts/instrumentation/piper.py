@@ -7,14 +7,14 @@ from pathlib import PurePath
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from otel_tts.audio import PCMFloat32
-from otel_tts.guard import guarded
+from otel_tts.core.audio import PCMFloat32
+from otel_tts.core.guard import guarded
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
-from otel_tts.telemetry import Telemetry
 
 _NAMES: MutableMapping[Any, str] = WeakKeyDictionary()  # of the models that sessions run; a voice knows its session only
 

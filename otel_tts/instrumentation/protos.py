@@ -24,48 +24,21 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.exchange import observe
-from otel_tts.instrumentation.messages import Fields
+from otel_tts.instrumentation.messages import HIGHEST_SAMPLE_RATE, Fields, Method
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
-from otel_tts.telemetry import Telemetry
 
 _NAME = re.compile(r"(\w+\.)*\w+/\w+")
 _PATH = re.compile(r"\w+(\.\w+)*")
 _REQUEST = ("text", "voice", "language", "encoding", "sample_rate")
 _RESPONSE = ("audio", "success", "encoding", "sample_rate", "seconds", "milliseconds", "provider", "model")
 _FORMATS = tuple(name for name in AUDIO_FORMATS if name != OTHER)
-_SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
-_HIGHEST = 768_000  # Hz
-
-
-@dataclass(frozen=True)
-class Method:
-    """One method that speaks."""
-
-    request: Fields
-    response: Fields
-    encodings: Mapping[str, str] = field(default_factory=dict)
-    format: str | None = None
-    sample_rate: int | None = None
-
-    def audio_format(self, encoding: str | None, sample_rate: int | None, audio: bytes) -> AudioFormat:
-        """What the audio is that begins with ``audio``, by what the messages say of it; one channel."""
-        if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":  # whatever was asked for
-            return Wav()
-        name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
-        if name == Wav.name:
-            return Wav()
-        rate = sample_rate or self.sample_rate
-        if rate is None or not 1 <= rate <= _HIGHEST:
-            return Encoded(name)
-        return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name, rate)
 
 
 class Protos:
@@ -77,13 +50,19 @@ class Protos:
     def __contains__(self, method: object) -> bool:
         return method in self._methods
 
-    def observe(self, behavior: Any, method: str, telemetry: Telemetry, *, asks: bool, answers: bool) -> Any:
+    def observe(
+        self, behavior: Any, method: str, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool
+    ) -> Any:
         """What is to be called instead of a handler's function, which is given back as it is where the method is not known.
 
-        asks, answers: whether requests and responses are streams.
+        request_streaming, response_streaming: whether requests and responses are streams.
         """
         known = self._methods.get(method)
-        return behavior if known is None else observe(behavior, known, telemetry, asks=asks, answers=answers)
+        return (
+            behavior
+            if known is None
+            else observe(behavior, known, telemetry, request_streaming=request_streaming, response_streaming=response_streaming)
+        )
 
 
 def load(settings: Settings | None = None) -> Protos:
@@ -132,8 +111,10 @@ class _Reader:
         if "format" in table:
             self._format("format", table["format"])
         rate = table.get("sample_rate")
-        if rate is not None and not (type(rate) is int and 1 <= rate <= _HIGHEST):
-            raise self._wrong("sample_rate", f"{rate!r} is not allowed: it takes Hz, a whole number from 1 to {_HIGHEST}")
+        if rate is not None and not (type(rate) is int and 1 <= rate <= HIGHEST_SAMPLE_RATE):
+            raise self._wrong(
+                "sample_rate", f"{rate!r} is not allowed: it takes Hz, a whole number from 1 to {HIGHEST_SAMPLE_RATE}"
+            )
         return Method(
             self._fields("request", table.get("request", {}), _REQUEST),
             self._fields("response", table.get("response", {}), _RESPONSE),

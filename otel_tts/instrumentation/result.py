@@ -9,10 +9,10 @@ from typing import Any
 
 import wrapt
 
-from otel_tts.audio import Encoded
+from otel_tts.core.audio import Encoded
+from otel_tts.core.outcome import OK
+from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.instrumentation.utterance import Utterance
-from otel_tts.outcome import OK
-from otel_tts.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 
 Take = Callable[[Any, Utterance], Any]
 """Takes the audio out of a result, now or while the host pulls it, and gives what the host gets."""

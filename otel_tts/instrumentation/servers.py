@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from otel_tts.guard import guard
+from otel_tts.core.guard import guard
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch, Wrapper
-from otel_tts.telemetry import Telemetry
 
 _POSITION = 2  # of the interceptors among the parameters of both functions
 _CONTRIB = "opentelemetry.instrumentation.grpc."

@@ -9,11 +9,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from otel_tts.guard import guard
+from otel_tts.core.guard import guard
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.patch import Patch, Wrapper
 from otel_tts.instrumentation.result import Take
 from otel_tts.instrumentation.utterance import Asked, Utterance, begin
-from otel_tts.telemetry import Telemetry
 
 Begin = Callable[[], Utterance | None]
 Call = Callable[[Utterance | None], Any]

@@ -11,11 +11,11 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from otel_tts.core.streams import Current
+from otel_tts.core.synthesis import surroundings
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
-from otel_tts.streams import Current
-from otel_tts.synthesis import surroundings
-from otel_tts.telemetry import Telemetry
 
 _POOL = ("apply_async", "_map_async", "imap", "imap_unordered")  # whatever a pool is asked for comes to one of these
 

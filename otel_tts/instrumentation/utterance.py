@@ -8,13 +8,13 @@ from typing import Any, Self
 
 from opentelemetry.context import Context, get_current
 
-from otel_tts import outcome
-from otel_tts.attempt import ATTEMPT
-from otel_tts.audio import AudioFormat, Encoded, Wav
-from otel_tts.guard import guard, guarded
-from otel_tts.outcome import Cause
-from otel_tts.streams import Current
-from otel_tts.telemetry import Telemetry
+from otel_tts.core import outcome
+from otel_tts.core.attempt import ATTEMPT
+from otel_tts.core.audio import AudioFormat, Encoded, Wav
+from otel_tts.core.guard import guard, guarded
+from otel_tts.core.outcome import Cause
+from otel_tts.core.streams import Current
+from otel_tts.core.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Utterance:
     """An attempt at a provider, in the Synthesis that is open where the call is made, else in one of its own.
 
     As a block it is the time in which the engine is asked. The source of the stream that it may answer with, see
-    :class:`otel_tts.streams.Source`.
+    :class:`otel_tts.core.streams.Source`.
     """
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
@@ -111,7 +111,7 @@ class Utterance:
         if self._over:
             return
         if cause is None and error is None and now is None:
-            self.abandon()
+            self.dropped()
             return
         self._over = True
         if not self._expected and cause is not None and cause.good:
@@ -121,10 +121,10 @@ class Utterance:
             ended = cause or (outcome.from_exception(error) if error is not None else self._own.interruption())
             self._own.leave(ended, error, now)
 
-    def abandon(self) -> None:
+    def dropped(self) -> None:
         """Its stream was dropped, perhaps inside the garbage collector: finish it later, as of now."""
         now = self.monotonic()
-        self._emitter.instruments.abandon(lambda: self.finished(None, None, now))
+        self._emitter.instruments.defer(lambda: self.finished(None, None, now))
 
     def _expect(self, format: AudioFormat) -> None:
         self._expected = True

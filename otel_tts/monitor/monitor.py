@@ -18,10 +18,10 @@ from otel_tts.conditions.speech import (
     SYNTHESIS_MEAN_SLOW,
     SYNTHESIS_SLOW,
 )
-from otel_tts.guard import guarded, guarded_or
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import Measured, Reading
-from otel_tts.notify import Notifier
+from otel_tts.monitor.notify import Notifier
 from otel_tts.semconv import PROVIDER
 from otel_tts.settings import Settings
 

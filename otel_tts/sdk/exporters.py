@@ -16,8 +16,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_tts.local.files import Signal
-from otel_tts.local.store import Store
+from otel_tts.files import Signal
+from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
 
 PROMETHEUS = "prometheus"

@@ -18,8 +18,8 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_tts import semconv
-from otel_tts.guard import guarded
-from otel_tts.privacy import class_name, exception_attributes
+from otel_tts.core.guard import guarded
+from otel_tts.core.privacy import class_name, exception_attributes
 
 
 class ExportHandler(LoggingHandler):

@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import PROCESS_EXECUTABLE_NAME, SERVICE_NAME, P
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_tts.local.files import SIGNALS, Signal
+from otel_tts.files import SIGNALS, Signal
 from otel_tts.monitor import Monitor
 from otel_tts.sdk.exporters import (
     PROMETHEUS,

@@ -9,14 +9,14 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from otel_tts.capture import Capture
-from otel_tts.clock import SystemClock
-from otel_tts.commands.account import outcome
-from otel_tts.commands.caller import Reply, calling, exchange
-from otel_tts.commands.traffic import Planned
+from otel_tts.commands.load.caller import Reply, calling, exchange
+from otel_tts.commands.load.traffic import Planned
+from otel_tts.commands.verify.account import outcome
+from otel_tts.core.clock import SystemClock
 from otel_tts.semconv import CacheResult, Outcome
 from otel_tts.service import ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
+from otel_tts.testing.capture import Capture
 from tests.service.conftest import Scripted, Step
 
 HELLO = tts_pb2.SynthesizeRequest(text="Hello.")

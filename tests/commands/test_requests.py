@@ -13,8 +13,8 @@ import grpc
 import pytest
 from click.testing import CliRunner, Result
 
+from otel_tts import files
 from otel_tts.cli import main
-from otel_tts.local import files
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import Served, until
 

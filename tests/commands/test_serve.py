@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from otel_tts.commands.scrape import NoMetrics, read
+from otel_tts.commands.verify.scrape import NoMetrics, read
 from otel_tts.semconv import SYNTHESIS_REQUESTS
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import OTEL_TTS, Served, serving

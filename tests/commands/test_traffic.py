@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from otel_tts.commands.traffic import Mix, Planned, plan
+from otel_tts.commands.load.traffic import Mix, Planned, plan
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 
 VOICES = [

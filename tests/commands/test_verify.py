@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry, start_http_server
 
 from otel_tts.cli import main
-from otel_tts.commands import account
-from otel_tts.commands.caller import Reply
-from otel_tts.commands.scrape import NoMetrics, Scrape, read
-from otel_tts.commands.traffic import Planned
-from otel_tts.commands.verify import verdict
+from otel_tts.commands.load.caller import Reply
+from otel_tts.commands.load.traffic import Planned
+from otel_tts.commands.verify import account
+from otel_tts.commands.verify.command import verdict
+from otel_tts.commands.verify.scrape import NoMetrics, Scrape, read
 from otel_tts.semconv import CacheResult, Outcome
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import OTEL_TTS, Served, serving

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts import Telemetry, semconv
 from otel_tts.history import Distribution, History, HistoryUnavailable, RequestFilter, Trace, open_history, tempo
-from otel_tts.local.store import Store
+from otel_tts.sdk.store import Store
 from otel_tts.semconv import METRICS, Instrument, Outcome
 from otel_tts.service import ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc

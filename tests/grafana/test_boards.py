@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from otel_tts.commands.generate import GENERATED, stale
 from otel_tts.conditions import Objectives
 from otel_tts.conditions.burns import BURNS
 from otel_tts.grafana.variables import scope
 from otel_tts.promql import QUERIES
 from tests.grafana.boards import BOARDS, DIRECTORY, JSON, asking, named, panels
 from tests.grafana.linter import targets
+from tools.generate import GENERATED, stale
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = 24

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from otel_tts import semconv
+from otel_tts import files, semconv
 from otel_tts.history import History, open_history
-from otel_tts.local import files
 from otel_tts.semconv import Instrument, Metric
 from otel_tts.settings import Settings
 

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from otel_tts import semconv
+from otel_tts import files, semconv
 from otel_tts.history.local import LocalHistory
-from otel_tts.local import files
-from otel_tts.local.store import Store
+from otel_tts.sdk.store import Store
 from otel_tts.semconv import Instrument, Metric
 
 NINE = 1795424400.0  # 2026-11-23T09:00Z

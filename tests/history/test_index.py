@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_tts import files
 from otel_tts.history import Request, RequestFilter
 from otel_tts.history.columns import Columns
 from otel_tts.history.local import LocalHistory
-from otel_tts.local import files
 from tests.history.test_spans import NINE, Service
 
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from otel_tts import semconv
 from otel_tts.history import Distribution, Timeline, open_history
 from otel_tts.history.local import LocalHistory
-from otel_tts.local.store import Store
+from otel_tts.sdk.store import Store
 from otel_tts.semconv import Metric
 from otel_tts.settings import SettingError, Settings
 

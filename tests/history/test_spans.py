@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from otel_tts import files
 from otel_tts.history import History, Request, RequestFilter, Span, open_history
-from otel_tts.local import files
-from otel_tts.local.store import Store
+from otel_tts.sdk.store import Store
 from otel_tts.settings import Settings
 
 NINE = 1795424400.0  # 2026-11-23T09:00Z

@@ -19,8 +19,8 @@ import pytest
 from piper.config import SynthesisConfig
 from piper.voice import PiperVoice
 
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.instrumentor import Instrumentor, telemetry_of
+from otel_tts.testing.capture import Capture
 
 Observe = Callable[..., None]
 OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from otel_tts import PCM16
-from otel_tts.audio import AudioMeter
+from otel_tts.core.audio import AudioMeter
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from tests.instrumentation.proto_servers import RATE, call, message, seconds, service, spoken, wav
 
@@ -45,8 +45,8 @@ class Rpc:
     """Attributes of the request."""
     made: dict[str, Any]
     """Attributes of the audio."""
-    asks: bool = False
-    answers: bool = False
+    request_streaming: bool = False
+    response_streaming: bool = False
     maker: dict[str, str] = field(default_factory=dict)
     first_byte_after: int = 1
     """Responses up to the first that holds audio."""
@@ -56,18 +56,32 @@ class Rpc:
     def handler(self, stack: str, clock: Any, end: Callable[[Any], Any] = lambda _: None) -> grpc.GenericRpcHandler:
         """A handler that answers with the responses, each after a while, and then does `end` with its context."""
         behavior = sync_behavior if stack == "sync" else aio_behavior
-        return service(self.method, behavior(self, clock, end), type(self.requests[0]), asks=self.asks, answers=self.answers)
+        return service(
+            self.method,
+            behavior(self, clock, end),
+            type(self.requests[0]),
+            request_streaming=self.request_streaming,
+            response_streaming=self.response_streaming,
+        )
 
     def call(self, port: int, **arguments: Any) -> tuple[grpc.StatusCode, list[Any]]:
         kind = type(self.responses[0])
-        return call(port, self.method, self.requests, kind, asks=self.asks, answers=self.answers, **arguments)
+        return call(
+            port,
+            self.method,
+            self.requests,
+            kind,
+            request_streaming=self.request_streaming,
+            response_streaming=self.response_streaming,
+            **arguments,
+        )
 
 
 def sync_behavior(rpc: Rpc, clock: Any, end: Callable[[Any], Any]) -> Any:
     """A handler's function for a synchronous server."""
 
     def take(request: Any) -> None:
-        if rpc.asks:
+        if rpc.request_streaming:
             assert list(request) == list(rpc.requests)
 
     def unary(request: Any, context: Any) -> Any:
@@ -82,14 +96,14 @@ def sync_behavior(rpc: Rpc, clock: Any, end: Callable[[Any], Any]) -> Any:
             yield response
         end(context)
 
-    return stream if rpc.answers else unary
+    return stream if rpc.response_streaming else unary
 
 
 def aio_behavior(rpc: Rpc, clock: Any, end: Callable[[Any], Any]) -> Any:
     """The same for an asynchronous one."""
 
     async def take(request: Any) -> None:
-        if rpc.asks:
+        if rpc.request_streaming:
             assert [each async for each in request] == list(rpc.requests)
 
     async def ended(context: Any) -> Any:
@@ -108,7 +122,7 @@ def aio_behavior(rpc: Rpc, clock: Any, end: Callable[[Any], Any]) -> Any:
             yield response
         await ended(context)
 
-    return stream if rpc.answers else unary
+    return stream if rpc.response_streaming else unary
 
 
 def asked(text: str, voice: str | None = None, language: str | None = None) -> dict[str, Any]:
@@ -197,8 +211,8 @@ RPCS = {
         [message(f"{GOOGLE}.StreamingSynthesizeResponse", audio_content=pcm) for pcm in PCM],
         asked(TEXT, "en-US-Chirp3-HD-Charon", "en-US"),
         made("pcm16"),
-        asks=True,
-        answers=True,
+        request_streaming=True,
+        response_streaming=True,
     ),
     "riva": Rpc(
         f"{RIVA}.RivaSpeechSynthesis/Synthesize",
@@ -213,7 +227,7 @@ RPCS = {
         [message(f"{RIVA}.SynthesizeSpeechResponse", audio=pcm) for pcm in PCM],
         asked(TEXT, **RIVA_ASKED),
         made("pcm16"),
-        answers=True,
+        response_streaming=True,
     ),
     "yandex": Rpc(
         f"{YANDEX}.Synthesizer/UtteranceSynthesis",
@@ -221,7 +235,7 @@ RPCS = {
         yandex_chunks(wav(WHOLE)[:44], wav(WHOLE)[44:3000], wav(WHOLE)[3000:]),
         asked(TEXT, "alena"),
         made("wav"),
-        answers=True,
+        response_streaming=True,
         first_byte_after=2,  # the first holds a header only
         underrun=ENGINE_TIME - seconds(WHOLE[: 3000 - 44]),
     ),
@@ -237,7 +251,7 @@ RPCS = {
         yandex_chunks(MP3, MP3),
         asked("Hello {name}."),
         made("mp3", None, 1.0),  # as the messages say
-        answers=True,
+        response_streaming=True,
     ),
     "yandex stream": Rpc(
         f"{YANDEX}.Synthesizer/StreamSynthesis",
@@ -255,8 +269,8 @@ RPCS = {
         yandex_chunks(*PCM, kind="StreamSynthesisResponse"),
         asked(TEXT, "marina"),
         made("pcm16"),
-        asks=True,
-        answers=True,
+        request_streaming=True,
+        response_streaming=True,
     ),
     "original yap": Rpc(
         "tts.TTSService/GenerateSpeech",
@@ -298,7 +312,7 @@ RPCS = {
         asked(TEXT, "heart", "en-US"),
         made("pcm16"),
         maker={"gen_ai.provider.name": "hibari", "gen_ai.request.model": "hibari-heart"},
-        answers=True,
+        response_streaming=True,
         first_byte_after=2,
     ),
 }

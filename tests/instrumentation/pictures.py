@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from otel_tts.capture import Capture
+from otel_tts.testing.capture import Capture
 
 
 class Some(float):

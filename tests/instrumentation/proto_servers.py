@@ -229,9 +229,11 @@ def seconds(*pcm: bytes) -> float:
 # -- servers -----------------------------------------------------------------------------------------------------------
 
 
-def service(method: str, behavior: Any, request: Any, *, asks: bool = False, answers: bool = False) -> grpc.GenericRpcHandler:
+def service(
+    method: str, behavior: Any, request: Any, *, request_streaming: bool = False, response_streaming: bool = False
+) -> grpc.GenericRpcHandler:
     """A service with one method, whose requests are of the class ``request``."""
-    kind = f"{'stream' if asks else 'unary'}_{'stream' if answers else 'unary'}"
+    kind = f"{'stream' if request_streaming else 'unary'}_{'stream' if response_streaming else 'unary'}"
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     name, _, short = method.rpartition("/")
     return grpc.method_handlers_generic_handler(
@@ -286,22 +288,22 @@ def call(
     requests: Sequence[Any],
     response: Any,
     *,
-    asks: bool = False,
-    answers: bool = False,
+    request_streaming: bool = False,
+    response_streaming: bool = False,
     cancel_after: int | None = None,
     timeout: float | None = None,
 ) -> tuple[grpc.StatusCode, list[Any]]:
     """Make one RPC, perhaps cancel it after some responses; gives what its client saw: the status and the responses."""
-    kind = f"{'stream' if asks else 'unary'}_{'stream' if answers else 'unary'}"
+    kind = f"{'stream' if request_streaming else 'unary'}_{'stream' if response_streaming else 'unary'}"
     seen = []
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = getattr(channel, kind)(f"/{method}", lambda m: type(m).SerializeToString(m), response.FromString)
-        asked = iter(requests) if asks else requests[0]
-        rpc = stub(asked, timeout=timeout) if answers else stub.future(asked, timeout=timeout)
+        asked = iter(requests) if request_streaming else requests[0]
+        rpc = stub(asked, timeout=timeout) if response_streaming else stub.future(asked, timeout=timeout)
         try:
-            if not answers:
+            if not response_streaming:
                 seen.append(rpc.result())
-            while answers and len(seen) != cancel_after:
+            while response_streaming and len(seen) != cancel_after:
                 seen.append(next(rpc))
             if cancel_after is not None:
                 rpc.cancel()

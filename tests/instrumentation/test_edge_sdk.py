@@ -21,9 +21,9 @@ import pytest
 import soundfile
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import SOME, counts, tree
 

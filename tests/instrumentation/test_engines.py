@@ -21,11 +21,11 @@ from piper.config import SynthesisConfig
 from piper.voice import PiperVoice
 
 from otel_tts import PCM16, Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
 

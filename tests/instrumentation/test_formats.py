@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from otel_tts.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor

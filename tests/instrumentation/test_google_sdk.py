@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.google import GoogleInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.kokoro import KokoroInstrumentor
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
 

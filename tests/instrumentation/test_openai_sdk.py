@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
 

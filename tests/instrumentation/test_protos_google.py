@@ -8,9 +8,9 @@ from google.cloud import texttospeech_v1 as google
 from google.cloud.texttospeech_v1.services.text_to_speech.transports import TextToSpeechGrpcTransport
 from opentelemetry.trace import SpanKind
 
-from otel_tts.capture import Capture
 from otel_tts.instrumentation import protos
-from tests.grpc_servers import wait_for
+from otel_tts.testing.capture import Capture
+from tests.grpc.servers import wait_for
 from tests.instrumentation.proto_servers import RATE, SERVERS, seconds, spoken, wav
 
 pytestmark = pytest.mark.vendors

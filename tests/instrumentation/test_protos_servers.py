@@ -18,9 +18,9 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.trace import SpanKind
 
 from otel_tts import PCM16, Encoded, Settings, Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation import protos
-from tests.grpc_servers import wait_for
+from otel_tts.testing.capture import Capture
+from tests.grpc.servers import wait_for
 from tests.instrumentation.known_rpcs import (
     ENGINE_TIME,
     LENGTH,
@@ -91,7 +91,7 @@ def test_a_server_that_was_never_changed_has_its_synthesis(rpc: Rpc, stack: str,
     first_byte = ENGINE_TIME * rpc.first_byte_after
     synthesis = {
         **SPEECH, **rpc.asked, **rpc.made, **rpc.maker,
-        "gen_ai.request.stream": rpc.answers,
+        "gen_ai.request.stream": rpc.response_streaming,
         "tts.outcome": "ok",
         "tts.cache.result": "bypass",
         "tts.attempt.count": 0,
@@ -100,7 +100,7 @@ def test_a_server_that_was_never_changed_has_its_synthesis(rpc: Rpc, stack: str,
     }  # fmt: skip
     maker = NOBODY | rpc.maker
     cached = maker | {"tts.cache.result": "bypass"}
-    stream = {"gen_ai.request.stream": rpc.answers}
+    stream = {"gen_ai.request.stream": rpc.response_streaming}
     labels = {"tts.voice": "_NONE", "tts.language": "_NONE"} | {k: v for k, v in rpc.asked.items() if k != "tts.text.length"}
     expected = {
         "tts.synthesis.duration": [(cached | stream | {"tts.outcome": "ok"}, took)],
@@ -113,11 +113,11 @@ def test_a_server_that_was_never_changed_has_its_synthesis(rpc: Rpc, stack: str,
             )
         ],
     }
-    if rpc.answers:
+    if rpc.response_streaming:
         chunks = len(rpc.responses) - (rpc.first_byte_after - 1) - ("trailer" in str(rpc.responses[-1]))
         synthesis |= {"tts.time_to_first_byte": first_byte, "tts.stream.chunk.count": chunks}
         expected["tts.synthesis.time_to_first_byte"] = [(cached, first_byte)]
-    if rpc.answers and readable:
+    if rpc.response_streaming and readable:
         first_audio = pytest.approx(first_byte + onset(WHOLE), abs=1e-6)
         synthesis |= {"tts.time_to_first_audio": first_audio, "tts.stream.underrun": pytest.approx(rpc.underrun)}
         expected["tts.synthesis.time_to_first_audio"] = [(cached | {"tts.outcome": "ok"}, first_audio)]
@@ -183,16 +183,16 @@ def test_the_status_of_the_rpc_decides_the_outcome(
     """A request ends as its RPC does, before the first audio or after it, and its text and length are known all the same."""
     rpc = RPCS[kind]
     code, responses = served(stack, rpc, rpc.handler(stack, capture_tts.clock, ending.end))
-    assert (code.name, responses) == (ending.code, list(rpc.responses) if rpc.answers else [])
-    outcome, error_type = ending.stream if rpc.answers else ending.unary
-    handed_out = pytest.approx(LENGTH) if rpc.answers else 0.0
+    assert (code.name, responses) == (ending.code, list(rpc.responses) if rpc.response_streaming else [])
+    outcome, error_type = ending.stream if rpc.response_streaming else ending.unary
+    handed_out = pytest.approx(LENGTH) if rpc.response_streaming else 0.0
     failure = outcome in ("error", "partial")
 
     [[_, _, _, attributes, [synthesis]]] = picture(capture_tts)
     assert attributes == server_span(rpc, ending.code, ending.code if ending.server_error else None)
     expected = {
         **SPEECH, **rpc.asked,
-        "gen_ai.request.stream": rpc.answers,
+        "gen_ai.request.stream": rpc.response_streaming,
         "tts.outcome": outcome,
         "error.type": error_type,
         "tts.cache.result": "bypass",
@@ -205,7 +205,7 @@ def test_the_status_of_the_rpc_decides_the_outcome(
     assert (
         capture_tts.total("tts.synthesis.duration", {"tts.outcome": outcome}) == capture_tts.total("tts.synthesis.duration") == 1
     )
-    state = "synthesized" if rpc.answers else "wasted"
+    state = "synthesized" if rpc.response_streaming else "wasted"
     assert capture_tts.total("tts.synthesis.characters", {"tts.characters.state": state}) == len(TEXT)
     assert capture_tts.total("tts.synthesis.failures", NOBODY) == failure
     assert capture_tts.total("tts.synthesis.active") == 0
@@ -280,20 +280,28 @@ def acme(tmp_path: Path) -> protos.Protos:
     return protos.load(Settings.load({"OTEL_TTS_GRPC_MAPPING": str(path)}))
 
 
-def sing(*responses: Any, method: str = "Sing", asks: bool = False, answers: bool = True) -> Rpc:
+def sing(*responses: Any, method: str = "Sing", request_streaming: bool = False, response_streaming: bool = True) -> Rpc:
     """An RPC of the user's own service."""
     words = [message("acme.v1.Words", lines=["Hello there. ", "How are you?"], speaker="joe", options={"a": "b"})]
-    if asks:
+    if request_streaming:
         words = [
             message("acme.v1.Words", lines=["Hello there. "], speaker="joe"),
             message("acme.v1.Words", lines=["How are you?"]),
         ]
-    return Rpc(f"acme.v1.Speech/{method}", words, responses, asked(TEXT, "joe"), {}, asks=asks, answers=answers)
+    return Rpc(
+        f"acme.v1.Speech/{method}",
+        words,
+        responses,
+        asked(TEXT, "joe"),
+        {},
+        request_streaming=request_streaming,
+        response_streaming=response_streaming,
+    )
 
 
 OWN = {
-    "unary": (sing(sound(pcm=WHOLE), method="Say", answers=False), "ok", LENGTH),
-    "client stream": (sing(sound(pcm=WHOLE), method="Read", asks=True, answers=False), "ok", LENGTH),
+    "unary": (sing(sound(pcm=WHOLE), method="Say", response_streaming=False), "ok", LENGTH),
+    "client stream": (sing(sound(pcm=WHOLE), method="Read", request_streaming=True, response_streaming=False), "ok", LENGTH),
     "server stream": (sing(*(sound(pcm=pcm) for pcm in PCM)), "ok", LENGTH),
     "fine in the end": (sing(sound(pcm=WHOLE), sound(result={"fine": True})), "ok", LENGTH),
     "failed in the end": (sing(sound(pcm=WHOLE), sound(result={"fine": False})), "partial", LENGTH),
@@ -313,7 +321,10 @@ def test_a_service_of_ones_own(
     assert (code.name, responses) == ("OK", list(rpc.responses))
     synthesis = capture_tts.synthesis()
     known = {key: synthesis[key] for key in (*rpc.asked, "gen_ai.request.stream", "tts.audio.delivered_duration")}
-    expected = rpc.asked | {"gen_ai.request.stream": rpc.answers, "tts.audio.delivered_duration": pytest.approx(length)}
+    expected = rpc.asked | {
+        "gen_ai.request.stream": rpc.response_streaming,
+        "tts.audio.delivered_duration": pytest.approx(length),
+    }
     assert (synthesis.outcome, known) == (outcome, expected)
     assert capture_tts.total("tts.synthesis.requests", {"tts.outcome": outcome, "tts.voice": "joe"}) == 1
 
@@ -382,7 +393,9 @@ def test_an_explicit_synthesis_is_the_same_one(stack: str, capture_tts: Capture)
                 yield response(audio=pcm)
 
     behavior = sync if stack == "sync" else aio
-    with SERVERS[stack](telemetry, service(rpc.method, behavior, type(rpc.requests[0]), answers=True), protos.load()) as port:
+    with SERVERS[stack](
+        telemetry, service(rpc.method, behavior, type(rpc.requests[0]), response_streaming=True), protos.load()
+    ) as port:
         assert rpc.call(port) == (grpc.StatusCode.OK, list(rpc.responses))
         wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
 
@@ -473,7 +486,9 @@ def test_text_in_pieces_is_counted_once(stack: str, capture_tts: Capture) -> Non
                 for response in speak(s, request):
                     yield response
 
-    handler = service(rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), asks=True, answers=True)
+    handler = service(
+        rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), request_streaming=True, response_streaming=True
+    )
     with SERVERS[stack](telemetry, handler, protos.load()) as port:
         assert rpc.call(port) == (grpc.StatusCode.OK, [rpc.responses[0]] * 2)
         wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
@@ -512,22 +527,22 @@ def test_engines_that_are_called_sentence_by_sentence_belong_to_one_request(stac
 # -- the host's view ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asks", [False, True])
-def test_handlers_that_read_and_write(asks: bool, served: Any, capture_tts: Capture) -> None:
+@pytest.mark.parametrize("request_streaming", [False, True])
+def test_handlers_that_read_and_write(request_streaming: bool, served: Any, capture_tts: Capture) -> None:
     """An asynchronous handler may read requests from its context and write responses to it; both are seen."""
-    rpc = RPCS["google streaming" if asks else "riva online"]
+    rpc = RPCS["google streaming" if request_streaming else "riva online"]
     seen = []
 
     async def behavior(request: Any, context: Any) -> None:
-        while asks and (each := await context.read()) is not grpc.aio.EOF:
+        while request_streaming and (each := await context.read()) is not grpc.aio.EOF:
             seen.append(each)
         for response in rpc.responses:
             capture_tts.clock.advance(ENGINE_TIME)
             await context.write(response)
 
-    handler = service(rpc.method, behavior, type(rpc.requests[0]), asks=asks, answers=True)
+    handler = service(rpc.method, behavior, type(rpc.requests[0]), request_streaming=request_streaming, response_streaming=True)
     assert served("aio", rpc, handler) == (grpc.StatusCode.OK, list(rpc.responses))
-    assert seen == (list(rpc.requests) if asks else [])
+    assert seen == (list(rpc.requests) if request_streaming else [])
     synthesis = capture_tts.synthesis(outcome="ok")
     known = {key: synthesis[key] for key in (*rpc.asked, *rpc.made)}
     assert known == rpc.asked | rpc.made | {"tts.audio.duration": pytest.approx(LENGTH)}
@@ -562,7 +577,9 @@ class OnlyNext:
 def test_responses_need_be_no_more_than_grpc_asks_for(served: Any, capture_tts: Capture) -> None:
     """A handler may return anything that gives the next response."""
     rpc = RPCS["riva online"]
-    handler = service(rpc.method, lambda request, context: OnlyNext(rpc.responses), type(rpc.requests[0]), answers=True)
+    handler = service(
+        rpc.method, lambda request, context: OnlyNext(rpc.responses), type(rpc.requests[0]), response_streaming=True
+    )
     assert served("sync", rpc, handler) == (grpc.StatusCode.OK, list(rpc.responses))
     assert capture_tts.synthesis().outcome == "ok"
 
@@ -592,7 +609,9 @@ def test_the_hosts_own_span_stays_current_between_responses(stack: str, served: 
                 yield response
             inside.append(trace.get_current_span())
 
-    handler = service(rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), asks=True, answers=True)
+    handler = service(
+        rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), request_streaming=True, response_streaming=True
+    )
     served(stack, rpc, handler)
     [host] = [span for span in capture_tts.spans if span.name == "host"]
     assert {span.get_span_context().span_id for span in inside} == {host.context.span_id}
@@ -644,7 +663,15 @@ def test_messages_of_another_kind_are_served_unobserved(stack: str, kind: str, s
     """Where a method of a known name has messages that lack the fields, there is the RPC's span and nothing else."""
     known = RPCS[kind]
     answer = message("alien.Response", answer="42")
-    rpc = Rpc(known.method, [message("alien.Request", query="?")], [answer], {}, {}, asks=known.asks, answers=known.answers)
+    rpc = Rpc(
+        known.method,
+        [message("alien.Request", query="?")],
+        [answer],
+        {},
+        {},
+        request_streaming=known.request_streaming,
+        response_streaming=known.response_streaming,
+    )
     assert served(stack, rpc, rpc.handler(stack, capture_tts.clock)) == (grpc.StatusCode.OK, [answer])
     assert picture(capture_tts) == [[rpc.method, SpanKind.SERVER, "UNSET", server_span(rpc), []]]
     assert points(capture_tts) == {}
@@ -669,7 +696,7 @@ def test_other_methods_are_left_as_they_are(capture_tts: Capture) -> None:
 
     later.experimental_non_blocking = True  # type: ignore[attr-defined]  # grpc's own mark
     telemetry: Telemetry = capture_tts.telemetry()
-    observe = functools.partial(protos.load().observe, telemetry=telemetry, asks=False, answers=False)
+    observe = functools.partial(protos.load().observe, telemetry=telemetry, request_streaming=False, response_streaming=False)
     assert observe(behavior, "tts.TTSService/ListVoices") is behavior
     assert observe(behavior, "grpc.health.v1.Health/Check") is behavior
     assert observe(later, "tts.TTSService/GenerateSpeech") is later
@@ -705,7 +732,9 @@ def test_requests_that_nobody_takes(stack: str, served: Any, capture_tts: Captur
         await anext(requests), await anext(requests)
         yield rpc.responses[0]
 
-    handler = service(rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), asks=True, answers=True)
+    handler = service(
+        rpc.method, sync if stack == "sync" else aio, type(rpc.requests[0]), request_streaming=True, response_streaming=True
+    )
     assert served(stack, rpc, handler) == (grpc.StatusCode.OK, [rpc.responses[0]])
     assert capture_tts.synthesis(outcome="ok")["tts.text.length"] == len("Hello there. ")
 
@@ -717,7 +746,7 @@ def test_a_streaming_handler_that_fails_before_its_stream(served: Any, capture_t
     def behavior(request: Any, context: Any) -> Any:
         raise ValueError(TEXT)
 
-    code, _ = served("sync", rpc, service(rpc.method, behavior, type(rpc.requests[0]), answers=True))
+    code, _ = served("sync", rpc, service(rpc.method, behavior, type(rpc.requests[0]), response_streaming=True))
     assert code is grpc.StatusCode.UNKNOWN
     synthesis = capture_tts.synthesis(outcome="error")
     assert (synthesis["tts.text.length"], synthesis.first_byte) == (len(TEXT), None)
@@ -733,7 +762,9 @@ def test_audio_that_an_attempt_cannot_read_has_the_length_that_the_messages_say(
         audio = Encoded("mp3")
         yield from s.stream(iter(rpc.responses), "remote", audio=audio, payload=lambda chunk: chunk.audio_chunk.data, remote=True)
 
-    with SERVERS["sync"](telemetry, service(rpc.method, behavior, type(rpc.requests[0]), answers=True), protos.load()) as port:
+    with SERVERS["sync"](
+        telemetry, service(rpc.method, behavior, type(rpc.requests[0]), response_streaming=True), protos.load()
+    ) as port:
         assert rpc.call(port) == (grpc.StatusCode.OK, list(rpc.responses))
         wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
     synthesis = capture_tts.synthesis(outcome="ok")

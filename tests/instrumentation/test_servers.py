@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.grpc import server_interceptor
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.servers import GrpcServerInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe
 
 

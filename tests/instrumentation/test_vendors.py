@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
+from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, audio, counts, tree
 from tests.instrumentation.vendors import SDKS, Sdk, cartesia

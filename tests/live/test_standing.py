@@ -21,7 +21,7 @@ from otel_tts.live.judgement import Judge
 from otel_tts.live.reading import Away, Reading
 from otel_tts.live.standing import Standing, State, state
 from otel_tts.live.view import Period
-from otel_tts.local.store import Store
+from otel_tts.sdk.store import Store
 from otel_tts.semconv import Metric
 from otel_tts.settings import Settings
 

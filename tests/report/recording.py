@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otel_tts import Telemetry
-from otel_tts.local.store import Store
 from otel_tts.report.window import Window
+from otel_tts.sdk.store import Store
 from otel_tts.service import ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.providers.config import EspeakSettings

@@ -15,13 +15,13 @@ import grpc
 import pytest
 
 from otel_tts import Telemetry
-from otel_tts.capture import Capture
-from otel_tts.clock import SystemClock
+from otel_tts.core.clock import SystemClock
 from otel_tts.service import Service, ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.providers import Provider
 from otel_tts.service.providers.hibari import Hibari
 from otel_tts.service.speech import Speech, Voice
+from otel_tts.testing.capture import Capture
 
 Step = bytes | Exception | asyncio.Event
 """A chunk to give, an exception to raise, or an event to wait for."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from otel_tts.local.files import partitions, read
+from otel_tts.files import partitions, read
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
 CANARY = "Quokkazanzibar"

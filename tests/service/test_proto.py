@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from otel_tts.service.proto import generate
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.wire import SERVICE
+from tools import proto
 
 
 def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     """What is committed is what the proto says."""
-    committed = (generate.ROOT / generate.PROTO).parent
-    written = generate.generate(tmp_path)
+    committed = (proto.ROOT / proto.PROTO).parent
+    written = proto.generate(tmp_path)
     assert [path.name for path in written] == ["tts_pb2.py", "tts_pb2.pyi", "tts_pb2_grpc.py", "tts_pb2_grpc.pyi"]
     assert {path.name: path.read_text() for path in written} == {
         path.name: (committed / path.name).read_text() for path in written

@@ -13,14 +13,14 @@ import grpc
 from rich.console import Console
 
 from otel_tts.commands import terminal
-from otel_tts.commands.caller import Caller, calling, exchange
 from otel_tts.commands.demo import cloud
 from otel_tts.commands.demo.dashboard import Dashboard, dashboard
 from otel_tts.commands.demo.process import Died, Service, free_port, running
 from otel_tts.commands.demo.progress import Progress
 from otel_tts.commands.demo.summary import summary
+from otel_tts.commands.load.caller import Caller, calling, exchange
+from otel_tts.commands.load.traffic import Mix, plan
 from otel_tts.commands.report.suggestion import suggestion
-from otel_tts.commands.traffic import Mix, plan
 from otel_tts.history import open_history
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig

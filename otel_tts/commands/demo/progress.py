@@ -13,9 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from otel_tts.commands import account, terminal
-from otel_tts.commands.caller import Reply
-from otel_tts.commands.traffic import Planned
+from otel_tts.commands import terminal
+from otel_tts.commands.load.caller import Reply
+from otel_tts.commands.load.traffic import Planned
+from otel_tts.commands.verify import account
 from otel_tts.semconv import CacheResult, Outcome
 
 _EVERY = 5.0  # seconds between lines where nothing can be drawn over

@@ -15,7 +15,7 @@ from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import Finding, State
 from otel_tts.commands.doctor.journey import Journey, Way
-from otel_tts.commands.verify import own_target
+from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
 from otel_tts.settings import Secret, Settings, url
 

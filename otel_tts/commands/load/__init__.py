@@ -1,0 +1,1 @@
+"""The traffic that the demo and ``verify`` send."""

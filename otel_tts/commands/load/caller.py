@@ -1,0 +1,148 @@
+"""Caller: makes planned calls and notes what came back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import grpc
+
+from otel_tts.commands.load.traffic import Planned
+from otel_tts.grpc import TRACE_RESPONSE
+from otel_tts.semconv import CacheResult
+from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+
+PATIENCE = 60.0
+"""Seconds after which a call that nothing was planned for is given up: a service that hangs shall not hang its caller."""
+_BYTES_A_SAMPLE = 2  # streams are asked for as PCM16, mono
+_CONNECTING = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a caller saw of one call.
+
+    code: the gRPC status by name. answered: whether it is certainly the service's; else the call may have ended on this side.
+    seconds and chunks: the audio received. cache: where it came from; None where none came.
+    """
+
+    code: str
+    answered: bool
+    seconds: float = 0.0
+    chunks: int = 0
+    cache: CacheResult | None = None
+
+
+class Caller:
+    """Calls one service."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: tts_pb2_grpc.TextToSpeechAsyncStub = tts_pb2_grpc.TextToSpeechStub(channel)
+
+    async def voices(self) -> Sequence[tts_pb2.Voice]:
+        """The voices of the service.
+
+        Raises:
+            grpc.aio.AioRpcError: it cannot be asked.
+        """
+        listed = await self._stub.ListVoices(tts_pb2.ListVoicesRequest(), timeout=_CONNECTING)
+        return listed.voices
+
+    async def call(self, planned: Planned) -> Reply:
+        """Make one call, to the end that was planned or that it came to."""
+        patience = PATIENCE if planned.patience is None else planned.patience
+        if planned.stream:
+            return await self._listen(planned, self._stub.SynthesizeStream(planned.request, timeout=patience))
+        call = self._stub.Synthesize(planned.request, timeout=patience)
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as error:
+            return Reply(error.code().name, _is_answer(error))
+        return Reply("OK", True, response.audio_duration_seconds, 1, _cache(response.rendition))
+
+    async def _listen(self, planned: Planned, call: Any) -> Reply:
+        header, trailer, received, chunks = tts_pb2.Rendition(), None, 0, 0
+        try:
+            async for part in call:
+                match part.WhichOneof("part"):
+                    case "header":
+                        header = part.header
+                    case "chunk":
+                        received += len(part.chunk.audio)
+                        chunks += 1
+                        if planned.hangs_up:
+                            call.cancel()
+                            return Reply("CANCELLED", answered=False, chunks=chunks)
+                    case "trailer":
+                        trailer = part.trailer
+        except grpc.aio.AioRpcError as error:
+            seconds = received / _BYTES_A_SAMPLE / header.sample_rate if header.sample_rate else 0.0
+            return Reply(error.code().name, _is_answer(error), seconds, chunks, _cache(header) if chunks else None)
+        if trailer is None:
+            return Reply("OK", answered=False, chunks=chunks)  # it is not whole, whatever its status says
+        return Reply("OK", True, trailer.audio_duration_seconds, chunks, _cache(header))
+
+
+def _is_answer(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the service made the status: each of its answers has a trace id."""
+    return any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ())
+
+
+def _cache(rendition: tts_pb2.Rendition) -> CacheResult:
+    return CacheResult(tts_pb2.CacheStatus.Name(rendition.cache).removeprefix("CACHE_STATUS_").lower())
+
+
+@asynccontextmanager
+async def calling(target: str) -> AsyncIterator[Caller]:
+    """A caller of the service at ``target``, ``HOST:PORT``."""
+    async with grpc.aio.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        yield Caller(channel)
+
+
+async def exchange(
+    caller: Caller,
+    calls: Iterable[Planned],
+    heard: Callable[[Planned, Reply], None],
+    *,
+    concurrency: int,
+    rate: float | None = None,
+    stopped: asyncio.Event | None = None,
+) -> None:
+    """Make the calls, at most ``concurrency`` at once and ``rate`` a second, until they are all made or ``stopped`` is set.
+
+    Those under way are waited for. ``heard`` is told of each at its end.
+    """
+    places = asyncio.Semaphore(concurrency)
+
+    async def one(planned: Planned) -> None:
+        try:
+            heard(planned, await caller.call(planned))
+        finally:
+            places.release()
+
+    due = time.monotonic()
+    async with asyncio.TaskGroup() as under_way:
+        for planned in calls:
+            await places.acquire()
+            if rate is not None:
+                due = max(due + 1 / rate, time.monotonic() - 1)  # up to a second may be caught up with
+                await asyncio.sleep(due - time.monotonic())
+            if stopped is not None and stopped.is_set():
+                places.release()
+                return
+            under_way.create_task(one(planned))
+
+
+def unreachable(target: str, error: grpc.aio.AioRpcError) -> click.ClickException:
+    """Why nothing can be asked of ``target``, and what to do."""
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return click.ClickException(f"What listens at {target} is not the speech service yap.tts.v1. Give another --target.")
+    return click.ClickException(
+        f"No speech service answers at {target} ({error.code().name}). "
+        "Start one with `otel-tts serve`, or give --target HOST:PORT."
+    )

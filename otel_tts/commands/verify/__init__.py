@@ -1,0 +1,1 @@
+"""``otel-tts verify``."""

@@ -1,0 +1,167 @@
+"""``otel-tts verify``: whether a service counts exactly what happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+import click
+import grpc
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from otel_tts import semconv
+from otel_tts.commands import terminal
+from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
+from otel_tts.commands.load.traffic import Mix, Planned, plan
+from otel_tts.commands.verify.account import TOLERANCE, Entry, compare, outcome, restarted
+from otel_tts.commands.verify.scrape import NoMetrics, Scrape, read
+from otel_tts.service.config import ServiceConfig
+from otel_tts.settings import Settings
+
+_MIX = Mix(fresh=0.3, repeated=0.2, invalid=0.2)
+_SETTLING = 2.0  # seconds in which the service may still count: some calls are answered a moment before they are over
+_PAUSE = 0.1  # seconds between scrapes
+
+Calls = list[tuple[Planned, Reply]]
+
+
+@click.command()
+@click.option("--iterations", type=click.IntRange(min=1), default=20, show_default=True, help="How many requests to send.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="How many of them at once.")
+@click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
+@click.option("--metrics-url", metavar="URL", help="Its Prometheus endpoint; by default on PROMETHEUS_PORT of the same host.")
+@click.option("--seed", type=int, help="Send the requests of an earlier run; its output says the seed.")
+def verify(iterations: int, concurrency: int, target: str | None, metrics_url: str | None, seed: int | None) -> None:
+    """Check that a running service counts exactly what happens to it.
+
+    Sends requests, about one in five of them invalid, and knows from the answers what the service must have counted. Then reads
+    the service's metrics and compares. What was counted before does not matter; traffic of others meanwhile does. The exit code
+    is 1 when anything differs.
+    """
+    target = target or own_target()
+    url = metrics_url or f"http://{target.rpartition(':')[0]}:{Settings.load().prometheus_port}/metrics"
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
+    seed = secrets.randbelow(10**6) if seed is None else seed
+    console = terminal.console()
+    console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
+    try:
+        calls, before, after, entries = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
+    except NoMetrics as error:
+        raise click.ClickException(
+            f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
+            "or on another PROMETHEUS_PORT? Then give --metrics-url."
+        ) from None
+    console.print(comparison(entries))
+    if problem := verdict(calls, before, after, entries):
+        raise click.ClickException(problem)
+    console.print(f"The service counted all {len(calls)} requests exactly.", style="green")
+
+
+def own_target() -> str:
+    """Where `otel-tts serve` would be with the same environment."""
+    config = ServiceConfig.load()
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - it says "everywhere", and we need somewhere
+    return f"{host}:{config.port}"
+
+
+async def _verified(
+    target: str, url: str, iterations: int, concurrency: int, seed: int, console: Console
+) -> tuple[Calls, Scrape, Scrape, list[Entry]]:
+    async with calling(target) as caller:
+        try:
+            voices = await caller.voices()
+        except grpc.aio.AioRpcError as error:
+            raise unreachable(target, error) from None
+        try:
+            planned = list(islice(plan(voices, _MIX, seed), iterations))
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+        before = await asyncio.to_thread(read, url)
+        calls = await _sent(caller, planned, concurrency, console)
+        return calls, before, *await _settled(calls, before, url)
+
+
+async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, console: Console) -> Calls:
+    calls: Calls = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("sending", total=len(planned))
+
+        def heard(call: Planned, reply: Reply) -> None:
+            calls.append((call, reply))
+            progress.advance(task)
+
+        await exchange(caller, planned, heard, concurrency=concurrency)
+    return calls
+
+
+async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[Entry]]:
+    """The metrics as soon as they agree twice in a row, so that a late second count is seen; or as they are in the end."""
+    deadline = time.monotonic() + _SETTLING
+    previous: list[Entry] = []
+    while True:
+        after = await asyncio.to_thread(read, url)
+        entries = compare(calls, before, after)
+        agree = all(entry.agrees for entry in entries) and entries == previous
+        if agree or restarted(before, after) or time.monotonic() >= deadline:
+            return after, entries
+        previous = entries
+        await asyncio.sleep(_PAUSE)
+
+
+def comparison(entries: Sequence[Entry]) -> Table:
+    """Both sides of every number, and whether they are the same."""
+    shown = terminal.table()
+    shown.add_column("metric", overflow="fold")
+    shown.add_column("of", overflow="fold")
+    for title in ("expected", "counted"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True)
+    shown.caption = f"Seconds are the same within {TOLERANCE:g} s: the order of adding them differs."
+    shown.caption_justify = "left"
+    titles = [entry.measure.title for entry in entries]
+    for before, entry in zip(["", *titles], entries, strict=False):
+        number = "{:,.3f}" if entry.measure.tolerance else "{:,.0f}"
+        difference = entry.counted - entry.expected
+        verdict = Text("same", "green") if entry.agrees else Text(f"differs {difference:+.6g}", "bold red")
+        shown.add_row(
+            "" if before == entry.measure.title else entry.measure.title,
+            " ".join(of.rpartition("/")[2] for of in entry.of),
+            number.format(entry.expected),
+            number.format(entry.counted),
+            verdict,
+        )
+    return shown
+
+
+def verdict(calls: Calls, before: Scrape, after: Scrape, entries: Sequence[Entry]) -> str:
+    """Why the service cannot be said to have counted exactly; empty when it can."""
+    answered = sum(reply.answered for _, reply in calls)
+    undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)
+    if restarted(before, after):
+        return "The service was restarted meanwhile: what it had counted is gone. Run it again."
+    if answered and not after.has(semconv.SYNTHESIS_DURATION):
+        return (
+            f"The service answered {answered} requests, and the endpoint has no {semconv.SYNTHESIS_DURATION.name}. "
+            "Is it another's, or does the service run with METRICS_ENABLED=false?"
+        )
+    differing = [entry for entry in entries if not entry.agrees]
+    said = []
+    if undecided:
+        codes = ", ".join(f"{number} {code}" for code, number in sorted(undecided.items()))
+        said.append(f"Of {undecided.total()} requests it cannot be known what the service should have counted: {codes}.")
+    if differing:
+        said.append(f"{len(differing)} of {len(entries)} numbers differ.")
+    if differing and not any(entry.counted for entry in entries):
+        said.append("Nothing was counted at all: is the endpoint another service's? Then give --metrics-url.")
+    elif any(entry.counted > entry.expected for entry in differing):
+        said.append("Has anybody else talked to the service meanwhile?")
+    return " ".join(said)

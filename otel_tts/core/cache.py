@@ -1,0 +1,172 @@
+"""The cache's part in a request: look-ups, audio that needs no provider, and writing to the cache."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
+
+from otel_tts import semconv
+from otel_tts.core.audio import AudioMeter
+from otel_tts.core.clock import Timeline
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.formats import AudioFormat, Samples
+from otel_tts.core.guard import guarded
+from otel_tts.core.outcome import Cause
+from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.semconv import LookupResult
+
+if TYPE_CHECKING:
+    from otel_tts.core.synthesis import Synthesis
+
+T = TypeVar("T")
+
+
+class _Block:
+    """A block, sync or async, with a context that is current inside. Its subclasses say what its end means."""
+
+    def __init__(self, context: Context) -> None:
+        self._current = Current(context)
+
+    def __enter__(self) -> Self:
+        self._current.__enter__()
+        return self
+
+    @guarded
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._current.__exit__(kind, error, tb)
+        self._end(error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.__exit__(kind, error, tb)
+
+    def _end(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+
+class Lookup(_Block):
+    """A look-up in one cache tier. A miss, unless :meth:`found` says otherwise; an exception makes it an error."""
+
+    def __init__(self, request: Synthesis, tier: str) -> None:
+        super().__init__(request.context)
+        self._request = request
+        self._tier = tier
+        self._hit = False
+
+    def found(
+        self,
+        value: T,
+        provider: str | None = None,
+        model: str | None = None,
+        *,
+        audio: AudioFormat | None = None,
+        duration: float | None = None,
+    ) -> T:
+        """Report what the tier gave, and get it back: None is a miss, anything else a hit.
+
+        provider, model: who made the audio then. duration: its seconds; told from ``value`` when that is bytes of format ``audio``.
+        """
+        self._found(value, provider, model, audio, duration)
+        return value
+
+    @guarded
+    def _found(
+        self, value: Any, provider: str | None, model: str | None, audio: AudioFormat | None, duration: float | None
+    ) -> None:
+        if value is None:
+            return
+        self._hit = True
+        if duration is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
+            duration = _seconds(value, audio)
+        self._request.found(self._tier, provider, model, duration, audio)
+
+    def _end(self, error: BaseException | None) -> None:
+        found = LookupResult.HIT if self._hit else LookupResult.MISS
+        result = LookupResult.ERROR if isinstance(error, Exception) else found
+        if not self._hit:
+            self._request.missed()
+        self._request.emitter.instruments.lookups.add(1, (self._tier, result))
+
+
+def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float | None:
+    if isinstance(format, Samples):
+        return format.seconds(len(data))
+    meter = AudioMeter(format)
+    meter.feed(data)
+    return meter.seconds
+
+
+class CachedAudio:
+    """Audio that no provider had to make, on its way to the caller: the source of a measured stream."""
+
+    def __init__(self, request: Synthesis, format: AudioFormat) -> None:
+        self._request = request
+        self._format = format
+        self._meter = AudioMeter(format)
+        self.context = request.context
+
+    def deliver(self, audio: Any, payload: Payload | None) -> Any:
+        """Bytes as they are, chunks as an iterator that measures them."""
+        if isinstance(audio, bytes | bytearray | memoryview):
+            self._whole(audio)
+            return audio
+        if isinstance(audio, AsyncIterable):
+            return MeasuredAsyncIterator(audio, self, payload)
+        return MeasuredIterator(audio, self, payload)
+
+    @guarded
+    def _whole(self, audio: bytes | bytearray | memoryview) -> None:
+        self.chunk(audio, self.monotonic(), 0)
+        self._request.delivers(self._meter.seconds, self._format)
+
+    def monotonic(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self._request.timeline.monotonic()
+
+    def chunk(self, data: Any, now: int, waited: int) -> None:
+        """A chunk is handed out."""
+        total = self._meter.feed(data)
+        if len(data) and not self._meter.empty:
+            self._request.record.playback.chunk(self._meter, total, now, waited)
+
+    def waiting(self, waited: int) -> None:
+        """No engine is waited for."""
+
+    def finished(self, cause: Cause | None, error: BaseException | None) -> None:
+        """All of it came, or no more will: the request's own end says why."""
+        if cause is not None and cause.good:
+            self._request.delivers(self._meter.seconds, self._format)
+
+    def dropped(self) -> None:
+        """Nothing to do: the request notices by itself."""
+
+
+class CacheWrite(_Block):
+    """Puts audio into a cache tier. It may outlive its request, so it is a trace of its own, linked to the request's."""
+
+    def __init__(self, emitter: Emitter, tier: str, link: Link) -> None:
+        self._emitter = emitter
+        self._timeline = Timeline(emitter.clock)
+        self._span = emitter.start_span(
+            semconv.CACHE_WRITE_SPAN.name,
+            SpanKind.INTERNAL,
+            self._timeline.timestamp(self._timeline.start),
+            {semconv.CACHE_TIER.key: tier},
+            Context(),
+            [link],
+        )
+        super().__init__(set_span_in_context(self._span, Context()))
+
+    def _end(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
+            self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes)
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end(self._timeline.timestamp(self._timeline.monotonic()))

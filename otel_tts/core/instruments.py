@@ -1,0 +1,240 @@
+"""The instruments, made from the registry: histograms of the SDK, and totals that the SDK reads at export.
+
+A counter of the SDK costs several microseconds a call, a locked slot a fraction of one; so all sums are kept here and observed by
+asynchronous instruments. Histograms stay the SDK's: nothing here aggregates distributions.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Generic, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
+
+from otel_tts import semconv
+from otel_tts.core.guard import guard
+from otel_tts.core.labels import LabelSets
+from otel_tts.semconv import Instrument, Metric
+from otel_tts.version import __version__
+
+Value = str | bool | None
+"""One attribute value; None leaves the attribute out."""
+Attributes = dict[str, str | bool]
+T = TypeVar("T")
+
+
+class Series(Generic[T]):
+    """The attribute sets of one metric, each made once."""
+
+    def __init__(self, metric: Metric, make: Callable[[Attributes], T]) -> None:
+        self._keys = metric.keys
+        self._make = make
+        self._labels = LabelSets(metric)
+        self._series: dict[tuple[Value, ...], T] = {}
+        self._lock = Lock()
+
+    def at(self, values: tuple[Value, ...]) -> T:
+        """What is kept for these attribute values, which stand in the order of the registry."""
+        series = self._series.get(values)
+        if series is None:
+            with self._lock:
+                folded = self._labels.fold(values)
+                series = self._series.get(folded)
+                if series is None:
+                    attributes = {
+                        key: str(value) if isinstance(value, str) else value  # an enumeration's member becomes its plain value
+                        for key, value in zip(self._keys, folded, strict=True)
+                        if value is not None
+                    }
+                    series = self._series[folded] = self._make(attributes)
+        return series
+
+    def all(self) -> list[T]:
+        """Everything kept."""
+        with self._lock:
+            return list(self._series.values())
+
+    def after_fork(self) -> None:
+        """A child starts from nothing: what the parent counted is the parent's, and a lock may have been held by a thread now gone."""
+        self._lock = Lock()
+        self._series = {}
+
+
+class Histogram:
+    """A histogram of the registry."""
+
+    def __init__(self, metric: Metric, meter: Meter) -> None:
+        histogram = meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
+        )
+        self._record = histogram.record
+        self._attributes: Series[Attributes] = Series(metric, lambda attributes: attributes)
+
+    def record(self, value: float, values: tuple[Value, ...], context: Context | None) -> None:
+        """Record one value, with the span's context so that it can become an exemplar."""
+        self._record(value, self._attributes.at(values), context)
+
+
+class Total:
+    """A sum of the registry: a counter or an up-down counter, or the last value of a gauge."""
+
+    def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
+        self._slots: Series[_Slot] = Series(metric, _Slot)
+        self._before = before
+        create = {
+            Instrument.COUNTER: meter.create_observable_counter,
+            Instrument.UP_DOWN_COUNTER: meter.create_observable_up_down_counter,
+            Instrument.GAUGE: meter.create_observable_gauge,
+        }[metric.instrument]
+        create(metric.name, [self._observe], metric.unit, metric.description)
+
+    def add(self, amount: float, values: tuple[Value, ...]) -> None:
+        """Add to the sum at these attribute values."""
+        slot = self._slots.at(values)
+        with slot.lock:
+            slot.value = (slot.value or 0) + amount
+
+    def read(self, value: Callable[[], float | None], values: tuple[Value, ...]) -> None:
+        """Ask ``value`` at every export from now on; None gives no point."""
+        self._slots.at(values).source = value
+
+    def after_fork(self) -> None:
+        """Forget what the parent counted, keep what is asked at export."""
+        sources = [(slot.attributes, slot.source) for slot in self._slots.all() if slot.source]
+        self._slots.after_fork()
+        for attributes, source in sources:
+            self.read(source, tuple(attributes.values()))
+
+    def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        self._before()
+        for slot in self._slots.all():
+            value = slot.read()
+            if value is not None:
+                yield Observation(value, slot.attributes)
+
+
+class _Slot:
+    __slots__ = ("attributes", "lock", "source", "value")
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self.lock = Lock()
+        self.value: float | None = None
+        self.source: Callable[[], float | None] | None = None
+
+    def read(self) -> float | None:
+        if self.source is None:
+            return self.value
+        try:
+            return self.source()
+        except Exception as error:  # noqa: BLE001 - the adopter's function, called at export: its fault costs this point only
+            guard.caught("a value read at export", error)
+            return None
+
+
+class Instruments:
+    """All instruments of the emitting wing, on one meter provider. Get them with :func:`instruments_of`."""
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        meter = get_meter(semconv.SCOPE, __version__, provider)
+        self._deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+        def histogram(metric: Metric) -> Histogram:
+            return Histogram(metric, meter)
+
+        def total(metric: Metric) -> Total:
+            return Total(metric, meter, self.run_deferred)
+
+        self.rpc_duration = histogram(semconv.RPC_DURATION)
+        self.synthesis_duration = histogram(semconv.SYNTHESIS_DURATION)
+        self.first_byte = histogram(semconv.SYNTHESIS_FIRST_BYTE)
+        self.first_audio = histogram(semconv.SYNTHESIS_FIRST_AUDIO)
+        self.underrun = histogram(semconv.STREAM_UNDERRUN)
+        self.queue_wait = histogram(semconv.QUEUE_WAITING)
+        self.encode_duration = histogram(semconv.ENCODE_DURATION)
+        self.attempt_duration = histogram(semconv.ATTEMPT_DURATION)
+        self.real_time_factor = histogram(semconv.ATTEMPT_REAL_TIME_FACTOR)
+        self.loudness = histogram(semconv.QUALITY_LOUDNESS)
+        self.silence_ratio = histogram(semconv.QUALITY_SILENCE_RATIO)
+        self.clipping_ratio = histogram(semconv.QUALITY_CLIPPING_RATIO)
+        self.speaking_rate = histogram(semconv.QUALITY_SPEAKING_RATE)
+        self.trailing_silence = histogram(semconv.QUALITY_TRAILING_SILENCE)
+        self.score = histogram(semconv.QUALITY_SCORE)
+        self.active = total(semconv.SYNTHESIS_ACTIVE)
+        self.requests = total(semconv.SYNTHESIS_REQUESTS)
+        self.failures = total(semconv.SYNTHESIS_FAILURES)
+        self.characters = total(semconv.SYNTHESIS_CHARACTERS)
+        self.audio = total(semconv.SYNTHESIS_AUDIO)
+        self.lookups = total(semconv.CACHE_LOOKUPS)
+        self.cache_entries = total(semconv.CACHE_ENTRIES)
+        self.cache_size = total(semconv.CACHE_SIZE)
+        self.cache_evictions = total(semconv.CACHE_EVICTIONS)
+        self.available = total(semconv.PROVIDER_AVAILABLE)
+        self.health_age = total(semconv.PROVIDER_HEALTH_AGE)
+        self.fallbacks = total(semconv.PROVIDER_FALLBACKS)
+        self.cost = total(semconv.USAGE_COST)
+        self.cost_avoided = total(semconv.USAGE_COST_AVOIDED)
+        self.unpriced = total(semconv.USAGE_UNPRICED)
+
+    def defer(self, finish: Callable[[], None]) -> None:
+        """Keep ``finish`` for later. Called from finalisers, which may run inside anybody's locks: this takes none."""
+        self._deferred.put(finish)
+
+    def run_deferred(self) -> None:
+        """Run what was deferred. Runs before every export, so that no request stays uncounted."""
+        while not self._deferred.empty():
+            try:
+                finish = self._deferred.get_nowait()
+            except Empty:  # another thread was faster
+                return
+            try:
+                finish()
+            except Exception as error:  # noqa: BLE001 - the boundary: runs before others' requests, and before exports
+                guard.caught("running what was deferred", error)
+
+    def after_fork(self) -> None:
+        """Start anew in a forked child."""
+        self._deferred = SimpleQueue()
+        for instrument in vars(self).values():
+            if isinstance(instrument, Total):
+                instrument.after_fork()
+
+
+_instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
+_global: Instruments | None = None
+_creating = Lock()
+
+
+def instruments_of(provider: MeterProvider) -> Instruments:
+    """The instruments on ``provider``: one set however many ask, since the SDK merges no two instruments of one name.
+
+    Those made on the global provider before it was set, when a proxy stands in for it, are those of the one that is set.
+    """
+    global _global
+    with _creating:
+        instruments = _instruments.get(provider)
+        if instruments is None:
+            if provider is not get_meter_provider():
+                instruments = Instruments(provider)
+            elif _global is None:
+                instruments = _global = Instruments(provider)
+            else:
+                instruments = _global
+            _instruments[provider] = instruments
+        return instruments
+
+
+def _after_fork() -> None:
+    global _creating
+    _creating = Lock()
+    for instruments in list(_instruments.values()):
+        instruments.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,90 @@
+"""How audio reaches a listener: first byte, first audio, and the gaps of a player without pre-roll.
+
+The player is imagined to start with the first chunk, at the moment it is handed out, and to play on without pause. When a chunk
+becomes available later than the audio before it lasts, the player has run dry for the difference: the shortfall. What part of it
+the engine alone would have caused (its waiting time only, as if the consumer took no time) is the provider's, the rest the consumer's.
+"""
+
+from __future__ import annotations
+
+from otel_tts.core.audio import AudioMeter
+
+_PENDING = 256
+_OVERLAP = 0.1  # seconds of audio kept when arrivals are trimmed: more than the onset detector looks back
+
+_S = 1e-9
+
+
+class Playback:
+    """The delivery of one utterance. All readings are monotonic nanoseconds, all durations seconds.
+
+    Chunks of a meter are handed over in order; another meter (a second attempt) may follow, never two at once.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_base",
+        "_first_audio",
+        "_meter",
+        "_waited",
+        "chunks",
+        "consumer",
+        "first_byte",
+        "provider",
+        "seconds",
+    )
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self.first_byte: int | None = None
+        self.seconds = 0.0
+        """Audio handed out so far, as far as it can be read."""
+        self.provider = 0.0
+        """The worst shortfall that the provider caused."""
+        self.consumer = 0.0
+        """The worst shortfall that the consumer added."""
+        self._waited = 0  # for the engine, since the first chunk
+        self._meter: AudioMeter | None = None
+        self._base = 0.0
+        self._first_audio: int | None = None
+        self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
+
+    def chunk(self, meter: AudioMeter, total: float, now: int, waited: int) -> None:
+        """A chunk is handed out at ``now``, after ``waited`` nanoseconds for the engine; ``meter`` holds ``total`` seconds with it."""
+        if meter is not self._meter:
+            self._resolve()
+            self._meter, self._base, self._arrivals = meter, self.seconds, []
+        before, self.seconds = self.seconds, self._base + total
+        self.chunks += 1
+        if self.first_byte is None:
+            self.first_byte = now
+        else:
+            self._waited += waited
+            if before:
+                short = (now - self.first_byte) * _S - before
+                if short > 0:
+                    provider = max(0.0, self._waited * _S - before)
+                    self.provider = max(self.provider, provider)
+                    self.consumer = max(self.consumer, short - provider)
+        if self._first_audio is None:
+            self._arrivals.append((self.seconds, now))
+            if len(self._arrivals) >= _PENDING:
+                self._resolve()
+                # Before the onset all was silence, so what came long before cannot be where it stands.
+                self._arrivals = [a for a in self._arrivals if a[0] > self.seconds - _OVERLAP][-_PENDING // 2 :]
+
+    def first_audio(self) -> int | None:
+        """When the first audible sample could be heard: the later of (first byte + leading silence) and the arrival of its chunk."""
+        self._resolve()
+        return self._first_audio
+
+    def _resolve(self) -> None:
+        if self._first_audio is not None or self._meter is None or self.first_byte is None:
+            return
+        onset = self._meter.onset()
+        if onset is None:
+            return
+        silence = self._base + onset
+        arrival = next((now for seconds, now in self._arrivals if seconds > silence), self._arrivals[-1][1])
+        self._first_audio = max(self.first_byte + round(silence / _S), arrival)
+        self._arrivals = []

@@ -1,0 +1,193 @@
+"""Record: what is known of one request, and how that becomes its metrics and the attributes of its span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from opentelemetry.context import Context
+
+from otel_tts import semconv
+from otel_tts.core.audio import AudioFacts, AudioFormat
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.outcome import Cause
+from otel_tts.core.playback import Playback
+from otel_tts.semconv import FAILURES, CacheResult, Outcome
+
+_S = 1e-9
+_LONGEST = 128  # code points of a caller's voice or language that a span keeps
+_DELIVERED_CACHE = (CacheResult.HIT, CacheResult.COALESCED)
+
+SpanAttributes = dict[str, str | bool | int | float]
+
+
+@dataclass(slots=True)
+class Record:
+    """The facts of one request. Durations are seconds, readings monotonic nanoseconds; None where nothing is known."""
+
+    stream: bool
+    voice: str | None
+    language: str | None
+    characters: int
+    text: str | None
+    """The text itself; only with text capture on."""
+    start: int
+    playback: Playback = field(default_factory=Playback)
+    cache: CacheResult = CacheResult.BYPASS
+    tier: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    """Who made the audio that was delivered, else who was asked last."""
+    attempts: int = 0
+    fallback: bool = False
+    billed: list[tuple[str, str | None]] = field(default_factory=list)
+    """The attempts that made audio."""
+    duration: float | None = None
+    """Seconds of audio made or found."""
+    format: AudioFormat | None = None
+    sample_rate: int | None = None
+    audio: AudioFacts | None = None
+    """Of provider-made audio."""
+    real_time_factor: float | None = None
+    queue_wait: float | None = None
+
+    @property
+    def handed_out(self) -> bool:
+        """Whether the caller has got audio before the end. Of streams only: a unary answer goes out whole or not at all."""
+        return self.stream and self.playback.chunks > 0
+
+    def discard_lookup(self) -> None:
+        """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
+        if self.cache in _DELIVERED_CACHE:
+            self.cache = CacheResult.MISS
+            self.tier = self.provider = self.model = self.duration = self.format = self.sample_rate = None
+
+    def speaking_rate(self, audio: AudioFacts) -> float | None:
+        """Code points of the text per second of voiced audio."""
+        return self.characters / audio.voiced if audio.voiced and self.characters else None
+
+    def start_attributes(self) -> SpanAttributes:
+        """What the span knows from the start, so that samplers see it."""
+        attributes: SpanAttributes = {
+            semconv.OPERATION_NAME.key: "text_to_speech",
+            semconv.OUTPUT_TYPE.key: "speech",
+            semconv.STREAM.key: self.stream,
+        }
+        if self.voice:
+            attributes[semconv.VOICE.key] = self.voice[:_LONGEST]
+        if self.language:
+            attributes[semconv.LANGUAGE.key] = self.language[:_LONGEST]
+        return attributes
+
+    def delivered(self, outcome: Outcome) -> float | None:
+        """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well; None: not known."""
+        if self.handed_out and (self.playback.seconds or outcome is not Outcome.OK):
+            return self.playback.seconds or None  # no seconds: bytes that cannot be read
+        return self.duration if outcome is Outcome.OK else 0.0
+
+    def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context) -> SpanAttributes:
+        """Record all metrics of the finished request; gives the attributes that its span still lacks."""
+        instruments, outcome = emitter.instruments, cause.outcome
+        admit = outcome is not Outcome.REJECTED  # a refused request proves no voice to exist
+        maker = emitter.maker(self.provider, self.model, admit=admit)
+        voice = emitter.voice_labels.bound(self.voice, admit=admit)
+        language = emitter.language_labels.bound(self.language, admit=admit)
+        delivered = self.delivered(outcome)
+        handed_out = self.handed_out or outcome is Outcome.OK
+
+        instruments.synthesis_duration.record((end - self.start) * _S, (*maker, self.stream, self.cache, outcome), context)
+        instruments.requests.add(1, (language, voice, outcome))
+        if outcome in FAILURES:
+            instruments.failures.add(1, (*maker, outcome, cause.error_type))
+        if self.characters:
+            instruments.characters.add(self.characters, (*maker, self._characters_state(handed_out)))
+        if delivered:
+            source = "cache" if self.cache in _DELIVERED_CACHE else "provider"
+            instruments.audio.add(delivered, (*maker, "delivered", source))
+        attributes = self._end_attributes(cause, delivered)
+        if self.stream:
+            attributes |= self._emit_stream(emitter, cause, maker, context)
+        cost = self._emit_cost(emitter, maker, handed_out)
+        if cost is not None:
+            attributes[semconv.COST.key] = cost
+        return attributes
+
+    def _characters_state(self, handed_out: bool) -> str:
+        if not handed_out:
+            return "wasted"
+        return "cached" if self.cache in _DELIVERED_CACHE else "synthesized"
+
+    def _emit_stream(self, emitter: Emitter, cause: Cause, maker: tuple[str, str], context: Context) -> SpanAttributes:
+        instruments, playback = emitter.instruments, self.playback
+        if playback.first_byte is None:
+            return {}
+        first_byte = (playback.first_byte - self.start) * _S
+        attributes: SpanAttributes = {
+            semconv.TIME_TO_FIRST_BYTE.key: first_byte,
+            semconv.CHUNK_COUNT.key: playback.chunks,
+        }
+        instruments.first_byte.record(first_byte, (*maker, self.cache), context)
+        heard = playback.first_audio()
+        if heard is not None:
+            first_audio = (heard - self.start) * _S
+            attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
+            instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context)
+        if playback.seconds:  # where the audio can be read
+            attributes[semconv.UNDERRUN.key] = max(playback.provider, playback.consumer)
+            instruments.underrun.record(playback.provider, (*maker, self.cache, "provider"), context)
+            instruments.underrun.record(playback.consumer, (*maker, self.cache, "consumer"), context)
+        return attributes
+
+    def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], handed_out: bool) -> float | None:
+        instruments, prices = emitter.instruments, emitter.prices
+        if self.cache in _DELIVERED_CACHE and handed_out and self.provider is not None:
+            avoided = prices.cost(self.provider, self.model, self.characters)
+            if avoided is not None:
+                instruments.cost_avoided.add(avoided, maker)
+        total: float | None = 0.0 if self.billed else None
+        for provider, model in self.billed:
+            cost = self.charge(emitter, provider, model)
+            total = None if cost is None or total is None else total + cost
+        if self.billed and total is None:
+            instruments.unpriced.add(1, maker)  # once a request: one unknown price makes its sum unknown
+        return total
+
+    def charge(self, emitter: Emitter, provider: str, model: str | None) -> float | None:
+        """Record what one attempt cost; None when that is not known."""
+        cost = emitter.prices.cost(provider, model, self.characters)
+        if cost is not None:
+            emitter.instruments.cost.add(cost, emitter.maker(provider, model))
+        return cost
+
+    def _end_attributes(self, cause: Cause, delivered: float | None) -> SpanAttributes:
+        attributes: SpanAttributes = {
+            semconv.OUTCOME.key: cause.outcome.value,
+            semconv.CACHE_RESULT.key: self.cache.value,
+            semconv.TEXT_LENGTH.key: self.characters,
+            semconv.ATTEMPT_COUNT.key: self.attempts,
+            semconv.FALLBACK_USED.key: self.fallback,
+        }
+        optional: dict[str, str | int | float | None] = {
+            semconv.PROVIDER.key: self.provider,
+            semconv.MODEL.key: self.model,
+            semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
+            semconv.TEXT.key: self.text,
+            semconv.CACHE_TIER.key: self.tier,
+            semconv.AUDIO_DURATION.key: self.duration,
+            semconv.AUDIO_DELIVERED.key: delivered,
+            semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
+            semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
+            semconv.REAL_TIME_FACTOR.key: self.real_time_factor,
+            semconv.QUEUE_WAIT.key: self.queue_wait,
+        }
+        if self.audio is not None:
+            optional |= {
+                semconv.AUDIO_LOUDNESS.key: self.audio.loudness,
+                semconv.AUDIO_SILENCE_RATIO.key: self.audio.silence_ratio,
+                semconv.AUDIO_CLIPPING_RATIO.key: self.audio.clipping_ratio,
+                semconv.AUDIO_SPEAKING_RATE.key: self.speaking_rate(self.audio),
+                semconv.AUDIO_TRAILING_SILENCE.key: self.audio.trailing_silence,
+            }
+        for key, value in optional.items():
+            if value is not None:
+                attributes[key] = value
+        return attributes

@@ -1,0 +1,195 @@
+"""Iterators that measure what passes through them and change nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from opentelemetry.context import Context, attach, detach, get_current
+
+from otel_tts.core import outcome
+from otel_tts.core.guard import guard, guarded
+from otel_tts.core.outcome import Cause
+
+T = TypeVar("T")
+Payload = Callable[[Any], Any]
+"""Takes the audio bytes out of what an engine yields."""
+
+
+class Source(Protocol):
+    """What a stream tells of its audio."""
+
+    @property
+    def context(self) -> Context:
+        """The OpenTelemetry context in which the engine runs."""
+
+    def monotonic(self) -> int:
+        """The clock."""
+
+    def chunk(self, data: Any, now: int, waited: int) -> None:
+        """Audio came at ``now``, after ``waited`` nanoseconds."""
+
+    def waiting(self, waited: int) -> None:
+        """A pull that gave nothing took this long."""
+
+    def finished(self, cause: Cause | None, error: BaseException | None) -> None:
+        """No more will come. ``cause`` None and ``error`` None: closed before its end."""
+
+    def dropped(self) -> None:
+        """The stream was dropped without being closed."""
+
+
+class Current:
+    """Makes a context current for a block.
+
+    A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block elsewhere than it entered
+    it, where nothing can be (nor need be) restored: that is when OpenTelemetry logs "Failed to detach context".
+    """
+
+    __slots__ = ("_before", "_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @guarded
+    def __enter__(self) -> None:
+        self._token: Token[Context] | None = None
+        self._before = get_current()
+        self._token = attach(self._context)
+
+    @guarded
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._token is None:
+            return
+        if kind is not GeneratorExit:
+            detach(self._token)
+        elif get_current() is self._context:
+            attach(self._before)
+
+
+class _Measured(Generic[T]):
+    __slots__ = ("_ended", "_iterator", "_payload", "_pulls", "_source")
+
+    def __init__(self, source: Source, payload: Payload | None) -> None:
+        self._source = source
+        self._payload = payload
+        self._iterator: Any = None  # made at the first pull, so that the host's laziness stays
+        self._ended = False
+
+    def _before(self) -> tuple[Context, int | None]:
+        try:
+            return self._source.context, self._source.monotonic()
+        except Exception as error:  # noqa: BLE001 - the boundary: the host's pull goes on without us
+            guard.caught("starting to measure a stream", error)
+            return get_current(), None
+
+    def _pulled(self, chunk: T, began: int | None) -> T:
+        if began is None:
+            return chunk
+        try:
+            now = self._source.monotonic()
+            data = chunk if self._payload is None else self._payload(chunk)
+            self._source.chunk(data, now, now - began)
+        except Exception as error:  # noqa: BLE001 - the boundary: the chunk goes to the host whatever happens to our figures
+            guard.caught("measuring a stream", error)
+        return chunk
+
+    def _end(self, cause: Cause | None, error: BaseException | None = None, began: int | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            if began is not None:
+                self._source.waiting(self._source.monotonic() - began)
+            self._source.finished(cause, error)
+        except Exception as fault:  # noqa: BLE001 - the boundary, as above
+            guard.caught("ending a stream", fault)
+
+    @guarded
+    def __del__(self) -> None:
+        if not self._ended:
+            self._source.dropped()
+
+
+class MeasuredIterator(_Measured[T], Iterator[T]):
+    """A measured iterator."""
+
+    __slots__ = ("_iterable",)
+
+    def __init__(self, iterable: Iterable[T], source: Source, payload: Payload | None = None) -> None:
+        super().__init__(source, payload)
+        self._iterable = iterable
+
+    def __iter__(self) -> MeasuredIterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._ended:
+            exhausted: Iterator[T] = self._iterator if self._iterator is not None else iter(())
+            return next(exhausted)
+        context, began = self._before()
+        try:
+            with Current(context):
+                if self._iterator is None:
+                    self._iterator = iter(self._iterable)
+                chunk: T = next(self._iterator)
+        except StopIteration:
+            self._end(outcome.OK, began=began)
+            raise
+        except BaseException as error:
+            self._end(None, error, began)
+            raise
+        return self._pulled(chunk, began)
+
+    def close(self) -> None:
+        """Close the host's iterator, if it can be closed."""
+        try:
+            close = getattr(self._iterator if self._iterator is not None else self._iterable, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._end(None)
+
+
+class MeasuredAsyncIterator(_Measured[T], AsyncIterator[T]):
+    """A measured asynchronous iterator."""
+
+    __slots__ = ("_iterable",)
+
+    def __init__(self, iterable: AsyncIterable[T], source: Source, payload: Payload | None = None) -> None:
+        super().__init__(source, payload)
+        self._iterable = iterable
+
+    def __aiter__(self) -> MeasuredAsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._ended:
+            if self._iterator is None:
+                raise StopAsyncIteration
+            following: T = await anext(self._iterator)
+            return following
+        context, began = self._before()
+        try:
+            with Current(context):
+                if self._iterator is None:
+                    self._iterator = aiter(self._iterable)
+                chunk: T = await anext(self._iterator)
+        except StopAsyncIteration:
+            self._end(outcome.OK, began=began)
+            raise
+        except BaseException as error:
+            self._end(None, error, began)
+            raise
+        return self._pulled(chunk, began)
+
+    async def aclose(self) -> None:
+        """Close the host's iterator, if it can be closed."""
+        try:
+            close = getattr(self._iterator if self._iterator is not None else self._iterable, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._end(None)

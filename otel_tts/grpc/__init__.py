@@ -1,0 +1,6 @@
+"""Server interceptors for ``grpc`` and ``grpc.aio``: one span, one metric point and one outcome for every RPC."""
+
+from otel_tts.grpc.interceptors import EXCLUDED, Mapping, aio_server_interceptor, server_interceptor
+from otel_tts.grpc.rpc import TRACE_RESPONSE
+
+__all__ = ["EXCLUDED", "TRACE_RESPONSE", "Mapping", "aio_server_interceptor", "server_interceptor"]

@@ -1,0 +1,112 @@
+"""grpc's servicer contexts: with the trace id in whatever a handler answers, and with what some of them cannot be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import weakref
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from otel_tts.grpc.rpc import TRACE_RESPONSE, Rpc
+
+
+def answer_with(trace_response: str, context: Any) -> None:
+    """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on it."""
+    if not trace_response:
+        return
+    own = ((TRACE_RESPONSE, trace_response),)
+    set_trailing_metadata = _weak(context.set_trailing_metadata)
+    context.set_trailing_metadata = lambda metadata: set_trailing_metadata()((*(metadata or ()), *own))
+    context.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
+    if hasattr(context, "abort_with_status"):
+        abort_with_status = _weak(context.abort_with_status)
+        context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
+
+
+def _weak(method: Any) -> Callable[[], Any]:
+    """A method that does not keep its object: one that stands on the object itself would, until the next garbage collection."""
+    return weakref.WeakMethod(method) if inspect.ismethod(method) else lambda: method
+
+
+class _Status:
+    """A ``grpc.Status`` with more trailing metadata."""
+
+    def __init__(self, status: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.code = status.code
+        self.details = status.details
+        self.trailing_metadata = (*(status.trailing_metadata or ()), *metadata)
+
+
+class AioContext:
+    """grpc's context, with our entry in whatever trailing metadata the handler sets. Everything else is the context's own."""
+
+    __slots__ = ("_context", "_own")
+
+    def __init__(self, context: Any, rpc: Rpc) -> None:
+        self._context = context
+        self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
+        if self._own:
+            self.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        self._context.set_trailing_metadata((*metadata, *self._own))
+
+    async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
+        await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())
+
+    async def abort_with_status(self, status: Any) -> None:
+        await self._context.abort_with_status(_Status(status, self._own))
+
+
+class Thread(NamedTuple):
+    """Where a synchronous handler of an asynchronous server runs: in threads, which know nothing of the RPC's context or task."""
+
+    context: Context
+    task: asyncio.Task[Any] | None
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Call it when the RPC is over; grpc itself tells of no cancellation."""
+        if self.task is not None:
+            self.task.get_loop().call_soon_threadsafe(self.task.add_done_callback, lambda _: callback())
+        return True
+
+
+class ThreadContext:
+    """What such a handler gets from grpc, which cannot be asked how the RPC is doing: so that is noted."""
+
+    def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
+        self._context = context
+        self._task = task
+        self._code: Any = None
+        self._metadata: Any = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def code(self) -> Any:
+        return self._code
+
+    def set_code(self, code: Any) -> None:
+        self._code = code
+        self._context.set_code(code)
+
+    def is_active(self) -> bool:
+        return self._task is None or not self._task.done()
+
+    def trailing_metadata(self) -> Any:
+        return self._metadata
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        self._metadata = metadata
+        self._context.set_trailing_metadata(metadata)
+
+    def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
+        self._code = code
+        if trailing_metadata:
+            self.set_trailing_metadata(trailing_metadata)
+        self._context.abort(code, details)

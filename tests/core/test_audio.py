@@ -1,0 +1,517 @@
+"""What is told from audio: known signals, an independent reading of the definitions, hostile bytes, real speech."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+from hibari import Hibari
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from otel_tts.core.audio import PCM16, ALaw, AudioFacts, AudioFormat, AudioMeter, Encoded, MuLaw, PCMFloat32, Wav
+
+Signal = npt.NDArray[np.float64]
+
+
+def sine(seconds: float, amplitude: float, rate: int) -> Signal:
+    """A 1 kHz tone."""
+    return amplitude * np.sin(2 * np.pi * 1000 * np.arange(round(seconds * rate)) / rate)
+
+
+def speechlike(rate: int) -> Signal:
+    """0.3 s of silence, 1.2 s of a tone with 0.1 of full scale, 0.5 s of silence."""
+    return np.concatenate((np.zeros(round(0.3 * rate)), sine(1.2, 0.1, rate), np.zeros(round(0.5 * rate))))
+
+
+def pcm16(signal: Signal) -> bytes:
+    """The signal as PCM16."""
+    return np.round(signal * 32768).clip(-32768, 32767).astype("<i2").tobytes()
+
+
+def written(signal: Signal, rate: int, subtype: str, container: str = "WAV") -> bytes:
+    """The signal as soundfile writes it; RAW has no header."""
+    file = io.BytesIO()
+    soundfile.write(file, signal, rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def wav(data: bytes, *, tag: int = 1, rate: int = 8000, channels: int = 1, bits: int = 16, length: int | None = None,
+        extra: bytes = b"", before: bytes = b"", after: bytes = b"") -> bytes:  # fmt: skip
+    """A WAV around ``data`` that may lie about it: ``extra`` ends its fmt chunk; ``before`` and ``after`` are more chunks."""
+    block = channels * bits // 8
+    fmt = struct.pack("<HHIIHH", tag, channels, rate, rate * block % 2**32, block, bits) + extra
+    length = len(data) if length is None else length
+    chunks = before + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", length) + data + after
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def measure(format: AudioFormat, *pieces: Any) -> AudioFacts:
+    """The facts of the pieces as one stream."""
+    meter = AudioMeter(format)
+    for piece in pieces:
+        meter.feed(piece)
+    return meter.facts()
+
+
+def close(facts: AudioFacts, tolerance: float = 1e-9) -> dict[str, Any]:
+    """All facts at once, to be compared with another picture of them."""
+    return {
+        name: None if value is None else pytest.approx(value, rel=tolerance, abs=tolerance)
+        for name, value in asdict(facts).items()
+    }
+
+
+TONE = AudioFacts(
+    duration=2.0,
+    sample_rate=16000,
+    onset=0.3,
+    trailing_silence=0.5,
+    silence_ratio=0.4,
+    clipping_ratio=0.0,
+    loudness=-20 * math.log10(0.1 / math.sqrt(2)),
+    voiced=1.2,
+)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "container"),
+    [
+        (PCM16(16000), "PCM_16", "RAW"),
+        (PCMFloat32(16000), "FLOAT", "RAW"),
+        (MuLaw(16000), "ULAW", "RAW"),
+        (ALaw(16000), "ALAW", "RAW"),
+        (Wav(), "PCM_16", "WAV"),
+        (Wav(), "FLOAT", "WAV"),
+        (Wav(), "ULAW", "WAV"),
+        (Wav(), "ALAW", "WAV"),
+        (Wav(), "PCM_16", "WAVEX"),
+        (Wav(), "FLOAT", "WAVEX"),
+        (Wav(), "ULAW", "WAVEX"),
+        (Wav(), "ALAW", "WAVEX"),
+    ],
+)
+def test_known_signal(format: AudioFormat, subtype: str, container: str) -> None:
+    """Every readable encoding, as another library writes it, gives the whole known picture of a known signal."""
+    facts = measure(format, written(speechlike(16000), 16000, subtype, container))
+    assert asdict(facts) == close(TONE, 2e-3)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 44100, 48000])
+def test_silence_is_found_to_the_millisecond_and_the_window(rate: int) -> None:
+    """At usual rates a sharp onset is exact to 1 ms, and the rest to one window at each end."""
+    facts = measure(PCM16(rate), pcm16(speechlike(rate)))
+    assert facts.onset == pytest.approx(0.3, abs=0.001)
+    assert facts.trailing_silence == pytest.approx(0.5, abs=0.0101)
+    assert facts.voiced == pytest.approx(1.2, abs=0.0201)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 32])
+def test_channels_count_by_their_mean_power(channels: int) -> None:
+    """A signal on one of several channels has its power divided by their number, and lasts as long."""
+    frames = np.zeros((32000, channels))
+    frames[:, 0] = sine(2, 0.5, 16000)
+    facts = measure(PCM16(16000, channels), pcm16(frames))
+    assert facts.duration == 2.0
+    assert facts.loudness == pytest.approx(-20 * math.log10(0.5) + 10 * math.log10(2 * channels), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("format", "values", "clipped"),
+    [
+        (PCM16(8000), np.array([32767, -32768, -32767, 32766, -32766, 0], "<i2"), 3),
+        (PCMFloat32(8000), np.array([1, -1, 7.5, 1e30, 0.9999, np.inf, -np.inf, np.nan], "<f4"), 4),
+        (MuLaw(), np.array([0x00, 0x80, 0x01, 0x81, 0x7F, 0xFF], "u1"), 2),
+        (ALaw(), np.array([0x2A, 0xAA, 0x2B, 0xAB, 0x55, 0xD5], "u1"), 2),
+    ],
+)
+def test_clipping(format: AudioFormat, values: npt.NDArray[Any], clipped: int) -> None:
+    """Exactly the samples at an encoding's full scale are clipped."""
+    facts = measure(format, np.tile(values, 500))
+    assert facts.clipping_ratio == pytest.approx(clipped / len(values))
+
+
+def test_floats_beyond_full_scale_count_as_full_scale() -> None:
+    """What a player cannot play louder isn't measured louder: loudness is never above full scale, nor below zero by rounding."""
+    for samples in range(1, 300):
+        loudness = measure(PCMFloat32(22050), np.full(samples, 7.5)).loudness
+        assert loudness is not None
+        assert 0 <= loudness < 1e-12
+    beyond, within = (measure(PCMFloat32(8000), np.tile([level, 0.1], 4000)).loudness for level in (7.5, 1.0))
+    assert beyond == within
+
+
+@pytest.mark.parametrize(("format", "subtype"), [(MuLaw(), "ULAW"), (ALaw(), "ALAW")])
+def test_every_g711_code(format: AudioFormat, subtype: str) -> None:
+    """Each of the 256 codes has the magnitude that another library's decoder gives it."""
+    decoded, _ = soundfile.read(
+        io.BytesIO(bytes(range(256))), format="RAW", subtype=subtype, samplerate=8000, channels=1, dtype="float64"
+    )
+    loudest = int(np.abs(decoded).argmax())  # lifts quiet codes above the threshold of what is voiced
+    for code, level in enumerate(decoded):
+        power = 10 ** (-(measure(format, bytes([code, loudest] * 400)).loudness or 0) / 10)
+        assert math.sqrt(abs(2 * power - decoded[loudest] ** 2)) == pytest.approx(abs(level), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("sounds", "onset"),
+    [
+        ([(0.5, 0.5)], 0.0),
+        ([(0.2, 0.0), (0.005, 0.5), (0.3, 0.0)], None),
+        ([(0.2, 0.0), (0.005, 0.5), (0.3, 0.0), (0.06, 0.1)], 0.505),
+        ([(0.2, 0.009), (0.3, 0.02)], 0.2),
+        ([(1.0, 0.009)], None),
+    ],
+    ids=["from the first sample", "click", "click before speech", "noise floor before speech", "noise floor"],
+)
+def test_onset(sounds: list[tuple[float, float]], onset: float | None) -> None:
+    """The onset is where sound starts that lasts; what the threshold calls silent, and a click, are none."""
+    meter = AudioMeter(PCM16(16000))
+    meter.feed(pcm16(np.concatenate([sine(seconds, amplitude, 16000) for seconds, amplitude in sounds])))
+    assert meter.onset() == meter.facts().onset == (None if onset is None else pytest.approx(onset, abs=0.007))
+
+
+def test_onset_is_known_while_the_stream_goes_on() -> None:
+    """A stream's onset is unknown until 50 ms are voiced, and then stays what it was."""
+    meter = AudioMeter(PCM16(8000))
+    heard = []
+    for piece in np.split(np.concatenate((np.zeros(800), sine(0.1, 0.5, 8000), np.zeros(8000))), 120):
+        meter.feed(pcm16(piece))
+        heard.append(meter.onset())
+    assert heard == [None] * 14 + [0.1] * 106
+
+
+def test_silence_is_all_silence() -> None:
+    """Digital silence is trailing silence from its start, with no onset and no loudness."""
+    assert measure(PCM16(8000), bytes(16000)) == AudioFacts(1.0, 8000, None, 1.0, 1.0, 0.0, None, 0.0)
+
+
+def test_incomplete_last_window() -> None:
+    """Audio shorter than a window is told about, with its own length."""
+    assert asdict(measure(PCM16(8000), pcm16(np.full(20, 0.5)))) == close(
+        AudioFacts(0.0025, 8000, None, 0.0, 0.0, 0.0, 20 * math.log10(2), 0.0025)
+    )
+
+
+def plain_reading(samples: list[int], rate: int) -> AudioFacts:
+    """The definitions, read sample by sample."""
+    hop = round(rate / 1000)
+    filled = samples + [0] * (-len(samples) % (10 * hop))
+    threshold = 10 * hop * 32768**2 // 10**4
+
+    def voiced(start: int) -> bool:
+        return sum(sample**2 for sample in filled[max(0, start) : start + 10 * hop]) > threshold
+
+    windows = [start for start in range(0, len(filled), 10 * hop) if voiced(start)]
+    lengths = [min(10 * hop, len(samples) - start) for start in windows]
+    levels = [voiced(end - 9 * hop) for end in range(0, len(filled), hop)]
+    onsets = [at for at in range(len(levels) - 49) if all(levels[at : at + 50])]
+    energy = sum(sample**2 for start in windows for sample in filled[start : start + 10 * hop])
+    return AudioFacts(
+        duration=len(samples) / rate,
+        sample_rate=rate,
+        onset=onsets[0] * hop / rate if onsets else None,
+        trailing_silence=(len(samples) - (windows[-1] + lengths[-1] if windows else 0)) / rate,
+        silence_ratio=1 - sum(lengths) / len(samples),
+        clipping_ratio=sum(abs(sample) >= 32767 for sample in samples) / len(samples),
+        loudness=-10 * math.log10(energy / 32768**2 / sum(lengths)) if windows else None,
+        voiced=sum(lengths) / rate,
+    )
+
+
+SOUNDS = st.lists(
+    st.tuples(st.integers(1, 700), st.sampled_from([0, 1, 300, 325, 330, 400, 1000, 32766, 32767, 32768])), min_size=1, max_size=8
+)
+
+
+def square(sounds: list[tuple[int, int]]) -> list[int]:
+    """Square waves: for each sound so many samples of plus and minus that amplitude."""
+    return [max(-32768, min(32767, level * (-1) ** at)) for count, level in sounds for at in range(count)]
+
+
+@settings(max_examples=60)
+@given(SOUNDS, st.sampled_from([8000, 11025]))
+@example([(400, 0), (80, 400), (320, 330)], 8000)
+def test_plain_reading_of_the_definitions(sounds: list[tuple[int, int]], rate: int) -> None:
+    """The vectorised sums say what the definitions say when read sample by sample."""
+    samples = square(sounds)
+    assert asdict(measure(PCM16(rate), np.array(samples, "<i2"))) == close(plain_reading(samples, rate))
+
+
+FORMATS: list[AudioFormat] = [PCM16(8000), PCM16(11025, 2), PCMFloat32(8000), MuLaw(), ALaw(8000, 3), Wav(), Encoded("mp3")]
+KINDS: list[Callable[[bytes], Any]] = [bytes, bytearray, memoryview, lambda piece: np.frombuffer(piece, "u1")]
+
+
+@settings(max_examples=150)
+@given(st.data(), st.sampled_from(FORMATS), SOUNDS | st.binary(max_size=3000))
+def test_splits_make_no_difference(data: st.DataObject, format: AudioFormat, audio: list[tuple[int, int]] | bytes) -> None:
+    """The same bytes, split anywhere, in any kind of buffer, asked in between or not, give the same facts."""
+    whole = audio if isinstance(audio, bytes) else np.array(square(audio), "<i2").tobytes()
+    if isinstance(format, Wav):
+        tag, bits = data.draw(st.sampled_from([(1, 16), (3, 32), (6, 8), (7, 8), (1, 24)]))
+        length = data.draw(st.sampled_from([None, 0, 0xFFFFFFFF, len(whole) // 2]))
+        whole = wav(whole, tag=tag, bits=bits, length=length, before=b"LIST\3\0\0\0abc\0", after=b"LIST\4\0\0\0abcd")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
+    meter = AudioMeter(format)
+    seconds = 0.0
+    onsets: set[float | None] = {None}
+    for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        seconds = meter.feed(data.draw(st.sampled_from(KINDS))(whole[start:end]))
+        if data.draw(st.booleans()):
+            onsets.add(meter.onset())
+        if data.draw(st.booleans()):
+            meter.facts()
+    one = AudioMeter(format)
+    assert one.feed(whole) == seconds == (meter.seconds or 0.0)
+    assert meter.empty == one.empty
+    assert onsets <= {None, meter.onset()} == {None, one.onset()}
+    assert asdict(meter.facts()) == close(one.facts())
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.05, 350_000) * (np.arange(350_000) // 20_000 % 2)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 700_000), max_size=6))
+def test_splits_make_no_difference_beyond_a_batch(cuts: list[int]) -> None:
+    """So it is with more audio than waits at a time."""
+    whole = pcm16(NOISE)
+    pieces = [whole[start:end] for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(whole)], strict=True)]
+    assert asdict(measure(PCM16(22050), *pieces)) == close(
+        measure(PCM16(22050), *(whole[at : at + 4096] for at in range(0, 700_000, 4096)))
+    )
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([PCMFloat32(8000), PCMFloat32(1, 32), PCM16(768000), PCM16(999), MuLaw()]), st.binary(max_size=4000))
+def test_facts_of_any_bytes_are_in_range(format: AudioFormat, data: bytes) -> None:
+    """Whatever the bytes, NaN and infinity among them, no fact is NaN or out of its range."""
+    facts = measure(format, data)
+    assert facts.duration is not None
+    for seconds in (facts.onset, facts.trailing_silence, facts.voiced):
+        assert seconds is None or 0 <= seconds <= facts.duration
+    for ratio in (facts.silence_ratio, facts.clipping_ratio):
+        assert ratio is None or 0 <= ratio <= 1
+    assert facts.loudness is None or 0 <= facts.loudness < 41
+
+
+def test_float_samples_that_are_no_numbers_are_silent() -> None:
+    """NaN and infinity among a tone count as zeros do."""
+    tone = sine(1, 0.5, 8000).astype("<f4")
+    gaps, broken = tone.copy(), tone.copy()
+    gaps[::7] = 0
+    broken[::7] = np.tile(np.array([np.nan, np.inf, -np.inf], "<f4"), 381)[: len(broken[::7])]
+    assert measure(PCMFloat32(8000), broken) == measure(PCMFloat32(8000), gaps)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        sine(1, 0.5, 8000),
+        sine(1, 0.5, 8000).astype(np.float32),
+        sine(1, 0.5, 8000).astype(">f4"),
+        sine(1, 0.5, 8000).astype("<f4").reshape(-1, 1),
+        sine(1, 0.5, 8000).astype("<f4").view(np.uint8),
+        np.repeat(sine(1, 0.5, 8000), 2)[::2],
+    ],
+    ids=["float64", "float32", "big-endian", "frames by channels", "bytes", "not contiguous"],
+)
+def test_arrays_of_floats(array: npt.NDArray[Any]) -> None:
+    """Any float array means the same samples."""
+    assert measure(PCMFloat32(8000), array) == measure(PCMFloat32(8000), sine(1, 0.5, 8000).astype("<f4").tobytes())
+
+
+def test_floats_beyond_32_bits() -> None:
+    """A float64 that 32 bits cannot hold cannot be read, and is silent without a warning."""
+    assert measure(PCMFloat32(8000), np.full(8000, 1e300)) == measure(PCMFloat32(8000), bytes(32000))
+
+
+@pytest.mark.parametrize(
+    ("format", "array"),
+    [
+        (PCM16(8000), np.zeros(80)),
+        (PCM16(8000), np.zeros(80, np.int32)),
+        (PCMFloat32(8000), np.zeros(80, np.int16)),
+        (Wav(), np.zeros(80, np.int16)),
+        (MuLaw(), np.zeros(80, np.int16)),
+    ],
+)
+def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.NDArray[Any]) -> None:
+    """An array of another type is never reinterpreted: nothing is known any more, but it isn't taken for no audio."""
+    meter = AudioMeter(format)
+    assert (meter.feed(array), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert meter.facts() == AudioFacts()
+
+
+def test_owners_may_write_to_their_buffers_again() -> None:
+    """What was fed stays what it was when its buffer is used again."""
+    tone = pcm16(sine(0.1, 0.5, 8000))
+    buffer, array, meter = bytearray(tone), np.frombuffer(tone, "<i2").copy(), AudioMeter(PCM16(8000))
+    for piece in (buffer, memoryview(buffer), array):
+        meter.feed(piece)
+    buffer[:] = bytes(len(tone))
+    array[:] = 0
+    assert meter.facts() == measure(PCM16(8000), tone * 3)
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
+def test_wav_of_unknown_length(length: int) -> None:
+    """A streamed WAV that couldn't state its length goes on to its end."""
+    audio = pcm16(speechlike(8000))
+    assert measure(Wav(), wav(audio, length=length)) == measure(PCM16(8000), audio)
+
+
+def test_wav_chunks_around_the_audio() -> None:
+    """Chunks before and after the data, padded or not, are no audio."""
+    audio = pcm16(speechlike(8000))
+    file = wav(
+        audio, before=b"JUNK" + struct.pack("<I", 301) + bytes(302), after=b"LIST" + struct.pack("<I", 5000) + b"\x7f" * 5000
+    )
+    meter = AudioMeter(Wav())
+    assert meter.feed(file) == 2.0
+    assert meter.feed(b"\x7f" * 5000) == 2.0
+    assert meter.facts() == measure(PCM16(8000), audio)
+
+
+def test_wav_in_single_bytes() -> None:
+    """A header that arrives byte by byte says nothing, and is empty, until the first sample is complete."""
+    meter = AudioMeter(Wav())
+    seen = [(meter.feed(bytes([byte])), meter.seconds, meter.empty) for byte in wav(pcm16(np.ones(2)))]
+    assert seen == [(0.0, 0.0, True)] * 45 + [(1 / 8000, 1 / 8000, False)] * 2 + [(2 / 8000, 2 / 8000, False)]
+
+
+@pytest.mark.parametrize(
+    ("data", "rate"),
+    [
+        (b"ID3\x04", None),
+        (b"RIFX\0\0\0\0WAVE", None),
+        (b"RIFF\0\0\0\0AVI ", None),
+        (b"\0" * 4000, None),
+        (wav(bytes(4000), bits=24), 8000),
+        (wav(bytes(4000), tag=2, bits=4), 8000),
+        (wav(bytes(4000), tag=0xFFFE), 8000),
+        (wav(bytes(4000), tag=0xFFFE, extra=struct.pack("<HHIH14s", 22, 16, 4, 1, b"?" * 14)), 8000),
+        (wav(bytes(4000), rate=0), None),
+        (wav(bytes(4000), bits=24, rate=0), None),
+        (wav(bytes(4000), rate=2**32 - 1), None),
+        (wav(bytes(4000), channels=0), None),
+        (wav(bytes(4000), channels=33), None),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0" + bytes(4000), None),
+        (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0data\0\0\0\0" + bytes(4000), None),
+        (b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + bytes(4000), None),
+        (b"RIFF\0\0\0\0WAVELIST\0\0\2\0" + bytes(4000), None),
+    ],
+    ids=[
+        "mp3", "big-endian", "avi", "zeros", "24 bits", "adpcm", "extensible without a subformat", "extensible, own subformat",
+        "rate 0", "24 bits, rate 0", "rate 2**32-1", "no channels", "33 channels", "data first", "short fmt", "endless fmt",
+        "endless header",
+    ],
+)  # fmt: skip
+def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
+    """What is no WAV, or one of another coding, is unknown; it is never guessed at, and never taken for no audio."""
+    meter = AudioMeter(Wav())
+    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert meter.facts() == AudioFacts(sample_rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("format", "data", "seconds", "facts"),
+    [
+        (PCM16(8000), b"", 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
+        (PCM16(8000, 2), b"\1\2\3", 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
+        (Wav(), b"", 0.0, AudioFacts()),
+        (Wav(), b"RIFF\0\0", 0.0, AudioFacts()),
+        (Wav(), wav(b""), 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
+        (Wav(), wav(b"", bits=24), None, AudioFacts(sample_rate=8000)),
+        (Encoded("opus", 48000), b"", None, AudioFacts(sample_rate=48000)),
+    ],
+)
+def test_nothing_but_headers(format: AudioFormat, data: bytes, seconds: float | None, facts: AudioFacts) -> None:
+    """Without one complete sample there is no audio, and no fact but its duration and rate."""
+    meter = AudioMeter(format)
+    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, seconds, True, None)
+    assert meter.facts() == facts
+
+
+def test_encoded_audio_is_unknown() -> None:
+    """Of compressed audio nothing is told but the rate that was declared."""
+    meter = AudioMeter(Encoded("mp3", 24000))
+    assert (meter.feed(b"\xff\xfb\x90"), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert meter.facts() == AudioFacts(sample_rate=24000)
+
+
+def test_names_of_formats() -> None:
+    """Formats have the registry's names, and what it doesn't know is other."""
+    formats: list[AudioFormat] = [PCM16(8000), PCMFloat32(8000), MuLaw(), ALaw(), Wav(), Encoded("MP3"), Encoded("amr")]
+    assert [each.name for each in formats] == ["pcm16", "pcm_f32", "mulaw", "alaw", "wav", "mp3", "_OTHER"]
+
+
+@pytest.mark.parametrize("rate", [0, -1, 768_001, 22050.5, math.nan])
+@pytest.mark.parametrize("format", [PCM16, PCMFloat32, MuLaw, ALaw, partial(Encoded, "mp3")])
+def test_impossible_rates(format: Callable[[Any], AudioFormat], rate: float) -> None:
+    """A rate that cannot be is refused with the value and what is allowed."""
+    with pytest.raises(ValueError, match=rf"^sample_rate is {rate}\. .* from 1 to 768000\.$"):
+        format(rate)
+
+
+@pytest.mark.parametrize("channels", [0, 33])
+def test_impossible_channels(channels: int) -> None:
+    """A number of channels that cannot be is refused with the value and what is allowed."""
+    with pytest.raises(ValueError, match=rf"^channels is {channels}\. .* from 1 to 32\.$"):
+        PCM16(8000, channels)
+
+
+def test_numbers_of_an_engine_become_plain() -> None:
+    """The integers of numpy, as engines have them in their configuration, come out as a span attribute can take them."""
+    facts = measure(PCM16(np.int64(8000), np.int32(1)), bytes(16))  # type: ignore[arg-type]  # as engines do
+    assert {type(value) for value in asdict(facts).values()} == {float, int, type(None)}
+
+
+@pytest.mark.parametrize("format", [PCM16(22050), PCMFloat32(22050), MuLaw(), Encoded("mp3")])
+def test_memory_is_bounded(format: AudioFormat) -> None:
+    """A long stream keeps no more than what waits for the next look, however it comes and whether it can be read."""
+    meter = AudioMeter(format)
+    tracemalloc.start()
+    for size in (1000, 100_000, 1_000_000):
+        for _ in range(5_000_000 // size):
+            meter.feed(bytes(size))
+    waiting, peak = tracemalloc.get_traced_memory()
+    meter.onset()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert waiting < 400_000
+    assert peak < 8_000_000
+    assert kept < 10_000
+
+
+def test_real_speech() -> None:
+    """Speech of a real engine, streamed as its float arrays, gives facts as speech has them, also after telephone coding."""
+    text = "Good morning. The train to the coast leaves at seven from platform nine."
+    engine = Hibari(threads=1)
+    chunks = list(engine.stream(text, speed=1.0, seed=0))
+    facts = measure(PCMFloat32(engine.sample_rate), *chunks)
+    speech = np.concatenate(chunks)
+    assert facts.duration == len(speech) / 24000
+    assert facts.onset is not None
+    assert 0 < facts.onset < 0.5
+    assert facts.trailing_silence is not None
+    assert 0 <= facts.trailing_silence < 0.8
+    assert facts.silence_ratio is not None
+    assert 0.05 < facts.silence_ratio < 0.6
+    assert facts.clipping_ratio == 0
+    assert facts.loudness is not None
+    assert 12 < facts.loudness < 35
+    assert facts.voiced is not None
+    assert 10 < len(text) / facts.voiced < 30
+    coded = measure(Wav(), written(speech.astype(np.float64), 24000, "ULAW"))
+    assert asdict(coded) == close(facts, 0.05)

@@ -1,0 +1,618 @@
+"""Telemetry that fails costs telemetry: whatever of it raises, the host's audio, exceptions and context stay as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from opentelemetry.context import attach, detach, get_current, set_value
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
+
+import otel_tts.core.attempt
+import otel_tts.core.cache
+import otel_tts.core.emitter
+import otel_tts.core.playback
+import otel_tts.core.providers
+import otel_tts.core.record
+import otel_tts.core.streams
+import otel_tts.core.synthesis
+import otel_tts.core.telemetry
+from otel_tts import PCM16, Telemetry, Wav
+from otel_tts.core import outcome
+from otel_tts.core.audio import AudioMeter
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.clock import Timeline
+from otel_tts.core.guard import guard, guarded, guarded_or
+from otel_tts.core.instruments import Histogram, Instruments, Series, Total
+from otel_tts.core.labels import Labels, LabelSets
+from otel_tts.core.prices import Prices
+from otel_tts.semconv import METRICS, Instrument
+from otel_tts.testing.capture import FakeClock
+
+FORMAT = PCM16(16000)
+CHUNK = b"\x00\x40\x00\xc0" * 800  # 100 ms
+TEXT = "the canary sings"
+
+
+class Fault(Exception):
+    """Raised inside of telemetry. Its message holds what no log line may hold."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+
+def fault(*_: object, **__: object) -> Any:
+    """In place of any function of ours."""
+    raise Fault
+
+
+@pytest.fixture(autouse=True)
+def _as_in_production(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Faults are caught and reported, and none has been reported yet."""
+    monkeypatch.setattr(guard, "strict", False)
+    monkeypatch.setattr(guard, "_warned", set())
+    caplog.set_level(logging.DEBUG)
+
+
+# -- a host ------------------------------------------------------------------------------------------------------------
+
+
+class EngineError(Exception):
+    """The host's own."""
+
+
+Transcript = list[Any]
+
+
+class Host:
+    """A service that uses everything there is, and writes down what it gets."""
+
+    def __init__(self, tts: Telemetry, call: Call) -> None:
+        self.tts = tts
+        self.call = call
+        self.transcript: Transcript = []
+        self.context = get_current()
+
+    def note(self, *what: Any) -> None:
+        """Write down, with whether the context is the host's own."""
+        self.transcript.append((*what, get_current() is self.context))
+
+    def engine(self, *, fails: bool = False) -> Iterator[bytes]:
+        """Gives two chunks."""
+        self.transcript.append("engine")
+        try:
+            yield CHUNK
+            if fails:
+                raise EngineError(TEXT)
+            yield CHUNK
+        finally:
+            self.transcript.append("engine closed")
+
+    async def aengine(self, *, fails: bool = False) -> AsyncIterator[bytes]:
+        """Gives them after a while."""
+        for chunk in self.engine(fails=fails):
+            await asyncio.sleep(0)
+            yield chunk
+
+    def unary(self) -> None:
+        """Look up, fail, fall back, be done."""
+        with self.tts.synthesis(TEXT, "amy", "en") as s:
+            _ = (s.trace_id, s.sampled, s.outcome)
+            s.queued(0.1)
+            with s.lookup("memory") as lookup:
+                self.transcript.append(lookup.found(None))
+            with suppress(EngineError), s.lookup("redis"):
+                raise EngineError
+            s.skipped("azure")
+            with pytest.raises(EngineError) as raised, s.attempt("openai", "tts-1", remote=True):
+                raise EngineError(TEXT)
+            self.note(raised.value.args)
+            with s.attempt("piper", "joe") as attempt:
+                self.transcript.append(attempt.audio(CHUNK, FORMAT))
+            with s.attempt("hibari") as attempt:
+                attempt.fail(EngineError(TEXT))
+            s.encoded("wav", 0.1)
+            s.score("mos", 4)
+            s.add_text("!")
+            with suppress(EngineError), s.cache_write("redis"):
+                raise EngineError(TEXT)
+        self.note("unary")
+
+    def found(self) -> None:
+        """Cached and coalesced audio, whole and in pieces; layers that ask twice."""
+        with self.tts.synthesis(TEXT, stream=True) as s:
+            with s.lookup("memory") as lookup:
+                self.transcript.append(lookup.found(CHUNK, "piper", audio=Wav()))
+            self.transcript.append(s.deliver(CHUNK, FORMAT))
+            s.coalesced("piper")
+            with s.lookup("redis"), self.tts.synthesis(TEXT) as inner:
+                self.transcript.append(list(inner.deliver(self.engine(), FORMAT)))
+        self.note("found")
+
+    def streams(self) -> None:
+        """Whole, failing, closed, dropped."""
+        s = self.tts.synthesis(TEXT, stream=True)
+        self.note(list(s.stream(self.engine(), "piper", "joe", audio=FORMAT)))
+        with self.tts.synthesis(TEXT, stream=True) as s:
+            chunks = s.attempt("openai").stream(self.engine(fails=True), FORMAT, payload=lambda chunk: chunk[:4])
+            try:
+                for chunk in chunks:
+                    self.note(chunk)
+            except EngineError as error:
+                self.note(error.args)
+            closed = s.attempt("piper").stream(self.engine(), FORMAT)
+            self.note(next(closed))
+            closed.close()
+            self.note(list(closed))
+        for s in (self.tts.synthesis(TEXT, stream=True), self.tts.synthesis(TEXT, stream=True)):
+            for dropped in (s.stream(self.engine(), "piper", audio=FORMAT), s.attempt("piper").stream(self.engine(), FORMAT)):
+                self.note(next(dropped))
+            del dropped
+
+    def refused(self) -> None:
+        """Said, and raised."""
+        with self.tts.synthesis(TEXT) as s:
+            s.fail(outcome="rejected", error_type="invalid_input")
+        with pytest.raises(EngineError) as raised, self.tts.synthesis(TEXT):
+            raise EngineError(TEXT)
+        self.note(raised.value.args)
+
+    async def asynchronous(self) -> None:
+        """The same in a loop, with a cancellation."""
+        async with self.tts.synthesis(TEXT) as s:
+            async with s.lookup("redis") as lookup:
+                lookup.found(None)
+            async with s.attempt("piper") as attempt:
+                self.transcript.append(attempt.audio(CHUNK, FORMAT))
+        s = self.tts.synthesis(TEXT, stream=True)
+        self.transcript.append([chunk async for chunk in s.stream(self.aengine(), "piper", audio=FORMAT)])
+        try:
+            async with self.tts.synthesis(TEXT, stream=True) as s:
+                async for chunk in s.attempt("piper").stream(self.aengine(fails=True), FORMAT):
+                    self.transcript.append(chunk)
+        except EngineError as error:
+            self.transcript.append(error.args)
+
+        async def speak() -> None:
+            async with self.tts.synthesis(TEXT, stream=True) as s, s.attempt("piper"):
+                self.transcript.append("waiting")
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(speak())
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        self.transcript.append(task.cancelled())
+
+    def around(self) -> None:
+        """What is not part of a request."""
+        with self.tts.probe("piper", remote=True) as probe:
+            self.transcript.append(probe.audio(CHUNK, FORMAT))
+        self.tts.provider("piper").available(True)
+        self.tts.observe_cache("memory", entries=lambda: 1, size=lambda: 1)
+        self.tts.cache_evicted("memory", "size")
+        self.transcript.append(self.tts.carry(lambda number: number + 1)(1))
+        self.tts.flush_abandoned()
+        self.note("around")
+
+    def live(self) -> Transcript:
+        """All of it, in a context that is thrown away."""
+        return contextvars.copy_context().run(self._live)
+
+    def _live(self) -> Transcript:
+        """Outside of an RPC and inside one."""
+        self.unary()
+        self.found()
+        self.streams()
+        self.refused()
+        self.around()
+        asyncio.run(self.asynchronous())
+        token = attach(set_value(CALL, self.call))
+        self.context = get_current()
+        try:
+            self.unary()
+            self.streams()
+        finally:
+            detach(token)
+        self.tts.flush_abandoned()
+        return self.transcript
+
+
+def host(**arguments: Any) -> Host:
+    """A host whose Telemetry works, so far."""
+    working: dict[str, Any] = {
+        "clock": FakeClock(),
+        "meter_provider": NoOpMeterProvider(),
+        "prices": {"piper": 1.0},
+        "tracer_provider": TracerProvider(shutdown_on_exit=False),
+    }
+    return Host(Telemetry(**working | arguments), Call(Timeline(FakeClock()), lambda: None))
+
+
+HEALTHY: Transcript = []
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> Transcript:
+    """What a host gets when nothing of ours fails."""
+    if not HEALTHY:
+        monkeypatch.setattr(guard, "strict", True)
+        HEALTHY.extend(host().live())
+        monkeypatch.setattr(guard, "strict", False)
+    return HEALTHY
+
+
+def reports(caplog: pytest.LogCaptureFixture) -> None:
+    """Some fault was reported; each site warned once and then logged for debugging only; no line tells the message."""
+    levels: dict[str, list[str]] = {}
+    for record in caplog.records:
+        if record.name == "otel_tts.core.guard":
+            assert record.getMessage().endswith("(Fault). The service is not affected; this telemetry is missing.")
+            levels.setdefault(str(record.args[0] if isinstance(record.args, tuple) else None), []).append(record.levelname)
+    assert levels
+    for site, found in levels.items():
+        assert found == ["WARNING"] + ["DEBUG"] * (len(found) - 1), site
+    assert TEXT not in caplog.text
+    assert "canary" not in caplog.text
+    assert [
+        record.name for record in caplog.records if record.levelno >= logging.WARNING and record.name != "otel_tts.core.guard"
+    ] == []
+
+
+# -- whatever of ours raises -------------------------------------------------------------------------------------------
+
+SITES: list[tuple[Any, str]] = [
+    (outcome, "from_exception"),
+    (outcome.Cause, "of"),
+    (AudioMeter, "__init__"),
+    (AudioMeter, "feed"),
+    (AudioMeter, "facts"),
+    (AudioMeter, "onset"),
+    (AudioMeter, "empty"),
+    (Call, "adopt"),
+    (Call, "interruption"),
+    (Call, "start"),
+    (Call, "current"),
+    (Histogram, "record"),
+    (Instruments, "defer"),
+    (Instruments, "run_deferred"),
+    (Labels, "bound"),
+    (LabelSets, "fold"),
+    (Prices, "cost"),
+    (Series, "at"),
+    (Timeline, "__init__"),
+    (Timeline, "timestamp"),
+    (Total, "add"),
+    (Total, "read"),
+    (otel_tts.core.attempt, "declared"),
+    (otel_tts.core.attempt, "exception_attributes"),
+    (otel_tts.core.attempt.Attempt, "__init__"),
+    (otel_tts.core.attempt.Attempt, "_describe"),
+    (otel_tts.core.attempt.Attempt, "_feed"),
+    (otel_tts.core.attempt.Attempt, "_judge"),
+    (otel_tts.core.attempt.Attempt, "_measure"),
+    (otel_tts.core.attempt.Attempt, "_record"),
+    (otel_tts.core.attempt.Attempt, "dropped"),
+    (otel_tts.core.attempt.Attempt, "chunk"),
+    (otel_tts.core.attempt.Attempt, "finished"),
+    (otel_tts.core.attempt.Attempt, "monotonic"),
+    (otel_tts.core.attempt.Attempt, "waiting"),
+    (otel_tts.core.cache, "exception_attributes"),
+    (otel_tts.core.cache.CachedAudio, "__init__"),
+    (otel_tts.core.cache.CachedAudio, "chunk"),
+    (otel_tts.core.cache.CachedAudio, "finished"),
+    (otel_tts.core.cache.CachedAudio, "monotonic"),
+    (otel_tts.core.cache.CacheWrite, "__init__"),
+    (otel_tts.core.cache.CacheWrite, "_end"),
+    (otel_tts.core.cache.Lookup, "__init__"),
+    (otel_tts.core.cache.Lookup, "_end"),
+    (otel_tts.core.emitter.Emitter, "maker"),
+    (otel_tts.core.emitter.Emitter, "start_span"),
+    (otel_tts.core.playback.Playback, "chunk"),
+    (otel_tts.core.playback.Playback, "first_audio"),
+    (otel_tts.core.providers.Providers, "get"),
+    (otel_tts.core.providers.ProviderState, "attempted"),
+    (otel_tts.core.providers.ProviderState, "_set"),
+    (otel_tts.core.record.Record, "__init__"),
+    (otel_tts.core.record.Record, "delivered"),
+    (otel_tts.core.record.Record, "emit"),
+    (otel_tts.core.record.Record, "handed_out"),
+    (otel_tts.core.record.Record, "start_attributes"),
+    (otel_tts.core.record.Record, "discard_lookup"),
+    (otel_tts.core.streams, "attach"),
+    (otel_tts.core.streams, "detach"),
+    (otel_tts.core.synthesis, "exception_attributes"),
+    (otel_tts.core.synthesis.Synthesis, "__init__"),
+    (otel_tts.core.synthesis.Synthesis, "_decide"),
+    (otel_tts.core.synthesis.Synthesis, "_finish"),
+    (otel_tts.core.synthesis.Synthesis, "_verdict"),
+    (otel_tts.core.synthesis.Synthesis, "attempted"),
+    (otel_tts.core.synthesis.Synthesis, "found"),
+    (otel_tts.core.synthesis.Synthesis, "interruption"),
+    (otel_tts.core.synthesis.Synthesis, "join"),
+    (otel_tts.core.synthesis.Synthesis, "missed"),
+    (otel_tts.core.telemetry, "get_current"),
+]
+
+
+def name_of(site: Any) -> str | None:
+    """A site as a test's id."""
+    return getattr(site, "__qualname__", getattr(site, "__name__", None)) if not isinstance(site, str) else site
+
+
+@pytest.mark.parametrize(("owner", "name"), SITES, ids=name_of)
+def test_no_fault_of_ours_reaches_the_host(
+    healthy: Transcript, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: Any, name: str
+) -> None:
+    """Any part of telemetry may raise, each time it is used, and the host gets what it gets without a fault."""
+    service = host()
+    monkeypatch.setattr(owner, name, property(fault) if isinstance(getattr(owner, name), property) else fault)
+    transcript = service.live()
+    monkeypatch.undo()
+    if name == "detach":  # then the context cannot be restored, by anybody
+        transcript, healthy = [[e[:-1] if isinstance(e, tuple) else e for e in t] for t in (transcript, healthy)]
+    assert transcript == healthy
+    reports(caplog)
+
+
+class FailingClock(FakeClock):
+    """Raises at one reading, or from one on."""
+
+    def __init__(self, at: int, *, only: bool) -> None:
+        super().__init__()
+        self.left = at
+        self._only = only
+
+    def monotonic(self) -> int:
+        self.left -= 1
+        if self.left == 0 or (self.left < 0 and not self._only):
+            raise Fault
+        return super().monotonic()
+
+    wall = monotonic
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_a_clock_that_raises(healthy: Transcript, caplog: pytest.LogCaptureFixture, only: bool) -> None:
+    """At any one of its readings, or from any of them on."""
+    readings = FailingClock(0, only=True)
+    host(clock=readings).live()
+    for at in range(1, -readings.left + 1, 3 if only else 7):
+        caplog.clear()
+        guard._warned.clear()
+        assert host(clock=FailingClock(at, only=only)).live() == healthy, f"reading {at}"
+        reports(caplog)
+
+
+# -- whatever of OpenTelemetry raises ----------------------------------------------------------------------------------
+
+SPAN_METHODS = ("add_event", "end", "get_span_context", "is_recording", "set_attributes", "set_status")
+
+
+class FailingSpan(Span):
+    """A span some of whose methods raise."""
+
+    def __init__(self, failing: tuple[str, ...]) -> None:
+        for name in failing:
+            object.__setattr__(self, name, fault)
+
+    def end(self, end_time: int | None = None) -> None: ...
+    def get_span_context(self) -> SpanContext:
+        return INVALID_SPAN_CONTEXT
+
+    def set_attributes(self, attributes: Any) -> None: ...
+    def set_attribute(self, key: str, value: Any) -> None: ...
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None: ...
+    def update_name(self, name: str) -> None: ...
+    def is_recording(self) -> bool:
+        return True
+
+    def set_status(self, status: Any, description: str | None = None) -> None: ...
+    def record_exception(self, *arguments: Any, **keywords: Any) -> None: ...
+
+
+class FailingTracing:
+    """A tracer provider and its tracer."""
+
+    def __init__(self, failing: tuple[str, ...] | None) -> None:
+        self._failing = failing
+
+    def get_tracer(self, *_: Any, **__: Any) -> Any:
+        """Itself."""
+        return self
+
+    def start_span(self, *_: Any, **__: Any) -> Span:
+        """A span, or a fault."""
+        return fault() if self._failing is None else FailingSpan(self._failing)
+
+
+@pytest.mark.parametrize(
+    "failing", [None, SPAN_METHODS, *((name,) for name in SPAN_METHODS)]
+)  # fmt: skip
+def test_tracing_that_raises(healthy: Transcript, caplog: pytest.LogCaptureFixture, failing: tuple[str, ...] | None) -> None:
+    """No span can be started, or a started one cannot be used."""
+    tracing: Any = FailingTracing(failing)
+    assert host(tracer_provider=tracing).live() == healthy
+    reports(caplog)
+
+
+@pytest.mark.parametrize("method", ["on_start", "on_end"])
+def test_a_span_processor_that_raises(healthy: Transcript, caplog: pytest.LogCaptureFixture, method: str) -> None:
+    """The host's own processors run in our calls of the SDK."""
+
+    class Failing(SpanProcessor): ...
+
+    setattr(Failing, method, fault)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Failing())
+    assert host(tracer_provider=provider).live() == healthy
+    reports(caplog)
+
+
+class FailingMeters(NoOpMeterProvider):
+    """A meter provider, its meter and its histograms; the one that is named raises."""
+
+    def __init__(self, failing: str) -> None:
+        self._failing = failing
+
+    def get_meter(self, *_: Any, **__: Any) -> Any:
+        """Itself."""
+        return self
+
+    def create_histogram(self, name: str, *_: Any, **__: Any) -> Any:
+        """A histogram."""
+        record = fault if self._failing in (name, "all") else lambda *_: None
+        return type("Histogram", (), {"record": staticmethod(record)})()
+
+    def create_observable_counter(self, *_: Any, **__: Any) -> None:
+        """Nothing reads it."""
+
+    create_observable_up_down_counter = create_observable_gauge = create_observable_counter
+
+
+UNUSED = {"rpc.server.call.duration"}
+
+
+@pytest.mark.parametrize(
+    "name", ["all", *(m.name for m in METRICS if m.instrument is Instrument.HISTOGRAM and m.name not in UNUSED)]
+)
+def test_an_instrument_that_raises(healthy: Transcript, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """Any histogram, and all of them."""
+    assert host(meter_provider=FailingMeters(name)).live() == healthy
+    reports(caplog)
+
+
+# -- whatever the host gets wrong --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda tts: tts.synthesis(5, 6, 7).__enter__(),
+        lambda tts: tts.synthesis(TEXT, ["amy"]).__enter__(),
+        lambda tts: tts.synthesis(TEXT).attempt([1], {2: 3}).__enter__(),
+        lambda tts: tts.synthesis(TEXT).attempt("piper", reason="whim").__enter__(),
+        lambda tts: tts.synthesis(TEXT).skipped("piper", "whim"),
+        lambda tts: tts.synthesis(TEXT).fail(outcome="okay"),
+        lambda tts: tts.synthesis(TEXT).score("mos", -1),
+        lambda tts: tts.synthesis(TEXT).queued("long"),
+        lambda tts: tts.synthesis(TEXT).add_text(b"no text".hex),
+        lambda tts: tts.synthesis(TEXT).attempt("piper").audio(None, FORMAT),
+        lambda tts: tts.probe("piper").__enter__().audio(CHUNK, "pcm"),
+        lambda tts: tts.synthesis(TEXT).deliver(CHUNK, "pcm"),
+        lambda tts: tts.synthesis(TEXT).__exit__(None, None, None),
+        lambda tts: tts.provider([1]).available(True),
+        lambda tts: tts.probe({1: 2}).__enter__(),
+        lambda tts: tts.cache_evicted("memory", "size", "many"),
+        lambda tts: tts.observe_cache([], entries=1),
+    ],
+)
+def test_arguments_that_make_no_sense(caplog: pytest.LogCaptureFixture, use: Callable[[Telemetry], Any]) -> None:
+    """A mistake in a call of ours is reported, and is no reason to fail a request."""
+    service = host()
+    contextvars.copy_context().run(use, service.tts)  # some enter a block that they never leave
+    service.tts.flush_abandoned()
+    assert [record.levelname for record in caplog.records if record.name == "otel_tts.core.guard"][:1] == ["WARNING"]
+    assert TEXT not in caplog.text
+
+
+@pytest.mark.parametrize("chunk", [None, 5, "text", object(), {"audio": CHUNK}])
+def test_chunks_that_cannot_be_measured(caplog: pytest.LogCaptureFixture, chunk: Any) -> None:
+    """A chunk of a kind that we do not understand reaches the caller; without a `payload` nothing more can be told of it."""
+    tts = host().tts
+    s = tts.synthesis(TEXT, stream=True)
+    assert list(s.stream([chunk, chunk], "piper", audio=FORMAT)) == [chunk, chunk]
+    with tts.synthesis(TEXT) as s, s.attempt("piper") as attempt:
+        assert attempt.audio(chunk, FORMAT) is chunk
+    assert [record.levelname for record in caplog.records][:1] == ["WARNING"]
+    assert s.outcome == "ok"
+
+
+def test_an_attempt_with_two_formats(caplog: pytest.LogCaptureFixture) -> None:
+    """The audio passes; what is told stays that of the first format."""
+    with host().tts.synthesis(TEXT) as s, s.attempt("piper") as attempt:
+        assert attempt.audio(CHUNK, FORMAT) is CHUNK
+        assert attempt.audio(CHUNK, Wav()) is CHUNK
+        assert list(attempt.stream([CHUNK], Wav())) == [CHUNK]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_a_payload_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """It takes the audio out of a chunk for us only: the chunk reaches the caller anyway."""
+    s = host().tts.synthesis(TEXT, stream=True)
+    assert list(s.stream([CHUNK, CHUNK], "piper", audio=FORMAT, payload=fault)) == [CHUNK, CHUNK]
+    reports(caplog)
+
+
+# -- the guard itself --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit])
+def test_what_is_not_ours_to_catch(kind: type[BaseException]) -> None:
+    """Cancellations and exits that come while telemetry is at work go on."""
+
+    @guarded
+    def procedure() -> None:
+        raise kind
+
+    @guarded_or(lambda: 5)
+    def function() -> int:
+        raise kind
+
+    class Interrupted(FakeClock):
+        interrupted = False
+
+        def monotonic(self) -> int:
+            if self.interrupted:
+                raise kind
+            return super().monotonic()
+
+    for call in (procedure, function):
+        with pytest.raises(kind):
+            call()
+    clock = Interrupted()
+    s = host(clock=clock).tts.synthesis(TEXT, stream=True)
+    chunks = s.stream([CHUNK], "piper", audio=FORMAT)
+    clock.interrupted = True
+    with pytest.raises(kind):
+        next(chunks)
+    clock.interrupted = False
+
+
+def test_a_function_that_fails_has_another_result(caplog: pytest.LogCaptureFixture) -> None:
+    """Which is made of the same arguments; name and documentation stay; a second fault is for debugging only."""
+
+    @guarded_or(lambda a, b=0: a + b)
+    def divided(a: int, b: int = 0) -> float:
+        """Divides."""
+        return a / b
+
+    assert (divided(4, 2), divided(4), divided(4, b=0), divided.__name__, divided.__doc__) == (2, 4, 4, "divided", "Divides.")
+    message = (
+        "Telemetry failed in test_a_function_that_fails_has_another_result.<locals>.divided (ZeroDivisionError). "
+        "The service is not affected; this telemetry is missing."
+    )
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", message), ("DEBUG", message)]
+
+
+def test_strict(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """In a test suite a fault of ours is a failure: it is raised as it is, and not logged."""
+    monkeypatch.setattr(guard, "strict", True)
+    with pytest.raises(Fault):
+        guarded(fault)()
+    assert caplog.text == ""
+
+
+def test_the_fixture_is_strict(capture_tts: Any) -> None:
+    """`capture_tts` lets faults through."""
+    assert guard.strict is True
+    with pytest.raises(ValueError, match="okay"):
+        capture_tts.telemetry().synthesis(TEXT).fail(outcome="okay")

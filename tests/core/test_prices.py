@@ -1,0 +1,80 @@
+"""Prices: given by the adopter, checked when they are given, never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_tts import Settings, Telemetry
+from otel_tts.core.prices import Prices
+from otel_tts.settings import SettingError
+
+GIVEN = {"openai": {"tts-1": 15.0, "*": 30.0}, "piper": 0.0, "azure": {"neural": 16}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "cost"),
+    [
+        ("openai", "tts-1", 15.0),
+        ("openai", "tts-1-hd", 30.0),
+        ("openai", None, 30.0),
+        ("piper", "joe", 0.0),
+        ("piper", None, 0.0),
+        ("azure", "neural", 16.0),
+        ("azure", "hd", None),
+        ("azure", None, None),
+        ("hibari", "x", None),
+    ],
+)
+def test_cost_of_a_million_characters(provider: str, model: str | None, cost: float | None) -> None:
+    """The model's own price, else that of the provider's others; where there is none it is not known, and not 0."""
+    found = Prices(GIVEN).cost(provider, model, 1_000_000)
+    assert found == (None if cost is None else pytest.approx(cost))
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf"), True, "15", None])
+def test_a_price_that_is_none(price: Any) -> None:
+    """The fault names whose price it is, what it is and what it has to be."""
+    with pytest.raises(
+        ValueError, match=r"The price of openai / tts-1 is .*; it takes US dollars per million characters, 0 or more\."
+    ):
+        Telemetry(prices={"openai": {"tts-1": price}})
+
+
+def test_prices_of_a_file(tmp_path: Path) -> None:
+    """The file that the setting names holds the same as TOML."""
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        '[openai.usd_per_million_characters]\ntts-1 = 15.0\n"*" = 30\n[piper]\nusd_per_million_characters = 0\n', encoding="utf-8"
+    )
+    prices = Prices.from_file(path)
+    costs = [prices.cost(*asked, 1_000_000) for asked in (("openai", "tts-1"), ("openai", "x"), ("piper", "joe"), ("azure", "x"))]
+    assert costs == [15.0, 30.0, 0.0, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"cannot be read: No such file or directory\.$"),
+        ("[openai", r"is not usable: "),
+        ("[openai]\nprice = 1", r"needs a table for each provider with 'usd_per_million_characters' in it\.$"),
+        ("openai = 1", r"needs a table for each provider"),
+        ("[openai]\nusd_per_million_characters = -1", r"is not usable: The price of openai / \* is -1;"),
+        (b"\xff\xfe", r"is not usable: "),
+    ],
+)
+def test_a_file_of_prices_that_is_none(tmp_path: Path, content: str | bytes | None, message: str) -> None:
+    """A bad file is found when the Telemetry is made, and the message names it."""
+    path = tmp_path / "prices.toml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingError, match=message) as raised:
+        Telemetry(settings=Settings.load(environ={"OTEL_TTS_PRICES": str(path)}))
+    assert "prices.toml" in str(raised.value)
+
+
+def test_prices_in_code_come_before_those_of_the_file(tmp_path: Path) -> None:
+    """An argument goes before the environment: the file is not even looked for."""
+    Telemetry(prices={}, settings=Settings.load(environ={"OTEL_TTS_PRICES": str(tmp_path / "none")}))

@@ -1,0 +1,211 @@
+"""Leaving the process: everything is flushed, and nothing holds the exit up for longer than the bound."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from otel_tts import files
+
+RECORD = """
+import logging, sys, time
+import otel_tts
+from opentelemetry import metrics, trace
+
+def record(name):
+    with trace.get_tracer("test").start_as_current_span(name):
+        metrics.get_meter("test").create_counter("test.requests").add(1)
+        logging.getLogger("test").warning(name)
+"""
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A port that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in accepted:
+                connection.close()
+
+
+@contextmanager
+def refusing_port() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield unused.getsockname()[1]
+
+
+def run(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", RECORD + script], env=os.environ | environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def written(directory: Path) -> dict[str, Counter[str]]:
+    """The spans, the log records and the last value of the counter, in all local files."""
+    spans, logs, metrics = Counter[str](), Counter[str](), Counter[str]()
+    for partition in files.partitions(directory, "traces"):
+        for _, request in files.read(partition.path):
+            spans.update(s["name"] for r in request["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"])
+    for partition in files.partitions(directory, "logs"):
+        for _, request in files.read(partition.path):
+            logs.update(
+                log["body"]["stringValue"]
+                for r in request["resourceLogs"]
+                for scope in r["scopeLogs"]
+                for log in scope["logRecords"]
+            )
+    for partition in files.partitions(directory, "metrics"):
+        last = [request for _, request in files.read(partition.path)][-1]
+        for r in last["resourceMetrics"]:
+            for scope in r["scopeMetrics"]:
+                metrics.update({m["name"]: sum(int(p["asInt"]) for p in m["sum"]["dataPoints"]) for m in scope["metrics"]})
+    return {"spans": spans, "logs": logs, "metrics": metrics}
+
+
+ENDED = """
+import atexit
+otel_tts.configure(local=False)
+# What is registered after the pipeline runs before it: from here on, the pipeline has the process to itself.
+atexit.register(lambda: print(time.time(), flush=True))
+record("a")
+"""
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("server", [silent_server, refusing_port])
+def test_a_dead_endpoint_holds_exit_up_for_no_longer_than_the_bound(server: object, protocol: str) -> None:
+    """A process whose OTLP endpoint hangs or refuses ends within the 3 seconds of the default."""
+    with server() as port:  # type: ignore[operator]
+        process = run(ENDED, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
+        ended = time.time()
+    assert process.returncode == 0, process.stderr
+    assert ended - float(process.stdout) < 4  # the bound, and what the interpreter takes to end
+
+
+def test_the_bound_is_a_setting() -> None:
+    """A service that must be gone sooner says so."""
+    with silent_server() as port:
+        process = run(ENDED, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_TTS_SHUTDOWN_TIMEOUT="0.2")
+        ended = time.time()
+    assert ended - float(process.stdout) < 0.9
+
+
+def test_flush_and_shutdown_say_whether_all_went_out_in_time() -> None:
+    """A hung endpoint makes both return False, within the time given; a second shutdown has nothing to do."""
+    with silent_server() as port:
+        process = run(
+            """
+pipeline = otel_tts.configure(local=False)
+record("a")
+for call in (pipeline.flush, pipeline.shutdown, pipeline.shutdown):
+    start = time.monotonic()
+    print(call(0.3), round(time.monotonic() - start, 1))
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+        )
+    assert process.stdout.splitlines() == ["False 0.3", "False 0.3", "False 0.0"], process.stderr
+
+
+def test_one_dead_endpoint_does_not_hold_up_the_other_signals(tmp_path: Path) -> None:
+    """The signals are flushed in parallel: with traces hung, metrics and logs are still written."""
+    with silent_server() as port:
+        run("otel_tts.configure(local=True)\nrecord('a')", OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"http://127.0.0.1:{port}/v1/traces",
+            OTEL_TTS_DATA_DIR=str(tmp_path), OTEL_TTS_SHUTDOWN_TIMEOUT="0.5")  # fmt: skip
+    assert written(tmp_path) == {"spans": {}, "logs": {"a": 1}, "metrics": {"test.requests": 1}}
+
+
+ONCE = {"spans": {"a": 1}, "logs": {"a": 1}, "metrics": {"test.requests": 1}}
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError", 1), ("pipeline.shutdown(); record('late')", 0)],
+    ids=["end", "exit", "raise", "shutdown"],
+)
+def test_everything_is_written_at_exit(tmp_path: Path, ending: str, status: int) -> None:
+    """However the main thread ends, what was recorded is in the files, once."""
+    process = run(f"pipeline = otel_tts.configure(local=True)\nrecord('a')\n{ending}", OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert process.returncode == status
+    assert written(tmp_path) == ONCE
+
+
+SERVE = """
+otel_tts.configure(local=True, handle_sigterm=True)
+record("a")
+print("ready", flush=True)
+time.sleep(60)
+"""
+PREVIOUS = """
+import signal
+def previous(number, frame):
+    print("previous handler", flush=True)
+    sys.exit(7)
+signal.signal(signal.SIGTERM, previous)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "output"), [("", -signal.SIGTERM, ""), (PREVIOUS, 7, "previous handler\n")], ids=["default", "chained"]
+)
+def test_sigterm_flushes_and_then_does_what_it_did_before(tmp_path: Path, before: str, status: int, output: str) -> None:
+    """Nothing queued is lost on SIGTERM; the process ends by the signal, or as the host's handler has it end."""
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", RECORD + before + SERVE]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.read() == output
+        assert process.wait(10) == status
+    assert written(tmp_path) == ONCE
+
+
+def test_sigterm_is_left_alone_unless_asked_for() -> None:
+    """A library call takes no signal."""
+    process = run("import signal\notel_tts.configure(local=False)\nprint(signal.getsignal(signal.SIGTERM))")
+    assert process.stdout == "0\n"
+
+
+def test_signal_handlers_belong_to_the_main_thread() -> None:
+    """Asking for one elsewhere is refused before anything is set up."""
+    process = run("""
+import threading
+def configure():
+    try:
+        otel_tts.configure(handle_sigterm=True)
+    except ValueError as error:
+        print(error, type(trace.get_tracer_provider()).__name__)
+thread = threading.Thread(target=configure)
+thread.start()
+thread.join()
+""")
+    assert process.stdout == "handle_sigterm=True works in the main thread only: call configure() there. ProxyTracerProvider\n"
