@@ -104,6 +104,15 @@ ERROR_TYPES: Mapping[Outcome, tuple[ErrorType, ...]] = {
 
 FAILURES = frozenset({Outcome.DEADLINE, Outcome.PARTIAL, Outcome.EMPTY, Outcome.ERROR})
 """The outcomes that count against the service: success rate = ok / (ok + these)."""
+COUNTED = (Outcome.OK, *sorted(FAILURES))
+"""The outcomes that a success rate counts. What was cancelled or rejected says nothing of the service."""
+
+SERVED_FROM_CACHE = (CacheResult.HIT, CacheResult.COALESCED)
+"""The cache results of audio that no provider made for this request."""
+MADE_BY_PROVIDER = (CacheResult.MISS, CacheResult.BYPASS)
+"""The cache results of audio that a provider made for this request: only this is judged for speed and quality."""
+CACHE_ASKED = (CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
+"""The cache results of requests that asked a cache: hit rate = hit / these."""
 
 GRPC_STATUS_CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",

@@ -17,14 +17,11 @@ from typing import Any, Self, TypeVar
 
 import platformdirs
 
+from otel_tts.errors import SettingError as SettingError  # noqa: PLC0414 - importable from here
 from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
 
 T = TypeVar("T")
 _USER = re.compile(r"(?<=://)[^/\s]*@")  # a URL's user and password, which no message should show
-
-
-class SettingError(ValueError):
-    """A setting cannot be used; the message names the variable, the value and what is allowed."""
 
 
 def boolean(text: str) -> bool:

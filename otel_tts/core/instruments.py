@@ -6,7 +6,6 @@ asynchronous instruments. Histograms stay the SDK's: nothing here aggregates dis
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
@@ -17,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from otel_tts import semconv
+from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
 from otel_tts.core.labels import LabelSets
 from otel_tts.semconv import Instrument, Metric
@@ -79,6 +79,10 @@ class Histogram:
         """Record one value, with the span's context so that it can become an exemplar."""
         self._record(value, self._attributes.at(values), context)
 
+    def after_fork(self) -> None:
+        """Free the lock, which another thread of the parent may have held."""
+        self._attributes.after_fork()
+
 
 class Total:
     """A sum of the registry: a counter or an up-down counter, or the last value of a gauge."""
@@ -137,7 +141,7 @@ class _Slot:
             return None
 
 
-class Instruments:
+class Instruments(ForkAware):
     """All instruments of the emitting wing, on one meter provider. Get them with :func:`instruments_of`."""
 
     def __init__(self, provider: MeterProvider | None) -> None:
@@ -180,6 +184,7 @@ class Instruments:
         self.cost = total(semconv.USAGE_COST)
         self.cost_avoided = total(semconv.USAGE_COST_AVOIDED)
         self.unpriced = total(semconv.USAGE_UNPRICED)
+        register(self)
 
     def defer(self, finish: Callable[[], None]) -> None:
         """Keep ``finish`` for later. Called from finalisers, which may run inside anybody's locks: this takes none."""
@@ -197,17 +202,41 @@ class Instruments:
             except Exception as error:  # noqa: BLE001 - the boundary: runs before others' requests, and before exports
                 guard.caught("running what was deferred", error)
 
-    def after_fork(self) -> None:
-        """Start anew in a forked child."""
+    def after_fork_in_child(self) -> None:
+        """Start from nothing."""
         self._deferred = SimpleQueue()
         for instrument in vars(self).values():
-            if isinstance(instrument, Total):
+            if isinstance(instrument, Histogram | Total):
                 instrument.after_fork()
 
 
-_instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
-_global: Instruments | None = None
-_creating = Lock()
+class _ByProvider(ForkAware):
+    """The instruments of each meter provider."""
+
+    def __init__(self) -> None:
+        self._instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
+        self._global: Instruments | None = None
+        self._creating = Lock()
+        register(self)
+
+    def get(self, provider: MeterProvider) -> Instruments:
+        with self._creating:
+            instruments = self._instruments.get(provider)
+            if instruments is None:
+                if provider is not get_meter_provider():
+                    instruments = Instruments(provider)
+                elif self._global is None:
+                    instruments = self._global = Instruments(provider)
+                else:
+                    instruments = self._global
+                self._instruments[provider] = instruments
+            return instruments
+
+    def after_fork_in_child(self) -> None:
+        self._creating = Lock()
+
+
+_by_provider = _ByProvider()
 
 
 def instruments_of(provider: MeterProvider) -> Instruments:
@@ -215,26 +244,4 @@ def instruments_of(provider: MeterProvider) -> Instruments:
 
     Those made on the global provider before it was set, when a proxy stands in for it, are those of the one that is set.
     """
-    global _global
-    with _creating:
-        instruments = _instruments.get(provider)
-        if instruments is None:
-            if provider is not get_meter_provider():
-                instruments = Instruments(provider)
-            elif _global is None:
-                instruments = _global = Instruments(provider)
-            else:
-                instruments = _global
-            _instruments[provider] = instruments
-        return instruments
-
-
-def _after_fork() -> None:
-    global _creating
-    _creating = Lock()
-    for instruments in list(_instruments.values()):
-        instruments.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return _by_provider.get(provider)

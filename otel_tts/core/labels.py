@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from threading import Lock
 
+from otel_tts.core.fork import ForkAware, register
 from otel_tts.semconv import NONE, OTHER, Attribute, Metric
 
 _LONGEST = 128  # code points; a longer value is no name of a voice or model
 
 
-class Labels:
+class Labels(ForkAware):
     """The values that one attribute keeps: the declared ones, else the first ``attribute.limit`` seen; all others are ``_OTHER``."""
 
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
         self._open = declared is None
         self._known = set(declared or ())
+        self._lock = Lock()
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Free the lock. The values stay: a child keeps the same ones apart as its parent."""
         self._lock = Lock()
 
     def bound(self, value: str | None, *, admit: bool = True) -> str:

@@ -11,11 +11,10 @@ from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
 from otel_tts.core.playback import Playback
-from otel_tts.semconv import FAILURES, CacheResult, Outcome
+from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
 
 _S = 1e-9
 _LONGEST = 128  # code points of a caller's voice or language that a span keeps
-_DELIVERED_CACHE = (CacheResult.HIT, CacheResult.COALESCED)
 
 SpanAttributes = dict[str, str | bool | int | float]
 
@@ -57,7 +56,7 @@ class Record:
 
     def discard_lookup(self) -> None:
         """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
-        if self.cache in _DELIVERED_CACHE:
+        if self.cache in SERVED_FROM_CACHE:
             self.cache = CacheResult.MISS
             self.tier = self.provider = self.model = self.duration = self.format = self.sample_rate = None
 
@@ -101,7 +100,7 @@ class Record:
         if self.characters:
             instruments.characters.add(self.characters, (*maker, self._characters_state(handed_out)))
         if delivered:
-            source = "cache" if self.cache in _DELIVERED_CACHE else "provider"
+            source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
             instruments.audio.add(delivered, (*maker, "delivered", source))
         attributes = self._end_attributes(cause, delivered)
         if self.stream:
@@ -114,7 +113,7 @@ class Record:
     def _characters_state(self, handed_out: bool) -> str:
         if not handed_out:
             return "wasted"
-        return "cached" if self.cache in _DELIVERED_CACHE else "synthesized"
+        return "cached" if self.cache in SERVED_FROM_CACHE else "synthesized"
 
     def _emit_stream(self, emitter: Emitter, cause: Cause, maker: tuple[str, str], context: Context) -> SpanAttributes:
         instruments, playback = emitter.instruments, self.playback
@@ -139,7 +138,7 @@ class Record:
 
     def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], handed_out: bool) -> float | None:
         instruments, prices = emitter.instruments, emitter.prices
-        if self.cache in _DELIVERED_CACHE and handed_out and self.provider is not None:
+        if self.cache in SERVED_FROM_CACHE and handed_out and self.provider is not None:
             avoided = prices.cost(self.provider, self.model, self.characters)
             if avoided is not None:
                 instruments.cost_avoided.add(avoided, maker)

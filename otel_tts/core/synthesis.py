@@ -345,7 +345,7 @@ class Synthesis:
         elif cause.outcome is not Outcome.CANCELLED:
             self._failed = self._failed or cause
             self._before = (attempt.provider, cause.error_type)
-        if cause.good and record.cache not in (CacheResult.HIT, CacheResult.COALESCED):
+        if cause.good and record.cache not in semconv.SERVED_FROM_CACHE:
             record.provider, record.model = attempt.provider, attempt.model
         if attempt.billable:
             record.billed.append((attempt.provider, attempt.model))

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tts import semconv
 from otel_tts.monitor.latency import Latency
-from otel_tts.semconv import FAILURES, CacheResult, Outcome
+from otel_tts.semconv import FAILURES, MADE_BY_PROVIDER, Outcome
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
 
-_MADE = (CacheResult.MISS, CacheResult.BYPASS)
 _CUMULATIVE = 2  # AggregationTemporality's number on the wire
 
 
@@ -64,7 +63,7 @@ class Reading:
         for metric in _ours(data):
             if metric.name == semconv.SYNTHESIS_FIRST_AUDIO.name:
                 for attributes, latency in self._since(metric):
-                    if attributes.get(semconv.CACHE_RESULT.key) in _MADE:
+                    if attributes.get(semconv.CACHE_RESULT.key) in MADE_BY_PROVIDER:
                         measured += Measured(first_audio={str(attributes[semconv.PROVIDER.key]): latency})
             elif metric.name == semconv.SYNTHESIS_DURATION.name:
                 for attributes, latency in self._since(metric):
@@ -107,5 +106,5 @@ def _ended(attributes: dict[str, Any], latency: Latency) -> Measured:
         return Measured(failed=latency.count)
     if outcome != Outcome.OK:
         return Measured()
-    unary = not attributes[semconv.STREAM.key] and attributes[semconv.CACHE_RESULT.key] in _MADE
+    unary = not attributes[semconv.STREAM.key] and attributes[semconv.CACHE_RESULT.key] in MADE_BY_PROVIDER
     return Measured(succeeded=latency.count, duration={str(attributes[semconv.PROVIDER.key]): latency} if unary else {})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics import MeterProvider
 
+from otel_tts.core import fork
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Route:
     stop: Callable[[], object] | None = None
 
 
-class Pipeline:
+class Pipeline(fork.ForkAware):
     """What :func:`otel_tts.configure` has set up.
 
     Attributes:
@@ -117,8 +118,7 @@ class Pipeline:
         self._lock = threading.RLock()  # a signal handler may come in the middle
         if routes:
             atexit.register(self.shutdown)
-            if hasattr(os, "register_at_fork"):  # not on Windows
-                os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
+            fork.register(self)
 
     def describe(self) -> list[str]:
         """Where each signal goes, a line each, for people."""
@@ -179,15 +179,17 @@ class Pipeline:
     def _deadline(self, timeout: float | None) -> float:
         return time.monotonic() + (self.settings.shutdown_timeout if timeout is None else timeout)
 
-    def _before_fork(self) -> None:
+    def before_fork(self) -> None:
+        """Let no collection be under way: what it holds would stay held in the child."""
         for reader in self._readers:
             reader.hold()
 
-    def _in_parent(self) -> None:
+    def after_fork_in_parent(self) -> None:
+        """Let collections go on."""
         for reader in self._readers:
             reader.release()
 
-    def _in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """The SDK gives the child a resource of its own and new export threads; what is ours begins anew too."""
         self._lock = threading.RLock()
         for _, lane in self._routes:
