@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test lint typecheck generate check coverage bench constraints clean
+.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist bench constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -48,6 +48,13 @@ check: lint typecheck ## Everything a change must pass
 
 coverage: $(VENV)/.dev ## Run the tests and report the lines that none of them reaches
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+docs: $(VENV)/.dev ## Build the documentation with the API reference into build/site; a broken link fails it
+	@$(BIN)/python -m sphinx -q -W --keep-going -c tools/site -d build/doctrees docs build/site
+	@echo "build/site/index.html"
+
+dist: $(VENV)/.dev ## Build the source distribution and the wheel into dist/
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --clean
 
 bench: $(VENV)/.dev ## Measure what telemetry costs
 	@for benchmark in startup chunk memory overhead; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done

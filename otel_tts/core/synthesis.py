@@ -384,7 +384,7 @@ class Synthesis:
 
     @guarded
     def close(self, code: str, interruption: Cause | None, error: BaseException | None) -> None:
-        """The RPC ended; see :meth:`otel_tts.core.call.Call.end`."""
+        """The RPC ended; see ``Call.end``."""
         self._error = self._error or error
         if interruption is not None:
             verdict = interruption

@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Mapping(Protocol):
-    """Knows methods whose messages tell of syntheses; see :func:`otel_tts.instrumentation.protos.load`."""
+    """Knows methods whose messages tell of syntheses; see ``otel_tts.instrumentation.protos.load``."""
 
     def observe(
         self, behavior: Any, method: str, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool
