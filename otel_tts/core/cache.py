@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
+from otel_tts.core import clean
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.clock import Timeline
 from otel_tts.core.emitter import Emitter
@@ -57,7 +58,7 @@ class Lookup(_Block):
     def __init__(self, request: Synthesis, tier: str) -> None:
         super().__init__(request.context)
         self._request = request
-        self._tier = tier
+        self._tier = clean.name(tier)
         self._hit = False
 
     def found(
@@ -158,7 +159,7 @@ class CacheWrite(_Block):
             semconv.CACHE_WRITE_SPAN.name,
             SpanKind.INTERNAL,
             self._timeline.timestamp(self._timeline.start),
-            {semconv.CACHE_TIER.key: tier},
+            {semconv.CACHE_TIER.key: clean.name(tier)},
             Context(),
             [link],
         )

@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from otel_tts import semconv
+from otel_tts.core.clean import Range
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
 from otel_tts.core.labels import LabelSets
@@ -73,11 +74,15 @@ class Histogram:
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
         )
         self._record = histogram.record
+        self._range = Range(metric)
         self._attributes: Series[Attributes] = Series(metric, lambda attributes: attributes)
 
-    def record(self, value: float, values: tuple[Value, ...], context: Context | None) -> None:
-        """Record one value, with the span's context so that it can become an exemplar."""
-        self._record(value, self._attributes.at(values), context)
+    def record(self, value: float, values: tuple[Value, ...], context: Context | None) -> float | None:
+        """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
+        accepted = self._range.accept(value)
+        if accepted is not None:
+            self._record(accepted, self._attributes.at(values), context)
+        return accepted
 
     def after_fork(self) -> None:
         """Free the lock, which another thread of the parent may have held."""
@@ -89,6 +94,7 @@ class Total:
 
     def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
         self._slots: Series[_Slot] = Series(metric, _Slot)
+        self._range = Range(metric)
         self._before = before
         create = {
             Instrument.COUNTER: meter.create_observable_counter,
@@ -99,9 +105,12 @@ class Total:
 
     def add(self, amount: float, values: tuple[Value, ...]) -> None:
         """Add to the sum at these attribute values."""
+        accepted = self._range.accept(amount)
+        if accepted is None:
+            return
         slot = self._slots.at(values)
         with slot.lock:
-            slot.value = (slot.value or 0) + amount
+            slot.value = (slot.value or 0) + accepted
 
     def read(self, value: Callable[[], float | None], values: tuple[Value, ...]) -> None:
         """Ask ``value`` at every export from now on; None gives no point."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from threading import Lock
 
+from otel_tts.core import clean
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.semconv import NONE, OTHER, Attribute, Metric
-
-_LONGEST = 128  # code points; a longer value is no name of a voice or model
 
 
 class Labels(ForkAware):
@@ -17,7 +16,7 @@ class Labels(ForkAware):
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
         self._open = declared is None
-        self._known = set(declared or ())
+        self._known = set(map(clean.name, declared or ()))
         self._lock = Lock()
         register(self)
 
@@ -25,16 +24,18 @@ class Labels(ForkAware):
         """Free the lock. The values stay: a child keeps the same ones apart as its parent."""
         self._lock = Lock()
 
-    def bound(self, value: str | None, *, admit: bool = True) -> str:
-        """The label for ``value``; ``_NONE`` for a missing one.
+    def bound(self, value: object, *, admit: bool = True) -> str:
+        """The label for ``value``, whatever it is; ``_NONE`` for a missing one.
 
         ``admit=False`` keeps a new value from taking one of the places: a request that was refused proves no voice to exist.
         """
-        if not value:
+        if type(value) is not str or value not in self._known:
+            value = clean.optional_name(value)
+        if value is None:
             return NONE
         if value in self._known or value in (NONE, OTHER):
             return value
-        if not (self._open and admit) or len(value) > _LONGEST:
+        if not (self._open and admit) or len(value) > clean.LONGEST_NAME:  # what is longer is no name of a voice or model
             return OTHER
         with self._lock:
             if value not in self._known and len(self._known) >= self._limit:

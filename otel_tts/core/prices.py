@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from otel_tts.core import clean
 from otel_tts.settings import SettingError
 
 _PER = 1_000_000
@@ -36,11 +36,7 @@ class Prices:
         self._prices: dict[tuple[str, str], float] = {}
         for provider, entry in (prices or {}).items():
             for model, price in (entry if isinstance(entry, Mapping) else {"*": entry}).items():
-                if isinstance(price, bool) or not isinstance(price, int | float) or not math.isfinite(price) or price < 0:
-                    raise ValueError(
-                        f"The price of {provider} / {model} is {price!r}; it takes US dollars per million characters, 0 or more."
-                    )
-                self._prices[provider, model] = price / _PER
+                self._prices[clean.name(provider), clean.name(model)] = _price(price, provider, model) / _PER
 
     @classmethod
     def from_file(cls, path: str | Path) -> Prices:
@@ -63,3 +59,14 @@ class Prices:
         """US dollars for ``characters`` code points; None when the price is not known."""
         price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
         return None if price is None else price * characters
+
+
+def _price(given: Any, provider: object, model: object) -> float:
+    try:
+        if not isinstance(given, bool) and (price := clean.number(given)) >= 0:
+            return price
+    except ValueError:
+        pass
+    raise ValueError(
+        f"The price of {provider} / {model} is {clean.shown(given)}; it takes US dollars per million characters, 0 or more."
+    )

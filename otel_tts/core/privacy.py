@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 
 from otel_tts import semconv
+from otel_tts.core import clean
 
 
 def class_name(error: BaseException) -> str:
@@ -27,12 +28,12 @@ def exception_attributes(error: BaseException, *, capture_text: bool) -> dict[st
     if capture_text:
         return {
             semconv.EXCEPTION_TYPE.key: class_name(error),
-            semconv.EXCEPTION_MESSAGE.key: str(error),
-            semconv.EXCEPTION_STACKTRACE.key: "".join(traceback.format_exception(error)),
+            semconv.EXCEPTION_MESSAGE.key: clean.text(error),
+            semconv.EXCEPTION_STACKTRACE.key: clean.text("".join(traceback.format_exception(error))),
         }
     return {
         semconv.EXCEPTION_TYPE.key: class_name(error),
-        semconv.EXCEPTION_STACKTRACE.key: stacktrace(error),
+        semconv.EXCEPTION_STACKTRACE.key: clean.text(stacktrace(error)),
     }
 
 

@@ -26,7 +26,7 @@ class ProviderState:
     def available(self, available: bool) -> None:
         """Report whether the provider can be used. From then on only such reports count, not the outcome of attempts."""
         self._reported = True
-        self._set(available)
+        self._set(bool(available))
 
     def attempted(self, cause: Cause) -> None:
         """An attempt ended. Without reports, the last attempt that says something of the provider tells its state."""

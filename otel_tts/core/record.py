@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from opentelemetry.context import Context
 
 from otel_tts import semconv
+from otel_tts.core import clean
 from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
@@ -14,7 +15,6 @@ from otel_tts.core.playback import Playback
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
 
 _S = 1e-9
-_LONGEST = 128  # code points of a caller's voice or language that a span keeps
 
 SpanAttributes = dict[str, str | bool | int | float]
 
@@ -72,9 +72,9 @@ class Record:
             semconv.STREAM.key: self.stream,
         }
         if self.voice:
-            attributes[semconv.VOICE.key] = self.voice[:_LONGEST]
+            attributes[semconv.VOICE.key] = self.voice
         if self.language:
-            attributes[semconv.LANGUAGE.key] = self.language[:_LONGEST]
+            attributes[semconv.LANGUAGE.key] = self.language
         return attributes
 
     def delivered(self, outcome: Outcome) -> float | None:
@@ -169,7 +169,7 @@ class Record:
             semconv.PROVIDER.key: self.provider,
             semconv.MODEL.key: self.model,
             semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
-            semconv.TEXT.key: self.text,
+            semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
             semconv.CACHE_TIER.key: self.tier,
             semconv.AUDIO_DURATION.key: self.duration,
             semconv.AUDIO_DELIVERED.key: delivered,

@@ -17,7 +17,7 @@ from opentelemetry.context import Context, create_key, get_current, set_value
 from opentelemetry.trace import Link, SpanKind, StatusCode, TraceFlags, format_trace_id, set_span_in_context
 
 from otel_tts import semconv
-from otel_tts.core import outcome
+from otel_tts.core import clean, outcome
 from otel_tts.core.attempt import Attempt, declared
 from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
@@ -67,9 +67,12 @@ class Synthesis:
         self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
+        text = text if text is None or isinstance(text, str) else clean.text(text)
         kept = text if emitter.settings.capture_text else None
         start = call.start() if call is not None else self.timeline.start
-        self.record = Record(stream, voice, language, len(text or ""), kept, start)
+        self.record = Record(
+            bool(stream), clean.optional_name(voice), clean.optional_name(language), len(text or ""), kept, start
+        )
         self._call = call
         self._heard = False  # whether the text is known from the RPC's own messages
         self._depth = 0  # blocks and streams under way
@@ -90,7 +93,7 @@ class Synthesis:
         self._around: Reference | None = None  # the block around its own
         self.context: Context = set_value(SYNTHESIS, self._reference, set_span_in_context(self._span))
         """The context of whatever happens for this request."""
-        emitter.instruments.active.add(1, (stream,))
+        emitter.instruments.active.add(1, (self.record.stream,))
         self._over = Lock()  # taken by whoever finishes it, never released
         if call is not None:
             call.adopt(self)
@@ -150,6 +153,7 @@ class Synthesis:
 
         remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
+        provider, model = clean.name(provider), clean.optional_name(model)
         if reason is None:
             reason = AttemptReason.INITIAL
             if self._before is not None:
@@ -167,7 +171,7 @@ class Synthesis:
     @guarded
     def skipped(self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE) -> None:
         """A provider is not asked, because it is known to be of no use now: whoever is asked next is a fallback from it."""
-        self._before = (provider, ErrorType(error_type))
+        self._before = (clean.name(provider), ErrorType(error_type))
 
     def _record_fallback(self, provider: str | None) -> None:
         if self._before is None or provider is None or self._before[0] == provider:
@@ -243,7 +247,7 @@ class Synthesis:
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces. The clock of a request without text starts at its first piece."""
         if not self._heard:
-            self._extend(delta)
+            self._extend(delta if isinstance(delta, str) else clean.text(delta))
 
     def _extend(self, delta: str) -> None:
         record = self.record
@@ -256,8 +260,9 @@ class Synthesis:
     @guarded
     def queued(self, seconds: float) -> None:
         """The request waited this long for a free engine."""
-        self.record.queue_wait = (self.record.queue_wait or 0.0) + float(seconds)
-        self.emitter.instruments.queue_wait.record(seconds, (), self.context)
+        waited = self.emitter.instruments.queue_wait.record(seconds, (), self.context)
+        if waited is not None:
+            self.record.queue_wait = (self.record.queue_wait or 0.0) + waited
 
     @guarded
     def encoded(self, format: str, seconds: float) -> None:
@@ -268,11 +273,11 @@ class Synthesis:
     @guarded
     def score(self, name: str, value: float) -> None:
         """A quality model's verdict on the audio: 0 or more, in the scale of that model."""
-        if not value >= 0:
+        if not (exact := clean.number(value)) >= 0:
             raise ValueError(f"The score {name} is {value!r}; a score is a number of 0 or more.")
         emitter = self.emitter
         labels = emitter.score_labels.bound(name), emitter.voice_labels.bound(self.record.voice)
-        emitter.instruments.score.record(value, labels, self.context)
+        emitter.instruments.score.record(exact, labels, self.context)
 
     @guarded
     def fail(
@@ -297,11 +302,12 @@ class Synthesis:
     def join(self, text: str | None, voice: str | None, language: str | None) -> None:
         """A Synthesis was asked for inside this one, and is this one. What it knows more is added."""
         record = self.record
+        text = text if text is None or isinstance(text, str) else clean.text(text)
         if not record.characters and text:
             record.characters = len(text)
             record.text = text if self.emitter.settings.capture_text else None
-        record.voice = record.voice or voice
-        record.language = record.language or language
+        record.voice = record.voice or clean.optional_name(voice)
+        record.language = record.language or clean.optional_name(language)
         self._span.set_attributes(record.start_attributes())
 
     def hear(self, delta: str) -> None:
@@ -319,7 +325,7 @@ class Synthesis:
     ) -> None:
         """A cache tier had the audio."""
         self._unasked(CacheResult.HIT, provider, model)
-        self.record.tier = tier
+        self.record.tier = clean.name(tier)
         self.delivers(duration, format)
 
     def missed(self) -> None:
@@ -331,7 +337,7 @@ class Synthesis:
         """Audio that is there already has this length and format."""
         record = self.record
         if seconds is not None:  # what cannot be read here may be known from the cache
-            record.duration = float(seconds)
+            record.duration = float(clean.number(seconds))
         if format is not None:
             record.format, record.sample_rate = format, getattr(format, "sample_rate", None)
 
@@ -451,6 +457,7 @@ class Synthesis:
             self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self.timeline.timestamp(end))
 
     def _unasked(self, cache: CacheResult, provider: str | None, model: str | None) -> None:
+        provider, model = clean.optional_name(provider), clean.optional_name(model)
         self.record.discard_lookup()
         self.record.cache, self.record.provider, self.record.model = cache, provider, model
         self._record_fallback(provider)

@@ -12,6 +12,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_tts import semconv
+from otel_tts.core import clean
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import Clock, SystemClock, Timeline
@@ -114,6 +115,7 @@ class Telemetry:
     @guarded_or(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
         """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates."""
+        provider, model = clean.name(provider), clean.optional_name(model)
         return Attempt(self._emitter, Timeline(self._emitter.clock), None, provider, model, AttemptReason.PROBE, remote=remote)
 
     @guarded_or(lambda *_: NOOP)
@@ -126,6 +128,7 @@ class Telemetry:
         self, tier: str, *, entries: Callable[[], float] | None = None, size: Callable[[], float] | None = None
     ) -> None:
         """Have the number of entries and the bytes of a cache tier read at every export."""
+        tier = clean.name(tier)
         if entries is not None:
             self._emitter.instruments.cache_entries.read(entries, (tier,))
         if size is not None:
@@ -135,7 +138,7 @@ class Telemetry:
     def cache_evicted(self, tier: str, reason: str, count: int = 1) -> None:
         """Entries left a cache tier. ``reason``: ``size``, ``expired`` or ``invalid``, anything else counts as ``_OTHER``."""
         reason = reason if reason in semconv.CACHE_EVICTION_REASON.values else semconv.OTHER
-        self._emitter.instruments.cache_evictions.add(count, (tier, reason))
+        self._emitter.instruments.cache_evictions.add(count, (clean.name(tier), reason))
 
     @staticmethod
     def carry(function: Callable[P, T]) -> Callable[P, T]:

@@ -496,9 +496,6 @@ def test_an_instrument_that_raises(healthy: Transcript, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     "use",
     [
-        lambda tts: tts.synthesis(5, 6, 7).__enter__(),
-        lambda tts: tts.synthesis(TEXT, ["amy"]).__enter__(),
-        lambda tts: tts.synthesis(TEXT).attempt([1], {2: 3}).__enter__(),
         lambda tts: tts.synthesis(TEXT).attempt("piper", reason="whim").__enter__(),
         lambda tts: tts.synthesis(TEXT).skipped("piper", "whim"),
         lambda tts: tts.synthesis(TEXT).fail(outcome="okay"),
@@ -509,8 +506,6 @@ def test_an_instrument_that_raises(healthy: Transcript, caplog: pytest.LogCaptur
         lambda tts: tts.probe("piper").__enter__().audio(CHUNK, "pcm"),
         lambda tts: tts.synthesis(TEXT).deliver(CHUNK, "pcm"),
         lambda tts: tts.synthesis(TEXT).__exit__(None, None, None),
-        lambda tts: tts.provider([1]).available(True),
-        lambda tts: tts.probe({1: 2}).__enter__(),
         lambda tts: tts.cache_evicted("memory", "size", "many"),
         lambda tts: tts.observe_cache([], entries=1),
     ],

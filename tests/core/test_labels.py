@@ -77,11 +77,11 @@ def test_span_names_are_bounded(capture_tts: Capture) -> None:
 
 
 def test_a_callers_voice_is_cut_on_the_span(capture_tts: Capture) -> None:
-    """A span keeps 128 code points of what the caller calls a voice and a language."""
+    """A span keeps 128 code points of what the caller calls a voice and a language, and shows that there was more."""
     with capture_tts.telemetry().synthesis("Hello", "v" * 1000, "l" * 1000):
         pass
     view = capture_tts.synthesis()
-    assert (view["tts.voice"], view["tts.language"]) == ("v" * 128, "l" * 128)
+    assert (view["tts.voice"], view["tts.language"]) == ("v" * 128 + "…", "l" * 128 + "…")
 
 
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric.label_sets], ids=lambda metric: metric.name)
