@@ -11,6 +11,7 @@ import re
 from enum import Enum
 from typing import Any
 
+from otel_tts.core.guard import guard
 from otel_tts.semconv import Instrument, Metric
 
 LONGEST_NAME = 128
@@ -47,6 +48,16 @@ def text(value: object) -> str:
     if type(value) is str and len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
         return value
     return _NOT_IN_A_TEXT.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_TEXT))
+
+
+def spoken(value: object) -> str:
+    """The text of a request, as it is: it is counted before it is shown. What is no text has no characters, and is reported."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("utf-8", "replace")
+    guard.caught("the text of a request", TypeError(f"A text is str, not {type(value).__name__}."))
+    return ""
 
 
 def number(value: Any) -> float:
@@ -103,13 +114,14 @@ class Range:
         return None
 
     def _warn(self, value: object) -> None:
+        kind = "whole numbers" if self._whole else "finite numbers"
+        least = " of 0 or more" if self._least == 0 else ""
+        message = f"{shown(value)} is left out of {self._metric.name}, which takes {kind}{least}."
+        if guard.strict:
+            raise ValueError(message)
         if not self._warned:
             self._warned = True
-            kind = "a whole number" if self._whole else "a number"
-            least = "of 0 or more" if self._least == 0 else "that is finite"
-            _logger.warning(
-                "A value of %s is left out: %s. It takes %s %s. This is said once.", self._metric.name, shown(value), kind, least
-            )
+            _logger.warning("%s This is said once.", message)
 
 
 def _plain(value: object) -> str:

@@ -6,6 +6,7 @@ asynchronous instruments. Histograms stay the SDK's: nothing here aggregates dis
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
@@ -16,6 +17,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from otel_tts import semconv
+from otel_tts.core import callback
+from otel_tts.core.callback import Callback
 from otel_tts.core.clean import Range
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
@@ -26,6 +29,8 @@ from otel_tts.version import __version__
 Value = str | bool | None
 """One attribute value; None leaves the attribute out."""
 Attributes = dict[str, str | bool]
+Source = Callable[[], float | None] | Callback
+"""What gives a value at every export: a function of ours, which is quick, or one of the host's."""
 T = TypeVar("T")
 
 
@@ -60,10 +65,14 @@ class Series(Generic[T]):
         with self._lock:
             return list(self._series.values())
 
-    def after_fork(self) -> None:
-        """A child starts from nothing: what the parent counted is the parent's, and a lock may have been held by a thread now gone."""
+    def after_fork(self) -> list[T]:
+        """A child starts from nothing: what the parent counted is the parent's, and a lock may have been held by a thread now gone.
+
+        Gives what was kept.
+        """
         self._lock = Lock()
-        self._series = {}
+        inherited, self._series = self._series, {}
+        return list(inherited.values())
 
 
 class Histogram:
@@ -112,23 +121,37 @@ class Total:
         with slot.lock:
             slot.value = (slot.value or 0) + accepted
 
-    def read(self, value: Callable[[], float | None], values: tuple[Value, ...]) -> None:
-        """Ask ``value`` at every export from now on; None gives no point."""
-        self._slots.at(values).source = value
+    def read(self, source: Source, values: tuple[Value, ...]) -> None:
+        """Ask ``source`` at every export from now on; None gives no point."""
+        self._slots.at(values).source = source
+
+    def call(self, function: Callable[[], float], values: tuple[Value, ...]) -> None:
+        """The same with a function of the host's. Raises TypeError when it is none."""
+        slot = self._slots.at(values)
+        if isinstance(slot.source, Callback):
+            slot.source.replace(function)
+        else:
+            slot.source = Callback(function)
 
     def after_fork(self) -> None:
         """Forget what the parent counted, keep what is asked at export."""
-        sources = [(slot.attributes, slot.source) for slot in self._slots.all() if slot.source]
-        self._slots.after_fork()
+        slots = self._slots.after_fork()
+        sources = [(slot.attributes, slot.source) for slot in slots if slot.source]
         for attributes, source in sources:
             self.read(source, tuple(attributes.values()))
 
     def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
         self._before()
-        for slot in self._slots.all():
-            value = slot.read()
-            if value is not None:
-                yield Observation(value, slot.attributes)
+        slots = self._slots.all()
+        for slot in slots:
+            if isinstance(slot.source, Callback):
+                slot.source.ask()
+        deadline = time.monotonic() + callback.PATIENCE_S
+        for slot in slots:
+            value = slot.read(deadline)
+            accepted = None if value is None else self._range.accept(value)
+            if accepted is not None:
+                yield Observation(accepted, slot.attributes)
 
 
 class _Slot:
@@ -138,16 +161,12 @@ class _Slot:
         self.attributes = attributes
         self.lock = Lock()
         self.value: float | None = None
-        self.source: Callable[[], float | None] | None = None
+        self.source: Source | None = None
 
-    def read(self) -> float | None:
+    def read(self, deadline: float) -> float | None:
         if self.source is None:
             return self.value
-        try:
-            return self.source()
-        except Exception as error:  # noqa: BLE001 - the adopter's function, called at export: its fault costs this point only
-            guard.caught("a value read at export", error)
-            return None
+        return self.source.answer(deadline) if isinstance(self.source, Callback) else self.source()
 
 
 class Instruments(ForkAware):

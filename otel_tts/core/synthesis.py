@@ -67,12 +67,10 @@ class Synthesis:
         self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
-        text = text if text is None or isinstance(text, str) else clean.text(text)
-        kept = text if emitter.settings.capture_text else None
+        spoken = clean.spoken(text)
+        kept = spoken if emitter.settings.capture_text and text is not None else None
         start = call.start() if call is not None else self.timeline.start
-        self.record = Record(
-            bool(stream), clean.optional_name(voice), clean.optional_name(language), len(text or ""), kept, start
-        )
+        self.record = Record(bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), kept, start)
         self._call = call
         self._heard = False  # whether the text is known from the RPC's own messages
         self._depth = 0  # blocks and streams under way
@@ -247,7 +245,7 @@ class Synthesis:
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces. The clock of a request without text starts at its first piece."""
         if not self._heard:
-            self._extend(delta if isinstance(delta, str) else clean.text(delta))
+            self._extend(clean.spoken(delta))
 
     def _extend(self, delta: str) -> None:
         record = self.record
@@ -302,7 +300,7 @@ class Synthesis:
     def join(self, text: str | None, voice: str | None, language: str | None) -> None:
         """A Synthesis was asked for inside this one, and is this one. What it knows more is added."""
         record = self.record
-        text = text if text is None or isinstance(text, str) else clean.text(text)
+        text = clean.spoken(text)
         if not record.characters and text:
             record.characters = len(text)
             record.text = text if self.emitter.settings.capture_text else None

@@ -130,9 +130,9 @@ class Telemetry:
         """Have the number of entries and the bytes of a cache tier read at every export."""
         tier = clean.name(tier)
         if entries is not None:
-            self._emitter.instruments.cache_entries.read(entries, (tier,))
+            self._emitter.instruments.cache_entries.call(entries, (tier,))
         if size is not None:
-            self._emitter.instruments.cache_size.read(size, (tier,))
+            self._emitter.instruments.cache_size.call(size, (tier,))
 
     @guarded
     def cache_evicted(self, tier: str, reason: str, count: int = 1) -> None:

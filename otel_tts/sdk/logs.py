@@ -18,8 +18,13 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_tts import semconv
+from otel_tts.core import clean
 from otel_tts.core.guard import guarded
 from otel_tts.core.privacy import class_name, exception_attributes
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_DEEPEST = 8
+"""Levels of lists and maps in an extra; what is deeper becomes text."""
 
 
 class ExportHandler(LoggingHandler):
@@ -39,7 +44,7 @@ class ExportHandler(LoggingHandler):
 
     @guarded
     def _export(self, record: logging.LogRecord) -> None:
-        super().emit(record if self._capture_text else without_messages(record))
+        super().emit(cleaned(record if self._capture_text else without_messages(record)))
 
     def flush(self) -> None:
         """Nothing: the pipeline flushes, bounded; the parent would start a thread, which is not allowed at exit."""
@@ -84,6 +89,34 @@ def attach(handler: logging.Handler) -> None:
     logging.basicConfig = keeping(logging.basicConfig)
     logging.config.dictConfig = keeping(logging.config.dictConfig)
     logging.config.fileConfig = keeping(logging.config.fileConfig)
+
+
+def cleaned(record: logging.LogRecord) -> logging.LogRecord:
+    """The record with nothing in it that an exporter cannot encode: body, logger and extras as plain text and finite numbers."""
+    try:
+        body = record.getMessage()
+    except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+        body = record.msg
+    error = record.exc_info[1] if record.exc_info else None
+    copied = logging.makeLogRecord({key: value for key, value in vars(record).items() if key in _STANDARD})
+    copied.msg, copied.args, copied.exc_info, copied.name = clean.text(body), None, None, clean.name(record.name)
+    extras = {clean.name(key): _attribute(value) for key, value in vars(record).items() if key not in _STANDARD}
+    vars(copied).update(extras if error is None else extras | exception_attributes(error, capture_text=True))
+    return copied
+
+
+def _attribute(value: Any, depth: int = 0) -> Any:
+    """What an attribute of a log record may be: text, truth, numbers, and lists and maps of them."""
+    if value is None or isinstance(value, bool) or (type(value) is int and -(2**63) <= value < 2**63):
+        return value
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        return {clean.name(key): _attribute(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple) and depth < _DEEPEST:
+        return [_attribute(item, depth + 1) for item in value]
+    try:
+        return clean.number(value)
+    except ValueError:
+        return clean.text(value)
 
 
 def without_messages(record: logging.LogRecord) -> logging.LogRecord:

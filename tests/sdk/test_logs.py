@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import subprocess
@@ -12,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
+from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
@@ -303,3 +307,37 @@ print(list(pipeline.data_dir.glob("logs/*")))
 """
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert (process.stdout, process.stderr) == ("[]\n", "refused\n")
+
+
+HOSTILE = [
+    "\ud83d",
+    "\x1b]52;c;aGk=\x07",
+    "x" * 10**6,
+    float("nan"),
+    10**400,
+    2**63 - 1,
+    [[[["\ud83d"]]]],
+    {"\ud83d": {"a": object()}},
+    b"\xff",
+    {1, 2},
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("capture_text", [False, True])
+def test_a_record_that_cannot_be_encoded_costs_no_batch(value: Any, capture_text: bool) -> None:
+    """Body, logger, extras and exceptions with anything in them leave as what both encoders take, beside the others of the batch."""
+    for exported in handled(capture_text=capture_text):
+        logger = logging.getLogger(f"host.{value}"[:50])
+        logger.warning("before")
+        logger.warning("value %s", value, extra={"value": value, f"key {value}"[:50]: value})
+        logger.warning(value)
+        logger.error("failed", exc_info=RuntimeError(value))
+        logs = exported._exporter.get_finished_logs()
+        assert len(logs) == 4
+        data = encode_logs(logs).SerializeToString()
+        assert b"before" in data
+        assert b"\x1b]52" not in data
+        lines = io.StringIO()
+        FileLogExporter(stream=lines).export(logs)
+        assert msgspec.json.decode(lines.getvalue().encode())

@@ -1,0 +1,99 @@
+"""Callbacks of the host that are asked for a value at every export.
+
+Each is called in a thread of its own: one that hangs, raises or exits costs its own point and not the export, in which locks of the
+SDK are held.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from otel_tts.core.fork import ForkAware, register
+from otel_tts.core.guard import guard
+
+PATIENCE_S = 0.5
+"""The most seconds that the callbacks of one metric hold up an export, all together."""
+
+_SITE = "a value read at export"
+
+
+@dataclass(slots=True)
+class _Answer:
+    done: threading.Event = field(default_factory=threading.Event)
+    value: Any = None
+    error: BaseException | None = None
+
+
+_Question = tuple[Callable[[], Any], _Answer]
+
+
+class Callback(ForkAware):
+    """One function of the host's."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        """Start the thread: while an interpreter ends, some Python releases (3.12) start none any more.
+
+        Raises:
+            TypeError: ``function`` cannot be called.
+        """
+        self._function = _callable(function)
+        self._answer: _Answer | None = None
+        self._late = False
+        self._start()
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """The thread is the parent's, and so is a call that it was in the middle of."""
+        self._start()
+
+    def ask(self) -> None:
+        """Begin a call, unless the one before it still hangs."""
+        if self._answer is None or self._answer.done.is_set():
+            self._answer = _Answer()
+            self._asked.put((self._function, self._answer))
+            self._late = False
+        else:
+            self._late = True
+
+    def answer(self, deadline: float) -> Any:
+        """What the call gave before ``deadline``, a reading of ``time.monotonic()``; None for no point."""
+        answer = self._answer
+        if answer is None or self._late or not answer.done.wait(max(0.0, deadline - time.monotonic())):
+            guard.caught(_SITE, TimeoutError("no answer in time"))
+            return None
+        if answer.error is not None:
+            error = answer.error
+            guard.caught(_SITE, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+        return answer.value
+
+    def replace(self, function: Callable[[], Any]) -> None:
+        """Ask another function from now on. Raises TypeError as above."""
+        self._function = _callable(function)
+        if self._answer is not None and not self._answer.done.is_set():
+            self._start()  # the thread is left to the one that hangs
+
+    def _start(self) -> None:
+        self._asked: SimpleQueue[_Question] = SimpleQueue()
+        self._answer, self._late = None, False
+        threading.Thread(target=_serve, args=(self._asked,), name="otel-tts-callback", daemon=True).start()
+
+
+def _callable(function: Callable[[], Any]) -> Callable[[], Any]:
+    if not callable(function):
+        raise TypeError(f"A value that is read at export is given by a function, not by {type(function).__name__}.")
+    return function
+
+
+def _serve(asked: SimpleQueue[_Question]) -> None:
+    while True:
+        function, answer = asked.get()
+        try:
+            answer.value = function()
+        except BaseException as error:  # noqa: BLE001 - the host's function: SystemExit ends no thread of ours either
+            answer.error = error
+        answer.done.set()
