@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from otel_tts import files, semconv
-from otel_tts.settings import Settings
+from otel_tts.settings import ReportSettings
 
 DAY = 1_763_596_800.0  # 2025-11-20T00:00Z
 HOURS = 24
@@ -135,7 +135,9 @@ def report(directory: Path) -> tuple[float, float, float]:
 
 def main() -> None:
     """Measure, for each number of requests."""
-    assert Settings.load().mlflow_tracking_uri == "", "MLFLOW_TRACKING_URI is set: the benchmark writes to a database of its own."
+    assert ReportSettings.load().mlflow_tracking_uri == "", (
+        "MLFLOW_TRACKING_URI is set: the benchmark writes to a database of its own."
+    )
     print(f"{'requests':>10} {'files MB':>9} {'first pass s':>15} {'peak MB':>8} {'second pass s':>15}")
     for count in [int(given) for given in sys.argv[1:]] or [10_000, 100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as name:

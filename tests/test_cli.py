@@ -72,7 +72,7 @@ def test_config_prints_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:canary@mlflow.example/x")
     output = run("config")
     assert "canary" not in output
-    assert "https://...@mlflow.example/x" in output
+    assert "https://mlflow.example/x" in output
 
 
 def test_a_setting_that_is_not_allowed_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

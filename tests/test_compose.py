@@ -23,7 +23,7 @@ from otel_tts import promql
 from otel_tts.cli import SUBCOMMANDS
 from otel_tts.semconv import METRICS
 from otel_tts.service.config import ServiceConfig
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings, Settings
 from otel_tts.version import __version__
 from tools.programs import PROGRAMS, Module
 
@@ -158,7 +158,7 @@ def tts_ports(stack: Stack) -> set[int]:
 
 def live_ports(stack: Stack) -> set[int]:
     """Where the live dashboard listens."""
-    settings = Settings.load(stack.environ("live"))
+    settings = LiveSettings.load(stack.environ("live"))
     return listening(f"{settings.dashboard_host}:{settings.dashboard_port}")
 
 

@@ -8,7 +8,7 @@ from otel_tts.conditions import BY_NAME, CONDITIONS, Condition, Objectives, Seve
 from otel_tts.conditions.speech import FIRST_AUDIO_SLOW, PROVIDER_DOWN, REQUESTS_FAILING, SPEECH_INTERRUPTED
 from otel_tts.promql import QUERIES
 from otel_tts.semconv import PROVIDER, SYNTHESIS_DURATION, SYNTHESIS_FIRST_AUDIO
-from otel_tts.settings import SettingError, Settings
+from otel_tts.settings import MonitorSettings, SettingError
 from tools.documentation import runbooks
 
 
@@ -74,7 +74,7 @@ def test_nothing_below_a_page_hides_one() -> None:
 
 def test_thresholds_lie_on_bucket_bounds() -> None:
     """A limit inside a bucket could not be judged: the default references, 1.5 times each, and first audio's objective."""
-    settings = Settings.load({})
+    settings = MonitorSettings.load({})
     limits = {settings.reference_latency_mean, settings.reference_latency_p95}
     limits |= {round(limit * settings.monitor_latency_factor, 6) for limit in limits}
     assert limits <= {*SYNTHESIS_DURATION.buckets} & {*SYNTHESIS_FIRST_AUDIO.buckets}
@@ -83,9 +83,9 @@ def test_thresholds_lie_on_bucket_bounds() -> None:
 
 def test_objectives_come_from_the_environment() -> None:
     """And the defaults are the same wherever they stand; one that no bucket ends at is refused."""
-    assert Objectives.of(Settings.load({})) == Objectives()
+    assert Objectives.of(MonitorSettings.load({})) == Objectives()
     environ = {"OTEL_TTS_SLO_SUCCESS": "0.999", "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS": "1", "OTEL_TTS_REFERENCE_LATENCY_P95": "2.5"}
     expected = Objectives(success=0.999, first_audio_seconds=1.0, reference=2.5, reference_is_set=True)
-    assert Objectives.of(Settings.load(environ)) == expected
+    assert Objectives.of(MonitorSettings.load(environ)) == expected
     with pytest.raises(SettingError, match="OTEL_TTS_SLO_FIRST_AUDIO_SECONDS"):
-        Settings.load({"OTEL_TTS_SLO_FIRST_AUDIO_SECONDS": "0.7"})
+        MonitorSettings.load({"OTEL_TTS_SLO_FIRST_AUDIO_SECONDS": "0.7"})

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otel_tts import Settings
-from otel_tts.settings import Section, SettingError, boolean, count, milliseconds, port, seconds, setting, size, text
+from otel_tts.commands.config import by_section
+from otel_tts.settings import (
+    HistorySettings,
+    Section,
+    SettingError,
+    boolean,
+    count,
+    milliseconds,
+    port,
+    seconds,
+    setting,
+    size,
+    text,
+)
 
 DEFAULTS = {
     "METRICS_ENABLED": True,
     "PROMETHEUS_PORT": 8002,
     "PROMETHEUS_HOST": "127.0.0.1",
-    "MLFLOW_TRACKING_URI": "",
-    "DASHBOARD_PORT": 8501,
     "OTEL_TTS_DATA_MAX_AGE": 604800.0,
     "OTEL_TTS_DATA_MAX_SIZE": 2**30,
     "OTEL_TTS_CAPTURE_TEXT": False,
@@ -43,10 +55,10 @@ def test_defaults() -> None:
 
 def test_precedence() -> None:
     """An argument goes before the environment; None is no argument, and an empty variable is not set."""
-    environ = {"PROMETHEUS_PORT": "9000", "DASHBOARD_PORT": "9001", "PROMETHEUS_HOST": " ", "OTEL_TTS_DEADLINE_FLOOR": ""}
-    settings = Settings.load(environ, prometheus_port=9100, dashboard_port=None)
+    environ = {"PROMETHEUS_PORT": "9000", "OTEL_TTS_DATA_MAX_SIZE": "9001", "PROMETHEUS_HOST": " ", "OTEL_TTS_DEADLINE_FLOOR": ""}
+    settings = Settings.load(environ, prometheus_port=9100, data_max_size=None)
     found = in_force(settings)
-    assert [found[name] for name in ("PROMETHEUS_PORT", "DASHBOARD_PORT", "PROMETHEUS_HOST", "OTEL_TTS_DEADLINE_FLOOR")] == [
+    assert [found[name] for name in ("PROMETHEUS_PORT", "OTEL_TTS_DATA_MAX_SIZE", "PROMETHEUS_HOST", "OTEL_TTS_DEADLINE_FLOOR")] == [
         (9100, "argument"), (9001, "environment"), ("127.0.0.1", "default"), (0.0, "default"),
     ]  # fmt: skip
     assert settings.source("prometheus_port") == "argument"
@@ -104,7 +116,7 @@ def test_a_value_that_is_not_allowed() -> None:
 
 def test_an_error_shows_no_password() -> None:
     """A value may be an address with its user and password: the message leaves them out."""
-    with pytest.raises(SettingError, match=r"^PROMETHEUS_PORT='http://\.\.\.@host:1' is not allowed") as raised:
+    with pytest.raises(SettingError, match=r"^PROMETHEUS_PORT='http://host:1' is not allowed") as raised:
         Settings.load(environ={"PROMETHEUS_PORT": "http://me:secret@host:1"})
     assert "secret" not in str(raised.value)
 
@@ -150,3 +162,28 @@ def test_every_variable_is_documented() -> None:
     assert len({v.name for v in variables}) == len(variables)
     assert [v.name for v in variables if not v.description.endswith((".", "!"))] == []
     assert not any(isinstance(s.value, float) and math.isnan(s.value) for s in Settings.load(environ={}).in_force())
+
+
+def test_the_emitting_side_carries_nothing_of_the_readers() -> None:
+    """No address, token or password of a backend is in the settings of the library; no variable stands in two sections' tables."""
+    variables = {s.variable.name for s in Settings.load(environ={}).in_force()}
+    assert not {
+        name for name in variables if re.search("GRAFANA|TEMPO|OTEL_TTS_PROMETHEUS|COLLECTOR|MLFLOW|DASHBOARD|NOTIFY|SLO", name)
+    }
+    everything = [s.variable.name for _, settings in by_section({}) for s in settings]
+    assert len(set(everything)) == len(everything)
+    assert variables < set(everything)
+
+
+def test_a_section_within_a_section() -> None:
+    """Its variables have the server's prefix; arguments name both; errors name the variable."""
+    settings = HistorySettings.load({"OTEL_TTS_TEMPO_URL": "http://t", "OTEL_TTS_TEMPO_TIMEOUT": "3"}, prometheus_url="http://p/")
+    assert (settings.tempo.url, settings.tempo.timeout, settings.tempo.source("url")) == ("http://t", 3.0, "environment")
+    assert (settings.prometheus.url, settings.prometheus.source("url")) == ("http://p/", "argument")
+    assert settings.tempo.variable("client_key") == "OTEL_TTS_TEMPO_CLIENT_KEY"
+    with pytest.raises(
+        SettingError, match=r"^OTEL_TTS_TEMPO_TIMEOUT='soon' is not allowed: it takes a number of seconds above 0\."
+    ):
+        HistorySettings.load({"OTEL_TTS_TEMPO_TIMEOUT": "soon"})
+    with pytest.raises(TypeError, match="PrometheusServer has no setting named adress"):
+        HistorySettings.load({}, prometheus_adress="http://p")

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from otel_tts.history import RequestFilter, open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PAGES = {"now": "", "cache": "cache", "providers": "providers", "trends": "trends", "requests": "requests", "drift": "drift"}
@@ -55,7 +55,7 @@ def main() -> None:
 
 def fallback() -> str:
     """The trace id of the newest stream that two providers were asked for."""
-    found = open_history(Settings.load()).requests(RequestFilter(outcome="ok"), 5000)
+    found = open_history(HistorySettings.load()).requests(RequestFilter(outcome="ok"), 5000)
     return next((r.trace_id for r in found if (r.attempts or 0) > 1 and r.stream), found[0].trace_id)
 
 

@@ -9,10 +9,22 @@ from typing import Any
 
 import click
 
-from otel_tts.settings import Section, Settings
+from otel_tts.settings import (
+    DoctorSettings,
+    GrafanaSettings,
+    Hidden,
+    HistorySettings,
+    InForce,
+    LiveSettings,
+    MonitorSettings,
+    ObjectiveSettings,
+    ReportSettings,
+    Section,
+    Settings,
+    redact_url,
+)
 
 _SECRET = re.compile(r"HEADERS|KEY|TOKEN|SECRET|PASSWORD")
-_USER = re.compile(r"(?<=://)[^/\s]*@")
 _WIDEST = 40  # columns; a longer value moves what follows it
 
 
@@ -30,43 +42,63 @@ def config() -> None:
 
 
 def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Name, value without secrets, and source of all settings: ours first, then the ``OTEL_*`` variables that are set.
+    """Give name, value without secrets, and source of all settings: ours first, then the ``OTEL_*`` variables that are set.
 
     Raises:
         SettingError: a variable has a value that is not allowed.
     """
-    ours = [setting for section in sections() for setting in section.load(environ).in_force()]
-    names = {setting.variable.name for setting in ours}
-    for setting in ours:
-        yield setting.variable.name, without_secrets(setting.variable.name, shown(setting.value)), setting.source
+    names = set()
+    for _, settings in by_section(environ):
+        for setting in settings:
+            names.add(setting.variable.name)
+            yield setting.variable.name, shown(setting.value), setting.source
     for name in sorted(environ):
         if name.startswith("OTEL_") and name not in names:
-            yield name, without_secrets(name, environ[name]), "environment"
+            hidden = environ[name] and _SECRET.search(name)
+            yield name, "(set, not shown)" if hidden else redact_url(environ[name]), "environment"
 
 
-def without_secrets(name: str, value: str) -> str:
-    """``value`` without what nobody should read over a shoulder or in a log."""
-    if value and _SECRET.search(name):
-        return "(set, not shown)"
-    return _USER.sub("...@", value)
+def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequence[InForce]]]:
+    """Give each section with its settings in force; a variable that several sections have stands in the first of them.
+
+    Raises:
+        SettingError: a variable has a value that is not allowed.
+    """
+    names: set[str] = set()
+    for section in sections():
+        own = [setting for setting in section.load(environ).in_force() if setting.variable.name not in names]
+        names |= {setting.variable.name for setting in own}
+        yield section, own
 
 
 def sections() -> Sequence[type[Section]]:
-    """The groups of settings, in the order in which people read them; the service's come with its extra."""
+    """Give the groups of settings, in the order in which people read them; the service's come with its extra."""
+    ours = (
+        Settings,
+        ObjectiveSettings,
+        MonitorSettings,
+        HistorySettings,
+        ReportSettings,
+        LiveSettings,
+        GrafanaSettings,
+        DoctorSettings,
+    )
     try:
         from otel_tts.service.config import ServiceConfig
         from otel_tts.service.providers.config import EspeakSettings, OpenAISettings, PiperSettings
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("otel_tts"):
             raise
-        return (Settings,)
-    return (Settings, ServiceConfig, PiperSettings, EspeakSettings, OpenAISettings)
+        return ours
+    return (*ours, ServiceConfig, PiperSettings, EspeakSettings, OpenAISettings)
 
 
 def shown(value: Any) -> str:
-    """A value as people read it: near the way in which the environment would say it."""
+    """Give a value as people read it, near the way in which the environment has it, and without secrets."""
+    if isinstance(value, Hidden):
+        return "(set, not shown)" if value else ""
     if isinstance(value, tuple):
         return ",".join(map(shown, value))
     if isinstance(value, float):
         return f"{value:g}"
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else redact_url(str(value))

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import click
 
 from otel_tts.live.server import command, url
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 
 @click.command()
@@ -23,7 +23,7 @@ def live(host: str | None, port: int | None) -> None:
     """
     if find_spec("streamlit") is None:
         raise click.ClickException("The live dashboard needs Streamlit. Install it with: pip install 'otel-tts[live]'")
-    settings = Settings.load(dashboard_host=host, dashboard_port=port)
+    settings = LiveSettings.load(dashboard_host=host, dashboard_port=port)
     host, port = settings.dashboard_host, settings.dashboard_port
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()

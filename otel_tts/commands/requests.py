@@ -14,7 +14,7 @@ from rich.table import Table
 from otel_tts.commands import terminal
 from otel_tts.history import Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -43,7 +43,7 @@ def requests(
     They come from the local files in the data directory, where a running service writes every few seconds; or from the trace
     backend, where its address is set.
     """
-    history = open_history(Settings.load())
+    history = open_history(HistorySettings.load())
     wanted = RequestFilter(
         outcome=outcome, provider=provider, slower_than=slower_than, since=None if since is None else time.time() - since
     )

@@ -9,7 +9,7 @@ import click
 from otel_tts.conditions import Objectives
 from otel_tts.rules import FILES, alertmanager, prometheus
 from otel_tts.rules.routing import DIRECTORY
-from otel_tts.settings import Settings
+from otel_tts.settings import ObjectiveSettings
 
 
 @click.command()
@@ -22,7 +22,7 @@ from otel_tts.settings import Settings
 )
 def rules(out: Path, receivers: str) -> None:
     """Write Prometheus rules and an Alertmanager configuration with the objectives of the environment."""
-    settings = Settings.load()
+    settings = ObjectiveSettings.load()
     objectives = Objectives.of(settings)
     written = {f"rules/{name}.yml": prometheus(name, objectives, settings.runbooks_url) for name in FILES}
     for name, text in {**written, "alertmanager.yml": alertmanager(receivers)}.items():

@@ -15,7 +15,7 @@ from otel_tts import semconv
 from otel_tts.commands import terminal
 from otel_tts.history import Event, Span, Trace, open_history
 from otel_tts.semconv import Attribute
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 _BAR = 24  # columns of the waterfall
 _NOTICEABLE = 0.001  # seconds
@@ -87,7 +87,7 @@ def trace(trace_id: str, everything: bool) -> None:
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
     some.
     """
-    history = open_history(Settings.load())
+    history = open_history(HistorySettings.load())
     try:
         found = history.trace(trace_id)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from otel_tts.settings import Settings
+from otel_tts.settings import ObjectiveSettings
 
 MINIMUM_REFERENCE = 0.2
 """Seconds. A learned reference (published, of the day before, or of the trailing window) below it counts as this: a listener hears no
@@ -28,7 +28,7 @@ class Objectives:
     reference_is_set: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: ObjectiveSettings) -> Self:
         """Those that are set."""
         return cls(
             success=settings.slo_success,

@@ -17,7 +17,7 @@ from otel_tts.history.timelines import Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
 from otel_tts.history.unavailable import HistoryUnavailable
 from otel_tts.semconv import Attribute, Metric
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 __all__ = [
     "Distribution",
@@ -149,13 +149,11 @@ class History(Protocol):
         """
 
 
-def open_history(settings: Settings) -> History:
-    """The history that the settings point to: Prometheus and Tempo where one of them has an address, else local files."""
-    if not (settings.prometheus_url or settings.tempo_url):
+def open_history(settings: HistorySettings) -> History:
+    """Open the history that the settings point to: Prometheus and Tempo where one of them has an address, else local files."""
+    if not settings.has_backends:
         return LocalHistory(settings.data_dir, interval=settings.export_interval)
     from otel_tts.history.http import Backend
     from otel_tts.history.remote import RemoteHistory
 
-    metrics = Backend("Prometheus", settings.prometheus_url, settings.variable("prometheus_url"))
-    traces = Backend("the trace backend", settings.tempo_url, settings.variable("tempo_url"))
-    return RemoteHistory(metrics, traces, interval=settings.export_interval)
+    return RemoteHistory(Backend(settings.prometheus), Backend(settings.tempo), interval=settings.export_interval)

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-import requests
-
 from otel_tts.history.unavailable import HistoryUnavailable
-
-_CONNECT = 3.0
-_ANSWER = 30.0
-"""Seconds: an answer may take a while when it is about days."""
-_USER = re.compile(r"(?<=://)[^/\s]*@")
+from otel_tts.http import Client, NoResponseError, UnreachableError
+from otel_tts.settings import ServerSettings
 
 
 class Backend:
-    """One server.
+    """One server that telemetry is read from.
 
     Args:
-        name: what it is, for people: "Prometheus", "the trace backend".
-        url: its address; a user and password in it are used and never shown.
-        variable: the environment variable that holds the address.
+        server: how it is reached.
     """
 
-    def __init__(self, name: str, url: str, variable: str) -> None:
-        self._address = url
-        self._variable = variable
-        self._session = requests.Session()
-        self._session.headers["Accept"] = "application/json"
-        self.name = f"{name} at {_USER.sub('', url)}" if url else name
+    def __init__(self, server: ServerSettings) -> None:
+        self._server = server
+        self._client = Client(server)
+        self.name = self._client.name
 
     def get(self, path: str, parameters: Mapping[str, str | float]) -> Any:
-        """What it answers; None when it knows nothing of that.
+        """Give what it answers, from JSON; None when it has nothing at that path (404).
 
         Raises:
-            HistoryUnavailable: it has no address, does not answer, or with an error, or with something else than JSON.
+            HistoryUnavailable: it has no address, does not answer, answers with an error, or with something else than JSON.
         """
-        if not self._address:
-            raise HistoryUnavailable(f"Nothing says where {self.name} is: set {self._variable}.")
+        if not self._server.url:
+            raise HistoryUnavailable(f"Nothing says where {self.name} is: set {self._client.variable}.")
         try:
-            answer = self._session.get(f"{self._address}{path}", params=dict(parameters), timeout=(_CONNECT, _ANSWER))
-        except requests.Timeout:
-            raise self.unavailable("did not answer in time", "Ask for less time, or look whether it is overloaded") from None
-        except requests.RequestException:
-            raise self.unavailable(
-                "does not answer", f"Is it running, and is {self._variable} its address? Without it, local files are read"
-            ) from None
-        if answer.status_code == requests.codes.not_found:
+            response = self._client.request("GET", path, parameters)
+        except UnreachableError as error:
+            raise HistoryUnavailable(f"{error} Without it, local files are read.") from None
+        except NoResponseError as error:
+            raise HistoryUnavailable(str(error)) from None
+        if response.status == HTTPStatus.NOT_FOUND:
             return None
-        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
-            raise self.unavailable(f"refuses access ({answer.status_code})", f"Put a user and password into {self._variable}")
-        if not answer.ok:
-            said = " ".join(answer.text.split())[:200]
-            raise self.unavailable(f"answered {answer.status_code}: {said}", "Its own log says more")
-        try:
-            return answer.json()
-        except requests.JSONDecodeError:
-            raise self.unavailable("answered something else than JSON", f"Is {self._variable} the address of its API?") from None
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            advice = f"Put a user and password into {self._client.variable}, or a token into {self._server.variable('headers')}"
+            raise self.unavailable(f"refuses access ({response.status})", advice)
+        if response.location:
+            raise self.unavailable(
+                f"redirects to {response.location}", f"Set {self._client.variable} to the address it has there"
+            )
+        if not response.ok:
+            raise self.unavailable(f"answered {response.status}: {response.message}", "Its own log says more")
+        if response.body is None:
+            raise self.unavailable("answered something else than JSON", f"Is {self._client.variable} the address of its API?")
+        return response.body
 
-    def unavailable(self, what: str, advice: str) -> HistoryUnavailable:
-        """The error that says so."""
-        return HistoryUnavailable(f"{self.name[0].upper()}{self.name[1:]} {what}. {advice}{'' if advice.endswith('?') else '.'}")
+    def unavailable(self, problem: str, advice: str) -> HistoryUnavailable:
+        """Make the error that says so.
+
+        Args:
+            problem: what happened, to follow the server's name.
+            advice: what to do.
+        """
+        return HistoryUnavailable(
+            f"{self.name[0].upper()}{self.name[1:]} {problem}. {advice}{'' if advice.endswith('?') else '.'}"
+        )

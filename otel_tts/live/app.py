@@ -15,7 +15,7 @@ from otel_tts.live import tiles, wording
 from otel_tts.live.reading import Away, Reading
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
 from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 PAGES = (
     Page("Now", now.draw),
@@ -30,7 +30,7 @@ PAGES = (
 @st.cache_resource(show_spinner=False)
 def reading(source: str) -> Reading:
     """One of each of `SOURCES` for the process, so that nothing is read twice."""
-    settings = Settings.load(prometheus_url="", tempo_url="") if source == "local" else Settings.load()
+    settings = LiveSettings.load(prometheus_url="", tempo_url="") if source == "local" else LiveSettings.load()
     return Reading(open_history(settings))
 
 
@@ -74,8 +74,8 @@ def _controls(page: Page) -> None:
 
 def _source(view: View) -> str:
     """Which source is read; nobody has to choose where there are local files only."""
-    settings = Settings.load()
-    if not (settings.prometheus_url or settings.tempo_url):
+    settings = LiveSettings.load()
+    if not settings.has_backends:
         return View().source
     return st.segmented_control(
         "Source", list(SOURCES), default=view.source, format_func=SOURCES.__getitem__, required=True, key="source"
@@ -115,7 +115,7 @@ def _part(page: Page, drawn_with: View) -> None:
             st.html(tiles.notice("unknown", "No requests yet.", EMPTY))
             return
         st.html(tiles.legend(f"{source.source} · read at {wording.clock(period.now)}", palette.GOOD))
-        page.draw(source, period, view, Settings.load())
+        page.draw(source, period, view, LiveSettings.load())
         _to_url(page)
     except Away as away:
         st.html(tiles.legend(source.source, palette.BAD))

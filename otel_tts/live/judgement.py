@@ -16,7 +16,7 @@ from otel_tts.live.reading import Reading
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
 from otel_tts.semconv import FAILURES, AttemptReason, CacheResult, Metric, Outcome
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 _JUDGED = (Outcome.OK, *sorted(FAILURES))
 _ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not AttemptReason.PROBE)
@@ -56,7 +56,7 @@ class Judge:
         service: whose requests; all, when it is empty.
     """
 
-    def __init__(self, reading: Reading, period: Period, settings: Settings, service: str = "") -> None:
+    def __init__(self, reading: Reading, period: Period, settings: LiveSettings, service: str = "") -> None:
         self._reading = reading
         self._period = period
         self._settings = settings

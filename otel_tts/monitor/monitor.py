@@ -23,7 +23,7 @@ from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import Measured, Reading
 from otel_tts.monitor.notify import Notifier
 from otel_tts.semconv import PROVIDER
-from otel_tts.settings import Settings
+from otel_tts.settings import MonitorSettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -67,7 +67,9 @@ class Monitor:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, settings: Settings, notifier: Notifier | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: MonitorSettings, notifier: Notifier | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._notifier = notifier
         self._clock = clock
@@ -85,7 +87,7 @@ class Monitor:
         self.renew()
 
     @classmethod
-    def of(cls, settings: Settings, service: str) -> Self:
+    def of(cls, settings: MonitorSettings, service: str) -> Self:
         """The monitor of a service, which notifies where the settings say so.
 
         Raises:

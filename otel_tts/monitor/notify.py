@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from otel_tts.settings import Secret, SettingError, Settings
+from otel_tts.settings import MonitorSettings, Secret, SettingError
 
 if TYPE_CHECKING:
     from apprise import Apprise
 
 _logger = logging.getLogger("otel_tts.monitor")
-_URLS = Settings.variable("notify_urls")
+_URLS = MonitorSettings.variable("notify_urls")
 
 _TALKATIVE = ("apprise", "urllib3.connectionpool")
 """The loggers that name addresses, in which keys stand."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from otel_tts.report import runs, tracking
 from otel_tts.report.window import Window
-from otel_tts.settings import Settings
+from otel_tts.settings import ReportSettings, redact_url
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -45,7 +45,7 @@ class Reports:
         self.uri = uri
 
     @classmethod
-    def of(cls, settings: Settings) -> Reports | None:
+    def of(cls, settings: ReportSettings) -> Reports | None:
         """Where the settings say, or where the job keeps them without; None when no job has ever written there."""
         uri = tracking.default_uri(settings)
         database = tracking.database(uri)
@@ -100,7 +100,7 @@ class Reports:
                     judgement=tags.get(runs.JUDGEMENT, ""),
                     drifted=tags.get("otel_tts.drifted", ""),
                     requests=tags.get(runs.REQUESTS, ""),
-                    link=f"{tracking.shown(self.uri).rstrip('/')}/{page}" if self.uri.startswith("http") else "",
+                    link=f"{redact_url(self.uri).rstrip('/')}/{page}" if self.uri.startswith("http") else "",
                 )
             )
         return reports

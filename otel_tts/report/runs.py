@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from otel_tts.report import tracking
 from otel_tts.report.window import Window, stamp
+from otel_tts.settings import redact_url
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -115,7 +116,7 @@ class Runs:
         if self.uri.startswith(("http://", "https://")):
             return tracking.page(self.uri, self.experiment_id, run_id)
         shown = tracking.page("http://127.0.0.1:5000", self.experiment_id, run_id)
-        return f"mlflow ui --backend-store-uri {tracking.shown(self.uri)}   then {shown}"
+        return f"mlflow ui --backend-store-uri {redact_url(self.uri)}   then {shown}"
 
     def _write(self, entry: Entry) -> str:
         start, end = round(entry.window.start * 1000), round(entry.window.end * 1000)

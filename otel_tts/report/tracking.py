@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_tts.settings import Settings
+from otel_tts.settings import ReportSettings, redact_url
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -30,14 +29,11 @@ _ENVIRONMENT = {
 }
 
 
-_USER = re.compile(r"(?<=://)[^/\s]*@")  # a URL's user and password, which no message should show
-
-
 class Unreachable(Exception):
     """MLflow cannot be used. The message says where it was looked for, and why not."""
 
 
-def default_uri(settings: Settings) -> str:
+def default_uri(settings: ReportSettings) -> str:
     """Where MLflow is: what the settings say, else a database in the data directory, which needs no server."""
     return settings.mlflow_tracking_uri or f"sqlite:///{settings.data_dir.resolve() / 'mlflow.db'}"
 
@@ -57,9 +53,9 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:  # what `requests` raises is an OSError
-        said = _USER.sub("", str(error)).strip() or type(error).__name__
+        said = redact_url(str(error)).strip() or type(error).__name__
         reason = said.splitlines()[0][:300]
-        raise Unreachable(f"MLflow at {shown(uri)} cannot be used: {reason}") from error
+        raise Unreachable(f"MLflow at {redact_url(uri)} cannot be used: {reason}") from error
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
@@ -81,7 +77,9 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
             artifacts = (path.parent / f"{path.stem}-artifacts").as_uri() if path else None
             found = client.get_experiment(client.create_experiment(experiment, artifacts))
         elif found.lifecycle_stage == "deleted":
-            raise Unreachable(f"The experiment {experiment!r} of MLflow at {shown(uri)} is deleted. Restore it, or name another.")
+            raise Unreachable(
+                f"The experiment {experiment!r} of MLflow at {redact_url(uri)} is deleted. Restore it, or name another."
+            )
     return client, found
 
 
@@ -92,9 +90,4 @@ def database(uri: str) -> Path | None:
 
 def page(uri: str, experiment_id: str, run_id: str) -> str:
     """The address of a run on the page of a server."""
-    return f"{shown(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-
-
-def shown(uri: str) -> str:
-    """An address as people may see it: without user and password."""
-    return _USER.sub("", uri)
+    return f"{redact_url(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

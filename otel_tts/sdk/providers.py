@@ -31,7 +31,7 @@ from otel_tts.sdk.exporters import (
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, Route
-from otel_tts.settings import SettingError, Settings
+from otel_tts.settings import MonitorSettings, SettingError, Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def build(
     ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
     described = _resource(service_name, resource)
     judge = (
-        Monitor.of(settings, str(described.attributes[SERVICE_NAME]))
+        Monitor.of(MonitorSettings.load(), str(described.attributes[SERVICE_NAME]))
         if monitor or (monitor is None and settings.monitor)
         else None
     )

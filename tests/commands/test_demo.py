@@ -20,7 +20,7 @@ from otel_tts.commands.demo.command import SERVICE_NAME
 from otel_tts.commands.demo.process import Died, free_port, running
 from otel_tts.commands.demo.summary import summary
 from otel_tts.history import open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.commands.conftest import OTEL_TTS, until
 
 FIRST_AUDIO = re.compile(r"First audio ([\d.]+) s after the start\.")
@@ -54,7 +54,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
 def summed_up(tmp_path: Path, sent: int) -> str:
     """What the summary says of the count when that many requests had been sent."""
     console = Console(file=StringIO(), width=200)
-    history = open_history(Settings.load(data_dir=tmp_path / "data"))
+    history = open_history(HistorySettings.load(data_dir=tmp_path / "data"))
     console.print(summary(history, SERVICE_NAME, time.time() - 60, time.time(), sent, console=console))
     file = console.file
     assert isinstance(file, StringIO)

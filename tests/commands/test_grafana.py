@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -153,7 +152,7 @@ def test_push_into_a_folder_that_is_there(store: Store, url: str) -> None:
         ),
         (("GET", "/api/folders"), (200, "<html>Sign in</html>"), "is not Grafana's API. Is this the address of Grafana itself"),
         (("GET", "/api/folders"), (200, {"folders": []}), "is not Grafana's API. Is this the address of Grafana itself"),
-        (("GET", "/api/folders"), (302, "https://sso.example/login"), "sends on to https://sso.example/login: give the address"),
+        (("GET", "/api/folders"), (302, "https://sso.example/login"), "redirects to https://sso.example/login: give the address"),
     ],
 )
 def test_what_grafana_refuses(asked: tuple[str, str], answer: tuple[int, Any], says: str, store: Store, url: str) -> None:
@@ -186,13 +185,13 @@ def test_nobody_there() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = told("push", url)
     assert result.exit_code == 1
-    assert f"Grafana at {url} does not answer: " in result.output
+    assert f"Grafana at {url} does not answer. Is it running" in result.output
 
 
 @pytest.mark.usefixtures("store")
 def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends where somebody listens and never answers."""
-    monkeypatch.setattr("otel_tts.commands.grafana.server._TIMEOUT", httpx.Timeout(0.05, connect=5.0))
+    monkeypatch.setenv("OTEL_TTS_GRAFANA_TIMEOUT", "0.05")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         result = told("push", url)

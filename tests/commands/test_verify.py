@@ -107,7 +107,7 @@ def test_metrics_switched_off_fail_and_say_why(tmp_path: Path) -> None:
         assert result.exit_code == 1
         said = " ".join(result.output.split())
         assert (
-            f"Error: No metrics at {service.metrics_url}: Connection refused. Does the service run with METRICS_ENABLED=false"
+            f"Error: No metrics at {service.metrics_url}: it does not answer. Does the service run with METRICS_ENABLED=false"
             in said
         )
 

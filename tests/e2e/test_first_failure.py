@@ -10,7 +10,7 @@ import pytest
 from otel_tts.history import open_history
 from otel_tts.promql import QUERIES, Scope, label
 from otel_tts.semconv import ERROR_TYPE, OUTCOME
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.e2e.speech import Speech, speaking
 from tests.e2e.stack import Stack, get, until
 from tests.e2e.test_alerts import engine
@@ -71,7 +71,7 @@ def test_the_first_failure_is_one(own_stack: Stack, tmp_path: Path, away: bool) 
             until(lambda: answered(own_stack, "success_rate") == share, "the success rate of dashboards")
             assert answered(own_stack, "judged_success_rate") == share
             assert answered(own_stack, "judged_success_rate_traffic") == pytest.approx(GOOD + 1, rel=0.01)
-            history = open_history(Settings.load({}, prometheus_url=own_stack.prometheus, export_interval=0.5))
+            history = open_history(HistorySettings.load({}, prometheus_url=own_stack.prometheus, export_interval=0.5))
             counted = history.totals(began, time.time())
             assert (counted.request_count, counted.request_ok, counted.request_error) == (GOOD + 1, GOOD, 1)
     assert first_sample(own_stack, "otelcol_exporter_sent_spans_total") >= began, (

@@ -31,7 +31,7 @@ from otel_tts.semconv import METRICS, Instrument, Outcome
 from otel_tts.service import ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.providers.espeak import Espeak
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings, Settings
 from tests.commands.conftest import OTEL_TTS
 from tests.e2e.stack import Stack, running, until
 from tests.service.conftest import Scripted
@@ -142,8 +142,8 @@ def _both(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
     with closing(Service(stack, directory)) as service:
         moments = asyncio.run(talk(service))
         both = Both(
-            open_history(Settings.load({**interval, "OTEL_TTS_DATA_DIR": str(directory)})),
-            open_history(Settings.load({**interval, **environ})),
+            open_history(HistorySettings.load({**interval, "OTEL_TTS_DATA_DIR": str(directory)})),
+            open_history(HistorySettings.load({**interval, **environ})),
             moments,
             environ,
         )
@@ -274,18 +274,18 @@ def test_what_is_not_there_is_said(both: Both) -> None:
     prometheus, traces = both.environ["OTEL_TTS_PROMETHEUS_URL"], both.environ["OTEL_TTS_TEMPO_URL"]
     nowhere = "http://127.0.0.1:9"
     start, _, end = both.moments
-    history = open_history(Settings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_TEMPO_URL": nowhere}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_TEMPO_URL": nowhere}))
     assert history.source == f"Prometheus at {prometheus} and the trace backend at {nowhere}"
     assert history.totals(start, start + 20).request_count > 0
     with pytest.raises(
         HistoryUnavailable, match=r"^The trace backend at http://127.0.0.1:9 does not answer\. Is it running, and is"
     ):
         history.requests()
-    history = open_history(Settings.load({"OTEL_TTS_TEMPO_URL": traces}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": traces}))
     assert history.requests()
     with pytest.raises(HistoryUnavailable, match=r"^Nothing says where Prometheus is: set OTEL_TTS_PROMETHEUS_URL\.$"):
         history.totals(start, end + 20)
-    history = open_history(Settings.load({"OTEL_TTS_PROMETHEUS_URL": f"{traces}/api"}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": f"{traces}/api"}))
     with pytest.raises(HistoryUnavailable, match=r"^Prometheus at .* (answered|does not answer as)"):
         history.totals(start, end + 20)
     environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, "OTEL_TTS_TEMPO_URL": nowhere}

@@ -18,7 +18,7 @@ from otel_tts import promql, semconv
 from otel_tts.history import Span, open_history
 from otel_tts.semconv import METRICS, Instrument, Metric
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.commands.conftest import serving
 from tests.e2e.stack import Stack, running, until
 from tests.ports import free_port
@@ -208,7 +208,7 @@ def tree(span: Span) -> Any:
 
 def test_traces(quiet_stack: Stack, told: Told) -> None:
     """Each request's trace is there, whole: the RPC, the synthesis, and an attempt at each provider that was asked."""
-    history = open_history(Settings.load({"OTEL_TTS_TEMPO_URL": quiet_stack.traces}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": quiet_stack.traces}))
     rpc = "yap.tts.v1.TextToSpeech/"
     failed, spoke = ("text_to_speech tts-1", "CLIENT", []), ("text_to_speech espeak-en-us", "INTERNAL", [])
     trees: Mapping[str, Any] = {

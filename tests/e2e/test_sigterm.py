@@ -13,7 +13,7 @@ import grpc
 from otel_tts import semconv
 from otel_tts.history import RequestFilter, open_history
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.commands.conftest import serving
 from tests.e2e.stack import Stack, until
 
@@ -53,7 +53,7 @@ def test_nothing_is_lost(own_stack: Stack, tmp_path: Path) -> None:
         for caller in callers:
             caller.join(30)
     history = open_history(
-        Settings.load({"OTEL_TTS_PROMETHEUS_URL": own_stack.prometheus, "OTEL_TTS_TEMPO_URL": own_stack.traces})
+        HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": own_stack.prometheus, "OTEL_TTS_TEMPO_URL": own_stack.traces})
     )
     until(lambda: history.totals(began - 20, time.time()).request_ok >= len(answered), "all answers counted")
     row = history.totals(began - 20, time.time())

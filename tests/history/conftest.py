@@ -21,7 +21,7 @@ import pytest
 from otel_tts import files, semconv
 from otel_tts.history import History, open_history
 from otel_tts.semconv import Instrument, Metric
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 ROOT = Path(__file__).parents[2]
 TRANSLATION = """
@@ -116,9 +116,9 @@ class Source:
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     """Each source in turn."""
     if request.param == "files":
-        return Source(open_history(Settings.load({}, data_dir=tmp_path)), tmp_path, None)
+        return Source(open_history(HistorySettings.load({}, data_dir=tmp_path)), tmp_path, None)
     url = request.getfixturevalue("prometheus_url")
-    return Source(open_history(Settings.load({}, prometheus_url=url)), tmp_path, url)
+    return Source(open_history(HistorySettings.load({}, prometheus_url=url)), tmp_path, url)
 
 
 def export(service: str, process: str, began: float, moment: float, totals: Totals) -> dict[str, Any]:

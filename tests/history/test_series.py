@@ -15,7 +15,7 @@ from otel_tts.history import Distribution, Timeline, open_history
 from otel_tts.history.local import LocalHistory
 from otel_tts.sdk.store import Store
 from otel_tts.semconv import Metric
-from otel_tts.settings import SettingError, Settings
+from otel_tts.settings import HistorySettings, SettingError
 
 
 def values(timelines: list[Timeline]) -> dict[tuple[str | bool, ...], list[float | Distribution | None]]:
@@ -121,11 +121,11 @@ def test_unreasonable_timelines_are_refused(tmp_path: Path) -> None:
 
 def test_the_source_is_named(tmp_path: Path) -> None:
     """So that readers can say where their numbers come from, without anybody's password; and it must be an address."""
-    assert open_history(Settings.load({}, data_dir=tmp_path)).source == f"local files in {tmp_path}"
+    assert open_history(HistorySettings.load({}, data_dir=tmp_path)).source == f"local files in {tmp_path}"
     both = {"OTEL_TTS_PROMETHEUS_URL": "https://me:secret@metrics.example/api/prom/", "OTEL_TTS_TEMPO_URL": "http://tempo:3200"}
     named = "Prometheus at https://metrics.example/api/prom and the trace backend at http://tempo:3200"
-    assert open_history(Settings.load(both)).source == named
+    assert open_history(HistorySettings.load(both)).source == named
     with pytest.raises(
         SettingError, match=r"OTEL_TTS_TEMPO_URL='tempo:3200' is not allowed: it takes an address that begins with"
     ):
-        Settings.load({"OTEL_TTS_TEMPO_URL": "tempo:3200"})
+        HistorySettings.load({"OTEL_TTS_TEMPO_URL": "tempo:3200"})

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from otel_tts import files
 from otel_tts.history import History, Request, RequestFilter, Span, open_history
 from otel_tts.sdk.store import Store
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 NINE = 1795424400.0  # 2026-11-23T09:00Z
 
@@ -91,7 +91,7 @@ class Service:
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     """The history of the test's directory, as readers open it."""
-    return open_history(Settings.load(data_dir=tmp_path))
+    return open_history(HistorySettings.load(data_dir=tmp_path))
 
 
 @pytest.fixture

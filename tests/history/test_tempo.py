@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from otel_tts.history import History, HistoryUnavailable, RequestFilter, open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 
 TRACE, SPAN = "00c0ffee" * 4, "00ab" * 4
 NINE = 1795424400
@@ -87,7 +87,10 @@ def answering(answers: dict[str, Any], status: int = 200) -> Iterator[tuple[Hist
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield open_history(Settings.load({"OTEL_TTS_TEMPO_URL": f"http://me:secret@127.0.0.1:{server.server_port}"})), asked
+        yield (
+            open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": f"http://me:secret@127.0.0.1:{server.server_port}"})),
+            asked,
+        )
         server.shutdown()
 
 
@@ -128,7 +131,11 @@ def test_a_trace() -> None:
     ("status", "body", "said"),
     [
         (500, "it is  on\nfire", r"answered 500: it is on fire\. Its own log says more\."),
-        (401, "no", r"refuses access \(401\)\. Put a user and password into OTEL_TTS_TEMPO_URL\."),
+        (
+            401,
+            "no",
+            r"refuses access \(401\)\. Put a user and password into OTEL_TTS_TEMPO_URL, or a token into OTEL_TTS_TEMPO_HEADERS\.",
+        ),
         (200, "<html>", r"answered something else than JSON\. Is OTEL_TTS_TEMPO_URL the address of its API\?"),
         (200, {"status": "fine"}, r"does not answer as Tempo does\. Is that the address of its API\?"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_tts.history import open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings, Settings
 
 BIN = Path(sys.executable).parent
 RUN = [str(BIN / "otel-tts"), "run", "--"]
@@ -51,7 +51,7 @@ def start(script: str, *launcher: str, **environment: str) -> subprocess.Complet
 
 def spoken() -> list[str | None]:
     """The outcomes that stand in local files."""
-    return [request.outcome for request in open_history(Settings.load()).requests()]
+    return [request.outcome for request in open_history(HistorySettings.load()).requests()]
 
 
 def test_without_any_setting_telemetry_stays_on_this_machine() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_tts.history import open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.instrumentation.programs_started import PROGRAMS, eventually, metrics, program
 from tests.ports import free_port
 
@@ -22,7 +22,7 @@ RUN = [str(Path(sys.executable).parent / "otel-tts"), "run", "--"]
 
 def spoken() -> Counter[str | None]:
     """The outcomes that stand in local files, counted."""
-    return Counter(request.outcome for request in open_history(Settings.load()).requests())
+    return Counter(request.outcome for request in open_history(HistorySettings.load()).requests())
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])

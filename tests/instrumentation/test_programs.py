@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from otel_tts.core.prices import Prices
 from otel_tts.history import Span, open_history
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, Spoken, audio, series, tree
 from tests.instrumentation.programs_started import PROGRAMS, eventually, metrics, program
 from tests.ports import free_port
@@ -43,7 +43,7 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
 
 def forest() -> list[list[Any]]:
     """Every trace of the local files as nested ``[name, attributes, children]``, the oldest first."""
-    history = open_history(Settings.load())
+    history = open_history(HistorySettings.load())
     requests = {request.trace_id: request for request in history.requests()}
     traces = sorted(filter(None, map(history.trace, requests)), key=lambda trace: trace.roots[0].start)
     return [_node(root) for trace in traces for root in trace.roots]

@@ -13,7 +13,7 @@ from otel_tts.report import tracking
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.runs import JUDGEMENT, REQUESTS, Entry, Runs
 from otel_tts.report.window import Window
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings, LiveSettings
 from tests.live.conftest import Watched
 from tests.live.test_pages import one, said
 from tests.report.conftest import empty_database, mlflow_ui, server
@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.report, pytest.mark.filterwarnings("ignore")]  # MLflo
 NOW = time.time() // 3600 * 3600
 
 
-def written(data_dir: Path, tmp_path: Path) -> Settings:
+def written(data_dir: Path, tmp_path: Path) -> LiveSettings:
     """Two windows, the newer one drifted."""
-    settings = Settings.load({}, data_dir=data_dir)
+    settings = LiveSettings.load({}, data_dir=data_dir)
     runs = Runs(tracking.default_uri(settings), "otel-tts")
     for hours, judgement in ((1, "steady"), (0, "drifted")):
         files = tmp_path / judgement
@@ -42,7 +42,7 @@ def written(data_dir: Path, tmp_path: Path) -> Settings:
 def test_reports_are_read_and_never_changed(tmp_path: Path) -> None:
     """The newest first, with their pages; the one that a request belongs to is found by service and time."""
     settings = written(tmp_path / "data", tmp_path)
-    assert Reports.of(Settings.load({}, data_dir=tmp_path / "elsewhere")) is None
+    assert Reports.of(LiveSettings.load({}, data_dir=tmp_path / "elsewhere")) is None
     assert not (tmp_path / "elsewhere").exists()
     reports = Reports.of(settings)
     assert reports is not None
@@ -79,7 +79,7 @@ def test_a_request_links_to_its_window(watched: Watched, server: str, tmp_path: 
     """When its window was reported to a server of MLflow; a request of no reported window has no link."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    [service] = {request.service for request in open_history(Settings.load()).requests()}
+    [service] = {request.service for request in open_history(HistorySettings.load()).requests()}
     files = tmp_path / "files"
     files.mkdir()
     for name, linked in (("another", 0), (service, 1)):

@@ -23,7 +23,7 @@ from otel_tts.live.standing import Standing, State, state
 from otel_tts.live.view import Period
 from otel_tts.sdk.store import Store
 from otel_tts.semconv import Metric
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 START = 1795424400.0
 
@@ -88,7 +88,7 @@ def holding(directory: Path, now: float, **settings: float) -> Mapping[str, Sequ
     """The conditions that hold, each with its sentences."""
     history = LocalHistory(directory, interval=1.0)
     period = Period(now - 900, now - 20, now, 30.0)
-    judge = Judge(Reading(history), period, Settings.load({}, data_dir=directory, **settings))
+    judge = Judge(Reading(history), period, LiveSettings.load({}, data_dir=directory, **settings))
     return {verdict.condition.name: list(verdict.sentences()) for verdict in judge.verdicts() if verdict.holds}
 
 

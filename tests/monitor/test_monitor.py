@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from otel_tts import PCM16, Settings, Telemetry
 from otel_tts.monitor import Monitor
 from otel_tts.monitor.notify import Notifier
-from otel_tts.settings import Secret, SettingError
+from otel_tts.settings import MonitorSettings, Secret, SettingError
 
 TONE = PCM16(8000)
 SOUND = b"\x00\x40" * 800
@@ -48,13 +48,12 @@ class Speech:
     """A service whose requests take as long as they are told to, and whose metrics are judged every ten seconds."""
 
     def __init__(self, temporality: AggregationTemporality = AggregationTemporality.CUMULATIVE, **environ: str) -> None:
-        settings = Settings.load(environ)
         self.time = Time()
         self.reader = InMemoryMetricReader(preferred_temporality={Histogram: temporality, ObservableGauge: temporality})
         self.telemetry = Telemetry(
-            settings=settings, meter_provider=MeterProvider([self.reader], shutdown_on_exit=False), clock=self.time
+            settings=Settings.load(environ), meter_provider=MeterProvider([self.reader], shutdown_on_exit=False), clock=self.time
         )
-        self.monitor = Monitor(settings, clock=self.time)
+        self.monitor = Monitor(MonitorSettings.load(environ), clock=self.time)
 
     def ok(self, count: int, seconds: float = 0.1, *, provider: str = "piper", stream: bool = False) -> None:
         """Requests that a provider served."""
@@ -339,6 +338,6 @@ def test_people_are_notified(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> 
 def test_an_address_that_cannot_be_used_is_refused_at_once() -> None:
     """With the variable's name, and without the address."""
     with pytest.raises(SettingError, match="OTEL_TTS_NOTIFY_URLS") as refusal:
-        Monitor.of(Settings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}), "speech")
+        Monitor.of(MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}), "speech")
     assert "canary" not in str(refusal.value)
-    assert "canary" not in str(Settings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}))
+    assert "canary" not in str(MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}))

@@ -24,7 +24,7 @@ from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.ports import free_port
 from tests.report.drawings import undrawn
 from tests.report.recording import INTERVAL, speaking
@@ -67,7 +67,7 @@ class Recording:
     @property
     def history(self) -> History:
         """As readers open it."""
-        return open_history(Settings.load({}, data_dir=self.directory, export_interval=INTERVAL))
+        return open_history(HistorySettings.load({}, data_dir=self.directory, export_interval=INTERVAL))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.report.drawings import without_drawings
 from tests.report.recording import INTERVAL
 
@@ -35,7 +35,7 @@ WRITES = (
 
 def report(directory: Path, uri: str, windows: Sequence[Window], reference: str) -> None:
     """Report the windows, holding the lock."""
-    history = open_history(Settings.load({}, data_dir=directory, export_interval=INTERVAL))
+    history = open_history(HistorySettings.load({}, data_dir=directory, export_interval=INTERVAL))
     with locked(Path(uri.removeprefix("sqlite:///")).parent, uri):
         runs = Runs(uri, "speech")
         profiles = Profiles(directory)

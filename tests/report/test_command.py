@@ -19,7 +19,7 @@ from otel_tts import semconv
 from otel_tts.commands.report.command import SERVICE_NAME as JOB
 from otel_tts.history import open_history
 from otel_tts.report.lock import locked
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.report.conftest import Recording, of_range
 from tests.report.forked import command
 from tests.report.recording import INTERVAL, SERVICE
@@ -74,7 +74,7 @@ def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
     code, output = run(data, *window)
     assert (code, output.strip()) == (0, "0 windows written, 1 unchanged.")
 
-    history = open_history(Settings.load({}, data_dir=data, export_interval=INTERVAL))
+    history = open_history(HistorySettings.load({}, data_dir=data, export_interval=INTERVAL))
     now = time.time()
     drift = history.series(semconv.DRIFT_DETECTED, now - 120, now, 120, (semconv.PROVIDER, semconv.DRIFT_COLUMN), service=JOB)
     told = {

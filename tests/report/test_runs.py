@@ -14,7 +14,7 @@ import pytest
 
 from otel_tts.history import open_history
 from otel_tts.report.window import Window
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.report.conftest import MakeJob, Recording, Server, of_range
 from tests.report.recording import INTERVAL, SERVICE
 from tests.report.state import state
@@ -104,7 +104,7 @@ def test_late_telemetry_is_a_revision(store: str, recording: Recording, make_job
     for path in sources:  # what was there after half of the time
         lines = path.read_bytes().splitlines(keepends=True)
         (directory / path.parent.name / path.name).write_bytes(b"".join(lines[: len(lines) // 2]))
-    history = open_history(Settings.load({}, data_dir=directory, export_interval=INTERVAL))
+    history = open_history(HistorySettings.load({}, data_dir=directory, export_interval=INTERVAL))
     job = make_job(store, history=history)
     [early] = job.report([whole])
     for path in sources:

@@ -17,7 +17,7 @@ import pytest
 from otel_tts.commands.demo.command import SERVICE_NAME
 from otel_tts.commands.report.suggestion import suggestion
 from otel_tts.history import open_history
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.commands.conftest import until
 from tests.commands.test_demo import demo, said
 from tests.report.conftest import Recording
@@ -30,7 +30,7 @@ def test_the_demo_ends_with_a_report_that_can_be_pasted(tmp_path: Path, monkeypa
     start = time.time()
     process = demo(tmp_path, COLUMNS="80")
     try:
-        history = open_history(Settings.load({}, data_dir=tmp_path / "data"))
+        history = open_history(HistorySettings.load({}, data_dir=tmp_path / "data"))
         until(lambda: len(list(suggestion(history, SERVICE_NAME, start, time.time() - 2))) > 1, 200)
     finally:
         process.send_signal(signal.SIGINT)
@@ -48,7 +48,7 @@ async def test_too_little_is_too_little(tmp_path: Path) -> None:
     """Nothing is suggested that could not be judged."""
     async with speaking(tmp_path) as speaker:
         few = await speaker.traffic(10, 1)
-    history = open_history(Settings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
+    history = open_history(HistorySettings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
     [line] = await asyncio.to_thread(lambda: list(suggestion(history, SERVICE, few.start, few.end)))
     assert line.plain.startswith("Run the demo for a minute or more")
 

@@ -15,7 +15,7 @@ from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import length, moment, span
 from otel_tts.report.sample import MOST, merged, take
 from otel_tts.report.window import Window, closed, windows
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings
 from tests.report.conftest import Recording
 from tests.report.forked import context
 from tests.report.recording import INTERVAL, SERVICE, speaking
@@ -95,7 +95,7 @@ async def test_a_sampler_is_noticed(tmp_path: Path) -> None:
     """With nine of ten traces kept, single requests are not judged; counts are complete."""
     async with speaking(tmp_path, sampler=TraceIdRatioBased(0.9)) as speaker:
         window = await speaker.traffic(150, 5)
-    history = open_history(Settings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
+    history = open_history(HistorySettings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
     sample = await asyncio.to_thread(take, history, window, SERVICE)
     assert (sample.requests, sample.sampled) == (150, True)
     assert sample.spans < 148

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from otel_tts.commands.config import sections, shown
-from otel_tts.settings import Section
+from otel_tts.commands.config import by_section, shown
+from otel_tts.settings import InForce, Section
 from tools.documentation.markdown import code, page, table
 
 
 def render() -> str:
     """The page."""
-    return page("configuration.md", "the settings of each part", {"sections": "\n\n".join(map(_section, sections()))})
-
-
-def _section(section: type[Section]) -> str:
-    title = (inspect.getdoc(section) or "").partition("\n")[0].removesuffix(".")
-    rows = (
-        [code(s.variable.name), _default(s.value), s.variable.description, _allowed(s.variable.parse)]
-        for s in section.load({}).in_force()
+    tables = "\n\n".join(_section(section, settings) for section, settings in by_section({}))
+    return page(
+        "configuration.md",
+        "the settings of each part",
+        {"sections": tables},
     )
+
+
+def _section(section: type[Section], settings: Sequence[InForce]) -> str:
+    title = (inspect.getdoc(section) or "").partition("\n")[0].removesuffix(".")
+    rows = ([code(s.variable.name), _default(s.value), s.variable.description, _allowed(s.variable.parse)] for s in settings)
     return f"## {title}\n\n{table(['variable', 'default', 'what', 'takes'], rows)}"
 
 

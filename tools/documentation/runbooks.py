@@ -9,7 +9,7 @@ from otel_tts.promql import label
 from otel_tts.promql.slo import REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
 from otel_tts.rules.routing import DIRECTORY, RECEIVERS
 from otel_tts.rules.rules import duration, expression
-from otel_tts.settings import Settings
+from otel_tts.settings import ObjectiveSettings
 from tools.documentation.markdown import code, page
 
 _SETTINGS = ("slo_success", "slo_first_audio", "slo_first_audio_seconds", "reference_latency_p95", "runbooks_url")
@@ -18,14 +18,14 @@ _SETTINGS = ("slo_success", "slo_first_audio", "slo_first_audio_seconds", "refer
 def render() -> str:
     """The page."""
     fields = {
-        "reference_p95": code(Settings.variable("reference_latency_p95")),
+        "reference_p95": code(ObjectiveSettings.variable("reference_latency_p95")),
         "reference_latency": semconv.REFERENCE_LATENCY.name,
         "stream": f"{label(semconv.STREAM)}=true",
         "default": Objectives().reference,
         "minimum": MINIMUM_REFERENCE,
         "first_audio_reference": recorded(judged_first_audio_reference, REFERENCE_WINDOW),
         "duration_reference": recorded(judged_duration_reference, REFERENCE_WINDOW),
-        "settings": ", ".join(code(Settings.variable(name)) for name in _SETTINGS),
+        "settings": ", ".join(code(ObjectiveSettings.variable(name)) for name in _SETTINGS),
         "receivers": ", ".join(code(f"{DIRECTORY}/{name}") for name in RECEIVERS),
         "watchdog": WATCHDOG.name,
         "alerts": "\n\n".join(map(_section, CONDITIONS)),

@@ -25,7 +25,7 @@ from otel_tts.history import open_history
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig
 from otel_tts.service.providers import MissingEngine
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings, Settings
 
 SERVICE_NAME = "otel-tts-demo"
 """``service.name`` of the demo's service."""
@@ -50,7 +50,7 @@ def demo(duration: float | None, watched: bool) -> None:
     sums up what happened, from telemetry alone; meanwhile the live dashboard shows it. A second Ctrl-C ends it at once.
     """
     console = terminal.console()
-    settings = Settings.load()
+    settings = LiveSettings.load()
     start = time.time()
     try:
         sent = asyncio.run(_run(console, settings, duration, watched=watched))
@@ -68,7 +68,7 @@ def demo(duration: float | None, watched: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
-async def _run(console: Console, settings: Settings, duration: float | None, *, watched: bool) -> int:
+async def _run(console: Console, settings: LiveSettings, duration: float | None, *, watched: bool) -> int:
     """Everything up to the end of the service; gives the number of requests sent."""
     whole = asyncio.current_task()
     assert whole is not None  # noqa: S101 - asyncio.run made it
@@ -76,7 +76,7 @@ async def _run(console: Console, settings: Settings, duration: float | None, *, 
     began = time.monotonic()
     engines = _installed()
     port = _port("gRPC", ServiceConfig.load().port, console)
-    metrics_port = _port("metrics", settings.prometheus_port, console)
+    metrics_port = _port("metrics", Settings.load().prometheus_port, console)
     log = settings.data_dir / "demo.log"
     with cloud.cloud() as server:
         environ = {

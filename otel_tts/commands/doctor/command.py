@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -17,9 +18,12 @@ from otel_tts.commands.doctor.finding import Finding, State
 from otel_tts.commands.doctor.journey import Journey, Way
 from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
-from otel_tts.settings import Secret, Settings, url
+from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
 
-_PROMETHEUS, _TEMPO, _GRAFANA = "http://127.0.0.1:9090", "http://127.0.0.1:3200", "http://127.0.0.1:3000"
+T = TypeVar("T", bound=ServerSettings)
+
+_COLLECTOR, _PROMETHEUS = "http://127.0.0.1:13133", "http://127.0.0.1:9090"
+_TEMPO, _GRAFANA = "http://127.0.0.1:3200", "http://127.0.0.1:3000"
 _STYLES = {State.WHOLE: "green", State.BROKEN: "bold red", State.UNKNOWN: "yellow"}
 _WIDTHS = (7, 9, 8)
 _GAP = 2
@@ -37,11 +41,13 @@ class _Address(click.ParamType[str]):
 
 @click.command()
 @click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
-@click.option("--collector-url", type=_Address(), help="The Collector's health check; by default on port 13133.")
+@click.option("--collector-url", type=_Address(), help=f"The Collector's health check; by default {_COLLECTOR}.")
 @click.option("--prometheus-url", type=_Address(), help=f"Prometheus; by default {_PROMETHEUS}.")
 @click.option("--tempo-url", type=_Address(), help=f"Tempo; by default {_TEMPO}.")
 @click.option("--grafana-url", type=_Address(), help=f"Grafana; by default {_GRAFANA}, where it may be missing.")
-@click.option("--grafana-password", type=Secret, metavar="TEXT", help="That of its user admin; better by the environment.")
+@click.option(
+    "--grafana-password", "password", type=Secret, metavar="TEXT", help="That of its user admin; better by the environment."
+)
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
@@ -61,19 +67,20 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
     The exit code is 0 when nothing is broken, else that of the first broken hop:
     3 service   4 Collector   5 metrics   6 traces   7 Grafana
     """  # noqa: D301 - \b keeps click from joining the lines
-    settings = Settings.load(**given)
-    settings = replace(settings, prometheus_url=settings.prometheus_url or _PROMETHEUS, tempo_url=settings.tempo_url or _TEMPO)
-    grafana = settings.grafana_url or _GRAFANA
-    if settings.grafana_password:
-        grafana = grafana.replace("://", f"://admin:{quote(settings.grafana_password.value, safe='')}@", 1)
+    settings = DoctorSettings.load(**given)
+    settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS), tempo=_at(settings.tempo, _TEMPO))
     way = Way(
         target=target or own_target(),
-        collector=_server(settings.collector_url, "collector"),
-        prometheus=_server(settings.prometheus_url, "prometheus"),
-        tempo=_server(settings.tempo_url, "tempo"),
+        collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
+        prometheus=_server(settings.prometheus, "prometheus"),
+        tempo=_server(settings.tempo, "tempo"),
         history=open_history(settings),
-        grafana=Server(grafana, "Start it: `docker compose up -d grafana`. Elsewhere? Give --grafana-url."),
-        grafana_expected=bool(settings.grafana_url),
+        grafana=Server(
+            _at(settings.grafana, _GRAFANA),
+            "Start it: `docker compose up -d grafana`. Elsewhere? Give --grafana-url.",
+            _as_admin(settings.password),
+        ),
+        grafana_expected=bool(settings.grafana.url),
         patience=patience,
     )
     console = terminal.console()
@@ -85,8 +92,18 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
     raise SystemExit(broken[0] if broken else 0)
 
 
-def _server(address: str, name: str) -> Server:
-    return Server(address, f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url.")
+def _at(server: T, default_url: str) -> T:
+    return server if server.url else replace(server, url=default_url)
+
+
+def _as_admin(password: Secret) -> Mapping[str, str]:
+    if not password:
+        return {}
+    return {"Authorization": f"Basic {b64encode(f'admin:{password.value}'.encode()).decode()}"}
+
+
+def _server(settings: ServerSettings, name: str) -> Server:
+    return Server(settings, f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url.")
 
 
 def _print(console: Console, finding: Finding) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from otel_tts.commands.grafana.server import Grafana, Refused
 from otel_tts.conditions import Objectives
 from otel_tts.grafana import FOLDER, PAGES, Home, render
 from otel_tts.grafana.pages import model
-from otel_tts.settings import Settings, url
+from otel_tts.settings import GrafanaSettings, url
 
 
 class _Address(click.ParamType[str]):
@@ -23,7 +24,7 @@ class _Address(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if "@" in value:
-            self.fail(f"it takes no user and password: the token is in {Settings.variable('grafana_token')}.", param, ctx)
+            self.fail(f"it takes no user and password: the token is in {GrafanaSettings.variable('token')}.", param, ctx)
         try:
             return url(value)
         except ValueError as error:
@@ -41,7 +42,7 @@ def _at_home(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _home(datasource_uid: str, tempo_uid: str, service: str, settings: Settings) -> Home:
+def _home(datasource_uid: str, tempo_uid: str, service: str, settings: GrafanaSettings) -> Home:
     return Home(
         prometheus=datasource_uid,
         tempo=tempo_uid,
@@ -61,7 +62,7 @@ def grafana() -> None:
 @_at_home
 def export(out: Path, **options: Any) -> None:
     """Write the dashboards with the objectives of the environment, a JSON file each."""
-    home = _home(settings=Settings.load(), **options)
+    home = _home(settings=GrafanaSettings.load(), **options)
     out.mkdir(parents=True, exist_ok=True)
     for name in PAGES:
         target = out / f"{name}.json"
@@ -79,11 +80,11 @@ def push(address: str, folder: str, **options: Any) -> None:
     The token of a service account with the role Editor comes from OTEL_TTS_GRAFANA_TOKEN. Dashboards that are there already are
     replaced where they differ, and left alone where they don't.
     """
-    settings = Settings.load()
+    settings = GrafanaSettings.load()
     token = _token(settings)
     home = _home(settings=settings, **options)
     try:
-        with Grafana(address, token) as server:
+        with Grafana(replace(settings.grafana, url=address), token) as server:
             uid = server.folder(folder)
             for name, page in PAGES.items():
                 click.echo(f"{server.put(model(name, home), uid)} {address}/d/{page.uid}")
@@ -91,9 +92,9 @@ def push(address: str, folder: str, **options: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _token(settings: Settings) -> str:
+def _token(settings: GrafanaSettings) -> str:
     """The token, which nothing here shows."""
-    name, token = Settings.variable("grafana_token"), settings.grafana_token.value.strip()
+    name, token = GrafanaSettings.variable("token"), settings.token.value.strip()
     if not token:
         raise click.UsageError(
             f"{name} is not set: make a service account with the role Editor in Grafana (Administration, Users and access) "

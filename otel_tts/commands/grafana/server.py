@@ -11,11 +11,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import httpx
-
+from otel_tts.http import Client, NoResponseError
+from otel_tts.settings import ServerSettings
 from otel_tts.version import __version__
 
-_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _MOST_FOLDERS = 1000
 """What Grafana tells of at once."""
 _OF_THE_SERVER = ("id", "version")
@@ -35,12 +34,16 @@ class Refused(Exception):
 
 
 class Grafana:
-    """One server, for the length of a block. Redirects are not followed: the token is for the address that was given."""
+    """One server, for the length of a block.
 
-    def __init__(self, url: str, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT)
-        self._url = url
+    Args:
+        server: how it is reached.
+        token: of a service account.
+    """
+
+    def __init__(self, server: ServerSettings, token: str) -> None:
+        self._client = Client(server, {"Authorization": f"Bearer {token}"})
+        self._url = server.url
 
     def __enter__(self) -> Self:
         return self
@@ -70,31 +73,31 @@ class Grafana:
     def _ask(self, method: str, path: str, form: type, body: Mapping[str, Any] | None = None, *, missing: bool = False) -> Any:
         """What it answers, in the form that is expected; None where ``missing`` allows that there is nothing."""
         try:
-            answer = self._client.request(method, path, json=body)
-        except httpx.TimeoutException:
-            raise Refused(f"Grafana at {self._url} did not answer in time.") from None
-        except httpx.RequestError as error:
-            raise Refused(f"Grafana at {self._url} does not answer: {error}. Is it running, and is this its address?") from None
-        said = _json(answer)
-        if missing and answer.status_code == HTTPStatus.NOT_FOUND and isinstance(said, dict):
+            response = self._client.request(method, path, body=body)
+        except NoResponseError as error:
+            raise Refused(str(error)) from None
+        reply = response.body
+        if missing and response.status == HTTPStatus.NOT_FOUND and isinstance(reply, dict):
             return None
-        if answer.is_success:
-            if isinstance(said, form):
-                return said
+        if response.ok:
+            if isinstance(reply, form):
+                return reply
             raise Refused(f"What answers at {self._url} is not Grafana's API. {_NOT_GRAFANA}")
-        if answer.has_redirect_location:
-            raise Refused(f"{self._url} sends on to {answer.headers['Location']}: give the address where Grafana is.")
-        words = str(said["message"]) if isinstance(said, dict) and "message" in said else answer.reason_phrase
-        advice = _ADVICE.get(answer.status_code, "Grafana's own log says more.")
-        raise Refused(f"Grafana at {self._url} answered {answer.status_code} to {method} {path}: {words.rstrip('.')}. {advice}")
+        if response.location:
+            raise Refused(f"{self._url} redirects to {response.location}: give the address where Grafana is.")
+        stated = isinstance(reply, dict) and "message" in reply
+        reason = response.message if stated else _phrase(response.status)
+        advice = _ADVICE.get(response.status, "Grafana's own log says more.")
+        raise Refused(f"Grafana at {self._url} answered {response.status} to {method} {path}: {reason.rstrip('.')}. {advice}")
 
 
 def _content(dashboard: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in dashboard.items() if key not in _OF_THE_SERVER}
 
 
-def _json(answer: httpx.Response) -> Any:
+def _phrase(status: int) -> str:
+    """The standard phrase of an HTTP status."""
     try:
-        return answer.json()
+        return HTTPStatus(status).phrase
     except ValueError:
-        return None
+        return "an unknown status"

@@ -31,7 +31,7 @@ from otel_tts.report.reference import LAST_WEEK, UnknownReference, length, momen
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window, closed, windows
 from otel_tts.sdk import configure
-from otel_tts.settings import Settings
+from otel_tts.settings import ReportSettings, Settings, redact_url
 
 NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
 SERVICE_NAME = "otel-tts-report"
@@ -103,17 +103,17 @@ def _report(
     traces: bool,
     workspace: Path | None,
 ) -> None:
-    settings = _settings(keep_port=every is not None)
+    settings = ReportSettings.load()
     history, console, stop = open_history(settings), terminal.console(), _stopping()
     if width < 2 * history.interval:
         raise click.UsageError(
             f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
         )
-    with _telling(settings):
+    with _telling(keep_port=every is not None):
         feedback = Feedback()
         profiles = Profiles(settings.data_dir)
         uri = tracking.default_uri(settings)
-        with locked(settings.data_dir, f"{experiment} at {tracking.shown(uri)}"):
+        with locked(settings.data_dir, f"{experiment} at {redact_url(uri)}"):
             while True:
                 with feedback.tracer.start_as_current_span(semconv.REPORT_SPAN.name):
                     try:
@@ -200,7 +200,7 @@ def compare(first: str, second: str, service: str | None) -> None:
     A side is a service version, or the name of a saved profile; or version:V, profile:NAME or range:START..END.
     """
     with failures():
-        settings = Settings.load()
+        settings = ReportSettings.load()
         history = open_history(settings)
         name = _one(history, service)
         found = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
@@ -219,7 +219,7 @@ def reference() -> None:
 def save(name: str, service: str | None, source: str | None) -> None:
     """Save a profile under NAME, in place of one that has it."""
     with failures():
-        settings = Settings.load()
+        settings = ReportSettings.load()
         history, profiles = open_history(settings), Profiles(settings.data_dir)
         of = _one(history, service)
         whole = f"range:{_iso(history.began or 0.0)}..{_iso(time.time() + history.interval)}"
@@ -235,7 +235,7 @@ def save(name: str, service: str | None, source: str | None) -> None:
 @reference.command("list")
 def listed() -> None:
     """List the profiles."""
-    for name in Profiles(Settings.load().data_dir).names():
+    for name in Profiles(ReportSettings.load().data_dir).names():
         click.echo(name)
 
 
@@ -273,14 +273,13 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
-def _settings(*, keep_port: bool) -> Settings:
-    """The settings; a job of one pass is gone before anybody could pull its metrics from a port, which the service may have."""
-    return Settings.load({name: value for name, value in os.environ.items() if keep_port or name != "PROMETHEUS_PORT"})
-
-
 @contextmanager
-def _telling(settings: Settings) -> Iterator[None]:
-    """Telemetry of the job itself goes where the services' goes."""
+def _telling(*, keep_port: bool) -> Iterator[None]:
+    """Telemetry of the job itself goes where the services' goes.
+
+    A job of one pass is gone before anybody could pull its metrics from a port, which the service may have.
+    """
+    settings = Settings.load({name: value for name, value in os.environ.items() if keep_port or name != "PROMETHEUS_PORT"})
     pipeline = configure(
         service_name=os.environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME, settings=settings, local=True, logs=False
     )

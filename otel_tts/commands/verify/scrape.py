@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,9 +9,11 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from otel_tts import promql
+from otel_tts.http import Client, NoResponseError
 from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.settings import ServerSettings
 
-_TIMEOUT = 5.0  # seconds
+_TIMEOUT_S = 5.0
 _RESOURCE = "target_info"  # the resource, as OpenTelemetry's Prometheus compatibility has it
 
 Labels = frozenset[tuple[str, str]]
@@ -72,20 +71,18 @@ class Scrape:
 
 
 def read(url: str) -> Scrape:
-    """Ask the endpoint: directly, since a proxy does not know this machine.
+    """Read a pull endpoint.
 
     Raises:
         NoMetrics: nobody answers, or something else does.
     """
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    client = Client(ServerSettings(url=url, timeout=_TIMEOUT_S))
     try:
-        with opener.open(url, timeout=_TIMEOUT) as response:
-            return Scrape.parse(response.read().decode())
-    except urllib.error.HTTPError as error:
-        raise NoMetrics(f"it answers with HTTP status {error.code}") from None
-    except urllib.error.URLError as error:
-        raise NoMetrics(str(getattr(error.reason, "strerror", None) or error.reason)) from None
-    except TimeoutError:
-        raise NoMetrics(f"no answer within {_TIMEOUT:g} s") from None
-    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
-        raise NoMetrics(f"what it answers is no HTTP ({type(error).__name__})") from None
+        response = client.request("GET", "")
+    except NoResponseError as error:
+        raise NoMetrics(f"it {error.problem}") from None
+    finally:
+        client.close()
+    if not response.ok:
+        raise NoMetrics(f"it answers with HTTP status {response.status}")
+    return Scrape.parse(response.text)

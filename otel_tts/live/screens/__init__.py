@@ -15,7 +15,7 @@ from otel_tts.history import Service
 from otel_tts.live.charts import CONFIG
 from otel_tts.live.reading import Reading
 from otel_tts.live.view import Period, View
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Page:
     """
 
     title: str
-    draw: Callable[[Reading, Period, View, Settings], None]
+    draw: Callable[[Reading, Period, View, LiveSettings], None]
     controls: Callable[[View, Sequence[Service]], View] | None = None
     params: tuple[str, ...] = ()
 

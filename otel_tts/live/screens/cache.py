@@ -13,13 +13,13 @@ from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.semconv import FAILURES, CacheResult, Outcome
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 _HIT_RATE = "Request hit rate: hits among the requests that asked the cache (hit, miss, coalesced)."
 _COMPARED = {semconv.CACHE_RESULT: (CacheResult.HIT, CacheResult.MISS), semconv.OUTCOME: (Outcome.OK, *sorted(FAILURES))}
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """What was spared, the hit rate over time, look-ups by tier, and hits against misses."""
     service = view.service
     total, rows = reading.total(period, service=service), reading.rows(period, service=service)

@@ -16,13 +16,13 @@ from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.tracking import Unreachable
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 _NONE_YET = "The batch job writes them: `otel-tts report`, say every hour. Needs pip install 'otel-tts[report]'."
 _SHOWN = 12
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """Scores over time, then the latest reports, one of them whole."""
     scores = reading.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
     figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
@@ -81,7 +81,7 @@ def _embedded(found: Sequence[Report]) -> None:
             key="report",
             width=420,
         )
-        settings = Settings.load()
+        settings = LiveSettings.load()
         pages = _pages(settings.mlflow_tracking_uri, str(settings.data_dir), run_id)
         page = st.segmented_control("Part", pages, default=pages[0], required=True, key=f"part {run_id}") if pages else None
     st.session_state.view = replace(view, report=run_id if run_id != ids[0] else "")
@@ -93,17 +93,17 @@ def _embedded(found: Sequence[Report]) -> None:
 
 @st.cache_data(ttl=60, max_entries=2, show_spinner="Asking MLflow ...")
 def _latest(uri: str, directory: str) -> Sequence[Report]:
-    reports = Reports.of(Settings.load())
+    reports = Reports.of(LiveSettings.load())
     return reports.latest() if reports else ()
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
 def _pages(uri: str, directory: str, run_id: str) -> Sequence[str]:
-    reports = Reports.of(Settings.load())
+    reports = Reports.of(LiveSettings.load())
     return reports.pages(run_id) if reports else ()
 
 
 @st.cache_data(max_entries=4, show_spinner="Fetching the report ...")
 def _page(uri: str, directory: str, run_id: str, name: str) -> str:
-    reports = Reports.of(Settings.load())
+    reports = Reports.of(LiveSettings.load())
     return reports.page(run_id, name) if reports else ""

@@ -13,12 +13,12 @@ from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
 from otel_tts.live.view import Period, View
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 _MOODS = {"page": "bad", "ticket": "warn", "info": "unknown"}
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """Conditions that hold, the most important numbers, their course, and the providers."""
     total = reading.total(period, service=view.service)
     rows = reading.rows(period, service=view.service)
@@ -74,7 +74,7 @@ def conditions(verdicts: list[Verdict]) -> None:
     st.html(tiles.notices(found or [well]))
 
 
-def numbers(total: Row, active: list[Timeline], period: Period, settings: Settings) -> list[str]:
+def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSettings) -> list[str]:
     """The tiles."""
     judged = total.request_count - total.request_rejected - total.request_cancelled
     rate = total.request_success_rate
@@ -127,7 +127,7 @@ def quantiles(rows: list[Row], of: str) -> list[Line]:
     return [charts.of_rows(rows, f"{of}_{name}", name, colour) for name, colour in palette.QUANTILES.items()]
 
 
-def _latency(label: str, total: Row, of: str, metric: semconv.Metric, settings: Settings) -> str:
+def _latency(label: str, total: Row, of: str, metric: semconv.Metric, settings: LiveSettings) -> str:
     p50, p95, p99 = (getattr(total, f"{of}_{name}") for name in palette.QUANTILES)
     limit = settings.reference_latency_p95
     return tiles.tile(

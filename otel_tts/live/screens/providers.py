@@ -13,10 +13,10 @@ from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.standing import standings
 from otel_tts.live.view import Period, View
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """Cards, when each could be used, how its attempts went, and what they fell back to."""
     cards(reading, period, view)
     available = reading.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)

@@ -18,7 +18,7 @@ from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Reports
 from otel_tts.report.tracking import Unreachable
 from otel_tts.semconv import Outcome
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 PARAMS = ("outcome", "provider", "voice", "slower", "request")
 _SHOWN, _SEARCHED = 200, 5000
@@ -67,7 +67,7 @@ def _choice(label: str, chosen: str, options: Iterable[str]) -> str:
     )
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """The list, or the one that was chosen from it."""
     if view.request:
         detail(reading, view, settings)
@@ -158,7 +158,7 @@ def _open() -> None:
         st.session_state.opened = opened + 1  # so that the list comes back without a choice
 
 
-def detail(reading: Reading, view: View, settings: Settings) -> None:
+def detail(reading: Reading, view: View, settings: LiveSettings) -> None:
     """One request: its facts, its waterfall, and every attribute of every span."""
     try:
         trace = reading.trace(view.request)
@@ -233,11 +233,11 @@ def summary(trace: Trace) -> list[str]:
     ]
 
 
-def links(trace: Trace, settings: Settings) -> None:
+def links(trace: Trace, settings: LiveSettings) -> None:
     """Where else there is something about it."""
     with st.container(horizontal=True):
-        if settings.grafana_url:
-            st.link_button("Trace in Grafana", grafana.trace_link(settings.grafana_url, trace), icon=":material/open_in_new:")
+        if settings.grafana.url:
+            st.link_button("Trace in Grafana", grafana.trace_link(settings.grafana.url, trace), icon=":material/open_in_new:")
         if settings.mlflow_tracking_uri and (span := waterfall.synthesis(trace)) and (reports := Reports.of(settings)):
             try:
                 report = reports.of_request(span.service, span.end)

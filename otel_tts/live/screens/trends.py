@@ -15,7 +15,7 @@ from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.semconv import Attribute, Instrument, Metric
-from otel_tts.settings import Settings
+from otel_tts.settings import LiveSettings
 
 _METRICS = {metric.name: metric for metric in semconv.METRICS}
 _JUDGED = {semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.ATTEMPT_DURATION}
@@ -44,7 +44,7 @@ def controls(view: View, services: Sequence[Service]) -> View:
     return replace(view, measure=name, split=split)
 
 
-def draw(reading: Reading, period: Period, view: View, settings: Settings) -> None:
+def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
     """One chart, as large as it can be."""
     metric = _METRICS[view.measure or semconv.SYNTHESIS_DURATION.name]
     by = next((attribute for attribute in metric.attributes if attribute.key == view.split), None)

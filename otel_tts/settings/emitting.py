@@ -1,0 +1,82 @@
+"""What the emitting side reads: the library inside somebody's service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from otel_tts.settings.section import Section, setting
+from otel_tts.settings.values import boolean, milliseconds, path, port, seconds, size, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSettings(Section):
+    """What the library and the readers share."""
+
+    data_dir: Path = setting(
+        "OTEL_TTS_DATA_DIR",
+        path,
+        lambda: Path(platformdirs.user_data_dir("otel-tts", appauthor=False)),
+        "Where telemetry is kept in local files when no exporter and no OTLP endpoint is set.",
+    )
+    export_interval: float = setting(
+        "OTEL_METRIC_EXPORT_INTERVAL", milliseconds, 10.0, "Milliseconds between exports of metrics."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(SharedSettings):
+    """The settings of the library."""
+
+    metrics_enabled: bool = setting(
+        "METRICS_ENABLED", boolean, True, "Whether metrics are recorded. Traces and logs stay as they are."
+    )
+    prometheus_port: int = setting(
+        "PROMETHEUS_PORT", port, 8002, "Port of the Prometheus pull endpoint: on in `serve`, elsewhere where this is set."
+    )
+    prometheus_host: str = setting("PROMETHEUS_HOST", text, "127.0.0.1", "Address the pull endpoint binds to.")
+    exporter_prometheus_host: str = setting(
+        "OTEL_EXPORTER_PROMETHEUS_HOST", text, "localhost", "Address of the pull endpoint where PROMETHEUS_PORT is not set."
+    )
+    exporter_prometheus_port: int = setting(
+        "OTEL_EXPORTER_PROMETHEUS_PORT", port, 9464, "Port of the pull endpoint where PROMETHEUS_PORT is not set."
+    )
+    data_max_age: float = setting(
+        "OTEL_TTS_DATA_MAX_AGE", seconds, 7 * 86400.0, "Seconds after which local telemetry files are deleted."
+    )
+    data_max_size: int = setting(
+        "OTEL_TTS_DATA_MAX_SIZE", size, 2**30, "Bytes of local telemetry files; the oldest are deleted beyond it."
+    )
+    capture_text: bool = setting(
+        "OTEL_TTS_CAPTURE_TEXT", boolean, False, "Whether the text and exception messages are recorded on spans. Private text!"
+    )
+    prices: str = setting("OTEL_TTS_PRICES", text, "", "A TOML file with the prices of providers; see docs/telemetry.md.")
+    grpc_mapping: str = setting(
+        "OTEL_TTS_GRPC_MAPPING",
+        text,
+        "",
+        "A TOML file that says where the messages of further gRPC methods hold text, voice and audio; for zero code.",
+    )
+    deadline_floor: float = setting(
+        "OTEL_TTS_DEADLINE_FLOOR",
+        seconds,
+        0.0,
+        "A request that came with less than this many seconds to its deadline and missed it counts as rejected: nobody could have met it.",
+    )
+    cancelled_is_error: bool = setting(
+        "OTEL_TTS_CANCELLED_IS_ERROR",
+        boolean,
+        False,
+        "Whether an RPC that its caller cancelled gets span status ERROR. The RPC conventions do not say.",
+    )
+    shutdown_timeout: float = setting(
+        "OTEL_TTS_SHUTDOWN_TIMEOUT", seconds, 3.0, "The most seconds that flushing telemetry may hold up the end of the process."
+    )
+    monitor: bool = setting(
+        "OTEL_TTS_MONITOR",
+        boolean,
+        False,
+        "Whether the process judges its own metrics and warns in its log. The service does so unless this says false.",
+    )
