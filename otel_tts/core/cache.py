@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
@@ -18,13 +18,31 @@ from otel_tts.core.formats import AudioFormat, Samples
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.record import Record
 from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.semconv import LookupResult
 
-if TYPE_CHECKING:
-    from otel_tts.core.synthesis import Synthesis
-
 T = TypeVar("T")
+
+
+class CachedRequest(Protocol):
+    """The request that a cache serves."""
+
+    emitter: Emitter
+    timeline: Timeline
+    record: Record
+    context: Context
+
+    def cache_hit(
+        self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
+    ) -> None:
+        """A cache tier had the audio."""
+
+    def cache_miss(self) -> None:
+        """A cache tier did not have it."""
+
+    def set_audio(self, seconds: float | None, format: AudioFormat | None) -> None:
+        """The audio has this length and format; None: not known."""
 
 
 class _Block:
@@ -55,7 +73,7 @@ class _Block:
 class Lookup(_Block):
     """A look-up in one cache tier. A miss, unless :meth:`found` says otherwise; an exception makes it an error."""
 
-    def __init__(self, request: Synthesis, tier: str) -> None:
+    def __init__(self, request: CachedRequest, tier: str) -> None:
         super().__init__(request.context)
         self._request = request
         self._tier = clean.name(tier)
@@ -70,29 +88,35 @@ class Lookup(_Block):
         audio: AudioFormat | None = None,
         duration: float | None = None,
     ) -> T:
-        """Report what the tier gave, and get it back: None is a miss, anything else a hit.
+        """Report what the tier gave, and get it back.
 
-        provider, model: who made the audio then. duration: its seconds; told from ``value`` when that is bytes of format ``audio``.
+        Args:
+            value: None is a miss, anything else a hit.
+            provider: who made the audio then.
+            model: with which model.
+            audio: the format of ``value``, where that is bytes.
+            duration: seconds of audio; by default taken from ``value`` where that is bytes and ``audio`` is given.
         """
-        self._found(value, provider, model, audio, duration)
+        self._report(value, provider, model, audio, duration)
         return value
 
     @guarded
-    def _found(
-        self, value: Any, provider: str | None, model: str | None, audio: AudioFormat | None, duration: float | None
+    def _report(
+        self, value: Any, provider: str | None, model: str | None, audio: AudioFormat | None, duration_s: float | None
     ) -> None:
         if value is None:
             return
         self._hit = True
-        if duration is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
-            duration = _seconds(value, audio)
-        self._request.found(self._tier, provider, model, duration, audio)
+        if duration_s is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
+            duration_s = _seconds(value, audio)
+        self._request.cache_hit(self._tier, provider, model, duration_s, audio)
 
     def _end(self, error: BaseException | None) -> None:
-        found = LookupResult.HIT if self._hit else LookupResult.MISS
-        result = LookupResult.ERROR if isinstance(error, Exception) else found
+        result = LookupResult.HIT if self._hit else LookupResult.MISS
+        if isinstance(error, Exception):
+            result = LookupResult.ERROR
         if not self._hit:
-            self._request.missed()
+            self._request.cache_miss()
         self._request.emitter.instruments.lookups.add(1, (self._tier, result))
 
 
@@ -107,7 +131,7 @@ def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float
 class CachedAudio:
     """Audio that no provider had to make, on its way to the caller: the source of a measured stream."""
 
-    def __init__(self, request: Synthesis, format: AudioFormat) -> None:
+    def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
         self._format = format
         self._meter = AudioMeter(format)
@@ -125,25 +149,25 @@ class CachedAudio:
     @guarded
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:
         self.chunk(audio, self.monotonic(), 0)
-        self._request.delivers(self._meter.seconds, self._format)
+        self._request.set_audio(self._meter.seconds, self._format)
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
         return self._request.timeline.monotonic()
 
-    def chunk(self, data: Any, now: int, waited: int) -> None:
+    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A chunk is handed out."""
-        total = self._meter.feed(data)
+        total_s = self._meter.feed(data)
         if len(data) and not self._meter.empty:
-            self._request.record.playback.chunk(self._meter, total, now, waited)
+            self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
-    def waiting(self, waited: int) -> None:
+    def waiting(self, waited_ns: int) -> None:
         """No engine is waited for."""
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
         """All of it came, or no more will: the request's own end says why."""
         if cause is not None and cause.good:
-            self._request.delivers(self._meter.seconds, self._format)
+            self._request.set_audio(self._meter.seconds, self._format)
 
     def dropped(self) -> None:
         """Nothing to do: the request notices by itself."""

@@ -22,7 +22,7 @@ DEADLINE_MARGIN = 0.02
 
 
 class Part(Protocol):
-    """What a Call ends: a Synthesis."""
+    """What a Call ends: a request to speak."""
 
     @property
     def open(self) -> bool:

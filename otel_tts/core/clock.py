@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+NANOSECOND = 1e-9
+"""In seconds."""
+
 
 class Clock(Protocol):
     """Two readings, both in integer nanoseconds."""
@@ -43,4 +46,4 @@ class Timeline:
 
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return (self.monotonic() - self.start) * 1e-9
+        return (self.monotonic() - self.start) * NANOSECOND

@@ -37,6 +37,18 @@ class Cause:
             return cls(outcome, ErrorType(error_type))
         return cls(outcome, ErrorType.OTHER if ErrorType.OTHER in allowed else allowed[0])
 
+    @classmethod
+    def declared(cls, error: BaseException | None, outcome: Outcome | str | None, error_type: ErrorType | str | None) -> Cause:
+        """What an application says: by default what ``error`` means, without an error a failure of no known kind.
+
+        Raises:
+            ValueError: no such outcome.
+        """
+        cause = from_exception(error) if error is not None else cls.of(Outcome.ERROR, error_type)
+        if outcome is None and error_type is None:
+            return cause
+        return cls.of(outcome or cause.outcome, error_type or cause.error_type)
+
     @property
     def good(self) -> bool:
         """Whether nothing went wrong."""

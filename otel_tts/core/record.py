@@ -9,14 +9,44 @@ from opentelemetry.context import Context
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioFacts, AudioFormat
+from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
 from otel_tts.core.playback import Playback
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
 
-_S = 1e-9
-
 SpanAttributes = dict[str, str | bool | int | float]
+
+
+@dataclass(slots=True)
+class InvocationResult:
+    """What one call of a provider came to; None where nothing is known."""
+
+    provider: str
+    model: str | None
+    cause: Cause
+    audio: AudioFacts | None = None
+    format: AudioFormat | None = None
+    billable: bool = False
+    """Whether it made any audio: a provider's bill is for that."""
+    real_time_factor: float | None = None
+
+    def attributes(self, chunks: int) -> SpanAttributes:
+        """The attributes that its span still lacks."""
+        attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
+        if self.cause.error_type is not None:
+            attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value
+        if self.format is not None and self.audio is not None:
+            attributes[semconv.AUDIO_FORMAT.key] = self.format.name
+            if self.audio.duration is not None:
+                attributes[semconv.AUDIO_DURATION.key] = self.audio.duration
+            if self.audio.sample_rate is not None:
+                attributes[semconv.AUDIO_SAMPLE_RATE.key] = self.audio.sample_rate
+        if self.real_time_factor is not None:
+            attributes[semconv.REAL_TIME_FACTOR.key] = self.real_time_factor
+        if chunks:
+            attributes[semconv.CHUNK_COUNT.key] = chunks
+        return attributes
 
 
 @dataclass(slots=True)
@@ -29,7 +59,7 @@ class Record:
     characters: int
     text: str | None
     """The text itself; only with text capture on."""
-    start: int
+    start_ns: int
     playback: Playback = field(default_factory=Playback)
     cache: CacheResult = CacheResult.BYPASS
     tier: str | None = None
@@ -53,6 +83,18 @@ class Record:
     def handed_out(self) -> bool:
         """Whether the caller has got audio before the end. Of streams only: a unary answer goes out whole or not at all."""
         return self.stream and self.playback.chunks > 0
+
+    def add_invocation(self, result: InvocationResult) -> None:
+        """A call of a provider ended."""
+        if result.cause.good and self.cache not in SERVED_FROM_CACHE:
+            self.provider, self.model = result.provider, result.model
+        if result.billable:
+            self.billed.append((result.provider, result.model))
+        if result.audio is not None:
+            self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
+            self.real_time_factor = result.real_time_factor
+            if result.cause.good and result.audio.duration is not None:
+                self.duration = (self.duration or 0.0) + result.audio.duration
 
     def discard_lookup(self) -> None:
         """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
@@ -93,7 +135,9 @@ class Record:
         delivered = self.delivered(outcome)
         handed_out = self.handed_out or outcome is Outcome.OK
 
-        instruments.synthesis_duration.record((end - self.start) * _S, (*maker, self.stream, self.cache, outcome), context)
+        instruments.synthesis_duration.record(
+            (end - self.start_ns) * NANOSECOND, (*maker, self.stream, self.cache, outcome), context
+        )
         instruments.requests.add(1, (language, voice, outcome))
         if outcome in FAILURES:
             instruments.failures.add(1, (*maker, outcome, cause.error_type))
@@ -119,7 +163,7 @@ class Record:
         instruments, playback = emitter.instruments, self.playback
         if playback.first_byte is None:
             return {}
-        first_byte = (playback.first_byte - self.start) * _S
+        first_byte = (playback.first_byte - self.start_ns) * NANOSECOND
         attributes: SpanAttributes = {
             semconv.TIME_TO_FIRST_BYTE.key: first_byte,
             semconv.CHUNK_COUNT.key: playback.chunks,
@@ -127,7 +171,7 @@ class Record:
         instruments.first_byte.record(first_byte, (*maker, self.cache), context)
         heard = playback.first_audio()
         if heard is not None:
-            first_audio = (heard - self.start) * _S
+            first_audio = (heard - self.start_ns) * NANOSECOND
             attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
             instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context)
         if playback.seconds:  # where the audio can be read

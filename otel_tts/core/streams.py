@@ -26,12 +26,12 @@ class Source(Protocol):
         """The OpenTelemetry context in which the engine runs."""
 
     def monotonic(self) -> int:
-        """The clock."""
+        """The clock's reading, nanoseconds."""
 
-    def chunk(self, data: Any, now: int, waited: int) -> None:
-        """Audio came at ``now``, after ``waited`` nanoseconds."""
+    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
+        """Audio came."""
 
-    def waiting(self, waited: int) -> None:
+    def waiting(self, waited_ns: int) -> None:
         """A pull that gave nothing took this long."""
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:

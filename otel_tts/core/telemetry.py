@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.attempt import Attempt
-from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import Clock, SystemClock, Timeline
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
+from otel_tts.core.invocation import Invocation
 from otel_tts.core.labels import Labels
 from otel_tts.core.noop import NOOP
 from otel_tts.core.prices import Prices
 from otel_tts.core.providers import Providers, ProviderState
+from otel_tts.core.request import begin, current_context
 from otel_tts.core.streams import Current
-from otel_tts.core.synthesis import SYNTHESIS, Synthesis, surroundings
+from otel_tts.core.synthesis import Synthesis
 from otel_tts.semconv import AttemptReason
 from otel_tts.settings import Settings
 from otel_tts.version import __version__
@@ -100,23 +100,14 @@ class Telemetry:
         text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
         :meth:`Synthesis.add_text`. stream: whether audio is delivered in pieces.
         """
-        call, outer = _around(get_current())
-        if outer is not None:
-            outer.join(text, voice, language)
-            return outer
-        self._emitter.instruments.run_deferred()
-        return Synthesis(self._emitter, call, text, voice, language, stream=stream)
-
-    @staticmethod
-    def enclosing() -> Synthesis | None:
-        """The open Synthesis in which the caller stands, be it in its own block only. For instrumentations."""
-        return _around(surroundings())[1]
+        return Synthesis(begin(self._emitter, text, voice, language, stream=stream))
 
     @guarded_or(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
         """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates."""
         provider, model = clean.name(provider), clean.optional_name(model)
-        return Attempt(self._emitter, Timeline(self._emitter.clock), None, provider, model, AttemptReason.PROBE, remote=remote)
+        timeline = Timeline(self._emitter.clock)
+        return Attempt(Invocation(self._emitter, timeline, None, provider, model, AttemptReason.PROBE, remote=remote))
 
     @guarded_or(lambda *_: NOOP)
     def provider(self, name: str) -> ProviderState:
@@ -143,7 +134,7 @@ class Telemetry:
     @staticmethod
     def carry(function: Callable[P, T]) -> Callable[P, T]:
         """``function``, to be run in another thread with the OpenTelemetry context of here: executors and threads drop it."""
-        context = surroundings()
+        context = current_context()
 
         @functools.wraps(function)
         def carried(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -156,14 +147,3 @@ class Telemetry:
     def flush_abandoned(self) -> None:
         """Finish requests that were dropped without an end. Happens by itself before every export of metrics."""
         self._emitter.instruments.run_deferred()
-
-
-def _around(context: Context) -> tuple[Call | None, Synthesis | None]:
-    """The RPC and the open Synthesis that stand in a context."""
-    call, synthesis = context.get(CALL), None
-    if isinstance(call, Call) and not call.over:
-        synthesis = call.current
-    else:
-        call, reference = None, context.get(SYNTHESIS)
-        synthesis = reference() if callable(reference) else None
-    return call, synthesis if isinstance(synthesis, Synthesis) and synthesis.open else None

@@ -19,12 +19,13 @@ from otel_tts.core.audio import AudioFacts, AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import EMPTY, Cause
+from otel_tts.core.request import begin as begin_request
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.semconv import Outcome
 
 if TYPE_CHECKING:
-    from otel_tts.core.synthesis import Synthesis
+    from otel_tts.core.request import Request
     from otel_tts.instrumentation.messages import Method, Values
 
 _GOOD = (None, 0, grpc.StatusCode.OK)
@@ -46,7 +47,7 @@ class Exchange:
         self._response_streaming = response_streaming
         self._clock = telemetry.emitter.clock
         self._context = get_current()
-        self._synthesis: Synthesis | None = None
+        self._speech: Request | None = None
         self._encoding: str | None = None
         self._sample_rate: int | None = None
         self._maker: tuple[str | None, str | None] = (None, None)
@@ -64,8 +65,8 @@ class Exchange:
 
     @guarded
     def __exit__(self, *error: object) -> None:
-        if self._synthesis is not None:
-            self._synthesis.__exit__(None, None, None)  # the RPC knows the error
+        if self._speech is not None:
+            self._speech.exit_block(None)  # the RPC knows the error
 
     # -- requests ------------------------------------------------------------------------------------------------------------
 
@@ -98,21 +99,22 @@ class Exchange:
             return
         text = "".join(said.get("text", ()))
         self._hear(said)
-        if self._synthesis is not None:
-            self._synthesis.hear(text)
+        if self._speech is not None:
+            self._speech.add_message_text(text)
         elif isinstance(call := self._context.get(CALL), Call) and not call.over:
             self._begin(said, text)
 
     def _begin(self, said: Values, text: str) -> None:
         whole = None if self._request_streaming else text
         with Current(self._context):
-            synthesis = self._telemetry.synthesis(
-                whole, _first(said, "voice"), _first(said, "language"), stream=self._response_streaming
+            speech = begin_request(
+                self._telemetry.emitter, whole, _first(said, "voice"), _first(said, "language"), stream=self._response_streaming
             )
-        self._synthesis = synthesis.__enter__()
-        synthesis.hear("" if whole else text)
+        speech.enter_block()
+        self._speech = speech
+        speech.add_message_text("" if whole else text)
         if get_current() is self._context:  # where the handler has made something of its own current, that stays
-            attach(synthesis.context)  # this context ends with the RPC, so there is nothing to restore
+            attach(speech.context)  # this context ends with the RPC, so there is nothing to restore
 
     # -- responses -----------------------------------------------------------------------------------------------------------
 
@@ -121,8 +123,8 @@ class Exchange:
         """The handler gave a response."""
         now = self._clock.monotonic()
         self._waited += now - self._since
-        synthesis = self._synthesis
-        if synthesis is None:
+        speech = self._speech
+        if speech is None:
             return
         said = self._method.response.read(response)
         if said is None:
@@ -133,7 +135,7 @@ class Exchange:
         self._failed = self._failed or False in said.get("success", ())
         self._stated += sum(said.get("seconds", ())) + sum(said.get("milliseconds", ())) / 1000
         if audio := b"".join(said.get("audio", ())):
-            self._deliver(synthesis, audio, now)
+            self._deliver(speech, audio, now)
 
     @guarded
     def sent(self) -> None:
@@ -143,23 +145,23 @@ class Exchange:
     @guarded
     def over(self, context: Any) -> None:
         """The handler is done, and nothing was raised."""
-        synthesis = self._synthesis
-        if synthesis is None or context.code() not in _GOOD:
+        speech = self._speech
+        if speech is None or context.code() not in _GOOD:
             return
-        record = synthesis.record
+        record = speech.record
         unheard = self._meter is None or self._meter.empty
         if self._failed:
-            synthesis.denied(_FAILED)
+            speech.answer_failed(_FAILED)
         elif unheard and not self._foreign and record.duration is None and not record.playback.chunks:
-            synthesis.denied(EMPTY)
+            speech.answer_failed(EMPTY)
         else:
             facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
             record.sample_rate = record.sample_rate or facts.sample_rate
             if record.duration is None:
-                synthesis.delivers(facts.duration or self._stated or None, None)
+                speech.set_audio(facts.duration or self._stated or None, None)
 
-    def _deliver(self, synthesis: Synthesis, audio: bytes, now: int) -> None:
-        record = synthesis.record
+    def _deliver(self, speech: Request, audio: bytes, now: int) -> None:
+        record = speech.record
         if record.provider is None and not record.attempts:
             record.provider, record.model = self._maker
         measured = record.playback.chunks != self._chunks if self._response_streaming else record.duration is not None
@@ -170,7 +172,7 @@ class Exchange:
             audio_format = self._method.audio_format(self._encoding, self._sample_rate, audio)
             self._meter = AudioMeter(audio_format)
             if record.format is None:
-                synthesis.delivers(None, audio_format)
+                speech.set_audio(None, audio_format)
         total = self._meter.feed(audio)
         if self._response_streaming and not self._meter.empty:
             record.playback.chunk(self._meter, total, now, self._waited)

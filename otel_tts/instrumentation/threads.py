@@ -11,8 +11,8 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from otel_tts.core.request import current_context
 from otel_tts.core.streams import Current
-from otel_tts.core.synthesis import surroundings
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
@@ -54,7 +54,7 @@ def _hand_over(method: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def _start(start: Any, thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    context = surroundings()
+    context = current_context()
     if context:
         run = thread.run
 

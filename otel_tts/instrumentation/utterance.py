@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from opentelemetry.context import Context, get_current
 
-from otel_tts.core import outcome
-from otel_tts.core.attempt import ATTEMPT
+from otel_tts.core import outcome, request
 from otel_tts.core.audio import AudioFormat, Encoded, Wav
 from otel_tts.core.guard import guard, guarded
+from otel_tts.core.invocation import INVOCATION, invoke
 from otel_tts.core.outcome import Cause
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
@@ -42,15 +42,15 @@ class Utterance:
     """
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
-        enclosing = telemetry.enclosing()
+        enclosing = request.enclosing()
         if enclosing is not None:
-            enclosing.join(asked.text, asked.voice, asked.language)
+            enclosing.update(asked.text, asked.voice, asked.language)
         self.audio = asked.audio
         """The format of the audio, unless its first bytes say otherwise."""
         self._emitter = telemetry.emitter
-        self._synthesis = enclosing or telemetry.synthesis(asked.text, asked.voice, asked.language, stream=asked.stream)
-        self._own = None if enclosing else self._synthesis
-        self._attempt = self._synthesis.attempt(asked.provider, asked.model, remote=asked.remote)
+        self._request = enclosing or request.begin(self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream)
+        self._own = None if enclosing else self._request
+        self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
         self._expected = False
         self._over = False
         self._current = Current(self.context)
@@ -69,15 +69,15 @@ class Utterance:
 
     def describe(self, voice: str | None, language: str | None) -> None:
         """What was not known when it began."""
-        self._synthesis.join(None, voice, language)
+        self._request.update(None, voice, language)
 
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces."""
-        self._synthesis.add_text(delta)
+        self._request.add_text(delta)
 
     def whole(self, data: Any) -> None:
         """All the audio came at once: bytes-like, or a numpy array."""
-        self._attempt.audio(data, _format(data, self.audio))
+        self._invocation.whole(data, _format(data, self.audio))
         self._expected = True
         self.finished(outcome.OK, None)
 
@@ -86,57 +86,57 @@ class Utterance:
     @property
     def context(self) -> Context:
         """The context in which the engine works."""
-        return self._attempt.context
+        return self._invocation.context
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
-        return self._attempt.monotonic()  # of the request, which another Telemetry may have begun
+        return self._invocation.monotonic()  # of the request, which another Telemetry may have begun
 
-    def chunk(self, data: Any, now: int, waited: int) -> None:
+    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A piece of the audio came."""
         if not self._expected:
             self._expect(_format(data, self.audio))
-        self._attempt.chunk(data, now, waited)
+        self._invocation.chunk(data, now_ns, waited_ns)
 
-    def waiting(self, waited: int) -> None:
+    def waiting(self, waited_ns: int) -> None:
         """The engine took this long, in nanoseconds, to give nothing."""
-        self._attempt.waiting(waited)
+        self._invocation.waiting(waited_ns)
 
     @guarded
-    def finished(self, cause: Cause | None, error: BaseException | None, now: int | None = None) -> None:
-        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now``: when that was.
+    def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now_ns``: when that was.
 
         An interruption that does not say when may come out of the garbage collector, as the end of a generator does: it waits.
         """
         if self._over:
             return
-        if cause is None and error is None and now is None:
+        if cause is None and error is None and now_ns is None:
             self.dropped()
             return
         self._over = True
         if not self._expected and cause is not None and cause.good:
             self._expect(self.audio)  # which did not come
-        self._attempt.end(cause, error, now)
+        self._invocation.end(cause, error, now_ns)
         if self._own is not None:
             ended = cause or (outcome.from_exception(error) if error is not None else self._own.interruption())
-            self._own.leave(ended, error, now)
+            self._own.release(ended, error, now_ns)
 
     def dropped(self) -> None:
         """Its stream was dropped, perhaps inside the garbage collector: finish it later, as of now."""
-        now = self.monotonic()
-        self._emitter.instruments.defer(lambda: self.finished(None, None, now))
+        now_ns = self.monotonic()
+        self._emitter.instruments.defer(lambda: self.finished(None, None, now_ns))
 
     def _expect(self, format: AudioFormat) -> None:
         self._expected = True
-        self._attempt.expect(format)
+        self._invocation.expect(format)
 
 
 def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
     """The utterance of a call that is made here; None inside an attempt that is open, which the call is part of."""
     try:
-        reference = get_current().get(ATTEMPT)
-        attempt = reference() if callable(reference) else None
-        return None if attempt is not None and attempt.open else Utterance(telemetry, asked)
+        reference = get_current().get(INVOCATION)
+        invocation = reference() if callable(reference) else None
+        return None if invocation is not None and invocation.open else Utterance(telemetry, asked)
     except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved
         guard.caught("beginning an utterance", error)
         return None

@@ -18,11 +18,12 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
 import otel_tts.core.attempt
 import otel_tts.core.cache
 import otel_tts.core.emitter
+import otel_tts.core.invocation
 import otel_tts.core.playback
 import otel_tts.core.providers
 import otel_tts.core.record
+import otel_tts.core.request
 import otel_tts.core.streams
-import otel_tts.core.synthesis
 import otel_tts.core.telemetry
 from otel_tts import PCM16, Telemetry, Wav
 from otel_tts.core import outcome
@@ -292,19 +293,21 @@ SITES: list[tuple[Any, str]] = [
     (Timeline, "timestamp"),
     (Total, "add"),
     (Total, "read"),
-    (otel_tts.core.attempt, "declared"),
-    (otel_tts.core.attempt, "exception_attributes"),
+    (outcome.Cause, "declared"),
     (otel_tts.core.attempt.Attempt, "__init__"),
-    (otel_tts.core.attempt.Attempt, "_describe"),
-    (otel_tts.core.attempt.Attempt, "_feed"),
-    (otel_tts.core.attempt.Attempt, "_judge"),
-    (otel_tts.core.attempt.Attempt, "_measure"),
-    (otel_tts.core.attempt.Attempt, "_record"),
-    (otel_tts.core.attempt.Attempt, "dropped"),
-    (otel_tts.core.attempt.Attempt, "chunk"),
-    (otel_tts.core.attempt.Attempt, "finished"),
-    (otel_tts.core.attempt.Attempt, "monotonic"),
-    (otel_tts.core.attempt.Attempt, "waiting"),
+    (otel_tts.core.invocation, "exception_attributes"),
+    (otel_tts.core.invocation.Invocation, "__init__"),
+    (otel_tts.core.invocation.Invocation, "_describe"),
+    (otel_tts.core.invocation.Invocation, "_feed"),
+    (otel_tts.core.invocation.Invocation, "declare"),
+    (otel_tts.core.invocation.Invocation, "_final_cause"),
+    (otel_tts.core.invocation.Invocation, "_meter_for"),
+    (otel_tts.core.invocation.Invocation, "_record"),
+    (otel_tts.core.invocation.Invocation, "dropped"),
+    (otel_tts.core.invocation.Invocation, "chunk"),
+    (otel_tts.core.invocation.Invocation, "finished"),
+    (otel_tts.core.invocation.Invocation, "monotonic"),
+    (otel_tts.core.invocation.Invocation, "waiting"),
     (otel_tts.core.cache, "exception_attributes"),
     (otel_tts.core.cache.CachedAudio, "__init__"),
     (otel_tts.core.cache.CachedAudio, "chunk"),
@@ -329,17 +332,27 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.record.Record, "discard_lookup"),
     (otel_tts.core.streams, "attach"),
     (otel_tts.core.streams, "detach"),
-    (otel_tts.core.synthesis, "exception_attributes"),
-    (otel_tts.core.synthesis.Synthesis, "__init__"),
-    (otel_tts.core.synthesis.Synthesis, "_decide"),
-    (otel_tts.core.synthesis.Synthesis, "_finish"),
-    (otel_tts.core.synthesis.Synthesis, "_verdict"),
-    (otel_tts.core.synthesis.Synthesis, "attempted"),
-    (otel_tts.core.synthesis.Synthesis, "found"),
-    (otel_tts.core.synthesis.Synthesis, "interruption"),
-    (otel_tts.core.synthesis.Synthesis, "join"),
-    (otel_tts.core.synthesis.Synthesis, "missed"),
-    (otel_tts.core.telemetry, "get_current"),
+    (otel_tts.core.request, "exception_attributes"),
+    (otel_tts.core.request.Request, "__init__"),
+    (otel_tts.core.request.Request, "add_text"),
+    (otel_tts.core.request.Request, "attempt_reason"),
+    (otel_tts.core.request.Request, "declare"),
+    (otel_tts.core.request.Request, "invocation_began"),
+    (otel_tts.core.request.Request, "serve_from_cache"),
+    (otel_tts.core.request.Request, "set_audio"),
+    (otel_tts.core.request.Request, "skip_provider"),
+    (otel_tts.core.record.InvocationResult, "__init__"),
+    (otel_tts.core.record.InvocationResult, "attributes"),
+    (otel_tts.core.record.Record, "add_invocation"),
+    (otel_tts.core.request.Request, "_first_cause"),
+    (otel_tts.core.request.Request, "_finish"),
+    (otel_tts.core.request.Request, "_apparent_cause"),
+    (otel_tts.core.request.Request, "invocation_ended"),
+    (otel_tts.core.request.Request, "cache_hit"),
+    (otel_tts.core.request.Request, "interruption"),
+    (otel_tts.core.request.Request, "update"),
+    (otel_tts.core.request.Request, "cache_miss"),
+    (otel_tts.core.request, "get_current"),
 ]
 
 

@@ -1,0 +1,282 @@
+"""Invocation: the state of one call of a provider, from the moment it is asked to the last of its audio.
+
+Applications hold it through an :class:`otel_tts.Attempt`; streams and instrumentations hold it themselves.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Protocol
+
+from opentelemetry.context import Context, create_key, set_value
+from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+
+from otel_tts import semconv
+from otel_tts.core import clean, outcome
+from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter
+from otel_tts.core.clock import NANOSECOND, Timeline
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.guard import guarded
+from otel_tts.core.once import Once
+from otel_tts.core.outcome import Cause
+from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.record import InvocationResult, Record
+from otel_tts.semconv import AttemptReason, Outcome
+
+INVOCATION = create_key("invocation")
+"""Where a weak reference to the Invocation stands in the OpenTelemetry context while its provider works."""
+
+
+class Requester(Protocol):
+    """The request that a provider is asked for."""
+
+    emitter: Emitter
+    timeline: Timeline
+    record: Record
+    context: Context
+
+    def attempt_reason(self, provider: str) -> AttemptReason:
+        """Why ``provider`` would be asked now."""
+
+    def invocation_began(self, invocation: Invocation, provider: str, model: str | None, reason: AttemptReason) -> None:
+        """A provider is asked."""
+
+    def invocation_ended(self, invocation: Invocation, result: InvocationResult) -> None:
+        """A provider has done what it did."""
+
+    def interruption(self) -> Cause:
+        """Why work for this request was cut off."""
+
+
+def invoke(
+    request: Requester, provider: str, model: str | None, reason: AttemptReason | str | None = None, *, remote: bool
+) -> Invocation:
+    """Ask a provider for a request; ``reason`` None: what follows from what happened before."""
+    provider, model = clean.name(provider), clean.optional_name(model)
+    reason = request.attempt_reason(provider) if reason is None else AttemptReason(reason)
+    invocation = Invocation(request.emitter, request.timeline, request, provider, model, reason, remote=remote)
+    request.invocation_began(invocation, provider, model, reason)
+    return invocation
+
+
+class Invocation:
+    """One call of a provider, and the source of the stream that it may answer with: see ``streams.Source``."""
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        timeline: Timeline,
+        request: Requester | None,
+        provider: str,
+        model: str | None,
+        reason: AttemptReason,
+        *,
+        remote: bool,
+    ) -> None:
+        self.has_block = False
+        """Whether a block of the application will end it."""
+        self.open = True
+        """Whether its provider is still at work."""
+        self._provider = provider
+        self._model = model
+        self._emitter = emitter
+        self._timeline = timeline
+        self._request = request
+        self._reason = reason
+        self._start_ns = timeline.monotonic()
+        self._format: AudioFormat | None = None
+        self._declared: Cause | None = None
+        self._meter: AudioMeter | None = None
+        self._waited_ns: int | None = None
+        self._chunks = 0
+        self._has_audio = False
+        self._first_byte_ns: int | None = None
+        self._error: BaseException | None = None
+        self._labels = emitter.maker(provider, model)
+        parent = request.context if request is not None else Context()
+        self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
+        # Weak: the application may keep the context, and what it dropped shall reach its finaliser.
+        self.context: Context = set_value(INVOCATION, weakref.ref(self), set_span_in_context(self._span, parent))
+        """The context in which the provider works."""
+        self._end = Once()
+
+    def _start_span(self, kind: SpanKind, parent: Context) -> Span:
+        attributes: dict[str, str | bool] = {
+            semconv.OPERATION_NAME.key: "text_to_speech",
+            semconv.OUTPUT_TYPE.key: "speech",
+            semconv.PROVIDER.key: self._provider,
+            semconv.ATTEMPT_REASON.key: self._reason.value,
+        }
+        name = semconv.ATTEMPT_SPAN.name.partition(" ")[0]
+        if self._model:
+            attributes[semconv.MODEL.key] = self._model
+            name = f"{name} {self._labels[1]}"
+        if self._request is not None:
+            attributes[semconv.STREAM.key] = self._request.record.stream
+        return self._emitter.start_span(name, kind, self._timeline.timestamp(self._start_ns), attributes, parent)
+
+    # -- what it gives ------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def whole(self, data: Any, format: AudioFormat) -> None:
+        """All the audio came at once: bytes-like, or a numpy array."""
+        self._waited_ns = self._timeline.monotonic() - self._start_ns
+        self._feed(self._meter_for(format), data)
+
+    @guarded
+    def expect(self, format: AudioFormat) -> None:
+        """Its audio will be in this format."""
+        self._meter_for(format)
+
+    def declare(self, cause: Cause, error: BaseException | None) -> None:
+        """The application says how it fails. The first word counts."""
+        if self._declared is None:
+            self._declared = cause
+            self._error = error
+
+    # -- the source of a stream ---------------------------------------------------------------------------------------------------
+
+    def monotonic(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self._timeline.monotonic()
+
+    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
+        """A chunk came."""
+        self.waiting(waited_ns)
+        total_s = self._feed(self._meter, data) if self._meter is not None else None
+        if total_s is None or self._meter is None:
+            return
+        self._chunks += 1
+        if self._first_byte_ns is None:
+            self._first_byte_ns = now_ns
+        if self._request is not None:
+            self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
+
+    def waiting(self, waited_ns: int) -> None:
+        """Count time spent waiting for the engine; time in the consumer is none of it."""
+        self._waited_ns = (self._waited_ns or 0) + waited_ns
+
+    def dropped(self) -> None:
+        """The stream was dropped: end later, outside of the garbage collector, as of now."""
+        now_ns = self._timeline.monotonic()
+        self._emitter.instruments.defer(lambda: self.finished(None, None, now_ns))
+
+    def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """The stream ended; so does the invocation, unless it has a block that is still running."""
+        if not self.has_block:
+            self.end(cause, error, now_ns)
+
+    @guarded
+    def __del__(self) -> None:
+        # A finaliser may run inside anybody's locks, so the rest waits. `_end` is missing when the constructor raised.
+        end = getattr(self, "_end", None)
+        if end is not None and not end.done:
+            now_ns = self._timeline.monotonic()
+            self._emitter.instruments.defer(lambda: self.end(None, None, now_ns))
+
+    # -- the end ------------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """End it, once. ``cause`` None: what ``error`` means, and without an error an interruption.
+
+        ``now_ns``: when that was, if it is past.
+        """
+        if not self._end.claim():
+            return
+        cause = self._final_cause(cause, error)
+        self.open = False
+        now_ns = (
+            self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
+        )  # a dropped request may have gone on
+        result = InvocationResult(self._provider, self._model, cause)
+        try:
+            if self._meter is not None:
+                result.audio, result.format = self._meter.facts(), self._format
+            self._record(result, (now_ns - self._start_ns) * NANOSECOND)
+            self._describe(result, error or self._error, now_ns)
+        finally:
+            if self._request is not None:
+                self._request.invocation_ended(self, result)
+            self._request = self._error = None  # no circle of references: what is over is freed at once
+            self._span.end(self._timeline.timestamp(now_ns))
+
+    def _final_cause(self, cause: Cause | None, error: BaseException | None) -> Cause:
+        if self._declared is not None:
+            cause = self._declared
+        elif cause is None:
+            cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
+        if cause.outcome is Outcome.CANCELLED and self._request is not None:
+            cause = self._request.interruption()
+        if cause.good and self._meter is not None and not self._has_audio:
+            return outcome.EMPTY
+        if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
+            return Cause.of(Outcome.PARTIAL, cause.error_type)
+        return cause
+
+    def _record(self, result: InvocationResult, duration_s: float) -> None:
+        instruments, labels, cause, audio = self._emitter.instruments, self._labels, result.cause, result.audio
+        self._emitter.providers.get(self._provider).attempted(cause)
+        result.billable = self._has_audio
+        instruments.attempt_duration.record(duration_s, (*labels, cause.outcome, cause.error_type, self._reason), self.context)
+        if audio is None:
+            return
+        if audio.duration:
+            instruments.audio.add(audio.duration, (*labels, "generated", "provider"))
+        if cause.good:
+            if self._waited_ns is not None and audio.duration:
+                result.real_time_factor = self._waited_ns * NANOSECOND / audio.duration
+                instruments.real_time_factor.record(result.real_time_factor, labels, self.context)
+            if self._request is not None:
+                self._record_quality(self._request.record, audio)
+
+    def _record_quality(self, record: Record, audio: AudioFacts) -> None:
+        instruments, emitter = self._emitter.instruments, self._emitter
+        labels = (self._labels[0], emitter.voice_labels.bound(record.voice), emitter.language_labels.bound(record.language))
+        for histogram, value in (
+            (instruments.loudness, audio.loudness),
+            (instruments.silence_ratio, audio.silence_ratio),
+            (instruments.clipping_ratio, audio.clipping_ratio),
+            (instruments.trailing_silence, audio.trailing_silence),
+            (instruments.speaking_rate, record.speaking_rate(audio)),
+        ):
+            if value is not None:
+                histogram.record(value, labels, self.context)
+
+    def _describe(self, result: InvocationResult, error: BaseException | None, now_ns: int) -> None:
+        span, timestamp, cause = self._span, self._timeline.timestamp, result.cause
+        if not span.is_recording():
+            return
+        span.set_attributes(result.attributes(self._chunks))
+        if self._first_byte_ns is not None:
+            span.add_event(semconv.FIRST_BYTE_EVENT.name, None, timestamp(self._first_byte_ns))
+            playback = self._request.record.playback if self._request is not None else None
+            if playback is not None and playback.first_byte == self._first_byte_ns:
+                first_audio_ns = playback.first_audio()
+                if first_audio_ns is not None:
+                    span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))
+        if error is not None and cause.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE):
+            attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
+            span.add_event(semconv.EXCEPTION_EVENT.name, attributes, timestamp(now_ns))
+        if cause.outcome in semconv.FAILURES:
+            span.set_status(StatusCode.ERROR, str(cause.error_type))
+
+    def _feed(self, meter: AudioMeter, data: Any) -> float | None:
+        """Seconds of audio so far; None while there is none, since a header is none."""
+        had_audio, self._has_audio = self._has_audio, True  # if it cannot be read, nobody knows that it was empty
+        if not len(data):
+            self._has_audio = had_audio
+            return None
+        total_s = meter.feed(data)
+        self._has_audio = not meter.empty
+        return total_s if self._has_audio else None
+
+    def _meter_for(self, format: AudioFormat) -> AudioMeter:
+        if self._meter is None:
+            self._format = format
+            self._meter = AudioMeter(format)
+        elif format != self._format:
+            raise ValueError(
+                f"This attempt's audio is {self._format}, so {format} cannot follow. Use one attempt for each format."
+            )
+        return self._meter
