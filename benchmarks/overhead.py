@@ -2,14 +2,20 @@
 
     python benchmarks/overhead.py [--rounds 7] [--requests 2000] [--concurrency 4]
 
-Four servers run side by side, each in a process of its own, and take turns, round by round, so that a change of the machine's speed
+The servers run side by side, each in a process of its own, and take turns, round by round, so that a change of the machine's speed
 hits all of them. The client and the sink for OTLP are other processes. A round's figure includes exporting what the round recorded;
-the sink counts spans, so that none of them is cheap because it was dropped.
+the sink counts the spans of each variant's measured requests, so that none of them is cheap because it was dropped.
 
-bare        no telemetry
+A busy machine makes CPU time itself longer (shared caches, the sibling thread of the core), and more so for those who work more. So
+every turn begins with a fixed piece of work, whose CPU time stands in the table as *calibration*: where its rows differ by more than
+some percent, the machine was too busy for the figures beside them.
+
+bare        no telemetry, no interceptor
+noop        an interceptor that does nothing: gRPC's own cost of having one is in every other variant too; the base of "added"
 contrib     opentelemetry-instrumentation-grpc: one span, no metric; OTLP, batched
 prometheus  hand-made prometheus_client: two counters, a gauge, a histogram, no span; scraped once a round
 otel-tts    both spans, every metric, exemplars, all requests sampled; OTLP, batched
+otel-tts-sdk  the same over the SDK's own path, see ``OTEL_TTS_DIRECT``
 """
 
 from __future__ import annotations
@@ -23,14 +29,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.request import urlopen
 
 import grpc.aio
 
-VARIANTS = ("bare", "contrib", "prometheus", "otel-tts")
+VARIANTS = ("bare", "noop", "contrib", "prometheus", "otel-tts", "otel-tts-sdk")
+SPANS = {"contrib": 1, "otel-tts": 2, "otel-tts-sdk": 2}
+"""Of one request."""
 TEXT = b"Good morning, this is your captain speaking."
 AUDIO = bytes(640)  # 20 ms at 16 kHz
 CACHE = {TEXT: AUDIO}
@@ -49,6 +59,16 @@ async def speak(request: bytes, context: Any) -> bytes:
 
 def bare() -> Variant:
     return speak, [], lambda: None
+
+
+def noop() -> Variant:
+    """What gRPC itself takes for calling an interceptor."""
+
+    class Interceptor(grpc.aio.ServerInterceptor):
+        async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+            return await continuation(handler_call_details)
+
+    return speak, [Interceptor()], lambda: None
 
 
 def contrib() -> Variant:
@@ -108,7 +128,14 @@ def otel_tts() -> Variant:
     return observed, [aio_server_interceptor(tts)], lambda: pipeline.flush(60)
 
 
-MAKE = {"bare": bare, "contrib": contrib, "prometheus": prometheus, "otel-tts": otel_tts}
+MAKE = {
+    "bare": bare,
+    "noop": noop,
+    "contrib": contrib,
+    "prometheus": prometheus,
+    "otel-tts": otel_tts,
+    "otel-tts-sdk": otel_tts,
+}
 
 
 async def serve(variant: str) -> None:
@@ -140,10 +167,10 @@ def resident() -> int:
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Takes OTLP over HTTP and counts spans; a GET gives the count."""
+    """Takes OTLP over HTTP and counts the spans of requests by service; a GET gives the counts."""
 
     protocol_version = "HTTP/1.1"
-    spans = 0
+    spans: ClassVar[Counter[str]] = Counter()
     lock = threading.Lock()
 
     def do_POST(self) -> None:
@@ -151,13 +178,16 @@ class Sink(BaseHTTPRequestHandler):
 
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/traces":
-            request = ExportTraceServiceRequest.FromString(body)
-            with Sink.lock:
-                Sink.spans += sum(len(s.spans) for r in request.resource_spans for s in r.scope_spans)
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+                # The benchmark's own questions are RPCs too: as spans received they would hide as many that were dropped.
+                counted = sum(1 for scope in resource.scope_spans for span in scope.spans if not span.name.endswith("/Usage"))
+                with Sink.lock:
+                    Sink.spans[service] += counted
         self._answer(b"")
 
     def do_GET(self) -> None:
-        self._answer(str(Sink.spans).encode())
+        self._answer(json.dumps(Sink.spans).encode())
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
@@ -174,12 +204,29 @@ def sink() -> None:
     server.serve_forever()
 
 
+def received(port: int) -> dict[str, int]:
+    """The spans that the sink has taken, by service."""
+    with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        counts: dict[str, int] = json.loads(answer.read())
+    return counts
+
+
+def exporting_to(port: int) -> dict[str, str]:
+    """The environment of a process that exports to the sink."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        # The SDK's default queue of 2,048 spans would drop most of what a round makes, which is cheap but no figure.
+        "OTEL_BSP_MAX_QUEUE_SIZE": "1000000",
+    }
+
+
 # -- the client ------------------------------------------------------------------------------------------------------------------------
 
 
 def start(*arguments: str, environment: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})
+        [sys.executable, str(Path(__file__)), *arguments], stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})
     )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
@@ -192,7 +239,8 @@ async def load(channel: grpc.aio.Channel, requests: int, concurrency: int) -> No
         for _ in range(count):
             assert await stub(TEXT) == AUDIO
 
-    await asyncio.gather(*(worker(requests // concurrency) for _ in range(concurrency)))
+    shares = [requests // concurrency + (number < requests % concurrency) for number in range(concurrency)]
+    await asyncio.gather(*map(worker, shares))
 
 
 async def measure(ports: dict[str, int], rounds: int, requests: int, concurrency: int) -> dict[str, list[dict[str, float]]]:
@@ -200,6 +248,7 @@ async def measure(ports: dict[str, int], rounds: int, requests: int, concurrency
     channels = {variant: grpc.aio.insecure_channel(f"127.0.0.1:{port}") for variant, port in ports.items()}
     for number in range(rounds + 1):
         for variant, channel in channels.items():
+            calibration = calibrate()
             usage: Any = channel.unary_unary("/bench.Speech/Usage")
             before, began = json.loads(await usage(b"")), time.perf_counter()
             await load(channel, requests, concurrency)
@@ -207,21 +256,29 @@ async def measure(ports: dict[str, int], rounds: int, requests: int, concurrency
             after = json.loads(await usage(b""))
             if number:  # the first round warms up
                 cpu = (after["cpu"] - before["cpu"]) / requests
-                figures[variant].append({"cpu": cpu * 1e6, "wall": wall / requests * 1e6, "rss": after["rss"]})
+                figures[variant].append(
+                    {"cpu": cpu * 1e6, "wall": wall / requests * 1e6, "rss": after["rss"], "calibration": calibration}
+                )
         print(f"round {number} of {rounds}", end="\r", file=sys.stderr, flush=True)
     return figures
 
 
+def calibrate() -> float:
+    """Milliseconds of CPU time that a fixed piece of work takes now."""
+    began = time.process_time()
+    sum(len(str(number)) for number in range(50_000))
+    return (time.process_time() - began) * 1e3
+
+
 def report(figures: dict[str, list[dict[str, float]]]) -> None:
-    base = [f["cpu"] for f in figures["bare"]]
-    print(f"{'variant':12}{'CPU us/request':>16}{'added us':>10}{'added / contrib':>17}{'requests/s':>12}")
+    base = [f["cpu"] for f in figures["noop"]]
+    print(f"{'variant':14}{'CPU us/request':>16}{'added us':>10}{'added / contrib':>17}{'requests/s':>12}{'calibration ms':>16}")
     added = {v: [f["cpu"] - b for f, b in zip(figures[v], base, strict=True)] for v in figures}
     for variant, rows in figures.items():
-        cpu = statistics.median(f["cpu"] for f in rows)
-        wall = statistics.median(f["wall"] for f in rows)
+        cpu, wall, calibration = (statistics.median(f[key] for f in rows) for key in ("cpu", "wall", "calibration"))
         ratios = [a / c for a, c in zip(added[variant], added.get("contrib", base), strict=True)]
-        ratio = "" if variant == "bare" or "contrib" not in figures else f"{statistics.median(ratios):.2f}"
-        print(f"{variant:12}{cpu:16.1f}{statistics.median(added[variant]):10.1f}{ratio:>17}{1e6 / wall:12.0f}")
+        ratio = f"{statistics.median(ratios):.2f}" if variant in SPANS and "contrib" in figures else ""
+        print(f"{variant:14}{cpu:16.1f}{statistics.median(added[variant]):10.1f}{ratio:>17}{1e6 / wall:12.0f}{calibration:16.2f}")
 
 
 def main() -> None:
@@ -239,29 +296,23 @@ def main() -> None:
     if arguments.role == "sink":
         sink()
         return
-    variants = arguments.variants.split(",")
+    variants = list(dict.fromkeys(["noop", *arguments.variants.split(",")]))
     processes = []
     try:
         process, sink_port = start("sink")
         processes.append(process)
-        environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink_port}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_SERVICE_NAME": "bench",
-            # The default queue of 2,048 spans would drop most of what a round makes, which is cheap but no figure.
-            "OTEL_BSP_MAX_QUEUE_SIZE": "1000000",
-        }
         ports = {}
         for variant in variants:
+            environment = exporting_to(sink_port) | {"OTEL_SERVICE_NAME": variant}
+            if variant.endswith("-sdk"):
+                environment["OTEL_TTS_DIRECT"] = "false"
             process, ports[variant] = start("serve", variant, environment=environment)
             processes.append(process)
         report(asyncio.run(measure(ports, arguments.rounds, arguments.requests, arguments.concurrency)))
-        from urllib.request import urlopen
-
-        total = (arguments.rounds + 1) * arguments.requests
-        expected = total * (("contrib" in variants) + 2 * ("otel-tts" in variants))
-        with urlopen(f"http://127.0.0.1:{sink_port}/", timeout=10) as answer:
-            print(f"spans received: {int(answer.read())}, of the measured requests: {expected}")
+        counts = received(sink_port)
+        for variant in (v for v in variants if v in SPANS):
+            made = SPANS[variant] * (arguments.rounds + 1) * arguments.requests
+            print(f"{variant}: {counts.get(variant, 0)} of {made} spans received")
     finally:
         for process in processes:
             process.terminate()

@@ -32,13 +32,17 @@ _WIDEST = 40  # columns; a longer value moves what follows it
 def config() -> None:
     """Print the settings in force and where each comes from.
 
-    What may be a secret is not printed: headers, keys, and the user part of a URL.
+    What may be a secret is not printed: headers, keys, and the user part of a URL. The last lines say which path spans and histograms
+    take, and why: the direct one, which costs less, or that of the OpenTelemetry SDK.
     """
     rows = [("variable", "value", "from"), *in_force(os.environ)]
     name_width, value_width = (min(_WIDEST, max(len(row[column]) for row in rows)) for column in (0, 1))
     for name, value, source in rows:
         line = f"{name:<{name_width}}  {value:<{value_width}}  {source}"
         click.secho(line, dim=source == "default", bold=source == "from")
+    click.echo()
+    for signal, path in paths(os.environ):
+        click.echo(f"path of {signal}: {path}")
 
 
 def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -69,6 +73,19 @@ def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequ
         own = [setting for setting in section.load(environ).in_force() if setting.variable.name not in names]
         names |= {setting.variable.name for setting in own}
         yield section, own
+
+
+def paths(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give the path that spans and histograms take where `otel_tts.configure` sets the providers up, and why it is not the direct one.
+
+    Raises:
+        SettingError: a variable has a value that is not allowed.
+    """
+    from otel_tts.sdk.direct.path import path_of_spans
+    from otel_tts.sdk.exporters import destinations
+
+    settings = Settings.load(environ)
+    yield "spans", str(path_of_spans(destinations("traces", settings, local=True, environ=environ), settings, environ))
 
 
 def sections() -> Sequence[type[Section]]:

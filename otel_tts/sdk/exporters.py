@@ -23,6 +23,8 @@ from otel_tts.settings import SettingError, Settings
 PROMETHEUS = "prometheus"
 """The one exporter that is no class to construct: the pull endpoint of `otel_tts.sdk.metrics`."""
 
+FILES = "files"
+
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_PORTS = {4317: "grpc", 4318: "http/protobuf"}
 
@@ -35,7 +37,13 @@ class Destination:
 
     build: Callable[[], Any]
     description: str
-    is_local: bool = False
+    exporter: str
+    """The name of its entry point; ``files`` for local files."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the local files."""
+        return self.exporter == FILES
 
     @property
     def is_reader(self) -> bool:
@@ -69,7 +77,7 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
         store = Store(settings.data_dir, max_age=settings.data_max_age, max_size=settings.data_max_size)
         return {"traces": store.span_exporter, "metrics": store.metric_exporter, "logs": store.log_exporter}[signal]()
 
-    return [Destination(build, f"files in {settings.data_dir}", is_local=True)]
+    return [Destination(build, f"files in {settings.data_dir}", FILES)]
 
 
 def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination:
@@ -80,7 +88,7 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
         endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # a password is nobody's business
         entry_point, description = _PROTOCOLS[protocol], f"OTLP {protocol} {endpoint}".rstrip()
     for found in entry_points(group=group, name=entry_point):
-        return Destination(found.load(), description)
+        return Destination(found.load(), description, entry_point)
     if name == "otlp":
         package = "opentelemetry-exporter-" + entry_point.replace("_", "-")
         raise SettingError(

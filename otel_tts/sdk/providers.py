@@ -19,6 +19,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts.files import SIGNALS, Signal
 from otel_tts.monitor import Monitor
+from otel_tts.sdk.direct.path import path_of_spans, protocol_of
+from otel_tts.sdk.direct.senders import sender
+from otel_tts.sdk.direct.sinks import ExporterSink, OTLPSink
+from otel_tts.sdk.direct.tracer import Sink
+from otel_tts.sdk.direct.tracer import TracerProvider as DirectTracerProvider
 from otel_tts.sdk.exporters import (
     PROMETHEUS,
     Destination,
@@ -76,7 +81,7 @@ def build(
 
     # Metrics come first: the other providers report on themselves through the global one.
     meters, metrics_route, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described, judge)
-    tracers, traces_route = _traces(tracer_provider, ways["traces"], described)
+    tracers, traces_route = _traces(tracer_provider, settings, ways["traces"], described)
     loggers, logs_route = _log_records(logger_provider, settings, ways["logs"], described, enabled=logs)
     if judge and not any(isinstance(reader, Push) for reader in readers):
         _logger.warning(
@@ -104,15 +109,24 @@ def build(
 
 
 def _traces(
-    given: trace.TracerProvider | None, ways: Sequence[Destination], resource: Resource
+    given: trace.TracerProvider | None, settings: Settings, ways: Sequence[Destination], resource: Resource
 ) -> tuple[trace.TracerProvider, Route]:
     if host := given or _host(trace.get_tracer_provider()):
         return host, _host_route("traces", host)
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    for way in ways:
-        provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
+    if path_of_spans(ways, settings, os.environ).is_direct:
+        provider: TracerProvider = DirectTracerProvider(_sink(ways[0]), resource)
+    else:
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        for way in ways:
+            provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
     trace.set_tracer_provider(provider)
     return provider, Route("traces", _listed(ways), provider.force_flush, provider.shutdown)
+
+
+def _sink(way: Destination) -> Sink:
+    if way.is_local:
+        return ExporterSink(ForkedSpanExporter(way.build), os.environ)
+    return OTLPSink(sender(protocol_of(way), os.environ), os.environ)
 
 
 def _metrics(

@@ -71,6 +71,12 @@ class Settings(SharedSettings):
         False,
         "Whether an RPC that its caller cancelled gets span status ERROR. The RPC conventions do not say.",
     )
+    direct: bool = setting(
+        "OTEL_TTS_DIRECT",
+        boolean,
+        True,
+        "Whether spans and histograms may take the direct path, which costs less; false forces the SDK's. See docs/performance.md.",
+    )
     shutdown_timeout: float = setting(
         "OTEL_TTS_SHUTDOWN_TIMEOUT", seconds, 3.0, "The most seconds that flushing telemetry may hold up the end of the process."
     )

@@ -1,0 +1,248 @@
+"""Spans as OTLP bytes, https://opentelemetry.io/docs/specs/otlp/: what the official encoder and protobuf make, without their objects.
+
+A service sends the same keys, and mostly the same values, over and over. So keys, and values that come again, are encoded once.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status
+
+_logger = logging.getLogger(__name__)
+
+_CACHED = 4096  # entries of a cache, which is then begun anew
+_LONGEST = 64  # code points of a value that may come again
+_IS_REMOTE_KNOWN, _IS_REMOTE = 0x100, 0x200  # https://github.com/open-telemetry/opentelemetry-proto: SpanFlags
+_KINDS = {  # OTLP numbers them from 1
+    SpanKind.INTERNAL: 1,
+    SpanKind.SERVER: 2,
+    SpanKind.CLIENT: 3,
+    SpanKind.PRODUCER: 4,
+    SpanKind.CONSUMER: 5,
+}
+_INT64 = range(-(2**63), 2**63)
+_double = struct.Struct("<d").pack
+_fixed64 = struct.Struct("<Q").pack
+_fixed32 = struct.Struct("<I").pack
+_times = struct.Struct("<BQBQ").pack  # the tags and values of a span's start and end
+
+
+def varint(number: int) -> bytes:
+    """A non-negative number as protobuf writes it."""
+    if number < 0x80:
+        return _SMALL[number]
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_SMALL = [bytes((number,)) for number in range(0x80)]
+
+
+def field(tag: bytes, content: bytes) -> bytes:
+    """A field of bytes, text or a message, with its tag and length."""
+    return tag + varint(len(content)) + content
+
+
+def text(value: str) -> bytes:
+    """UTF-8. Half of a surrogate pair, which is no character, becomes a question mark."""
+    return value.encode("utf-8", "replace")
+
+
+def any_value(value: Any) -> bytes:
+    """The content of an ``AnyValue``.
+
+    Raises:
+        ValueError: a whole number that 64 bits do not hold, or a type that OTLP has no word for.
+    """
+    if value is None:
+        return b""
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, str):
+        return field(b"\x0a", text(value))
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise ValueError("a whole number beyond 64 bits")
+        return b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
+    if isinstance(value, float):
+        return b"\x21" + _double(value)
+    if isinstance(value, bytes):
+        return field(b"\x3a", value)
+    if isinstance(value, Sequence):
+        return field(b"\x2a", b"".join(field(b"\x0a", any_value(item)) for item in value))
+    if isinstance(value, Mapping):
+        return field(b"\x32", b"".join(field(b"\x0a", key_value(str(key), item)) for key, item in value.items()))
+    raise ValueError(f"a value of type {type(value).__name__}")
+
+
+def key_value(key: str, value: Any) -> bytes:
+    """The content of a ``KeyValue``."""
+    return field(b"\x0a", text(key)) + field(b"\x12", any_value(value))
+
+
+def attributes(tag: bytes, values: Iterable[tuple[str, Any]]) -> bytes:
+    """Attributes as fields with this tag. One that cannot be encoded costs itself only."""
+    encoded = []
+    for key, value in values:
+        try:
+            encoded.append(field(tag, key_value(key, value)))
+        except (ValueError, TypeError) as error:
+            _logger.warning("Attribute %s is dropped, it is %s.", key, error)
+    return b"".join(encoded)
+
+
+def resource_spans(resource: Resource) -> bytes:
+    """What stands before the ``ScopeSpans`` in a ``ResourceSpans``."""
+    return field(b"\x0a", attributes(b"\x0a", resource.attributes.items()))
+
+
+def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
+    """What stands before and after the spans in a ``ScopeSpans``."""
+    if scope is None:
+        return b"\x0a\x00", b""
+    content = field(b"\x0a", text(scope.name)) if scope.name else b""
+    if scope.version:
+        content += field(b"\x12", text(scope.version))
+    if scope.attributes:
+        content += attributes(b"\x1a", scope.attributes.items())
+    return field(b"\x0a", content), field(b"\x1a", text(scope.schema_url)) if scope.schema_url else b""
+
+
+def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequence[bytes]]) -> bytes:
+    """An ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope."""
+    content = [resource_spans(resource)]
+    for scope, encoded in spans.items():
+        before, after = scope_spans(scope)
+        content += (b"\x12", varint(len(before) + sum(map(len, encoded)) + len(after)), before, *encoded, after)
+    if resource.schema_url:
+        content.append(field(b"\x1a", text(resource.schema_url)))
+    return b"\x0a" + varint(sum(map(len, content))) + b"".join(content)
+
+
+class SpanEncoder:
+    """Encodes spans, each as the field that it is in a ``ScopeSpans``. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, SpanKind], bytes] = {}
+        self._doubles: dict[str, bytes] = {}
+        """Everything of an attribute that is a float, but its eight bytes."""
+        self._strings: dict[tuple[str, str], bytes] = {}
+        self._integers: dict[tuple[str, int], bytes] = {}
+        self._booleans: dict[tuple[str, bool], bytes] = {}
+
+    def span(
+        self,
+        context: SpanContext,
+        parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        start: int,
+        end: int,
+        values: Iterable[tuple[str, Any]],
+        status: Status,
+        events: Sequence[Event] = (),
+        links: Sequence[Link] = (),
+        dropped: tuple[int, int, int] = (0, 0, 0),
+    ) -> bytes:
+        """One span. start, end: nanoseconds since the Unix epoch. dropped: attributes, events and links beyond their limits."""
+        parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
+        if context.trace_state:
+            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in context.trace_state.items()))))
+        flags = _LOCAL
+        if parent is not None:
+            parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
+            if parent.is_remote:
+                flags = _REMOTE
+        named = self._names.get((name, kind))
+        parts += (named if named is not None else self._name(name, kind), _times(0x39, start, 0x41, end))
+        self._attributes(parts, values)
+        code = status.status_code.value
+        if events or links or code or any(dropped):
+            parts += self._further(status, events, links, dropped)
+        else:
+            parts.append(b"\x7a\x00")
+        parts.append(flags)
+        content = b"".join(parts)
+        return b"\x12" + varint(len(content)) + content
+
+    def _name(self, name: str, kind: SpanKind) -> bytes:
+        return _kept(self._names, (name, kind), field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]])
+
+    def _attributes(self, parts: list[bytes], values: Iterable[tuple[str, Any]]) -> None:
+        doubles, strings, integers, booleans = self._doubles, self._strings, self._integers, self._booleans
+        for key, value in values:
+            kind = type(value)
+            if kind is str:
+                known = strings.get((key, value))
+                parts.append(known if known is not None else self._new(strings, key, value, again=len(value) <= _LONGEST))
+            elif kind is float:
+                known = doubles.get(key)
+                if known is None:
+                    known = _kept(doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
+                parts += (known, _double(value))
+            elif kind is int:
+                known = integers.get((key, value))
+                parts.append(known if known is not None else self._new(integers, key, value, again=True))
+            elif kind is bool:
+                known = booleans.get((key, value))
+                parts.append(known if known is not None else self._new(booleans, key, value, again=True))
+            else:
+                parts.append(attributes(b"\x4a", ((key, value),)))
+
+    @staticmethod
+    def _new(cache: dict[Any, bytes], key: str, value: Any, *, again: bool) -> bytes:
+        encoded = attributes(b"\x4a", ((key, value),))
+        return _kept(cache, (key, value), encoded) if again and encoded else encoded
+
+    @staticmethod
+    def _further(
+        status: Status, events: Sequence[Event], links: Sequence[Link], dropped: tuple[int, int, int]
+    ) -> Iterable[bytes]:
+        if dropped[0]:
+            yield b"\x50" + varint(dropped[0])
+        for event in events:
+            content = b"\x09" + _fixed64(event.timestamp) + field(b"\x12", text(event.name))
+            if event.attributes:
+                content += attributes(b"\x1a", event.attributes.items())
+            if event.dropped_attributes:
+                content += b"\x20" + varint(event.dropped_attributes)
+            yield field(b"\x5a", content)
+        if dropped[1]:
+            yield b"\x60" + varint(dropped[1])
+        for link in links:
+            content = b"\x0a\x10" + link.context.trace_id.to_bytes(16, "big")
+            content += b"\x12\x08" + link.context.span_id.to_bytes(8, "big")
+            if link.attributes:
+                content += attributes(b"\x22", link.attributes.items())
+            if link.dropped_attributes:
+                content += b"\x28" + varint(link.dropped_attributes)
+            content += b"\x35" + _fixed32(_IS_REMOTE_KNOWN | (_IS_REMOTE if link.context.is_remote else 0))
+            yield field(b"\x6a", content)
+        if dropped[2]:
+            yield b"\x70" + varint(dropped[2])
+        content = field(b"\x12", text(status.description)) if status.description else b""
+        if status.status_code.value:
+            content += b"\x18" + _SMALL[status.status_code.value]
+        yield field(b"\x7a", content)
+
+
+_LOCAL = b"\x85\x01" + _fixed32(_IS_REMOTE_KNOWN)
+_REMOTE = b"\x85\x01" + _fixed32(_IS_REMOTE_KNOWN | _IS_REMOTE)
+
+
+def _kept(cache: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = encoded
+    return encoded

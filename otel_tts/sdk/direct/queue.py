@@ -1,0 +1,197 @@
+"""Where finished spans wait to be exported: bounded, in batches, by a thread of its own, with an exact count of what is dropped.
+
+Whoever ends a span may be anybody: a finaliser, a signal handler, a thread that is about to be forked. So putting a span here takes no
+lock that another could hold, and never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from otel_tts.core.fork import ForkAware, register
+
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SIZE = 65_536
+"""Spans that wait at most, unless ``OTEL_BSP_MAX_QUEUE_SIZE`` says otherwise: what 1,000 requests a second make in over 20 seconds."""
+_BATCH, _DELAY_MS = 512, 5_000.0  # the specification's defaults
+_LONGEST_WAIT_S = 5.0  # between attempts to export a batch whose receiver is not there
+
+
+class Queue(ForkAware, Generic[T]):
+    """Finished spans, in the order in which they ended.
+
+    Args:
+        export: exports a batch. None: it is done with, exported or refused for good. Else its receiver is not there now, and it is to
+            be tried again in so many seconds, 0: whenever.
+        size: how many wait at most; what comes beyond is dropped.
+        batch: how many are exported at once at most.
+        delay_s: the most seconds that one waits for others.
+    """
+
+    def __init__(self, export: Callable[[Sequence[T]], float | None], *, size: int, batch: int, delay_s: float) -> None:
+        self._export = export
+        self._size = size
+        self._batch = batch
+        self._delay_s = delay_s
+        self._begin()
+        register(self)
+
+    @classmethod
+    def of(cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str]) -> Queue[T]:
+        """A queue as the standard variables want it."""
+        size = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", SIZE))
+        batch = min(size, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
+        return cls(export, size=size, batch=batch, delay_s=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3)
+
+    def after_fork_in_child(self) -> None:
+        """Start with nothing: what the parent recorded is the parent's to export."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._items: deque[T] = deque()
+        self._pending: list[T] = []  # of a batch that could not be exported yet
+        self._wait_s = 0.0  # until it is tried again
+        self._lost: deque[int] = deque()
+        self._dropped = 0
+        self._closed = self._ended = False
+        self._deadline = 0.0
+        self._exporting = threading.Lock()
+        self._due = threading.Lock()  # held unless the thread shall look: releasing never waits, unlike setting an Event
+        self._due.acquire()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="otel-tts-spans", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """How many were dropped in this process: the queue was full or closed, or their receiver was not there at the end."""
+        return self._dropped + len(self._lost) + (len(self._items) if self._ended else 0)
+
+    def put(self, item: T) -> None:
+        """Have it exported; drop it, if the queue is full."""
+        if self._closed or len(self._items) >= self._size:
+            self._lost.append(1)
+            return
+        self._items.append(item)
+        if len(self._items) >= self._batch:
+            self._wake()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Export all there is now. Whether that was done in time."""
+        deadline = time.monotonic() + timeout_s
+        if not self._exporting.acquire(timeout=max(0.0, timeout_s)):
+            return False
+        try:
+            left = len(self._items) + len(self._pending)
+            while left > 0:
+                done = self._next()
+                left -= done
+                if not done or time.monotonic() > deadline:
+                    break
+            return left <= 0
+        finally:
+            self._exporting.release()
+
+    def close(self, timeout_s: float) -> None:
+        """Export what there is, trying as long as the time lasts, and stop."""
+        if self._closed:
+            return
+        self._deadline = time.monotonic() + timeout_s
+        self._closed = True
+        self._stopping.set()
+        self._wake()
+        self._thread.join(timeout_s)
+        with suppress(IndexError):  # what could not be exported
+            while True:
+                self._items.popleft()
+                self._lost.append(1)
+        self._lost.extend([1] * len(self._pending))
+        self._pending = []
+        self._ended = True
+        self._say()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # it is about to look anyway
+            self._due.release()
+
+    def _run(self) -> None:
+        due, stopping = self._due, self._stopping
+        while not stopping.is_set():
+            woken = due.acquire(timeout=self._delay_s)
+            with self._exporting:
+                self._cycle(all_of_them=not woken)
+            self._say()
+            if self._pending:
+                stopping.wait(self._wait_s)
+        with self._exporting:
+            while self._items or self._pending:
+                if self._next():
+                    continue
+                if time.monotonic() + self._wait_s > self._deadline:
+                    break
+                time.sleep(self._wait_s)
+
+    def _cycle(self, *, all_of_them: bool) -> None:
+        """Export what is due: whole batches, and once the delay has passed the rest of what is there now."""
+        rest = len(self._items) if all_of_them else 0
+        while not self._stopping.is_set() and (rest > 0 or len(self._items) >= self._batch or self._pending):
+            done = self._next()
+            if not done:
+                return
+            rest -= done
+
+    def _next(self) -> int:
+        """Export one batch; how many were in it, 0 when it could not be exported now."""
+        batch = self._pending
+        if not batch:
+            batch = [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+            if not batch:
+                return 0
+        self._pending = batch
+        try:
+            with suppress_instrumentation():
+                again_s = self._export(batch)
+        except Exception:  # an exporter may raise anything; what it raises at one batch it may not at the next
+            _logger.warning("%d spans could not be exported.", len(batch), exc_info=True)
+            again_s = None
+        if again_s is not None:
+            self._wait_s = max(again_s, min(_LONGEST_WAIT_S, 2 * self._wait_s or 0.5))
+            return 0
+        self._pending, self._wait_s = [], 0.0
+        return len(batch)
+
+    def _say(self) -> None:
+        """Tell people of drops, not in the thread of whoever ended a span."""
+        lost = 0
+        with suppress(IndexError):
+            while True:
+                lost += self._lost.popleft()
+        if lost:
+            self._dropped += lost
+            _logger.warning(
+                "%d spans were dropped (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE.",
+                lost,
+                self._dropped,
+                self._size,
+            )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    with suppress(ValueError):
+        if float(value) > 0:
+            return float(value)
+    _logger.warning("%s=%r is not allowed: it takes a number above 0. It is taken as %g.", name, value, default)
+    return default

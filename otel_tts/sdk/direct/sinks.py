@@ -1,0 +1,99 @@
+"""The sinks of finished spans: OTLP bytes to a receiver, or the SDK's spans to the writer of the local files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
+
+from otel_tts.sdk.direct import encoding
+from otel_tts.sdk.direct.queue import Queue
+from otel_tts.sdk.direct.senders import Sender
+from otel_tts.sdk.direct.span import Span
+
+_logger = logging.getLogger(__name__)
+
+Encoded: TypeAlias = tuple[Resource, InstrumentationScope | None, bytes]
+
+
+class OTLPSink:
+    """Spans as bytes, encoded when they end: what waits is small, and the exporting thread has little to do."""
+
+    def __init__(self, sender: Sender, environ: Mapping[str, str]) -> None:
+        self._sender = sender
+        self._encoder = encoding.SpanEncoder()
+        self.queue: Queue[Encoded] = Queue.of(self._send, environ)
+
+    def take(self, span: Span | ReadableSpan) -> None:
+        """Encode a span that ended and have it sent."""
+        try:
+            encoded = span.encode(self._encoder) if isinstance(span, Span) else encode(self._encoder, span)
+        except Exception as error:  # noqa: BLE001 - whoever ends a span goes on, whatever was put into it
+            _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
+            return
+        self.queue.put((span.resource, span.instrumentation_scope, encoded))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send what there is."""
+        return self.queue.flush(timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Send what there is and stop."""
+        self.queue.close(timeout_s)
+        self._sender.close()
+
+    def _send(self, batch: Sequence[Encoded]) -> float | None:
+        return self._sender.send(request(batch), len(batch))
+
+
+class ExporterSink:
+    """Spans for an exporter that takes those of the SDK: they are built when they are exported."""
+
+    def __init__(self, exporter: SpanExporter, environ: Mapping[str, str]) -> None:
+        self._exporter = exporter
+        self.queue: Queue[Span | ReadableSpan] = Queue.of(self._export, environ)
+        self.take = self.queue.put
+
+    def flush(self, timeout_s: float) -> bool:
+        """Export what there is."""
+        return self.queue.flush(timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Export what there is and stop."""
+        self.queue.close(timeout_s)
+        self._exporter.shutdown()
+
+    def _export(self, batch: Sequence[Span | ReadableSpan]) -> None:
+        self._exporter.export([span.readable() if isinstance(span, Span) else span for span in batch])
+
+
+def encode(encoder: encoding.SpanEncoder, span: ReadableSpan) -> bytes:
+    """A finished span of the SDK's as OTLP."""
+    return encoder.span(
+        span.context or INVALID_SPAN_CONTEXT,
+        span.parent,
+        span.name,
+        span.kind,
+        span.start_time or 0,
+        span.end_time or 0,
+        (span.attributes or {}).items(),
+        span.status,
+        span.events,
+        span.links,
+        (span.dropped_attributes, span.dropped_events, span.dropped_links),
+    )
+
+
+def request(batch: Sequence[Encoded]) -> bytes:
+    """An export request. A batch has one resource, unless the process has forked with spans on their way."""
+    resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
+    for resource, scope, encoded in batch:
+        scopes = resources.setdefault(id(resource), (resource, {}))[1]
+        scopes.setdefault(scope, []).append(encoded)
+    return b"".join(encoding.request(resource, scopes) for resource, scopes in resources.values())

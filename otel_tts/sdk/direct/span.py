@@ -1,0 +1,310 @@
+"""A span as a compact record, with everything that the API and the readers of finished spans know of one."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv.attributes import exception_attributes
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AnyValue, Attributes
+
+from otel_tts.core.once import Once
+
+if TYPE_CHECKING:
+    from otel_tts.sdk.direct.tracer import Tracer
+
+_logger = logging.getLogger(__name__)
+
+_UNSET = Status()
+_PLAIN = frozenset((str, bool, int, float))
+"""The types of values that are kept as they are."""
+_KEYS = frozenset((str,))
+_Attributes: TypeAlias = "dict[str, AnyValue] | BoundedAttributes"
+
+
+class Span(trace.Span):
+    """A span of `otel_tts.sdk.direct.tracer.Tracer`. It behaves as one of the SDK's, up to the words of its warnings.
+
+    Plain values are kept in a dict. Whatever else there is (sequences, other types, too many, too long) turns that into what the SDK
+    keeps attributes in, which knows what becomes of them.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+        start_time: int | None,
+        record_exception: bool,
+        set_status_on_exception: bool,
+    ) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._context = context
+        self._parent = parent
+        self._kind = kind
+        self._start_time = time.time_ns() if start_time is None else start_time
+        self._end_time: int | None = None
+        self._record_exception = record_exception
+        self._set_status_on_exception = set_status_on_exception
+        self._status = _UNSET
+        self._attributes: _Attributes = {}
+        self._events: Any = None
+        self._links: Any = None
+        self._over = Once()
+        if attributes:
+            self._update(attributes)
+        for link in links or ():
+            if link is not None:
+                self._link(link.context, link.attributes)
+
+    # -- what is known of it, as a ReadableSpan says it ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def context(self) -> SpanContext:
+        return self._context
+
+    @property
+    def parent(self) -> SpanContext | None:
+        return self._parent
+
+    @property
+    def kind(self) -> SpanKind:
+        return self._kind
+
+    @property
+    def start_time(self) -> int:
+        return self._start_time
+
+    @property
+    def end_time(self) -> int | None:
+        return self._end_time
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def attributes(self) -> Mapping[str, AnyValue]:
+        return MappingProxyType(self._attributes)
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return tuple(self._events or ())
+
+    @property
+    def links(self) -> Sequence[Link]:
+        return tuple(self._links or ())
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._attributes.dropped if isinstance(self._attributes, BoundedAttributes) else 0
+
+    @property
+    def dropped_events(self) -> int:
+        return self._events.dropped if self._events is not None else 0
+
+    @property
+    def dropped_links(self) -> int:
+        return self._links.dropped if self._links is not None else 0
+
+    @property
+    def resource(self) -> Resource:
+        return self._tracer.provider.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        return self._tracer.scope
+
+    def readable(self) -> ReadableSpan:
+        """The span for whoever takes the SDK's own."""
+        return ReadableSpan(
+            self._name,
+            self._context,
+            self._parent,
+            self.resource,
+            self._attributes,
+            self._events if self._events is not None else (),
+            self._links if self._links is not None else (),
+            self._kind,
+            status=self._status,
+            start_time=self._start_time,
+            end_time=self._end_time,
+            instrumentation_scope=self._tracer.scope,
+        )
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """The span for people, as the SDK writes it."""
+        text: str = self.readable().to_json(indent)
+        return text
+
+    def __repr__(self) -> str:
+        return f"Span(name={self._name!r}, context={self._context})"
+
+    # -- the API ------------------------------------------------------------------------------------------------------------------
+
+    def get_span_context(self) -> SpanContext:
+        return self._context
+
+    def is_recording(self) -> bool:
+        return self._end_time is None
+
+    def set_attribute(self, key: str, value: AnyValue) -> None:
+        if self._can_change("set_attribute"):
+            attributes = self._attributes
+            if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
+                if key in attributes:
+                    del attributes[key]  # what is set last stands last
+                elif len(attributes) >= self._tracer.plain_attributes:
+                    self._bounded()[key] = value
+                    return
+                attributes[key] = value
+            else:
+                self._bounded()[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
+        if self._can_change("set_attributes"):
+            self._update(attributes)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        if not self._can_change("add_event"):
+            return
+        limits = self._tracer.limits
+        kept = BoundedAttributes(limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length)
+        if self._events is None:
+            self._events = BoundedList(limits.max_events)
+        self._events.append(Event(name, kept, timestamp))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        if self._can_change("add_link"):
+            self._link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        if self._can_change("update_name"):
+            self._name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        if not self._can_change("set_status"):
+            return
+        code = status.status_code if isinstance(status, Status) else status
+        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK:
+            return
+        if isinstance(status, StatusCode):
+            self._status = Status(status, description)
+            return
+        if description is not None:
+            _logger.warning("The description of a status is part of it: another one is ignored.")
+        self._status = status
+
+    def record_exception(
+        self, exception: BaseException, attributes: Attributes = None, timestamp: int | None = None, escaped: bool = False
+    ) -> None:
+        cls = type(exception)
+        described: dict[str, AnyValue] = {
+            exception_attributes.EXCEPTION_TYPE: (
+                f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ and cls.__module__ != "builtins" else cls.__qualname__
+            ),
+            exception_attributes.EXCEPTION_MESSAGE: str(exception),
+            exception_attributes.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
+            exception_attributes.EXCEPTION_ESCAPED: str(escaped),
+        }
+        self.add_event("exception", described | dict(attributes or {}), timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        if not self._over.claim():
+            _logger.warning("The span has ended already.")
+            return
+        self._end_time = time.time_ns() if end_time is None else end_time
+        self._tracer.ended(self)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None and self.is_recording():
+            if self._record_exception:
+                self.record_exception(error, escaped=True)
+            if self._set_status_on_exception:
+                self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        super().__exit__(kind, error, tb)
+
+    # -- how it is kept -----------------------------------------------------------------------------------------------------------
+
+    def _can_change(self, method: str) -> bool:
+        if self._end_time is None:
+            return True
+        _logger.warning("The span has ended: %s changes nothing.", method)
+        return False
+
+    def _update(self, values: Mapping[str, AnyValue]) -> None:
+        attributes = self._attributes
+        if (
+            type(attributes) is dict
+            and _PLAIN.issuperset(map(type, values.values()))
+            and _KEYS.issuperset(map(type, values))
+            and "" not in values
+            and len(attributes) + len(values) <= self._tracer.plain_attributes
+        ):
+            if attributes and not attributes.keys().isdisjoint(values):
+                for key in values:
+                    attributes.pop(key, None)  # what is set last stands last
+            attributes.update(values)
+            return
+        # As the SDK: keys that are no text become some where they can, which only a mapping as a whole does.
+        bounded, limits = self._bounded(), self._tracer.limits
+        cleaned = BoundedAttributes(None, values, max_value_len=limits.max_span_attribute_length)
+        if bounded.maxlen == 0:
+            bounded.dropped += len(values)
+            return
+        bounded.dropped += cleaned.dropped
+        for key, value in cleaned.items():
+            bounded[key] = value
+
+    def _bounded(self) -> BoundedAttributes:
+        if not isinstance(self._attributes, BoundedAttributes):
+            limits = self._tracer.limits
+            self._attributes = BoundedAttributes(
+                limits.max_span_attributes, self._attributes, immutable=False, max_value_len=limits.max_span_attribute_length
+            )
+        return self._attributes
+
+    def _link(self, context: SpanContext | None, attributes: Attributes) -> None:
+        if context is None or not (context.is_valid or attributes or context.trace_state):
+            return
+        limits = self._tracer.limits
+        kept = BoundedAttributes(limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length)
+        if self._links is None:
+            self._links = BoundedList(limits.max_links)
+        self._links.append(Link(context, kept))
+
+    def encode(self, encoder: Any) -> bytes:
+        """The finished span as OTLP."""
+        return encoder.span(  # type: ignore[no-any-return]
+            self._context,
+            self._parent,
+            self._name,
+            self._kind,
+            self._start_time,
+            self._end_time,
+            tuple(self._attributes.items()),  # at once: another thread may be setting one
+            self._status,
+            self._events or (),
+            self._links or (),
+            (self.dropped_attributes, self.dropped_events, self.dropped_links),
+        )
