@@ -75,10 +75,17 @@ class Callback(ForkAware):
         """Ask another function from now on. Raises TypeError as above."""
         self._function = _callable(function)
         if self._answer is not None and not self._answer.done.is_set():
-            self._start()  # the thread is left to the one that hangs
+            self._asked.put(None)  # the thread is left to the call that hangs, and ends with it
+            self._start()
+
+    def __del__(self) -> None:
+        # The thread knows the queue only, else it would keep this object. A finaliser may run anywhere: this queue takes no lock then.
+        asked = getattr(self, "_asked", None)
+        if asked is not None:
+            asked.put(None)
 
     def _start(self) -> None:
-        self._asked: SimpleQueue[_Question] = SimpleQueue()
+        self._asked: SimpleQueue[_Question | None] = SimpleQueue()
         self._answer, self._late = None, False
         threading.Thread(target=_serve, args=(self._asked,), name="otel-tts-callback", daemon=True).start()
 
@@ -89,9 +96,9 @@ def _callable(function: Callable[[], Any]) -> Callable[[], Any]:
     return function
 
 
-def _serve(asked: SimpleQueue[_Question]) -> None:
-    while True:
-        function, answer = asked.get()
+def _serve(asked: SimpleQueue[_Question | None]) -> None:
+    while (question := asked.get()) is not None:
+        function, answer = question
         try:
             answer.value = function()
         except BaseException as error:  # noqa: BLE001 - the host's function: SystemExit ends no thread of ours either

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
@@ -23,6 +23,7 @@ from otel_tts.core.clean import Range
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
 from otel_tts.core.labels import LabelSets
+from otel_tts.core.providers import ProviderStates
 from otel_tts.semconv import Instrument, Metric
 from otel_tts.version import __version__
 
@@ -121,56 +122,85 @@ class Total:
         with slot.lock:
             slot.value = (slot.value or 0) + accepted
 
-    def read(self, source: Source, values: tuple[Value, ...]) -> None:
-        """Ask ``source`` at every export from now on; None gives no point."""
-        self._slots.at(values).source = source
+    def observe(self, source: Callable[[], float | None], values: tuple[Value, ...], owner: object) -> None:
+        """Ask ``source`` at every export, as long as ``owner`` exists; None gives no point.
 
-    def call(self, function: Callable[[], float], values: tuple[Value, ...]) -> None:
-        """The same with a function of the host's. Raises TypeError when it is none."""
-        slot = self._slots.at(values)
-        if isinstance(slot.source, Callback):
-            slot.source.replace(function)
-        else:
-            slot.source = Callback(function)
+        Several owners may observe the same attribute values: what is exported is the sum of what they give.
+        """
+        self._slots.at(values).observe(source, owner)
+
+    def call(self, function: Callable[[], float], values: tuple[Value, ...], owner: object) -> None:
+        """The same with a function of the host's, which replaces an earlier one of the same owner and values.
+
+        Raises:
+            TypeError: it is no function.
+        """
+        self._slots.at(values).call(function, owner)
 
     def after_fork(self) -> None:
         """Forget what the parent counted, keep what is asked at export."""
-        slots = self._slots.after_fork()
-        sources = [(slot.attributes, slot.source) for slot in slots if slot.source]
-        for attributes, source in sources:
-            self.read(source, tuple(attributes.values()))
+        for slot in self._slots.after_fork():
+            if slot.sources:
+                self._slots.at(tuple(slot.attributes.values())).sources = slot.sources
 
     def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
         self._before()
         slots = self._slots.all()
         for slot in slots:
-            if isinstance(slot.source, Callback):
-                slot.source.ask()
+            slot.ask()
         deadline = time.monotonic() + callback.PATIENCE_S
         for slot in slots:
-            value = slot.read(deadline)
-            accepted = None if value is None else self._range.accept(value)
-            if accepted is not None:
-                yield Observation(accepted, slot.attributes)
+            values = [None if value is None else self._range.accept(value) for value in slot.read(deadline)]
+            numbers = [value for value in values if value is not None]
+            if len(numbers) == len(values):  # else the sum is not known either
+                yield Observation(sum(numbers), slot.attributes)
 
 
 class _Slot:
-    __slots__ = ("attributes", "lock", "source", "value")
+    """What is kept of one attribute set: a value, or what is asked for it at every export."""
+
+    __slots__ = ("attributes", "lock", "sources", "value")
 
     def __init__(self, attributes: Attributes) -> None:
         self.attributes = attributes
         self.lock = Lock()
         self.value: float | None = None
-        self.source: Source | None = None
+        self.sources: dict[weakref.ref[object], Source] = {}  # by owner, one each: so that there is no end of them
 
-    def read(self, deadline: float) -> float | None:
-        if self.source is None:
-            return self.value
-        return self.source.answer(deadline) if isinstance(self.source, Callback) else self.source()
+    def observe(self, source: Source, owner: object) -> None:
+        with self.lock:
+            self.sources[weakref.ref(owner)] = source
+
+    def call(self, function: Callable[[], float], owner: object) -> None:
+        earlier = self.sources.get(weakref.ref(owner))
+        if isinstance(earlier, Callback):
+            earlier.replace(function)
+        else:
+            self.observe(Callback(function), owner)
+
+    def ask(self) -> None:
+        """Begin what takes its time; forget what is asked for owners that are gone."""
+        if not self.sources:
+            return
+        with self.lock:
+            for owner in [owner for owner in self.sources if owner() is None]:
+                del self.sources[owner]
+            sources = list(self.sources.values())
+        for source in sources:
+            if isinstance(source, Callback):
+                source.ask()
+
+    def read(self, deadline: float) -> list[Any]:
+        """The values that together make the point; one that is None is not known."""
+        if not self.sources:
+            return [self.value]
+        with self.lock:
+            sources = list(self.sources.values())
+        return [source.answer(deadline) if isinstance(source, Callback) else source() for source in sources]
 
 
 class Instruments(ForkAware):
-    """All instruments of the emitting wing, on one meter provider. Get them with :func:`instruments_of`."""
+    """All instruments, on one meter provider. Get them with :func:`instruments_of`."""
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = get_meter(semconv.SCOPE, __version__, provider)
@@ -212,6 +242,7 @@ class Instruments(ForkAware):
         self.cost = total(semconv.USAGE_COST)
         self.cost_avoided = total(semconv.USAGE_COST_AVOIDED)
         self.unpriced = total(semconv.USAGE_UNPRICED)
+        self.provider_states = ProviderStates(self.available, self.health_age)
         register(self)
 
     def defer(self, finish: Callable[[], None]) -> None:

@@ -83,7 +83,7 @@ class Telemetry:
             voice_labels=Labels(semconv.VOICE, voices),
             language_labels=Labels(semconv.LANGUAGE, languages),
             score_labels=Labels(semconv.SCORE_NAME),
-            providers=Providers(clock, provider_labels, instruments),
+            providers=Providers(clock, provider_labels, instruments.provider_states),
         )
 
     @property
@@ -118,12 +118,20 @@ class Telemetry:
     def observe_cache(
         self, tier: str, *, entries: Callable[[], float] | None = None, size: Callable[[], float] | None = None
     ) -> None:
-        """Have the number of entries and the bytes of a cache tier read at every export."""
+        """Have the number of entries and the bytes of a cache tier read at every export, as long as this Telemetry exists.
+
+        Where several observe a tier of the same name, their sum is exported.
+
+        Args:
+            tier: the name of the tier.
+            entries: gives the number of entries; called in a thread of its own.
+            size: gives the bytes; likewise.
+        """
         tier = clean.name(tier)
         if entries is not None:
-            self._emitter.instruments.cache_entries.call(entries, (tier,))
+            self._emitter.instruments.cache_entries.call(entries, (tier,), self)
         if size is not None:
-            self._emitter.instruments.cache_size.call(size, (tier,))
+            self._emitter.instruments.cache_size.call(size, (tier,), self)
 
     @guarded
     def cache_evicted(self, tier: str, reason: str, count: int = 1) -> None:

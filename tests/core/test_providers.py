@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -96,3 +98,73 @@ def test_the_state_goes_with_its_telemetry(capture_tts: Capture) -> None:
     del first
     gc.collect()
     assert state(capture_tts) == {"piper": (1, 0)}
+
+
+class Half:
+    """A Telemetry with a provider and a cache of its own beside one that both have."""
+
+    def __init__(self, capture: Capture, name: str, entries: int, *, available: bool) -> None:
+        self.tts = capture.telemetry()
+        self.name, self.entries, self.available = name, entries, available
+        self.tts.provider(name).available(available)
+        self.tts.provider("shared").available(available)
+        self.tts.observe_cache("memory", entries=lambda: entries)
+
+
+def exported(capture: Capture) -> tuple[dict[str, float | None], float | None]:
+    """Which providers can be used, and the entries of the tier that is observed."""
+    entries = capture.points("tts.cache.entry.count", {"tts.cache.tier": "memory"})
+    return {name: available for name, (available, _) in state(capture).items()}, entries[0].value if entries else None
+
+
+@pytest.mark.parametrize("created", list(itertools.permutations("ab")))
+@pytest.mark.parametrize("ended", list(itertools.permutations("ab")))
+def test_two_telemetries_on_one_meter_provider(capture_tts: Capture, created: tuple[str, ...], ended: tuple[str, ...]) -> None:
+    """Neither overwrites what the other one tells, and the end of one takes its own away and nothing else, in whatever order."""
+    sizes, states = {"a": 2, "b": 5}, {"a": True, "b": False}
+    halves = {name: Half(capture_tts, name, sizes[name], available=states[name]) for name in created}
+    shared = float(states[created[-1]])  # one provider has one state: what was reported last
+    assert exported(capture_tts) == ({"a": 1, "b": 0, "shared": shared}, 7)
+    gone, stays = ended
+    del halves[gone]
+    gc.collect()
+    assert exported(capture_tts) == ({stays: float(states[stays]), "shared": shared}, sizes[stays])
+    halves[gone] = Half(capture_tts, gone, 11, available=True)
+    assert exported(capture_tts) == ({gone: 1, stays: float(states[stays]), "shared": 1}, sizes[stays] + 11)
+    halves.clear()
+    gc.collect()
+    assert exported(capture_tts) == ({}, None)
+
+
+def test_a_state_that_several_use_is_one(capture_tts: Capture) -> None:
+    """A report through one Telemetry goes before the attempts through another."""
+    first, second = capture_tts.telemetry(), capture_tts.telemetry()
+    ask(first, "piper", outcome="error")
+    second.provider("piper").available(True)
+    ask(first, "piper", outcome="error")
+    assert state(capture_tts) == {"piper": (1, 0)}
+
+
+def test_a_cache_that_cannot_be_read_leaves_the_sum_unknown(capture_tts: Capture) -> None:
+    """Of two caches in a tier one gives no number: there is no point, and not the other's number."""
+    first, second = capture_tts.telemetry(), capture_tts.telemetry()
+    first.observe_cache("memory", entries=lambda: 3)
+    second.observe_cache("memory", entries=lambda: None)  # type: ignore[arg-type,return-value]  # as hosts do
+    assert exported(capture_tts) == ({}, None)
+    second.observe_cache("memory", entries=lambda: 4)
+    assert exported(capture_tts) == ({}, 7)
+
+
+def test_a_telemetry_that_ended_leaves_no_thread(capture_tts: Capture) -> None:
+    """The threads that asked its functions end."""
+    before = set(threading.enumerate())
+    tts = capture_tts.telemetry()
+    tts.observe_cache("memory", entries=lambda: 3, size=lambda: 4)
+    own = set(threading.enumerate()) - before
+    assert {thread.name for thread in own} == {"otel-tts-callback"}
+    del tts
+    gc.collect()
+    assert capture_tts.points("tts.cache.size") == []
+    for thread in own:
+        thread.join(30)
+        assert not thread.is_alive()
