@@ -111,6 +111,9 @@ SERVED_FROM_CACHE = (CacheResult.HIT, CacheResult.COALESCED)
 """The cache results of audio that no provider made for this request."""
 MADE_BY_PROVIDER = (CacheResult.MISS, CacheResult.BYPASS)
 """The cache results of audio that a provider made for this request: only this is judged for speed and quality."""
+REQUEST_ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not AttemptReason.PROBE)
+"""The reasons of attempts that a request waited for; a probe is of nobody's request."""
+
 CACHE_ASKED = (CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
 """The cache results of requests that asked a cache: hit rate = hit / these."""
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 import click
 from rich.table import Table
 
+from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.history import Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome
@@ -68,7 +69,14 @@ WIDE = 100
 def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
     """The requests as a table. A narrow one has shorter trace ids and no voices."""
     shown = terminal.table(gap=2 if wide else 1)
-    for heading in ("time", "trace", "outcome", "provider", *(["voice"] if wide else []), "stream"):
+    for heading in (
+        f"time ({formatting.zone(time.time())})",
+        "trace",
+        "outcome",
+        "provider",
+        *(["voice"] if wide else []),
+        "stream",
+    ):
         shown.add_column(heading, no_wrap=True)
     for heading in ("chars", "took", "1st audio" if wide else "heard"):
         shown.add_column(heading, no_wrap=True, justify="right")
@@ -76,16 +84,16 @@ def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
         shown.add_column(heading, no_wrap=True)
     for request in found:
         shown.add_row(
-            terminal.clock(request.start),
+            formatting.clock(request.start),
             request.trace_id[: terminal.TRACE_DIGITS if wide else 8],
             terminal.outcome(request.outcome),
-            request.provider or terminal.NOTHING,
-            *([request.voice or terminal.NOTHING] if wide else []),
+            request.provider or formatting.NOTHING,
+            *([request.voice or formatting.NOTHING] if wide else []),
             "yes" if request.stream else "no",
-            terminal.count(request.characters),
-            terminal.duration(request.duration),
-            terminal.duration(request.ttfa),
-            request.cache_result or terminal.NOTHING,
+            formatting.count(request.characters),
+            formatting.duration(request.duration),
+            formatting.duration(request.ttfa),
+            request.cache_result or formatting.NOTHING,
             "yes" if request.fallback_used else "",
         )
     return shown

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.history import Event, Span, Trace, open_history
 from otel_tts.semconv import Attribute
@@ -57,21 +57,21 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.COST: lambda dollars: f"${dollars:.6f}",
     },
     {
-        semconv.QUEUE_WAIT: lambda seconds: f"queued {terminal.duration(seconds)}" if seconds >= _NOTICEABLE else "",
-        semconv.TIME_TO_FIRST_BYTE: _after("first byte", terminal.duration),
-        semconv.TIME_TO_FIRST_AUDIO: _after("first audio", terminal.duration),
+        semconv.QUEUE_WAIT: lambda seconds: f"queued {formatting.duration(seconds)}" if seconds >= _NOTICEABLE else "",
+        semconv.TIME_TO_FIRST_BYTE: _after("first byte", formatting.duration),
+        semconv.TIME_TO_FIRST_AUDIO: _after("first audio", formatting.duration),
         semconv.REAL_TIME_FACTOR: lambda factor: f"real-time factor {factor:.3f}",
-        semconv.UNDERRUN: lambda seconds: f"underrun {terminal.duration(seconds)}" if seconds else "",
+        semconv.UNDERRUN: lambda seconds: f"underrun {formatting.duration(seconds)}" if seconds else "",
     },
     {
-        semconv.AUDIO_DURATION: lambda seconds: f"{terminal.duration(seconds)} of audio",
-        semconv.AUDIO_DELIVERED: _after("delivered", terminal.duration),
+        semconv.AUDIO_DURATION: lambda seconds: f"{formatting.duration(seconds)} of audio",
+        semconv.AUDIO_DELIVERED: _after("delivered", formatting.duration),
         semconv.AUDIO_FORMAT: _said,
         semconv.AUDIO_SAMPLE_RATE: lambda rate: f"{rate} Hz",
         semconv.CHUNK_COUNT: _number("chunk"),
         semconv.AUDIO_LOUDNESS: lambda decibels: f"{-decibels:.1f} dBFS",
-        semconv.AUDIO_SILENCE_RATIO: lambda part: f"{terminal.share(part)} silence",
-        semconv.AUDIO_CLIPPING_RATIO: lambda part: f"{terminal.share(part)} clipped" if part else "",
+        semconv.AUDIO_SILENCE_RATIO: lambda part: f"{formatting.percent(part)} silence",
+        semconv.AUDIO_CLIPPING_RATIO: lambda part: f"{formatting.percent(part)} clipped" if part else "",
     },
 )
 """The attributes that matter and what is said of each, in this order, each group on a line; nothing is said with no words."""
@@ -106,7 +106,7 @@ def drawing(trace: Trace, *, everything: bool = False) -> Group:
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     services = ", ".join(sorted({span.service for span in spans}))
     title = Text.assemble(
-        ("trace ", "bold"), trace.trace_id, f"\n{terminal.date(start)}, took {terminal.duration(end - start)}, {services}"
+        ("trace ", "bold"), trace.trace_id, f"\n{formatting.date(start)}, took {formatting.duration(end - start)}, {services}"
     )
     trees = []
     for root in trace.roots:
@@ -128,7 +128,7 @@ def _label(span: Span, start: float, end: float, everything: bool) -> Group:
     head.add_column(width=_BAR, no_wrap=True)
     head.add_row(
         Text(span.name, "bold red" if span.status == "ERROR" else "bold"),
-        terminal.duration(span.duration),
+        formatting.duration(span.duration),
         _bar(span, start, end),
     )
     facts = _all(span) if everything else _that_matter(span)
@@ -167,7 +167,7 @@ def _all(span: Span) -> Iterator[Text]:
 
 def _event(event: Event, span: Span) -> Text:
     name = _EVENTS.get(event.name, event.name)
-    described = Text.assemble((f"+{terminal.duration(event.time - span.start)} ", "dim"), name)
+    described = Text.assemble((f"+{formatting.duration(event.time - span.start)} ", "dim"), name)
     if event.name == semconv.EXCEPTION_EVENT.name:
         described.append(f" {event.attributes.get(semconv.EXCEPTION_TYPE.key, '')}", "red")
         if message := event.attributes.get(semconv.EXCEPTION_MESSAGE.key):

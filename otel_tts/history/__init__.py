@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, Protocol
 
-from otel_tts.history.distribution import Distribution
+from otel_tts.distribution import Distribution
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.rows import Row

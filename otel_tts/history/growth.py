@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from otel_tts import files, semconv
+from otel_tts.distribution import Distribution, growth
 from otel_tts.files import Partition
-from otel_tts.history.distribution import Distribution
 from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import attributes
 from otel_tts.history.rows import Growth, Series
@@ -87,11 +87,9 @@ def growths(
 def _growth(before: Reading | None, after: Reading) -> float | Distribution:
     if before is None or after.since is None or before.since != after.since:
         return after.value  # begun, or begun again, meanwhile
-    if isinstance(after.value, Distribution) and isinstance(before.value, Distribution):
-        return after.value.since(before.value) if after.value.count >= before.value.count else after.value
-    if isinstance(after.value, Distribution) or isinstance(before.value, Distribution):
-        return after.value
-    return after.value - before.value if after.value >= before.value else after.value
+    if isinstance(after.value, Distribution):
+        return growth(before.value, after.value) if isinstance(before.value, Distribution) else after.value
+    return after.value if isinstance(before.value, Distribution) else growth(before.value, after.value)
 
 
 def _states(

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from otel_tts import promql, semconv
-from otel_tts.history.distribution import Distribution
+from otel_tts.distribution import Distribution, growth
 from otel_tts.history.http import Backend
 from otel_tts.history.rows import Growth, Series
 from otel_tts.promql import readings
@@ -130,7 +130,7 @@ def _counted(values: Sequence[tuple[float, float]], start: float) -> float | Non
     last, grown = 0.0, None
     for time, value in values:
         if time > start:
-            grown = (grown or 0.0) + (value - last if value >= last else value)
+            grown = (grown or 0.0) + growth(last, value)
         last = value
     return grown
 

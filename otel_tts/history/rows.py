@@ -6,15 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from otel_tts import semconv
-from otel_tts.history.distribution import Distribution
-from otel_tts.semconv import FAILURES, AttemptReason, Attribute, CacheResult, Metric, Outcome
+from otel_tts.distribution import Distribution
+from otel_tts.semconv import COUNTED, Attribute, CacheResult, Metric, Outcome
 
 DIMENSIONS: Mapping[str, Attribute] = {"provider": semconv.PROVIDER, "language": semconv.LANGUAGE}
 """What rows can be split by."""
-
-JUDGED = (Outcome.OK, *sorted(FAILURES))
-"""The outcomes that a success rate is about, and that latency is measured of: nothing cancelled, nothing rejected."""
-
 
 METRICS = (
     semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.SYNTHESIS_REQUESTS, semconv.SYNTHESIS_CHARACTERS,
@@ -131,10 +127,9 @@ def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
 def _row(selected: _Selection, start: float, end: float) -> Row:
     requests = semconv.SYNTHESIS_REQUESTS if selected.attribute is semconv.LANGUAGE else semconv.SYNTHESIS_DURATION
     outcomes = {outcome: selected.count(requests, {semconv.OUTCOME: [outcome]}) or 0 for outcome in Outcome}
-    duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: JUDGED})
-    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO, {semconv.OUTCOME: JUDGED})
+    duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: COUNTED})
+    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO, {semconv.OUTCOME: COUNTED})
     cache = {result: selected.count(semconv.SYNTHESIS_DURATION, {semconv.CACHE_RESULT: [result]}) for result in CacheResult}
-    looked_up = [cache[CacheResult.HIT], cache[CacheResult.MISS], cache[CacheResult.COALESCED]]
     characters = {
         state: selected.count(semconv.SYNTHESIS_CHARACTERS, {semconv.CHARACTERS_STATE: [state]})
         for state in semconv.CHARACTERS_STATE.values
@@ -146,10 +141,13 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
         cause: selected.distribution(semconv.STREAM_UNDERRUN, {semconv.UNDERRUN_CAUSE: [cause]})
         for cause in semconv.UNDERRUN_CAUSE.values
     }
-    real = [reason for reason in AttemptReason if reason is not AttemptReason.PROBE]
-    attempts = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real})
-    judged = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real, semconv.OUTCOME: JUDGED})
-    succeeded = selected.count(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: real, semconv.OUTCOME: [Outcome.OK]})
+    attempts = selected.distribution(semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: semconv.REQUEST_ATTEMPTS})
+    judged = selected.distribution(
+        semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: semconv.REQUEST_ATTEMPTS, semconv.OUTCOME: COUNTED}
+    )
+    succeeded = selected.count(
+        semconv.ATTEMPT_DURATION, {semconv.ATTEMPT_REASON: semconv.REQUEST_ATTEMPTS, semconv.OUTCOME: [Outcome.OK]}
+    )
     rtf = selected.distribution(semconv.ATTEMPT_REAL_TIME_FACTOR)
     return Row(
         start=start,
@@ -164,7 +162,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
         request_partial=outcomes[Outcome.PARTIAL],
         request_empty=outcomes[Outcome.EMPTY],
         request_error=outcomes[Outcome.ERROR],
-        request_success_rate=_ratio(outcomes[Outcome.OK], sum(outcomes[outcome] for outcome in JUDGED)),
+        request_success_rate=_ratio(outcomes[Outcome.OK], sum(outcomes[outcome] for outcome in COUNTED)),
         request_duration_p50=_quantile(duration, 0.5),
         request_duration_p95=_quantile(duration, 0.95),
         request_duration_p99=_quantile(duration, 0.99),
@@ -175,7 +173,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
         request_cache_miss=cache[CacheResult.MISS],
         request_cache_bypass=cache[CacheResult.BYPASS],
         request_cache_coalesced=cache[CacheResult.COALESCED],
-        request_hit_rate=_ratio(cache[CacheResult.HIT], sum(count or 0 for count in looked_up)),
+        request_hit_rate=_ratio(cache[CacheResult.HIT], sum(cache[result] or 0 for result in semconv.CACHE_ASKED)),
         request_characters_synthesized=characters["synthesized"],
         request_characters_cached=characters["cached"],
         request_characters_wasted=characters["wasted"],

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_tts import semconv
-from otel_tts.history.distribution import Distribution
-from otel_tts.history.rows import JUDGED, Growth, Series
-from otel_tts.semconv import AttemptReason, Attribute, Metric, Outcome
+from otel_tts.distribution import Distribution
+from otel_tts.history.rows import Growth, Series
+from otel_tts.semconv import COUNTED, AttemptReason, Attribute, Metric, Outcome
 
 METRICS = (
     semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_REQUESTS, semconv.SYNTHESIS_FAILURES, semconv.ATTEMPT_DURATION,
@@ -66,7 +66,7 @@ def _service(name: str, growth: Growth) -> Service:
     judged, succeeded = Counter[str](), Counter[str]()
     for series in real:
         outcome, provider = _value(series, semconv.OUTCOME), _value(series, semconv.PROVIDER)
-        judged[provider] += round(series.amount) if outcome in JUDGED else 0
+        judged[provider] += round(series.amount) if outcome in COUNTED else 0
         succeeded[provider] += round(series.amount) if outcome == Outcome.OK else 0
     scores: dict[tuple[str, str], list[Distribution]] = {}
     for series in growth[semconv.QUALITY_SCORE.name]:

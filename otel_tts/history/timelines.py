@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from otel_tts import semconv
-from otel_tts.history.distribution import Distribution
+from otel_tts.distribution import Distribution
 from otel_tts.history.rows import Growth, Series
 from otel_tts.semconv import Attribute, Instrument, Metric
 

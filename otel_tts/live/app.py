@@ -9,9 +9,9 @@ from functools import partial
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from otel_tts import palette
+from otel_tts import formatting, palette
 from otel_tts.history import Service, open_history
-from otel_tts.live import tiles, wording
+from otel_tts.live import tiles
 from otel_tts.live.reading import Away, Reading
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
 from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
@@ -114,12 +114,12 @@ def _part(page: Page, drawn_with: View) -> None:
             st.html(tiles.legend(source.source))
             st.html(tiles.notice("unknown", "No requests yet.", EMPTY))
             return
-        st.html(tiles.legend(f"{source.source} · read at {wording.clock(period.now)}", palette.GOOD))
+        st.html(tiles.legend(f"{source.source} · read at {formatting.clock(period.now)}", palette.GOOD))
         page.draw(source, period, view, LiveSettings.load())
         _to_url(page)
     except Away as away:
         st.html(tiles.legend(source.source, palette.BAD))
-        st.html(tiles.notice("bad", f"The source has not answered since {wording.clock(away.since)}.", str(away)))
+        st.html(tiles.notice("bad", f"The source has not answered since {formatting.clock(away.since)}.", str(away)))
 
 
 def _to_url(page: Page) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from otel_tts import palette
+from otel_tts import formatting, palette
 from otel_tts.history import Distribution, Point, Row, Timeline
-from otel_tts.live import wording
 from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute
 
@@ -45,7 +44,7 @@ def of_timelines(
     """A line for each timeline, named after an attribute of it, in the order of the colours."""
     lines = []
     for number, timeline in enumerate(timelines):
-        name = str(timeline.attributes[by.key]) or wording.NOTHING
+        name = str(timeline.attributes[by.key]) or formatting.NOTHING
         colour = (colours or {}).get(name, palette.CYCLE[number % len(palette.CYCLE)])
         lines.append(Line(name, [(p.start, p.end, value(p)) for p in timeline.points], colour))
     order = list(map(str, colours or ()))
@@ -167,7 +166,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
             name=title,
             width=0.6,
             marker={"color": colour, "pattern": {"shape": pattern}, "line": {"width": 0}},
-            customdata=[f"{name}: {title}, {wording.clock(p.start)} to {wording.clock(p.end)}" for name, p in blocks],
+            customdata=[f"{name}: {title}, {formatting.clock(p.start)} to {formatting.clock(p.end)}" for name, p in blocks],
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True, height=70 + 34 * max(len(names), 2))
@@ -219,7 +218,7 @@ def _islands(line: Line) -> bool:
 def _said(value: float | None, unit: str) -> str:
     match unit:
         case "share":
-            return wording.share(value)
+            return formatting.percent(value)
         case "1/s":
-            return wording.NOTHING if value is None else f"{value:,.1f}/s" if value >= 1 or not value else f"{value:.2g}/s"
-    return wording.value(value, unit)
+            return formatting.NOTHING if value is None else f"{value:,.1f}/s" if value >= 1 or not value else f"{value:.2g}/s"
+    return formatting.value(value, unit)

@@ -15,12 +15,8 @@ from otel_tts.history import Distribution, Timeline
 from otel_tts.live.reading import Reading
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
-from otel_tts.semconv import FAILURES, AttemptReason, CacheResult, Metric, Outcome
+from otel_tts.semconv import COUNTED, MADE_BY_PROVIDER, REQUEST_ATTEMPTS, Metric, Outcome
 from otel_tts.settings import LiveSettings
-
-_JUDGED = (Outcome.OK, *sorted(FAILURES))
-_ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not AttemptReason.PROBE)
-_NOT_CACHED = (CacheResult.MISS, CacheResult.BYPASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Judge:
     def _success(self, window: float) -> Iterable[Finding]:
         counts = {
             timeline.attributes[semconv.OUTCOME.key]: _count(timeline)
-            for timeline in self._over(semconv.SYNTHESIS_DURATION, window, (semconv.OUTCOME,), {semconv.OUTCOME: _JUDGED})
+            for timeline in self._over(semconv.SYNTHESIS_DURATION, window, (semconv.OUTCOME,), {semconv.OUTCOME: COUNTED})
         }
         traffic = sum(counts.values())
         return [Finding({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
@@ -130,7 +126,7 @@ class Judge:
 
     def _attempts(self, window: float) -> Iterable[Finding]:
         by = semconv.PROVIDER, semconv.OUTCOME
-        where = {semconv.OUTCOME: _JUDGED, semconv.ATTEMPT_REASON: _ATTEMPTS}
+        where = {semconv.OUTCOME: COUNTED, semconv.ATTEMPT_REASON: REQUEST_ATTEMPTS}
         counts: dict[str, dict[str, float]] = {}
         for timeline in self._over(semconv.ATTEMPT_DURATION, window, by, where):
             provider, outcome = (str(timeline.attributes[attribute.key]) for attribute in by)
@@ -155,7 +151,7 @@ class Judge:
     def _slowdown(
         self, metric: Metric, window: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
     ) -> Iterable[Finding]:
-        where = {semconv.CACHE_RESULT: _NOT_CACHED, semconv.OUTCOME: _JUDGED, **which}
+        where = {semconv.CACHE_RESULT: MADE_BY_PROVIDER, semconv.OUTCOME: COUNTED, **which}
         for timeline in self._over(metric, window, (semconv.PROVIDER,), where):
             provider, value = str(timeline.attributes[semconv.PROVIDER.key]), timeline.points[0].value
             if provider not in UNNAMED and isinstance(value, Distribution) and (p95 := value.quantile(0.95)) is not None:

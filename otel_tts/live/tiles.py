@@ -8,8 +8,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from otel_tts import palette, semconv
-from otel_tts.live import wording
+from otel_tts import formatting, palette, semconv
 from otel_tts.live.standing import Standing
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -38,11 +37,11 @@ def card(standing: Standing, now: float, fallbacks: float | None) -> str:
     mood, said = _state(standing, now)
     row = standing.row
     facts = [
-        ("attempts", wording.count(row.attempt_count if row else None)),
-        ("success", wording.share(row.attempt_success_rate if row else None)),
-        ("p95", wording.quantile(row.attempt_duration_p95 if row else None, semconv.ATTEMPT_DURATION)),
-        ("RTF", wording.value(row.attempt_rtf_p50 if row else None, "1")),
-        ("fell back", wording.count(fallbacks)),
+        ("attempts", formatting.count(row.attempt_count if row else None)),
+        ("success", formatting.percent(row.attempt_success_rate if row else None)),
+        ("p95", formatting.quantile(row.attempt_duration_p95 if row else None, semconv.ATTEMPT_DURATION)),
+        ("RTF", formatting.value(row.attempt_rtf_p50 if row else None, "1")),
+        ("fell back", formatting.count(fallbacks)),
     ]
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return (
@@ -101,8 +100,8 @@ def _state(standing: Standing, now: float) -> tuple[str, str]:
     state = standing.state
     if state is None:
         return "unknown", "nobody has said yet whether it can be used"
-    since = f"since {'before ' if state.before else ''}{wording.clock(state.since, now)}"
-    lasted = f"({'more than ' if state.before else ''}{wording.span(now - state.since)})"
+    since = f"since {'before ' if state.before else ''}{formatting.clock(state.since, now)}"
+    lasted = f"({'more than ' if state.before else ''}{formatting.elapsed(now - state.since)})"
     if not state.known:
         return "unknown", f"no news of it; it was {'available' if state.available else 'not available'} {since}"
     return ("good", f"available {since} {lasted}") if state.available else ("bad", f"not available {since} {lasted}")

@@ -8,9 +8,8 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Span, Trace
-from otel_tts.live import wording
 from otel_tts.semconv import Attribute, CacheResult
 
 _MARKS = {
@@ -66,7 +65,7 @@ def figure(trace: Trace) -> go.Figure:
             x=[(mark.time - zero) * 1000 for mark in named],
             y=[rows[mark.span.span_id] for mark in named],
             marker={"symbol": named[0].symbol, "size": 12, "color": named[0].colour, "line": {"width": 1.5, "color": "#20252b"}},
-            customdata=[f"{name}, +{wording.duration(mark.time - zero)}" for mark in named],
+            customdata=[f"{name}, +{formatting.duration(mark.time - zero)}" for mark in named],
             hovertemplate="%{customdata}<extra></extra>",
         )
     for depth, span in spans:
@@ -119,7 +118,7 @@ def label(span: Span) -> str:
         words.append(f"{reason} attempt at {said(semconv.PROVIDER.key)}")
     if error := said(semconv.ERROR_TYPE.key):
         words.append(str(error))
-    return " · ".join((*words, wording.duration(span.duration)))
+    return " · ".join((*words, formatting.duration(span.duration)))
 
 
 def attributes(span: Span) -> list[tuple[str, str, str]]:
@@ -128,7 +127,7 @@ def attributes(span: Span) -> list[tuple[str, str, str]]:
         (
             key,
             _text(value),
-            wording.definition(_REGISTRY[key]) if key in _REGISTRY else "",
+            formatting.definition(_REGISTRY[key]) if key in _REGISTRY else "",
         )
         for key, value in sorted(span.attributes.items())
     ]
@@ -186,7 +185,10 @@ _TIMES: tuple[tuple[Attribute, str], ...] = (
 
 
 def _hover(span: Span, zero: float) -> str:
-    lines = [f"<b>{escape(span.name)}</b>", f"+{wording.duration(span.start - zero)}, took {wording.duration(span.duration)}"]
+    lines = [
+        f"<b>{escape(span.name)}</b>",
+        f"+{formatting.duration(span.start - zero)}, took {formatting.duration(span.duration)}",
+    ]
     lines += [
         f"{escape(key)}: {escape(value)}" for key, value, _ in attributes(span) if "stacktrace" not in key and len(value) < 80
     ]

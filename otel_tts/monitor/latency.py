@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+
+from otel_tts.distribution import Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,4 @@ class Latency:
 
     def p95(self) -> float | None:
         """Seconds that 95 % take at most, interpolated as Prometheus does; None without any, or where nothing is known but their number."""
-        if not self.count or not self.bounds:
-            return None
-        rank = 0.95 * self.count
-        index, up_to = next((i, up_to) for i, up_to in enumerate(accumulate(self.counts)) if up_to >= rank)
-        if index == len(self.bounds):
-            return self.bounds[-1]
-        lower = self.bounds[index - 1] if index else 0.0
-        inside = (rank - (up_to - self.counts[index])) / self.counts[index]
-        return lower + (self.bounds[index] - lower) * inside
+        return Distribution.from_otlp(self.bounds, self.counts).quantile(0.95)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from otel_tts import semconv
+from otel_tts.distribution import growth
 from otel_tts.monitor.latency import Latency
 from otel_tts.semconv import FAILURES, MADE_BY_PROVIDER, Outcome
 
@@ -86,8 +87,7 @@ class Reading:
             if getattr(metric.data, "aggregation_temporality", None) == _CUMULATIVE:
                 key, start = (metric.name, frozenset(attributes.items())), point.start_time_unix_nano or 0
                 began, before = self._before.get(key, (start, None))
-                if before is not None and began == start and before.count <= now.count:
-                    increment = now - before
+                increment = growth(before, now, restarted=began != start)
                 self._before[key] = start, now
             if increment.count:
                 yield attributes, increment

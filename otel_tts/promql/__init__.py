@@ -5,9 +5,12 @@ Dashboards, rules and readers take their queries from `QUERIES` by name; no Prom
 
 from otel_tts.promql import cache, loss, pipeline, providers, quality, requests, slo, streaming
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
-from otel_tts.promql.query import QUERIES, Query, Scope, query
+from otel_tts.promql.query import Queries, Query, Scope
+
+QUERIES = Queries(*(module.QUERIES for module in (slo, requests, providers, cache, streaming, quality, loss, pipeline)))
+"""Every named query, by its name."""
 
 __all__ = [
-    "QUERIES", "Query", "Scope", "bucket_series", "cache", "count_series", "label", "loss", "pipeline", "providers", "quality", "query",
+    "QUERIES", "Queries", "Query", "Scope", "bucket_series", "cache", "count_series", "label", "loss", "pipeline", "providers", "quality",
     "requests", "series", "slo", "streaming", "sum_series",
 ]  # fmt: skip

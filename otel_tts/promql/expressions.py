@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from otel_tts import semconv
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
-from otel_tts.promql.query import Scope, define
-from otel_tts.semconv import ATTEMPT_REASON, OUTCOME, AttemptReason, Attribute, Instrument, Metric, Outcome
+from otel_tts.promql.query import Queries, Scope
+from otel_tts.semconv import ATTEMPT_REASON, CACHE_RESULT, OUTCOME, AttemptReason, Attribute, Instrument, Metric, Outcome
 
 BOUND = "le"
 """The label of a histogram's buckets: their bound."""
@@ -30,9 +31,13 @@ def up_to(bound: float) -> str:
     return f'le=~"{bound:g}([.]0)?"' if bound == int(bound) else f'le="{bound:g}"'
 
 
-COUNTED = outside(OUTCOME, Outcome.CANCELLED, Outcome.REJECTED)
-"""What counts in a success rate: ok, deadline, partial, empty and error."""
+COUNTED = outside(OUTCOME, *sorted(set(Outcome) - set(semconv.COUNTED)))
+"""The outcomes that count in a success rate."""
 OK = among(OUTCOME, Outcome.OK)
+MADE_BY_PROVIDER = among(CACHE_RESULT, *semconv.MADE_BY_PROVIDER)
+"""Requests whose audio a provider made."""
+CACHE_ASKED = among(CACHE_RESULT, *semconv.CACHE_ASKED)
+"""Requests that asked a cache."""
 ASKED = outside(ATTEMPT_REASON, AttemptReason.PROBE)
 """Attempts that somebody waited for."""
 
@@ -118,17 +123,23 @@ def none(expression: str, *attributes: Attribute) -> str:
 
 
 def percentiles(
-    which: tuple[str, ...], name: str, description: str, metric: Metric, *matchers: str, labels: tuple[Attribute, ...] = ()
+    queries: Queries,
+    which: tuple[str, ...],
+    name: str,
+    description: str,
+    metric: Metric,
+    *matchers: str,
+    labels: tuple[Attribute, ...] = (),
 ) -> None:
-    """Register a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``."""
+    """Add a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``."""
 
-    def build(of: float, scope: Scope) -> str:
-        return quantile(scope, of, metric, *matchers, by=labels)
+    def build(share: float, scope: Scope) -> str:
+        return quantile(scope, share, metric, *matchers, by=labels)
 
     for percentile in which:
-        of = PERCENTILES[percentile]
-        said = f"{description}, {of * 100:.0f}th percentile."
-        define(f"{name}_{percentile}", said, metric.unit, partial(build, of), labels)
+        share = PERCENTILES[percentile]
+        text = f"{description}, {share * 100:.0f}th percentile."
+        queries.define(f"{name}_{percentile}", text, metric.unit, partial(build, share), labels)
 
 
 def _summed(function: str, scope: Scope, name: str, metric: Metric, matchers: tuple[str, ...], labels: str) -> str:

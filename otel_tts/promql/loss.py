@@ -12,8 +12,10 @@ from functools import partial
 
 from otel_tts.promql.expressions import grown, named
 from otel_tts.promql.naming import count_series, label
-from otel_tts.promql.query import Scope, query
+from otel_tts.promql.query import Queries, Scope
 from otel_tts.semconv import ERROR_TYPE, SYNTHESIS_DURATION
+
+QUERIES = Queries()
 
 _SIGNALS = ("spans", "metric_points", "log_records")
 SIGNAL = "signal"
@@ -37,33 +39,33 @@ def _collector(scope: Scope, part: str, *counted: str) -> str:
     return f"sum by ({part}) ({' or '.join(each)})"
 
 
-@query("{record}")
+@QUERIES.query("{record}")
 def judged_export_failures_traffic(scope: Scope) -> str:
     """Records that each of the Collector's exporters tried to deliver."""
     sent, failed = _collector(scope, EXPORTER, "sent"), _collector(scope, EXPORTER, *_LOST)
     return f"({sent} + ({failed} or {sent} * 0) or {failed})"
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_export_failures(scope: Scope) -> str:
     """Share of its records that each of the Collector's exporters could not deliver."""
     return f"{_collector(scope, EXPORTER, *_LOST)} / ({judged_export_failures_traffic(scope)} > 0)"
 
 
-@query("{record}")
+@QUERIES.query("{record}")
 def judged_refused_share_traffic(scope: Scope) -> str:
     """Records that each of the Collector's receivers was sent."""
     accepted, refused = _collector(scope, RECEIVER, "accepted"), _collector(scope, RECEIVER, *_REFUSED)
     return f"({accepted} + ({refused} or {accepted} * 0) or {refused})"
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_refused_share(scope: Scope) -> str:
     """Share of the records sent to it that each of the Collector's receivers refused."""
     return f"{_collector(scope, RECEIVER, *_REFUSED)} / ({judged_refused_share_traffic(scope)} > 0)"
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_queue_fill(scope: Scope) -> str:
     """How full the queue of each of the Collector's exporters is. Its capacity is 0 only where Prometheus marks that it began."""
     size, capacity = scope.select("otelcol_exporter_queue_size"), scope.select("otelcol_exporter_queue_capacity")
@@ -78,13 +80,13 @@ def dropped(scope: Scope, over: Callable[[str, str], str]) -> str:
     return f"sum by ({scope.labels()}) ({' or '.join(each)})"
 
 
-@query("{record}")
+@QUERIES.query("{record}")
 def judged_sdk_drops(scope: Scope) -> str:
     """Spans and log records that the SDK dropped because its queue was full, or failed to export."""
     return dropped(scope, partial(grown, scope))
 
 
-@query("{series}")
+@QUERIES.query("{series}")
 def judged_cardinality_overflow(scope: Scope) -> str:
     """Series that hold what was beyond the SDK's limit, by metric."""
     overflow = f'{OVERFLOW}="true"'
@@ -92,14 +94,14 @@ def judged_cardinality_overflow(scope: Scope) -> str:
     return f"count by ({', '.join((scope.labels(), 'metric'))}) ({named})"
 
 
-@query("{service}")
+@QUERIES.query("{service}")
 def judged_telemetry_absent(scope: Scope) -> str:
     """1 for each service that sent metrics within the hour and has sent none for two minutes."""
     name = scope.select(count_series(SYNTHESIS_DURATION))
     return f"group by ({scope.labels()}) (last_over_time({name}[1h])) unless group by ({scope.labels()}) (last_over_time({name}[2m]))"
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_watchdog(_: Scope) -> str:
     """Always 1."""
     return "vector(1)"

@@ -8,9 +8,11 @@ from __future__ import annotations
 from otel_tts.promql.expressions import named
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL, by_signal, dropped, judged_cardinality_overflow
 from otel_tts.promql.naming import count_series
-from otel_tts.promql.query import Scope, query
+from otel_tts.promql.query import Queries, Scope
 from otel_tts.promql.slo import SERVICE
 from otel_tts.semconv import SYNTHESIS_DURATION
+
+QUERIES = Queries()
 
 ALERT = "alertname"
 """The label of an alert: its name."""
@@ -21,25 +23,25 @@ def _by_signal(scope: Scope, part: str, what: str) -> str:
     return by_signal(part, what, lambda name: f"sum by ({part}) (rate({scope.span(name)}))")
 
 
-@query("{record}/s")
+@QUERIES.query("{record}/s")
 def collector_accepted(scope: Scope) -> str:
     """Records a second that the Collector's receivers accepted, by signal."""
     return _by_signal(scope, RECEIVER, "accepted")
 
 
-@query("{record}/s")
+@QUERIES.query("{record}/s")
 def collector_refused(scope: Scope) -> str:
     """Records a second that the Collector's receivers refused, by signal; senders keep them and try again."""
     return _by_signal(scope, RECEIVER, "refused")
 
 
-@query("{record}/s")
+@QUERIES.query("{record}/s")
 def collector_sent(scope: Scope) -> str:
     """Records a second that the Collector delivered, by exporter and signal."""
     return _by_signal(scope, EXPORTER, "sent")
 
 
-@query("{record}/s")
+@QUERIES.query("{record}/s")
 def collector_failed(scope: Scope) -> str:
     """Records a second that the Collector could not deliver and gave up, by exporter and signal; 0 while there are none."""
     return (
@@ -47,37 +49,37 @@ def collector_failed(scope: Scope) -> str:
     )
 
 
-@query("By")
+@QUERIES.query("By")
 def collector_queue(scope: Scope) -> str:
     """Bytes that wait on disk in the queue of each of the Collector's exporters."""
     return f"sum by ({EXPORTER}) ({scope.select('otelcol_exporter_queue_size')})"
 
 
-@query("By")
+@QUERIES.query("By")
 def collector_memory(scope: Scope) -> str:
     """Memory of each Collector. It is 0 only where Prometheus marks that it began."""
     return f"max by (instance) ({scope.select('otelcol_process_memory_rss_bytes')} > 0)"
 
 
-@query("{process}")
+@QUERIES.query("{process}")
 def collector_processes(scope: Scope) -> str:
     """Processes of the Collector in the window: each start is a new one."""
     return f"count(count by (instance) (last_over_time({scope.span('otelcol_process_memory_rss_bytes')})))"
 
 
-@query("{span}/s")
+@QUERIES.query("{span}/s")
 def sdk_spans(scope: Scope) -> str:
     """Spans a second that each service's SDK exported or lost."""
     return f"sum by ({SERVICE}) (rate({scope.span('otel_sdk_processor_span_processed_total')}))"
 
 
-@query("{span}")
+@QUERIES.query("{span}")
 def sdk_queue(scope: Scope) -> str:
     """Spans that wait in each service's SDK; it drops those beyond its capacity."""
     return f"max by ({SERVICE}) ({scope.select('otel_sdk_processor_span_queue_size')})"
 
 
-@query("{record}")
+@QUERIES.query("{record}")
 def sdk_drops(scope: Scope) -> str:
     """Spans and log records that each service's SDK dropped in the window; 0 for a service that counts them and dropped none."""
     counts = f"group by ({SERVICE}) ({scope.select('otel_sdk_processor_span_queue_capacity')})"
@@ -85,26 +87,26 @@ def sdk_drops(scope: Scope) -> str:
     return f"{drops} or {counts} * 0"
 
 
-@query("{series}")
+@QUERIES.query("{series}")
 def cardinality_overflow(scope: Scope) -> str:
     """Series that hold what was beyond the SDK's limit, by metric; one 0 for a service without any."""
     return f"{judged_cardinality_overflow(_split(scope))} or on ({SERVICE}) {named(f'{_alive(scope)} * 0', metric='none')}"
 
 
-@query("{series}")
+@QUERIES.query("{series}")
 def series_count(scope: Scope) -> str:
     """Series of each service in Prometheus."""
     return f"count by ({SERVICE}) ({scope.select('')})"
 
 
-@query("s")
+@QUERIES.query("s")
 def newest_sample_age(scope: Scope) -> str:
     """Time since the newest sample of each service, up to an hour."""
     name = scope.select(count_series(SYNTHESIS_DURATION))
     return f"time() - max by ({SERVICE}) (timestamp({name}) or max_over_time(timestamp({name})[1h:1m]))"
 
 
-@query("{alert}")
+@QUERIES.query("{alert}")
 def alerts_firing(_: Scope) -> str:
     """Alerts of ours that fire, by name. One of them, the watchdog, always does."""
     return f'count by ({ALERT}) (ALERTS{{alertstate="firing", alertname=~"TTS.+"}})'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from otel_tts.conditions.objectives import Objectives
@@ -58,30 +58,59 @@ class Query:
         return self.build(scope)
 
 
-QUERIES: dict[str, Query] = {}
-"""Every named query, by its name."""
+class Queries(Mapping[str, Query]):
+    """Queries by their names: those of a module, and merged, all that there are."""
 
+    def __init__(self, *parts: Queries) -> None:
+        """Merge parts.
 
-def query(unit: str, *labels: Attribute) -> Callable[[Callable[[Scope], str]], Query]:
-    """Register a function from a scope to an expression under the function's name; its docstring is the query's description.
+        Raises:
+            ValueError: two of them have a query of the same name.
+        """
+        self._queries: dict[str, Query] = {}
+        for part in parts:
+            for query in part.values():
+                self._add(query)
 
-    Raises:
-        ValueError: the name is taken, or there is no docstring.
-    """
+    def __getitem__(self, name: str) -> Query:
+        return self._queries[name]
 
-    def register(build: Callable[[Scope], str]) -> Query:
-        return define(build.__name__, build.__doc__ or "", unit, build, labels)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queries)
 
-    return register
+    def __len__(self) -> int:
+        return len(self._queries)
 
+    def query(self, unit: str, *labels: Attribute) -> Callable[[Callable[[Scope], str]], Query]:
+        """Add a function from a scope to an expression, under the function's name; its docstring is the query's description.
 
-def define(name: str, description: str, unit: str, build: Callable[[Scope], str], labels: tuple[Attribute, ...] = ()) -> Query:
-    """Register a query.
+        Args:
+            unit: UCUM, of the query's values.
+            labels: what its answer is split by, beside the scope's.
 
-    Raises:
-        ValueError: the name is taken, or there is no description.
-    """
-    if name in QUERIES or not description:
-        raise ValueError(f"The query {name} {'is there already' if name in QUERIES else 'has no description'}.")
-    QUERIES[name] = Query(name, description, unit, build, labels)
-    return QUERIES[name]
+        Raises:
+            ValueError: the name is taken, or there is no docstring.
+        """
+
+        def add(build: Callable[[Scope], str]) -> Query:
+            return self.define(build.__name__, build.__doc__ or "", unit, build, labels)
+
+        return add
+
+    def define(
+        self, name: str, description: str, unit: str, build: Callable[[Scope], str], labels: tuple[Attribute, ...] = ()
+    ) -> Query:
+        """Add a query.
+
+        Raises:
+            ValueError: the name is taken, or there is no description.
+        """
+        if not description:
+            raise ValueError(f"The query {name} has no description.")
+        return self._add(Query(name, description, unit, build, labels))
+
+    def _add(self, query: Query) -> Query:
+        if query.name in self._queries:
+            raise ValueError(f"The query {query.name} is there already.")
+        self._queries[query.name] = query
+        return query

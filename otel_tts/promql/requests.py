@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_tts.promql.expressions import (
     COUNTED,
+    MADE_BY_PROVIDER,
     OK,
     PERCENTILES,
     among,
@@ -22,10 +23,9 @@ from otel_tts.promql.expressions import (
     share,
 )
 from otel_tts.promql.naming import label
-from otel_tts.promql.query import Query, Scope, query
+from otel_tts.promql.query import Queries, Query, Scope
 from otel_tts.promql.slo import REFERENCE, REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
 from otel_tts.semconv import (
-    CACHE_RESULT,
     ERROR_TYPE,
     LANGUAGE,
     OUTCOME,
@@ -41,15 +41,16 @@ from otel_tts.semconv import (
     SYNTHESIS_FIRST_AUDIO,
     SYNTHESIS_REQUESTS,
     VOICE,
-    CacheResult,
     Metric,
     Outcome,
 )
 
+QUERIES = Queries()
+
 _STREAMS, _UNARY = among(STREAM, "true"), among(STREAM, "false")
-_MADE = among(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
 
 percentiles(
+    QUERIES,
     tuple(PERCENTILES),
     "request_duration",
     "Duration of successful unary requests, from arrival to the last byte",
@@ -57,34 +58,36 @@ percentiles(
     _UNARY,
     OK,
 )
-percentiles(tuple(PERCENTILES), "first_audio", "Streams: from arrival to the first audible sample", SYNTHESIS_FIRST_AUDIO)
+percentiles(
+    QUERIES, tuple(PERCENTILES), "first_audio", "Streams: from arrival to the first audible sample", SYNTHESIS_FIRST_AUDIO
+)
 
 
-@query("{request}/s", OUTCOME)
+@QUERIES.query("{request}/s", OUTCOME)
 def request_rate(scope: Scope) -> str:
     """Requests a second, by how they ended."""
     return rate(scope, SYNTHESIS_DURATION, by=(OUTCOME,))
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def requests_counted(scope: Scope) -> str:
     """Requests in the window."""
     return growth(scope, SYNTHESIS_DURATION)
 
 
-@query("1")
+@QUERIES.query("1")
 def success_rate(scope: Scope) -> str:
     """Share of requests that succeeded: ok of ok, deadline, partial, empty and error."""
     return share(rate(scope, SYNTHESIS_DURATION, OK), rate(scope, SYNTHESIS_DURATION, COUNTED))
 
 
-@query("1")
+@QUERIES.query("1")
 def success_budget_left(scope: Scope) -> str:
     """How much of the window's error budget is left: 1 all of it, below 0 more than all is used up."""
     return f"1 - (1 - {success_rate(scope)}) / {1 - scope.objectives.success:.6g}"
 
 
-@query("1")
+@QUERIES.query("1")
 def first_audio_in_time(scope: Scope) -> str:
     """Share of streams whose first audio came within the objective's bound; those that failed without audio did not.
 
@@ -96,62 +99,62 @@ def first_audio_in_time(scope: Scope) -> str:
     return share(good, f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})")
 
 
-@query("{request}/s", OUTCOME, ERROR_TYPE)
+@QUERIES.query("{request}/s", OUTCOME, ERROR_TYPE)
 def failure_rate(scope: Scope) -> str:
     """Failed requests a second, by how they ended and what went wrong; one 0 while there are none."""
     quiet = none(rate(scope, SYNTHESIS_DURATION), OUTCOME, ERROR_TYPE)
     return f"{rate(scope, SYNTHESIS_FAILURES, by=(OUTCOME, ERROR_TYPE))} or on () {quiet}"
 
 
-@query("{request}", STREAM)
+@QUERIES.query("{request}", STREAM)
 def active_requests(scope: Scope) -> str:
     """Requests under way, streams and unary."""
     return level(scope, SYNTHESIS_ACTIVE, by=(STREAM,))
 
 
-@query("{request}/s", LANGUAGE, VOICE)
+@QUERIES.query("{request}/s", LANGUAGE, VOICE)
 def requests_by_voice(scope: Scope) -> str:
     """Requests a second, by the language and voice that they asked for."""
     return rate(scope, SYNTHESIS_REQUESTS, by=(LANGUAGE, VOICE))
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def duration_distribution(scope: Scope) -> str:
     """Requests by the bucket of their duration, each bucket with all below it."""
     return buckets(scope, SYNTHESIS_DURATION)
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def first_audio_distribution(scope: Scope) -> str:
     """Streams by the bucket of their time to first audio, each bucket with all below it."""
     return buckets(scope, SYNTHESIS_FIRST_AUDIO)
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def first_audio_made_p95(scope: Scope) -> str:
     """Time to first audio of streams that the cache did not have, 95th percentile: what is judged against the reference."""
-    return quantile(scope, 0.95, SYNTHESIS_FIRST_AUDIO, _MADE, by=(PROVIDER,))
+    return quantile(scope, 0.95, SYNTHESIS_FIRST_AUDIO, MADE_BY_PROVIDER, by=(PROVIDER,))
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def duration_made_p95(scope: Scope) -> str:
     """Duration of successful unary requests that the cache did not have, 95th percentile: what is judged against the reference."""
-    return quantile(scope, 0.95, SYNTHESIS_DURATION, _UNARY, OK, _MADE, by=(PROVIDER,))
+    return quantile(scope, 0.95, SYNTHESIS_DURATION, _UNARY, OK, MADE_BY_PROVIDER, by=(PROVIDER,))
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def first_audio_reference(scope: Scope) -> str:
     """What first audio is judged against, by provider; the label `reference` says where it comes from."""
     return _reference(scope, judged_first_audio_reference, SYNTHESIS_FIRST_AUDIO, _STREAMS)
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def duration_reference(scope: Scope) -> str:
     """What the duration of unary requests is judged against, by provider; the label `reference` says where it comes from."""
     return _reference(scope, judged_duration_reference, SYNTHESIS_DURATION, _UNARY)
 
 
-@query("{call}/s", RPC_METHOD, RPC_RESPONSE_STATUS_CODE)
+@QUERIES.query("{call}/s", RPC_METHOD, RPC_RESPONSE_STATUS_CODE)
 def rpc_rate(scope: Scope) -> str:
     """Calls of gRPC a second, by method and status."""
     return rate(scope, RPC_DURATION, by=(RPC_METHOD, RPC_RESPONSE_STATUS_CODE))

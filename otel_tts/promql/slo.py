@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_tts.conditions import MINIMUM_REFERENCE
-from otel_tts.promql.expressions import ASKED, COUNTED, OK, among, grown, last_run, outside, share, up_to
+from otel_tts.promql.expressions import (
+    ASKED,
+    CACHE_ASKED,
+    COUNTED,
+    MADE_BY_PROVIDER,
+    OK,
+    among,
+    grown,
+    last_run,
+    outside,
+    share,
+    up_to,
+)
 from otel_tts.promql.naming import bucket_series, count_series, label, series
-from otel_tts.promql.query import Query, Scope, query
+from otel_tts.promql.query import Queries, Query, Scope
 from otel_tts.semconv import (
     ATTEMPT_DURATION,
     CACHE_RESULT,
@@ -31,6 +43,8 @@ from otel_tts.semconv import (
     Metric,
     Outcome,
 )  # fmt: skip
+
+QUERIES = Queries()
 
 SERVICE = "service_name"
 """The label of the service, which Prometheus makes of the resource."""
@@ -51,50 +65,49 @@ def _recorded(judged: Query, scope: Scope, *matchers: str) -> str:
     return scope.select(recorded(judged, scope.window), *matchers)
 
 
-_MADE = among(CACHE_RESULT, CacheResult.MISS, CacheResult.BYPASS)
 _STREAMS, _UNARY = among(STREAM, "true"), among(STREAM, "false")
 _ATTEMPTS = (COUNTED, ASKED)
 _DEFAULT, _NOT_DEFAULT = (f'{REFERENCE}{operator}"default"' for operator in ("=", "!="))
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def judged_success_rate_traffic(scope: Scope) -> str:
     """Requests that count in the success rate: neither cancelled nor rejected."""
     return grown(scope, count_series(SYNTHESIS_DURATION), COUNTED)
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_success_rate(scope: Scope) -> str:
     """Share of requests that succeeded."""
     return share(grown(scope, count_series(SYNTHESIS_DURATION), OK), judged_success_rate_traffic(scope))
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_success_burn_rate(scope: Scope) -> str:
     """How many times faster than allowed failures use up the error budget."""
     return f"(1 - {judged_success_rate(scope)}) / {_budget(scope.objectives.success)}"
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def judged_success_burn_rate_traffic(scope: Scope) -> str:
     """Requests that the error budget is judged on."""
     return judged_success_rate_traffic(scope)
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def judged_gap_share_traffic(scope: Scope) -> str:
     """Streams whose audio could be followed."""
     return grown(scope, count_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"))
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_gap_share(scope: Scope) -> str:
     """Share of streams in which the provider left a gap."""
     without = grown(scope, bucket_series(STREAM_UNDERRUN), among(UNDERRUN_CAUSE, "provider"), up_to(0))
     return f"1 - {share(without, judged_gap_share_traffic(scope))}"
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
     """Streams that were not rejected, nor cancelled before anything was heard."""
     ended = grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, COUNTED)
@@ -102,7 +115,7 @@ def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
     return f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})"
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_first_audio_burn_rate(scope: Scope) -> str:
     """How many times faster than allowed streams with late or no audio use up their budget."""
     late = outside(OUTCOME, Outcome.REJECTED)
@@ -110,81 +123,81 @@ def judged_first_audio_burn_rate(scope: Scope) -> str:
     return f"(1 - {share(good, judged_first_audio_burn_rate_traffic(scope))}) / {_budget(scope.objectives.first_audio)}"
 
 
-@query("{provider}", PROVIDER)
+@QUERIES.query("{provider}", PROVIDER)
 def judged_provider_available(scope: Scope) -> str:
     """1 when any replica can use the provider, 0 when none can."""
     return f"max by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))})"
 
 
-@query("{replica}", PROVIDER)
+@QUERIES.query("{replica}", PROVIDER)
 def judged_provider_degraded(scope: Scope) -> str:
     """Replicas that cannot use the provider, while others can."""
     unable = f"count by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))} == 0)"
     return f"{unable} and {judged_provider_available(scope)} == 1"
 
 
-@query("{attempt}", PROVIDER)
+@QUERIES.query("{attempt}", PROVIDER)
 def judged_provider_success_rate_traffic(scope: Scope) -> str:
     """Attempts that count in a provider's success rate: neither cancelled nor rejected, nor probes."""
     return grown(scope, count_series(ATTEMPT_DURATION), *_ATTEMPTS, labels=(PROVIDER,))
 
 
-@query("1", PROVIDER)
+@QUERIES.query("1", PROVIDER)
 def judged_provider_success_rate(scope: Scope) -> str:
     """Share of the provider's attempts that succeeded."""
     succeeded = grown(scope, count_series(ATTEMPT_DURATION), OK, *_ATTEMPTS[1:], labels=(PROVIDER,))
     return share(succeeded, judged_provider_success_rate_traffic(scope))
 
 
-@query("{request}", PROVIDER)
+@QUERIES.query("{request}", PROVIDER)
 def judged_first_audio_slowdown_traffic(scope: Scope) -> str:
     """Streams with audio that the cache did not have."""
-    return grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), MADE_BY_PROVIDER, labels=(PROVIDER,))
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def judged_first_audio_p95(scope: Scope) -> str:
     """95th percentile of time to first audio, of streams that the cache did not have."""
-    return _p95(scope, SYNTHESIS_FIRST_AUDIO, _MADE, over=judged_first_audio_slowdown_traffic)
+    return _p95(scope, SYNTHESIS_FIRST_AUDIO, MADE_BY_PROVIDER, over=judged_first_audio_slowdown_traffic)
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def judged_first_audio_reference(scope: Scope) -> str:
     """What time to first audio is compared with; the label `reference` says where it comes from."""
     return _reference(scope, judged_first_audio_p95, _STREAMS)
 
 
-@query("1", PROVIDER)
+@QUERIES.query("1", PROVIDER)
 def judged_first_audio_slowdown(scope: Scope) -> str:
     """Time to first audio at the 95th percentile, as a multiple of its reference."""
     return _slowdown(scope, judged_first_audio_p95, judged_first_audio_reference)
 
 
-@query("{request}", PROVIDER)
+@QUERIES.query("{request}", PROVIDER)
 def judged_duration_slowdown_traffic(scope: Scope) -> str:
     """Successful unary requests that the cache did not have."""
-    return grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, MADE_BY_PROVIDER, labels=(PROVIDER,))
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def judged_duration_p95(scope: Scope) -> str:
     """95th percentile of duration, of successful unary requests that the cache did not have."""
-    return _p95(scope, SYNTHESIS_DURATION, _UNARY, OK, _MADE, over=judged_duration_slowdown_traffic)
+    return _p95(scope, SYNTHESIS_DURATION, _UNARY, OK, MADE_BY_PROVIDER, over=judged_duration_slowdown_traffic)
 
 
-@query("s", PROVIDER)
+@QUERIES.query("s", PROVIDER)
 def judged_duration_reference(scope: Scope) -> str:
     """What the duration of unary requests is compared with; the label `reference` says where it comes from."""
     return _reference(scope, judged_duration_p95, outside(STREAM, "true"))
 
 
-@query("1", PROVIDER)
+@QUERIES.query("1", PROVIDER)
 def judged_duration_slowdown(scope: Scope) -> str:
     """Duration of unary requests at the 95th percentile, as a multiple of its reference."""
     return _slowdown(scope, judged_duration_p95, judged_duration_reference)
 
 
-@query("{reference}", PROVIDER)
+@QUERIES.query("{reference}", PROVIDER)
 def judged_reference_missing(scope: Scope) -> str:
     """How many latencies of the provider were judged against the default within the hour, and have no reference still."""
     of = [recorded(reference, REFERENCE_WINDOW) for reference in (judged_first_audio_reference, judged_duration_reference)]
@@ -193,34 +206,33 @@ def judged_reference_missing(scope: Scope) -> str:
     return f"count by ({scope.labels(PROVIDER)}) ({judged}) unless on ({scope.labels(PROVIDER)}) ({others})"
 
 
-@query("{request}", PROVIDER)
+@QUERIES.query("{request}", PROVIDER)
 def judged_reference_missing_traffic(scope: Scope) -> str:
     """Requests that the cache did not have."""
-    return grown(scope, count_series(SYNTHESIS_DURATION), OK, _MADE, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_DURATION), OK, MADE_BY_PROVIDER, labels=(PROVIDER,))
 
 
-@query("{request}")
+@QUERIES.query("{request}")
 def judged_hit_rate_change_traffic(scope: Scope) -> str:
     """Requests that asked the cache."""
-    asked = among(CACHE_RESULT, CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
-    return grown(scope, count_series(SYNTHESIS_DURATION), asked)
+    return grown(scope, count_series(SYNTHESIS_DURATION), CACHE_ASKED)
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_hit_rate(scope: Scope) -> str:
     """Share of requests that the cache had, of those that asked it."""
     hits = grown(scope, count_series(SYNTHESIS_DURATION), among(CACHE_RESULT, CacheResult.HIT))
     return share(hits, judged_hit_rate_change_traffic(scope))
 
 
-@query("1")
+@QUERIES.query("1")
 def judged_hit_rate_change(scope: Scope) -> str:
     """The hit rate, as a multiple of that of the day before, where that was at least a tenth."""
     before = f"avg_over_time({_recorded(judged_hit_rate, scope)}[1d] offset {scope.window}) >= 0.1"
     return f"{_recorded(judged_hit_rate, scope)} / ({before})"
 
 
-@query("{detection}", PROVIDER, DRIFT_COLUMN)
+@QUERIES.query("{detection}", PROVIDER, DRIFT_COLUMN)
 def judged_drift(scope: Scope) -> str:
     """1 for each measure that the batch job's last run, within two days, judged drifted."""
     return last_run(scope, DRIFT_DETECTED, by=(PROVIDER, DRIFT_COLUMN))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from otel_tts.report.sample import Sample
-from otel_tts.semconv import NONE, CacheResult, Outcome
+from otel_tts.semconv import CACHE_ASKED, MADE_BY_PROVIDER, NONE, CacheResult, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,8 +126,7 @@ def traffic_columns(current: Sample, reference: Sample) -> Iterator[Column]:
         if measure is CHARACTERS and middle:
             columns = [values / middle for values in columns]
         yield Column(measure, NONE, "", columns[0], columns[1], middle)
-    asked = [CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED]
-    hits = [(frame.cache_result[frame.cache_result.isin(asked)] == CacheResult.HIT).to_numpy(bool) for frame in (now, then)]
+    hits = [(frame.cache_result[frame.cache_result.isin(CACHE_ASKED)] == CacheResult.HIT).to_numpy(bool) for frame in (now, then)]
     yield Column(HIT_RATE, NONE, "", hits[0], hits[1], float(hits[1].mean()) if len(hits[1]) else 0.0)
 
 
@@ -136,7 +135,7 @@ def _spoken(sample: Sample) -> pandas.DataFrame:
     import numpy as np
 
     frame = sample.frame()
-    frame = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin([CacheResult.MISS, CacheResult.BYPASS])]
+    frame = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin(MADE_BY_PROVIDER)]
     frame = frame[frame.attempts.eq(1) & frame.characters.gt(0)].copy()
     for name in (*_ENGINE, "language"):
         frame[name] = frame[name].fillna(_ANY).astype(str)

@@ -12,7 +12,7 @@ from opentelemetry.trace import Tracer
 from otel_tts import semconv
 from otel_tts.report.drift import Judgement
 from otel_tts.report.sample import Sample
-from otel_tts.semconv import CacheResult, Outcome
+from otel_tts.semconv import MADE_BY_PROVIDER, Outcome
 
 
 class Feedback:
@@ -43,7 +43,7 @@ def latencies(sample: Sample) -> dict[tuple[str, bool], float]:
     Only requests count that went well and that the provider spoke for.
     """
     frame = sample.frame()
-    spoken = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin([CacheResult.MISS, CacheResult.BYPASS])]
+    spoken = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin(MADE_BY_PROVIDER)]
     found: dict[tuple[str, bool], float] = {}
     for stream, column in ((True, "ttfa"), (False, "duration")):
         by_provider = spoken[spoken.stream.eq(stream)].astype({column: float}).groupby("provider")[column].quantile(0.95)

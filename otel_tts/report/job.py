@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.history import History, Row, Service
 from otel_tts.report import traces, workspace
 from otel_tts.report.drift import Judgement, judge
@@ -20,7 +20,7 @@ from otel_tts.report.measures import Measures, metric_part
 from otel_tts.report.reference import Reference
 from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, Entry, Runs
 from otel_tts.report.sample import Sample, take
-from otel_tts.report.window import Window, stamp
+from otel_tts.report.window import Window
 
 _FORMAT = 2  # of what a run holds: a window that was written otherwise is written anew
 _LATE_WINDOWS = 2
@@ -162,8 +162,8 @@ def _entry(
         tags={
             "service.name": service.name,
             "service.version": ", ".join(version for version in service.versions if version),
-            "otel_tts.window_start": stamp(window.start),
-            "otel_tts.window_end": stamp(window.end),
+            "otel_tts.window_start": formatting.utc(window.start),
+            "otel_tts.window_end": formatting.utc(window.end),
             "otel_tts.engines": ", ".join(service.providers),
             "otel_tts.voices": ", ".join(service.voices),
             "otel_tts.reference": judgement.reference,

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from otel_tts import formatting
 from otel_tts.history import History
 from otel_tts.report.profile import Profiles
 from otel_tts.report.runs import Runs
 from otel_tts.report.sample import MOST, Sample, merged, take
-from otel_tts.report.window import Window, stamp
+from otel_tts.report.window import Window
 
 LAST_WEEK = "last-7d"
 _WEEK = 7 * 86400.0
@@ -114,8 +115,10 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
             start, end = span(name)
             sample = take(history, Window(start, end), service)
             if not sample.requests and not sample.spans:
-                raise UnknownReference(f"There were no requests to {service} from {stamp(start)} to {stamp(end)}.")
-            return Fixed(f"range:{stamp(start)}..{stamp(end)}", sample, start, end)
+                raise UnknownReference(
+                    f"There were no requests to {service} from {formatting.utc(start)} to {formatting.utc(end)}."
+                )
+            return Fixed(f"range:{formatting.utc(start)}..{formatting.utc(end)}", sample, start, end)
     raise ValueError(f"{given!r} is no reference: it takes last-7d, version:VERSION, profile:NAME or range:START..END.")
 
 

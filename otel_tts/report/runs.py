@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from otel_tts import formatting
 from otel_tts.report import tracking
-from otel_tts.report.window import Window, stamp
+from otel_tts.report.window import Window
 from otel_tts.settings import redact_url
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Runs:
         key = _key("window", entry.service, str(entry.window))
         tags = {KEY: key, KIND: "window", STATE: WRITING, "mlflow.parentRunId": parent, CONTENT: entry.content, REVISION: "0"}
         identity = {SERVICE: _quoted(entry.service), WIDTH: f"{entry.window.width:g}"}
-        run = self._find(key) or self._create(key, stamp(entry.window.start), start, {**tags, **identity})
+        run = self._find(key) or self._create(key, formatting.utc(entry.window.start), start, {**tags, **identity})
         run_id, revision = run.info.run_id, int(run.data.tags.get(REVISION, "0"))
         if run.data.tags.get(CONTENT) != entry.content:
             revision += 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+
+from otel_tts import formatting
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,12 +22,7 @@ class Window:
         return self.end - self.start
 
     def __str__(self) -> str:
-        return f"{stamp(self.start)}/{self.width:g}s"
-
-
-def stamp(moment: float) -> str:
-    """A moment in UTC, to the second, as ISO 8601 has it."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{formatting.utc(self.start)}/{self.width:g}s"
 
 
 def windows(since: float, until: float, width: float) -> Iterator[Window]:

@@ -196,7 +196,7 @@ def test_the_picture_of_a_fallback(written: Path) -> None:
     output = run("trace", "0af7651916cd43dd8", columns=80).output
     assert [line.rstrip() for line in output.splitlines()] == [
         "trace 0af7651916cd43dd8448eb211c80319c",
-        "2026-01-01 00:00:00, took 1.00 s, speech",
+        "2026-01-01 00:00:00 UTC, took 1.00 s, speech",
         "yap.tts.v1.TextToSpeech/Synthesize               1.00 s ━━━━━━━━━━━━━━━━━━━━━━━━",
         "server, OK",
         "└── tts.synthesize                               1.00 s ━━━━━━━━━━━━━━━━━━━━━━━━",

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from otel_tts.history.distribution import Distribution
+from otel_tts.distribution import Distribution
 
 POSITIVE = Distribution({0.1: 5, 0.2: 7, 1.0: 11, math.inf: 12})
 NEGATIVE = Distribution({-0.2: 1, -0.1: 2, 0.3: 2, math.inf: 3})
@@ -44,6 +44,6 @@ def test_distributions_of_different_layouts_are_merged() -> None:
 def test_what_came_on_top() -> None:
     """The difference of two states of one histogram, and its share above a bound."""
     earlier, later = Distribution.from_otlp([0.0, 1.0], [1, 2, 3]), Distribution.from_otlp([0.0, 1.0], [2, 5, 3])
-    growth = later.since(earlier)
+    growth = later - earlier
     assert (growth.count, growth.share_above(0.0), growth.share_above(1.0)) == (4, 0.75, 0.0)
-    assert earlier.since(earlier).share_above(0.0) is None
+    assert (earlier - earlier).share_above(0.0) is None

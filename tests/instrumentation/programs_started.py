@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from otel_tts.history.distribution import Distribution
+from otel_tts.distribution import Distribution
 from otel_tts.history.growth import growths
 from otel_tts.settings import Settings
 

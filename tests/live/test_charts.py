@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Distribution, Point, Timeline
-from otel_tts.live import charts, wording
+from otel_tts.live import charts
 from otel_tts.live.charts import Line
 from otel_tts.live.view import Period
 
@@ -35,7 +35,7 @@ def test_a_window_without_a_value_is_a_gap() -> None:
     assert trace["y"] == [None, 0.25, None]
     assert trace["connectgaps"] is False
     assert "markers" in trace["mode"]
-    assert trace["customdata"] == [wording.NOTHING, "250 ms", wording.NOTHING]
+    assert trace["customdata"] == [formatting.NOTHING, "250 ms", formatting.NOTHING]
 
 
 def test_outcomes_have_their_order_and_colours() -> None:
@@ -75,41 +75,6 @@ def test_a_reference_is_named_in_the_legend() -> None:
     shapes = json.loads(figure.to_json())["layout"]["shapes"]
     assert [shape["name"] for shape in shapes if shape.get("showlegend")] == ["mean, 800 ms", "p95, 2.50 s"]
     assert "annotations" not in json.loads(figure.to_json())["layout"]
-
-
-def test_beyond_the_last_bound_only_that_is_known() -> None:
-    """A quantile that lies there is not said to be the bound."""
-    metric = semconv.SYNTHESIS_FIRST_AUDIO
-    slow = Distribution({**dict.fromkeys(metric.buckets, 1), math.inf: 10})
-    assert wording.quantile(slow.quantile(0.95), metric) == f"over {metric.buckets[-1]:g} s"
-    assert [wording.quantile(v, metric) for v in (None, 0.25)] == ["-", "250 ms"]
-
-
-def test_numbers_say_what_they_are() -> None:
-    """The same quantity looks the same everywhere; what is not known is never a number."""
-    assert [wording.duration(v) for v in (None, 0.0, 0.0123, 0.25, 2.5, 1234.0)] == [
-        "-",
-        "0 ms",
-        "12.3 ms",
-        "250 ms",
-        "2.50 s",
-        "1,234 s",
-    ]
-    assert [wording.share(v) for v in (None, 0.0, 0.0001, 0.5, 0.99999, 1.0)] == [
-        "-",
-        "0.0 %",
-        "<0.1 %",
-        "50.0 %",
-        ">99.9 %",
-        "100.0 %",
-    ]
-    assert [wording.dollars(v) for v in (None, 0.0, 0.0042, 12.5)] == ["-", "$0.00", "$0.0042", "$12.50"]
-    assert [wording.span(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
-    assert wording.value(27.8e6, "By") == "27.8 MB"
-    assert (
-        wording.definition(semconv.QUEUE_WAITING)
-        == "tts.queue.wait: How long requests waited for a free engine. (seconds, told apart up to 10)"
-    )
 
 
 def test_no_two_outcomes_look_alike() -> None:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Reply
 from otel_tts.commands.load.traffic import Planned
@@ -78,5 +79,7 @@ class Progress:
             grid.add_row(ProgressBar(self._duration, min(elapsed, self._duration), width=40))
         grid.add_row(self._line())
         heard = sum(self._caches.values())
-        grid.add_row(Text(f"{terminal.share(self._caches[CacheResult.HIT] / heard if heard else None)} from the cache", "dim"))
+        grid.add_row(
+            Text(f"{formatting.percent(self._caches[CacheResult.HIT] / heard if heard else None)} from the cache", "dim")
+        )
         return grid

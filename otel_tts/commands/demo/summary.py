@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.requests import WIDE, listing
 from otel_tts.history import History, Request, RequestFilter, Row
@@ -40,9 +41,9 @@ def _outcomes(total: Row) -> Table:
     shown.add_column("share", justify="right")
     for outcome in Outcome:
         if number := getattr(total, f"request_{outcome}"):
-            shown.add_row(terminal.outcome(outcome), terminal.count(number), terminal.share(number / total.request_count))
+            shown.add_row(terminal.outcome(outcome), formatting.count(number), formatting.percent(number / total.request_count))
     shown.add_section()
-    shown.add_row("all", terminal.count(total.request_count))
+    shown.add_row("all", formatting.count(total.request_count))
     return shown
 
 
@@ -63,20 +64,22 @@ def _times(total: Row) -> Table:
     for quantile in quantiles:
         shown.add_column(quantile, justify="right")
     for name, of in (("whole request", "request_duration"), ("first audio (streams)", "request_first_audio")):
-        shown.add_row(name, *(terminal.duration(getattr(total, f"{of}_{quantile}")) for quantile in quantiles))
+        shown.add_row(name, *(formatting.duration(getattr(total, f"{of}_{quantile}")) for quantile in quantiles))
     return shown
 
 
 def _facts(total: Row, requests: Sequence[Request]) -> Iterator[Text]:
-    yield Text(f"Success: {terminal.share(total.request_success_rate)} of the requests that were neither rejected nor cancelled.")
     yield Text(
-        f"Cache: {terminal.share(total.request_hit_rate)} hits; {terminal.count(total.request_cache_hit)} hits, "
-        f"{terminal.count(total.request_cache_miss)} misses, {terminal.count(total.request_cache_coalesced)} coalesced, "
-        f"{terminal.count(total.request_cache_bypass)} that did not ask it."
+        f"Success: {formatting.percent(total.request_success_rate)} of the requests that were neither rejected nor cancelled."
     )
     yield Text(
-        f"Audio: {terminal.duration(total.request_audio_generated)} made, "
-        f"{terminal.duration(total.request_audio_delivered)} delivered."
+        f"Cache: {formatting.percent(total.request_hit_rate)} hits; {formatting.count(total.request_cache_hit)} hits, "
+        f"{formatting.count(total.request_cache_miss)} misses, {formatting.count(total.request_cache_coalesced)} coalesced, "
+        f"{formatting.count(total.request_cache_bypass)} that did not ask it."
+    )
+    yield Text(
+        f"Audio: {formatting.duration(total.request_audio_generated)} made, "
+        f"{formatting.duration(total.request_audio_delivered)} delivered."
     )
     if fallen_back := sum(request.fallback_used is True for request in requests):
         yield Text(f"Fallback: {fallen_back:,} requests were spoken by another provider than the one they were meant for.")
@@ -91,11 +94,11 @@ def _providers(rows: Sequence[Row]) -> Table:
         if row.attempt_count:
             shown.add_row(
                 row.provider,
-                terminal.count(row.attempt_count),
-                terminal.share(row.attempt_success_rate),
-                terminal.duration(row.attempt_duration_p50),
-                terminal.duration(row.attempt_duration_p95),
-                terminal.NOTHING if row.attempt_rtf_p50 is None else f"{row.attempt_rtf_p50:.3f}",
+                formatting.count(row.attempt_count),
+                formatting.percent(row.attempt_success_rate),
+                formatting.duration(row.attempt_duration_p50),
+                formatting.duration(row.attempt_duration_p95),
+                formatting.NOTHING if row.attempt_rtf_p50 is None else f"{row.attempt_rtf_p50:.3f}",
             )
     return shown
 

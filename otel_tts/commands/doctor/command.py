@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import Finding, State
@@ -111,7 +112,7 @@ def _print(console: Console, finding: Finding) -> None:
     for width in _WIDTHS:
         line.add_column(width=width, no_wrap=True, justify="right" if width == _WIDTHS[-1] else "left")
     line.add_column(overflow="fold")
-    took = "" if finding.seconds is None else terminal.duration(finding.seconds)
+    took = "" if finding.seconds is None else formatting.duration(finding.seconds)
     line.add_row(finding.state, finding.hop.title, took, finding.said)
     line.columns[0].style = _STYLES[finding.state]
     console.print(line)

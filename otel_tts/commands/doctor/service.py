@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from otel_tts.commands import terminal
+from otel_tts import formatting
 from otel_tts.commands.doctor.finding import Broken
 from otel_tts.grpc import TRACE_RESPONSE
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
@@ -42,7 +42,7 @@ def speak(target: str) -> Spoken:
             )
         except grpc.RpcError as error:
             raise _broken(target, error) from None
-    spoken = f"{answer.rendition.provider} spoke {terminal.duration(answer.audio_duration_seconds)} of audio"
+    spoken = f"{answer.rendition.provider} spoke {formatting.duration(answer.audio_duration_seconds)} of audio"
     response = dict(call.trailing_metadata() or ()).get(TRACE_RESPONSE)
     if not response:
         return Spoken("", False, f"{spoken}; it traces nothing")

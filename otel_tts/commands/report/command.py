@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.report import summary
 from otel_tts.history import History, HistoryUnavailable, open_history
@@ -132,7 +132,7 @@ def _report(
                     except (Failure, tracking.Unreachable, HistoryUnavailable) as error:
                         if every is None:
                             raise
-                        console.print(f"{terminal.date(time.time())}  {error}", style="bold red", soft_wrap=True)
+                        console.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True)
                 if every is None or stop.wait(every):
                     return
 
@@ -222,7 +222,7 @@ def save(name: str, service: str | None, source: str | None) -> None:
         settings = ReportSettings.load()
         history, profiles = open_history(settings), Profiles(settings.data_dir)
         of = _one(history, service)
-        whole = f"range:{_iso(history.began or 0.0)}..{_iso(time.time() + history.interval)}"
+        whole = f"range:{formatting.utc(history.began or 0.0)}..{formatting.utc(math.ceil(time.time() + history.interval))}"
         sample = resolve(source or whole, history, profiles, None, of).sample(Window(0.0, 0.0))
         assert sample is not None  # noqa: S101 - nothing overlaps an empty window
         path = profiles.save(name, sample)
@@ -267,10 +267,6 @@ def _one(history: History, service: str | None) -> str:
     if service is None and len(names) > 1:
         raise click.UsageError(f"There is telemetry of {', '.join(names)}: say which with --service.")
     return service or names[0]
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 @contextmanager

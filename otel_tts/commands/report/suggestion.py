@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from otel_tts.formatting import utc
 from otel_tts.history import History
 from otel_tts.report.drift import LEAST
-from otel_tts.report.window import stamp
 
 _WIDTHS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)  # seconds
 _HEAVY = ("evidently", "mlflow", "pandas")  # what the extra brings
@@ -36,7 +36,7 @@ def suggestion(history: History, service: str, start: float, end: float) -> Iter
     program = Path(sys.executable).with_name("otel-tts")
     yield Text(
         f"  {_shown(program) if program.exists() else program.name} report --service {service} "
-        f"--window {width:g}s --since {stamp(middle)} --until {stamp(last)} --reference range:{stamp(first)}..{stamp(middle)}",
+        f"--window {width:g}s --since {utc(middle)} --until {utc(last)} --reference range:{utc(first)}..{utc(middle)}",
         "cyan",
     )
 

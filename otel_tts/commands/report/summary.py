@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.report.comparison import Comparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
@@ -23,14 +24,14 @@ def of_window(outcome: Outcome) -> Group:
     assert row is not None  # noqa: S101 - both are there or neither is
     assert judgement is not None  # noqa: S101
     title = Text.assemble(
-        (f"{outcome.service}  {terminal.date(outcome.window.start)} to {terminal.date(outcome.window.end)[-8:]}", "bold"),
+        (f"{outcome.service}  {formatting.date(outcome.window.start)} to {formatting.date(outcome.window.end)[-8:]}", "bold"),
         "  ",
         (judgement.status, _STYLES[judgement.status]),
     )
     figures = Text(
-        f"{terminal.count(row.request_count)} requests, {terminal.share(row.request_success_rate)} success, "
-        f"p95 {terminal.duration(row.request_duration_p95)}, first audio p95 {terminal.duration(row.request_first_audio_p95)}, "
-        f"{terminal.share(row.request_hit_rate)} cache hits",
+        f"{formatting.count(row.request_count)} requests, {formatting.percent(row.request_success_rate)} success, "
+        f"p95 {formatting.duration(row.request_duration_p95)}, first audio p95 {formatting.duration(row.request_first_audio_p95)}, "
+        f"{formatting.percent(row.request_hit_rate)} cache hits",
     )
     return Group(title, figures, *_judged(judgement))
 
@@ -39,7 +40,7 @@ def of_pass(wanted: Sequence[Window], done: Sequence[Outcome], then: float) -> T
     """What a pass came to."""
     counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
     if not wanted:
-        return Text(f"No window is over yet. The next one can be reported at {terminal.date(then)}; --until takes it as it is.")
+        return Text(f"No window is over yet. The next one can be reported at {formatting.date(then)}; --until takes it as it is.")
     if not done:
         return Text(f"No requests in {len(wanted):,} windows.")
     said = f"{counts['written']:,} windows written, {counts['unchanged']:,} unchanged"
@@ -102,12 +103,12 @@ def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> 
 
 def _value(finding: Finding, value: float | None) -> str:
     if value is None:
-        return terminal.NOTHING
+        return formatting.NOTHING
     match finding.unit:
         case "s":
-            return terminal.duration(value)
+            return formatting.duration(value)
         case "share":
-            return terminal.share(value)
+            return formatting.percent(value)
     return f"{value:.3g}"
 
 
@@ -115,9 +116,7 @@ def _change(finding: Finding) -> str:
     now, then = finding.current, finding.reference
     if now is None or then is None:
         return "another mix" if finding.status == "drifted" else "alike"
-    if finding.unit == "share" or not then:
-        return f"{now - then:+.1%}".replace("%", " %") if finding.unit == "share" else f"{now - then:+.3g}"
-    return f"{now / then - 1:+.0%}".replace("%", " %")
+    return formatting.change(now, then, of_share=finding.unit == "share")
 
 
 def _unjudged(judgement: Judgement) -> Iterator[Text]:

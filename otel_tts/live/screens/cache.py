@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Row, Timeline
-from otel_tts.live import charts, tiles, wording
+from otel_tts.live import charts, tiles
 from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
-from otel_tts.semconv import FAILURES, CacheResult, Outcome
+from otel_tts.semconv import COUNTED, CacheResult
 from otel_tts.settings import LiveSettings
 
 _HIT_RATE = "Request hit rate: hits among the requests that asked the cache (hit, miss, coalesced)."
-_COMPARED = {semconv.CACHE_RESULT: (CacheResult.HIT, CacheResult.MISS), semconv.OUTCOME: (Outcome.OK, *sorted(FAILURES))}
+_COMPARED = {semconv.CACHE_RESULT: (CacheResult.HIT, CacheResult.MISS), semconv.OUTCOME: COUNTED}
 
 
 def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
@@ -41,7 +41,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
             "Requests by cache result",
             charts.bars(charts.of_timelines(results, semconv.CACHE_RESULT, charts.rate, palette.CACHE), "1/s", period),
             "cache-results",
-            wording.definition(semconv.CACHE_RESULT),
+            formatting.definition(semconv.CACHE_RESULT),
         )
     latency = reading.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), _COMPARED, service=service)
     left, right = st.columns(2)
@@ -51,7 +51,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
                 f"Latency of hits and misses, {name}",
                 charts.course(charts.of_timelines(latency, semconv.CACHE_RESULT, charts.quantile(q), palette.CACHE), "s", period),
                 f"cache-latency-{name}",
-                wording.definition(semconv.SYNTHESIS_DURATION),
+                formatting.definition(semconv.SYNTHESIS_DURATION),
             )
     tiers(reading, period, service)
 
@@ -62,33 +62,33 @@ def numbers(total: Row, cached: Sequence[Timeline]) -> list[str]:
     return [
         tiles.tile(
             "Hit rate",
-            wording.share(total.request_hit_rate),
-            f"{wording.count(total.request_cache_hit)} hits",
+            formatting.percent(total.request_hit_rate),
+            f"{formatting.count(total.request_cache_hit)} hits",
             definition=_HIT_RATE,
         ),
         tiles.tile(
             "Misses",
-            wording.count(total.request_cache_miss),
-            f"{wording.count(total.request_cache_coalesced)} coalesced, {wording.count(total.request_cache_bypass)} not asked",
+            formatting.count(total.request_cache_miss),
+            f"{formatting.count(total.request_cache_coalesced)} coalesced, {formatting.count(total.request_cache_bypass)} not asked",
             definition="Coalesced: the request waited for another one that was already making the same audio.",
         ),
         tiles.tile(
             "Audio from the cache",
-            wording.duration(saved),
-            f"of {wording.duration(total.request_audio_delivered)} delivered",
+            formatting.duration(saved),
+            f"of {formatting.duration(total.request_audio_delivered)} delivered",
             definition="Seconds of audio that no provider had to make.",
         ),
         tiles.tile(
             "Cost avoided",
-            wording.dollars(total.request_cost_avoided),
-            f"{wording.dollars(total.request_cost)} spent" if total.request_cost_avoided is not None else "no price is known",
-            definition=wording.definition(semconv.USAGE_COST_AVOIDED),
+            formatting.dollars(total.request_cost_avoided),
+            f"{formatting.dollars(total.request_cost)} spent" if total.request_cost_avoided is not None else "no price is known",
+            definition=formatting.definition(semconv.USAGE_COST_AVOIDED),
         ),
         tiles.tile(
             "Characters spared",
-            wording.count(total.request_characters_cached),
-            f"{wording.count(total.request_characters_synthesized)} synthesized",
-            definition=wording.definition(semconv.CHARACTERS_STATE),
+            formatting.count(total.request_characters_cached),
+            f"{formatting.count(total.request_characters_synthesized)} synthesized",
+            definition=formatting.definition(semconv.CHARACTERS_STATE),
         ),
     ]
 
@@ -101,10 +101,10 @@ def kept(entries: Sequence[Timeline], sizes: Sequence[Timeline]) -> list[str]:
         tier, number = timeline.attributes[semconv.CACHE_TIER.key], timeline.points[-1].value
         size = bytes_kept.get(tier)
         if isinstance(number, float):
-            note = wording.value(size, "By") if isinstance(size, float) else ""
+            note = formatting.value(size, "By") if isinstance(size, float) else ""
             made.append(
                 tiles.tile(
-                    f"Entries in {tier}", wording.count(number), note, definition=wording.definition(semconv.CACHE_ENTRIES)
+                    f"Entries in {tier}", formatting.count(number), note, definition=formatting.definition(semconv.CACHE_ENTRIES)
                 )
             )
     return made
@@ -117,12 +117,12 @@ def tiers(reading: Reading, period: Period, service: str) -> None:
     for timeline in reading.over(semconv.CACHE_LOOKUPS, period.start, period.now, by, service=service):
         tier, result = (str(timeline.attributes[attribute.key]) for attribute in by)
         counted.setdefault(tier, {})[result] = charts.amount(timeline.points[0]) or 0
-    st.subheader("Look-ups by tier", help=wording.definition(semconv.CACHE_LOOKUPS), anchor=False)
+    st.subheader("Look-ups by tier", help=formatting.definition(semconv.CACHE_LOOKUPS), anchor=False)
     if not counted:
         st.caption("No tier was asked in this range of time.")
         return
     rows = [
-        (tier, *(wording.count(of.get(str(result), 0)) for result in semconv.CACHE_LOOKUP_RESULT.values), _answered(of))
+        (tier, *(formatting.count(of.get(str(result), 0)) for result in semconv.CACHE_LOOKUP_RESULT.values), _answered(of))
         for tier, of in sorted(counted.items())
     ]
     st.html(tiles.table("Look-ups by tier", ("tier", *map(str, semconv.CACHE_LOOKUP_RESULT.values), "found"), rows))
@@ -130,4 +130,4 @@ def tiers(reading: Reading, period: Period, service: str) -> None:
 
 def _answered(of: dict[str, float]) -> str:
     total = sum(of.values())
-    return wording.share(of.get("hit", 0) / total if total else None)
+    return formatting.percent(of.get("hit", 0) / total if total else None)

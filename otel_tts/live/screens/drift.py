@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Timeline
-from otel_tts.live import charts, tiles, wording
+from otel_tts.live import charts, tiles
 from otel_tts.live.charts import Line
 from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
@@ -26,7 +26,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
     """Scores over time, then the latest reports, one of them whole."""
     scores = reading.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
     figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
-    chart("Drift scores", figure, "drift-scores", f"{wording.definition(semconv.DRIFT_SCORE)} 1 is the limit of what matters.")
+    chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit of what matters.")
     st.subheader("Reports", anchor=False, help="What the batch job has judged, the newest first. Times are local.")
     reports = Reports.of(settings)
     try:
@@ -58,11 +58,11 @@ def rows(found: Sequence[Report]) -> list[tuple[str, ...]]:
     """The reports as a table."""
     return [
         (
-            f"{wording.date(report.window.start)[:16]} to {wording.date(report.window.end)[11:16]}",
+            f"{formatting.date(report.window.start)[:16]} to {formatting.date(report.window.end)[11:16]}",
             report.service,
-            report.judgement or wording.NOTHING,
-            report.drifted or wording.NOTHING,
-            report.requests or wording.NOTHING,
+            report.judgement or formatting.NOTHING,
+            report.drifted or formatting.NOTHING,
+            report.requests or formatting.NOTHING,
         )
         for report in found
     ]

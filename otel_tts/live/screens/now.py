@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Row, Timeline
-from otel_tts.live import charts, tiles, wording
+from otel_tts.live import charts, tiles
 from otel_tts.live.charts import Line
 from otel_tts.live.judgement import Judge, Verdict
 from otel_tts.live.reading import Reading
@@ -32,7 +32,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
             "Requests by outcome",
             charts.bars(charts.of_timelines(outcomes, semconv.OUTCOME, charts.rate, palette.OUTCOMES), "1/s", period),
             "now-outcomes",
-            f"Requests per second that ended, by how. {wording.definition(semconv.OUTCOME)}",
+            f"Requests per second that ended, by how. {formatting.definition(semconv.OUTCOME)}",
         )
     with right:
         chart(
@@ -41,7 +41,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
                 quantiles(rows, "request_duration"), "s", period, reference={"reference p95": settings.reference_latency_p95}
             ),
             "now-duration",
-            wording.definition(semconv.SYNTHESIS_DURATION),
+            formatting.definition(semconv.SYNTHESIS_DURATION),
         )
     left, right = st.columns(2)
     with left:
@@ -51,7 +51,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
                 quantiles(rows, "request_first_audio"), "s", period, reference={"reference p95": settings.reference_latency_p95}
             ),
             "now-first-audio",
-            wording.definition(semconv.SYNTHESIS_FIRST_AUDIO),
+            formatting.definition(semconv.SYNTHESIS_FIRST_AUDIO),
         )
     with right:
         chart(
@@ -82,42 +82,42 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
     return [
         tiles.tile(
             "Success rate",
-            wording.share(rate),
-            f"{wording.count(total.request_ok)} of {wording.count(judged)}",
+            formatting.percent(rate),
+            f"{formatting.count(total.request_ok)} of {formatting.count(judged)}",
             definition="Share of the requests that were neither cancelled nor rejected that delivered all of their audio.",
             accent=palette.UNKNOWN if rate is None else palette.GOOD if rate >= settings.slo_success else palette.BAD,
         ),
         tiles.tile(
             "Requests",
-            wording.count(total.request_count),
+            formatting.count(total.request_count),
             f"{total.request_count / period.length:.1f}/s",
-            definition=wording.definition(semconv.SYNTHESIS_DURATION),
+            definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(
             "Under way",
-            wording.count(next((value for value in under_way if isinstance(value, float)), None)),
+            formatting.count(next((value for value in under_way if isinstance(value, float)), None)),
             "at the last export",
-            definition=wording.definition(semconv.SYNTHESIS_ACTIVE),
+            definition=formatting.definition(semconv.SYNTHESIS_ACTIVE),
         ),
         _latency("Whole request, p95", total, "request_duration", semconv.SYNTHESIS_DURATION, settings),
         _latency("First audio, p95", total, "request_first_audio", semconv.SYNTHESIS_FIRST_AUDIO, settings),
         tiles.tile(
             "Cache hits",
-            wording.share(total.request_hit_rate),
-            f"{wording.count(total.request_cache_hit)} requests",
+            formatting.percent(total.request_hit_rate),
+            f"{formatting.count(total.request_cache_hit)} requests",
             definition="Request hit rate: hits among the requests that asked the cache (hit, miss, coalesced).",
         ),
         tiles.tile(
             "Not counted as failed",
-            wording.count(total.request_rejected + total.request_cancelled),
-            f"{wording.count(total.request_rejected)} rejected, {wording.count(total.request_cancelled)} cancelled",
+            formatting.count(total.request_rejected + total.request_cancelled),
+            f"{formatting.count(total.request_rejected)} rejected, {formatting.count(total.request_cancelled)} cancelled",
             definition="Requests whose input was refused, and those whose caller went away.",
         ),
         tiles.tile(
             "Audio delivered",
-            wording.duration(total.request_audio_delivered),
-            f"{wording.duration(total.request_audio_generated)} made",
-            definition=wording.definition(semconv.SYNTHESIS_AUDIO),
+            formatting.duration(total.request_audio_delivered),
+            f"{formatting.duration(total.request_audio_generated)} made",
+            definition=formatting.definition(semconv.SYNTHESIS_AUDIO),
         ),
     ]
 
@@ -132,8 +132,8 @@ def _latency(label: str, total: Row, of: str, metric: semconv.Metric, settings: 
     limit = settings.reference_latency_p95
     return tiles.tile(
         label,
-        wording.quantile(p95, metric),
-        f"p50 {wording.quantile(p50, metric)} · p99 {wording.quantile(p99, metric)}",
-        definition=f"{wording.definition(metric)} The reference for p95 is {wording.duration(limit)}.",
+        formatting.quantile(p95, metric),
+        f"p50 {formatting.quantile(p50, metric)} · p99 {formatting.quantile(p99, metric)}",
+        definition=f"{formatting.definition(metric)} The reference for p95 is {formatting.duration(limit)}.",
         accent=palette.UNKNOWN if p95 is None else palette.GOOD if p95 <= limit else palette.BAD,
     )

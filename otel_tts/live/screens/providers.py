@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.history import Timeline
-from otel_tts.live import charts, tiles, wording
+from otel_tts.live import charts, tiles
 from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.standing import standings
@@ -24,7 +24,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
         "Availability",
         charts.states(available, semconv.PROVIDER, period),
         "providers-available",
-        wording.definition(semconv.PROVIDER_AVAILABLE),
+        formatting.definition(semconv.PROVIDER_AVAILABLE),
     )
     rows = reading.rows(period, by="provider", service=view.service)
     left, right = st.columns(2)
@@ -40,7 +40,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
             "Latency of attempts, p95",
             charts.course(charts.by_provider(rows, "attempt_duration_p95"), "s", period),
             "providers-duration",
-            wording.definition(semconv.ATTEMPT_DURATION),
+            formatting.definition(semconv.ATTEMPT_DURATION),
         )
     left, right = st.columns(2)
     with left:
@@ -58,7 +58,7 @@ def cards(reading: Reading, period: Period, view: View) -> None:
         "Providers",
         anchor=False,
         help="What was asked of each, and whether it can be used. RTF: the median real-time factor, below 1 is faster than speech. "
-        f"Since when something is so is known to {wording.span(period.step)}: choose a shorter range to know it better.",
+        f"Since when something is so is known to {formatting.elapsed(period.step)}: choose a shorter range to know it better.",
     )
     found = standings(available, reading.providers(period, service=view.service))
     st.html(tiles.cards(tiles.card(standing, period.now, left.get(standing.provider, 0.0)) for standing in found))
@@ -68,7 +68,7 @@ def fallbacks(reading: Reading, period: Period, view: View) -> None:
     """From which provider to which, and why."""
     by = semconv.FALLBACK_FROM, semconv.FALLBACK_TO, semconv.ERROR_TYPE
     hops = reading.over(semconv.PROVIDER_FALLBACKS, period.start, period.now, by, service=view.service)
-    st.subheader("Fallbacks", help=wording.definition(semconv.PROVIDER_FALLBACKS), anchor=False)
+    st.subheader("Fallbacks", help=formatting.definition(semconv.PROVIDER_FALLBACKS), anchor=False)
     rows = _counted(hops)
     if rows:
         st.html(tiles.table("Fallbacks", ("from", "to", "because of", "hops"), rows, words=3))
@@ -81,7 +81,7 @@ def errors(reading: Reading, period: Period, view: View) -> None:
     by = semconv.PROVIDER, semconv.ERROR_TYPE
     kinds = reading.over(semconv.ATTEMPT_DURATION, period.start, period.now, by, service=view.service)
     rows = _counted(timeline for timeline in kinds if timeline.attributes[semconv.ERROR_TYPE.key])
-    st.subheader("Error types of attempts", help=wording.definition(semconv.ERROR_TYPE), anchor=False)
+    st.subheader("Error types of attempts", help=formatting.definition(semconv.ERROR_TYPE), anchor=False)
     if rows:
         st.html(tiles.table("Error types of attempts", ("provider", "error type", "attempts"), rows, words=2))
     else:
@@ -92,4 +92,4 @@ def _counted(timelines: Iterable[Timeline]) -> list[tuple[str, ...]]:
     """What is told apart and how often it was, the most frequent first."""
     counted = [(charts.amount(timeline.points[0]) or 0.0, timeline) for timeline in timelines]
     counted.sort(key=lambda item: item[0], reverse=True)
-    return [(*map(str, timeline.attributes.values()), wording.count(number)) for number, timeline in counted if number]
+    return [(*map(str, timeline.attributes.values()), formatting.count(number)) for number, timeline in counted if number]

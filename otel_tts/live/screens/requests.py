@@ -9,9 +9,9 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.history import Request, RequestFilter, Service, Trace
-from otel_tts.live import grafana, tiles, waterfall, wording
+from otel_tts.live import grafana, tiles, waterfall
 from otel_tts.live.charts import CONFIG
 from otel_tts.live.reading import Reading
 from otel_tts.live.view import Period, View
@@ -24,15 +24,17 @@ PARAMS = ("outcome", "provider", "voice", "slower", "request")
 _SHOWN, _SEARCHED = 200, 5000
 _COLUMNS = {
     "start": st.column_config.DatetimeColumn("time", format="HH:mm:ss.SSS"),
-    "outcome": st.column_config.TextColumn("outcome", help=wording.definition(semconv.OUTCOME)),
-    "provider": st.column_config.TextColumn("provider", help=wording.definition(semconv.PROVIDER)),
-    "voice": st.column_config.TextColumn("voice", width=150, help=wording.definition(semconv.VOICE)),
-    "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=wording.definition(semconv.SYNTHESIS_DURATION)),
-    "heard": st.column_config.NumberColumn("1st audio, ms", format="%,.0f", help=wording.definition(semconv.TIME_TO_FIRST_AUDIO)),
-    "characters": st.column_config.NumberColumn("chars", format="%,d", help=wording.definition(semconv.TEXT_LENGTH)),
-    "cache": st.column_config.TextColumn("cache", help=wording.definition(semconv.CACHE_RESULT)),
-    "attempts": st.column_config.NumberColumn("attempts", help=wording.definition(semconv.ATTEMPT_COUNT)),
-    "error": st.column_config.TextColumn("error", help=wording.definition(semconv.ERROR_TYPE)),
+    "outcome": st.column_config.TextColumn("outcome", help=formatting.definition(semconv.OUTCOME)),
+    "provider": st.column_config.TextColumn("provider", help=formatting.definition(semconv.PROVIDER)),
+    "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
+    "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
+    "heard": st.column_config.NumberColumn(
+        "1st audio, ms", format="%,.0f", help=formatting.definition(semconv.TIME_TO_FIRST_AUDIO)
+    ),
+    "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
+    "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
+    "attempts": st.column_config.NumberColumn("attempts", help=formatting.definition(semconv.ATTEMPT_COUNT)),
+    "error": st.column_config.TextColumn("error", help=formatting.definition(semconv.ERROR_TYPE)),
     "trace": st.column_config.TextColumn("trace id"),
 }
 
@@ -110,7 +112,7 @@ def listing(reading: Reading, period: Period, view: View) -> None:
         height=560,
         on_select=_open,
         selection_mode="single-row",
-        placeholder=wording.NOTHING,
+        placeholder=formatting.NOTHING,
         alt="Requests, the newest first",
     )
 
@@ -188,47 +190,47 @@ def summary(trace: Trace) -> list[str]:
     span = waterfall.synthesis(trace)
     roots = trace.roots
     start, end = min(root.start for root in roots), max(s.end for _, s in trace.walk())
-    shown = [tiles.tile("Trace", trace.trace_id[:12], f"{wording.date(start)}, {roots[0].service}", definition=trace.trace_id)]
+    shown = [tiles.tile("Trace", trace.trace_id[:12], f"{formatting.date(start)}, {roots[0].service}", definition=trace.trace_id)]
     if span is None:
-        return [*shown, tiles.tile("Took", wording.duration(end - start))]
+        return [*shown, tiles.tile("Took", formatting.duration(end - start))]
     said = span.attributes.get
     return [
         *shown,
         tiles.tile(
             "Outcome",
-            str(said(semconv.OUTCOME.key, wording.NOTHING)),
+            str(said(semconv.OUTCOME.key, formatting.NOTHING)),
             str(said(semconv.ERROR_TYPE.key, "")),
-            definition=wording.definition(semconv.OUTCOME),
+            definition=formatting.definition(semconv.OUTCOME),
         ),
         tiles.tile(
             "Took",
-            wording.duration(span.duration),
-            f"{wording.duration(said(semconv.QUEUE_WAIT.key))} in the queue",
-            definition=wording.definition(semconv.SYNTHESIS_DURATION),
+            formatting.duration(span.duration),
+            f"{formatting.duration(said(semconv.QUEUE_WAIT.key))} in the queue",
+            definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(
             "First audio",
-            wording.duration(said(semconv.TIME_TO_FIRST_AUDIO.key)),
-            f"first byte {wording.duration(said(semconv.TIME_TO_FIRST_BYTE.key))}",
-            definition=wording.definition(semconv.TIME_TO_FIRST_AUDIO),
+            formatting.duration(said(semconv.TIME_TO_FIRST_AUDIO.key)),
+            f"first byte {formatting.duration(said(semconv.TIME_TO_FIRST_BYTE.key))}",
+            definition=formatting.definition(semconv.TIME_TO_FIRST_AUDIO),
         ),
         tiles.tile(
             "Cache",
-            str(said(semconv.CACHE_RESULT.key, wording.NOTHING)),
+            str(said(semconv.CACHE_RESULT.key, formatting.NOTHING)),
             str(said(semconv.CACHE_TIER.key, "")),
-            definition=wording.definition(semconv.CACHE_RESULT),
+            definition=formatting.definition(semconv.CACHE_RESULT),
         ),
         tiles.tile(
             "Provider",
-            str(said(semconv.PROVIDER.key, wording.NOTHING)),
-            f"{wording.count(said(semconv.ATTEMPT_COUNT.key))} attempts, voice {said(semconv.VOICE.key, wording.NOTHING)}",
-            definition=wording.definition(semconv.PROVIDER),
+            str(said(semconv.PROVIDER.key, formatting.NOTHING)),
+            f"{formatting.count(said(semconv.ATTEMPT_COUNT.key))} attempts, voice {said(semconv.VOICE.key, formatting.NOTHING)}",
+            definition=formatting.definition(semconv.PROVIDER),
         ),
         tiles.tile(
             "Real-time factor",
-            wording.value(said(semconv.REAL_TIME_FACTOR.key), "1"),
-            f"{wording.duration(said(semconv.AUDIO_DURATION.key))} of audio",
-            definition=wording.definition(semconv.REAL_TIME_FACTOR),
+            formatting.value(said(semconv.REAL_TIME_FACTOR.key), "1"),
+            f"{formatting.duration(said(semconv.AUDIO_DURATION.key))} of audio",
+            definition=formatting.definition(semconv.REAL_TIME_FACTOR),
         ),
     ]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from otel_tts import palette, semconv
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Point, Service, Timeline
-from otel_tts.live import charts, wording
+from otel_tts.live import charts
 from otel_tts.live.charts import Line
 from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
@@ -59,7 +59,7 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
         Instrument.HISTOGRAM: "p95 of each window" if by else "Quantiles of each window",
         Instrument.COUNTER: "Growth per second",
     }
-    chart(f"{told.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", wording.definition(metric))
+    chart(f"{told.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", formatting.definition(metric))
     if metric.instrument is Instrument.HISTOGRAM:
         counts = reading.series(metric, period, [by] if by else (), service=view.service)
         chart(

@@ -1,4 +1,7 @@
-"""Distributions: what a histogram counted, as Prometheus sees it."""
+"""What metrics counted: distributions with their quantiles, and how much a cumulative value grew.
+
+The one place for both, for the monitor in the process and for all readers.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any, Protocol, Self, TypeVar, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Distribution:
                 buckets[bound] = buckets.get(bound, 0) + count
         return cls(dict(sorted(buckets.items())))
 
-    def since(self, earlier: Distribution) -> Distribution:
+    def __sub__(self, earlier: Distribution) -> Distribution:
         """What came on top of an earlier state of the same histogram."""
         return Distribution({bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()})
 
@@ -69,3 +73,38 @@ class Distribution:
             return bounds[0]
         lower, below = (0.0, 0.0) if index == 0 else (bounds[index - 1], counts[index - 1])
         return lower + (bounds[index] - lower) * (rank - below) / (counts[index] - below)
+
+
+class Cumulative(Protocol):
+    """A state of something that only grows until its process begins again."""
+
+    @property
+    def count(self) -> float:
+        """How many values it counts."""
+
+    def __sub__(self, earlier: Any, /) -> Self:
+        """What came on top of an earlier state."""
+
+
+C = TypeVar("C", bound="Cumulative | float")
+
+
+def growth(before: C | None, after: C, *, restarted: bool = False) -> C:
+    """Give how much a cumulative value grew between two states.
+
+    Args:
+        before: the earlier state; None where there was none, and it counted from 0.
+        after: the later state.
+        restarted: whether it is known that it began again in between. It also did when it counts less than before.
+
+    Returns:
+        The difference; of a value that began again, all of ``after``: what it counted before that is not known.
+    """
+    if before is None or restarted or _count(after) < _count(before):
+        return after
+    difference: Any = after
+    return cast("C", difference - before)
+
+
+def _count(state: Cumulative | float) -> float:
+    return state if isinstance(state, int | float) else state.count

@@ -1,0 +1,132 @@
+"""How people read figures: durations, shares, counts, money and times, the same in the terminal and on pages.
+
+What is unknown is a dash, never 0. A share that is not all is never rounded up to all, one that is not nothing never down to nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+
+from otel_tts.semconv import Attribute, Metric
+
+NOTHING = "-"
+"""Stands where nothing is known."""
+_DAY_S = 86400.0
+_UNITS = {
+    "{request}": "requests", "{lookup}": "look-ups", "{entry}": "entries", "{character}": "characters", "{fallback}": "fallbacks",
+    "{USD}": "US dollars", "{character}/s": "characters per second", "{provider}": "1 = available", "{score}": "score",
+    "{detection}": "1 = drifted", "By": "bytes", "s": "seconds", "dB": "dB below full scale", "1": "",
+}  # fmt: skip
+
+
+def duration(seconds: float | None) -> str:
+    """Format a latency: seconds, or milliseconds below one second, with three significant digits."""
+    if seconds is None or math.isnan(seconds):
+        return NOTHING
+    if not seconds:
+        return "0 ms"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def quantile(seconds: float | None, metric: Metric) -> str:
+    """Format a quantile of a histogram in seconds. Beyond the last bound of ``metric`` no more is known than that."""
+    last = metric.buckets[-1]
+    return f"over {last:g} s" if seconds is not None and seconds >= last else duration(seconds)
+
+
+def elapsed(seconds: float) -> str:
+    """Format a length of time roughly, as clocks count it: ``90 s``, ``5 min``, ``3 d``."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length or (unit == "min" and seconds >= length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def percent(share: float | None) -> str:
+    """Format a share from 0 to 1."""
+    if share is None or math.isnan(share):
+        return NOTHING
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    return ">99.9 %" if 0.999 < share < 1 else f"{share:.1%}".replace("%", " %")
+
+
+def change(now: float, before: float, *, of_share: bool = False) -> str:
+    """Format a difference with its sign: of shares in points of percent, of everything else relative to what was before."""
+    if of_share:
+        return f"{now - before:+.1%}".replace("%", " %")
+    return f"{now / before - 1:+.0%}".replace("%", " %") if before else f"{now - before:+.3g}"
+
+
+def count(number: float | None) -> str:
+    """Format a whole number."""
+    return NOTHING if number is None or not math.isfinite(number) else f"{number:,.0f}"
+
+
+def dollars(amount: float | None) -> str:
+    """Format US dollars; two digits of cents only where that is enough to tell it from nothing."""
+    if amount is None or math.isnan(amount):
+        return NOTHING
+    return f"${amount:,.2f}" if not amount or amount >= 1 else f"${amount:.2g}"
+
+
+def value(number: float | None, unit: str) -> str:
+    """Format a number with a UCUM unit of the registry."""
+    if number is None or math.isnan(number):
+        return NOTHING
+    match unit:
+        case "s":
+            return duration(number)
+        case "{USD}":
+            return dollars(number)
+        case "By":
+            return f"{number / 1e6:,.1f} MB"
+        case "1" | "dB" | "{score}" | "{character}/s":
+            return f"{number:.3g}"
+    return count(number)
+
+
+def unit_name(metric: Metric) -> str:
+    """Name a metric's unit, for people; empty where it has none."""
+    return _UNITS.get(metric.unit, metric.unit)
+
+
+def definition(item: Metric | Attribute) -> str:
+    """Define a metric or an attribute: its name and the registry's description, with a metric's unit and the last bound of its buckets."""
+    if isinstance(item, Attribute):
+        return f"{item.key}: {item.description}"
+    limit = f"distinguished up to {item.buckets[-1]:,g}" if item.buckets else ""
+    details = ", ".join(filter(None, (unit_name(item), limit)))
+    return f"{item.name}: {item.description}" + (f" ({details})" if details else "")
+
+
+def zone(moment: float) -> str:
+    """Name the local time zone at a moment in seconds since the Unix epoch: ``UTC``, ``CET``, ``+0530``."""
+    local = time.localtime(moment)
+    return time.strftime("%Z", local) or time.strftime("%z", local)
+
+
+def clock(moment: float, now: float | None = None) -> str:
+    """Format the local time of a moment in seconds since the Unix epoch; with its date when it is not of the last day.
+
+    The zone is not in it: whoever shows several of them says it once, see `zone`.
+    """
+    now = time.time() if now is None else now
+    shape = "%H:%M:%S" if 0 <= now - moment < _DAY_S else "%m-%d %H:%M"
+    return time.strftime(shape, time.localtime(moment))
+
+
+def date(moment: float) -> str:
+    """Format local date, time and zone of a moment in seconds since the Unix epoch: ``2026-03-01 12:00:00 CET``."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))} {zone(moment)}"
+
+
+def utc(moment: float) -> str:
+    """Format a moment in seconds since the Unix epoch as ISO 8601 has it, in UTC and to the second: ``2026-03-01T12:00:00Z``."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

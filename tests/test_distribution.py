@@ -1,0 +1,53 @@
+"""Growth of what is cumulative, and quantiles: one definition for the monitor and all readers."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate, pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts.distribution import Distribution, growth
+from otel_tts.monitor.latency import Latency
+
+BOUNDS = (0.1, 0.5, 1.0, 2.5)
+LIVES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=5), min_size=1, max_size=4)
+
+
+@given(lives=LIVES)
+def test_growth_over_restarts_is_what_was_counted(lives: list[list[int]]) -> None:
+    """A counter that begins again from 0, seen after each count, grew by the sum of all counts, also as a histogram and as latencies."""
+    seen = [total for life in lives for total in accumulate(life)]
+    starts = {sum(map(len, lives[:number])) for number in range(len(lives))}
+    counted = seen[0] + sum(growth(a, b, restarted=i + 1 in starts) for i, (a, b) in enumerate(pairwise(seen)))
+    assert counted == sum(map(sum, lives))
+    states = [Latency(BOUNDS, (0, total, 0, 0, 0), 0.3 * total) for total in seen]
+    latency = states[0]
+    for index, (before, after) in enumerate(pairwise(states)):
+        latency += growth(before, after, restarted=index + 1 in starts)
+    assert latency.count == counted
+
+
+@given(before=st.integers(0, 100), after=st.integers(0, 100))
+def test_a_count_that_fell_has_begun_again(before: int, after: int) -> None:
+    """Then all that it counts is new; a state that was never there counted 0."""
+    assert growth(before, after) == (after - before if after >= before else after)
+    assert growth(None, after) == after
+    old, new = (Distribution({1.0: count, math.inf: count}) for count in (before, after))
+    assert growth(old, new).count == growth(before, after)
+
+
+@given(counts=st.lists(st.integers(0, 20), min_size=len(BOUNDS) + 1, max_size=len(BOUNDS) + 1))
+def test_the_monitor_and_the_readers_have_one_quantile(counts: list[int]) -> None:
+    """The monitor's p95 is the readers', and lies within the bucket that holds that rank."""
+    latency = Latency(BOUNDS, tuple(counts), 1.0)
+    p95 = latency.p95()
+    assert p95 == Distribution.from_otlp(BOUNDS, counts).quantile(0.95)
+    if p95 is None:
+        assert not sum(counts)
+        return
+    rank = 0.95 * sum(counts)
+    bucket = next(index for index, total in enumerate(accumulate(counts)) if total >= rank)
+    lower, upper = (0.0, *BOUNDS)[bucket], (*BOUNDS, BOUNDS[-1])[bucket]
+    assert lower <= p95 <= upper or p95 == BOUNDS[-1]

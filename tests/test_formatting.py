@@ -1,0 +1,81 @@
+"""How figures are written for people, in the terminal and on pages."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts import formatting, semconv
+from otel_tts.distribution import Distribution
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"), (math.nan, "-"), (0.0, "0 ms"), (0.00042, "0.4 ms"), (0.0994, "99.4 ms"), (0.0996, "100 ms"), (0.4567, "457 ms"),
+        (0.9996, "1.00 s"), (2.345, "2.35 s"), (99.999, "100.00 s"), (1234.5, "1,234 s"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float | None, text: str) -> None:
+    """Three significant digits, in the unit that suits."""
+    assert formatting.duration(seconds) == text
+
+
+@given(st.floats(0, 1))
+def test_shares(share: float) -> None:
+    """A share that is not all is never written as all, one that is not nothing never as nothing, and all others to a tenth."""
+    text = formatting.percent(share)
+    assert (text == "100.0 %") == (share == 1)
+    assert (text == "0.0 %") == (share == 0)
+    assert abs(float(text.strip("<>% ")) - 100 * share) <= 0.1
+
+
+def test_what_is_unknown_is_no_number() -> None:
+    """Neither where nothing is known nor where a figure could not be computed."""
+    for unknown in (None, math.nan):
+        for write in (formatting.duration, formatting.percent, formatting.count, formatting.dollars):
+            assert write(unknown) == "-"
+        assert {formatting.value(unknown, unit) for unit in ("s", "1", "By", "{USD}", "dB", "{request}")} == {"-"}
+
+
+def test_clock_times_have_dates_where_they_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day for the last day, month and day before; a date has its zone, that of the moment."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        winter, summer = 1_772_366_400.0, 1_782_907_200.0  # 2026-03-01 and 2026-07-01, 12:00 UTC
+        assert formatting.clock(winter, winter + 60) == "13:00:00"
+        assert formatting.clock(winter, winter + 90_000) == "03-01 13:00"
+        assert formatting.date(winter) == "2026-03-01 13:00:00 CET"
+        assert formatting.date(summer) == "2026-07-01 14:00:00 CEST"
+        assert formatting.utc(winter) == "2026-03-01T12:00:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_changes_have_a_sign() -> None:
+    """Of shares in points, of all else relative; from nothing there is no relation."""
+    assert formatting.change(0.5, 0.4, of_share=True) == "+10.0 %"
+    assert [formatting.change(now, before) for now, before in ((3.0, 2.0), (1.0, 2.0), (1.5, 0.0))] == ["+50 %", "-50 %", "+1.5"]
+
+
+def test_beyond_the_last_bound_only_that_is_known() -> None:
+    """A quantile that lies there is not said to be the bound."""
+    metric = semconv.SYNTHESIS_FIRST_AUDIO
+    slow = Distribution({**dict.fromkeys(metric.buckets, 1), math.inf: 10})
+    assert formatting.quantile(slow.quantile(0.95), metric) == f"over {metric.buckets[-1]:g} s"
+    assert [formatting.quantile(v, metric) for v in (None, 0.25)] == ["-", "250 ms"]
+
+
+def test_numbers_have_their_units() -> None:
+    """The same quantity looks the same everywhere."""
+    assert [formatting.dollars(v) for v in (0.0, 0.0042, 12.5)] == ["$0.00", "$0.0042", "$12.50"]
+    assert [formatting.elapsed(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
+    assert formatting.value(27.8e6, "By") == "27.8 MB"
+    definition = "tts.queue.wait: How long requests waited for a free engine. (seconds, distinguished up to 10)"
+    assert formatting.definition(semconv.QUEUE_WAITING) == definition
