@@ -50,7 +50,8 @@ class Attempt:
         """Report the whole audio that the engine returned, and get it back.
 
         Args:
-            data: bytes-like, or a numpy array of shape (frames,) or (frames, channels).
+            data: bytes-like, base64, a list of samples, or an array or tensor of shape (frames,) or (frames, channels). Where it
+                cannot be read, nothing is known of the audio.
             format: of the audio.
         """
         self._invocation.whole(data, format)

@@ -25,13 +25,12 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from otel_tts.core.container import format_of, recognise
 from otel_tts.core.formats import (
     PCM16,
     ALaw,
@@ -39,14 +38,18 @@ from otel_tts.core.formats import (
     Encoded,
     Levels,
     MuLaw,
+    NoAudio,
     PCMFloat32,
     Samples,
+    Unreadable,
     Wav,
     levels_of,
-    wav_header,
 )
+from otel_tts.core.guard import guard
+from otel_tts.core.payload import audio_bytes
+from otel_tts.core.wav import WavReader
 
-__all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded", "MuLaw", "PCMFloat32", "Wav"]
+__all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded", "MuLaw", "NoAudio", "PCMFloat32", "Wav"]
 
 _WINDOW = 10  # hops
 _RUN = 50  # hops that stay voiced make an onset
@@ -54,6 +57,7 @@ _VOICED = 10 ** (-40 / 10)  # the power of -40 dBFS
 _BATCH = 256 * 1024  # bytes that wait at most; also holds the arrays made of them to a few MiB
 _MEAN = np.full(_WINDOW, 1 / _WINDOW)
 _COUNT = np.ones(_RUN)
+_NOT_YET = b"RBF{[<\xef \t\r\n"  # a piece that begins so may be a header, or words
 _UNHEARD = np.zeros(_WINDOW - 1 + _RUN - 1)
 
 
@@ -80,10 +84,10 @@ class _Tally:
 
     def __init__(self, format: Samples) -> None:
         self.format = format
-        self.frame = format.dtype.itemsize * format.channels  # bytes
         self.hop = max(1, round(format.sample_rate / 1000))
         self.window = self.hop * _WINDOW
-        self.batch = max(1, _BATCH // (self.window * self.frame)) * self.window * self.frame  # bytes
+        window = self.window * format.frame  # bytes
+        self.batch = max(1, _BATCH // window) * window  # bytes
         self.measured = 0
         self.voiced = 0
         self.heard = 0  # the end of the last voiced window
@@ -139,44 +143,77 @@ class _Tally:
 
 
 class AudioMeter:
-    """Measures one stream, or one buffer, as it passes by. How it is split makes no difference. Not thread-safe."""
+    """Measures one stream, or one buffer, as it passes by. How it is split makes no difference. Not thread-safe.
+
+    Nothing that is fed makes it fail: what cannot be read makes its facts unknown.
+    """
 
     def __init__(self, format: AudioFormat) -> None:
-        self._pending: list[bytes] = []  # audio that is in no sum yet, or a header that isn't complete
-        self._size = 0  # bytes of audio so far
-        self._end = sys.maxsize  # bytes of audio there may be
-        self._adopt(format)
-
-    def _adopt(self, format: AudioFormat) -> None:
-        self._format = format
+        """``format``: what was asked for. What comes decides, see :mod:`otel_tts.core.container`."""
+        self.pieces = 0
+        """How many pieces held audio, readable or not. A header is none."""
+        self._expected = self._format = format
+        self._head: bytes | None = b""  # what is not recognised yet; None: it is
+        self._reader: WavReader | None = None
+        self._lost = False  # whether something could not be read
         self._tally = _Tally(format) if isinstance(format, Samples) else None
-        self._due = self._tally.batch if self._tally else 0  # bytes of audio at which to fold; 0: at every piece
+        self._pending: list[bytes] = []  # audio that is in no sum yet
+        self._size = 0  # bytes of audio so far
+        self._due = 0  # bytes of audio at which to fold
 
-    def feed(self, data: bytes | bytearray | memoryview | npt.NDArray[Any]) -> float:
+    def feed(self, data: Any) -> float:
         """Take the next piece, of any length, and return the seconds of audio so far, 0.0 while unknown.
 
-        An array is (frames,) or (frames, channels), of the format's own type (any float for :class:`PCMFloat32`) or of
-        bytes; with another everything becomes unknown. All but ``bytes`` is copied: its owner may write to it again.
+        ``data``: what :func:`otel_tts.core.payload.audio_bytes` takes. All but ``bytes`` is copied: its owner may write to it again.
         """
-        if not isinstance(data, bytes):
-            data = self._copied(data)
-        self._pending.append(data)
-        self._size += len(data)
-        if self._size >= self._due:
-            self._fold()
+        try:
+            if not isinstance(data, bytes):
+                data = audio_bytes(data, self._tally.format if self._tally else None)
+            if self._head is None:
+                self._add(data)
+            elif data:
+                self._recognise(self._head + data)
+            if data and not self.empty:
+                self.pieces += 1
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine yields, its time counts
+            self._lose(getattr(error, "sample_rate", None))
+            self.pieces += 1
+            if not isinstance(error, Unreadable):
+                guard.caught("measuring audio", error)
         return self.seconds or 0.0
+
+    @property
+    def format(self) -> AudioFormat:
+        """What the audio is, by what came of it."""
+        return self._format if not self._head else self._ended().format
 
     @property
     def seconds(self) -> float | None:
         """Seconds of audio so far, 0.0 until a header is complete; None when the bytes cannot be read."""
+        if self._head:
+            return self._ended().seconds
         if self._tally is not None:
-            return self._size // self._tally.frame / self._tally.format.sample_rate
-        return None if isinstance(self._format, Encoded) else 0.0
+            waiting = sum(len(data) for _, data in self._reader.rest()) if self._reader is not None else 0
+            return self._tally.format.seconds(self._size + waiting)
+        return 0.0 if isinstance(self._format, Wav) else None
+
+    def end(self, data: bytes = b"") -> None:
+        """Nothing comes after ``data``, so what is not recognised is what was asked for."""
+        head = (self._head or b"") + data
+        if head and self._head is not None:
+            try:
+                self._recognise(head, end=True)
+            except Unreadable as error:
+                self._lose(error.sample_rate)
 
     @property
     def empty(self) -> bool:
-        """True as long as there was no sample: nothing at all, or nothing but a header."""
-        return isinstance(self._format, Wav) or self._size < (self._tally.frame if self._tally else 1)
+        """True as long as there was no sample: nothing at all, nothing but a header, or an error that is told in words."""
+        if self._lost:
+            return False
+        if self._head:
+            return self._head[:1] in _NOT_YET or len(self._head) < (self._tally.format.frame if self._tally else 1)
+        return isinstance(self._format, NoAudio) or (not self.seconds and (self._tally is not None or not self._size))
 
     def onset(self) -> float | None:
         """Seconds of silence before the onset; None if not heard yet, or it cannot be told. Once told, it stays."""
@@ -186,40 +223,79 @@ class AudioMeter:
 
     def facts(self) -> AudioFacts:
         """Everything about the audio so far; feeding may go on afterwards."""
+        try:
+            return self._measure() if not self._head else self._ended().facts()
+        except Exception as error:  # noqa: BLE001 - the boundary, as above
+            self._lose()
+            guard.caught("measuring audio", error)
+            return AudioFacts()
+
+    def _measure(self) -> AudioFacts:
         self._fold()
         if self._tally is None:
             return AudioFacts(sample_rate=self._format.sample_rate if isinstance(self._format, Encoded) else None)
         rest = b"".join(self._pending)
-        rest = rest[: len(rest) - len(rest) % self._tally.frame]
+        if self._reader is not None:
+            rest = b"".join((rest, *(data for _, data in self._reader.rest())))
+        rest = rest[: len(rest) - len(rest) % self._tally.format.frame]
         return copy.copy(self._tally).finish(levels_of(self._tally.format, rest))
 
-    def _copied(self, data: bytearray | memoryview | npt.NDArray[Any]) -> bytes:
-        if not isinstance(data, np.ndarray):
-            return memoryview(data).tobytes()
-        if data.dtype.itemsize > 1:
-            wanted = self._tally.format.dtype if self._tally else None
-            if wanted and (data.dtype.kind == wanted.kind == "f" or data.dtype.newbyteorder("<") == wanted):
-                with np.errstate(over="ignore"):  # too large for 32 bits: infinite, so unreadable
-                    data = data.astype(wanted)
-            else:
-                self._adopt(Encoded(self._format.name))  # not what was declared
-        return data.tobytes()
+    def _ended(self) -> AudioMeter:
+        """What it would be if nothing more came, while it is not recognised."""
+        meter = AudioMeter(self._expected)
+        meter.end(self._head or b"")
+        return meter
+
+    def _recognise(self, head: bytes, *, end: bool = False) -> None:
+        name = recognise(head, end=end)
+        if name is None:
+            self._head = head
+            return
+        self._head = None
+        self._format = format_of(name, self._expected)
+        if self._format is not self._expected:
+            self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
+        if isinstance(self._format, Wav):
+            self._reader = WavReader()
+        self._add(head)
+
+    def _add(self, data: bytes) -> None:
+        if self._reader is None:
+            self._keep(data)
+            return
+        for samples, piece in self._reader.feed(data):
+            if self._tally is None:
+                self._tally = _Tally(samples)
+            elif self._tally.format != samples:
+                raise Unreadable("The audio changes its format.")
+            self._keep(piece)
+        if self._tally is None and self._reader.format is not None:
+            self._tally = _Tally(self._reader.format)  # its header tells, before there is audio
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._tally is not None:
+            self._pending.append(data)
+            if self._size >= self._due:
+                self._fold()
+
+    def _lose(self, sample_rate: int | None = None) -> None:
+        """Something cannot be read: nothing is known any more."""
+        self._format = Encoded(self._format.name, sample_rate)
+        self._head = self._reader = self._tally = None
+        self._pending = []
+        self._lost = True
 
     def _fold(self) -> None:
         """Move the whole windows of what is pending into the sums."""
+        tally = self._tally
+        if tally is None:
+            return
         data = b"".join(self._pending)  # no copy of a single piece
-        if isinstance(self._format, Wav) and (header := wav_header(data)):
-            found, start, self._end = header
-            self._adopt(found)
-            data = data[start:]
-            self._size = len(data)
-        if self._tally is not None:
-            data = data[: len(data) - max(0, self._size - self._end)]
-            self._size = min(self._size, self._end)
-            view, batch = memoryview(data), self._tally.batch
-            whole = len(data) - len(data) % (self._tally.window * self._tally.frame)
-            for start in range(0, whole, batch):
-                self._tally.add(levels_of(self._tally.format, view[start : min(start + batch, whole)]))
-            data = data[whole:]
-            self._due = min(self._size - len(data) + batch, self._end)
-        self._pending = [] if isinstance(self._format, Encoded) else [data]
+        view, batch = memoryview(data), tally.batch
+        whole = len(data) - len(data) % (tally.window * tally.format.frame)
+        for start in range(0, whole, batch):
+            tally.add(levels_of(tally.format, view[start : min(start + batch, whole)]))
+        data = data[whole:]
+        self._due = self._size - len(data) + batch
+        self._pending = [data]

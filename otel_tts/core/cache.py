@@ -133,7 +133,6 @@ class CachedAudio:
 
     def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
-        self._format = format
         self._meter = AudioMeter(format)
         self.context = request.context
 
@@ -149,7 +148,7 @@ class CachedAudio:
     @guarded
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:
         self.chunk(audio, self.monotonic(), 0)
-        self._request.set_audio(self._meter.seconds, self._format)
+        self._request.set_audio(self._meter.seconds, self._meter.format)
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
@@ -157,8 +156,9 @@ class CachedAudio:
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A chunk is handed out."""
+        pieces = self._meter.pieces
         total_s = self._meter.feed(data)
-        if len(data) and not self._meter.empty:
+        if self._meter.pieces > pieces:
             self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
@@ -167,7 +167,7 @@ class CachedAudio:
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
         """All of it came, or no more will: the request's own end says why."""
         if cause is not None and cause.good:
-            self._request.set_audio(self._meter.seconds, self._format)
+            self._request.set_audio(self._meter.seconds, self._meter.format)
 
     def dropped(self) -> None:
         """Nothing to do: the request notices by itself."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +12,13 @@ from otel_tts.semconv import AUDIO_FORMATS, OTHER
 
 Levels = npt.NDArray[np.float64]
 
-_HEADER = 64 * 1024  # bytes of chunks before a WAV's audio: no engine writes more
+
+class Unreadable(ValueError):
+    """Audio is not what it was declared to be, or of a kind that cannot be read. ``sample_rate``: Hz, where the header states that."""
+
+    def __init__(self, message: str, sample_rate: int | None = None) -> None:
+        super().__init__(message)
+        self.sample_rate = sample_rate
 
 
 def _whole(name: str, value: int, most: int) -> int:
@@ -39,9 +42,14 @@ class Samples:
         object.__setattr__(self, "sample_rate", _whole("sample_rate", self.sample_rate, 768_000))
         object.__setattr__(self, "channels", _whole("channels", self.channels, 32))
 
+    @property
+    def frame(self) -> int:
+        """Bytes of one sample of every channel."""
+        return self.dtype.itemsize * self.channels
+
     def seconds(self, size: int) -> float:
         """How long ``size`` bytes last; a frame that is not complete does not count."""
-        return size // (self.dtype.itemsize * self.channels) / self.sample_rate
+        return size // self.frame / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +93,56 @@ class ALaw(Samples):
 
 
 @dataclass(frozen=True, slots=True)
-class Wav:
-    """One RIFF/WAVE of 16-bit PCM, 32-bit float or G.711, as its header says.
+class PCM8(Samples):
+    """Unsigned 8-bit integers, as WAVs have them; else as :class:`PCM16`."""
 
-    Its length may be left open (0 or 0xFFFFFFFF), as in streams; what follows a stated length is no audio.
+    name = OTHER
+    dtype = np.dtype("u1")
+    peak = 127 / 128
+
+
+@dataclass(frozen=True, slots=True)
+class PCM24(Samples):
+    """Little-endian 24-bit integers; else as :class:`PCM16`."""
+
+    name = OTHER
+    dtype = np.dtype(("u1", 3))
+    peak = (2**23 - 1) / 2**23
+
+
+@dataclass(frozen=True, slots=True)
+class PCM32(Samples):
+    """Little-endian 32-bit integers; else as :class:`PCM16`."""
+
+    name = OTHER
+    dtype = np.dtype("<i4")
+    peak = (2**31 - 1) / 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class PCMFloat64(Samples):
+    """Little-endian 64-bit floats from -1 to 1; else as :class:`PCM16`."""
+
+    name = OTHER
+    dtype = np.dtype("<f8")
+    peak = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wav:
+    """One RIFF/WAVE, or several one after another, of PCM, floats or G.711, as their headers say.
+
+    Sizes in headers may be wrong or left open, as in streams: what came is counted. See :mod:`otel_tts.core.wav`.
     """
 
     name: ClassVar[str] = "wav"
+
+
+@dataclass(frozen=True, slots=True)
+class NoAudio:
+    """JSON, HTML or plain text where audio should be: an error that is told with a status of success."""
+
+    name: ClassVar[str] = OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +159,7 @@ class Encoded:
             object.__setattr__(self, "sample_rate", _whole("sample_rate", self.sample_rate, 768_000))
 
 
-AudioFormat = PCM16 | PCMFloat32 | MuLaw | ALaw | Wav | Encoded
+AudioFormat = Samples | Wav | Encoded | NoAudio
 
 # ITU-T G.711, tables 1 and 2, scaled to 16 bits: segment and step of a code whose inverted bits were turned back.
 # The sign is left out: nothing here depends on it.
@@ -122,55 +173,17 @@ def levels_of(format: Samples, data: bytes | memoryview) -> Levels:
     """The samples as numbers from -1 to 1."""
     values = np.frombuffer(data, format.dtype)
     levels: Levels
-    if isinstance(format, PCM16):
-        levels = values.astype(np.float64) * 2.0**-15
-    elif isinstance(format, PCMFloat32):
+    if values.dtype.kind == "f":
         finite = np.isfinite(values)
         levels = np.clip(values if finite.all() else np.where(finite, values, 0), -1, 1).astype(np.float64)
-    else:
+    elif isinstance(format, MuLaw | ALaw):
         levels = _G711[type(format)][values]
+    elif isinstance(format, PCM8):
+        levels = (values.astype(np.float64) - 128) / 128
+    elif isinstance(format, PCM24):
+        wide = np.zeros((len(values), 4), "u1")
+        wide[:, 1:] = values
+        levels = wide.view("<i4")[:, 0] * 2.0**-31
+    else:
+        levels = values.astype(np.float64) * 2.0 ** (1 - 8 * format.dtype.itemsize)
     return levels
-
-
-_BAD_WAV = Encoded("wav")
-_CODINGS: Mapping[tuple[int, int], Callable[[int, int], AudioFormat]] = {
-    (1, 16): PCM16,
-    (3, 32): PCMFloat32,
-    (6, 8): ALaw,
-    (7, 8): MuLaw,
-}  # by wFormatTag and wBitsPerSample
-_EXTENSIBLE = 0xFFFE
-_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # the GUID of a plain wFormatTag, after the tag
-
-
-def _coding(fmt: bytes) -> AudioFormat:
-    """What a WAV's ``fmt`` chunk describes."""
-    if len(fmt) < 16:
-        return _BAD_WAV
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
-    if tag == _EXTENSIBLE and fmt[26:40] == _SUBFORMAT:
-        tag = int.from_bytes(fmt[24:26], "little")
-    coding = _CODINGS.get((tag, bits))
-    try:
-        return coding(rate, channels) if coding else Encoded("wav", rate)
-    except ValueError:  # no such rate or number of channels
-        return _BAD_WAV
-
-
-def wav_header(data: bytes) -> tuple[AudioFormat, int, int] | None:
-    """A WAV's format, where its audio starts and how many bytes that may have; None: the header isn't complete."""
-    if data[:4] != b"RIFF"[: len(data)] or data[8:12] != b"WAVE"[: max(0, len(data) - 8)]:
-        return _BAD_WAV, 0, 0
-    found: AudioFormat = _BAD_WAV
-    start = 12
-    while start + 8 <= len(data):
-        chunk, length = struct.unpack_from("<4sI", data, start)
-        start += 8
-        if chunk == b"data":
-            return found, start, length or sys.maxsize  # 0xFFFFFFFF is no end either: more than a day of audio
-        if chunk == b"fmt ":
-            found = _coding(data[start : start + length])
-        start += length + length % 2
-        if start > _HEADER:
-            return _BAD_WAV, 0, 0
-    return None

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
-from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter
+from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.clock import NANOSECOND, Timeline
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
@@ -119,7 +119,7 @@ class Invocation:
 
     @guarded
     def whole(self, data: Any, format: AudioFormat) -> None:
-        """All the audio came at once: bytes-like, or a numpy array."""
+        """All the audio came at once, as :func:`otel_tts.core.payload.audio_bytes` takes it."""
         self._waited_ns = self._timeline.monotonic() - self._start_ns
         self._feed(self._meter_for(format), data)
 
@@ -192,7 +192,7 @@ class Invocation:
         result = InvocationResult(self._provider, self._model, cause)
         try:
             if self._meter is not None:
-                result.audio, result.format = self._meter.facts(), self._format
+                result.audio, result.format = self._meter.facts(), self._meter.format
             self._record(result, (now_ns - self._start_ns) * NANOSECOND)
             self._describe(result, error or self._error, now_ns)
         finally:
@@ -209,7 +209,7 @@ class Invocation:
         if cause.outcome is Outcome.CANCELLED and self._request is not None:
             cause = self._request.interruption()
         if cause.good and self._meter is not None and not self._has_audio:
-            return outcome.EMPTY
+            return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return Cause.of(Outcome.PARTIAL, cause.error_type)
         return cause
@@ -262,14 +262,11 @@ class Invocation:
             span.set_status(StatusCode.ERROR, str(cause.error_type))
 
     def _feed(self, meter: AudioMeter, data: Any) -> float | None:
-        """Seconds of audio so far; None while there is none, since a header is none."""
-        had_audio, self._has_audio = self._has_audio, True  # if it cannot be read, nobody knows that it was empty
-        if not len(data):
-            self._has_audio = had_audio
-            return None
+        """Seconds of audio so far; None where ``data`` brings none, since a header is none."""
+        pieces = meter.pieces
         total_s = meter.feed(data)
         self._has_audio = not meter.empty
-        return total_s if self._has_audio else None
+        return total_s if meter.pieces > pieces else None
 
     def _meter_for(self, format: AudioFormat) -> AudioMeter:
         if self._meter is None:

@@ -59,6 +59,8 @@ OK = Cause(Outcome.OK)
 CANCELLED = Cause(Outcome.CANCELLED)
 DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
 EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
+WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
+"""The status says success, and what came is JSON, HTML or text: an error told in words."""
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 _UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
 

@@ -12,6 +12,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from otel_tts.core import outcome
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.payload import UNREADABLE
 
 T = TypeVar("T")
 Payload = Callable[[Any], Any]
@@ -90,11 +91,17 @@ class _Measured(Generic[T]):
             return chunk
         try:
             now = self._source.monotonic()
-            data = chunk if self._payload is None else self._payload(chunk)
-            self._source.chunk(data, now, now - began)
+            self._source.chunk(chunk if self._payload is None else self._audio(chunk), now, now - began)
         except Exception as error:  # noqa: BLE001 - the boundary: the chunk goes to the host whatever happens to our figures
             guard.caught("measuring a stream", error)
         return chunk
+
+    def _audio(self, chunk: T) -> Any:
+        try:
+            return self._payload(chunk) if self._payload is not None else chunk
+        except Exception as error:  # noqa: BLE001 - the boundary: audio came, whatever it looks like
+            guard.caught("taking the audio out of a chunk", error)
+            return UNREADABLE
 
     def _end(self, cause: Cause | None, error: BaseException | None = None, began: int | None = None) -> None:
         if self._ended:

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 from opentelemetry.context import attach, get_current
 
-from otel_tts.core.audio import AudioFacts, AudioMeter
+from otel_tts.core.audio import AudioFacts, AudioMeter, NoAudio
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import EMPTY, Cause
@@ -150,7 +150,7 @@ class Exchange:
             return
         record = speech.record
         unheard = self._meter is None or self._meter.empty
-        if self._failed:
+        if self._failed or (self._meter is not None and isinstance(self._meter.format, NoAudio)):
             speech.answer_failed(_FAILED)
         elif unheard and not self._foreign and record.duration is None and not record.playback.chunks:
             speech.answer_failed(EMPTY)
@@ -169,12 +169,12 @@ class Exchange:
         if self._measured_inside:
             return
         if self._meter is None:
-            audio_format = self._method.audio_format(self._encoding, self._sample_rate, audio)
-            self._meter = AudioMeter(audio_format)
-            if record.format is None:
-                speech.set_audio(None, audio_format)
+            self._meter = AudioMeter(self._method.audio_format(self._encoding, self._sample_rate))
+        pieces = self._meter.pieces
         total = self._meter.feed(audio)
-        if self._response_streaming and not self._meter.empty:
+        if record.format is None:
+            speech.set_audio(None, self._meter.format)
+        if self._response_streaming and self._meter.pieces > pieces:
             record.playback.chunk(self._meter, total, now, self._waited)
             self._waited = 0
             self._chunks += 1

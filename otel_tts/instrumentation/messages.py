@@ -79,10 +79,8 @@ class Method:
     format: str | None = None
     sample_rate: int | None = None
 
-    def audio_format(self, encoding: str | None, sample_rate: int | None, audio: bytes) -> AudioFormat:
-        """What the audio is that begins with ``audio``, by what the messages say of it; one channel."""
-        if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":  # whatever was asked for
-            return Wav()
+    def audio_format(self, encoding: str | None, sample_rate: int | None) -> AudioFormat:
+        """What the audio is by what the messages say of it; one channel."""
         name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
         if name == Wav.name:
             return Wav()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -11,21 +13,50 @@ from otel_tts.instrumentation.result import body
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_FORMATS: Mapping[str, AudioFormat] = {"pcm": PCM16(24000), "wav": Wav()}  # the rate is the API's
+_PCM_RATE = 24000  # Hz, of the API itself
+_ITS_OWN = re.compile(r"(.+\.)?(api\.openai\.com|openai\.azure\.com|cognitiveservices\.azure\.com|services\.ai\.azure\.com)")
+"""The hosts at which OpenAI's own models speak. What other servers send headerless has a rate that only they know."""
+_RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # what other servers take beside the API's own arguments
 _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_streaming_response`
 
 
-def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
-    voice, asked = arguments["voice"], arguments.get("response_format", "mp3")
-    audio = _FORMATS.get(asked) or Encoded(asked if isinstance(asked, str) else "mp3")
+def _ask(speech: Any, arguments: Mapping[str, Any]) -> Asked:
+    voice = arguments["voice"]
+    beyond = {**_given(arguments, "extra_query"), **_given(arguments, "extra_body")}  # the SDK puts them over its own arguments
+    asked = beyond.get("response_format", arguments.get("response_format", "mp3"))
+    events = beyond.get("stream_format", arguments.get("stream_format")) == "sse"
     return Asked(
         provider="openai",
         model=arguments["model"],
         voice=voice["id"] if isinstance(voice, Mapping) else voice,
         text=arguments["input"],
-        audio=Encoded("sse") if arguments.get("stream_format") == "sse" else audio,
+        audio=Encoded("sse") if events else _audio(speech, asked, beyond),
         stream=(arguments.get("extra_headers") or {}).get(_RAW) == "stream",
     )
+
+
+def _given(arguments: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = arguments.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _audio(speech: Any, asked: Any, beyond: Mapping[str, Any]) -> AudioFormat:
+    if asked == "wav":
+        return Wav()
+    if asked != "pcm":
+        return Encoded(asked if isinstance(asked, str) else "mp3")
+    rate = next((beyond[name] for name in _RATES if name in beyond), None)
+    if rate is None and _ITS_OWN.fullmatch(_host(speech)):
+        rate = _PCM_RATE
+    try:
+        return PCM16(int(rate)) if rate is not None else Encoded(PCM16.name)
+    except (TypeError, ValueError):
+        return Encoded(PCM16.name)
+
+
+def _host(speech: Any) -> str:
+    url = getattr(getattr(speech, "_client", None), "base_url", "")
+    return urlsplit(str(url)).hostname or ""
 
 
 def _response(result: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import wrapt
 
 from otel_tts.core.audio import Encoded
+from otel_tts.core.container import declared_format
 from otel_tts.core.outcome import OK
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.instrumentation.utterance import Utterance
@@ -46,6 +47,7 @@ def body(response_of: Callable[[Any], Any]) -> Take:
 
     def take(result: Any, utterance: Utterance) -> Any:
         response = response_of(result)
+        utterance.audio = declared_format(response.headers.get("content-type", ""), utterance.audio)
         if response.is_stream_consumed:
             utterance.whole(response.content)
             return result

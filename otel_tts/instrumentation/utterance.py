@@ -9,7 +9,7 @@ from typing import Any, Self
 from opentelemetry.context import Context, get_current
 
 from otel_tts.core import outcome, request
-from otel_tts.core.audio import AudioFormat, Encoded, Wav
+from otel_tts.core.audio import AudioFormat
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.invocation import INVOCATION, invoke
 from otel_tts.core.outcome import Cause
@@ -76,8 +76,8 @@ class Utterance:
         self._request.add_text(delta)
 
     def whole(self, data: Any) -> None:
-        """All the audio came at once: bytes-like, or a numpy array."""
-        self._invocation.whole(data, _format(data, self.audio))
+        """All the audio came at once."""
+        self._invocation.whole(data, self.audio)
         self._expected = True
         self.finished(outcome.OK, None)
 
@@ -95,7 +95,7 @@ class Utterance:
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A piece of the audio came."""
         if not self._expected:
-            self._expect(_format(data, self.audio))
+            self._expect(self.audio)
         self._invocation.chunk(data, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
@@ -140,17 +140,3 @@ def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
     except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved
         guard.caught("beginning an utterance", error)
         return None
-
-
-_COMPRESSED = ((b"ID3", Encoded("mp3")), (b"fLaC", Encoded("flac")), (b"OggS", Encoded("opus")))
-
-
-def _format(data: Any, asked: AudioFormat) -> AudioFormat:
-    """The format of audio that begins with ``data``: servers that lack an encoder answer with another format than the one asked for."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        return asked
-    head = bytes(data[:4])
-    if head == b"RIFF":
-        return Wav()
-    readable = not isinstance(asked, Encoded)
-    return next((found for sign, found in _COMPRESSED if readable and head.startswith(sign)), asked)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from hibari import Hibari
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFacts, AudioFormat, AudioMeter, Encoded, MuLaw, PCMFloat32, Wav
@@ -296,7 +296,10 @@ def test_splits_make_no_difference_beyond_a_batch(cuts: list[int]) -> None:
 @given(st.sampled_from([PCMFloat32(8000), PCMFloat32(1, 32), PCM16(768000), PCM16(999), MuLaw()]), st.binary(max_size=4000))
 def test_facts_of_any_bytes_are_in_range(format: AudioFormat, data: bytes) -> None:
     """Whatever the bytes, NaN and infinity among them, no fact is NaN or out of its range."""
-    facts = measure(format, data)
+    meter = AudioMeter(format)
+    meter.feed(data)
+    assume(meter.format is format)  # the source of a test is known to hypothesis, with the signs of containers in it
+    facts = meter.facts()
     assert facts.duration is not None
     for seconds in (facts.onset, facts.trailing_silence, facts.voiced):
         assert seconds is None or 0 <= seconds <= facts.duration
@@ -379,7 +382,7 @@ def test_wav_chunks_around_the_audio() -> None:
     )
     meter = AudioMeter(Wav())
     assert meter.feed(file) == 2.0
-    assert meter.feed(b"\x7f" * 5000) == 2.0
+    assert meter.feed(b"LIST\x88\x13\0\0" + b"\x7f" * 5000) == 2.0
     assert meter.facts() == measure(PCM16(8000), audio)
 
 
@@ -397,12 +400,12 @@ def test_wav_in_single_bytes() -> None:
         (b"RIFX\0\0\0\0WAVE", None),
         (b"RIFF\0\0\0\0AVI ", None),
         (b"\0" * 4000, None),
-        (wav(bytes(4000), bits=24), 8000),
+        (wav(bytes(4000), bits=12), 8000),
         (wav(bytes(4000), tag=2, bits=4), 8000),
         (wav(bytes(4000), tag=0xFFFE), 8000),
         (wav(bytes(4000), tag=0xFFFE, extra=struct.pack("<HHIH14s", 22, 16, 4, 1, b"?" * 14)), 8000),
         (wav(bytes(4000), rate=0), None),
-        (wav(bytes(4000), bits=24, rate=0), None),
+        (wav(bytes(4000), bits=12, rate=0), None),
         (wav(bytes(4000), rate=2**32 - 1), None),
         (wav(bytes(4000), channels=0), None),
         (wav(bytes(4000), channels=33), None),
@@ -412,8 +415,8 @@ def test_wav_in_single_bytes() -> None:
         (b"RIFF\0\0\0\0WAVELIST\0\0\2\0" + bytes(4000), None),
     ],
     ids=[
-        "mp3", "big-endian", "avi", "zeros", "24 bits", "adpcm", "extensible without a subformat", "extensible, own subformat",
-        "rate 0", "24 bits, rate 0", "rate 2**32-1", "no channels", "33 channels", "data first", "short fmt", "endless fmt",
+        "mp3", "big-endian", "avi", "zeros", "12 bits", "adpcm", "extensible without a subformat", "extensible, own subformat",
+        "rate 0", "12 bits, rate 0", "rate 2**32-1", "no channels", "33 channels", "data first", "short fmt", "endless fmt",
         "endless header",
     ],
 )  # fmt: skip
@@ -432,7 +435,7 @@ def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
         (Wav(), b"", 0.0, AudioFacts()),
         (Wav(), b"RIFF\0\0", 0.0, AudioFacts()),
         (Wav(), wav(b""), 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
-        (Wav(), wav(b"", bits=24), None, AudioFacts(sample_rate=8000)),
+        (Wav(), wav(b"", bits=24), 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
         (Encoded("opus", 48000), b"", None, AudioFacts(sample_rate=48000)),
     ],
 )

@@ -27,7 +27,7 @@ def asked(instrumentor: type[Instrumentor], instance: Any = None, **arguments: A
 
 @pytest.mark.parametrize(
     ("response_format", "expected"),
-    [("pcm", PCM16(24000)), ("wav", Wav()), ("opus", Encoded("opus")), (None, Encoded("mp3")), (object(), Encoded("mp3"))],
+    [("pcm", Encoded("pcm16")), ("wav", Wav()), ("opus", Encoded("opus")), (None, Encoded("mp3")), (object(), Encoded("mp3"))],
 )
 def test_openai(response_format: Any, expected: AudioFormat) -> None:
     """MP3 unless something else is asked for; the SDK marks what is left out with an object of its own."""

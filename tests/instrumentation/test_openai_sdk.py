@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from otel_tts import Telemetry
+from otel_tts import PCM16, Telemetry
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Faulty, Observe, bill
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.vendors
 TEXT = "Hello there. How are you?"
 LONG = "One sentence follows another one. " * 2
 PCM = bytes(range(256)) * 188  # about 1 s at 24 kHz
+RAW = {"Content-Type": "audio/pcm;rate=24000"}
 ASKED = {"model": "tts-1", "voice": "en_US-joe-medium"}
 OF_REQUEST = {"tts.voice": "en_US-joe-medium"}
 ONE = {"tts.synthesis.requests": 1, "tts.synthesis.duration": 1, "tts.attempt.duration": 1}
@@ -117,16 +118,73 @@ def test_a_streamed_answer(capture_tts: Capture, observe: Observe, studio: str, 
     assert counts(capture_tts) == ONE
 
 
-def test_raw_samples_have_the_rate_of_the_api(
-    capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]
+@pytest.mark.parametrize(
+    ("headers", "asked", "rate"),
+    [
+        ({}, {}, None),
+        ({"Content-Type": "audio/pcm;rate=16000;channels=1"}, {}, 16000),
+        ({"Content-Type": "application/octet-stream"}, {"extra_body": {"sample_rate": 22050}}, 22050),
+        ({"Content-Type": "audio/pcm"}, {"extra_query": {"sample_rate": "8000"}}, 8000),
+        ({"Content-Type": "audio/L16; rate=44100"}, {"extra_body": {"sample_rate": 22050}}, 44100),
+        ({"Content-Type": "audio/mpeg"}, {"extra_body": {"sample_rate": 22050}}, None),
+    ],
+)
+def test_raw_samples_have_the_rate_that_is_stated(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, headers: dict[str, str], asked: dict[str, Any], rate: int | None
 ) -> None:
-    """24 kHz, as OpenAI documents it: PCM does not say so itself."""
+    """By the answer, else by the question. A server that is not OpenAI's has a rate that only it knows: never 24 kHz by guess."""
     observe(OpenAIInstrumentor)
-    faulty.pieces = [PCM]
-    client(faulty.url).stream(TEXT, response_format="pcm")
+    faulty.headers, faulty.pieces = headers, [PCM]
+    Client(faulty.url, asynchronous=False).stream(TEXT, response_format="pcm", **asked)
     synthesis = capture_tts.synthesis(outcome="ok")
-    assert synthesis["tts.audio.sample_rate"] == 24000
-    assert synthesis["tts.audio.duration"] == pytest.approx(len(PCM) / 48000)
+    assert synthesis.attributes.get("tts.audio.sample_rate") == rate
+    duration = None if rate is None else pytest.approx(len(PCM) / 2 / rate)
+    assert synthesis.attributes.get("tts.audio.duration") == duration
+    assert synthesis["tts.time_to_first_byte"] >= 0
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", "eu.api.openai.com", "me.openai.azure.com"])
+def test_openai_itself_speaks_at_its_own_rate(host: str) -> None:
+    """24 kHz, as OpenAI documents it: PCM does not say so itself."""
+    speech = openai.OpenAI(base_url=f"https://{host}/v1", api_key="none").audio.speech
+    asked = OpenAIInstrumentor.targets[0].ask(speech, {**ASKED, "input": TEXT, "response_format": "pcm"})
+    assert asked is not None
+    assert asked.audio == PCM16(24000)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'{"detail": "out of credits"}'),
+        ("application/octet-stream", b'\n{"error": {"message": "The model is overloaded.", "code": null}}'),
+        ("audio/mpeg", b"<!DOCTYPE html>\n<html><head><title>504 Gateway Time-out</title></head></html>"),
+        ("text/plain; charset=utf-8", b"Upstream request timeout"),
+    ],
+)
+def test_words_instead_of_audio_are_an_error(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    stream: bool,
+    content_type: str,
+    body: bytes,
+) -> None:
+    """Whatever the status says: success with JSON, HTML or text is no speech, and none of it counts as audio."""
+    observe(OpenAIInstrumentor)
+    faulty.headers, faulty.pieces = {"Content-Type": content_type}, [body[:7], body[7:]]
+    speaker = client(faulty.url)
+    if stream:
+        assert speaker.stream(TEXT, response_format="pcm") == body
+    else:
+        assert speaker.create(TEXT).content == body
+    synthesis = capture_tts.synthesis(outcome="error")
+    assert synthesis["error.type"] == "server_error"
+    assert not {"tts.audio.duration", "tts.audio.delivered_duration", "tts.time_to_first_byte"} & {
+        name for name, value in synthesis.attributes.items() if value
+    }
+    assert [attempt.outcome for attempt in synthesis.attempts] == ["error"]
 
 
 def test_what_cannot_be_read_is_not_guessed(
@@ -171,7 +229,7 @@ def test_an_answer_without_audio_is_empty(
 def test_an_abandoned_stream(capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]) -> None:
     """Leaving the block before the end is the caller's word: cancelled, with what was delivered."""
     observe(OpenAIInstrumentor)
-    faulty.pieces = [PCM]
+    faulty.headers, faulty.pieces = RAW, [PCM]
     faulty.hangs.set()
     data = client(faulty.url).stream(TEXT, most=1, response_format="pcm")
     synthesis = capture_tts.synthesis(outcome="cancelled")
@@ -240,7 +298,7 @@ def test_a_timeout(capture_tts: Capture, observe: Observe, faulty: Faulty, clien
 def test_an_answer_that_breaks_off(capture_tts: Capture, observe: Observe, faulty: Faulty, client: Callable[..., Client]) -> None:
     """Audio had been delivered, so it is partial."""
     observe(OpenAIInstrumentor)
-    faulty.pieces, faulty.broken = [PCM], True
+    faulty.headers, faulty.pieces, faulty.broken = RAW, [PCM], True
     with pytest.raises(Exception, match="incomplete chunked read"):
         client(faulty.url).stream(TEXT, response_format="pcm")
     synthesis = capture_tts.synthesis(outcome="partial")

@@ -137,16 +137,15 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_formats_are_told_by_name(encoding: str | None, rate: int | None, expected: Any) -> None:
     """An encoding is what the table says, else what its own name says; samples of an unknown rate cannot be read."""
     method = Method(NOTHING, NOTHING, {"LINEAR": "pcm16"})
-    assert method.audio_format(encoding, rate, b"\0\0") == expected
-    assert method.audio_format(encoding, rate, b"RIFF\0\0\0\0WAVEfmt ") == Wav()
+    assert method.audio_format(encoding, rate) == expected
 
 
 def test_a_method_may_have_one_format_always() -> None:
     """What the table says of format and rate counts where the messages say nothing."""
     method = Method(NOTHING, NOTHING, {}, "pcm16", 22050)
-    assert method.audio_format(None, None, b"") == PCM16(22050)
-    assert method.audio_format(None, 8000, b"") == PCM16(8000)
-    assert method.audio_format("flac", None, b"") == Encoded("flac", 22050)
+    assert method.audio_format(None, None) == PCM16(22050)
+    assert method.audio_format(None, 8000) == PCM16(8000)
+    assert method.audio_format("flac", None) == Encoded("flac", 22050)
 
 
 REQUEST = "speechkit.tts.v3.UtteranceSynthesisRequest"

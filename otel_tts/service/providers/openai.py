@@ -9,15 +9,12 @@ import httpx
 import numpy as np
 import soxr
 
+from otel_tts.core.container import declared_format, format_of, recognise
+from otel_tts.core.formats import PCM16, NoAudio, Unreadable, Wav
+from otel_tts.core.wav import Pieces, WavReader
 from otel_tts.service.providers.base import EngineError, Provider, chunks
 from otel_tts.service.providers.config import OpenAISettings
-from otel_tts.service.providers.wav import WavStream
 from otel_tts.service.speech import Speech, Voice
-
-_WAV = b"RIFF"
-_COMPRESSED = (b"ID3", b"OggS", b"fLaC")
-_RAW = ("", "application/octet-stream", "audio/pcm", "audio/pcm_s16le", "audio/l16", "audio/x-pcm", "audio/raw", "audio/basic")
-"""Content types under which servers send headerless PCM."""
 
 
 class OpenAI(Provider):
@@ -94,7 +91,7 @@ class OpenAI(Provider):
         with _transport_errors():
             async with self._http().stream("POST", "audio/speech", json=request) as response:
                 response.raise_for_status()
-                audio = _Audio(self._settings.response_format, response.headers.get("content-type", ""), voice.sample_rate)
+                audio = _Audio(self._settings.response_format, response.headers, voice.sample_rate)
                 async for data in response.aiter_bytes():
                     for chunk in chunks(audio.feed(data)):
                         yield chunk
@@ -110,54 +107,93 @@ class OpenAI(Provider):
 class _Audio:
     """The body of an answer as it arrives, turned into whole samples of PCM16 at ``sample_rate``.
 
-    Its first bytes decide what it is: there are servers that answer with WAV whatever they are asked for.
+    What comes decides what it is, not what was asked for: see :mod:`otel_tts.core.container`.
+
+    Raises:
+        EngineError: it cannot be read, or its end cannot. No byte of audio is left out in silence.
+        ConnectionError: it broke off.
     """
 
-    def __init__(self, asked: str, content_type: str, sample_rate: int) -> None:
+    def __init__(self, asked: str, headers: httpx.Headers, sample_rate: int) -> None:
+        """``asked``: ``wav`` or ``pcm``; ``sample_rate``: Hz, which is also what headerless audio has where the answer doesn't say."""
         self._asked = asked
-        self._content_type = content_type.partition(";")[0].strip().lower()
+        self._content_type = headers.get("content-type", "")
+        self._framed = "content-length" in headers or "transfer-encoding" in headers  # else the end of the connection is its end
         self._sample_rate = sample_rate
-        self._head = b""  # too short yet to tell what it is
-        self._recognised = False
-        self._wav: WavStream | None = None
+        self._head: bytes | None = b""  # too short yet to tell what it is; None: it is known
+        self._rate = sample_rate  # of what comes
+        self._wav: WavReader | None = None
         self._half = b""  # of a sample
         self._resampler: soxr.ResampleStream | None = None
 
     def feed(self, data: bytes) -> bytes:
-        if not self._recognised:
-            self._head += data
-            if len(self._head) < len(_WAV):
+        if self._head is not None:
+            data = self._head + data
+            name = recognise(data)
+            if name is None or not data:
+                self._head = data
                 return b""
-            self._recognise()
-            data, self._head = self._head, b""
-        pcm = self._half + (self._wav.feed(data) if self._wav else data)
-        whole = len(pcm) - len(pcm) % 2
-        self._half = pcm[whole:]
-        return self._resample(pcm[:whole])
+            self._recognised(name)
+            self._head = None
+        return self._samples(data)
 
     def finish(self) -> bytes:
-        if self._wav:
-            self._wav.finish()
-        if self._head or self._half:
+        rest = b""
+        if self._head:
+            self._recognised(recognise(self._head, end=True) or "")
+            rest = self._samples(self._head)
+        if self._wav is not None:
+            if not self._wav.whole or (self._wav.missing and not self._framed):
+                raise ConnectionError("The WAV audio broke off before its end.")
+            rest += self._mono(self._wav.rest())
+        if self._half:
             raise ConnectionError("The speech server's audio broke off in the middle of a sample.")
-        return self._resample(b"", last=True)
+        return rest + self._resample(b"", last=True)
 
-    def _recognise(self) -> None:
-        if self._head.startswith(_WAV):
-            self._wav = WavStream()
-        elif self._asked == "wav" or self._head.startswith(_COMPRESSED) or self._content_type not in _RAW:
+    def _recognised(self, name: str) -> None:
+        expected = Wav() if self._asked == "wav" else PCM16(self._sample_rate)
+        came = format_of(name, declared_format(self._content_type, expected))
+        if isinstance(came, Wav):
+            self._wav = WavReader()
+        elif isinstance(came, PCM16) and came.channels == 1:
+            self._rate = came.sample_rate
+        else:
+            what = "words instead of audio" if isinstance(came, NoAudio) else self._content_type or "something else"
             raise EngineError(
-                f"The speech server was asked for {self._asked} and answered with {self._content_type or 'something else'}. "
-                "Set TTS_OPENAI_FORMAT to a format that it has."
+                f"The speech server was asked for {self._asked} and answered with {what}. Set TTS_OPENAI_FORMAT to a format that it has."
             )
-        self._recognised = True
+
+    def _samples(self, data: bytes) -> bytes:
+        if self._wav is None:
+            pcm = self._half + data
+            whole = len(pcm) - len(pcm) % 2
+            self._half = pcm[whole:]
+            return self._resample(pcm[:whole])
+        try:
+            return self._mono(self._wav.feed(data))
+        except Unreadable as error:
+            raise EngineError(str(error)) from None
+
+    def _mono(self, pieces: Pieces) -> bytes:
+        audio = b""
+        for samples, data in pieces:
+            if not isinstance(samples, PCM16) or samples.channels != 1:
+                raise EngineError(
+                    f"The WAV audio has {samples.channels} channels of {8 * samples.dtype.itemsize} bits; only one of 16 is taken."
+                )
+            if samples.sample_rate != self._rate:  # also from one file to the next
+                audio += self._resample(b"", last=True)
+                self._rate, self._resampler = samples.sample_rate, None
+            audio += self._resample(data)
+        return audio
 
     def _resample(self, pcm: bytes, last: bool = False) -> bytes:
-        rate = self._wav.sample_rate if self._wav else self._sample_rate
-        if rate in (0, self._sample_rate):
+        if self._rate == self._sample_rate:
             return pcm
         if self._resampler is None:
-            self._resampler = soxr.ResampleStream(rate, self._sample_rate, 1, dtype="int16")
+            if not pcm:
+                return b""
+            self._resampler = soxr.ResampleStream(self._rate, self._sample_rate, 1, dtype="int16")
         resampled: bytes = self._resampler.resample_chunk(np.frombuffer(pcm, "<i2"), last=last).tobytes()
         return resampled
 

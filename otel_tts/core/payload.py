@@ -1,0 +1,95 @@
+"""The audio bytes in whatever an engine yields: buffers, arrays, tensors, lists, base64."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tts.core.formats import Samples, Unreadable
+
+_BASE64 = 32  # characters: a word may be base64 by accident
+UNREADABLE = object()
+"""Stands for audio that could not be taken out of what an engine yielded: it came, and nothing is known of it."""
+
+
+def audio_bytes(data: Any, expected: Samples | None) -> bytes:
+    """A copy of the audio in ``data``.
+
+    Arrays are (frames,) or (frames, channels), also the other way round, of the type of ``expected`` (any float where that is of
+    floats) or of bytes. Integers of a list fit where they are in range. A string is base64, of 32 characters at least.
+
+    Raises:
+        Unreadable: it has samples of another type or number of channels.
+        TypeError, ValueError: it is nothing of this kind.
+        Exception: whatever an object of the host's raises when it is asked for its array.
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray):
+        return bytes(data)
+    if data is UNREADABLE:
+        raise Unreadable("The audio could not be taken out of a chunk.")
+    if isinstance(data, str):
+        if len(data) < _BASE64:
+            raise TypeError("A short string may be anything.")
+        return base64.b64decode(data, validate=True)
+    if isinstance(data, memoryview) and data.itemsize == 1:
+        return data.tobytes()
+    if isinstance(data, list | tuple):
+        if all(isinstance(item, bytes | bytearray | memoryview) for item in data):
+            return b"".join(data)
+        return _samples(np.asarray(data), expected, plain=True)
+    return _samples(_array(data), expected, plain=False)
+
+
+def _array(data: Any) -> npt.NDArray[Any]:
+    if not isinstance(data, np.ndarray) and hasattr(data, "__array__"):
+        for step in ("detach", "cpu"):  # tensors that hold a graph, or are on an accelerator
+            if callable(getattr(data, step, None)):
+                data = getattr(data, step)()
+        if "bfloat16" in str(getattr(data, "dtype", "")):  # which numpy does not have
+            data = data.float()
+    elif not isinstance(data, np.ndarray):
+        data = memoryview(data)
+    return np.asarray(data)
+
+
+def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) -> bytes:
+    """``plain``: whether its numbers are Python's own, which have no size."""
+    if not array.size:
+        return b""
+    if array.dtype.itemsize == 1 and not plain:
+        return array.tobytes()
+    if expected is None:
+        raise Unreadable("An array has samples, and the audio was declared to be bytes of a container.")
+    wanted = expected.dtype
+    array = _interleaved(array, expected.channels)
+    if wanted.kind == "f":
+        fits = array.dtype.kind == "f" or (plain and array.dtype.kind in "iu" and np.abs(array).max() <= 1)
+    elif plain:
+        fits = array.dtype.kind in "iu" and wanted.kind in "iu" and wanted.shape == () and _in_range(array, wanted)
+    else:
+        fits = array.dtype.newbyteorder("<") == wanted
+    if not fits:
+        raise Unreadable(f"The samples are {array.dtype}; {expected} was declared.")
+    with np.errstate(over="ignore"):  # too large for 32 bits: infinite, so unreadable
+        return array.astype(wanted).tobytes()
+
+
+def _interleaved(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+    array = np.squeeze(array)
+    if array.ndim < 2:
+        return array
+    if array.ndim == 2 and array.shape[1] == channels:
+        return array
+    if array.ndim == 2 and array.shape[0] == channels:
+        return array.T
+    raise Unreadable(f"An array of shape {array.shape} was given for {channels} channels.")
+
+
+def _in_range(array: npt.NDArray[Any], wanted: np.dtype[Any]) -> bool:
+    limits = np.iinfo(wanted)
+    return bool(limits.min <= array.min() and array.max() <= limits.max)

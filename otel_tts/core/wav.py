@@ -1,0 +1,255 @@
+"""RIFF/WAVE as it arrives: what a stream of bytes holds, whatever its headers announce.
+
+Sizes in headers are hints. Who streams does not know them, and writes 0, the largest number that fits, some large number, or the size
+of the first piece. So audio ends where the bytes end, where the next chunk or the next file begins, and nowhere else:
+
+- Behind the announced end, a chunk that is known is skipped. Anything else is audio: the announced size was too small.
+- A new file (``RIFF``, size, ``WAVE``) may begin anywhere. Servers that speak sentence by sentence send a file for each.
+- Bytes that fall short of the announced size are all there is. Whether they are complete is the transport's to say.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from otel_tts.core.container import recognise
+from otel_tts.core.formats import PCM8, PCM16, PCM24, PCM32, ALaw, MuLaw, PCMFloat32, PCMFloat64, Samples, Unreadable
+
+Pieces = list[tuple[Samples, bytes]]
+"""Audio, in whole frames, each piece with what its samples are."""
+
+OPEN_END = 1 << 30
+"""Announced sizes from here on say nothing: more than three hours of any speech."""
+
+_RIFFS = (b"RIFF", b"RF64", b"BW64")
+_BEHIND = frozenset(
+    (b"LIST", b"INFO", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"PAD ", b"FLLR", b"fact", b"bext", b"iXML", b"axml", b"_PMX", b"cue ",
+     b"smpl", b"inst", b"acid", b"PEAK", b"levl", b"umid", b"chna", b"data", b"fmt ")
+)  # fmt: skip
+"""The chunks that may follow audio."""
+_HEADER = 64 * 1024  # bytes of chunks before the audio: no engine writes more
+_FMT = 4096  # bytes of the chunk ``fmt``, at most
+_SIGN = 12  # bytes by which a file or a list is known
+_FILE, _CHUNK, _SKIP, _DATA = range(4)
+
+_CODINGS: Mapping[tuple[int, int], Callable[[int, int], Samples]] = {
+    (1, 8): PCM8,
+    (1, 16): PCM16,
+    (1, 24): PCM24,
+    (1, 32): PCM32,
+    (3, 32): PCMFloat32,
+    (3, 64): PCMFloat64,
+    (6, 8): ALaw,
+    (7, 8): MuLaw,
+}  # by wFormatTag and wBitsPerSample
+_EXTENSIBLE = 0xFFFE
+_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # the GUID of a plain wFormatTag, after the tag
+
+
+class WavReader:
+    """Takes the bytes of one or several WAVs, split anywhere, and gives their audio."""
+
+    def __init__(self) -> None:
+        self.format: Samples | None = None
+        """What the samples are that come now; None until a header says so."""
+        self._state = _FILE
+        self._held = b""  # seen, and not decided on yet
+        self._left: int | None = None  # bytes to the announced end of a chunk; None: it has none
+        self._odd = False  # whether the chunk's size is odd, so that a byte of padding may follow
+        self._before = 0  # bytes of chunks before the audio
+        self._frame = b""  # the beginning of a frame
+        self._heard = False  # whether this file had its audio
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bytes so far may end here: not within a header, nor within a frame of samples."""
+        if self._state == _FILE:
+            return not self._held
+        return self._heard and not self._rest()[1]
+
+    @property
+    def missing(self) -> int:
+        """Bytes of audio that were announced and have not come; 0 where the announcement says nothing."""
+        return max(0, (self._left or 0) - len(self._held)) if self._state == _DATA else 0
+
+    def feed(self, data: bytes) -> Pieces:
+        """The audio that is certain by now; the last few bytes wait for what follows them.
+
+        Raises:
+            Unreadable: the bytes cannot be read. Nothing can be fed after it.
+        """
+        data = self._held + data
+        pieces: Pieces = []
+        position = 0
+        while True:
+            following = self._steps[self._state](self, data, position, pieces)
+            if following is None:
+                break
+            position = following
+        return pieces
+
+    def rest(self) -> Pieces:
+        """The audio that still waits, if nothing more comes. Feeding may go on all the same."""
+        audio, _ = self._rest()
+        return [(self.format, audio)] if audio and self.format is not None else []
+
+    def _rest(self) -> tuple[bytes, bytes]:
+        """Whole frames that wait, and the beginning of one."""
+        if self._state is not _DATA or self.format is None:
+            return b"", self._frame
+        held = self._held
+        if self._left is not None and self._odd and len(held) == self._left + 1:
+            held = held[:-1]  # padding
+        audio = self._frame + held
+        whole = len(audio) - len(audio) % self.format.frame
+        return audio[:whole], audio[whole:]
+
+    # -- one step each: where to go on, or None, with what waits in `_held` -----------------------------------------------------------
+
+    def _file(self, data: bytes, at: int, pieces: Pieces) -> int | None:
+        head = data[at : at + _SIGN]
+        if not (_begins(head[:4], _RIFFS) and b"WAVE".startswith(head[8:])):
+            raise Unreadable("The audio is no WAV file.")
+        if len(head) < _SIGN:
+            self._held = data[at:]
+            return None
+        self._state, self.format, self._heard, self._before = _CHUNK, None, False, 0
+        return at + _SIGN
+
+    def _chunk(self, data: bytes, at: int, pieces: Pieces) -> int | None:
+        name = data[at : at + 4]
+        if self._heard and name in _RIFFS:
+            self._state = _FILE
+            return at
+        if len(data) < at + 8:
+            self._held = data[at:]
+            return None
+        (size,) = struct.unpack_from("<I", data, at + 4)
+        if name == b"fmt ":
+            if size > _FMT:
+                raise Unreadable("The WAV audio has no format in its header.")
+            if len(data) < at + 8 + size:
+                self._held = data[at:]
+                return None
+            self.format = _coding(data[at + 8 : at + 8 + size])
+        elif name == b"data":
+            if self.format is None:
+                raise Unreadable("The WAV audio has no format in its header.")
+            self._state, self._heard = _DATA, True
+            self._left = size if 0 < size < OPEN_END else None
+            self._odd = bool(size % 2)
+            return at + 8
+        elif self._heard and name not in _BEHIND:
+            raise Unreadable("Something that is no part of a WAV file follows its audio.")
+        self._before += 8 + size
+        if self._before > _HEADER and not self._heard:
+            raise Unreadable("The WAV audio has a header without end.")
+        self._state, self._left = _SKIP, size + size % 2
+        return at + 8
+
+    def _skip(self, data: bytes, at: int, pieces: Pieces) -> int | None:
+        left = self._left or 0
+        if len(data) - at < left:
+            self._left = left - (len(data) - at)
+            self._held = data[len(data) :]
+            return None
+        self._state = _CHUNK
+        return at + left
+
+    def _data(self, data: bytes, at: int, pieces: Pieces) -> int | None:
+        sign = _sign(data, at)
+        left = self._left
+        if left is not None and (sign is None or sign > at + left) and len(data) - at > left:
+            # Behind the announced end, and not at the next file: is there a chunk, perhaps after a byte of padding?
+            ends = [at + left + pad for pad in ((1, 0) if self._odd else (0,))]
+            end = next((end for end in ends if data[end : end + 4] in _BEHIND), None)
+            if end is not None:
+                sign = end
+            elif sign is None and len(data) - at - left < _SIGN:
+                self._give(data[at : at + left], pieces)
+                self._left = 0
+                self._held = data[at + left :]
+                return None
+            elif recognise(data[at + left :], end=True):
+                raise Unreadable("Something that is no part of a WAV file follows its audio.")
+            else:
+                self._left = left = None  # there is more audio than was announced
+        if sign is None:
+            end = len(data) - _undecided(data[max(at, len(data) - _SIGN + 1) :])
+            self._give(data[at:end], pieces)
+            if left is not None:
+                self._left = left - (end - at)
+            self._held = data[end:]
+            return None
+        end = sign
+        if left is not None and self._odd and end == at + left + 1:
+            end -= 1  # padding
+        self._give(data[at:end], pieces)
+        if self._frame:  # what is no whole frame ends with its file
+            raise Unreadable("The WAV audio ends within a sample.", self.format.sample_rate if self.format else None)
+        self._state = _CHUNK
+        return sign
+
+    _steps = (_file, _chunk, _skip, _data)
+
+    def _give(self, data: bytes, pieces: Pieces) -> None:
+        audio_format = self.format
+        if audio_format is None:  # never: a format stands before the data
+            return
+        audio = self._frame + data
+        whole = len(audio) - len(audio) % audio_format.frame
+        self._frame = audio[whole:]
+        if whole:
+            pieces.append((audio_format, audio[:whole]))
+
+
+def _begins(head: bytes, signs: tuple[bytes, ...]) -> bool:
+    return any(sign.startswith(head) for sign in signs)
+
+
+def _sign(data: bytes, at: int) -> int | None:
+    """Where the next file, or a list of texts, begins within audio."""
+    places = []
+    found = data.find(b"WAVE", at)
+    while found >= 0:
+        if found - 8 >= at and data[found - 8 : found - 4] in _RIFFS:
+            places.append(found - 8)
+            break
+        found = data.find(b"WAVE", found + 1)
+    found = data.find(b"LIST", at)
+    while found >= 0:
+        if data[found + 8 : found + 12] in (b"INFO", b"adtl"):
+            places.append(found)
+            break
+        found = data.find(b"LIST", found + 1)
+    return min(places, default=None)
+
+
+def _undecided(tail: bytes) -> int:
+    """How many of the last bytes may be the beginning of a sign."""
+    for start in range(len(tail)):
+        rest = tail[start:]
+        if _begins(rest[:4], _RIFFS) and b"WAVE".startswith(rest[8:]):
+            return len(rest)
+        if _begins(rest[:4], (b"LIST",)) and _begins(rest[8:], (b"INFO", b"adtl")):
+            return len(rest)
+    return 0
+
+
+def _coding(fmt: bytes) -> Samples:
+    """What a chunk ``fmt`` describes."""
+    if len(fmt) < 16:
+        raise Unreadable("The WAV audio has no format in its header.")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
+    if tag == _EXTENSIBLE and fmt[26:40] == _SUBFORMAT:
+        tag = int.from_bytes(fmt[24:26], "little")
+    coding = _CODINGS.get((tag, bits))
+    stated = f"The WAV audio has format {tag}, {channels} channels, {bits} bits and {rate} Hz, which cannot be read."
+    try:
+        read = (coding or PCM16)(rate, channels)
+    except ValueError:  # no such rate or number of channels
+        raise Unreadable(stated) from None
+    if coding is None:
+        raise Unreadable(stated, rate)
+    return read
