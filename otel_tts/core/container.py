@@ -90,7 +90,9 @@ def _signed(data: bytes) -> str | None:
 
 
 def _mp4(data: bytes) -> str | None:
-    return "mp4" if data[4:8] == b"ftyp" and data[:2] == b"\0\0" else ""
+    if data[:3] != b"\0\0\0" or not b"ftyp".startswith(data[4:8]):
+        return "" if len(data) >= 3 or not b"\0\0\0".startswith(data) else None
+    return "mp4" if len(data) >= 8 else None
 
 
 def _mpeg(data: bytes) -> str | None:

@@ -1,0 +1,294 @@
+"""What bytes are: every container and every WAV that a program may write, split anywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_tts import PCM16, Encoded, PCMFloat32, Wav
+from otel_tts.core.audio import AudioMeter
+from otel_tts.core.container import declared_format, recognise
+from otel_tts.core.formats import PCM24, ALaw, AudioFormat, MuLaw, NoAudio
+from otel_tts.testing.capture import Capture
+
+RATE = 16000
+SPEECH = (np.sin(np.arange(2 * RATE) * 0.09) * 0.3).astype("f4")  # 2 s
+PCM = (SPEECH * 32767).astype("<i2").tobytes()
+SIZES = (None, 0, 100, 1001, 30_000, 2_000_000_000, 0x7FFF0000, 0xFFFFFFFF)
+
+
+def written(subtype: str, container: str = "WAV", rate: int = RATE, channels: int = 1) -> bytes:
+    """Two seconds of a tone as libsndfile writes it."""
+    file = io.BytesIO()
+    soundfile.write(file, np.repeat(SPEECH[: 2 * rate, None], channels, axis=1), rate, subtype, format=container)
+    return file.getvalue()
+
+
+def wav(pcm: bytes, size: int | None = None, *, after: bytes = b"", rate: int = RATE) -> bytes:
+    """A WAV of PCM16 whose header announces ``size`` bytes of audio (None: as many as there are)."""
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    announced = len(pcm) if size is None else size
+    return b"RIFF\xff\xff\xff\xffWAVE" + fmt + b"data" + struct.pack("<I", announced) + pcm + after
+
+
+def measured(data: bytes, format: AudioFormat, cuts: list[int] | None = None) -> AudioMeter:
+    """The meter that got the data in pieces."""
+    meter = AudioMeter(format)
+    for start, end in itertools.pairwise([0, *sorted(cuts or []), len(data)]):
+        meter.feed(data[start:end])
+    return meter
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2)])
+def test_every_kind_of_wav_is_exact(subtype: str, container: str, rate: int, channels: int) -> None:
+    """8 to 64 bits, floats, G.711, stereo, and the headers of three kinds: duration exact, loudness within the coding's precision."""
+    facts = measured(written(subtype, container, rate, channels), PCM16(24000)).facts()
+    exact = measured(written("FLOAT", "WAV", rate, channels), Wav()).facts()
+    assert (facts.duration, facts.sample_rate) == (len(SPEECH[: 2 * rate]) / rate, rate)
+    assert facts.loudness == pytest.approx(exact.loudness, abs=0.1)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SIZES), st.sampled_from([b"", b"LIST\4\0\0\0INFO", b"id3 \3\0\0\0ID3\0"])),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(st.integers(0, 4 * len(PCM)), max_size=8),
+    st.sampled_from([PCM16(24000), Wav(), Encoded("mp3"), PCMFloat32(8000)]),
+)
+def test_what_came_is_counted(files: list[tuple[int | None, bytes]], cuts: list[int], asked: AudioFormat) -> None:
+    """Whatever each header of several files announces, and whatever was asked for: all the audio, and the facts of one whole file."""
+    # Behind audio whose header leaves its end open, only a list of texts can be told from samples.
+    parts = [wav(PCM, size, after=after if size is None or after[:4] == b"LIST" else b"") for size, after in files]
+    meter = measured(b"".join(parts), asked, cuts)
+    whole = measured(PCM * len(files), PCM16(RATE)).facts()
+    assert meter.seconds == whole.duration == 2.0 * len(files)
+    assert meter.facts().loudness == pytest.approx(whole.loudness)
+    assert meter.format == Wav()
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=60), st.lists(st.integers(0, 200), max_size=6), st.sampled_from(SIZES))
+def test_audio_of_any_bytes_is_exact_or_unknown(pcm: bytes, cuts: list[int], size: int | None) -> None:
+    """Half a frame at the end is no audio; otherwise every frame counts, however the bytes are cut."""
+    seconds = measured(wav(pcm, size), Wav(), cuts).seconds
+    assert seconds in (None, len(pcm) // 2 / RATE, max(0, len(pcm) - 1) // 2 / RATE)
+
+
+def test_several_rates_in_one_stream_are_unknown() -> None:
+    """Nothing is said of them rather than something wrong; that audio came is known."""
+    meter = measured(wav(PCM) + wav(PCM, rate=8000), Wav())
+    assert (meter.seconds, meter.empty, meter.facts().duration, meter.format.name) == (None, False, None, "wav")
+
+
+@pytest.mark.parametrize("pad", [b"\0", b""])
+def test_padding_is_no_audio(pad: bytes) -> None:
+    """Behind an odd number of bytes one more may stand, before the next chunk or at the end."""
+    audio = written("PCM_U8")[44:-1]
+    file = written("PCM_U8")[:40] + struct.pack("<I", len(audio)) + audio + pad
+    assert measured(file, Wav()).seconds == measured(file + b"LIST\4\0\0\0INFO", Wav()).seconds == len(audio) / RATE
+
+
+CONTAINERS = {
+    "mp3": written("MPEG_LAYER_III", "MP3"),
+    "flac": written("PCM_16", "FLAC"),
+    "opus": written("OPUS", "OGG"),
+    "vorbis": written("VORBIS", "OGG"),
+    "aac": b"".join(b"\xff\xf1\x50\x80\x04\x1f\xfc" + bytes([n] * 25) for n in range(40)),
+    "webm": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01webm" + bytes(500),
+    "mp4": b"\0\0\0\x20ftypM4A \0\0\2\0" + bytes(500),
+    "riff": b"RIFX\0\0\0\0WAVEfmt " + bytes(500),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("asked", [PCM16(24000), MuLaw(), PCMFloat32(24000), Wav(), Encoded("mp3")])
+@pytest.mark.parametrize("step", [1, 700, 10**6])
+def test_compressed_audio_is_recognised(name: str, asked: AudioFormat, step: int) -> None:
+    """Without a sign of its own at the start too, as an MPEG stream has none: never measured as if it were samples."""
+    data = CONTAINERS[name]
+    meter = measured(data, asked, list(range(0, min(len(data), 4000), step)))
+    assert recognise(data) == name
+    assert (meter.format.name, meter.seconds, meter.empty) == (name if Encoded(name).name == name else "_OTHER", None, False)
+
+
+@settings(max_examples=300)
+@given(
+    st.binary(min_size=16, max_size=400),
+    st.sampled_from([b"", b"\xff\xfb\x90\xc4", b"\xff\xf1\x50\x80\x04\x1f\xfc", b'{"', b"RIFF"]),
+)
+def test_samples_are_not_taken_for_a_container(data: bytes, start: bytes) -> None:
+    """Samples that begin like a frame, an object or a file and do not go on like one are samples."""
+    data = start + b"\0\xff\1\xfe\0\0\7\0" + data
+    assert (recognise(data, end=True), measured(data, PCM16(8000)).seconds) == ("", len(data) // 2 / 8000)
+
+
+WORDS = [
+    b'{"error": {"message": "no such voice"}}',
+    b'  \n[{"detail": [1, 2]}]',
+    b"<!DOCTYPE html><html><body>Bad gateway</body></html>",
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    '\ufeff{"message": "Stimme nicht verfügbar, bitte später erneut versuchen"}'.encode(),
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("asked", [PCM16(24000), Wav(), Encoded("mp3"), MuLaw()])
+def test_words_are_no_audio(capture_tts: Capture, words: bytes, asked: AudioFormat) -> None:
+    """By hand too: success with JSON or markup is an error, whole or as a stream."""
+    tts = capture_tts.telemetry()
+    list(tts.synthesis("Hi.", stream=True).stream([words[:5], words[5:]], "acme", audio=asked))
+    with tts.synthesis("Hi.") as s, s.attempt("acme") as attempt:
+        attempt.audio(words, asked)
+    assert [(s.outcome, s["error.type"], s["tts.audio.duration"]) for s in capture_tts.syntheses()] == [
+        ("error", "server_error", None)
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("content_type", "asked", "expected"),
+    [
+        ("audio/pcm;rate=16000", PCM16(24000), PCM16(16000)),
+        ("audio/pcm; rate=16000; channels=2", Encoded("pcm16"), PCM16(16000, 2)),
+        ("audio/pcm", Encoded("pcm16"), Encoded("pcm16")),
+        ("audio/pcm; encoding=f32le; rate=48000", PCM16(24000), PCMFloat32(48000)),
+        ("audio/pcm; bits=24; rate=48000", PCM16(24000), PCM24(48000)),
+        ("audio/pcm; bits=12; rate=48000", PCM16(24000), Encoded("_OTHER")),
+        ("audio/L16; Rate=8000", Encoded("mp3"), PCM16(8000)),
+        ("audio/x-mulaw", PCM16(24000), MuLaw(24000)),
+        ("audio/PCMA;rate=8000", Encoded("mp3"), ALaw(8000)),
+        ("audio/pcm;rate=zero", PCM16(24000), Encoded("pcm16")),
+        ("audio/pcm;rate=0", PCM16(24000), Encoded("pcm16")),
+        ("audio/basic", Encoded("mp3"), MuLaw(8000)),
+        ("audio/x-wav", PCM16(24000), Wav()),
+        ("audio/mpeg", PCM16(24000), Encoded("mp3")),
+        ("audio/ogg; codecs=opus", PCM16(24000), Encoded("opus")),
+        ("audio/ogg", Encoded("vorbis", 16000), Encoded("vorbis", 16000)),
+        ("audio/strange", PCM16(24000), Encoded("_OTHER")),
+        ("application/octet-stream", PCM16(24000), PCM16(24000)),
+        ("", PCM16(24000), PCM16(24000)),
+        (";;;=", PCM16(24000), PCM16(24000)),
+        ("application/problem+json; charset=utf-8", PCM16(24000), NoAudio()),
+        ("text/event-stream", Encoded("sse"), Encoded("sse")),
+        ("text/html", Encoded("mp3"), NoAudio()),
+    ],
+)
+def test_content_types(content_type: str, asked: AudioFormat, expected: AudioFormat) -> None:
+    """All their parameters count; what they leave open is as it was asked for."""
+    assert declared_format(content_type, asked) == expected
+
+
+class Tensor:
+    """What PyTorch's tensors have in common with it: not a buffer, and an array only once it is off the graph and the device."""
+
+    def __init__(self, samples: Any, *, ready: bool = False) -> None:
+        self._samples, self._ready = np.asarray(samples), ready
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def detach(self) -> Tensor:
+        return self
+
+    def cpu(self) -> Tensor:
+        return Tensor(self._samples, ready=True)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
+        if not self._ready:
+            raise RuntimeError("Can't convert a tensor of a device. Use Tensor.cpu() first.")
+        return self._samples
+
+
+FLOATS = SPEECH[:1600]
+INTEGERS = (FLOATS * 32767).astype("<i2")
+STEREO = np.stack([INTEGERS, INTEGERS], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "format"),
+    [
+        (Tensor(FLOATS), PCMFloat32(RATE)),
+        (Tensor(FLOATS[None, :]), PCMFloat32(RATE)),
+        (Tensor(FLOATS.astype("f2")), PCMFloat32(RATE)),
+        (Tensor(INTEGERS), PCM16(RATE)),
+        (Tensor(STEREO), PCM16(RATE, 2)),
+        (Tensor(STEREO.T), PCM16(RATE, 2)),
+        (INTEGERS.tolist(), PCM16(RATE)),
+        (STEREO.tolist(), PCM16(RATE, 2)),
+        (FLOATS.tolist(), PCMFloat32(RATE)),
+        (tuple(FLOATS), PCMFloat32(RATE)),
+        (INTEGERS.astype(">i2"), PCM16(RATE)),
+        (memoryview(INTEGERS), PCM16(RATE)),
+        (INTEGERS[::-1][::-1], PCM16(RATE)),
+        ([INTEGERS[:800].tobytes(), INTEGERS[800:].tobytes()], PCM16(RATE)),
+        (base64.b64encode(INTEGERS.tobytes()).decode(), PCM16(RATE)),
+        (base64.b64encode(wav(INTEGERS.tobytes())).decode(), PCM16(24000)),
+    ],
+)
+def test_what_engines_yield_is_read(data: Any, format: AudioFormat) -> None:
+    """Tensors, lists, arrays of any layout and base64: a tenth of a second, as loud as it is."""
+    meter = AudioMeter(format)
+    meter.feed(data)
+    facts = meter.facts()
+    assert (facts.duration, meter.pieces) == (0.1, 1)
+    assert facts.loudness == pytest.approx(measured(INTEGERS.tobytes(), PCM16(RATE)).facts().loudness, abs=0.05)
+
+
+class Broken:
+    """Fails in whatever way it is looked at."""
+
+    def __len__(self) -> int:
+        raise RuntimeError
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
+        raise MemoryError
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise OSError
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [Broken(), object(), 5, {"audio": b"\0" * 20}, "words", [1, "2"], [70000], [0.5], [[1], [2, 3]], np.zeros((2, 2, 2)), None,
+     np.array(["a"]), Tensor([1j]), np.zeros(4, "f8")],
+)  # fmt: skip
+@pytest.mark.parametrize("position", [0, 1])
+def test_what_cannot_be_read_is_unknown(capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, chunk: Any, position: int) -> None:
+    """Never 0 seconds, never half of them; the first byte has its time, and the caller every chunk as it was."""
+    monkeypatch.setattr("otel_tts.core.guard.guard.strict", False)
+    chunks = [INTEGERS.tobytes(), INTEGERS.tobytes()]
+    chunks[position] = chunk
+    given = list(capture_tts.telemetry().synthesis("Hi.", stream=True).stream(chunks, "acme", audio=PCM16(RATE)))
+    assert all(one is other for one, other in zip(given, chunks, strict=True))
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.time_to_first_byte"] >= 0
+    assert synthesis["tts.stream.chunk.count"] == 2
+    assert [synthesis[f"tts.audio.{name}"] for name in ("duration", "delivered_duration", "loudness")] == [None] * 3
+    assert synthesis.attempts[0]["tts.audio.duration"] is None
+
+
+def test_a_payload_that_fails_leaves_unknown(capture_tts: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came, whatever it is: with its time, and without a length."""
+    monkeypatch.setattr("otel_tts.core.guard.guard.strict", False)
+    stream = capture_tts.telemetry().synthesis("Hi.", stream=True)
+    chunks: list[Any] = [{"audio": PCM}, {"sound": PCM}]
+    assert list(stream.stream(chunks, "acme", audio=PCM16(RATE), payload=lambda chunk: chunk["audio"])) == chunks
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert (synthesis["tts.stream.chunk.count"], synthesis["tts.audio.duration"]) == (2, None)
