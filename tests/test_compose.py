@@ -29,7 +29,7 @@ from tools.programs import PROGRAMS, Module
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = Path(compose.__file__).with_name("docker-compose")
-DEFAULT = {"tts", "collector", "prometheus", "tempo", "grafana", "live"}
+DEFAULT = {"tts", "collector", "prometheus", "jaeger", "grafana", "live"}
 PROFILES = {"mlflow": {"mlflow", "report"}, "alerting": {"alertmanager"}, "redis": {"redis"}}
 COPIED = ("docker-compose.yml", "Dockerfile", ".dockerignore", "collector", "dashboards", "deploy")
 EVERYWHERE = ("", "0.0.0.0", "[::]")
@@ -96,7 +96,7 @@ class Stack:
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """A configuration as the Collector, Tempo and Grafana read it: `${env:NAME:-default}`, `${NAME}` and `$NAME`; `$$` is a dollar."""
+    """A configuration as the Collector, Jaeger and Grafana read it: `${env:NAME:-default}`, `${NAME}` and `$NAME`; `$$` is a dollar."""
 
     def value(match: re.Match[str]) -> str:
         name = match["braced"] or match["bare"]
@@ -141,13 +141,12 @@ def collector_ports(stack: Stack) -> set[int]:
     return set().union(*(listening(part["endpoint"]) for part in parts))
 
 
-def tempo_ports(stack: Stack) -> set[int]:
-    """Where Tempo listens: its API everywhere unless told otherwise, its receivers where they are told."""
-    config = stack.document("tempo", "tempo.yaml")
-    protocols = config["distributor"]["receivers"]["otlp"]["protocols"].values()
-    server = config["server"]
-    api = listening(f"{server.get('http_listen_address', '')}:{server['http_listen_port']}")
-    return api.union(*(listening(protocol["endpoint"]) for protocol in protocols))
+def jaeger_ports(stack: Stack) -> set[int]:
+    """Where Jaeger listens: its API, and its receivers."""
+    config = stack.document("jaeger", "jaeger.yaml")
+    query = config["extensions"]["jaeger_query"]
+    parts = [query["http"], query["grpc"], *config["receivers"]["otlp"]["protocols"].values()]
+    return set().union(*(listening(part["endpoint"]) for part in parts))
 
 
 def tts_ports(stack: Stack) -> set[int]:
@@ -166,7 +165,7 @@ SERVED: Mapping[str, Callable[[Stack], set[int]]] = {
     "tts": tts_ports,
     "live": live_ports,
     "collector": collector_ports,
-    "tempo": tempo_ports,
+    "jaeger": jaeger_ports,
     "prometheus": lambda _: {9090},
     "alertmanager": lambda _: {9093},
     "grafana": lambda stack: {int(stack.environ("grafana").get("GF_SERVER_HTTP_PORT", 3000))},
@@ -266,7 +265,7 @@ def unhealthy(stack: Stack) -> Iterator[str]:
 
 def transient(stack: Stack) -> Iterator[str]:
     """Services whose data no named volume keeps."""
-    keeps = {"collector", "prometheus", "tempo", "grafana", "alertmanager", "mlflow", "report"}
+    keeps = {"collector", "prometheus", "jaeger", "grafana", "alertmanager", "mlflow", "report"}
     for name in keeps:
         if not any(volume["type"] == "volume" and volume.get("source") for volume in stack.services[name].get("volumes", ())):
             yield name
@@ -353,12 +352,16 @@ def test_the_memory_that_docs_state() -> None:
 
 @pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - {"collector"}))
 def test_what_is_tested_is_what_compose_runs(name: str) -> None:
-    """`make tools` builds each program in the version of the image."""
+    """`make tools` builds each program in the version of the image; Jaeger's module counts its releases otherwise than its images."""
     program = PROGRAMS[name]()
     assert isinstance(program, Module)
-    assert ours().services[name]["image"].rpartition(":")[2].removeprefix("v") == (program.name or program.version).removeprefix(
-        "v"
-    )
+    built = {"v1.76.0": "2.13.0"}[program.version] if name == "jaeger" else (program.name or program.version).removeprefix("v")
+    service = ours().services[name]
+    images = [
+        service["image"],
+        *re.findall(r"^FROM (\S+:\S+)$", service.get("build", {}).get("dockerfile_inline", ""), re.MULTILINE),
+    ]
+    assert {image.rpartition(":")[2].removeprefix("v") for image in images} == {built}
 
 
 def test_the_collector_is_the_one_that_is_built() -> None:
@@ -374,14 +377,20 @@ def test_grafana_s_data_sources() -> None:
     sources = {source["uid"]: source for source in ours().document("grafana", "datasources/otel-tts.yaml")["datasources"]}
     assert {uid: (source["type"], source["url"]) for uid, source in sources.items()} == {
         "prometheus": ("prometheus", "http://prometheus:9090"),
-        "tempo": ("tempo", "http://tempo:3200"),
+        "jaeger": ("jaeger", "http://jaeger:16686"),
+        "tempo": ("tempo", None),
         "alertmanager": ("alertmanager", "http://alertmanager:9093"),
     }
-    prometheus, tempo, alertmanager = (sources[uid]["jsonData"] for uid in ("prometheus", "tempo", "alertmanager"))
-    assert prometheus["exemplarTraceIdDestinations"] == [{"name": "trace_id", "datasourceUid": "tempo"}]
+    prometheus, jaeger, tempo, alertmanager = (
+        sources[uid]["jsonData"] for uid in ("prometheus", "jaeger", "tempo", "alertmanager")
+    )
+    assert prometheus["exemplarTraceIdDestinations"] == [
+        {"name": "trace_id", "datasourceUid": uid, "urlDisplayLabel": f"Trace in {uid.capitalize()}"}
+        for uid in ("jaeger", "tempo")
+    ]
     assert prometheus["timeInterval"] == f"{Settings.load({}).export_interval:g}s"
-    assert (tempo["tracesToMetrics"]["datasourceUid"], tempo["serviceMap"]["datasourceUid"]) == ("prometheus", "prometheus")
-    assert tempo["nodeGraph"] == {"enabled": True}
+    assert jaeger["tracesToMetrics"]["datasourceUid"] == tempo["tracesToMetrics"]["datasourceUid"] == "prometheus"
+    assert jaeger["nodeGraph"] == tempo["nodeGraph"] == {"enabled": True}
     assert alertmanager["handleGrafanaManagedAlerts"] is False
     (provider,) = ours().document("grafana", "dashboards/otel-tts.yaml")["providers"]
     assert provider["options"]["path"] in {target for _, target in ours().mounted("grafana")}
@@ -411,7 +420,6 @@ def test_prometheus_runs_alike_in_compose_and_natively() -> None:
         == in_compose
         == {
             "--web.enable-otlp-receiver",
-            "--web.enable-remote-write-receiver",
             "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
         }
     )
@@ -433,7 +441,7 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (unpinned, "docker-compose.yml", "image: prom/prometheus:v3.14.0", "image: prom/prometheus", "prometheus: prom/prometheus"),
     (unpinned, "docker-compose.yml", "FROM busybox:1.37.0", "FROM busybox:latest", "collector: busybox:latest"),
     (unpinned, "Dockerfile", "python:3.13.11-slim", "python:slim", "tts: python:slim-bookworm"),
-    (missing, "docker-compose.yml", "./deploy/tempo:", "./deploy/temp:", "tempo: deploy/temp"),
+    (missing, "docker-compose.yml", "./deploy/jaeger:", "./deploy/jaegr:", "jaeger: deploy/jaegr"),
     (
         unread,
         "docker-compose.yml",
@@ -455,9 +463,9 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (
         unserved,
         "docker-compose.yml",
-        "OTEL_TTS_TEMPO_URL: http://tempo:3200",
-        "OTEL_TTS_TEMPO_URL: http://temp:3200",
-        "live: temp:3200",
+        "OTEL_TTS_JAEGER_URL: http://jaeger:16686",
+        "OTEL_TTS_JAEGER_URL: http://jaegr:16686",
+        "live: jaegr:16686",
     ),
     (unserved, "docker-compose.yml", "http://collector:4318", "http://collector:4319", "tts: collector:4319"),
     (unserved, "docker-compose.yml", "      OTLP_BIND: 0.0.0.0\n", "", "tts: collector:4318"),
@@ -466,9 +474,9 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (
         unserved,
         "docker-compose.yml",
-        "TEMPO_URL: http://tempo:3200\n      ALERT",
-        "TEMPO_URL: http://tempo:3201\n      ALERT",
-        "grafana: tempo:3201",
+        "JAEGER_URL: http://jaeger:16686\n      TEMPO",
+        "JAEGER_URL: http://jaeger:16687\n      TEMPO",
+        "grafana: jaeger:16687",
     ),
     (
         unserved,
@@ -484,7 +492,7 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
         "alertmanager:9094",
         "prometheus: alertmanager:9094",
     ),
-    (unserved, "docker-compose.yml", "TEMPO_BIND: 0.0.0.0", "TEMPO_BIND: 127.0.0.1", "collector: tempo:14318"),
+    (unserved, "docker-compose.yml", "JAEGER_BIND: 0.0.0.0", "JAEGER_BIND: 127.0.0.1", "collector: jaeger:14318"),
     (
         unserved,
         "deploy/grafana/provisioning/datasources/otel-tts.yaml",
@@ -495,7 +503,7 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (unserved, "collector/config.yaml", "HEALTH_PORT:-13133", "HEALTH_PORT:-13134", "collector: collector:13133"),
     (unserved, "docker-compose.yml", "--port=5000", "--port=5001", "report: mlflow:5000"),
     (unhealthy, "docker-compose.yml", "test: [CMD, redis-cli, ping]", "disable: true", "redis"),
-    (transient, "docker-compose.yml", "      - tempo-data:/var/tempo\n", "", "tempo"),
+    (transient, "docker-compose.yml", "      - jaeger-data:/var/lib/jaeger/data\n", "", "jaeger"),
     (incapable, "docker-compose.yml", 'EXTRAS: "live,report"', 'EXTRAS: "report"', "live: otel-tts-readers:0.1.0 with report"),
 ]
 

@@ -14,7 +14,7 @@ def test_without_go(tmp_path: Path) -> None:
     """Without a Go toolchain it says what is missing, what for and where to get it, and changes nothing."""
     result = subprocess.run([sys.executable, PROGRAMS], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("otel-tts: collector, prometheus, alertmanager, tempo are built with Go")
+    assert result.stderr.startswith("otel-tts: collector, prometheus, alertmanager, jaeger are built with Go")
     assert "none on PATH" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -23,7 +23,7 @@ def test_an_unknown_program(tmp_path: Path) -> None:
     """A name that is none is answered with those that are."""
     result = subprocess.run([sys.executable, PROGRAMS, "grafana"], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "there are collector, prometheus, alertmanager, tempo" in result.stderr
+    assert "there are collector, prometheus, alertmanager, jaeger" in result.stderr
 
 
 def test_a_schema_without_node(tmp_path: Path) -> None:

@@ -100,10 +100,8 @@ PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
         "0.34.2",
         {"ui/app/dist/index.html": NO_UI},
     ),
-    # The commit of its release 2.9.0: Go counts no module past 1 whose path does not say so.
-    "tempo": lambda: Module(
-        "github.com/grafana/tempo", "v1.5.1-0.20251008140505-607c7fb69662", ("tempo",), name="2.9.0", stamp="main.Version"
-    ),
+    # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
+    "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
 }
 
 

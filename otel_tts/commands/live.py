@@ -18,12 +18,13 @@ from otel_tts.settings import LiveSettings
 def live(host: str | None, port: int | None) -> None:
     """Show in a browser what telemetry tells, as it comes in. It reads only.
 
-    From local files in the data directory, or from Prometheus and Tempo where OTEL_TTS_PROMETHEUS_URL and OTEL_TTS_TEMPO_URL say so.
+    From local files in the data directory, or from Prometheus and Jaeger where OTEL_TTS_PROMETHEUS_URL and OTEL_TTS_JAEGER_URL say so.
     It has no passwords: whoever reaches its port sees everything.
     """
     if find_spec("streamlit") is None:
         raise click.ClickException("The live dashboard needs Streamlit. Install it with: pip install 'otel-tts[live]'")
     settings = LiveSettings.load(dashboard_host=host, dashboard_port=port)
+    _ = settings.trace_backend  # two of them are refused before a page is
     host, port = settings.dashboard_host, settings.dashboard_port
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()

@@ -112,11 +112,12 @@ class Variable:
     query: str | JSON
     datasource: JSON | None = None
     chosen: str = ""
+    chosen_text: str = ""
     every: str = ""
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
-        choice: JSON = {"text": self.chosen, "value": self.chosen}
+        choice: JSON = {"text": self.chosen_text or self.chosen, "value": self.chosen}
         if self.every:
             choice = {"text": [self.chosen or "All"], "value": [self.chosen or "$__all"]}
         several = (

@@ -61,6 +61,7 @@ PAGES: Mapping[str, Page] = {
             title="Speech: requests",
             question="Which requests were slow, failed or fell back, and what happened in them?",
             sections=requests.sections,
+            chooses=("one service", "provider"),
         ),
         Page(
             name="quality",
@@ -113,7 +114,7 @@ def model(name: str, home: Home) -> dict[str, Any]:
 
 def _heading(page: Page) -> Section:
     others = " · ".join(
-        f"[{other.title.removeprefix('Speech: ')}](/d/{other.uid}?${{__url_time_range}}&${{service:queryparam}})"
+        f"[{other.title.removeprefix('Speech: ')}](/d/{other.uid}?${{__url_time_range}}&${{service:queryparam}}&${{traces:queryparam}})"
         for other in PAGES.values()
         if other is not page
     )
@@ -126,5 +127,10 @@ def _heading(page: Page) -> Section:
 
 
 def _variables(page: Page, home: Home) -> list[Variable]:
-    chosen = {"service": variables.service(home), "provider": variables.provider(), "collector": variables.collector()}
+    chosen = {
+        "service": variables.service(home),
+        "one service": variables.one_service(home),
+        "provider": variables.provider(),
+        "collector": variables.collector(),
+    }
     return [variables.metrics_source(home), variables.traces_source(home), *(chosen[name] for name in page.chooses)]

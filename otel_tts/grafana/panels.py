@@ -11,15 +11,12 @@ from otel_tts.conditions import BY_NAME, Comparison, Condition
 from otel_tts.grafana.elements import JSON, Chart, Step, Target, View
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
+from otel_tts.grafana.searches import Search
 from otel_tts.grafana.units import grafana_unit
 from otel_tts.grafana.variables import METRICS, TRACES, scope
 from otel_tts.palette import BAD, CYCLE, GOOD, REFERENCE
 from otel_tts.promql import QUERIES, label
 from otel_tts.promql.query import Query
-
-TRACES_SHOWN = 50
-"""Rows of a table of traces."""
-
 
 WHOLE = "$__range"
 """The window of a query that is asked once, about all of the time shown."""
@@ -143,15 +140,21 @@ class Panels:
         panel = self._view("state-timeline", title, bad, line, BY_NAME.get(condition), options, unit="none", fields=fields)
         return Placed(panel, width, 6)
 
-    def traces(self, title: str, bad: str, shows: str, query: str, *, width: int = 24, slowest_first: bool = False) -> Placed:
-        """A table of traces; a click on an id opens the trace. query: TraceQL."""
-        asked = {"queryType": "traceql", "query": query, "limit": TRACES_SHOWN, "tableType": "traces", "filters": []}
+    def traces(self, title: str, bad: str, shows: str, search: Search, *, width: int = 24, slowest_first: bool = False) -> Placed:
+        """A table of traces; a click on an id opens the trace.
+
+        Of several queries Grafana's data source for Jaeger answers the first only, and the one for Tempo none of another's kind.
+        """
+        asked = {"jaeger": search.in_jaeger(), "tempo": search.in_tempo()}
         order = [{"displayName": "Duration", "desc": True}] if slowest_first else [{"displayName": "Start time", "desc": True}]
         panel = View(
             title=title,
             description=_description(shows, bad),
             dataSource=TRACES,
-            targets=[Target(ref="A", datasource=TRACES, query=asked)],
+            targets=[
+                Target(ref=ref, datasource={"type": kind, **TRACES}, query=asked[kind])
+                for ref, kind in zip("AB", asked, strict=True)
+            ],
             thresholds=_steps(None),
             maxDataPoints=None,
             extraJson=_own("table", {"showHeader": True, "cellHeight": "sm", "sortBy": order}, {"unit": "short"}),
@@ -230,6 +233,6 @@ def link(title: str, uid: str, **variables: str) -> dict[str, Any]:
     chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
     return {
         "title": title,
-        "url": f"/d/otel-tts-{uid}?${{__url_time_range}}&${{service:queryparam}}{chosen}",
+        "url": f"/d/otel-tts-{uid}?${{__url_time_range}}&${{service:queryparam}}&${{traces:queryparam}}{chosen}",
         "targetBlank": False,
     }

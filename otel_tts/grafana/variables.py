@@ -9,7 +9,8 @@ from otel_tts.promql import Scope, pipeline, requests
 from otel_tts.semconv import PROVIDER
 
 METRICS: JSON = {"type": "prometheus", "uid": "${datasource}"}
-TRACES: JSON = {"type": "tempo", "uid": "${traces}"}
+TRACES: JSON = {"uid": "${traces}"}
+"""Jaeger or Tempo: whichever is chosen."""
 _SERVICE, _COLLECTOR = 'service_name=~"$service"', 'service_name=~"$collector"'
 
 
@@ -29,20 +30,29 @@ def metrics_source(home: Home) -> Variable:
 
 
 def traces_source(home: Home) -> Variable:
-    """Which Tempo."""
+    """Which Jaeger or Tempo; Grafana's own choice of data sources offers one kind only."""
+    uids = {"Jaeger": home.jaeger, "Tempo": home.tempo}
+    chosen = home.traces.capitalize()
     return Variable(
         name="traces",
         label="Traces",
-        description="The Tempo that has the traces.",
-        kind="datasource",
-        query="tempo",
-        chosen=home.tempo,
+        description="What has the traces: a click on a trace opens it there, and searches are asked in its language.",
+        kind="custom",
+        query=", ".join(f"{kind} : {uid}" for kind, uid in uids.items()),
+        chosen=uids[chosen],
+        chosen_text=chosen,
     )
 
 
 def service(home: Home) -> Variable:
     """Which services."""
     return _values("service", "Service", "Services that sent metrics in this time.", requests.SERVICES, ".+", home.service)
+
+
+def one_service(home: Home) -> Variable:
+    """Which service, one at a time."""
+    description = "Services that sent metrics in this time; one at a time, since Jaeger searches within one."
+    return _values("service", "Service", description, requests.SERVICES, "", home.service)
 
 
 def provider() -> Variable:

@@ -45,7 +45,7 @@ class History(Protocol):
 
     @property
     def source(self) -> str:
-        """Where it comes from, for people: "local files in DIRECTORY" or "Prometheus at URL and the trace backend at URL"."""
+        """Where it comes from, for people: "local files in DIRECTORY" or "Prometheus at URL and Jaeger at URL"."""
 
     @property
     def interval(self) -> float:
@@ -150,10 +150,18 @@ class History(Protocol):
 
 
 def open_history(settings: HistorySettings) -> History:
-    """Open the history that the settings point to: Prometheus and Tempo where one of them has an address, else local files."""
+    """Open the history that the settings point to: Prometheus and Jaeger or Tempo where one of them has an address, else local files.
+
+    Raises:
+        SettingError: both trace backends have an address.
+    """
     if not settings.has_backends:
         return LocalHistory(settings.data_dir, interval=settings.export_interval)
     from otel_tts.history.http import Backend
+    from otel_tts.history.jaeger import Jaeger
     from otel_tts.history.remote import RemoteHistory
+    from otel_tts.history.tempo import Tempo
 
-    return RemoteHistory(Backend(settings.prometheus), Backend(settings.tempo), interval=settings.export_interval)
+    metrics, server = Backend(settings.prometheus), Backend(settings.traces)
+    traces = {"jaeger": Jaeger, "tempo": Tempo}[settings.trace_backend](server)
+    return RemoteHistory(metrics, traces, f"{metrics.name} and {server.name}", interval=settings.export_interval)

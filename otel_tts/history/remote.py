@@ -1,4 +1,4 @@
-"""The history that stands in Prometheus and Tempo."""
+"""The history that stands in Prometheus and in Jaeger or Tempo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from otel_tts.history.http import Backend
 from otel_tts.history.prometheus import Prometheus
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
-from otel_tts.history.tempo import Tempo
+from otel_tts.history.search import TraceBackend
 from otel_tts.history.traces import DIGITS, Trace, digits, only
 from otel_tts.semconv import Metric
 
@@ -22,22 +22,23 @@ _LONGEST = 600.0
 
 
 class RemoteHistory(Counted):
-    """A `History` over what Prometheus and Tempo keep.
+    """A `History` over what Prometheus and a trace backend keep.
 
     A process that Prometheus did not hear of for more than an hour is taken for a new one, and all it has counted for new. The
     fingerprint of a time is about metrics only: spans that a backend gets much later than them don't change it.
 
     Args:
         metrics: Prometheus, or what answers its API.
-        traces: Tempo.
+        traces: Jaeger or Tempo.
+        source: the two of them, for people.
         interval: seconds between exports of metrics, as the exporting processes have it.
     """
 
-    def __init__(self, metrics: Backend, traces: Backend, *, interval: float = 10.0) -> None:
+    def __init__(self, metrics: Backend, traces: TraceBackend, source: str, *, interval: float = 10.0) -> None:
         super().__init__(interval)
         self._prometheus = Prometheus(metrics)
-        self._tempo = Tempo(traces)
-        self._source = f"{metrics.name} and {traces.name}"
+        self._traces = traces
+        self._source = source
 
     @property
     def source(self) -> str:
@@ -61,7 +62,7 @@ class RemoteHistory(Counted):
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
         """See `History.requests`; of more than ``limit`` it is those that began last."""
         found: list[Request] = []
-        for page in self._tempo.pages(filter, *_bounds(filter)):
+        for page in self._traces.pages(filter, *_bounds(filter)):
             found += page
             if len(found) >= limit:
                 break
@@ -70,7 +71,7 @@ class RemoteHistory(Counted):
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
         """See `History.every_request`."""
-        for page in self._tempo.pages(filter, *_bounds(filter)):
+        for page in self._traces.pages(filter, *_bounds(filter)):
             yield from page
 
     def prepare(
@@ -84,13 +85,13 @@ class RemoteHistory(Counted):
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
         """See `History.traces`."""
-        return [trace for trace_id in sorted(trace_ids) if (trace := self._tempo.trace(trace_id)) is not None]
+        return [trace for trace_id in sorted(trace_ids) if (trace := self._traces.trace(trace_id)) is not None]
 
     def trace(self, trace_id: str) -> Trace | None:
         """See `History.trace`."""
         wanted = digits(trace_id)
-        known = wanted if len(wanted) == DIGITS else only(wanted, self._tempo.ids(wanted, *_bounds(EVERYTHING)))
-        return None if known is None else self._tempo.trace(known)
+        known = wanted if len(wanted) == DIGITS else only(wanted, self._traces.ids(wanted, *_bounds(EVERYTHING)))
+        return None if known is None else self._traces.trace(known)
 
 
 def _bounds(wanted: RequestFilter) -> tuple[float, float]:

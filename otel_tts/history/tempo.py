@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +11,9 @@ from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.http import Backend
 from otel_tts.history.requests import SAID, Request, RequestFilter
+from otel_tts.history.search import TraceBackend, windows
 from otel_tts.history.traces import DIGITS, Span, Trace, spans
 
-_PAGE = 1000
-"""Traces that one search may find before its time is cut in halves."""
-_HOUR = 3600
 _SPANS = 100
 """Syntheses of one trace that a search tells: Tempo's own limit."""
 _SERVICE = "service.name"
@@ -24,37 +21,30 @@ _VERSION = "service.version"
 _SELECTED = ", ".join([f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in SAID.values())])
 
 
-class Tempo:
-    """Tempo, by its own API.
-
-    Raises:
-        HistoryUnavailable: from every method, when it does not answer as it should.
-    """
+class Tempo(TraceBackend):
+    """Tempo, by its own API."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def trace(self, trace_id: str) -> Trace | None:
-        """One trace by its 32 digits; None when nothing is known of it."""
+        """See `TraceBackend.trace`."""
         answer = self._backend.get(f"/api/v2/traces/{trace_id}", {})
         return None if answer is None else Trace.of(spans(_otlp(answer.get("trace") or {})))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
-        """The ids that begin so, a few of them at least, of traces between two moments."""
+        """See `TraceBackend.ids`."""
         rest = DIGITS - len(prefix)
         significant = prefix.lstrip("0")  # Tempo compares ids without their leading zeros
         query = f'{{ trace:id =~ "{significant}.{{{rest if significant else f"0,{rest}"}}}" }}'
         found: set[str] = set()
-        for first, last in _windows(math.floor(start), math.ceil(end)):
+        for first, last in windows(start, end):
             answer = self._backend.get("/api/search", {"q": query, "start": first, "end": last, "limit": 10})
             found |= {_trace_id(trace) for trace in self._traces(answer)}
         return found
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
-        """Syntheses that began between two moments, at least all that are wanted; and whether the search came to its end.
-
-        It did not when it found as many traces as ``limit`` allows: then there may be more.
-        """
+        """See `TraceBackend.search`."""
         query = f"{{ {' && '.join(_conditions(wanted))} }} | select({_SELECTED})"
         answer = self._backend.get("/api/search", {"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
         traces = self._traces(answer)
@@ -66,22 +56,6 @@ class Tempo:
         }
         return list(found.values()), len(traces) < limit
 
-    def pages(self, wanted: RequestFilter, start: float, end: float) -> Iterator[list[Request]]:
-        """All wanted syntheses that began between two moments, in pages from the latest to the earliest."""
-        pending = list(_windows(math.floor(start), math.ceil(end)))[::-1]
-        while pending:
-            first, last = pending.pop()
-            limit = _PAGE
-            found, complete = self.search(wanted, first, last, limit)
-            if not complete and last - first > 1:
-                middle = (first + last) // 2
-                pending += [(first, middle), (middle, last)]
-                continue
-            while not complete:  # Tempo knows no shorter time than a second
-                limit *= 4
-                found, complete = self.search(wanted, first, last, limit)
-            yield [request for request in found if first <= request.start < last and wanted.holds(request)]
-
     def _traces(self, answer: Any) -> list[Mapping[str, Any]]:
         match answer:
             case {"traces": list(traces)}:
@@ -89,14 +63,6 @@ class Tempo:
             case {"metrics": dict()}:
                 return []
         raise self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
-
-
-def _windows(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The time between two moments, the latest first: an hour, and then more and more, up to a day."""
-    length = _HOUR
-    while end > start:
-        yield max(start, end - length), end
-        end, length = end - length, min(4 * length, 24 * _HOUR)
 
 
 def _conditions(wanted: RequestFilter) -> Iterator[str]:

@@ -30,7 +30,7 @@ PAGES = (
 @st.cache_resource(show_spinner=False)
 def reading(source: str) -> Reading:
     """One of each of `SOURCES` for the process, so that nothing is read twice."""
-    settings = LiveSettings.load(prometheus_url="", tempo_url="") if source == "local" else LiveSettings.load()
+    settings = LiveSettings.load(prometheus_url="", jaeger_url="", tempo_url="") if source == "local" else LiveSettings.load()
     return Reading(open_history(settings))
 
 

@@ -22,7 +22,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
 """The ranges of time that can be looked at, each with the length of its windows; both in seconds."""
 REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
 """How often it is read again, in seconds."""
-SOURCES: Mapping[str, str] = {"backends": "Prometheus, Tempo", "local": "local files"}
+SOURCES: Mapping[str, str] = {"backends": "backends", "local": "local files"}
 """Where it may be read, as people call it; the first of them wherever the settings have addresses of backends."""
 
 

@@ -10,7 +10,7 @@ from otel_tts.settings.emitting import Settings, SharedSettings
 from otel_tts.settings.judging import MonitorSettings, ObjectiveSettings
 from otel_tts.settings.reading import DoctorSettings, GrafanaSettings, HistorySettings, LiveSettings, ReportSettings
 from otel_tts.settings.section import InForce, Section, Variable, nested, setting
-from otel_tts.settings.server import CollectorServer, GrafanaServer, PrometheusServer, ServerSettings, TempoServer
+from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, ServerSettings, TempoServer
 from otel_tts.settings.values import (
     Headers,
     Hidden,
@@ -42,6 +42,7 @@ __all__ = [
     "Hidden",
     "HistorySettings",
     "InForce",
+    "JaegerServer",
     "LiveSettings",
     "MonitorSettings",
     "ObjectiveSettings",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from otel_tts.errors import SettingError
 from otel_tts.settings.emitting import SharedSettings
 from otel_tts.settings.judging import ObjectiveSettings
 from otel_tts.settings.section import nested, setting
-from otel_tts.settings.server import CollectorServer, GrafanaServer, PrometheusServer, TempoServer
+from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, TempoServer
 from otel_tts.settings.values import Secret, port, text
 
 
@@ -16,12 +18,30 @@ class HistorySettings(SharedSettings):
     """Readers: where they take metrics and traces from."""
 
     prometheus: PrometheusServer = nested(PrometheusServer)
+    jaeger: JaegerServer = nested(JaegerServer)
     tempo: TempoServer = nested(TempoServer)
 
     @property
     def has_backends(self) -> bool:
         """Whether readers read from backends, and not from local files."""
-        return bool(self.prometheus.url or self.tempo.url)
+        return bool(self.prometheus.url or self.jaeger.url or self.tempo.url)
+
+    @property
+    def trace_backend(self) -> Literal["jaeger", "tempo"]:
+        """Which of the two has the traces.
+
+        Raises:
+            SettingError: both have an address.
+        """
+        if self.jaeger.url and self.tempo.url:
+            jaeger, tempo = (server.variable("url") for server in (self.jaeger, self.tempo))
+            raise SettingError(f"{jaeger} and {tempo} are both set, and traces are read from one of them: unset the other.")
+        return "tempo" if self.tempo.url else "jaeger"
+
+    @property
+    def traces(self) -> JaegerServer | TempoServer:
+        """Where traces are read from. Raises SettingError: both have an address."""
+        return self.tempo if self.trace_backend == "tempo" else self.jaeger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,25 +53,29 @@ class PrometheusServer(
     ServerSettings,
     prefix="OTEL_TTS_PROMETHEUS_",
     title="Prometheus",
-    about="Prometheus, or what answers its API: where readers take metrics from, in place of local files. Goes with OTEL_TTS_TEMPO_URL.",
+    about="Prometheus, or what answers its API: where readers take metrics from, in place of local files. Goes with OTEL_TTS_JAEGER_URL.",
 ):
     """Where metrics are."""
 
 
-class TempoServer(
+class JaegerServer(
     ServerSettings,
-    prefix="OTEL_TTS_TEMPO_",
-    title="the trace backend",
-    about="Tempo's API: where readers take traces from. Goes with OTEL_TTS_PROMETHEUS_URL.",
+    prefix="OTEL_TTS_JAEGER_",
+    title="Jaeger",
+    about="Jaeger's API: where readers take traces from. Goes with OTEL_TTS_PROMETHEUS_URL.",
 ):
     """Where traces are."""
+
+
+class TempoServer(ServerSettings, prefix="OTEL_TTS_TEMPO_", title="Tempo", about="Tempo's API, in place of Jaeger's."):
+    """Where traces are as well."""
 
 
 class GrafanaServer(
     ServerSettings,
     prefix="OTEL_TTS_GRAFANA_",
     title="Grafana",
-    about="Grafana: where the live dashboard links to, from a request to its trace in Tempo, and what `otel-tts doctor` asks.",
+    about="Grafana: where the live dashboard links to, from a request to its trace, and what `otel-tts doctor` asks.",
 ):
     """Grafana."""
 

@@ -22,6 +22,7 @@ def grafana(
     """Its address, for the length of the block. ``unhealthy``: answers that differ from those of a whole one, by path."""
     answers: dict[str, tuple[int, Any]] = {
         "/api/datasources/uid/prometheus/health": (200, {"status": "OK", "message": "Successfully queried the Prometheus API."}),
+        "/api/datasources/proxy/uid/jaeger/api/services": (200, {"data": []}),
         "/api/datasources/proxy/uid/tempo/api/echo": (200, "echo"),
         **(unhealthy or {}),
     }

@@ -30,12 +30,8 @@ QUICKLY = {
     "BATCH_TIMEOUT": "100ms",
     "RETRY_MAX_INTERVAL": "1s",
     "SELF_METRICS_INTERVAL_MS": "500",
-    "TEMPO_TRACE_IDLE": "200ms",
-    "TEMPO_FLUSH_CHECK": "100ms",
-    "TEMPO_SERVICE_GRAPH_WAIT": "2s",
-    "TEMPO_SERVICE_GRAPH_INTERVAL": "1s",
 }
-"""What makes the Collector and Tempo quick enough for a test."""
+"""What makes the Collector quick enough for a test."""
 
 
 def program(name: str) -> str:
@@ -134,7 +130,7 @@ class Stack:
         environ: variables for the Collector.
         otlp_grpc: the URL where OTLP goes in, or `otlp_http`.
         prometheus: the URL of Prometheus.
-        traces: the URL of Tempo's API.
+        traces: the URL of Jaeger's API.
     """
 
     directory: Path
@@ -168,21 +164,18 @@ class Stack:
                 f"--storage.tsdb.path={self.directory / 'prometheus-data'}",
                 f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}",
                 "--web.enable-otlp-receiver",
-                "--web.enable-remote-write-receiver",
                 "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
             ],
             lambda: answers(f"{self.prometheus}/-/ready"),
         )
         self.traces_process = self.process(
-            "tempo",
-            [f"-config.file={DEPLOY / 'tempo' / 'tempo.yaml'}", "-config.expand-env=true"],
-            lambda: answers(f"{self.traces}/ready"),
-            TEMPO_DATA_DIR=str(self.directory / "tempo"),
-            TEMPO_PORT=str(self.ports["traces"]),
-            TEMPO_GRPC_PORT=str(self.ports["traces_grpc"]),
-            TEMPO_OTLP_PORT=str(self.ports["traces_otlp"]),
-            METRICS_REMOTE_WRITE_URL=f"{self.prometheus}/api/v1/write",
-            **QUICKLY,
+            "jaeger",
+            [f"--config={DEPLOY / 'jaeger' / 'jaeger.yaml'}"],
+            lambda: answers(f"{self.traces}/api/v3/services"),
+            JAEGER_DATA_DIR=str(self.directory / "jaeger"),
+            JAEGER_PORT=str(self.ports["traces"]),
+            JAEGER_GRPC_PORT=str(self.ports["traces_grpc"]),
+            JAEGER_OTLP_PORT=str(self.ports["traces_otlp"]),
         )
 
     @cached_property
@@ -235,9 +228,9 @@ class Stack:
         return sum(value for _, value in self.query(expression))
 
     def spans(self, trace_id: str) -> list[dict[str, Any]]:
-        """The spans of a trace as OTLP has them, in protobuf's own JSON; none while it is unknown."""
-        answer = get(f"{self.traces}/api/v2/traces/{trace_id}")
-        found = answer["trace"].get("resourceSpans", ()) if answer else ()
+        """The spans of a trace as OTLP/JSON has them; none while it is unknown."""
+        answer = get(f"{self.traces}/api/v3/traces/{trace_id}")
+        found = answer["result"].get("resourceSpans", ()) if answer else ()
         return [span for resource in found for scope in resource["scopeSpans"] for span in scope["spans"]]
 
     def _prometheus_config(self) -> Path:

@@ -58,7 +58,7 @@ def examine(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Examine]:
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setenv("OTEL_TTS_GRAFANA_PASSWORD", PASSWORD)
     monkeypatch.setenv("OTEL_TTS_PROMETHEUS_URL", stack.prometheus)
-    monkeypatch.setenv("OTEL_TTS_TEMPO_URL", stack.traces)
+    monkeypatch.setenv("OTEL_TTS_JAEGER_URL", stack.traces)
     monkeypatch.setenv("OTEL_TTS_COLLECTOR_URL", f"http://127.0.0.1:{stack.ports['health']}")
     with grafana(DASHBOARDS) as url:
         monkeypatch.setenv("OTEL_TTS_GRAFANA_URL", url)
@@ -136,7 +136,7 @@ def test_a_collector_that_is_sent_nothing(own_stack: Stack, tmp_path: Path, monk
     with serving(tmp_path / "warm", **own_stack.service_environ):
         until(lambda: own_stack.value("otelcol_receiver_accepted_metric_points_total") > 0, "the Collector counts")
     steady(own_stack)
-    options = ["--prometheus-url", own_stack.prometheus, "--tempo-url", own_stack.traces, "--patience", "2"]
+    options = ["--prometheus-url", own_stack.prometheus, "--jaeger-url", own_stack.traces, "--patience", "2"]
     with serving(tmp_path / "data") as served:
         options += ["--target", served.target, "--collector-url", f"http://127.0.0.1:{own_stack.ports['health']}"]
         result = CliRunner().invoke(main, ["doctor", *options])

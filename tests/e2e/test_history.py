@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts import Telemetry, semconv
-from otel_tts.history import Distribution, History, HistoryUnavailable, RequestFilter, Trace, open_history, tempo
+from otel_tts.history import Distribution, History, HistoryUnavailable, RequestFilter, Trace, open_history, search
 from otel_tts.sdk.store import Store
 from otel_tts.semconv import METRICS, Instrument, Outcome
 from otel_tts.service import ServiceConfig, serve
@@ -135,7 +135,7 @@ def _both(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
     directory = tmp_path_factory.mktemp("data")
     environ = {
         "OTEL_TTS_PROMETHEUS_URL": stack.prometheus,
-        "OTEL_TTS_TEMPO_URL": stack.traces,
+        "OTEL_TTS_JAEGER_URL": stack.traces,
         "OTEL_TTS_DATA_DIR": str(directory),
     }
     interval = {"OTEL_METRIC_EXPORT_INTERVAL": str(INTERVAL * 1000)}
@@ -216,7 +216,7 @@ def test_the_same_requests(both: Both, wanted: RequestFilter) -> None:
 
 def test_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """More traces than one search may tell, some of them in the same second: all of them come, each once, the latest first."""
-    monkeypatch.setattr(tempo, "_PAGE", 4)
+    monkeypatch.setattr(search, "_PAGE", 4)
     expected = both.local.requests(limit=1000)
     found = list(both.remote.every_request())
     assert sorted(found, key=lambda request: request.end, reverse=True) == expected
@@ -257,7 +257,7 @@ def test_commands_read_both(both: Both) -> None:
     """`otel-tts requests` and `otel-tts trace` say the same of either source."""
     run = partial(subprocess.run, capture_output=True, text=True, timeout=60, check=True)
     remote = {**os.environ, **both.environ}
-    local = {**remote, "OTEL_TTS_PROMETHEUS_URL": "", "OTEL_TTS_TEMPO_URL": ""}
+    local = {**remote, "OTEL_TTS_PROMETHEUS_URL": "", "OTEL_TTS_JAEGER_URL": ""}
     failed = [
         json.loads(run([*OTEL_TTS, "requests", "--outcome", "partial", "--json"], env=environ).stdout)
         for environ in (local, remote)
@@ -271,27 +271,25 @@ def test_commands_read_both(both: Both) -> None:
 
 def test_what_is_not_there_is_said(both: Both) -> None:
     """No stack trace: who, what happened, and what to do. The half that answers is of use without the other."""
-    prometheus, traces = both.environ["OTEL_TTS_PROMETHEUS_URL"], both.environ["OTEL_TTS_TEMPO_URL"]
+    prometheus, traces = both.environ["OTEL_TTS_PROMETHEUS_URL"], both.environ["OTEL_TTS_JAEGER_URL"]
     nowhere = "http://127.0.0.1:9"
     start, _, end = both.moments
-    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_TEMPO_URL": nowhere}))
-    assert history.source == f"Prometheus at {prometheus} and the trace backend at {nowhere}"
+    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_JAEGER_URL": nowhere}))
+    assert history.source == f"Prometheus at {prometheus} and Jaeger at {nowhere}"
     assert history.totals(start, start + 20).request_count > 0
-    with pytest.raises(
-        HistoryUnavailable, match=r"^The trace backend at http://127.0.0.1:9 does not answer\. Is it running, and is"
-    ):
+    with pytest.raises(HistoryUnavailable, match=r"^Jaeger at http://127.0.0.1:9 does not answer\. Is it running, and is"):
         history.requests()
-    history = open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": traces}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_JAEGER_URL": traces}))
     assert history.requests()
     with pytest.raises(HistoryUnavailable, match=r"^Nothing says where Prometheus is: set OTEL_TTS_PROMETHEUS_URL\.$"):
         history.totals(start, end + 20)
     history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": f"{traces}/api"}))
     with pytest.raises(HistoryUnavailable, match=r"^Prometheus at .* (answered|does not answer as)"):
         history.totals(start, end + 20)
-    environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, "OTEL_TTS_TEMPO_URL": nowhere}
+    environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, "OTEL_TTS_JAEGER_URL": nowhere}
     said = subprocess.run([*OTEL_TTS, "requests"], env=environ, capture_output=True, text=True, timeout=60)
     assert said.returncode == 1
-    assert said.stderr.startswith("Error: The trace backend at http://127.0.0.1:9 does not answer.")
+    assert said.stderr.startswith("Error: Jaeger at http://127.0.0.1:9 does not answer.")
     assert "Traceback" not in said.stderr
 
 

@@ -21,7 +21,7 @@ from tests.ports import free_port
 SCRIPT = "deploy/native/stack"
 PORTS = (
     "TTS_PORT", "PROMETHEUS_PORT", "DASHBOARD_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "HEALTH_PORT", "STACK_PROMETHEUS_PORT",
-    "STACK_ALERTMANAGER_PORT", "TEMPO_OTLP_PORT", "TEMPO_PORT", "TEMPO_GRPC_PORT",
+    "STACK_ALERTMANAGER_PORT", "JAEGER_OTLP_PORT", "JAEGER_PORT", "JAEGER_GRPC_PORT",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def processes(directory: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="It looks for processes in /proc.")
 def test_the_stack_comes_up_whole_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All parts answer where the table says, `otel-tts doctor` finds them whole, and Ctrl-C leaves no process behind."""
-    for name in ("otelcol-tts", "prometheus", "tempo", "alertmanager"):
+    for name in ("otelcol-tts", "prometheus", "jaeger", "alertmanager"):
         program(name)
     ports = {name: str(free_port()) for name in PORTS}
     at = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -63,7 +63,7 @@ def test_the_stack_comes_up_whole_and_goes(tmp_path: Path, monkeypatch: pytest.M
             ("HEALTH_PORT", ""),
             ("STACK_PROMETHEUS_PORT", "/-/ready"),
             ("STACK_ALERTMANAGER_PORT", "/-/ready"),
-            ("TEMPO_PORT", "/ready"),
+            ("JAEGER_PORT", "/api/v3/services"),
             ("DASHBOARD_PORT", "/_stcore/health"),
         ):
             until(lambda url=at[name] + path: stack.poll() is not None or answers(url), f"{name} answers", 60)
@@ -75,20 +75,20 @@ def test_the_stack_comes_up_whole_and_goes(tmp_path: Path, monkeypatch: pytest.M
             "speech service": f"127.0.0.1:{ports['TTS_PORT']}",
             "Collector": at["OTLP_HTTP_PORT"],
             "Prometheus": at["STACK_PROMETHEUS_PORT"],
-            "Tempo": at["TEMPO_PORT"],
+            "Jaeger": at["JAEGER_PORT"],
             "Alertmanager": at["STACK_ALERTMANAGER_PORT"],
             "live dashboard": at["DASHBOARD_PORT"],
             "data": str(tmp_path / "kept"),
         }
         monkeypatch.setenv("COLUMNS", "300")
         monkeypatch.setenv("TTS_PORT", ports["TTS_PORT"])
-        options = ["--collector-url", at["HEALTH_PORT"], "--prometheus-url", table["Prometheus"], "--tempo-url", table["Tempo"]]
+        options = ["--collector-url", at["HEALTH_PORT"], "--prometheus-url", table["Prometheus"], "--jaeger-url", table["Jaeger"]]
         result = CliRunner().invoke(main, ["doctor", *options])
         assert result.exit_code == 0, result.output
         assert re.findall(r"^(\w+) +(\w+)", result.output, re.MULTILINE)[:4] == [
             ("whole", "service"), ("whole", "Collector"), ("whole", "metrics"), ("whole", "traces"),
         ]  # fmt: skip
-        assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"collector", "tempo", "prometheus"}
+        assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"collector", "jaeger", "prometheus"}
     finally:
         os.killpg(stack.pid, signal.SIGINT)
         assert stack.wait(30) == 130
@@ -102,4 +102,4 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     shutil.copy(ROOT / SCRIPT, script)
     run = subprocess.run([script], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "Not in .tools/bin: otelcol-tts prometheus tempo alertmanager. Run `make tools` first.\n"
+    assert run.stderr == "Not in .tools/bin: otelcol-tts prometheus jaeger alertmanager. Run `make tools` first.\n"

@@ -208,7 +208,7 @@ def tree(span: Span) -> Any:
 
 def test_traces(quiet_stack: Stack, told: Told) -> None:
     """Each request's trace is there, whole: the RPC, the synthesis, and an attempt at each provider that was asked."""
-    history = open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": quiet_stack.traces}))
+    history = open_history(HistorySettings.load({"OTEL_TTS_JAEGER_URL": quiet_stack.traces}))
     rpc = "yap.tts.v1.TextToSpeech/"
     failed, spoke = ("text_to_speech tts-1", "CLIENT", []), ("text_to_speech espeak-en-us", "INTERNAL", [])
     trees: Mapping[str, Any] = {

@@ -53,7 +53,7 @@ def test_nothing_is_lost(own_stack: Stack, tmp_path: Path) -> None:
         for caller in callers:
             caller.join(30)
     history = open_history(
-        HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": own_stack.prometheus, "OTEL_TTS_TEMPO_URL": own_stack.traces})
+        HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": own_stack.prometheus, "OTEL_TTS_JAEGER_URL": own_stack.traces})
     )
     until(lambda: history.totals(began - 20, time.time()).request_ok >= len(answered), "all answers counted")
     row = history.totals(began - 20, time.time())

@@ -8,7 +8,7 @@ from tests.e2e.speech import Calls, speaking
 from tests.e2e.stack import running, until
 from tests.ports import free_port
 
-SLOW = 0.25
+SLOW = 0.15
 LONG = " ".join(f"This is sentence number {number} of very many." for number in range(100))
 
 

@@ -8,6 +8,7 @@ it expects what Prometheus's own scraping gives:
 - For ``instance`` stands the second variable of a dashboard, ``provider`` or ``collector``: figures are about all replicas of a service,
   which come and go, and who looks for the one at fault asks first whose speech it is.
 - Data source variables are named by what they give, ``datasource`` (metrics) and ``traces``: the linter's names say which product it is.
+  The one for traces offers two products, which Grafana's own kind of variable cannot.
 - ``rate`` may also span ``$__range`` in an instant query, which tells one number of all the time that is shown.
 """
 
@@ -25,7 +26,7 @@ from otel_tts.promql import bucket_series, count_series, label, series, sum_seri
 from otel_tts.semconv import DRIFT_DETECTED, DRIFT_SCORE, PROVIDER, REFERENCE_LATENCY, Instrument
 from tests.grafana.boards import JSON, asking, named
 
-SOURCES = {"datasource": "prometheus", "traces": "tempo"}
+SOURCES = {"datasource": "prometheus", "traces": "Jaeger : jaeger, Tempo : tempo"}
 SPANS = {"$__rate_interval": timedelta(seconds=61), "$__range": timedelta(seconds=67)}
 """For each of Grafana's own variables a span that nobody writes, by which it is known in what was parsed."""
 OF_NO_SERVICE = {"ALERTS", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
@@ -105,15 +106,16 @@ def selectors(board: JSON) -> Iterator[tuple[str, Any, Mapping[str, tuple[Any, s
 @rule("template-datasource-rule")
 def one_choice_of_each_data_source(board: JSON) -> Iterator[str]:
     """People choose where metrics and traces come from."""
-    found = {name: variable["query"] for name, variable in variables(board, "datasource").items()}
+    found = {name: variable["query"] for kind in ("datasource", "custom") for name, variable in variables(board, kind).items()}
     if found != SOURCES:
         yield f"data source variables are {found}, and not {SOURCES}"
 
 
 @rule("template-job-rule")
 def a_choice_of_services(board: JSON) -> Iterator[str]:
-    """People choose services."""
-    yield from _choice(board, "service", ".+")
+    """People choose services; one at a time where traces are searched for, since Jaeger searches within one."""
+    searching = any(target.get("queryType") == "search" for panel in asking(board) for target in panel["targets"])
+    yield from _choice(board, "service", "" if searching else ".+")
 
 
 @rule("template-instance-rule")
@@ -131,7 +133,7 @@ def _choice(board: JSON, name: str, every: str) -> Iterator[str]:
         yield f"there is no query variable {name}"
         return
     wanted = {
-        "label": name.capitalize(), "multi": True, "includeAll": True, "allValue": every,
+        "label": name.capitalize(), "multi": bool(every), "includeAll": bool(every), "allValue": every or None,
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
     }  # fmt: skip
     for key, value in wanted.items():
@@ -162,7 +164,8 @@ def variables_follow_the_time(board: JSON) -> Iterator[str]:
 @rule("panel-datasource-rule")
 def panels_ask_the_chosen_source(board: JSON) -> Iterator[str]:
     """No panel, and no query in it, goes past the choice of data sources."""
-    allowed = [{"type": kind, "uid": f"${{{name}}}"} for name, kind in SOURCES.items()]
+    traces = {"uid": "${traces}"}
+    allowed = [{"type": "prometheus", "uid": "${datasource}"}, traces, {"type": "jaeger", **traces}, {"type": "tempo", **traces}]
     for panel in asking(board):
         for source in (panel.get("datasource"), *(target.get("datasource") for target in panel.get("targets", ()))):
             if source not in allowed:

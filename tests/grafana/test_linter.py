@@ -43,7 +43,7 @@ _CHOSEN = 'service_name=~"$service"'
 BROKEN: Mapping[str, tuple[Callable[[JSON], Any], ...]] = {
     "template-datasource-rule": (
         lambda board: board["templating"]["list"].pop(0),
-        lambda board: _variable(board, "traces").update(query="jaeger"),
+        lambda board: _variable(board, "traces").update(query="Jaeger : jaeger"),
     ),
     "template-job-rule": (
         lambda board: board["templating"]["list"].remove(_variable(board, "service")),

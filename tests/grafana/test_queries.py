@@ -354,9 +354,10 @@ console.log(JSON.stringify(JSON.parse(process.argv[1]).map(read)));
 """
 ERROR = "\N{WARNING SIGN}"
 """What the grammar calls the parts that it cannot read."""
-SEARCHES = [
-    target["query"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "query" in target
+SEARCHING = [
+    target for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "queryType" in target
 ]
+SEARCHES = [target["query"] for target in SEARCHING if target["datasource"]["type"] == "tempo"]
 
 
 def read(searches: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -391,3 +392,22 @@ def test_searches_ask_for_what_the_registry_has() -> None:
         assert fields - {"resource.service.name"} <= attributes | {f"span.{ERROR_TYPE.key}"}
         assert {text for kind, text in nodes if kind == "IntrinsicField"} <= {"name", "duration"}
         assert f'"{SYNTHESIS_SPAN.name}"' in {text for kind, text in nodes if kind == "String"}
+
+
+def test_both_languages_ask_for_the_same() -> None:
+    """Each panel asks Jaeger first, since its data source answers no second query, and what is asked of one is asked of the other."""
+    panels = [panel for board in BOARDS.values() for panel in asking(board) if any("queryType" in t for t in panel["targets"])]
+    assert len(panels) == 6
+    for panel in panels:
+        jaeger, tempo = panel["targets"]
+        assert [jaeger["datasource"]["type"], tempo["datasource"]["type"]] == ["jaeger", "tempo"]
+        assert (jaeger["queryType"], tempo["queryType"]) == ("search", "traceql")
+        assert (jaeger["service"], jaeger["operation"]) == ("$service", SYNTHESIS_SPAN.name)
+        assert jaeger["limit"] == tempo["limit"]
+        asked = tempo["query"].partition(" && ")[2]
+        if jaeger["tags"]:
+            key, _, value = jaeger["tags"].partition("=")
+            assert f"span.{key} = {value if value == 'true' else json.dumps(value)} }}" in asked
+            assert key in {attribute.key for attribute in SYNTHESIS_SPAN.attributes}
+        else:
+            assert f"duration > {jaeger['minDuration']} }}" in asked

@@ -21,6 +21,7 @@ REQUIRED = bool(os.environ.get("OTEL_TTS_REQUIRE_TOOLS"))  # tests themselves se
 MAKES_SCHEMA = Path(__file__).parents[2] / "tools" / "grafana_schema.py"
 QUERIES = {
     "prometheus": {"refId", "datasource", "expr", "format", "range", "instant", "exemplar", "editorMode", "legendFormat", "interval"},
+    "jaeger": {"refId", "datasource", "queryType", "service", "operation", "tags", "minDuration", "limit"},
     "tempo": {"refId", "datasource", "queryType", "query", "limit", "tableType", "filters"},
 }  # fmt: skip
 """What we say in a query, by kind of data source: the package leaves these to the data sources."""

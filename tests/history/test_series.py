@@ -123,9 +123,20 @@ def test_the_source_is_named(tmp_path: Path) -> None:
     """So that readers can say where their numbers come from, without anybody's password; and it must be an address."""
     assert open_history(HistorySettings.load({}, data_dir=tmp_path)).source == f"local files in {tmp_path}"
     both = {"OTEL_TTS_PROMETHEUS_URL": "https://me:secret@metrics.example/api/prom/", "OTEL_TTS_TEMPO_URL": "http://tempo:3200"}
-    named = "Prometheus at https://metrics.example/api/prom and the trace backend at http://tempo:3200"
+    named = "Prometheus at https://metrics.example/api/prom and Tempo at http://tempo:3200"
     assert open_history(HistorySettings.load(both)).source == named
     with pytest.raises(
         SettingError, match=r"OTEL_TTS_TEMPO_URL='tempo:3200' is not allowed: it takes an address that begins with"
     ):
         HistorySettings.load({"OTEL_TTS_TEMPO_URL": "tempo:3200"})
+
+
+def test_of_two_trace_backends_none_is_chosen() -> None:
+    """Which one is meant nobody knows, so both addresses at once are refused, by name."""
+    both = {"OTEL_TTS_JAEGER_URL": "http://jaeger:16686", "OTEL_TTS_TEMPO_URL": "http://tempo:3200"}
+    with pytest.raises(SettingError, match=r"^OTEL_TTS_JAEGER_URL and OTEL_TTS_TEMPO_URL are both set, .* unset the other\.$"):
+        open_history(HistorySettings.load(both))
+    for url, name in ((both["OTEL_TTS_JAEGER_URL"], "Jaeger"), (both["OTEL_TTS_TEMPO_URL"], "Tempo")):
+        assert (
+            open_history(HistorySettings.load({f"OTEL_TTS_{name.upper()}_URL": url})).source == f"Prometheus and {name} at {url}"
+        )

@@ -145,4 +145,4 @@ def test_other_answers(status: int, body: Any, said: str) -> None:
     with answering({"/api/search": body}, status) as (history, _), pytest.raises(HistoryUnavailable) as raised:
         history.requests()
     assert "secret" not in str(raised.value)
-    raised.match(rf"^The trace backend at http://127\.0\.0\.1:\d+ {said}$")
+    raised.match(rf"^Tempo at http://127\.0\.0\.1:\d+ {said}$")

@@ -86,7 +86,7 @@ def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.M
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
     assert [group.key for group in one("Now").run().get("button_group")] == ["range"]
     st.cache_resource.clear()  # as if the dashboard had started anew
-    for name in ("PROMETHEUS", "TEMPO"):
+    for name in ("PROMETHEUS", "JAEGER"):
         monkeypatch.setenv(f"OTEL_TTS_{name}_URL", "http://127.0.0.1:9")
     test = one("Now").run()
     assert "The source has not answered since" in said(test)

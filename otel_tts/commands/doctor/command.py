@@ -24,7 +24,7 @@ from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
 T = TypeVar("T", bound=ServerSettings)
 
 _COLLECTOR, _PROMETHEUS = "http://127.0.0.1:13133", "http://127.0.0.1:9090"
-_TEMPO, _GRAFANA = "http://127.0.0.1:3200", "http://127.0.0.1:3000"
+_JAEGER, _GRAFANA = "http://127.0.0.1:16686", "http://127.0.0.1:3000"
 _STYLES = {State.WHOLE: "green", State.BROKEN: "bold red", State.UNKNOWN: "yellow"}
 _WIDTHS = (7, 9, 8)
 _GAP = 2
@@ -44,7 +44,8 @@ class _Address(click.ParamType[str]):
 @click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
 @click.option("--collector-url", type=_Address(), help=f"The Collector's health check; by default {_COLLECTOR}.")
 @click.option("--prometheus-url", type=_Address(), help=f"Prometheus; by default {_PROMETHEUS}.")
-@click.option("--tempo-url", type=_Address(), help=f"Tempo; by default {_TEMPO}.")
+@click.option("--jaeger-url", type=_Address(), help=f"Jaeger; by default {_JAEGER}.")
+@click.option("--tempo-url", type=_Address(), help="Tempo, in place of Jaeger.")
 @click.option("--grafana-url", type=_Address(), help=f"Grafana; by default {_GRAFANA}, where it may be missing.")
 @click.option(
     "--grafana-password", "password", type=Secret, metavar="TEXT", help="That of its user admin; better by the environment."
@@ -60,21 +61,27 @@ class _Address(click.ParamType[str]):
 def doctor(target: str | None, patience: float, **given: Any) -> None:
     """Send one synthesis and follow its telemetry, hop by hop.
 
-    From the service through the Collector to Prometheus, where a counter must move, and to Tempo, where all spans of its trace must
-    be; then Grafana. Each hop has a line with how long it took, and what to do where it is broken. `otel-tts config` names the
+    From the service through the Collector to Prometheus, where a counter must move, and to Jaeger or Tempo, where all spans of its
+    trace must be; then Grafana. Each hop has a line with how long it took, and what to do where it is broken. `otel-tts config` names the
     variables that the addresses may stand in.
 
     \b
     The exit code is 0 when nothing is broken, else that of the first broken hop:
     3 service   4 Collector   5 metrics   6 traces   7 Grafana
     """  # noqa: D301 - \b keeps click from joining the lines
+    for one, other in (("jaeger_url", "tempo_url"), ("tempo_url", "jaeger_url")):
+        if given[one] and not given[other]:
+            given[other] = ""  # the option counts more than a variable of the other
     settings = DoctorSettings.load(**given)
-    settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS), tempo=_at(settings.tempo, _TEMPO))
+    if not settings.tempo.url:
+        settings = replace(settings, jaeger=_at(settings.jaeger, _JAEGER))
+    settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS))
     way = Way(
         target=target or own_target(),
         collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
         prometheus=_server(settings.prometheus, "prometheus"),
-        tempo=_server(settings.tempo, "tempo"),
+        traces=_server(settings.traces, settings.trace_backend),
+        traces_kind=settings.trace_backend,
         history=open_history(settings),
         grafana=Server(
             _at(settings.grafana, _GRAFANA),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.client import FORBIDDEN, OK, UNAUTHORIZED
+from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import Broken, Unknown
 
 _SOURCES: Mapping[str, str] = {
     "prometheus": "/api/datasources/uid/prometheus/health",
+    "jaeger": "/api/datasources/proxy/uid/jaeger/api/services",
     "tempo": "/api/datasources/proxy/uid/tempo/api/echo",
 }
-"""By uid, what is asked of each. Prometheus has a health check in Grafana; Tempo is asked through Grafana to answer itself."""
+"""By uid, what is asked of each. Prometheus has a health check in Grafana; the others are asked through Grafana to answer themselves."""
 DASHBOARDS = tuple(
     f"otel-tts-{name}" for name in ("overview", "providers", "cache", "streaming", "requests", "quality", "pipeline")
 )
@@ -20,8 +22,12 @@ DASHBOARDS = tuple(
 _ADVICE = "Are deploy/grafana/provisioning and dashboards mounted? Grafana's log says what it could not provision."
 
 
-def grafana(server: Server) -> str:
+def grafana(server: Server, traces: Literal["jaeger", "tempo"]) -> str:
     """Data sources are healthy, and dashboards present.
+
+    Args:
+        server: Grafana.
+        traces: where traces are; the other data source may lead nowhere.
 
     Raises:
         Broken: they are not, or Grafana does not answer.
@@ -30,8 +36,9 @@ def grafana(server: Server) -> str:
     healthy = server.ask("/api/health")
     if healthy.status != OK:
         raise Broken(f"{server.shown} says {healthy.excerpt}", "Grafana's log says why.")
-    for uid, path in _SOURCES.items():
-        answer = server.ask(path)
+    asked = ("prometheus", traces)
+    for uid in asked:
+        answer = server.ask(_SOURCES[uid])
         if answer.status in (UNAUTHORIZED, FORBIDDEN):
             raise Unknown(f"{server.shown} answers, and says no more without the right password: give --grafana-password")
         if answer.status != OK:
@@ -40,4 +47,4 @@ def grafana(server: Server) -> str:
     there = {item.get("uid") for item in found} if isinstance(found, list) else set()
     if missing := [uid for uid in DASHBOARDS if uid not in there]:
         raise Broken(f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE)
-    return f"{len(_SOURCES)} data sources are healthy, {len(DASHBOARDS)} dashboards present"
+    return f"{len(asked)} data sources are healthy, {len(DASHBOARDS)} dashboards present"

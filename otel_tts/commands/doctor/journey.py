@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import Absent, Finding, Hop, State, Unknown, find
@@ -19,14 +20,15 @@ from otel_tts.history import History
 class Way:
     """Where telemetry goes.
 
-    history: reads what is in Prometheus and Tempo. grafana_expected: whether it is a fault when there is no Grafana. patience: seconds
-    that telemetry may take to arrive.
+    traces: Jaeger or Tempo, as traces_kind says. history: reads what is there and in Prometheus. grafana_expected: whether it is a
+    fault when there is no Grafana. patience: seconds that telemetry may take to arrive.
     """
 
     target: str
     collector: Server
     prometheus: Server
-    tempo: Server
+    traces: Server
+    traces_kind: Literal["jaeger", "tempo"]
     history: History
     grafana: Server
     grafana_expected: bool
@@ -39,7 +41,7 @@ class Journey:
     def __init__(self, way: Way) -> None:
         self._way = way
         self._counter = Counter(way.prometheus)
-        self._spans = Spans(way.tempo, way.history)
+        self._spans = Spans(way.traces, way.history)
         self._spoken: Spoken | None = None
         self._cut = ""
         self._deadline = 0.0
@@ -75,12 +77,12 @@ class Journey:
     def _traces(self) -> str:
         self._spans.reachable()
         if self._cut or self._spoken is None:
-            raise Unknown(f"{self._way.tempo.shown} answers; {self._cut}")
+            raise Unknown(f"{self._way.traces.shown} answers; {self._cut}")
         return self._spans.arrived(self._spoken, self._deadline)
 
     def _grafana(self) -> str:
         try:
-            return grafana(self._way.grafana)
+            return grafana(self._way.grafana, self._way.traces_kind)
         except Absent as absent:
             if self._way.grafana_expected:
                 raise

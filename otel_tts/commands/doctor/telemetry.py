@@ -104,7 +104,7 @@ def _grown(before: Counts, now: Counts) -> bool:
 
 
 class Spans:
-    """The spans of a trace, in Tempo."""
+    """The spans of a trace, in Jaeger or Tempo."""
 
     def __init__(self, server: Server, history: History) -> None:
         self._server = server
@@ -139,12 +139,12 @@ class Spans:
         try:
             number = _until(whole, deadline)
         except HistoryUnavailable as unavailable:
-            raise Broken(str(unavailable), "Is that Tempo? Give --tempo-url.") from None
+            raise Broken(str(unavailable), "Elsewhere? Give --jaeger-url or --tempo-url.") from None
         if number:
             return f"all {number} spans are there"
         raise Broken(
             f"after {time.monotonic() - began:.0f} s, trace {spoken.trace_id} lacks {missing} at {self._server.shown}",
-            "Does the Collector export to this Tempo (TRACES_OTLP_URL), and does it sample? Its log has what it could not send.",
+            "Does the Collector export there (TRACES_OTLP_URL), and does it sample? Its log has what it could not send.",
         )
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from otel_tts.commands.grafana.server import Grafana, Refused
 from otel_tts.conditions import Objectives
 from otel_tts.grafana import FOLDER, PAGES, Home, render
+from otel_tts.grafana.home import Traces
 from otel_tts.grafana.pages import model
 from otel_tts.settings import GrafanaSettings, url
 
@@ -36,16 +37,26 @@ def _at_home(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--service", default="", help="The service that is chosen when a dashboard opens; all, unless given."),
         click.option("--tempo-uid", default="tempo", show_default=True, help="The uid of the Tempo data source."),
+        click.option("--jaeger-uid", default="jaeger", show_default=True, help="The uid of the Jaeger data source."),
+        click.option(
+            "--traces",
+            type=click.Choice(get_args(Traces)),
+            default="jaeger",
+            show_default=True,
+            help="Which of the two has the traces when a dashboard opens.",
+        ),
         click.option("--datasource-uid", default="prometheus", show_default=True, help="The uid of the Prometheus data source."),
     ):
         command = option(command)
     return command
 
 
-def _home(datasource_uid: str, tempo_uid: str, service: str, settings: GrafanaSettings) -> Home:
+def _home(datasource_uid: str, jaeger_uid: str, tempo_uid: str, traces: Traces, service: str, settings: GrafanaSettings) -> Home:
     return Home(
         prometheus=datasource_uid,
+        jaeger=jaeger_uid,
         tempo=tempo_uid,
+        traces=traces,
         service=service,
         objectives=Objectives.of(settings),
         runbooks=settings.runbooks_url,

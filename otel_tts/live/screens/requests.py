@@ -239,7 +239,8 @@ def links(trace: Trace, settings: LiveSettings) -> None:
     """Where else there is something about it."""
     with st.container(horizontal=True):
         if settings.grafana.url:
-            st.link_button("Trace in Grafana", grafana.trace_link(settings.grafana.url, trace), icon=":material/open_in_new:")
+            link = grafana.trace_link(settings.grafana.url, trace, settings.trace_backend)
+            st.link_button("Trace in Grafana", link, icon=":material/open_in_new:")
         if settings.mlflow_tracking_uri and (span := waterfall.synthesis(trace)) and (reports := Reports.of(settings)):
             try:
                 report = reports.of_request(span.service, span.end)

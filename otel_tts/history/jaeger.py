@@ -1,0 +1,97 @@
+"""Spans from Jaeger 2, by its third API, which answers in OTLP/JSON (https://www.jaegertracing.io/docs/latest/apis/)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from otel_tts import semconv
+from otel_tts.history.http import Backend
+from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
+from otel_tts.history.search import TraceBackend
+from otel_tts.history.traces import Trace, spans
+
+_RECENT = 10_000
+"""Syntheses among which a trace is looked for of whose id only the beginning is known."""
+
+
+class Jaeger(TraceBackend):
+    """Jaeger. It searches within one service only, and for no part of an id: so do we, service by service.
+
+    Traces are asked for as they were stored: Jaeger would move the times of spans whose clocks it thinks wrong.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """See `TraceBackend.trace`."""
+        answer = self._traces(f"/api/v3/traces/{trace_id}", {"raw_traces": "true"})
+        if answer is None:
+            self._services()  # 404 is its word for nothing, and any other server's too
+            return None
+        return Trace.of(spans(answer))
+
+    def ids(self, prefix: str, start: float, end: float) -> set[str]:
+        """See `TraceBackend.ids`; among the syntheses that began last.
+
+        Raises:
+            ValueError: it is none of these, and there are more.
+        """
+        seen = 0
+        for page in self.pages(EVERYTHING, start, end):
+            if found := {request.trace_id for request in page if request.trace_id.startswith(prefix)}:
+                return found
+            seen += len(page)
+            if seen >= _RECENT:
+                raise ValueError(
+                    f"None of the last {seen} syntheses has a trace that begins with {prefix!r}, and Jaeger searches for no part of an id. "
+                    "Give all of its digits."
+                )
+        return set()
+
+    def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
+        """See `TraceBackend.search`."""
+        found: dict[str, Request] = {}
+        complete = True
+        for service in self._services():
+            if wanted.service not in (None, service):
+                continue
+            parameters: dict[str, str | float] = {
+                "query.service_name": service,
+                "query.operation_name": semconv.SYNTHESIS_SPAN.name,
+                "query.start_time_min": _moment(start),
+                "query.start_time_max": _moment(end),
+                "query.num_traces": limit,
+                "query.search_depth": limit,  # its name in the API's definition; each release ignores one of the two
+                "query.raw_traces": "true",
+            }
+            if wanted.slower_than is not None:  # of any span of the trace, in whole microseconds
+                parameters["query.duration_min"] = f"{int(wanted.slower_than * 1e6)}us"
+            answer = self._traces("/api/v3/traces", parameters) or {}
+            all_spans = list(spans(answer))
+            complete = complete and len({span.trace_id for span in all_spans}) < limit
+            found |= {span.span_id: Request.of(span) for span in all_spans if span.name == semconv.SYNTHESIS_SPAN.name}
+        return list(found.values()), complete
+
+    def _services(self) -> list[str]:
+        match self._backend.get("/api/v3/services", {}):
+            case {"services": list(services)}:
+                return services
+        raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
+
+    def _traces(self, path: str, parameters: Mapping[str, str | float]) -> Any:
+        """The traces as OTLP/JSON; None where it says that there are none."""
+        match self._backend.get(path, parameters):
+            case None:
+                return None
+            case {"result": dict(result), **others} if not others:
+                return result
+            case {"error": error}:
+                raise self._backend.unavailable(f"broke off its answer: {error}", "Its own log says more")
+        raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
