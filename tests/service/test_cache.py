@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from dataclasses import replace
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_tts.service.cache import Cache, Entry, cache_tiers, key, tiers
 from otel_tts.service.cache.entry import Corrupt
@@ -82,16 +86,16 @@ def test_everything_that_changes_the_audio_changes_the_key(scripted: Any) -> Non
 
 def test_the_written_form_comes_back_whole_or_not_at_all() -> None:
     """Any truncation and any flipped byte of header or audio is noticed."""
-    written = bytes(ENTRY)
-    assert Entry.parse(written) == ENTRY
+    written = ENTRY.written(KEY)
+    assert Entry.parse(written, KEY) == ENTRY
     assert ENTRY.duration == 0.25
     assert b"".join(ENTRY.chunks()) == ENTRY.pcm
     damaged = [b"", b"\n", b"junk", written[:10], written[:-1], written + b"x", written[: len(written) // 2], b"\xff" * 100]
     damaged += [written[:at] + bytes([written[at] ^ 0x80]) + written[at + 1 :] for at in (0, 3, 20, 300, len(written) - 1)]
-    damaged += [written.replace(b"otel-tts audio 1", b"otel-tts audio 9"), written.replace(b'"model"', b'"medol"')]
+    damaged += [written.replace(b"otel-tts audio 2", b"otel-tts audio 9"), written.replace(b'"model"', b'"medol"')]
     for data in damaged:
         with pytest.raises(Corrupt):
-            Entry.parse(data)
+            Entry.parse(data, KEY)
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ async def test_files_outlive_the_process(tmp_path: Path) -> None:
     await first.put(KEY, ENTRY)
     assert await second.get(KEY) == ENTRY
     third = FileTier(tmp_path / "cache", 10**6, 60, print)
-    size = len(bytes(ENTRY))
+    size = len(ENTRY.written(KEY))
     assert [(tier.entries(), tier.size()) for tier in (first, second, third)] == [(1, size)] * 3
     assert names(tmp_path / "cache") == [f"{KEY}.audio"]
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
@@ -133,7 +137,7 @@ async def test_files_outlive_the_process(tmp_path: Path) -> None:
 async def test_files_are_bounded_in_bytes_and_time(tmp_path: Path) -> None:
     """As in memory, also over a restart: the order of use is in the files."""
     clock, evicted = Clock(), list[str]()
-    size = len(bytes(entry(4000)))
+    size = len(entry(4000).written(KEY))
     tier = FileTier(tmp_path, 3 * size, 60, evicted.append, clock)
     for name in "abc":
         clock.now += 1
@@ -150,15 +154,101 @@ async def test_files_are_bounded_in_bytes_and_time(tmp_path: Path) -> None:
     assert (tier.entries(), tier.size(), evicted) == (2, 2 * size, ["size", "expired"])
 
 
-@pytest.mark.parametrize("damage", [b"", b"junk", bytes(ENTRY)[:-1]], ids=["empty", "junk", "truncated"])
+def forged(audio: bytes = ENTRY.pcm, **changes: Any) -> bytes:
+    """A written form whose checksum is right, with a header that is not; a change to None leaves the field out."""
+    header = {**asdict(replace(ENTRY, pcm=b"")), "pcm": len(audio), "key": KEY, **changes}
+    head = json.dumps({name: value for name, value in header.items() if value is not None}).encode()
+    return b"otel-tts audio 2 %08x %s\n%s" % (zlib.crc32(audio, zlib.crc32(head)), head, audio)
+
+
+def deep(head: bytes) -> bytes:
+    """A written form with this for a header."""
+    return b"otel-tts audio 2 %08x %s\n" % (zlib.crc32(head), head)
+
+
+WRITTEN = ENTRY.written(KEY)
+FORGED = {
+    **{f"{field}={value!r}": forged(**{field: value})
+       for field, values in {
+           "sample_rate": (None, 0, -1, "24000", 24000.0, True, 10**9, 1e400, [24000]),
+           "provider": (None, 7, [], {}),
+           "model": (None, 7),
+           "version": (None, False),
+           "pcm": (None, 0, len(ENTRY.pcm) - 2, -1, "all"),
+           "key": (None, "0" * 64, 7),
+           "more": (1,),
+       }.items()
+       for value in values},
+    "no audio": forged(b""),
+    "half a sample": forged(ENTRY.pcm[:-1]),
+    "another key's": ENTRY.written("0" * 64),
+    "the first schema": b'otel-tts audio 1 {"sample_rate": 24000, "pcm": 2, "crc": 0}\n\0\0',
+    "deep": deep(b"[" * 200_000),
+    "digits": deep(b"9" * 100_000),
+    "no object": deep(b"[1, 2]"),
+    "no JSON": deep(b"\xff\xfe"),
+    "empty": b"",
+    "zeros": bytes(len(WRITTEN)),
+    "half": WRITTEN[: len(WRITTEN) // 2],
+    "twice": WRITTEN * 2,
+    "crlf": WRITTEN.replace(b"\n", b"\r\n", 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", FORGED.values(), ids=FORGED)
 async def test_a_corrupt_file_is_dropped(tmp_path: Path, damage: bytes) -> None:
-    """It is a miss, counted as invalid, and gone."""
+    """It is a miss, counted as invalid, and gone, so that the text is kept again."""
     evicted = list[str]()
     tier = FileTier(tmp_path, 10**6, 60, evicted.append)
     await tier.put(KEY, ENTRY)
     (tmp_path / f"{KEY}.audio").write_bytes(damage)
     assert (await tier.get(KEY), await tier.get(KEY)) == (None, None)
     assert (evicted, names(tmp_path), tier.entries(), tier.size()) == (["invalid"], [], 0, 0)
+    await tier.put(KEY, ENTRY)
+    assert await tier.get(KEY) == ENTRY
+
+
+@given(st.data())
+def test_any_damage_is_noticed(data: st.DataObject) -> None:
+    """Any bit that flips, any piece that is cut out, doubled or put elsewhere: never audio that nobody made."""
+    damaged = bytearray(WRITTEN)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at, end = sorted(data.draw(st.tuples(*[st.integers(0, len(damaged))] * 2)))
+        replacement = data.draw(st.one_of(st.binary(max_size=8), st.just(bytes(damaged[at:end]) * 2), st.just(b"")))
+        damaged[at:end] = replacement
+    if bytes(damaged) == WRITTEN:
+        return
+    with pytest.raises(Corrupt):
+        Entry.parse(bytes(damaged), KEY)
+
+
+def directory(path: Path) -> None:
+    """A directory with something in it."""
+    path.mkdir()
+    (path / "file").write_bytes(WRITTEN)
+
+
+OTHER_THINGS: dict[str, Callable[[Path], Any]] = {
+    "directory": directory,
+    "pipe": os.mkfifo,
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "too large": lambda path: path.write_bytes(bytes(2 * 10**6)),
+    "from the future": lambda path: (path.write_bytes(WRITTEN), os.utime(path, (0, 10**11))),
+}
+
+
+@pytest.mark.parametrize("make", OTHER_THINGS.values(), ids=OTHER_THINGS)
+async def test_what_is_no_file_of_ours_is_dropped(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    """Whatever stands in an entry's place: a miss, gone, and nobody waits for it."""
+    evicted = list[str]()
+    path = tmp_path / f"{KEY}.audio"
+    make(path)
+    tier = FileTier(tmp_path, 10**6, 60, evicted.append)
+    assert await asyncio.wait_for(tier.get(KEY), 5) is None
+    assert (evicted, path.is_symlink() or path.exists()) == (["invalid"], False)
+    await tier.put(KEY, ENTRY)
+    assert await tier.get(KEY) == ENTRY
 
 
 async def test_what_a_dead_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
@@ -245,9 +335,15 @@ async def test_redis_keeps_entries_for_a_time(redis: Redis) -> None:
         (name,) = await client.keys()
         assert 29_000 < await client.pttl(name) <= 30_000
         assert KEY.encode() in name
-        await client.set(name, b"junk")
+        for damage in ["", *FORGED.values()]:
+            await client.set(name, damage)
+            assert await one.get(KEY) is None
+            assert await client.keys() == []
+        await client.rpush(name, "a list")
         assert await one.get(KEY) is None
-        assert (evicted, await client.keys()) == (["invalid"], [])
+        await one.put(KEY, ENTRY)
+        assert await one.get(KEY) == ENTRY
+        assert evicted == ["invalid"] * (len(FORGED) + 2)
     await one.close()
     await other.close()
 

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from otel_tts.service.providers import Provider
 from otel_tts.service.speech import Speech
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when the key or the written form changes: entries of another schema are never found."""
 _CHUNK = 64 * 1024
+_HIGHEST_RATE = 768_000  # Hz
 _MAGIC = f"otel-tts audio {SCHEMA} ".encode()
 
 
@@ -32,7 +33,9 @@ def key(provider: Provider, speech: Speech) -> str:
     The provider is the one that is asked: audio that a fallback made stands under the fallback's key and is never taken for the
     preferred provider's.
     """
-    asked = json.dumps([SCHEMA, provider.name, provider.version, provider.model(speech), asdict(speech)], sort_keys=True)
+    voice = provider.voice(speech.voice)
+    rate = voice.sample_rate if voice is not None else None
+    asked = json.dumps([SCHEMA, provider.name, provider.version, provider.model(speech), rate, asdict(speech)], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -55,27 +58,48 @@ class Entry:
         """The audio in pieces of at most 64 KiB."""
         return (self.pcm[start : start + _CHUNK] for start in range(0, len(self.pcm), _CHUNK))
 
-    def __bytes__(self) -> bytes:
-        """The written form: a line of JSON with the length and CRC-32 of the audio, then the audio."""
-        header = {**asdict(replace(self, pcm=b"")), "pcm": len(self.pcm), "crc": zlib.crc32(self.pcm)}
-        return b"%s%s\n%s" % (_MAGIC, json.dumps(header).encode(), self.pcm)
+    def written(self, key: str) -> bytes:
+        """The written form: a line of JSON that tells all but the audio, and the CRC-32 of both; then the audio."""
+        header = {**asdict(replace(self, pcm=b"")), "pcm": len(self.pcm), "key": key}
+        head = json.dumps(header, sort_keys=True).encode()
+        return b"%s%08x %s\n%s" % (_MAGIC, _checksum(head, self.pcm), head, self.pcm)
 
     @classmethod
-    def parse(cls, data: bytes) -> Entry:
-        """The entry that was written as ``data``.
+    def parse(cls, data: bytes, key: str) -> Entry:
+        """The entry that was written as ``data`` under ``key``.
 
         Raises:
-            Corrupt: it is truncated, altered, or nothing of ours.
+            Corrupt: it is truncated, altered, another key's, or nothing of ours.
         """
-        head, _, pcm = data.partition(b"\n")
-        if not head.startswith(_MAGIC):
+        line, _, pcm = data.partition(b"\n")
+        if not line.startswith(_MAGIC):
             raise Corrupt("no entry of this schema")
+        checksum, _, head = line[len(_MAGIC) :].partition(b" ")
+        if checksum != b"%08x" % _checksum(head, pcm):
+            raise Corrupt("it is not what was written")
         try:
-            header = json.loads(head[len(_MAGIC) :])
-            length, checksum = header.pop("pcm"), header.pop("crc")
+            header = json.loads(head)
+            length, its_key = header.pop("pcm"), header.pop("key")
             entry = cls(pcm=pcm, **header)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise Corrupt("its header cannot be read") from error
-        if (length, checksum) != (len(pcm), zlib.crc32(pcm)):
-            raise Corrupt("the audio is not what was written")
+        if (length, its_key) != (len(pcm), key):
+            raise Corrupt("it is another key's")
+        if not entry._is_playable():
+            raise Corrupt("it holds no audio that could be played")
         return entry
+
+    def _is_playable(self) -> bool:
+        names = (self.provider, self.model, self.version)
+        rate = self.sample_rate
+        return (
+            all(isinstance(name, str) for name in names)
+            and type(rate) is int
+            and 0 < rate <= _HIGHEST_RATE
+            and bool(self.pcm)
+            and len(self.pcm) % 2 == 0
+        )
+
+
+def _checksum(head: bytes, pcm: bytes) -> int:
+    return zlib.crc32(pcm, zlib.crc32(head))

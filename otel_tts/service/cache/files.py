@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import stat
 import threading
 import time
 import uuid
@@ -20,6 +22,7 @@ Ts = TypeVarTuple("Ts")
 
 _SUFFIX = ".audio"
 _PARTIAL = ".partial"
+_AHEAD = 60.0  # seconds that a file may be newer than now: clocks of processes that share a directory differ
 _ABANDONED = 3600.0  # seconds after which a file that nobody finished was left by a process that died
 
 
@@ -55,7 +58,7 @@ class FileTier:
 
     async def put(self, key: str, entry: Entry) -> None:
         """Write the entry, whole or not at all, and delete the least recently used beyond the bound."""
-        await self._in_thread(self._write, key, bytes(entry))
+        await self._in_thread(self._write, key, entry.written(key))
 
     def entries(self) -> int:
         """How many entries it knows of."""
@@ -77,18 +80,22 @@ class FileTier:
     def _read(self, key: str) -> Entry | None:
         path = self._path(key)
         try:
-            written = path.stat().st_mtime
-            data = path.read_bytes()
+            status = path.lstat()
         except FileNotFoundError:
             self._forget(key)
             return None
-        now = self._clock()
+        now, written = self._clock(), status.st_mtime
         if now - written >= self._ttl:
             self._drop(key, "expired")
             return None
         try:
-            entry = Entry.parse(data)
-        except Corrupt:
+            ours = stat.S_ISREG(status.st_mode) and status.st_size <= self._limit and written - now <= _AHEAD
+            data = path.read_bytes() if ours else b""
+            entry = Entry.parse(data, key)
+        except FileNotFoundError:
+            self._forget(key)
+            return None
+        except (Corrupt, OSError):  # what cannot be read now may never be read, and would keep the text from being cached
             self._drop(key, "invalid")
             return None
         with suppress(FileNotFoundError):  # another process may just have evicted it
@@ -117,10 +124,10 @@ class FileTier:
         found = []
         for file in self._directory.iterdir():
             with suppress(FileNotFoundError):  # another process may just have deleted it
-                stat = file.stat()
+                status = file.lstat()
                 if file.suffix == _SUFFIX:
-                    found.append((stat.st_atime, file.stem, stat.st_size))
-                elif file.suffix == _PARTIAL and self._clock() - stat.st_mtime > _ABANDONED:
+                    found.append((status.st_atime, file.stem, status.st_size))
+                elif file.suffix == _PARTIAL and self._clock() - status.st_mtime > _ABANDONED:
                     file.unlink()
         for _, key, size in sorted(found):
             self._know(key, size)
@@ -146,7 +153,11 @@ class FileTier:
             return victims
 
     def _drop(self, key: str, reason: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        path = self._path(key)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         self._forget(key)
         self._evicted(reason)
 

@@ -13,10 +13,14 @@ import redis.asyncio as client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from otel_tts.service.cache.entry import SCHEMA, Corrupt, Entry
 from otel_tts.service.cache.tier import Evicted, TierError
+
+
+class _OtherKind(Exception):
+    """Something else than bytes stands under the key: a list, a set."""
 
 
 class RedisTier:
@@ -38,6 +42,8 @@ class RedisTier:
             socket_timeout=0.5,
             retry=Retry(NoBackoff(), 1, (Disconnected,)),  # once: the server may have closed the pooled connection since
         )
+        if self._redis.connection_pool.connection_kwargs.get("decode_responses"):
+            raise ValueError("audio is no text, so decode_responses cannot be used")
         try:
             # Connects to nothing: it checks the parameters, which nothing else does before the first request.
             self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the client's own omission
@@ -46,19 +52,19 @@ class RedisTier:
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None; a corrupt one is deleted."""
-        data: bytes | None = await self._ask(self._redis.get(_name(key)))
-        if data is None:
-            return None
         try:
-            return Entry.parse(data)
-        except Corrupt:
+            data = await self._ask(self._redis.get(_name(key)))
+            if data is None:
+                return None
+            return Entry.parse(data if isinstance(data, bytes) else b"", key)
+        except (Corrupt, _OtherKind):
             await self._ask(self._redis.delete(_name(key)))
             self._evicted("invalid")
             return None
 
     async def put(self, key: str, entry: Entry) -> None:
         """Keep the entry."""
-        await self._ask(self._redis.set(_name(key), bytes(entry), px=max(1, round(self._ttl * 1000))))
+        await self._ask(self._redis.set(_name(key), entry.written(key), px=max(1, round(self._ttl * 1000))))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -67,6 +73,10 @@ class RedisTier:
     async def _ask(self, answer: Awaitable[Any]) -> Any:
         try:
             return await answer
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise _OtherKind from error
+            raise TierError(f"Redis refuses ({type(error).__name__})") from error
         except (RedisError, OSError, TimeoutError) as error:
             raise TierError(f"Redis does not answer ({type(error).__name__})") from error
 
