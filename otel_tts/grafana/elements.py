@@ -76,8 +76,8 @@ class Chart(core.TimeSeries):  # type: ignore[misc]  # grafanalib has no types
         return _known(json, _PANEL)
 
 
-class View(core.Panel):  # type: ignore[misc]
-    """A panel of any other type: what is its type's own comes in ``extraJson``."""
+class OtherPanel(core.Panel):  # type: ignore[misc]
+    """A panel of a type that grafanalib does not have: the parts of that type are in ``extraJson``."""
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""

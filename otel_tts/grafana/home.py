@@ -1,4 +1,4 @@
-"""Where dashboards shall live, and what they are about when they open."""
+"""The Grafana that dashboards are made for, and what they show when they open."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _INTERVALS = ["10s", "30s", "1m", "5m", "15m", "1h"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One dashboard. question: what a person asks who opens it. since: the time that it shows at first."""
+    """One dashboard. question: what it answers. since: the time range when it opens."""
 
     name: str
     title: str
@@ -42,18 +42,25 @@ class Page:
 PAGES: Mapping[str, Page] = {
     page.name: page
     for page in (
-        Page(name="overview", title="Speech: overview", question="Are listeners fine?", sections=overview.sections),
+        Page(
+            name="overview",
+            title="Speech: overview",
+            question="Do listeners get their audio in time?",
+            sections=overview.sections,
+        ),
         Page(
             name="providers",
             title="Speech: providers",
             question="Which provider fails, is slow or costs too much?",
             sections=providers.sections,
         ),
-        Page(name="cache", title="Speech: cache", question="What does the cache save, and is it well?", sections=cache.sections),
+        Page(
+            name="cache", title="Speech: cache", question="What does the cache save, and does it work?", sections=cache.sections
+        ),
         Page(
             name="streaming",
             title="Speech: streaming",
-            question="When does speech begin to sound, and where does it stop?",
+            question="How soon does audio start, and where are gaps?",
             sections=streaming.sections,
         ),
         Page(
@@ -66,14 +73,14 @@ PAGES: Mapping[str, Page] = {
         Page(
             name="quality",
             title="Speech: audio quality and drift",
-            question="Does speech sound as it should, and as it used to?",
+            question="Is the audio good, and has it changed?",
             sections=quality.sections,
             since="now-24h",
         ),
         Page(
             name="pipeline",
             title="Speech: telemetry pipeline",
-            question="Can the other dashboards be believed?",
+            question="Are the other dashboards complete?",
             sections=pipeline.sections,
             chooses=("service", "collector"),
         ),
@@ -120,7 +127,7 @@ def _heading(page: Page) -> Section:
     )
     note = Note(
         title="",
-        description="What this dashboard answers, and the ways to the others.",
+        description="The question that this dashboard answers, and links to the others.",
         content=f"**{page.question}** — {others}",
     )
     return Section("Speech", [Placed(note, 24, 2)])

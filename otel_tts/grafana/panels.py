@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from otel_tts.conditions import BY_NAME, Comparison, Condition
-from otel_tts.grafana.elements import JSON, Chart, Step, Target, View
+from otel_tts.grafana.elements import JSON, Chart, OtherPanel, Step, Target
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
 from otel_tts.grafana.searches import Search
@@ -23,28 +23,28 @@ WHOLE = "$__range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PanelQuery:
     """A query of a panel.
 
-    legend: the name of each of its series; given none, their attributes. window: in place of Grafana's own. of: what it is asked about,
-    as `scope` has it.
+    legend: the name of each of its series; by default their attributes. window: in place of Grafana's own. scope: what it is asked about,
+    see `variables.scope`.
     """
 
     query: str
     legend: str = ""
     window: str = "$__rate_interval"
     exemplars: bool = False
-    of: str = "service"
+    scope: str = "service"
 
     @property
-    def asked(self) -> Query:
+    def definition(self) -> Query:
         """The query."""
         return QUERIES[self.query]
 
     @property
     def name(self) -> str:
         """Its legend, as Grafana has it."""
-        return self.legend or " · ".join(f"{{{{{label(attribute)}}}}}" for attribute in self.asked.labels)
+        return self.legend or " · ".join(f"{{{{{label(attribute)}}}}}" for attribute in self.definition.labels)
 
 
 class Panels:
@@ -57,7 +57,7 @@ class Panels:
         self,
         title: str,
         bad: str,
-        *lines: Line,
+        *lines: PanelQuery,
         shows: str = "",
         unit: str = "",
         condition: str = "",
@@ -71,9 +71,9 @@ class Panels:
         """Lines over time, from 0 up. share: values are at most 1."""
         judged = BY_NAME.get(condition)
         panel = Chart(
-            **self._said(title, bad, lines, shows, judged),
-            unit=unit or grafana_unit(lines[0].asked.unit),
-            valueMin=None if lines[0].asked.unit == "dB" else 0,
+            **self._common(title, bad, lines, shows, judged),
+            unit=unit or grafana_unit(lines[0].definition.unit),
+            valueMin=None if lines[0].definition.unit == "dB" else 0,
             valueMax=1 if share else None,
             fillOpacity=30 if stacked else 8,
             stacking={"mode": "normal" if stacked else "none", "group": "A"},
@@ -89,7 +89,15 @@ class Panels:
         return Placed(panel, width, height)
 
     def stat(
-        self, title: str, bad: str, line: Line, *, unit: str = "", condition: str = "", least: float | None = None, width: int = 4
+        self,
+        title: str,
+        bad: str,
+        line: PanelQuery,
+        *,
+        unit: str = "",
+        condition: str = "",
+        least: float | None = None,
+        width: int = 4,
     ) -> Placed:
         """One number, the latest, with its course behind it. least: what it should not be below, where no condition says so."""
         judged = BY_NAME.get(condition)
@@ -98,7 +106,7 @@ class Panels:
             "graphMode": "none" if line.window == WHOLE else "area",
             "justifyMode": "auto",
             "orientation": "auto",
-            "textMode": "value_and_name" if line.asked.labels else "auto",
+            "textMode": "value_and_name" if line.definition.labels else "auto",
             "wideLayout": True,
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }
@@ -107,7 +115,7 @@ class Panels:
             panel.thresholds = [Step(BAD), Step(GOOD, least)]
         return Placed(panel, width, 5)
 
-    def heatmap(self, title: str, bad: str, line: Line, *, width: int = 12) -> Placed:
+    def heatmap(self, title: str, bad: str, line: PanelQuery, *, width: int = 12) -> Placed:
         """How many values fell into each bucket, over time; a click on a dot opens a trace."""
         options = {
             "calculate": False,
@@ -124,7 +132,14 @@ class Panels:
         return Placed(self._view("heatmap", title, bad, line, None, options, unit="short", form="heatmap"), width, 8)
 
     def states(
-        self, title: str, bad: str, line: Line, named: Mapping[int, tuple[str, str]], *, condition: str = "", width: int = 24
+        self,
+        title: str,
+        bad: str,
+        line: PanelQuery,
+        named: Mapping[int, tuple[str, str]],
+        *,
+        condition: str = "",
+        width: int = 24,
     ) -> Placed:
         """A state for each series over time. named: the word and the colour of each value."""
         options = {
@@ -147,7 +162,7 @@ class Panels:
         """
         asked = {"jaeger": search.in_jaeger(), "tempo": search.in_tempo()}
         order = [{"displayName": "Duration", "desc": True}] if slowest_first else [{"displayName": "Start time", "desc": True}]
-        panel = View(
+        panel = OtherPanel(
             title=title,
             description=_description(shows, bad),
             dataSource=TRACES,
@@ -166,34 +181,34 @@ class Panels:
         kind: str,
         title: str,
         bad: str,
-        line: Line,
+        line: PanelQuery,
         judged: Condition | None,
         options: JSON,
         *,
         unit: str = "",
         form: str = "time_series",
         fields: JSON | None = None,
-    ) -> View:
-        given = {"unit": unit or grafana_unit(line.asked.unit), **(fields or {})}
-        return View(
-            **self._said(title, bad, (line,), "", judged, form),
+    ) -> OtherPanel:
+        given = {"unit": unit or grafana_unit(line.definition.unit), **(fields or {})}
+        return OtherPanel(
+            **self._common(title, bad, (line,), "", judged, form),
             thresholds=_steps(judged),
             extraJson=_own(kind, options, given),
         )
 
-    def _said(
-        self, title: str, bad: str, lines: Sequence[Line], shows: str, judged: Condition | None, form: str = "time_series"
+    def _common(
+        self, title: str, bad: str, lines: Sequence[PanelQuery], shows: str, judged: Condition | None, form: str = "time_series"
     ) -> JSON:
         return {
             "title": title,
-            "description": _description(shows or lines[0].asked.description, bad, judged, self.home.runbooks),
+            "description": _description(shows or lines[0].definition.description, bad, judged, self.home.runbooks),
             "dataSource": METRICS,
             "targets": [self._target(ref, line, form) for ref, line in zip(ascii_uppercase, lines, strict=False)],
             "maxDataPoints": None,
         }
 
-    def _target(self, ref: str, line: Line, form: str) -> Target:
-        expression = line.asked(scope(line.of, line.window, self.home.objectives))
+    def _target(self, ref: str, line: PanelQuery, form: str) -> Target:
+        expression = line.definition(scope(line.scope, line.window, self.home.objectives))
         shown: JSON = {"legendFormat": line.name or "{{le}}" if form == "heatmap" else line.name or line.query.replace("_", " ")}
         once = line.window == WHOLE
         query = {"expr": expression, "format": form, "range": not once, "instant": once, "editorMode": "code", **shown}
@@ -201,13 +216,15 @@ class Panels:
 
 
 def _own(kind: str, options: JSON, fields: JSON) -> JSON:
-    """What is a type of panel's own."""
+    """The part of a panel that only its type has."""
     return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": []}}
 
 
 def _description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "") -> str:
-    alert = f"\n\nThe line is where the alert `{judged.name}` begins: {runbooks}#{judged.name.lower()}" if judged else ""
-    return f"{' '.join(shows.split())}\n\n**When it looks bad:** {bad}{alert}"
+    alert = (
+        f"\n\nThe dashed line is the threshold of the alert `{judged.name}`: {runbooks}#{judged.name.lower()}" if judged else ""
+    )
+    return f"{' '.join(shows.split())}\n\n**What to check:** {bad}{alert}"
 
 
 def _steps(judged: Condition | None) -> list[Step]:

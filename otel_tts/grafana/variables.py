@@ -14,9 +14,9 @@ TRACES: JSON = {"uid": "${traces}"}
 _SERVICE, _COLLECTOR = 'service_name=~"$service"', 'service_name=~"$collector"'
 
 
-def scope(of: str, window: str, objectives: Objectives) -> Scope:
-    """What the queries of a panel are asked about: the chosen service and provider, or the chosen Collector."""
-    if of == "collector":
+def scope(name: str, window: str, objectives: Objectives) -> Scope:
+    """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors."""
+    if name == "collector":
         return Scope(matchers=(_COLLECTOR,), window=window, objectives=objectives)
     return Scope(matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives)
 

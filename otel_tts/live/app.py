@@ -1,4 +1,4 @@
-"""The program that Streamlit runs: navigation, what is to be looked at, and the page, drawn again and again."""
+"""The program that Streamlit runs: navigation, controls, and the page, which is redrawn at each refresh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamlit.navigation.page import StreamlitPage
 from otel_tts import formatting, palette
 from otel_tts.history import Service, open_history
 from otel_tts.live import tiles
-from otel_tts.live.reading import Away, Reading
+from otel_tts.live.cached_history import Away, CachedHistory
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
 from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
 from otel_tts.settings import LiveSettings
@@ -28,14 +28,14 @@ PAGES = (
 
 
 @st.cache_resource(show_spinner=False)
-def reading(source: str) -> Reading:
-    """One of each of `SOURCES` for the process, so that nothing is read twice."""
+def history(source: str) -> CachedHistory:
+    """Open the history of a source, one for the process, so that nothing is read twice."""
     settings = LiveSettings.load(prometheus_url="", jaeger_url="", tempo_url="") if source == "local" else LiveSettings.load()
-    return Reading(open_history(settings))
+    return CachedHistory(open_history(settings))
 
 
 def main() -> None:
-    """Draw everything once; from then on the page draws itself."""
+    """Draw everything once; from then on the page redraws itself."""
     st.set_page_config("otel-tts live", ICON, layout="wide", initial_sidebar_state="collapsed")
     st.html(f"<style>{tiles.STYLE}</style>")
     st.logo(LOGO, size="large")
@@ -49,7 +49,7 @@ def _streamlit_page(page: Page) -> StreamlitPage:
 
 
 def draw(page: Page) -> None:
-    """A page with its controls; what is below them is drawn again and again."""
+    """Draw a page with its controls; the part below them is redrawn at each refresh."""
     if "view" not in st.session_state:
         st.session_state.view = View.parse(st.query_params.to_dict())
     _controls(page)
@@ -59,7 +59,7 @@ def draw(page: Page) -> None:
 
 
 def _controls(page: Page) -> None:
-    """What every page has: range, refresh and, where there are several, the source and the service."""
+    """Draw the controls of every page: range, refresh and, where there are several, source and service."""
     view: View = st.session_state.view
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
         span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key="range")
@@ -73,7 +73,7 @@ def _controls(page: Page) -> None:
 
 
 def _source(view: View) -> str:
-    """Which source is read; nobody has to choose where there are local files only."""
+    """Draw the choice of the source. There is none where there are local files only."""
     settings = LiveSettings.load()
     if not settings.has_backends:
         return View().source
@@ -83,16 +83,16 @@ def _source(view: View) -> str:
 
 
 def _services(view: View) -> Sequence[Service]:
-    """Those that had requests."""
+    """List the services that had requests."""
     try:
-        source = reading(view.source)
+        source = history(view.source)
         return source.services(source.period(view.range, REFRESHES[view.refresh]))
     except Away:
         return ()  # the page says so
 
 
 def _service(view: View, services: Sequence[Service]) -> str:
-    """Which one is looked at; nobody has to choose from one."""
+    """Draw the choice of the service. There is none where there is one service only."""
     names = sorted({service.name for service in services} | ({view.service} - {""}))
     if len(names) < 2 and not view.service:
         return ""
@@ -103,9 +103,9 @@ def _service(view: View, services: Sequence[Service]) -> str:
 
 
 def _part(page: Page, drawn_with: View) -> None:
-    """The part of a page that is drawn again and again."""
+    """Draw the part of a page that is redrawn at each refresh."""
     view: View = st.session_state.view
-    source = reading(view.source)
+    source = history(view.source)
     if view != drawn_with:
         st.rerun()  # what was chosen in it concerns the whole page
     period = source.period(view.range, REFRESHES[view.refresh])
@@ -134,7 +134,7 @@ LOGO = (
     f'<svg xmlns="http://www.w3.org/2000/svg" width="132" height="32" viewBox="0 0 132 32">{_MARK}'
     '<text x="38" y="23" font-family="sans-serif" font-size="20" font-weight="600" fill="#2E86C1">otel-tts</text></svg>'
 )
-EMPTY = "`otel-tts verify` sends some to a running service (`otel-tts serve`); `otel-tts demo` does both. They show up here by themselves."
+EMPTY = "`otel-tts verify` sends requests to a running service (`otel-tts serve`); `otel-tts demo` does both. They appear without a reload."
 
 if __name__ == "__main__":
     main()

@@ -76,9 +76,9 @@ def rate(point: Point) -> float | None:
     return None if grown is None else grown / (point.end - point.start)
 
 
-def quantile(q: float) -> Callable[[Point], float | None]:
+def quantile(share: float) -> Callable[[Point], float | None]:
     """What share ``q`` of the values of a window lie below."""
-    return lambda point: point.value.quantile(q) if isinstance(point.value, Distribution) else point.value
+    return lambda point: point.value.quantile(share) if isinstance(point.value, Distribution) else point.value
 
 
 def course(
@@ -106,7 +106,7 @@ def course(
             mode="lines+markers" if single or _islands(line) else "lines",
             line={"color": line.colour, "width": 2, "dash": line.dash},
             marker={"size": 5},
-            customdata=[_said(value, unit) for *_, value in line.points],
+            customdata=[_text(value, unit) for *_, value in line.points],
             hovertemplate="%{customdata}",
             connectgaps=False,
         )
@@ -114,7 +114,7 @@ def course(
         figure.add_hline(
             level,
             line={"color": palette.REFERENCE, "width": 1.5, "dash": dash},
-            name=f"{name}, {_said(level, unit)}",
+            name=f"{name}, {_text(level, unit)}",
             showlegend=True,
         )
     if reference and band:
@@ -140,7 +140,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
                 width=[(end - start) * 1000 * 0.92 for start, end, _ in line.points],
                 name=line.name,
                 marker={"color": line.colour, "line": {"width": 0}},
-                customdata=[_said(value, unit) for *_, value in line.points],
+                customdata=[_text(value, unit) for *_, value in line.points],
                 hovertemplate="%{customdata}",
             )
     figure.update_layout(barmode="stack")
@@ -215,7 +215,7 @@ def _islands(line: Line) -> bool:
     return any(b is not None and a is None and c is None for a, b, c in zip(values, values[1:], values[2:], strict=False))
 
 
-def _said(value: float | None, unit: str) -> str:
+def _text(value: float | None, unit: str) -> str:
     match unit:
         case "share":
             return formatting.percent(value)

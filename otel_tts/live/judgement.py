@@ -1,6 +1,6 @@
-"""Judgement: which conditions hold at the moment, by what the metrics say. The conditions themselves are in `otel_tts.conditions`.
+"""Judgement: which conditions are met now, computed from metrics. The conditions themselves are in `otel_tts.conditions`.
 
-What only the Collector or Prometheus knows (its queue, series that went missing) is not judged here; alerts are.
+What only the Collector or Prometheus knows (its queue, missing series) is left to alerts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from otel_tts import semconv
 from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
 from otel_tts.conditions.figure import Figure
 from otel_tts.history import Distribution, Timeline
-from otel_tts.live.reading import Reading
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
 from otel_tts.semconv import COUNTED, MADE_BY_PROVIDER, REQUEST_ATTEMPTS, Metric, Outcome
@@ -21,7 +21,7 @@ from otel_tts.settings import LiveSettings
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A figure of one subject (by attribute key), and how much it was taken over; None where that doesn't matter."""
+    """A figure of one subject (by attribute key). traffic: the count that it is computed from; None where that does not matter."""
 
     attributes: Mapping[str, str]
     value: float | None
@@ -30,30 +30,30 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of one condition. holds: for whom it does, each with its figure."""
+    """The result for one condition. holds: the subjects for which it is met, each with its figure."""
 
     condition: Condition
     holds: tuple[Finding, ...]
 
     def sentences(self) -> Iterator[str]:
-        """Each in plain words."""
+        """Give a sentence for each subject."""
         for finding in self.holds:
             if finding.value is not None:
                 yield self.condition.says(finding.value, finding.attributes)
 
 
 class Judge:
-    """Judges by what was counted up to the end of a period.
+    """Judges the conditions by the metrics up to the end of a period.
 
     Args:
-        reading: where the figures come from.
+        history: where the figures come from.
         period: the moment that counts is its ``now``.
         settings: references and objectives.
         service: whose requests; all, when it is empty.
     """
 
-    def __init__(self, reading: Reading, period: Period, settings: LiveSettings, service: str = "") -> None:
-        self._reading = reading
+    def __init__(self, history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> None:
+        self._history = history
         self._period = period
         self._settings = settings
         self._service = service
@@ -69,20 +69,20 @@ class Judge:
         }
 
     def verdicts(self) -> list[Verdict]:
-        """Every condition that can be judged here, in the order in which they matter."""
-        found: dict[str, Verdict] = {}
+        """Judge every condition that can be judged here, the most important first."""
+        verdicts: dict[str, Verdict] = {}
         for condition in CONDITIONS:
             if figures := self._figures.get(condition.figure):
                 holding = [f for f in figures(condition.window) if condition.holds(f.value, f.traffic)]
                 if holding and condition.short_window:
                     lately = [f for f in figures(condition.short_window) if condition.holds(f.value, None)]
                     holding = [f for f in holding if f.attributes in [late.attributes for late in lately]]
-                explained = [f.attributes for cause in condition.causes if cause in found for f in found[cause].holds]
-                found[condition.name] = Verdict(condition, tuple(f for f in holding if f.attributes not in explained))
-        return list(found.values())
+                explained = [f.attributes for cause in condition.causes if cause in verdicts for f in verdicts[cause].holds]
+                verdicts[condition.name] = Verdict(condition, tuple(f for f in holding if f.attributes not in explained))
+        return list(verdicts.values())
 
     def reference(self, provider: str, stream: bool) -> float:
-        """The p95 of latency that a provider's is judged by, in seconds: what was set, else what the batch job published."""
+        """Give the reference for a provider's p95 of latency, in seconds: the setting, else what the batch job published."""
         if self._settings.source("reference_latency_p95") == "default":
             published = self._over(
                 semconv.REFERENCE_LATENCY, DAY, by=(semconv.PROVIDER,), where={semconv.STREAM: (stream,)}, own=False
@@ -101,7 +101,7 @@ class Judge:
         *,
         own: bool = True,
     ) -> list[Timeline]:
-        return self._reading.over(
+        return self._history.over(
             metric, self._period.now - window, self._period.now, by, where, service=self._service if own else ""
         )
 
@@ -114,9 +114,9 @@ class Judge:
         return [Finding({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
 
     def _burn(self, window: float) -> Iterable[Finding]:
-        for found in self._success(window):
+        for success in self._success(window):
             yield Finding(
-                {}, None if found.value is None else (1 - found.value) / (1 - self._settings.slo_success), found.traffic
+                {}, None if success.value is None else (1 - success.value) / (1 - self._settings.slo_success), success.traffic
             )
 
     def _gaps(self, window: float) -> Iterable[Finding]:
@@ -131,12 +131,12 @@ class Judge:
         for timeline in self._over(semconv.ATTEMPT_DURATION, window, by, where):
             provider, outcome = (str(timeline.attributes[attribute.key]) for attribute in by)
             counts.setdefault(provider, {})[outcome] = _count(timeline)
-        for provider, of in counts.items():
-            traffic = sum(of.values())
-            yield Finding({semconv.PROVIDER.key: provider}, of.get(Outcome.OK, 0) / traffic if traffic else None, traffic)
+        for provider, outcomes in counts.items():
+            traffic = sum(outcomes.values())
+            yield Finding({semconv.PROVIDER.key: provider}, outcomes.get(Outcome.OK, 0) / traffic if traffic else None, traffic)
 
     def _available(self, window: float) -> Iterable[Finding]:
-        for timeline in self._reading.series(
+        for timeline in self._history.series(
             semconv.PROVIDER_AVAILABLE, self._period, (semconv.PROVIDER,), service=self._service
         ):
             if isinstance(value := timeline.points[-1].value, float):

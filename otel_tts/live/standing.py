@@ -1,4 +1,4 @@
-"""Standing: how each provider does: whether it can be used and since when, and how its attempts went."""
+"""Standing of each provider: whether it is available, since when, and its attempts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from otel_tts import semconv
 from otel_tts.history import Row, Timeline
 
 UNNAMED = (semconv.NONE, "")
-"""What stands in a provider's place where there is none."""
+"""Values of the provider attribute where there is no provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Whether something is available, and since when (seconds since the Unix epoch).
 
-    known: whether there is news of it at all. before: it has been so for longer than was looked at; ``since`` is where that begins.
+    reported: whether the last window has a value. before: it has been so since before the first window; ``since`` is where that begins.
     """
 
     available: bool
     since: float
-    known: bool
+    reported: bool
     before: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One provider. ``state`` is None when nobody has ever said; ``row`` when nothing was asked of it."""
+    """One provider. ``state`` is None when its availability was never reported; ``row`` when it had no attempts and no requests."""
 
     provider: str
     state: State | None
@@ -35,7 +35,7 @@ class Standing:
 
 
 def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standing]:
-    """All providers by name, from the timelines of their availability and what happened by provider."""
+    """Make the standing of each provider, by name, from timelines of availability and rows by provider."""
     states = {str(timeline.attributes[semconv.PROVIDER.key]): state(timeline) for timeline in available}
     asked = {row.provider: row for row in rows if row.provider and (row.attempt_count or row.request_count)}
     return [
@@ -46,9 +46,9 @@ def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standi
 
 
 def state(timeline: Timeline) -> State | None:
-    """What the last point that says anything says, and since when it has been so without a break in the news."""
+    """Read the last value of a timeline, and since when it has been the same without a gap."""
     points = list(timeline.points)
-    known = bool(points) and points[-1].value is not None
+    reported = bool(points) and points[-1].value is not None
     while points and points[-1].value is None:
         points.pop()
     if not points:
@@ -58,4 +58,4 @@ def state(timeline: Timeline) -> State | None:
     while number and points[number - 1].value == last:
         number -= 1
     before = number == 0
-    return State(last == 1, points[number].start if number < len(points) else points[-1].start, known, before)
+    return State(last == 1, points[number].start if number < len(points) else points[-1].start, reported, before)

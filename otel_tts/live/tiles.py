@@ -1,4 +1,4 @@
-"""Tiles: what is drawn without a chart, as HTML. Every text that comes from outside is escaped."""
+"""Tiles, cards, notices and tables as HTML. Every text that comes from outside is escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODE = partial(re.compile("`([^`]+)`").sub, r"<code>\1</code>")
 
 
 def tile(label: str, value: str, note: str = "", *, definition: str = "", accent: str = "") -> str:
-    """One number. ``definition`` is shown on hover and focus; ``accent``: the colour of its edge."""
+    """Make a tile with one figure. ``definition`` is shown on hover and focus; ``accent`` is the colour of its edge."""
     edge = f' style="--accent:{accent}"' if accent else ""
     tip = f'<span class="tip" role="tooltip">{escape(definition)}</span>' if definition else ""
     return (
@@ -28,46 +28,46 @@ def tile(label: str, value: str, note: str = "", *, definition: str = "", accent
 
 
 def grid(tiles: Iterable[str]) -> str:
-    """Tiles side by side, as many as there is room for."""
+    """Put tiles side by side, as many as fit."""
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
 def card(standing: Standing, now: float, fallbacks: float | None) -> str:
-    """A provider: whether it can be used, since when, and how its attempts went."""
-    mood, said = _state(standing, now)
+    """Make the card of a provider: availability, since when, and its attempts."""
+    mood, description = _state(standing, now)
     row = standing.row
     facts = [
         ("attempts", formatting.count(row.attempt_count if row else None)),
         ("success", formatting.percent(row.attempt_success_rate if row else None)),
         ("p95", formatting.quantile(row.attempt_duration_p95 if row else None, semconv.ATTEMPT_DURATION)),
         ("RTF", formatting.value(row.attempt_rtf_p50 if row else None, "1")),
-        ("fell back", formatting.count(fallbacks)),
+        ("fallbacks", formatting.count(fallbacks)),
     ]
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return (
         f'<section class="card {mood}" aria-label="Provider {escape(standing.provider)}" data-state="{mood}">'
-        f'<h3>{escape(standing.provider)}</h3><p class="state">{escape(said)}</p><dl>{listed}</dl></section>'
+        f'<h3>{escape(standing.provider)}</h3><p class="state">{escape(description)}</p><dl>{listed}</dl></section>'
     )
 
 
-def cards(made: Iterable[str]) -> str:
-    """Cards side by side."""
-    return f'<div class="cards">{"".join(made)}</div>'
+def cards(parts: Iterable[str]) -> str:
+    """Put cards side by side."""
+    return f'<div class="cards">{"".join(parts)}</div>'
 
 
 def notice(mood: str, title: str, text: str = "") -> str:
-    """A sentence that is to be seen. mood: ``good``, ``bad``, ``warn`` or ``unknown``. In the text, what is between backticks is code."""
+    """Make a notice. ``mood``: ``good``, ``bad``, ``warn`` or ``unknown``. In ``text``, backticks mark code."""
     more = f"<span>{_CODE(escape(text))}</span>" if text else ""
     return f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong>{more}</div>'
 
 
-def notices(made: Iterable[str]) -> str:
-    """Notices below each other."""
-    return f'<div class="notices">{"".join(made)}</div>'
+def notices(parts: Iterable[str]) -> str:
+    """Put notices below each other."""
+    return f'<div class="notices">{"".join(parts)}</div>'
 
 
 def facts(pairs: Sequence[tuple[str, str, str]]) -> str:
-    """Names with values and definitions, below each other."""
+    """Make a table of names, values and definitions."""
     rows = "".join(
         f'<tr><th scope="row" title="{escape(definition)}">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value, definition in pairs
@@ -76,7 +76,7 @@ def facts(pairs: Sequence[tuple[str, str, str]]) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
-    """A small table; the first ``words`` columns are text, the others numbers."""
+    """Make a small table. The first ``words`` columns are text, the others are numbers."""
     head = "".join(
         f'<th scope="col"{"" if number < words else " class=number"}>{escape(heading)}</th>'
         for number, heading in enumerate(headings)
@@ -92,16 +92,16 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], 
 
 
 def legend(text: str, colour: str = palette.UNKNOWN) -> str:
-    """A line with a dot before it."""
+    """Make a line of text with a coloured dot before it."""
     return f'<span class="source"><i style="background:{colour}"></i>{escape(text)}</span>'
 
 
 def _state(standing: Standing, now: float) -> tuple[str, str]:
     state = standing.state
     if state is None:
-        return "unknown", "nobody has said yet whether it can be used"
+        return "unknown", "no availability reported yet"
     since = f"since {'before ' if state.before else ''}{formatting.clock(state.since, now)}"
     lasted = f"({'more than ' if state.before else ''}{formatting.elapsed(now - state.since)})"
-    if not state.known:
-        return "unknown", f"no news of it; it was {'available' if state.available else 'not available'} {since}"
+    if not state.reported:
+        return "unknown", f"no recent report; last {'available' if state.available else 'not available'} {since}"
     return ("good", f"available {since} {lasted}") if state.available else ("bad", f"not available {since} {lasted}")

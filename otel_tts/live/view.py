@@ -1,4 +1,4 @@
-"""What somebody looks at: the range of time, how often it is read again, and which requests. It stands in the URL, to be shared."""
+"""What a page shows: time range, refresh, source, filters. It stands in the URL, so that it can be shared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "24h": (DAY, 15 * MINUTE),
     "7d": (7 * DAY, 2 * HOUR),
 }
-"""The ranges of time that can be looked at, each with the length of its windows; both in seconds."""
+"""The time ranges, each with the length of its windows; both in seconds."""
 REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
-"""How often it is read again, in seconds."""
+"""Seconds between two refreshes."""
 SOURCES: Mapping[str, str] = {"backends": "backends", "local": "local files"}
-"""Where it may be read, as people call it; the first of them wherever the settings have addresses of backends."""
+"""The sources, with their labels; the first is the default where the settings have addresses of backends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Everything that the URL says but the page. An empty text is what nobody has chosen."""
+    """Everything in the URL but the page. An empty text: nothing was chosen."""
 
     range: str = "15m"
     refresh: str = "5s"
@@ -72,12 +72,12 @@ class View:
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Self:
-        """From a URL's query. What it says that cannot be, somebody has mistyped: it counts as not said."""
-        said = {field.name: params[field.name].strip() for field in fields(cls) if params.get(field.name, "").strip()}
-        return cls(**{name: value for name, value in said.items() if _can_be(name, value)})
+        """Parse a URL's query. A value that is not allowed is ignored."""
+        texts = {field.name: params[field.name].strip() for field in fields(cls) if params.get(field.name, "").strip()}
+        return cls(**{name: value for name, value in texts.items() if _can_be(name, value)})
 
     def params(self, of_page: Collection[str] = ()) -> dict[str, str]:
-        """For a URL's query: whatever is not as it would be anyway, of what all pages have and what one has beside that."""
+        """Give the values for a URL's query that differ from the defaults: those of all pages, and those of ``of_page``."""
         return {
             field.name: value
             for field in fields(self)
@@ -86,7 +86,7 @@ class View:
 
     @property
     def slower_than(self) -> float | None:
-        """Seconds that a request must have taken to be shown."""
+        """The least duration of a request that is shown, in seconds."""
         return float(self.slower) if self.slower else None
 
 

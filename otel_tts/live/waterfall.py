@@ -1,4 +1,4 @@
-"""Waterfall: one request's spans along the time they took, with what happened at which moment."""
+"""Waterfall: the spans and events of one request on a time axis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REGISTRY = {attribute.key: attribute for span in semconv.SPANS for attribute in
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment worth seeing, in seconds since the Unix epoch, on the row of a span."""
+    """An event on the row of a span. time: seconds since the Unix epoch."""
 
     name: str
     time: float
@@ -32,17 +32,17 @@ class Mark:
 
 
 def figure(trace: Trace) -> go.Figure:
-    """The spans below each other, children under their parents, times in milliseconds since the beginning."""
+    """Draw the spans below each other, children under their parents; times are in milliseconds since the first span."""
     spans = list(trace.walk())
     zero = min(span.start for _, span in spans)
     moments = [*(span.end for _, span in spans), *(mark.time for mark in marks(trace))]
     length = (max(moments) - zero) * 1000 or 1.0  # first audio may be heard after all of it was handed out
     rows = {span.span_id: number for number, (_, span) in enumerate(spans)}
-    drawn = go.Figure()
+    chart = go.Figure()
     for kind, colour in _KINDS.items():
         of_kind = [span for _, span in spans if _kind(span) == kind]
         if of_kind:
-            drawn.add_bar(
+            chart.add_bar(
                 name=kind,
                 orientation="h",
                 y=[rows[span.span_id] for span in of_kind],
@@ -59,7 +59,7 @@ def figure(trace: Trace) -> go.Figure:
             )
     for name in dict.fromkeys(mark.name for mark in marks(trace)):
         named = [mark for mark in marks(trace) if mark.name == name]
-        drawn.add_scatter(
+        chart.add_scatter(
             name=name,
             mode="markers",
             x=[(mark.time - zero) * 1000 for mark in named],
@@ -69,11 +69,11 @@ def figure(trace: Trace) -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>",
         )
     for depth, span in spans:
-        drawn.add_annotation(
+        chart.add_annotation(
             x=0, xref="paper", xanchor="left", y=rows[span.span_id] - 0.37, text=f"{'&nbsp;' * 4 * depth}{escape(label(span))}",
             showarrow=False, font={"size": 12}, align="left",
         )  # fmt: skip
-    drawn.update_layout(
+    chart.update_layout(
         height=90 + 52 * len(spans),
         margin={"l": 4, "r": 8, "t": 34, "b": 4},
         barmode="overlay",
@@ -82,8 +82,8 @@ def figure(trace: Trace) -> go.Figure:
         uirevision=trace.trace_id,
         hovermode="closest",
     )
-    drawn.update_yaxes(range=[len(spans) - 0.5, -0.75], visible=False)
-    drawn.update_xaxes(
+    chart.update_yaxes(range=[len(spans) - 0.5, -0.75], visible=False)
+    chart.update_xaxes(
         ticksuffix=" ms",
         tickformat=",~r",
         nticks=6,
@@ -91,32 +91,32 @@ def figure(trace: Trace) -> go.Figure:
         zeroline=False,
         tick0=0,
     )
-    return drawn
+    return chart
 
 
 def marks(trace: Trace) -> list[Mark]:
-    """First byte, first audio and exceptions. Audio from the cache has no attempt: its times are those of the request."""
-    found = [
+    """List first byte, first audio and exceptions. Audio from the cache has no attempt: its times are those of the request."""
+    marks_of_events = [
         Mark(_MARKS[event.name][0], event.time, span, *_MARKS[event.name][1:])
         for _, span in trace.walk()
         for event in span.events
         if event.name in _MARKS
     ]
-    if not {"first byte", "first audio"} & {mark.name for mark in found}:
+    if not {"first byte", "first audio"} & {mark.name for mark in marks_of_events}:
         for root in trace.roots:
-            found += _of_request(root)
-    return found
+            marks_of_events += _marks_of_request(root)
+    return marks_of_events
 
 
 def label(span: Span) -> str:
-    """What a row is called: its name, how it ended, what the cache said, and how long it took."""
-    said = span.attributes.get
+    """Label a row: the span's name, the cache result, the reason of an attempt, the error type, the duration."""
+    attribute = span.attributes.get
     words = [span.name]
-    if span.name == semconv.SYNTHESIS_SPAN.name and said(semconv.CACHE_RESULT.key):
-        words.append(f"cache {said(semconv.CACHE_RESULT.key)}")
-    if reason := said(semconv.ATTEMPT_REASON.key):
-        words.append(f"{reason} attempt at {said(semconv.PROVIDER.key)}")
-    if error := said(semconv.ERROR_TYPE.key):
+    if span.name == semconv.SYNTHESIS_SPAN.name and attribute(semconv.CACHE_RESULT.key):
+        words.append(f"cache {attribute(semconv.CACHE_RESULT.key)}")
+    if reason := attribute(semconv.ATTEMPT_REASON.key):
+        words.append(f"{reason} attempt at {attribute(semconv.PROVIDER.key)}")
+    if error := attribute(semconv.ERROR_TYPE.key):
         words.append(str(error))
     return " · ".join((*words, formatting.duration(span.duration)))
 
@@ -158,17 +158,17 @@ _KINDS = {
 
 
 def _kind(span: Span) -> str:
-    said = span.attributes.get
+    attribute = span.attributes.get
     if span.status == "ERROR":
         return "failed"
     if span.name == semconv.SYNTHESIS_SPAN.name:
-        return "request from the cache" if said(semconv.CACHE_RESULT.key) == CacheResult.HIT else "request"
-    if said(semconv.ATTEMPT_REASON.key):
+        return "request from the cache" if attribute(semconv.CACHE_RESULT.key) == CacheResult.HIT else "request"
+    if attribute(semconv.ATTEMPT_REASON.key):
         return "attempt"
     return "call" if span.kind == "SERVER" else "other"
 
 
-def _of_request(root: Span) -> Iterator[Mark]:
+def _marks_of_request(root: Span) -> Iterator[Mark]:
     """Their clock starts when the RPC arrives, which is when the outermost span of the service does."""
     for _, span in root.walk():
         for attribute, event in _TIMES:

@@ -304,7 +304,7 @@ FOUND: Mapping[str, tuple[set[str], set[str]]] = {
     "Slow": ({"slow"}, set()),
     "Failed": ({"error"}, {"fallen back"}),
     "Missed their deadline": ({"deadline"}, set()),
-    "Broken off": ({"partial"}, set()),
+    "Partial": ({"partial"}, set()),
     "Empty": ({"empty"}, set()),
     "Fallen back": ({"fallen back"}, set()),
 }

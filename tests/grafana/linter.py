@@ -178,7 +178,7 @@ def panels_say_what_they_show(board: JSON) -> Iterator[str]:
     for panel in asking(board):
         if not panel.get("title"):
             yield f"{named(panel)} has no title"
-        if not re.search(r"\S\s+\*\*When it looks bad:\*\* \S", panel.get("description", "")):
+        if not re.search(r"\S\s+\*\*What to check:\*\* \S", panel.get("description", "")):
             yield f"{named(panel)} does not say what it shows and what to do when it looks bad"
 
 

@@ -9,10 +9,10 @@ import gc
 import sys
 import tracemalloc
 
-from otel_tts.live import reading
+from otel_tts.live import cached_history
 from tests.live.test_pages import one
 
-reading._KEPT = 30  # so that the bound is reached early
+cached_history._KEPT = 30  # so that the bound is reached early
 
 
 def main(*draws: str) -> None:

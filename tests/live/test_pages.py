@@ -50,7 +50,7 @@ def test_without_telemetry_it_says_what_to_do() -> None:
     test = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not test.exception
     assert "No requests yet." in said(test)
-    assert "<code>otel-tts verify</code> sends some" in said(test)
+    assert "<code>otel-tts verify</code> sends requests" in said(test)
     assert "local files in" in said(test)
     assert 'class="tile"' not in said(test)
 
@@ -78,7 +78,7 @@ def test_the_url_is_obeyed_and_kept(watched: Watched, monkeypatch: pytest.Monkey
     test.selectbox(key="wanted Outcome").select("partial").run()
     assert not test.exception
     assert {key: test.query_params[key] for key in test.query_params} == {"outcome": "partial", "range": "6h"}
-    assert "No request was like that." in said(test)
+    assert "No request matches." in said(test)
 
 
 def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_trace_that_nobody_knows_is_said_to_be_so(watched: Watched, monkeypatc
     test.query_params["request"] = "0123456789abcdef0123456789abcdef"
     test.run()
     assert not test.exception
-    assert "No trace 0123456789abcdef0123456789abcdef is known here." in said(test)
+    assert "There is no trace 0123456789abcdef0123456789abcdef here." in said(test)
 
 
 def test_a_request_links_to_grafana(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

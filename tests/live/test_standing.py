@@ -17,8 +17,8 @@ from otel_tts import semconv
 from otel_tts.history import HistoryUnavailable, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
+from otel_tts.live.cached_history import Away, CachedHistory
 from otel_tts.live.judgement import Judge
-from otel_tts.live.reading import Away, Reading
 from otel_tts.live.standing import Standing, State, state
 from otel_tts.live.view import Period
 from otel_tts.sdk.store import Store
@@ -36,21 +36,21 @@ def available(*values: float | None) -> Timeline:
 
 def test_since_when_a_provider_is_as_it_is() -> None:
     """The first window of the last unbroken run; silence ends a run, and silence now is said."""
-    assert state(available(1.0, 1.0, 1.0)) == State(True, START, known=True, before=True)
-    assert state(available(1.0, 0.0, 0.0)) == State(False, START + 30, known=True, before=False)
-    assert state(available(None, 0.0, 1.0)) == State(True, START + 60, known=True, before=False)
-    assert state(available(0.0, 1.0, None)) == State(True, START + 30, known=False, before=False)
+    assert state(available(1.0, 1.0, 1.0)) == State(True, START, reported=True, before=True)
+    assert state(available(1.0, 0.0, 0.0)) == State(False, START + 30, reported=True, before=False)
+    assert state(available(None, 0.0, 1.0)) == State(True, START + 60, reported=True, before=False)
+    assert state(available(0.0, 1.0, None)) == State(True, START + 30, reported=False, before=False)
     assert state(available(None, None)) is None
 
 
 def test_a_card_says_it_in_words() -> None:
     """Never by colour alone, and names are no markup."""
-    said = tiles.card(Standing("<b>", State(False, START, known=True, before=True), None), START + 300, None)
+    said = tiles.card(Standing("<b>", State(False, START, reported=True, before=True), None), START + 300, None)
     assert "not available since before" in said
     assert "more than 5 min" in said
     assert "&lt;b&gt;" in said
     assert "<b>" not in said
-    assert "nobody has said yet" in tiles.card(Standing("piper", None, None), START, 0)
+    assert "no availability reported yet" in tiles.card(Standing("piper", None, None), START, 0)
 
 
 @dataclass
@@ -88,7 +88,7 @@ def holding(directory: Path, now: float, **settings: float) -> Mapping[str, Sequ
     """The conditions that hold, each with its sentences."""
     history = LocalHistory(directory, interval=1.0)
     period = Period(now - 900, now - 20, now, 30.0)
-    judge = Judge(Reading(history), period, LiveSettings.load({}, data_dir=directory, **settings))
+    judge = Judge(CachedHistory(history), period, LiveSettings.load({}, data_dir=directory, **settings))
     return {verdict.condition.name: list(verdict.sentences()) for verdict in judge.verdicts() if verdict.holds}
 
 
@@ -136,7 +136,7 @@ class Dying(LocalHistory):
 def test_a_dead_source_has_been_so_since_it_was_first_seen_so(tmp_path: Path) -> None:
     """Not since the last try; and when it is back, that is forgotten."""
     history, now = Dying(tmp_path, interval=1.0), [1000.0]
-    reading = Reading(history, lambda: now[0])
+    reading = CachedHistory(history, lambda: now[0])
 
     for moment, since in ((1000.0, None), (1001.0, 1001.0), (1002.0, 1001.0), (1003.0, None), (1004.0, 1004.0)):
         now[0], history.dead = moment, since is not None
@@ -152,7 +152,7 @@ def test_a_dead_source_has_been_so_since_it_was_first_seen_so(tmp_path: Path) ->
 def test_windows_that_are_over_are_read_once(tmp_path: Path) -> None:
     """A refresh asks for the window under way only; somebody else who looks at the same asks for nothing."""
     history, now = Dying(tmp_path, interval=1.0), [90_010.0]
-    reading = Reading(history, lambda: now[0])
+    reading = CachedHistory(history, lambda: now[0])
     asked = []
     for moment in (90_010.0, 90_010.0, 90_015.0):
         now[0] = moment

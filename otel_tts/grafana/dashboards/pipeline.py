@@ -1,9 +1,9 @@
-"""Telemetry pipeline: can the other dashboards be believed?"""
+"""Telemetry pipeline: are the other dashboards complete?"""
 
 from __future__ import annotations
 
 from otel_tts.grafana.layout import Section
-from otel_tts.grafana.panels import WHOLE, Line, Panels
+from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
 from otel_tts.promql.slo import SERVICE
 
@@ -17,95 +17,99 @@ def sections(panels: Panels) -> list[Section]:
     arrives = [
         panels.stat(
             "Age of the newest sample",
-            "More than a minute: the service is down, or the Collector or Prometheus. The alert follows after two.",
-            Line(query="newest_sample_age", legend=_BY_SERVICE),
+            "More than a minute: the service, the Collector or Prometheus is down. The alert fires after two minutes.",
+            PanelQuery(query="newest_sample_age", legend=_BY_SERVICE),
             width=6,
         ),
         panels.stat(
             "Dropped by SDKs in this time",
-            "Traces and logs have holes; counts and latencies come from metrics and stay right. Can the service reach the Collector?",
-            Line(query="sdk_drops", window=WHOLE, legend=_BY_SERVICE),
+            "Traces and logs are incomplete; counts and latencies come from metrics and stay correct. Check that "
+            "the service reaches the Collector.",
+            PanelQuery(query="sdk_drops", window=WHOLE, legend=_BY_SERVICE),
             condition="TTSTelemetryDropped",
             width=6,
         ),
         panels.stat(
             "Cardinality overflow",
-            "Figures by provider, model or voice are wrong from here on: one attribute has too many values. Remove or bound it.",
-            Line(query="cardinality_overflow", legend=f"{_BY_SERVICE} {{{{metric}}}}"),
+            "Figures by provider, model or voice are wrong from now on: an attribute has too many values. Remove "
+            "it or limit its values.",
+            PanelQuery(query="cardinality_overflow", legend=f"{_BY_SERVICE} {{{{metric}}}}"),
             condition="TTSCardinalityOverflow",
             width=6,
         ),
         panels.stat(
             "Collectors in this time",
-            "More than there are: it was killed or crashed, and started anew; its log and its memory, below, say why.",
-            Line(query="collector_processes", window=WHOLE, of="collector"),
+            "More than are deployed: a Collector was killed or crashed, and restarted. See its log, and its memory below.",
+            PanelQuery(query="collector_processes", window=WHOLE, scope="collector"),
             width=6,
         ),
         panels.chart(
             "Age of the newest sample",
-            "A saw-tooth below the export interval is well. A slope is silence.",
-            Line(query="newest_sample_age", legend=_BY_SERVICE),
+            "A saw-tooth below the export interval is normal. A rising line: no samples arrive.",
+            PanelQuery(query="newest_sample_age", legend=_BY_SERVICE),
         ),
         panels.chart(
             "Spans that SDKs pass on",
-            "0 with requests: traces are off, or sampled away.",
-            Line(query="sdk_spans", legend=_BY_SERVICE),
+            "0 with requests: traces are switched off, or not sampled.",
+            PanelQuery(query="sdk_spans", legend=_BY_SERVICE),
         ),
         panels.chart(
             "Spans waiting in SDKs",
-            "Towards 2048, the default capacity, spans are dropped: raise OTEL_BSP_MAX_QUEUE_SIZE, or look at the Collector.",
-            Line(query="sdk_queue", legend=_BY_SERVICE),
+            "At 2048, the default capacity, spans are dropped: raise OTEL_BSP_MAX_QUEUE_SIZE, or look at the Collector.",
+            PanelQuery(query="sdk_queue", legend=_BY_SERVICE),
         ),
     ]
     collector = [
         panels.chart(
             "Accepted, by signal",
-            "A fall to 0: senders are gone, or cannot connect.",
-            Line(query="collector_accepted", legend=_BY_RECEIVER, of="collector"),
+            "A fall to 0: the senders stopped, or cannot connect.",
+            PanelQuery(query="collector_accepted", legend=_BY_RECEIVER, scope="collector"),
         ),
         panels.chart(
             "Refused, by signal",
-            "The Collector is short of memory or its queue is full. Senders try again for a while, then drop.",
-            Line(query="collector_refused", legend=_BY_RECEIVER, of="collector"),
+            "The Collector is short of memory or its queue is full. Senders retry for a while, then drop data.",
+            PanelQuery(query="collector_refused", legend=_BY_RECEIVER, scope="collector"),
         ),
         panels.chart(
             "Share refused",
-            "More memory, or more Collectors.",
-            Line(query="judged_refused_share", legend=f"{{{{{RECEIVER}}}}}", of="collector"),
+            "Give the Collector more memory, or run more Collectors.",
+            PanelQuery(query="judged_refused_share", legend=f"{{{{{RECEIVER}}}}}", scope="collector"),
             condition="TTSTelemetryRefused",
             share=True,
         ),
         panels.chart(
             "Delivered, by signal",
             "A fall to 0 with data accepted: the destination is down, and the queue grows.",
-            Line(query="collector_sent", legend=_BY_EXPORTER, of="collector"),
+            PanelQuery(query="collector_sent", legend=_BY_EXPORTER, scope="collector"),
         ),
         panels.chart(
-            "Failed for good, by signal",
-            "The destination refused the data: the Collector's log has its reason. An outage is not here, it waits in the queue.",
-            Line(query="collector_failed", legend=_BY_EXPORTER, of="collector"),
+            "Lost after all retries, by signal",
+            "The destination refused the data: see the Collector's log for the reason. An outage does not count "
+            "here: its data waits in the queue.",
+            PanelQuery(query="collector_failed", legend=_BY_EXPORTER, scope="collector"),
         ),
         panels.chart(
-            "Queue, how full",
-            "The destination is down or too slow. Bring it back and the queue drains; full, it loses telemetry.",
-            Line(query="judged_queue_fill", legend=f"{{{{{EXPORTER}}}}}", of="collector"),
+            "Queue fill",
+            "The destination is down or too slow. The queue drains when it is back; a full queue loses telemetry.",
+            PanelQuery(query="judged_queue_fill", legend=f"{{{{{EXPORTER}}}}}", scope="collector"),
             condition="TTSTelemetryQueueNearlyFull",
             share=True,
         ),
         panels.chart(
             "Queue, bytes on disk",
-            "Growing means that the destination takes less than comes. Compare with the room on the disk.",
-            Line(query="collector_queue", legend=f"{{{{{EXPORTER}}}}}", of="collector"),
+            "It grows while the destination takes less than arrives. Compare with the free space on the disk.",
+            PanelQuery(query="collector_queue", legend=f"{{{{{EXPORTER}}}}}", scope="collector"),
         ),
         panels.chart(
             "Memory of the Collector",
-            "Near MEMORY_LIMIT_MIB it begins to refuse: give it more, or run more of them.",
-            Line(query="collector_memory", legend="{{instance}}", of="collector"),
+            "Near MEMORY_LIMIT_MIB the Collector refuses data: raise the limit, or run more Collectors.",
+            PanelQuery(query="collector_memory", legend="{{instance}}", scope="collector"),
         ),
         panels.chart(
             "Series by service",
-            "A steady rise is an attribute without bounds, or replicas that come and go: what Prometheus's memory goes to.",
-            Line(query="series_count", legend=_BY_SERVICE),
+            "A steady rise: an attribute without a limit on its values, or replicas that are replaced often. "
+            "Prometheus needs memory for each series.",
+            PanelQuery(query="series_count", legend=_BY_SERVICE),
         ),
     ]
     return [Section("Does telemetry arrive?", arrives), Section("The Collector", collector)]

@@ -1,4 +1,4 @@
-"""Screens, one for each page: they take what was read, and put charts and tiles below each other. They are thin.
+"""Screens, one for each page: they take data from the history and put charts and tiles below each other. They are thin.
 
 A directory named ``pages`` beside the program would be taken by Streamlit for its own.
 """
@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from otel_tts.history import Service
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
-from otel_tts.live.reading import Reading
 from otel_tts.live.view import Period, View
 from otel_tts.settings import LiveSettings
 
@@ -22,20 +22,20 @@ from otel_tts.settings import LiveSettings
 class Page:
     """One page.
 
-    controls: what more can be chosen on it, given the services there are. params: what of a `View` that is.
+    controls: draws the page's own choices, given the services. params: the fields of `View` that these choices set.
     """
 
     title: str
-    draw: Callable[[Reading, Period, View, LiveSettings], None]
+    draw: Callable[[CachedHistory, Period, View, LiveSettings], None]
     controls: Callable[[View, Sequence[Service]], View] | None = None
     params: tuple[str, ...] = ()
 
 
 def chart(title: str, figure: go.Figure, key: str, definition: str) -> None:
-    """A chart below its heading, whose question mark says what is drawn."""
+    """Draw a chart below its heading; the heading's question mark shows the definition."""
     st.subheader(title, help=definition, anchor=False)
     if not any(_drawn(trace) for trace in figure.data):
-        st.caption("Nothing to show in this range of time.")
+        st.caption("No data in this time range.")
         return
     st.plotly_chart(figure, key=key, config=dict(CONFIG), alt=f"{title}. {definition}")
 

@@ -1,4 +1,4 @@
-"""Cache: how much it spares, and how much faster it is."""
+"""Cache: how much it saves, and how much faster hits are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
-from otel_tts.live.reading import Reading
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.semconv import COUNTED, CacheResult
@@ -19,31 +19,31 @@ _HIT_RATE = "Request hit rate: hits among the requests that asked the cache (hit
 _COMPARED = {semconv.CACHE_RESULT: (CacheResult.HIT, CacheResult.MISS), semconv.OUTCOME: COUNTED}
 
 
-def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
-    """What was spared, the hit rate over time, look-ups by tier, and hits against misses."""
+def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
+    """Draw what was saved, the hit rate over time, look-ups by tier, and the latency of hits and misses."""
     service = view.service
-    total, rows = reading.total(period, service=service), reading.rows(period, service=service)
-    cached = reading.over(
+    total, rows = history.total(period, service=service), history.rows(period, service=service)
+    cached_audio = history.over(
         semconv.SYNTHESIS_AUDIO, period.start, period.now, where={semconv.AUDIO_SOURCE: ("cache",)}, service=service
     )
     sizes = [
-        reading.series(metric, period, (semconv.CACHE_TIER,), service=service)
+        history.series(metric, period, (semconv.CACHE_TIER,), service=service)
         for metric in (semconv.CACHE_ENTRIES, semconv.CACHE_SIZE)
     ]
-    st.html(tiles.grid([*numbers(total, cached), *kept(*sizes)]))
+    st.html(tiles.grid([*numbers(total, cached_audio), *kept(*sizes)]))
     left, right = st.columns(2)
     with left:
         line = charts.of_rows(rows, "request_hit_rate", "hit rate", palette.GREEN)
         chart("Hit rate", charts.course([line], "share", period, top=1.05), "cache-rate", _HIT_RATE)
     with right:
-        results = reading.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), service=service)
+        results = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), service=service)
         chart(
             "Requests by cache result",
             charts.bars(charts.of_timelines(results, semconv.CACHE_RESULT, charts.rate, palette.CACHE), "1/s", period),
             "cache-results",
             formatting.definition(semconv.CACHE_RESULT),
         )
-    latency = reading.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), _COMPARED, service=service)
+    latency = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), _COMPARED, service=service)
     left, right = st.columns(2)
     for column, q, name in ((left, 0.5, "median"), (right, 0.95, "p95")):
         with column:
@@ -53,12 +53,12 @@ def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -
                 f"cache-latency-{name}",
                 formatting.definition(semconv.SYNTHESIS_DURATION),
             )
-    tiers(reading, period, service)
+    tiers(history, period, service)
 
 
-def numbers(total: Row, cached: Sequence[Timeline]) -> list[str]:
-    """What the cache was worth."""
-    saved = next((charts.amount(timeline.points[0]) for timeline in cached), None)
+def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
+    """Make the tiles of hits and savings."""
+    saved = next((charts.amount(timeline.points[0]) for timeline in cached_audio), None)
     return [
         tiles.tile(
             "Hit rate",
@@ -69,23 +69,26 @@ def numbers(total: Row, cached: Sequence[Timeline]) -> list[str]:
         tiles.tile(
             "Misses",
             formatting.count(total.request_cache_miss),
-            f"{formatting.count(total.request_cache_coalesced)} coalesced, {formatting.count(total.request_cache_bypass)} not asked",
-            definition="Coalesced: the request waited for another one that was already making the same audio.",
+            f"{formatting.count(total.request_cache_coalesced)} coalesced, {formatting.count(total.request_cache_bypass)} bypass",
+            definition="Coalesced: the request waited for another request that was already making the same audio. Bypass: "
+            "the cache was not asked.",
         ),
         tiles.tile(
             "Audio from the cache",
             formatting.duration(saved),
             f"of {formatting.duration(total.request_audio_delivered)} delivered",
-            definition="Seconds of audio that no provider had to make.",
+            definition="Audio that no provider had to make.",
         ),
         tiles.tile(
             "Cost avoided",
             formatting.dollars(total.request_cost_avoided),
-            f"{formatting.dollars(total.request_cost)} spent" if total.request_cost_avoided is not None else "no price is known",
+            f"{formatting.dollars(total.request_cost)} spent"
+            if total.request_cost_avoided is not None
+            else "no price is configured",
             definition=formatting.definition(semconv.USAGE_COST_AVOIDED),
         ),
         tiles.tile(
-            "Characters spared",
+            "Characters from the cache",
             formatting.count(total.request_characters_cached),
             f"{formatting.count(total.request_characters_synthesized)} synthesized",
             definition=formatting.definition(semconv.CHARACTERS_STATE),
@@ -94,40 +97,44 @@ def numbers(total: Row, cached: Sequence[Timeline]) -> list[str]:
 
 
 def kept(entries: Sequence[Timeline], sizes: Sequence[Timeline]) -> list[str]:
-    """How full each tier is."""
+    """Make a tile for each tier: entries and bytes."""
     bytes_kept = {timeline.attributes[semconv.CACHE_TIER.key]: timeline.points[-1].value for timeline in sizes}
-    made = []
+    tiles_shown = []
     for timeline in entries:
         tier, number = timeline.attributes[semconv.CACHE_TIER.key], timeline.points[-1].value
         size = bytes_kept.get(tier)
         if isinstance(number, float):
             note = formatting.value(size, "By") if isinstance(size, float) else ""
-            made.append(
+            tiles_shown.append(
                 tiles.tile(
                     f"Entries in {tier}", formatting.count(number), note, definition=formatting.definition(semconv.CACHE_ENTRIES)
                 )
             )
-    return made
+    return tiles_shown
 
 
-def tiers(reading: Reading, period: Period, service: str) -> None:
-    """What each tier answered."""
+def tiers(history: CachedHistory, period: Period, service: str) -> None:
+    """Draw a table of look-ups by tier and result."""
     by = semconv.CACHE_TIER, semconv.CACHE_LOOKUP_RESULT
-    counted: dict[str, dict[str, float]] = {}
-    for timeline in reading.over(semconv.CACHE_LOOKUPS, period.start, period.now, by, service=service):
+    lookups: dict[str, dict[str, float]] = {}
+    for timeline in history.over(semconv.CACHE_LOOKUPS, period.start, period.now, by, service=service):
         tier, result = (str(timeline.attributes[attribute.key]) for attribute in by)
-        counted.setdefault(tier, {})[result] = charts.amount(timeline.points[0]) or 0
+        lookups.setdefault(tier, {})[result] = charts.amount(timeline.points[0]) or 0
     st.subheader("Look-ups by tier", help=formatting.definition(semconv.CACHE_LOOKUPS), anchor=False)
-    if not counted:
-        st.caption("No tier was asked in this range of time.")
+    if not lookups:
+        st.caption("No tier was asked in this time range.")
         return
     rows = [
-        (tier, *(formatting.count(of.get(str(result), 0)) for result in semconv.CACHE_LOOKUP_RESULT.values), _answered(of))
-        for tier, of in sorted(counted.items())
+        (
+            tier,
+            *(formatting.count(results.get(str(result), 0)) for result in semconv.CACHE_LOOKUP_RESULT.values),
+            _answered(results),
+        )
+        for tier, results in sorted(lookups.items())
     ]
-    st.html(tiles.table("Look-ups by tier", ("tier", *map(str, semconv.CACHE_LOOKUP_RESULT.values), "found"), rows))
+    st.html(tiles.table("Look-ups by tier", ("tier", *map(str, semconv.CACHE_LOOKUP_RESULT.values), "hit rate"), rows))
 
 
-def _answered(of: dict[str, float]) -> str:
-    total = sum(of.values())
-    return formatting.percent(of.get("hit", 0) / total if total else None)
+def _answered(results: dict[str, float]) -> str:
+    total = sum(results.values())
+    return formatting.percent(results.get("hit", 0) / total if total else None)

@@ -1,4 +1,4 @@
-"""Drift: what the batch job says of the engines, in its own reports, and how its scores went."""
+"""Drift: the scores of the batch job over time, and its reports."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ import streamlit as st
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Timeline
 from otel_tts.live import charts, tiles
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.tracking import Unreachable
 from otel_tts.settings import LiveSettings
 
-_NONE_YET = "The batch job writes them: `otel-tts report`, say every hour. Needs pip install 'otel-tts[report]'."
+_NONE_YET = "Run the batch job `otel-tts report`, for example every hour. It needs `pip install 'otel-tts[report]'`."
 _SHOWN = 12
 
 
-def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
-    """Scores over time, then the latest reports, one of them whole."""
-    scores = reading.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
+def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
+    """Draw scores over time, the latest reports, and one of them in full."""
+    scores = history.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
     figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
-    chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit of what matters.")
-    st.subheader("Reports", anchor=False, help="What the batch job has judged, the newest first. Times are local.")
+    chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.")
+    st.subheader("Reports", anchor=False, help="The windows that the batch job has judged, the newest first. Times are local.")
     reports = Reports.of(settings)
     try:
-        found = _latest(settings.mlflow_tracking_uri, str(settings.data_dir)) if reports else ()
-        if reports is None or not found:
+        reports_shown = _latest(settings.mlflow_tracking_uri, str(settings.data_dir)) if reports else ()
+        if reports is None or not reports_shown:
             st.html(tiles.notice("unknown", "No reports yet.", _NONE_YET))
             return
-        st.html(tiles.table("Reports", ("window", "service", "judgement", "drifted", "requests"), rows(found[:_SHOWN]), words=4))
-        _embedded(found)
+        st.html(
+            tiles.table(
+                "Reports", ("window", "service", "judgement", "drifted", "requests"), rows(reports_shown[:_SHOWN]), words=4
+            )
+        )
+        _embedded(reports_shown)
     except Unreachable as error:
         st.html(tiles.notice("bad", "Reports cannot be read.", str(error)))
 
 
 def lines(scores: Sequence[Timeline]) -> list[Line]:
-    """The scores that were furthest away, by provider and measure."""
+    """Make a line for each provider and measure, the highest scores first."""
     named = [
         Line(
             " ".join(str(value) for value in timeline.attributes.values() if value != semconv.NONE),
@@ -54,8 +58,8 @@ def lines(scores: Sequence[Timeline]) -> list[Line]:
     return [Line(line.name, line.points, colour) for line, colour in zip(named, palette.CYCLE, strict=False)]
 
 
-def rows(found: Sequence[Report]) -> list[tuple[str, ...]]:
-    """The reports as a table."""
+def rows(reports_shown: Sequence[Report]) -> list[tuple[str, ...]]:
+    """Make a table of reports."""
     return [
         (
             f"{formatting.date(report.window.start)[:16]} to {formatting.date(report.window.end)[11:16]}",
@@ -64,20 +68,22 @@ def rows(found: Sequence[Report]) -> list[tuple[str, ...]]:
             report.drifted or formatting.NOTHING,
             report.requests or formatting.NOTHING,
         )
-        for report in found
+        for report in reports_shown
     ]
 
 
-def _embedded(found: Sequence[Report]) -> None:
+def _embedded(reports_shown: Sequence[Report]) -> None:
     view: View = st.session_state.view
-    ids = [report.run_id for report in found]
-    named = {report.run_id: f"{row[0]} · {row[1]} · {row[2]}" for report, row in zip(found, rows(found), strict=True)}
+    ids = [report.run_id for report in reports_shown]
+    named = {
+        report.run_id: f"{row[0]} · {row[1]} · {row[2]}" for report, row in zip(reports_shown, rows(reports_shown), strict=True)
+    }
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run_id = st.selectbox(
             "Report",
             ids,
             ids.index(view.report) if view.report in ids else 0,
-            format_func=lambda of: named[of],
+            format_func=lambda run: named[run],
             key="report",
             width=420,
         )
@@ -86,7 +92,7 @@ def _embedded(found: Sequence[Report]) -> None:
         page = st.segmented_control("Part", pages, default=pages[0], required=True, key=f"part {run_id}") if pages else None
     st.session_state.view = replace(view, report=run_id if run_id != ids[0] else "")
     if page is None:
-        st.caption("Nothing could be compared in this window, so there is no report of it.")
+        st.caption("This window had nothing to compare, so it has no report.")
         return
     st.iframe(_page(settings.mlflow_tracking_uri, str(settings.data_dir), run_id, page), height=900)
 

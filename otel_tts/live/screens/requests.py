@@ -1,4 +1,4 @@
-"""Requests: which there were, and everything about one of them."""
+"""Requests: a list, and everything about one of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import streamlit as st
 from otel_tts import formatting, semconv
 from otel_tts.history import Request, RequestFilter, Service, Trace
 from otel_tts.live import grafana, tiles, waterfall
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
-from otel_tts.live.reading import Reading
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Reports
 from otel_tts.report.tracking import Unreachable
@@ -28,7 +28,7 @@ _COLUMNS = {
     "provider": st.column_config.TextColumn("provider", help=formatting.definition(semconv.PROVIDER)),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
     "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
-    "heard": st.column_config.NumberColumn(
+    "first_audio": st.column_config.NumberColumn(
         "1st audio, ms", format="%,.0f", help=formatting.definition(semconv.TIME_TO_FIRST_AUDIO)
     ),
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
@@ -40,7 +40,7 @@ _COLUMNS = {
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
-    """What requests must be like, or which one is looked at."""
+    """Draw the filters, or the button that leads back to the list."""
     if view.request:
         if st.button("All requests", icon=":material/arrow_back:", key="back"):
             st.session_state.view = replace(view, request="")
@@ -53,10 +53,10 @@ def controls(view: View, services: Sequence[Service]) -> View:
         slower = st.number_input(
             "Slower than, seconds", 0.0, value=view.slower_than, step=0.1, placeholder="any", key="slower", width=190
         )
-        wanted = st.text_input("Trace id", placeholder="8 digits or more", key="wanted", width=190)
+        trace_id = st.text_input("Trace id", placeholder="8 digits or more", key="wanted", width=190)
     view = replace(view, outcome=outcome, provider=provider, voice=voice, slower=f"{slower:g}" if slower else "")
-    if wanted.strip():
-        st.session_state.view = replace(view, request=wanted.strip())
+    if trace_id.strip():
+        st.session_state.view = replace(view, request=trace_id.strip())
         st.rerun()
     return view
 
@@ -69,43 +69,44 @@ def _choice(label: str, chosen: str, options: Iterable[str]) -> str:
     )
 
 
-def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
-    """The list, or the one that was chosen from it."""
+def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
+    """Draw the list, or the request that was chosen from it."""
     if view.request:
-        detail(reading, view, settings)
+        detail(history, view, settings)
     else:
-        listing(reading, period, view)
+        listing(history, period, view)
 
 
-def listing(reading: Reading, period: Period, view: View) -> None:
-    """The newest requests that are as wanted."""
-    _prepare(reading, period)
-    wanted = RequestFilter(
+def listing(history: CachedHistory, period: Period, view: View) -> None:
+    """Draw the newest requests that match the filters."""
+    _prepare(history, period)
+    request_filter = RequestFilter(
         outcome=view.outcome or None,
         provider=view.provider or None,
         service=view.service or None,
         slower_than=view.slower_than,
     )
-    found = reading.requests(wanted, _SEARCHED if view.voice else _SHOWN, period)
-    found = [request for request in found if view.voice in ("", request.voice)][:_SHOWN]
-    found.sort(key=lambda request: request.start, reverse=True)  # they came by their ends, which the table does not show
-    if not found:
+    requests = history.requests(request_filter, _SEARCHED if view.voice else _SHOWN, period)
+    requests = [request for request in requests if view.voice in ("", request.voice)][:_SHOWN]
+    requests.sort(key=lambda request: request.start, reverse=True)  # they came by their ends, which the table does not show
+    if not requests:
         st.html(
             tiles.notice(
                 "unknown",
-                "No request was like that.",
-                "Choose a longer range or leave out a filter. A request shows up some seconds after its end: spans come in batches.",
+                "No request matches.",
+                "Choose a longer range or remove a filter. A request appears some seconds after its end, since spans "
+                "are exported in batches.",
             )
         )
         return
     st.caption(
-        f"The newest {len(found)} requests. Choose a row to open it."
-        if len(found) == _SHOWN
-        else f"{len(found)} requests, the newest first. Choose a row to open it."
+        f"The newest {len(requests)} requests. Choose a row to open it."
+        if len(requests) == _SHOWN
+        else f"{len(requests)} requests, the newest first. Choose a row to open it."
     )
-    st.session_state.listed = [request.trace_id for request in found]
+    st.session_state.listed = [request.trace_id for request in requests]
     st.dataframe(
-        frame(found),
+        frame(requests),
         key=f"requests {st.session_state.get('opened', 0)}",
         hide_index=True,
         column_config=_COLUMNS,
@@ -117,20 +118,20 @@ def listing(reading: Reading, period: Period, view: View) -> None:
     )
 
 
-def _prepare(reading: Reading, period: Period) -> None:
+def _prepare(history: CachedHistory, period: Period) -> None:
     """Shows how far it is, where there is much to read for the first time."""
-    shown = st.empty()
+    placeholder = st.empty()
 
-    def told(done: int, total: int) -> None:
+    def show_progress(done: int, total: int) -> None:
         if done < total:
-            shown.progress(done / total, f"Reading spans for the first time: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            placeholder.progress(done / total, f"Reading spans for the first time: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
-    reading.prepare(period, told)
-    shown.empty()
+    history.prepare(period, show_progress)
+    placeholder.empty()
 
 
-def frame(found: Sequence[Request]) -> pd.DataFrame:
-    """The requests as a table. Times are local, durations in milliseconds."""
+def frame(requests: Sequence[Request]) -> pd.DataFrame:
+    """Make a table of requests. Times are local, durations in milliseconds."""
     return pd.DataFrame(
         [
             {
@@ -139,20 +140,20 @@ def frame(found: Sequence[Request]) -> pd.DataFrame:
                 "provider": request.provider,
                 "voice": request.voice,
                 "took": request.duration * 1000,
-                "heard": None if request.ttfa is None else request.ttfa * 1000,
+                "first_audio": None if request.ttfa is None else request.ttfa * 1000,
                 "characters": request.characters,
                 "cache": request.cache_result,
                 "attempts": request.attempts,
                 "error": request.error_type or "",
                 "trace": request.trace_id,
             }
-            for request in found
+            for request in requests
         ]
     )
 
 
 def _open() -> None:
-    """A row was chosen, of the list as it was shown when it was."""
+    """Open the row that was chosen in the list as it was shown then."""
     opened = st.session_state.get("opened", 0)
     rows = st.session_state[f"requests {opened}"].selection.rows
     if rows:
@@ -160,10 +161,10 @@ def _open() -> None:
         st.session_state.opened = opened + 1  # so that the list comes back without a choice
 
 
-def detail(reading: Reading, view: View, settings: LiveSettings) -> None:
-    """One request: its facts, its waterfall, and every attribute of every span."""
+def detail(history: CachedHistory, view: View, settings: LiveSettings) -> None:
+    """Draw one request: its tiles, its waterfall, and every attribute of every span."""
     try:
-        trace = reading.trace(view.request)
+        trace = history.trace(view.request)
     except ValueError as error:
         st.html(tiles.notice("unknown", str(error)))
         return
@@ -171,72 +172,75 @@ def detail(reading: Reading, view: View, settings: LiveSettings) -> None:
         st.html(
             tiles.notice(
                 "unknown",
-                f"No trace {view.request} is known here.",
-                "It may not have been sampled, or not been written yet: that takes some seconds.",
+                f"There is no trace {view.request} here.",
+                "It may not have been sampled, or not be exported yet: that takes some seconds.",
             )
         )
         return
     st.html(tiles.grid(summary(trace)))
     links(trace, settings)
-    st.subheader("Waterfall", anchor=False, help="Spans along the time they took. Hover for attributes; hatched spans failed.")
-    st.plotly_chart(waterfall.figure(trace), key="waterfall", config=dict(CONFIG), alt=_told(trace))
+    st.subheader("Waterfall", anchor=False, help="Spans on a time axis. Hover to see attributes. Hatched spans failed.")
+    st.plotly_chart(waterfall.figure(trace), key="waterfall", config=dict(CONFIG), alt=_alt_text(trace))
     for depth, span in trace.walk():
         with st.expander(f"{'· ' * depth}{waterfall.label(span)}", expanded=span is waterfall.synthesis(trace)):
             st.html(tiles.facts(waterfall.attributes(span)))
 
 
 def summary(trace: Trace) -> list[str]:
-    """What is most important of a request."""
+    """Make the tiles of a request."""
     span = waterfall.synthesis(trace)
     roots = trace.roots
     start, end = min(root.start for root in roots), max(s.end for _, s in trace.walk())
-    shown = [tiles.tile("Trace", trace.trace_id[:12], f"{formatting.date(start)}, {roots[0].service}", definition=trace.trace_id)]
+    placeholder = [
+        tiles.tile("Trace", trace.trace_id[:12], f"{formatting.date(start)}, {roots[0].service}", definition=trace.trace_id)
+    ]
     if span is None:
-        return [*shown, tiles.tile("Took", formatting.duration(end - start))]
-    said = span.attributes.get
+        return [*placeholder, tiles.tile("Took", formatting.duration(end - start))]
+    attribute = span.attributes.get
     return [
-        *shown,
+        *placeholder,
         tiles.tile(
             "Outcome",
-            str(said(semconv.OUTCOME.key, formatting.NOTHING)),
-            str(said(semconv.ERROR_TYPE.key, "")),
+            str(attribute(semconv.OUTCOME.key, formatting.NOTHING)),
+            str(attribute(semconv.ERROR_TYPE.key, "")),
             definition=formatting.definition(semconv.OUTCOME),
         ),
         tiles.tile(
             "Took",
             formatting.duration(span.duration),
-            f"{formatting.duration(said(semconv.QUEUE_WAIT.key))} in the queue",
+            f"{formatting.duration(attribute(semconv.QUEUE_WAIT.key))} in the queue",
             definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(
             "First audio",
-            formatting.duration(said(semconv.TIME_TO_FIRST_AUDIO.key)),
-            f"first byte {formatting.duration(said(semconv.TIME_TO_FIRST_BYTE.key))}",
+            formatting.duration(attribute(semconv.TIME_TO_FIRST_AUDIO.key)),
+            f"first byte {formatting.duration(attribute(semconv.TIME_TO_FIRST_BYTE.key))}",
             definition=formatting.definition(semconv.TIME_TO_FIRST_AUDIO),
         ),
         tiles.tile(
             "Cache",
-            str(said(semconv.CACHE_RESULT.key, formatting.NOTHING)),
-            str(said(semconv.CACHE_TIER.key, "")),
+            str(attribute(semconv.CACHE_RESULT.key, formatting.NOTHING)),
+            str(attribute(semconv.CACHE_TIER.key, "")),
             definition=formatting.definition(semconv.CACHE_RESULT),
         ),
         tiles.tile(
             "Provider",
-            str(said(semconv.PROVIDER.key, formatting.NOTHING)),
-            f"{formatting.count(said(semconv.ATTEMPT_COUNT.key))} attempts, voice {said(semconv.VOICE.key, formatting.NOTHING)}",
+            str(attribute(semconv.PROVIDER.key, formatting.NOTHING)),
+            f"{formatting.count(attribute(semconv.ATTEMPT_COUNT.key))} attempts, voice "
+            f"{attribute(semconv.VOICE.key, formatting.NOTHING)}",
             definition=formatting.definition(semconv.PROVIDER),
         ),
         tiles.tile(
             "Real-time factor",
-            formatting.value(said(semconv.REAL_TIME_FACTOR.key), "1"),
-            f"{formatting.duration(said(semconv.AUDIO_DURATION.key))} of audio",
+            formatting.value(attribute(semconv.REAL_TIME_FACTOR.key), "1"),
+            f"{formatting.duration(attribute(semconv.AUDIO_DURATION.key))} of audio",
             definition=formatting.definition(semconv.REAL_TIME_FACTOR),
         ),
     ]
 
 
 def links(trace: Trace, settings: LiveSettings) -> None:
-    """Where else there is something about it."""
+    """Draw links to the trace in Grafana and to its window in MLflow."""
     with st.container(horizontal=True):
         if settings.grafana.url:
             link = grafana.trace_link(settings.grafana.url, trace, settings.trace_backend)
@@ -251,5 +255,5 @@ def links(trace: Trace, settings: LiveSettings) -> None:
                 st.link_button("Its window in MLflow", report.link, icon=":material/open_in_new:")
 
 
-def _told(trace: Trace) -> str:
+def _alt_text(trace: Trace) -> str:
     return "Waterfall of the request: " + "; ".join(waterfall.label(span) for _, span in trace.walk())

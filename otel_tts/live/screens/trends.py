@@ -1,4 +1,4 @@
-"""Trends: any measure over hours to days, against its reference."""
+"""Trends: any metric over hours to days, with its reference."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import streamlit as st
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Point, Service, Timeline
 from otel_tts.live import charts
+from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.reading import Reading
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -19,11 +19,11 @@ from otel_tts.settings import LiveSettings
 
 _METRICS = {metric.name: metric for metric in semconv.METRICS}
 _JUDGED = {semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.ATTEMPT_DURATION}
-"""What the reference latency is about."""
+"""The metrics that the reference latency applies to."""
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
-    """Which measure, and by what it is split."""
+    """Draw the choice of a metric and of the attribute to split it by."""
     first, second = st.columns(2)
     names = list(_METRICS)
     name = first.selectbox(
@@ -44,49 +44,51 @@ def controls(view: View, services: Sequence[Service]) -> View:
     return replace(view, measure=name, split=split)
 
 
-def draw(reading: Reading, period: Period, view: View, settings: LiveSettings) -> None:
-    """One chart, as large as it can be."""
+def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
+    """Draw one large chart, and the number of values of a histogram."""
     metric = _METRICS[view.measure or semconv.SYNTHESIS_DURATION.name]
     by = next((attribute for attribute in metric.attributes if attribute.key == view.split), None)
-    lines, unit = course(reading, period, metric, by, view.service)
+    lines, unit = course(history, period, metric, by, view.service)
     reference = (
         {"reference mean": settings.reference_latency_mean, "reference p95": settings.reference_latency_p95}
         if metric in _JUDGED
         else {}
     )
     figure = charts.course(lines, unit, period, reference=reference, height=460, band=True)
-    told = {
+    titles = {
         Instrument.HISTOGRAM: "p95 of each window" if by else "Quantiles of each window",
         Instrument.COUNTER: "Growth per second",
     }
-    chart(f"{told.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", formatting.definition(metric))
+    chart(f"{titles.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", formatting.definition(metric))
     if metric.instrument is Instrument.HISTOGRAM:
-        counts = reading.series(metric, period, [by] if by else (), service=view.service)
+        counts = history.series(metric, period, [by] if by else (), service=view.service)
         chart(
-            "How many values there were",
+            "Number of values",
             charts.bars(_lines(counts, by, charts.rate), "1/s", period),
             "trends-count",
             "Values per second.",
         )
 
 
-def course(reading: Reading, period: Period, metric: Metric, by: Attribute | None, service: str) -> tuple[list[Line], str]:
-    """The lines of a measure and their unit: quantiles of a histogram, the rate of a counter, the level of all else."""
-    found = reading.series(metric, period, [by] if by else (), service=service)
+def course(history: CachedHistory, period: Period, metric: Metric, by: Attribute | None, service: str) -> tuple[list[Line], str]:
+    """Make the lines of a metric and give their unit: quantiles of a histogram, the rate of a counter, the level of a gauge."""
+    timelines = history.series(metric, period, [by] if by else (), service=service)
     match metric.instrument:
         case Instrument.HISTOGRAM if by is None:
             return [
-                Line(name, [(p.start, p.end, charts.quantile(q)(p)) for t in found for p in t.points], palette.QUANTILES[name])
+                Line(
+                    name, [(p.start, p.end, charts.quantile(q)(p)) for t in timelines for p in t.points], palette.QUANTILES[name]
+                )
                 for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             ], metric.unit
         case Instrument.HISTOGRAM:
-            return _lines(found, by, charts.quantile(0.95)), metric.unit
+            return _lines(timelines, by, charts.quantile(0.95)), metric.unit
         case Instrument.COUNTER:
-            return _lines(found, by, charts.rate), "1/s"
-    return _lines(found, by, charts.amount), metric.unit
+            return _lines(timelines, by, charts.rate), "1/s"
+    return _lines(timelines, by, charts.amount), metric.unit
 
 
-def _lines(found: Sequence[Timeline], by: Attribute | None, value: Callable[[Point], float | None]) -> list[Line]:
+def _lines(timelines: Sequence[Timeline], by: Attribute | None, value: Callable[[Point], float | None]) -> list[Line]:
     if by is not None:
-        return charts.of_timelines(found, by, value)
-    return [Line("all", [(p.start, p.end, value(p)) for p in timeline.points], palette.SKY) for timeline in found]
+        return charts.of_timelines(timelines, by, value)
+    return [Line("all", [(p.start, p.end, value(p)) for p in timeline.points], palette.SKY) for timeline in timelines]

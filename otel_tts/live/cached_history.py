@@ -1,4 +1,4 @@
-"""Reading: the history as pages ask for it, each question once for all who look, and windows that are over never again."""
+"""The history with a cache: each question is asked once for all viewers of a page, and a window that has ended never again."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Away(Exception):
         self.since = since
 
 
-class Reading:
-    """What a process has read for all its pages.
+class CachedHistory:
+    """A history for all pages of a process. Answers are kept, and errors have the time since when the source does not answer.
 
     Args:
         history: where to read.
-        wall: seconds since the Unix epoch.
+        wall_clock: gives seconds since the Unix epoch.
     """
 
-    def __init__(self, history: History, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, history: History, wall_clock: Callable[[], float] = time.time) -> None:
         self._history = history
-        self._wall = wall
+        self._wall_clock = wall_clock
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = RLock()  # pages are drawn in threads of their own
         self._away_since: float | None = None
@@ -51,16 +51,16 @@ class Reading:
     def period(self, range: str, refresh: int | None) -> Period:
         """One of `view.RANGES` up to now; the same for everybody within a refresh."""
         every = refresh or 1
-        return Period.of(range, self._wall() // every * every, self._history.interval)
+        return Period.of(range, self._wall_clock() // every * every, self._history.interval)
 
     def began(self) -> float | None:
         """The first moment that anything is known of; None when nothing is."""
-        known = self._answers.get("began")
-        if known is None:
-            known = self._asked(lambda: self._history.began)
-            if known is not None:
-                self._answers["began"] = known
-        return cast("float | None", known)
+        began = self._answers.get("began")
+        if began is None:
+            began = self._asked(lambda: self._history.began)
+            if began is not None:
+                self._answers["began"] = began
+        return cast("float | None", began)
 
     def total(self, period: Period, *, service: str = "") -> Row:
         """What happened in the whole period, over everything."""
@@ -129,7 +129,7 @@ class Reading:
         return self._once(("services", period), lambda: self._history.services(period.start, period.now))
 
     def prepare(self, period: Period, on_progress: Callable[[int, int], object]) -> None:
-        """Read ahead the spans of the period, if they have not been; ``on_progress`` is told how much is done, and of how much."""
+        """Read ahead the spans of the period, if they have not been; ``on_progress`` gets the bytes read and their total."""
         with self._lock:
             if self._prepared is None or period.start < self._prepared:
                 self._asked(lambda: self._history.prepare(period.start, None, on_progress))
@@ -141,7 +141,7 @@ class Reading:
         return self._once(("requests", wanted, limit, period), lambda: self._history.requests(wanted, limit))
 
     def trace(self, trace_id: str) -> Trace | None:
-        """One trace. What is found is asked for again: its last spans may still be on their way.
+        """Give one trace. It is never kept: its last spans may still be on their way.
 
         Raises:
             ValueError: it is no trace id, or several traces begin with it.
@@ -163,25 +163,25 @@ class Reading:
                 answer = question()
             except (HistoryUnavailable, PermissionError) as error:
                 if self._away_since is None:
-                    self._away_since = self._wall()
+                    self._away_since = self._wall_clock()
                 raise Away(str(error), self._away_since) from None
             self._away_since = None
             return answer
 
 
 def _joined(over: Sequence[Timeline], under_way: Sequence[Timeline]) -> list[Timeline]:
-    """Both together. Who is in one of them only has windows without a value in the other."""
-    found: dict[tuple[tuple[str, str | bool], ...], tuple[Timeline | None, Timeline | None]] = {}
+    """Join timelines by their attributes. One that is missing on a side has windows without a value there."""
+    pairs: dict[tuple[tuple[str, str | bool], ...], tuple[Timeline | None, Timeline | None]] = {}
     for timeline in over:
-        found[tuple(timeline.attributes.items())] = timeline, None
+        pairs[tuple(timeline.attributes.items())] = timeline, None
     for timeline in under_way:
         key = tuple(timeline.attributes.items())
-        found[key] = found.get(key, (None, None))[0], timeline
+        pairs[key] = pairs.get(key, (None, None))[0], timeline
     before = _empty(over)
     after = _empty(under_way)
     return [
         Timeline(dict(key), (*(first.points if first else before), *(second.points if second else after)))
-        for key, (first, second) in sorted(found.items(), key=lambda item: tuple(str(value) for _, value in item[0]))
+        for key, (first, second) in sorted(pairs.items(), key=lambda item: tuple(str(value) for _, value in item[0]))
     ]
 
 
