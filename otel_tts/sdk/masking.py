@@ -1,0 +1,166 @@
+"""What a log record may say while text capture is off.
+
+An engine may put the text that it was asked to speak into an exception, and engines and SDKs log texts, requests and answers at DEBUG.
+So a record leaves without the message of any exception that it reaches, however deep that lies in its arguments and extras, and what
+installed packages log below INFO stays here. What the host's own code writes in words of its own, it answers for.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import logging
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType, TracebackType
+from typing import Any
+
+from otel_tts import semconv
+from otel_tts.core.privacy import class_name, exception_attributes
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({})))
+_DEEPEST = 8  # levels of lists and maps
+_MOST = 500  # objects that are looked at behind one value
+_SHORTEST = 4  # characters of a message that is looked for in words
+
+_SPEECH = frozenset(
+    ("piper", "kokoro", "kokoro_onnx", "hibari", "phonemizer", "espeakng", "openai", "elevenlabs", "deepgram", "cartesia", "boto3",
+     "botocore", "urllib3", "edge_tts", "google", "grpc", "httpx", "httpcore", "websockets", "aiohttp", "azure", "livekit", "pipecat")
+)  # fmt: skip
+"""Packages on the way of a text, wherever they are installed."""
+_INSTALLED = tuple(
+    {
+        str(Path(path).resolve())
+        for path in (
+            *site.getsitepackages(),
+            site.getusersitepackages(),
+            *(sysconfig.get_path(p) for p in ("purelib", "platlib", "stdlib")),
+        )
+        if path
+    }
+)
+_OURS = "otel_tts"
+
+
+def masked(record: logging.LogRecord) -> logging.LogRecord | None:
+    """The record without what exceptions say; None where nothing of it may leave.
+
+    The text of a record that reports an exception is dropped as a whole: ``exception`` in it may have been formatted already.
+    """
+    if record.levelno < logging.INFO and _is_of_a_package(record):
+        return None
+    error = record.exc_info[1] if record.exc_info else None
+    record = copy.copy(record)  # the host's other handlers get the original
+    record.exc_text = None
+    extras = {key: _named(value) for key, value in vars(record).items() if key not in _STANDARD}
+    vars(record).update(extras)
+    if error is not None:
+        attributes = exception_attributes(error, capture_text=False)
+        record.msg = f"{record.name}: {class_name(error)}\n{attributes[semconv.EXCEPTION_STACKTRACE.key]}"
+        record.args = record.exc_info = None
+        vars(record).update(attributes)
+        return record
+    record.exc_info = None
+    record.msg = _named(record.msg)
+    if isinstance(record.args, Mapping):
+        record.args = {_named(key): _named(value) for key, value in record.args.items()}
+    elif record.args:
+        record.args = tuple(map(_named, record.args))
+    for said in _sayings(sys.exc_info()[1]):  # the host may have put it into words already: f"failed: {error}"
+        record.msg, record.args = _message(record).replace(said, "..."), None
+        vars(record).update({key: _without(vars(record)[key], said) for key in extras})
+    return record
+
+
+def _is_of_a_package(record: logging.LogRecord) -> bool:
+    """Whether installed code wrote it, and not the host's own or ours."""
+    package = record.name.partition(".")[0]
+    if package == _OURS:
+        return False
+    if package in _SPEECH:
+        return True
+    return any(_is_installed(path) for path in (record.pathname, getattr(sys.modules.get(package), "__file__", None)) if path)
+
+
+@functools.lru_cache(1024)
+def _is_installed(path: str) -> bool:
+    return str(Path(path).resolve()).startswith(_INSTALLED)
+
+
+class _Name(str):
+    """Stands for an object; without quotes in a list."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _named(value: Any, depth: int = 0) -> Any:
+    """The value with the class's name in the place of every exception that it reaches, and of what cannot be looked through."""
+    if value is None or isinstance(value, str | bytes | bool | int | float):
+        return value
+    if isinstance(value, BaseException):
+        return _Name(class_name(value))
+    if depth < _DEEPEST:
+        if type(value) is dict or (isinstance(value, Mapping) and _reaches_exception(value)):
+            return {_named(key, depth + 1): _named(item, depth + 1) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(_named(item, depth + 1) for item in value)
+        if isinstance(value, AbstractSet):
+            return [_named(item, depth + 1) for item in value]
+    return _Name(f"<{type(value).__module__}.{type(value).__qualname__}>") if _reaches_exception(value) else value
+
+
+_PASSED = (type, ModuleType, FunctionType, CodeType, FrameType, TracebackType, str, bytes, int, float, logging.Logger)
+
+
+def _reaches_exception(value: Any) -> bool:
+    """Whether an exception, or more than is looked at, lies behind a value: a task, a partial, an object's fields."""
+    seen = {id(value)}
+    waiting = [value]
+    while waiting:
+        for item in gc.get_referents(waiting.pop()):
+            if isinstance(item, BaseException):
+                return True
+            if id(item) in seen or isinstance(item, _PASSED):
+                continue
+            if len(seen) > _MOST:
+                return True
+            seen.add(id(item))
+            waiting.append(item)
+    return False
+
+
+def _sayings(error: BaseException | None) -> Iterator[str]:
+    """What the exception that is being handled, and those before it, say."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for said in (str(error), *map(str, error.args)):
+            if len(said) >= _SHORTEST:
+                yield said
+                yield repr(said)[1:-1]
+        error = error.__cause__ or error.__context__
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+        return str(record.msg)
+
+
+def _without(value: Any, said: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(said, "...")
+    if isinstance(value, dict):
+        return {key: _without(item, said) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(item, said) for item in value]
+    return value
