@@ -81,11 +81,13 @@ def paths(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     Raises:
         SettingError: a variable has a value that is not allowed.
     """
-    from otel_tts.sdk.direct.path import path_of_spans
+    from otel_tts.sdk.direct.path import path_of_histograms, path_of_spans
     from otel_tts.sdk.exporters import destinations
 
     settings = Settings.load(environ)
     yield "spans", str(path_of_spans(destinations("traces", settings, local=True, environ=environ), settings, environ))
+    ways = destinations("metrics", settings, local=True, environ=environ)
+    yield "histograms", str(path_of_histograms(ways, settings, environ))
 
 
 def sections() -> Sequence[type[Section]]:

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from opentelemetry import metrics
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
@@ -32,6 +33,8 @@ Value = str | bool | None
 Attributes = dict[str, str | bool]
 Source = Callable[[], float | None] | Callback
 """What gives a value at every export: a function of ours, which is quick, or one of the host's."""
+Record = Callable[[float, Context | None], None]
+"""Records a value with attributes that are known beforehand."""
 T = TypeVar("T")
 
 
@@ -83,20 +86,30 @@ class Histogram:
         histogram = meter.create_histogram(
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
         )
-        self._record = histogram.record
         self._range = Range(metric)
-        self._attributes: Series[Attributes] = Series(metric, lambda attributes: attributes)
+        self._series: Series[Record] = Series(metric, _binding(histogram))
 
     def record(self, value: float, values: tuple[Value, ...], context: Context | None) -> float | None:
         """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
         accepted = self._range.accept(value)
         if accepted is not None:
-            self._record(accepted, self._attributes.at(values), context)
+            self._series.at(values)(accepted, context)
         return accepted
 
     def after_fork(self) -> None:
         """Free the lock, which another thread of the parent may have held."""
-        self._attributes.after_fork()
+        self._series.after_fork()
+
+
+def _binding(histogram: metrics.Histogram) -> Callable[[Attributes], Record]:
+    """Give what makes a function that records with given attributes.
+
+    The API has no instruments that are bound to attributes, which would save most of a record; a provider's may know how.
+    """
+    bind: Callable[[Attributes], Record] | None = getattr(histogram, "bind", None)
+    if bind is not None:
+        return bind
+    return lambda attributes: lambda value, context: histogram.record(value, attributes, context)
 
 
 class Total:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from prometheus_client import CollectorRegistry, start_http_server
 
 from otel_tts.monitor import Monitor
+from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
 from otel_tts.sdk.exporters import ForkedMetricExporter
 from otel_tts.sdk.starts import Starts
 
@@ -41,6 +42,9 @@ class Holdable(MetricReader):
         self._collecting = threading.Lock()
         self._process = os.getpid()
         self._held = threading.local()  # several threads may fork at once
+        self.histogram_temporality = AggregationTemporality.CUMULATIVE
+        self.cells: Cells | None = None
+        """The histograms that the SDK does not keep, where the direct path stands."""
 
     def hold(self) -> None:
         """Before a fork: let a collection end, and none begin."""
@@ -50,6 +54,10 @@ class Holdable(MetricReader):
         """After a fork, in the parent: go on."""
         if self._held.yes:
             self._collecting.release()
+
+    def _merged(self, collected: MetricsData | None) -> MetricsData | None:
+        """Add the histograms of the direct path to what the SDK collected."""
+        return collected if self.cells is None else self.cells.merge(self, collected)
 
     @abstractmethod
     def renew(self, provider: MeterProvider) -> None:
@@ -65,6 +73,7 @@ class Push(Holdable):
 
     def __init__(self, exporter: ForkedMetricExporter, interval: float, monitor: Monitor | None = None) -> None:
         super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
+        self.histogram_temporality = temporality_of_histograms(exporter.temporality)
         self._exporter = exporter
         self._interval = interval
         self._monitor = monitor
@@ -76,7 +85,7 @@ class Push(Holdable):
         with self._collecting:
             began = time.time_ns()
             self.collect(timeout_millis)
-            collected, self._collected = self._starts.correct(self._collected, began), None
+            collected, self._collected = self._starts.correct(self._merged(self._collected), began), None
             messages = self._monitor.judge(collected) if self._monitor and collected else []
         if self._monitor:
             self._monitor.tell(messages)
@@ -139,7 +148,16 @@ class Pull(Holdable, PrometheusMetricReader):
     def scrape(self, collect: Callable[[], Iterable[Metric]]) -> list[Metric]:
         """What a scrape gets."""
         with self._collecting:
-            return list(collect())
+            self._received = False
+            metrics = list(collect())
+            if not self._received and (ours := self._merged(None)) is not None:  # the SDK had nothing, and so did not call
+                super()._receive_metrics(ours)
+                metrics = list(collect())
+            return metrics
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        self._received = True
+        super()._receive_metrics(self._merged(metrics_data) or metrics_data, timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Nothing: whoever wants metrics comes for them."""

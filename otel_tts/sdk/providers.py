@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts.files import SIGNALS, Signal
 from otel_tts.monitor import Monitor
-from otel_tts.sdk.direct.path import path_of_spans, protocol_of
+from otel_tts.sdk.direct.meter import MeterProvider as DirectMeterProvider
+from otel_tts.sdk.direct.path import path_of_histograms, path_of_spans, protocol_of
 from otel_tts.sdk.direct.senders import sender
 from otel_tts.sdk.direct.sinks import ExporterSink, OTLPSink
 from otel_tts.sdk.direct.tracer import Sink
@@ -151,7 +152,10 @@ def _metrics(
             monitor = None  # one reader is enough
     if pull:
         readers.append(pull)
-    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+    if path_of_histograms(ways, settings, os.environ).is_direct:
+        provider: MeterProvider = DirectMeterProvider(readers, resource)
+    else:
+        provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     route = Route(
         "metrics", _listed(ways, *([f"pulled from {pull.address}"] if pull else [])), provider.force_flush, provider.shutdown

@@ -31,7 +31,7 @@ class Path:
 
 
 def path_of_spans(ways: Sequence[Destination], settings: Settings, environ: Mapping[str, str]) -> Path:
-    """The path of the spans that go to ``ways``, on a provider of ours."""
+    """Decide on the path of the spans that go to ``ways``, on a provider of ours."""
     if not settings.direct:
         return Path(f"{Settings.variable('direct')} is false")
     if _reports_on_itself(environ):
@@ -57,8 +57,8 @@ def protocol_of(way: Destination) -> str:
     return _SENDERS[way.exporter]
 
 
-def path_of_histograms(settings: Settings, environ: Mapping[str, str], *, others: Sequence[str]) -> Path:
-    """The path of histograms on a provider of ours. others: readers on it that are not ours, and what exporters of ours want."""
+def path_of_histograms(ways: Sequence[Destination], settings: Settings, environ: Mapping[str, str]) -> Path:
+    """Decide on the path of the histograms that go to ``ways``, and perhaps to the pull endpoint, on a provider of ours."""
     if not settings.direct:
         return Path(f"{Settings.variable('direct')} is false")
     if _reports_on_itself(environ):
@@ -66,7 +66,15 @@ def path_of_histograms(settings: Settings, environ: Mapping[str, str], *, others
     exemplars = environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower()
     if exemplars not in ("", "trace_based"):
         return Path(f"OTEL_METRICS_EXEMPLAR_FILTER is {exemplars}")
-    return Path(others[0]) if others else Path()
+    for way in ways:
+        if way.is_local:
+            continue
+        if way.exporter not in _SENDERS:
+            return Path(f"{way.exporter} is an exporter of its own")
+        buckets = environ.get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "").strip().lower()
+        if buckets not in ("", "explicit_bucket_histogram"):
+            return Path(f"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION is {buckets}")
+    return Path()
 
 
 def _reports_on_itself(environ: Mapping[str, str]) -> bool:

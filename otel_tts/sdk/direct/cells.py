@@ -1,0 +1,176 @@
+"""Histograms of our own: a cell for each attribute set, which readers turn into the SDK's public data points.
+
+A cell keeps what was recorded since any reader last looked. A reader that looks has that added to what every reader is owed (its
+account), takes its own, and starts that anew (delta) or keeps it (cumulative). So recording costs the same however many readers
+there are, and each sees what the SDK's aggregation would have shown it: counts, sum, least and largest value, and of each bucket the
+latest exemplar.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from threading import Lock
+from typing import Any, TypeAlias
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import Exemplar
+from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint
+from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
+from opentelemetry.util.types import Attributes
+
+_PATIENCE_S = 0.2
+"""How long a reader waits for a thread that is recording, which takes microseconds unless a signal handler stands in its middle."""
+
+
+_Measurement: TypeAlias = tuple[float, int, SpanContext]
+"""A value, when it was recorded (nanoseconds since the Unix epoch), and in which span."""
+
+
+class _Sums:
+    """What was recorded."""
+
+    __slots__ = ("counts", "exemplars", "least", "most", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.total: float = 0
+        self.least = math.inf
+        self.most = -math.inf
+        self.exemplars: dict[int, _Measurement] = {}
+
+    def add(self, other: _Sums) -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total = other.total + self.total
+        self.least = min(self.least, other.least)
+        self.most = max(self.most, other.most)
+        self.exemplars |= other.exemplars
+
+    def is_empty(self) -> bool:
+        return not any(self.counts)
+
+
+class Account:
+    """What a reader is owed of one cell. start_ns: since when, nanoseconds since the Unix epoch."""
+
+    __slots__ = ("start_ns", "sums")
+
+    def __init__(self, buckets: int, start_ns: int) -> None:
+        self.sums = _Sums(buckets)
+        self.start_ns = start_ns
+
+
+class Cell:
+    """The histogram of one attribute set.
+
+    Whoever records never waits: what comes while another thread is at it (or the very code that a signal handler has interrupted)
+    is put aside, and folded in by the next who comes.
+    """
+
+    __slots__ = ("_accounts", "_bounds", "_lock", "_recent", "_waiting", "attributes", "forward")
+
+    def __init__(self, attributes: Attributes, bounds: Sequence[float], readers: Iterator[Any] | Sequence[Any]) -> None:
+        self.attributes = attributes
+        self.forward: Callable[[float, Context | None], None] | None = None
+        """Where each value goes as well: to the SDK, for readers that know nothing of cells."""
+        self._bounds = bounds
+        self._lock = Lock()
+        self._recent = _Sums(len(bounds) + 1)
+        self._waiting: deque[tuple[float, _Measurement | None]] = deque()
+        now_ns = time.time_ns()
+        self._accounts = {reader: Account(len(bounds) + 1, now_ns) for reader in readers}
+
+    def record(self, value: float, context: Context | None) -> None:
+        """Record a value: finite, 0 or more. The sampled span of ``context`` makes it an exemplar."""
+        span = get_current_span(context).get_span_context()
+        exemplar = (value, time.time_ns(), span) if span.trace_flags & TraceFlags.SAMPLED else None
+        if self._lock.acquire(blocking=False):
+            try:
+                self._fold(value, exemplar)
+                if self._waiting:
+                    self._fold_waiting()
+            finally:
+                self._lock.release()
+        else:
+            self._waiting.append((value, exemplar))
+        if self.forward is not None:
+            self.forward(value, context)
+
+    def _fold(self, value: float, exemplar: _Measurement | None) -> None:
+        sums = self._recent
+        bucket = bisect_left(self._bounds, value)
+        sums.counts[bucket] += 1
+        sums.total += value
+        if value < sums.least:
+            sums.least = value
+        if value > sums.most:
+            sums.most = value
+        if exemplar is not None:
+            sums.exemplars[bucket] = exemplar
+
+    def _fold_waiting(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._fold(*self._waiting.popleft())
+
+    def open(self, reader: object, now_ns: int) -> None:
+        """Keep an account for a reader, from now on."""
+        if self._settle():
+            self._accounts[reader] = Account(len(self._bounds) + 1, now_ns)
+            self._lock.release()
+
+    def close(self, reader: object) -> None:
+        """Keep none any more."""
+        self._accounts.pop(reader, None)
+
+    def _settle(self) -> bool:
+        """Put what was recorded into the accounts; True: with the lock taken, which the caller gives back."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return False
+        self._fold_waiting()
+        if not self._recent.is_empty():
+            recent, self._recent = self._recent, _Sums(len(self._bounds) + 1)
+            for account in self._accounts.values():
+                account.sums.add(recent)
+        return True
+
+    def collect(
+        self, reader: object, temporality: AggregationTemporality, now_ns: int, since_ns: int | None
+    ) -> HistogramDataPoint | None:
+        """The reader's point; None when it has none. since_ns: when it collected before, None: it has not."""
+        settled = self._settle()
+        try:
+            account = self._accounts.get(reader)
+            if account is None or account.sums.is_empty():
+                return None
+            sums, start_ns = account.sums, account.start_ns
+            if temporality is AggregationTemporality.DELTA:
+                account.sums = _Sums(len(self._bounds) + 1)
+                start_ns = max(start_ns, since_ns or 0)
+            point = HistogramDataPoint(
+                attributes=self.attributes,
+                start_time_unix_nano=start_ns,
+                time_unix_nano=now_ns,
+                count=sum(sums.counts),
+                sum=sums.total,
+                bucket_counts=tuple(sums.counts),
+                explicit_bounds=self._bounds,
+                min=sums.least,
+                max=sums.most,
+                exemplars=[_exemplar(sums.exemplars[bucket], self.attributes) for bucket in sorted(sums.exemplars)],
+            )
+            sums.exemplars = {}
+            return point
+        finally:
+            if settled:
+                self._lock.release()
+
+
+def _exemplar(measurement: _Measurement, attributes: Attributes) -> Exemplar:
+    value, time_ns, span = measurement
+    # The first are those attributes of the measurement that are not its point's: ours are the same.
+    return Exemplar({} if attributes else None, value, time_ns, span.span_id, span.trace_id)
