@@ -87,9 +87,9 @@ class LazyGroup(click.Group):
         except SettingError as error:
             raise click.ClickException(str(error)) from error
         except ConnectionError as error:
-            from otel_tts.history import HistoryUnavailable  # whoever raised it has imported it
+            from otel_tts.history import HistoryUnavailableError  # whoever raised it has imported it
 
-            if isinstance(error, HistoryUnavailable):
+            if isinstance(error, HistoryUnavailableError):
                 raise click.ClickException(str(error)) from error
             raise
 

@@ -41,7 +41,7 @@ from otel_tts.core.formats import (
     NoAudio,
     PCMFloat32,
     Samples,
-    Unreadable,
+    UnreadableAudioError,
     Wav,
     levels_of,
 )
@@ -178,7 +178,7 @@ class AudioMeter:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine yields, its time counts
             self._lose(getattr(error, "sample_rate", None))
             self.pieces += 1
-            if not isinstance(error, Unreadable):
+            if not isinstance(error, UnreadableAudioError):
                 guard.caught("measuring audio", error)
         return self.seconds or 0.0
 
@@ -203,7 +203,7 @@ class AudioMeter:
         if head and self._head is not None:
             try:
                 self._recognise(head, end=True)
-            except Unreadable as error:
+            except UnreadableAudioError as error:
                 self._lose(error.sample_rate)
 
     @property
@@ -267,7 +267,7 @@ class AudioMeter:
             if self._tally is None:
                 self._tally = _Tally(samples)
             elif self._tally.format != samples:
-                raise Unreadable("The audio changes its format.")
+                raise UnreadableAudioError("The audio changes its format.")
             self._keep(piece)
         if self._tally is None and self._reader.format is not None:
             self._tally = _Tally(self._reader.format)  # its header tells, before there is audio

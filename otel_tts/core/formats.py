@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 
 Levels = npt.NDArray[np.float64]
 
 
-class Unreadable(ValueError):
+class UnreadableAudioError(OtelTtsError, ValueError):
     """Audio is not what it was declared to be, or of a kind that cannot be read. ``sample_rate``: Hz, where the header states that."""
 
     def __init__(self, message: str, sample_rate: int | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from otel_tts.core.formats import Samples, Unreadable
+from otel_tts.core.formats import Samples, UnreadableAudioError
 
 _BASE64 = 32  # characters: a word may be base64 by accident
 UNREADABLE = object()
@@ -22,7 +22,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     floats) or of bytes. Integers of a list fit where they are in range. A string is base64, of 32 characters at least.
 
     Raises:
-        Unreadable: it has samples of another type or number of channels.
+        UnreadableAudioError: it has samples of another type or number of channels.
         TypeError, ValueError: it is nothing of this kind.
         Exception: whatever an object of the host's raises when it is asked for its array.
     """
@@ -31,7 +31,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     if isinstance(data, bytearray):
         return bytes(data)
     if data is UNREADABLE:
-        raise Unreadable("The audio could not be taken out of a chunk.")
+        raise UnreadableAudioError("The audio could not be taken out of a chunk.")
     if isinstance(data, str):
         if len(data) < _BASE64:
             raise TypeError("A short string may be anything.")
@@ -64,7 +64,7 @@ def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) 
     if array.dtype.itemsize == 1 and not plain:
         return array.tobytes()
     if expected is None:
-        raise Unreadable("An array has samples, and the audio was declared to be bytes of a container.")
+        raise UnreadableAudioError("An array has samples, and the audio was declared to be bytes of a container.")
     wanted = expected.dtype
     array = _interleaved(array, expected.channels)
     if wanted.kind == "f":
@@ -74,7 +74,7 @@ def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) 
     else:
         fits = array.dtype.newbyteorder("<") == wanted
     if not fits:
-        raise Unreadable(f"The samples are {array.dtype}; {expected} was declared.")
+        raise UnreadableAudioError(f"The samples are {array.dtype}; {expected} was declared.")
     with np.errstate(over="ignore"):  # too large for 32 bits: infinite, so unreadable
         return array.astype(wanted).tobytes()
 
@@ -87,7 +87,7 @@ def _interleaved(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         return array
     if array.ndim == 2 and array.shape[0] == channels:
         return array.T
-    raise Unreadable(f"An array of shape {array.shape} was given for {channels} channels.")
+    raise UnreadableAudioError(f"An array of shape {array.shape} was given for {channels} channels.")
 
 
 def _in_range(array: npt.NDArray[Any], wanted: np.dtype[Any]) -> bool:

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 
 from otel_tts.core.container import recognise
-from otel_tts.core.formats import PCM8, PCM16, PCM24, PCM32, ALaw, MuLaw, PCMFloat32, PCMFloat64, Samples, Unreadable
+from otel_tts.core.formats import PCM8, PCM16, PCM24, PCM32, ALaw, MuLaw, PCMFloat32, PCMFloat64, Samples, UnreadableAudioError
 
 Pieces = list[tuple[Samples, bytes]]
 """Audio, in whole frames, each piece with what its samples are."""
@@ -77,7 +77,7 @@ class WavReader:
         """The audio that is certain by now; the last few bytes wait for what follows them.
 
         Raises:
-            Unreadable: the bytes cannot be read. Nothing can be fed after it.
+            UnreadableAudioError: the bytes cannot be read. Nothing can be fed after it.
         """
         data = self._held + data
         pieces: Pieces = []
@@ -110,7 +110,7 @@ class WavReader:
     def _file(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         head = data[at : at + _SIGN]
         if not (_begins(head[:4], _RIFFS) and b"WAVE".startswith(head[8:])):
-            raise Unreadable("The audio is no WAV file.")
+            raise UnreadableAudioError("The audio is no WAV file.")
         if len(head) < _SIGN:
             self._held = data[at:]
             return None
@@ -128,23 +128,23 @@ class WavReader:
         (size,) = struct.unpack_from("<I", data, at + 4)
         if name == b"fmt ":
             if size > _FMT:
-                raise Unreadable("The WAV audio has no format in its header.")
+                raise UnreadableAudioError("The WAV audio has no format in its header.")
             if len(data) < at + 8 + size:
                 self._held = data[at:]
                 return None
             self.format = _coding(data[at + 8 : at + 8 + size])
         elif name == b"data":
             if self.format is None:
-                raise Unreadable("The WAV audio has no format in its header.")
+                raise UnreadableAudioError("The WAV audio has no format in its header.")
             self._state, self._heard = _DATA, True
             self._left = size if 0 < size < OPEN_END else None
             self._odd = bool(size % 2)
             return at + 8
         elif self._heard and name not in _BEHIND:
-            raise Unreadable("Something that is no part of a WAV file follows its audio.")
+            raise UnreadableAudioError("Something that is no part of a WAV file follows its audio.")
         self._before += 8 + size
         if self._before > _HEADER and not self._heard:
-            raise Unreadable("The WAV audio has a header without end.")
+            raise UnreadableAudioError("The WAV audio has a header without end.")
         self._state, self._left = _SKIP, size + size % 2
         return at + 8
 
@@ -172,7 +172,7 @@ class WavReader:
                 self._held = data[at + left :]
                 return None
             elif recognise(data[at + left :], end=True):
-                raise Unreadable("Something that is no part of a WAV file follows its audio.")
+                raise UnreadableAudioError("Something that is no part of a WAV file follows its audio.")
             else:
                 self._left = left = None  # there is more audio than was announced
         if sign is None:
@@ -187,7 +187,7 @@ class WavReader:
             end -= 1  # padding
         self._give(data[at:end], pieces)
         if self._frame:  # what is no whole frame ends with its file
-            raise Unreadable("The WAV audio ends within a sample.", self.format.sample_rate if self.format else None)
+            raise UnreadableAudioError("The WAV audio ends within a sample.", self.format.sample_rate if self.format else None)
         self._state = _CHUNK
         return sign
 
@@ -240,7 +240,7 @@ def _undecided(tail: bytes) -> int:
 def _coding(fmt: bytes) -> Samples:
     """What a chunk ``fmt`` describes."""
     if len(fmt) < 16:
-        raise Unreadable("The WAV audio has no format in its header.")
+        raise UnreadableAudioError("The WAV audio has no format in its header.")
     tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
     if tag == _EXTENSIBLE and fmt[26:40] == _SUBFORMAT:
         tag = int.from_bytes(fmt[24:26], "little")
@@ -249,7 +249,7 @@ def _coding(fmt: bytes) -> Samples:
     try:
         read = (coding or PCM16)(rate, channels)
     except ValueError:  # no such rate or number of channels
-        raise Unreadable(stated) from None
+        raise UnreadableAudioError(stated) from None
     if coding is None:
-        raise Unreadable(stated, rate)
+        raise UnreadableAudioError(stated, rate)
     return read

@@ -15,7 +15,7 @@ from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
 from otel_tts.history.timelines import Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
-from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.history.unavailable import HistoryUnavailableError
 from otel_tts.semconv import Attribute, Metric
 from otel_tts.settings import HistorySettings
 
@@ -24,6 +24,7 @@ __all__ = [
     "Event",
     "History",
     "HistoryUnavailable",
+    "HistoryUnavailableError",
     "Link",
     "Point",
     "Request",
@@ -36,11 +37,13 @@ __all__ = [
     "open_history",
 ]
 
+HistoryUnavailable = HistoryUnavailableError  # its name before 1.0
+
 
 class History(Protocol):
     """Telemetry of the past. Moments are seconds since the Unix epoch.
 
-    Every method raises `HistoryUnavailable` when the source does not answer.
+    Every method raises `HistoryUnavailableError` when the source does not answer.
     """
 
     @property

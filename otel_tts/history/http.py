@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.history.unavailable import HistoryUnavailableError
 from otel_tts.http import Client, NoResponseError, UnreachableError
 from otel_tts.settings import ServerSettings
 
@@ -27,16 +27,16 @@ class Backend:
         """Give what it answers, from JSON; None when it has nothing at that path (404).
 
         Raises:
-            HistoryUnavailable: it has no address, does not answer, answers with an error, or with something else than JSON.
+            HistoryUnavailableError: it has no address, does not answer, answers with an error, or with something else than JSON.
         """
         if not self._server.url:
-            raise HistoryUnavailable(f"Nothing says where {self.name} is: set {self._client.variable}.")
+            raise HistoryUnavailableError(f"Nothing says where {self.name} is: set {self._client.variable}.")
         try:
             response = self._client.request("GET", path, parameters)
         except UnreachableError as error:
-            raise HistoryUnavailable(f"{error} Without it, local files are read.") from None
+            raise HistoryUnavailableError(f"{error} Without it, local files are read.") from None
         except NoResponseError as error:
-            raise HistoryUnavailable(str(error)) from None
+            raise HistoryUnavailableError(str(error)) from None
         if response.status == HTTPStatus.NOT_FOUND:
             return None
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -52,13 +52,13 @@ class Backend:
             raise self.unavailable("answered something else than JSON", f"Is {self._client.variable} the address of its API?")
         return response.body
 
-    def unavailable(self, problem: str, advice: str) -> HistoryUnavailable:
+    def unavailable(self, problem: str, advice: str) -> HistoryUnavailableError:
         """Make the error that says so.
 
         Args:
             problem: what happened, to follow the server's name.
             advice: what to do.
         """
-        return HistoryUnavailable(
+        return HistoryUnavailableError(
             f"{self.name[0].upper()}{self.name[1:]} {problem}. {advice}{'' if advice.endswith('?') else '.'}"
         )

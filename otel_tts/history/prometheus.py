@@ -40,7 +40,7 @@ class Prometheus:
     """The metrics of all processes that export to it.
 
     Raises:
-        HistoryUnavailable: from every method, when it does not answer as it should.
+        HistoryUnavailableError: from every method, when it does not answer as it should.
     """
 
     def __init__(self, backend: Backend) -> None:

@@ -20,7 +20,7 @@ class TraceBackend(ABC):
     What it answers is whole, or an error: a part is never taken for all.
 
     Raises:
-        HistoryUnavailable: from every method, when it does not answer, not as it should, or only in part.
+        HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
 
     @abstractmethod

@@ -1,5 +1,9 @@
 """What is raised when there is no history to be had."""
 
+from __future__ import annotations
 
-class HistoryUnavailable(ConnectionError):
+from otel_tts.errors import OtelTtsError
+
+
+class HistoryUnavailableError(OtelTtsError, ConnectionError):
     """A source of history does not answer, or not as it should. The message is for people: who, what happened, what to do."""

@@ -12,7 +12,7 @@ from streamlit.navigation.page import StreamlitPage
 from otel_tts import formatting, palette
 from otel_tts.history import Service, open_history
 from otel_tts.live import tiles
-from otel_tts.live.cached_history import Away, CachedHistory
+from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
 from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
 from otel_tts.settings import LiveSettings
@@ -87,7 +87,7 @@ def _services(view: View) -> Sequence[Service]:
     try:
         source = history(view.source)
         return source.services(source.period(view.range, REFRESHES[view.refresh]))
-    except Away:
+    except SourceUnavailableError:
         return ()  # the page says so
 
 
@@ -117,7 +117,7 @@ def _part(page: Page, drawn_with: View) -> None:
         st.html(tiles.legend(f"{source.source} · read at {formatting.clock(period.now)}", palette.GOOD))
         page.draw(source, period, view, LiveSettings.load())
         _to_url(page)
-    except Away as away:
+    except SourceUnavailableError as away:
         st.html(tiles.legend(source.source, palette.BAD))
         st.html(tiles.notice("bad", f"The source has not answered since {formatting.clock(away.since)}.", str(away)))
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any, Literal, TypeVar, cast
 
-from otel_tts.history import History, HistoryUnavailable, Point, Request, RequestFilter, Row, Service, Timeline, Trace
+from otel_tts.errors import OtelTtsError
+from otel_tts.history import History, HistoryUnavailableError, Point, Request, RequestFilter, Row, Service, Timeline, Trace
 from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute, Metric
 
@@ -19,7 +20,7 @@ By = Literal["provider", "language"]
 _KEPT = 256  # answers; a page asks for ten or so
 
 
-class Away(Exception):
+class SourceUnavailableError(OtelTtsError):
     """The source does not answer. The message says which, and what to do; ``since`` when it was first seen so."""
 
     def __init__(self, message: str, since: float) -> None:
@@ -161,10 +162,10 @@ class CachedHistory:
         with self._lock:
             try:
                 answer = question()
-            except (HistoryUnavailable, PermissionError) as error:
+            except (HistoryUnavailableError, PermissionError) as error:
                 if self._away_since is None:
                     self._away_since = self._wall_clock()
-                raise Away(str(error), self._away_since) from None
+                raise SourceUnavailableError(str(error), self._away_since) from None
             self._away_since = None
             return answer
 

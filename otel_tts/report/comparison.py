@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from otel_tts.history import History
 from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.profile import Profiles
-from otel_tts.report.reference import Fixed, UnknownReference, resolve
+from otel_tts.report.reference import Fixed, UnknownReferenceError, resolve
 from otel_tts.report.sample import Sample
 
 
@@ -24,7 +24,7 @@ def compare(history: History, profiles: Profiles, service: str, first: str, seco
     """Compare two sides, each named as a reference is; a bare name is a version, or else a profile.
 
     Raises:
-        UnknownReference: one of them is not there.
+        UnknownReferenceError: one of them is not there.
         ValueError: one of them is nothing of the kind.
     """
     sides = [_side(name, history, profiles, service) for name in (first, second)]
@@ -37,9 +37,9 @@ def _side(name: str, history: History, profiles: Profiles, service: str) -> Samp
     for kind in kinds:
         try:
             found = resolve(kind, history, profiles, None, service)
-        except UnknownReference as error:
+        except UnknownReferenceError as error:
             refusals.append(str(error))
         else:
             assert isinstance(found, Fixed)  # noqa: S101 - of these kinds, all are
             return found.what
-    raise UnknownReference(" ".join(refusals))
+    raise UnknownReferenceError(" ".join(refusals))

@@ -66,8 +66,8 @@ class Job:
         """Report windows, in their order.
 
         Raises:
-            Unreachable: MLflow cannot be used; what is written so far stays, and is gone on from another time.
-            UnknownReference: there is no such reference.
+            TrackingUnreachableError: MLflow cannot be used; what is written so far stays, and is gone on from another time.
+            UnknownReferenceError: there is no such reference.
         """
         for window in windows:
             for service in self.history.services(window.start, window.end):

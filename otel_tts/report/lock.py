@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from otel_tts.errors import OtelTtsError
 
-class AnotherJob(Exception):
+
+class AnotherJobError(OtelTtsError):
     """Somebody else holds the lock. The message says who."""
 
 
@@ -21,7 +23,7 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     It keeps apart jobs that share ``directory``, the place of the telemetry that they read.
 
     Raises:
-        AnotherJob: another process holds it.
+        AnotherJobError: another process holds it.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"report-{sha256(what.encode()).hexdigest()[:12]}.lock"
@@ -31,7 +33,9 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         except OSError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise AnotherJob(f"Another report job (process {holder}) writes to {what}. Wait for its end, or end it.") from None
+            raise AnotherJobError(
+                f"Another report job (process {holder}) writes to {what}. Wait for its end, or end it."
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from otel_tts import formatting
+from otel_tts.errors import OtelTtsError
 from otel_tts.history import History
 from otel_tts.report.profile import Profiles
 from otel_tts.report.runs import Runs
@@ -20,7 +21,7 @@ LAST_WEEK = "last-7d"
 _WEEK = 7 * 86400.0
 
 
-class UnknownReference(Exception):
+class UnknownReferenceError(OtelTtsError):
     """There is no such reference. The message says which there are."""
 
 
@@ -94,7 +95,7 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
     """The reference that ``given`` names: ``last-7d``, ``version:1.2``, ``profile:NAME`` or ``range:START..END``.
 
     Raises:
-        UnknownReference: it names nothing there is.
+        UnknownReferenceError: it names nothing there is.
         ValueError: it is none of these.
     """
     kind, _, name = given.partition(":")
@@ -106,7 +107,7 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
         case "profile" if name:
             sample = profiles.load(name)
             if sample is None:
-                raise UnknownReference(
+                raise UnknownReferenceError(
                     f"There is no profile {name!r}, {_those(profiles.names())}. Save one with "
                     f"`otel-tts report reference save {name}`."
                 )
@@ -115,7 +116,7 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
             start, end = span(name)
             sample = take(history, Window(start, end), service)
             if not sample.requests and not sample.spans:
-                raise UnknownReference(
+                raise UnknownReferenceError(
                     f"There were no requests to {service} from {formatting.utc(start)} to {formatting.utc(end)}."
                 )
             return Fixed(f"range:{formatting.utc(start)}..{formatting.utc(end)}", sample, start, end)
@@ -126,13 +127,13 @@ def of_version(history: History, service: str, version: str) -> Sample:
     """All that is known of one version of a service.
 
     Raises:
-        UnknownReference: nothing is.
+        UnknownReferenceError: nothing is.
     """
     whole = Window(history.began or 0.0, time.time() + history.interval)
     sample = take(history, whole, service, version)
     if not sample.requests and not sample.spans:
         known = [v or "(none given)" for s in history.services(whole.start, whole.end) if s.name == service for v in s.versions]
-        raise UnknownReference(f"There is no telemetry of version {version!r} of {service}, {_those(known)}.")
+        raise UnknownReferenceError(f"There is no telemetry of version {version!r} of {service}, {_those(known)}.")
     return sample
 
 

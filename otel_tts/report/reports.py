@@ -38,7 +38,7 @@ class Reports:
     """The reports in MLflow.
 
     Raises:
-        tracking.Unreachable: in every method: MLflow does not answer, or is not installed.
+        tracking.TrackingUnreachableError: in every method: MLflow does not answer, or is not installed.
     """
 
     def __init__(self, uri: str) -> None:
@@ -77,7 +77,9 @@ class Reports:
 
     def _client(self) -> MlflowClient:
         if find_spec("mlflow") is None:
-            raise tracking.Unreachable("Reports are in MLflow, which is not installed here: pip install 'otel-tts[report]'.")
+            raise tracking.TrackingUnreachableError(
+                "Reports are in MLflow, which is not installed here: pip install 'otel-tts[report]'."
+            )
         tracking.prepare()
         from mlflow.tracking import MlflowClient
 

@@ -16,7 +16,7 @@ def copy(uri: str, experiment_id: str, run_id: str, traces: Sequence[Trace]) -> 
     """Write the traces; doing it again changes nothing.
 
     Raises:
-        Unreachable: MLflow does not take them.
+        TrackingUnreachableError: MLflow does not take them.
     """
     from mlflow.tracing.client import TracingClient
     from mlflow.tracking import MlflowClient

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.settings import ReportSettings, redact_url
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _ENVIRONMENT = {
 }
 
 
-class Unreachable(Exception):
+class TrackingUnreachableError(OtelTtsError):
     """MLflow cannot be used. The message says where it was looked for, and why not."""
 
 
@@ -46,7 +47,7 @@ def prepare() -> None:
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """What MLflow raises in the block becomes `Unreachable`."""
+    """What MLflow raises in the block becomes `TrackingUnreachableError`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -55,14 +56,14 @@ def reaching(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:  # what `requests` raises is an OSError
         said = redact_url(str(error)).strip() or type(error).__name__
         reason = said.splitlines()[0][:300]
-        raise Unreachable(f"MLflow at {redact_url(uri)} cannot be used: {reason}") from error
+        raise TrackingUnreachableError(f"MLflow at {redact_url(uri)} cannot be used: {reason}") from error
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
     """A client, and the experiment, which is made if it is not there.
 
     Raises:
-        Unreachable: no MLflow answers at ``uri``, or it refuses.
+        TrackingUnreachableError: no MLflow answers at ``uri``, or it refuses.
     """
     prepare()
     from mlflow.tracking import MlflowClient
@@ -77,7 +78,7 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
             artifacts = (path.parent / f"{path.stem}-artifacts").as_uri() if path else None
             found = client.get_experiment(client.create_experiment(experiment, artifacts))
         elif found.lifecycle_stage == "deleted":
-            raise Unreachable(
+            raise TrackingUnreachableError(
                 f"The experiment {experiment!r} of MLflow at {redact_url(uri)} is deleted. Restore it, or name another."
             )
     return client, found

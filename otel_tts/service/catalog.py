@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from otel_tts.service.failures import NotFound
+from otel_tts.service.failures import NotFoundError
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from otel_tts.service.providers import Provider
 from otel_tts.service.speech import Voice
@@ -16,7 +16,7 @@ def voices(providers: Sequence[Provider], request: tts_pb2.ListVoicesRequest) ->
     """The voices asked for, those of the preferred provider first.
 
     Raises:
-        NotFound: there is no such provider.
+        NotFoundError: there is no such provider.
     """
     if request.provider:
         providers = [one(request.provider, providers)]
@@ -27,12 +27,12 @@ def one(name: str, providers: Sequence[Provider]) -> Provider:
     """The provider of that name.
 
     Raises:
-        NotFound: there is none.
+        NotFoundError: there is none.
     """
     for provider in providers:
         if provider.name == name:
             return provider
-    raise NotFound(f"There is no provider {short(name)}. Use one of {names(providers)}, or none.")
+    raise NotFoundError(f"There is no provider {short(name)}. Use one of {names(providers)}, or none.")
 
 
 def suits(voice: Voice, language: str) -> int:

@@ -16,10 +16,10 @@ from otel_tts import PCM16
 from otel_tts.service import cache
 from otel_tts.service.cache import Cache, Entry
 from otel_tts.service.engine import Engine, refuses_input
-from otel_tts.service.failures import AllDown, BrokenOff, NoAudio, Refused, frames
+from otel_tts.service.failures import AllProvidersDownError, BrokenOffError, InputRefusedError, NoAudioError, frames
 from otel_tts.service.flight import Flight, Flights
 from otel_tts.service.order import Order
-from otel_tts.service.queue import QueueFull
+from otel_tts.service.queue import QueueFullError
 from otel_tts.service.route import Leg, route
 from otel_tts.service.speech import Voice
 
@@ -70,7 +70,7 @@ class Chain:
         """The audio as PCM16, mono, each piece with whose it is: as it comes when ``stream``, else in one piece.
 
         Raises:
-            NotFound, InvalidInput, Unsupported, QueueFull, Refused, AllDown, BrokenOff, NoAudio: see :mod:`failures`.
+            OtelTtsError: one of those that ``failures.answer`` knows an answer to.
         """
         legs = route(self._engines, order)
         failures: list[Exception] = []
@@ -81,18 +81,18 @@ class Chain:
                     async for piece in pieces:
                         spoke = True
                         yield piece
-            except QueueFull:  # under too much load the other providers are not the way out
+            except QueueFullError:  # under too much load the other providers are not the way out
                 raise
             except Exception as error:
                 failures.append(error)
-                if not isinstance(error, AllDown):
+                if not isinstance(error, AllProvidersDownError):
                     _logger.warning("%s failed: %s", leg.engine.provider.name, frames(error))
                 if spoke:
-                    raise BrokenOff from error
+                    raise BrokenOffError from error
             else:
                 if spoke:
                     return
-                failures.append(NoAudio())
+                failures.append(NoAudioError())
         raise _verdict(failures) from failures[0]
 
     async def _turn(self, s: Synthesis, leg: Leg, order: Order, *, stream: bool, fallback: bool) -> AsyncGenerator[Piece, None]:
@@ -112,7 +112,7 @@ class Chain:
             return
         if not leg.engine.circuit.closed:
             s.skipped(provider.name)
-            raise AllDown(leg.engine.circuit.probe_in())
+            raise AllProvidersDownError(leg.engine.circuit.probe_in())
         async with self._flights.join(key, lambda: self._flight(s, leg, key)) as (flight, leads):
             waited = await flight.admitted()
             if leads:
@@ -168,9 +168,11 @@ async def _shared(s: Synthesis, flight: Flight, pcm: PCM16, *, stream: bool) -> 
 
 def _verdict(failures: Sequence[Exception]) -> Exception:
     """What to tell the caller when no provider spoke: what became of the preferred one, since the others stood in for it."""
-    if isinstance(failures[0], NoAudio):
+    if isinstance(failures[0], NoAudioError):
         return failures[0]
     if refuses_input(failures[0]):
-        return Refused()
-    waits = [error.retry_after for error in failures if isinstance(error, AllDown) and error.retry_after is not None]
-    return AllDown(min(waits, default=None))
+        return InputRefusedError()
+    waits = [
+        error.retry_after for error in failures if isinstance(error, AllProvidersDownError) and error.retry_after is not None
+    ]
+    return AllProvidersDownError(min(waits, default=None))

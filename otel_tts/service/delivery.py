@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from otel_tts.service.encoding import Encoder, encode, output_rate
 from otel_tts.service.order import Order
-from otel_tts.service.speech import InvalidInput
+from otel_tts.service.speech import InvalidInputError
 
 if TYPE_CHECKING:
     from otel_tts import Synthesis
@@ -46,14 +46,14 @@ class Delivery:
         """What can be sent after this piece; may be nothing.
 
         Raises:
-            InvalidInput: it is too much for one message.
+            InvalidInputError: it is too much for one message.
         """
         self._samples += len(pcm) // 2
         if self._encoder is not None:
             return await self._run(self._encoder.feed, pcm)
         encoded = await self._run(lambda pcm: encode(pcm, self._from_rate, self.encoding, self.sample_rate), pcm)
         if len(encoded) > MAX_UNARY:
-            raise InvalidInput(
+            raise InvalidInputError(
                 "text",
                 f"The audio is {self.seconds:.0f} s long, in this encoding too much for one message of 4 MiB. "
                 "Call SynthesizeStream, ask for MP3 or OPUS, or send the text in parts.",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from otel_tts.service.speech import InvalidInput, Unsupported
+from otel_tts.service.speech import InvalidInputError, UnsupportedError
 
 SAMPLE_RATES = (8000, 48000)
 """Lowest and highest sample rate anybody may ask for, in Hz."""
@@ -71,7 +71,7 @@ def output_rate(encoding: Encoding, sample_rate: int, target_rate: int | None = 
     """The sample rate of the encoded audio: the one asked for, else the voice's, else the next that the encoding has.
 
     Raises:
-        InvalidInput: ``target_rate`` is out of range or one that the encoding does not have.
+        InvalidInputError: ``target_rate`` is out of range or one that the encoding does not have.
     """
     rates = _COMPRESSED[encoding].rates if encoding in _COMPRESSED else ()
     if target_rate is None:
@@ -79,7 +79,7 @@ def output_rate(encoding: Encoding, sample_rate: int, target_rate: int | None = 
     low, high = SAMPLE_RATES
     if not low <= target_rate <= high or (rates and target_rate not in rates):
         allowed = f"one of {', '.join(map(str, rates))}" if rates else f"from {low} to {high}"
-        raise InvalidInput("sample_rate", f"sample_rate is {target_rate}; for {encoding.name} it has to be {allowed} Hz.")
+        raise InvalidInputError("sample_rate", f"sample_rate is {target_rate}; for {encoding.name} it has to be {allowed} Hz.")
     return target_rate
 
 
@@ -87,7 +87,7 @@ def encode(pcm: bytes, sample_rate: int, encoding: Encoding, target_rate: int | 
     """All of ``pcm`` (mono PCM16 of ``sample_rate`` Hz) as one file of exactly its duration.
 
     Raises:
-        InvalidInput: as :func:`output_rate`.
+        InvalidInputError: as :func:`output_rate`.
     """
     rate = output_rate(encoding, sample_rate, target_rate)
     samples = np.frombuffer(pcm, "<i2")
@@ -110,13 +110,13 @@ class Encoder:
     header that tells players to skip the format's delay needs the length. FLAC is refused, because many readers need it too.
 
     Raises:
-        InvalidInput: as :func:`output_rate`.
-        Unsupported: the encoding can't be streamed.
+        InvalidInputError: as :func:`output_rate`.
+        UnsupportedError: the encoding can't be streamed.
     """
 
     def __init__(self, encoding: Encoding, sample_rate: int, target_rate: int | None = None) -> None:
         if encoding is Encoding.FLAC:
-            raise Unsupported(
+            raise UnsupportedError(
                 "FLAC cannot be streamed: its header needs the length. Ask for WAV, PCM, MP3 or OPUS, or for all at once."
             )
         self.sample_rate = output_rate(encoding, sample_rate, target_rate)

@@ -12,7 +12,7 @@ from otel_tts.service.circuit import Circuit
 from otel_tts.service.config import ServiceConfig
 from otel_tts.service.providers import Provider
 from otel_tts.service.queue import Queue
-from otel_tts.service.speech import InvalidInput, Speech, Unsupported
+from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError
 
 _logger = logging.getLogger(__name__)
 _INPUT_REFUSED = frozenset({400, 422})  # HTTP
@@ -21,7 +21,7 @@ _INPUT_REFUSED = frozenset({400, 422})  # HTTP
 def refuses_input(error: Exception) -> bool:
     """Whether a provider's exception is about what was asked, so that it says nothing about the provider's health."""
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return isinstance(error, InvalidInput | Unsupported) or status in _INPUT_REFUSED
+    return isinstance(error, InvalidInputError | UnsupportedError) or status in _INPUT_REFUSED
 
 
 class Engine:

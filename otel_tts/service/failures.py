@@ -1,13 +1,13 @@
 """How a request can fail, and the gRPC status that answers each: the table of the service's API.
 
 Failure
-├ InvalidInput, Unsupported   what is asked cannot be spoken, by any engine or by these (see speech)
-├ NotFound                    there is no such voice or provider
-├ QueueFull                   too many wait already (see queue)
-├ Refused                     a provider refused the input
-├ AllDown                     no provider works
-├ BrokenOff                   the engine failed in the middle
-└ NoAudio                     every engine ended well, and gave nothing
+├ InvalidInputError, UnsupportedError   what is asked cannot be spoken, by any engine or by these (see speech)
+├ NotFoundError                    there is no such voice or provider
+├ QueueFullError                   too many wait already (see queue)
+├ InputRefusedError                     a provider refused the input
+├ AllProvidersDownError                     no provider works
+├ BrokenOffError                   the engine failed in the middle
+└ NoAudioError                     every engine ended well, and gave nothing
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from otel_tts.service.queue import QueueFull
-from otel_tts.service.speech import InvalidInput, Unsupported
+from otel_tts.errors import OtelTtsError
+from otel_tts.service.queue import QueueFullError
+from otel_tts.service.speech import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
     from otel_tts import Synthesis
@@ -34,15 +35,15 @@ _logger = logging.getLogger(__name__)
 _DETAILS = "grpc-status-details-bin"  # where gRPC's richer error model puts a google.rpc.Status
 
 
-class NotFound(LookupError):
+class NotFoundError(OtelTtsError, LookupError):
     """There is no such voice or provider; the message says which there are."""
 
 
-class Refused(Exception):
+class InputRefusedError(OtelTtsError):
     """A provider refused the input."""
 
 
-class AllDown(Exception):
+class AllProvidersDownError(OtelTtsError):
     """No provider works. ``retry_after``: seconds after which one will be tried again, where that is known."""
 
     def __init__(self, retry_after: float | None = None) -> None:
@@ -50,11 +51,11 @@ class AllDown(Exception):
         self.retry_after = retry_after
 
 
-class BrokenOff(Exception):
+class BrokenOffError(OtelTtsError):
     """The engine failed after some of its audio had been delivered."""
 
 
-class NoAudio(Exception):
+class NoAudioError(OtelTtsError):
     """An engine ended well and gave no audio."""
 
 
@@ -73,29 +74,29 @@ def answer(error: Exception) -> Answer:
     """What the caller is told. Messages of ours go to the caller; those of engines and bugs never do: they may hold the text."""
     code = grpc.StatusCode
     match error:
-        case InvalidInput():
+        case InvalidInputError():
             return Answer(code.INVALID_ARGUMENT, str(error), outcome="rejected", error_type="invalid_input")
-        case NotFound():
+        case NotFoundError():
             return Answer(code.NOT_FOUND, str(error), outcome="rejected", error_type="invalid_input")
-        case Unsupported():
+        case UnsupportedError():
             return Answer(code.UNIMPLEMENTED, str(error), outcome="rejected", error_type="unsupported")
-        case Refused():
+        case InputRefusedError():
             return Answer(
                 code.INVALID_ARGUMENT,
                 "The speech engine refused this input. Change the text, or ask for another voice or provider.",
                 outcome="rejected",
                 error_type="invalid_input",
             )
-        case QueueFull(retry_after=wait):
+        case QueueFullError(retry_after=wait):
             message = f"Too many requests are waiting. Try again in {wait:.1f} s."
             return Answer(code.RESOURCE_EXHAUSTED, message, wait, outcome="error", error_type="queue_full")
-        case AllDown(retry_after=wait):
-            error_type = None if error.__cause__ and not isinstance(error.__cause__, AllDown) else "unavailable"
+        case AllProvidersDownError(retry_after=wait):
+            error_type = None if error.__cause__ and not isinstance(error.__cause__, AllProvidersDownError) else "unavailable"
             message = "No speech engine works at the moment. Try again later."
             return Answer(code.UNAVAILABLE, message, wait, outcome="error", error_type=error_type)
-        case BrokenOff():
+        case BrokenOffError():
             return Answer(code.UNAVAILABLE, "The speech engine failed before the end of the audio. Try again.")
-        case NoAudio():
+        case NoAudioError():
             return Answer(
                 code.INTERNAL,
                 "The speech engine gave no audio for this text. Ask for a voice of the text's language, or another provider.",

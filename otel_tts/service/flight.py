@@ -33,7 +33,7 @@ class Flight:
         """Wait for the slot; gives the seconds that the flight waited for it.
 
         Raises:
-            QueueFull: there is no place in the queue.
+            QueueFullError: there is no place in the queue.
         """
         while self._waited is None:
             if self._error is not None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from otel_tts.service.encoding import SAMPLE_RATES, Encoder, Encoding, output_rate
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
-from otel_tts.service.speech import InvalidInput, Speech, Voice
+from otel_tts.service.speech import InvalidInputError, Speech, Voice
 from otel_tts.service.text import normalise, validate
 
 M = TypeVar("M")
@@ -53,10 +53,12 @@ def readable(request: M | None) -> M:
     """The request, if it is one.
 
     Raises:
-        InvalidInput: the bytes that came were none.
+        InvalidInputError: the bytes that came were none.
     """
     if request is None:
-        raise InvalidInput("request", "The request cannot be read: it is no yap.tts.v1 message, or a text in it is not UTF-8.")
+        raise InvalidInputError(
+            "request", "The request cannot be read: it is no yap.tts.v1 message, or a text in it is not UTF-8."
+        )
     return request
 
 
@@ -64,13 +66,13 @@ def read(request: tts_pb2.SynthesizeRequest, *, stream: bool, max_text: int) -> 
     """The order that ``request`` stands for.
 
     Raises:
-        InvalidInput: it cannot be spoken; the message says what to change.
-        Unsupported: the encoding cannot be streamed.
+        InvalidInputError: it cannot be spoken; the message says what to change.
+        UnsupportedError: the encoding cannot be streamed.
     """
     text, ssml = given_text(request), request.WhichOneof("input") == "ssml"
     validate(text, ssml=ssml, limit=max_text)
     if request.language and not _LANGUAGE.fullmatch(request.language):
-        raise InvalidInput("language", 'The language is no BCP 47 tag. Send one such as "en" or "en-US", or none.')
+        raise InvalidInputError("language", 'The language is no BCP 47 tag. Send one such as "en" or "en-US", or none.')
     encoding, sample_rate = _encoding(request.encoding, stream=stream), request.sample_rate or None
     output_rate(encoding, SAMPLE_RATES[-1], sample_rate)
     if stream:
@@ -97,4 +99,4 @@ def _encoding(number: int, *, stream: bool) -> Encoding:
     for encoding in Encoding:
         if encoding_number(encoding) == number:
             return encoding
-    raise InvalidInput("encoding", f"There is no encoding {number}. Use one of {', '.join(Encoding.__members__)}.")
+    raise InvalidInputError("encoding", f"There is no encoding {number}. Use one of {', '.join(Encoding.__members__)}.")

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from otel_tts.errors import OtelTtsError
+
 _SMOOTHING = 0.2  # the weight of the latest synthesis in the estimate of how long one takes
 
 
-class QueueFull(Exception):
+class QueueFullError(OtelTtsError):
     """Nobody else may wait. ``retry_after``: seconds after which there should be room, as far as can be told."""
 
     def __init__(self, retry_after: float) -> None:
@@ -34,10 +36,10 @@ class Queue:
         """A slot for the length of the block; gives the seconds it was waited for.
 
         Raises:
-            QueueFull: at once, when all slots are taken and the line is full.
+            QueueFullError: at once, when all slots are taken and the line is full.
         """
         if self._slots.locked() and self._waiting >= self._size:
-            raise QueueFull(max(0.1, self._usual * self._waiting / self._concurrency))
+            raise QueueFullError(max(0.1, self._usual * self._waiting / self._concurrency))
         came = self._clock()
         self._waiting += 1
         try:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from otel_tts.service.catalog import best, names, one, short, suits
 from otel_tts.service.engine import Engine
-from otel_tts.service.failures import NotFound
+from otel_tts.service.failures import NotFoundError
 from otel_tts.service.order import Order
 from otel_tts.service.providers import Provider
-from otel_tts.service.speech import InvalidInput, Speech, Unsupported, Voice
+from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ def route(engines: Sequence[Engine], order: Order) -> list[Leg]:
     language: better another voice than silence. An order that names its provider is spoken by that provider or not at all.
 
     Raises:
-        NotFound: there is no such voice or provider, or no voice for the language.
-        InvalidInput: the voice does not speak the language, or a number is out of range.
-        Unsupported: none of the providers can do what is asked.
+        NotFoundError: there is no such voice or provider, or no voice for the language.
+        InvalidInputError: the voice does not speak the language, or a number is out of range.
+        UnsupportedError: none of the providers can do what is asked.
     """
     providers = [engine.provider for engine in engines]
     if order.provider:
@@ -43,7 +43,7 @@ def route(engines: Sequence[Engine], order: Order) -> list[Leg]:
         speech = order.speech(voice, language)
         try:
             provider.accept(speech)
-        except Unsupported as refusal:
+        except UnsupportedError as refusal:
             refusals.append(refusal)
         else:
             engine = next(engine for engine in engines if engine.provider is provider)
@@ -60,11 +60,11 @@ Chosen = list[tuple[Provider, Voice, str]]
 def _by_voice(providers: Sequence[Provider], id: str, language: str) -> Chosen:
     having = [(provider, voice) for provider in providers if (voice := provider.voice(id))]
     if not having:
-        raise NotFound(f"There is no voice {short(id)} at {names(providers)}. ListVoices tells which there are.")
+        raise NotFoundError(f"There is no voice {short(id)} at {names(providers)}. ListVoices tells which there are.")
     spoken = having[0][1].language
     fitting = [(provider, voice, language) for provider, voice in having if suits(voice, language)]
     if not fitting:
-        raise InvalidInput("language", f"The voice speaks {spoken}, not {short(language)}. Leave out one of the two.")
+        raise InvalidInputError("language", f"The voice speaks {spoken}, not {short(language)}. Leave out one of the two.")
     others = [provider for provider in providers if not provider.voice(id)]
     return fitting + _speaking(others, language or ("" if spoken == "mul" else spoken))
 
@@ -72,7 +72,7 @@ def _by_voice(providers: Sequence[Provider], id: str, language: str) -> Chosen:
 def _by_language(providers: Sequence[Provider], language: str) -> Chosen:
     chosen = _speaking(providers, language)
     if not chosen:
-        raise NotFound(
+        raise NotFoundError(
             f"There is no voice for the language {short(language)} at {names(providers)}. ListVoices tells which there are."
         )
     return chosen

@@ -14,8 +14,8 @@ import otel_tts
 from otel_tts.sdk import configure
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig
-from otel_tts.service.providers import MissingEngine, Provider
-from otel_tts.service.server import PortTaken, Service, serve
+from otel_tts.service.providers import MissingEngineError, Provider
+from otel_tts.service.server import PortTakenError, Service, serve
 from otel_tts.settings import SettingError, Settings
 from otel_tts.version import __version__
 
@@ -29,7 +29,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     try:
         asyncio.run(_serve(ServiceConfig.load(), Settings.load()))
-    except (SettingError, MissingEngine, PortTaken) as error:
+    except (SettingError, MissingEngineError, PortTakenError) as error:
         raise SystemExit(f"otel-tts: {error}") from None
 
 

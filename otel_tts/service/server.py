@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from otel_tts import Telemetry
+from otel_tts.errors import OtelTtsError
 from otel_tts.grpc import aio_server_interceptor
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.cache import Cache
@@ -25,7 +26,7 @@ from otel_tts.service.servicer import TextToSpeech
 from otel_tts.service.wire import SERVICE, handler
 
 
-class PortTaken(OSError):
+class PortTakenError(OtelTtsError, OSError):
     """The service cannot have its port."""
 
 
@@ -47,8 +48,8 @@ async def serve(
     providers: by default those that ``config`` names, configured by the environment.
 
     Raises:
-        PortTaken: something else has the port, or there is no such address.
-        MissingEngine: a provider's extra is not installed.
+        PortTakenError: something else has the port, or there is no such address.
+        MissingEngineError: a provider's extra is not installed.
         SettingError: a provider's variable has a value that is not allowed, or the cache cannot be used.
     """
     if providers is None:
@@ -104,7 +105,7 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         return server.add_insecure_port(f"[{host}]:{port}" if ipv6 else f"{host}:{port}")
     except (OSError, RuntimeError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "grpc refuses it"
-        raise PortTaken(f"Port {port} of {host} cannot be used: {reason}. Set TTS_PORT to another, or 0 for any.") from None
+        raise PortTakenError(f"Port {port} of {host} cannot be used: {reason}. Set TTS_PORT to another, or 0 for any.") from None
 
 
 def _background(work: Coroutine[Any, Any, None]) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from otel_tts.errors import OtelTtsError
+
 RATES = (0.25, 4.0)
 """Slowest and fastest rate anybody may ask for; 1.0 is the voice's own pace. The range of Google's and OpenAI's APIs."""
 PITCHES = (-20.0, 20.0)
@@ -13,7 +15,7 @@ GAINS = (-96.0, 16.0)
 """Lowest and highest change of volume, in dB."""
 
 
-class InvalidInput(ValueError):
+class InvalidInputError(OtelTtsError, ValueError):
     """A request that cannot be spoken by any engine. The message says what to change and never quotes the text.
 
     ``field`` is the field of :class:`Speech` that is at fault.
@@ -24,7 +26,7 @@ class InvalidInput(ValueError):
         self.field = field
 
 
-class Unsupported(Exception):
+class UnsupportedError(OtelTtsError):
     """A valid request that this engine or encoding cannot do; another one may."""
 
 
@@ -49,7 +51,7 @@ class Speech:
     """One request to an engine. The text has passed :func:`otel_tts.service.text.validate`; the numbers are checked here.
 
     Raises:
-        InvalidInput: rate, pitch or volume is no finite number or out of range.
+        InvalidInputError: rate, pitch or volume is no finite number or out of range.
     """
 
     text: str
@@ -69,4 +71,4 @@ class Speech:
             ("volume_gain_db", self.volume_gain_db, GAINS),
         ):
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(field, f"{field} is {value:g}; it has to be from {low:g} to {high:g}.")
+                raise InvalidInputError(field, f"{field} is {value:g}; it has to be from {low:g} to {high:g}.")

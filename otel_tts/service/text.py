@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from xml.parsers import expat
 
-from otel_tts.service.speech import InvalidInput
+from otel_tts.service.speech import InvalidInputError
 
 LIMIT = 5000
 """Code points of text or SSML, unless configured otherwise."""
@@ -46,17 +46,19 @@ def validate(text: str, *, ssml: bool = False, limit: int = LIMIT) -> None:
     With ``ssml`` it is an SSML document. ``limit`` is in code points, those of the tags included.
 
     Raises:
-        InvalidInput: it cannot; the message names positions, and quotes nothing.
+        InvalidInputError: it cannot; the message names positions, and quotes nothing.
     """
     if len(text) > limit:
-        raise InvalidInput("text", f"The text has {len(text)} characters; at most {limit} are allowed. Send it in parts.")
+        raise InvalidInputError("text", f"The text has {len(text)} characters; at most {limit} are allowed. Send it in parts.")
     if found := _UNSPEAKABLE.search(text):
-        raise InvalidInput(
+        raise InvalidInputError(
             "text", f"Character {found.start() + 1} of the text is a control character or half a surrogate pair. Remove it."
         )
     spoken = _spoken(text) if ssml else text
     if not any(map(str.isalnum, spoken)):
-        raise InvalidInput("text", "The text has no letter and no digit in it, so there is nothing to speak. Send some words.")
+        raise InvalidInputError(
+            "text", "The text has no letter and no digit in it, so there is nothing to speak. Send some words."
+        )
 
 
 def _spoken(ssml: str) -> str:
@@ -65,9 +67,9 @@ def _spoken(ssml: str) -> str:
     is_root = True
     parser = expat.ParserCreate()
 
-    def refuse(why: str) -> InvalidInput:
+    def refuse(why: str) -> InvalidInputError:
         line, column = parser.CurrentLineNumber, parser.CurrentColumnNumber + 1
-        return InvalidInput("text", f"The SSML is refused at line {line}, column {column}: {why}")
+        return InvalidInputError("text", f"The SSML is refused at line {line}, column {column}: {why}")
 
     def open_element(name: str, _: dict[str, str]) -> None:
         nonlocal is_root
@@ -87,7 +89,7 @@ def _spoken(ssml: str) -> str:
         parser.Parse(ssml, True)
     except expat.ExpatError as error:
         why = f"line {error.lineno}, column {error.offset + 1}: {expat.ErrorString(error.code)}"
-        raise InvalidInput("text", f"The SSML is not well-formed at {why}. Correct it, or send plain text.") from None
+        raise InvalidInputError("text", f"The SSML is not well-formed at {why}. Correct it, or send plain text.") from None
     return "".join(spoken)
 
 

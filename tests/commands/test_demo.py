@@ -17,7 +17,7 @@ from rich.console import Console
 
 from otel_tts.commands.demo.cloud import MODEL, cloud
 from otel_tts.commands.demo.command import SERVICE_NAME
-from otel_tts.commands.demo.process import Died, free_port, running
+from otel_tts.commands.demo.process import ProcessFailedError, free_port, running
 from otel_tts.commands.demo.summary import summary
 from otel_tts.history import open_history
 from otel_tts.settings import HistorySettings
@@ -137,7 +137,7 @@ async def test_a_port_lost_on_the_way_is_told(tmp_path: Path) -> None:
         assert free_port(port) != port
         environ = {"TTS_PROVIDERS": "hibari", "PROMETHEUS_PORT": "0"}
         async with running(port, environ, tmp_path / "log") as service:
-            with pytest.raises(Died, match=f"Port {port} of 127.0.0.1 cannot be used"):
+            with pytest.raises(ProcessFailedError, match=f"Port {port} of 127.0.0.1 cannot be used"):
                 await service.ready()
 
 

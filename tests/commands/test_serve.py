@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from otel_tts.commands.verify.scrape import NoMetrics, read
+from otel_tts.commands.verify.scrape import NoMetricsError, read
 from otel_tts.semconv import SYNTHESIS_REQUESTS
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import OTEL_TTS, Served, serving
@@ -26,7 +26,7 @@ def test_it_answers_and_is_scraped(served: Served) -> None:
 
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     """METRICS_ENABLED=false closes the pull endpoint and says so; the service serves all the same."""
-    with serving(tmp_path / "data", METRICS_ENABLED="false") as service, pytest.raises(NoMetrics, match="refused"):
+    with serving(tmp_path / "data", METRICS_ENABLED="false") as service, pytest.raises(NoMetricsError, match="refused"):
         read(service.metrics_url)
     said = (tmp_path / f"{service.port}.log").read_text()
     assert "metrics: switched off by METRICS_ENABLED\n" in said

@@ -18,7 +18,7 @@ from otel_tts.commands.load.caller import Reply
 from otel_tts.commands.load.traffic import Planned
 from otel_tts.commands.verify import account
 from otel_tts.commands.verify.command import verdict
-from otel_tts.commands.verify.scrape import NoMetrics, Scrape, read
+from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.semconv import CacheResult, Outcome
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import OTEL_TTS, Served, serving
@@ -236,5 +236,5 @@ def test_what_cannot_be_known_is_no_pass() -> None:
 
 def test_what_is_no_metrics_text_is_refused() -> None:
     """Some other page behind the address is told from metrics."""
-    with pytest.raises(NoMetrics, match="not Prometheus's text format"):
+    with pytest.raises(NoMetricsError, match="not Prometheus's text format"):
         Scrape.parse("<html>\nhello {")

@@ -42,7 +42,7 @@ CHUNK = b"\x00\x40\x00\xc0" * 800  # 100 ms
 TEXT = "the canary sings"
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """Raised inside of telemetry. Its message holds what no log line may hold."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Fault(Exception):
 
 def fault(*_: object, **__: object) -> Any:
     """In place of any function of ours."""
-    raise Fault
+    raise FaultError
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +256,7 @@ def reports(caplog: pytest.LogCaptureFixture) -> None:
     levels: dict[str, list[str]] = {}
     for record in caplog.records:
         if record.name == "otel_tts.core.guard":
-            assert record.getMessage().endswith("(Fault). The service is not affected; this telemetry is missing.")
+            assert record.getMessage().endswith("(FaultError). The service is not affected; this telemetry is missing.")
             levels.setdefault(str(record.args[0] if isinstance(record.args, tuple) else None), []).append(record.levelname)
     assert levels
     for site, found in levels.items():
@@ -389,7 +389,7 @@ class FailingClock(FakeClock):
     def monotonic(self) -> int:
         self.left -= 1
         if self.left == 0 or (self.left < 0 and not self._only):
-            raise Fault
+            raise FaultError
         return super().monotonic()
 
     wall = monotonic
@@ -617,7 +617,7 @@ def test_a_function_that_fails_has_another_result(caplog: pytest.LogCaptureFixtu
 def test_strict(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """In a test suite a fault of ours is a failure: it is raised as it is, and not logged."""
     monkeypatch.setattr(guard, "strict", True)
-    with pytest.raises(Fault):
+    with pytest.raises(FaultError):
         guarded(fault)()
     assert caplog.text == ""
 

@@ -163,7 +163,7 @@ class ConnectionClosedError(Exception):
     """Named as clients name a lost connection."""
 
 
-class Quiet(Exception):
+class QuietError(Exception):
     """Says nothing."""
 
 
@@ -186,7 +186,7 @@ class Quiet(Exception):
         (httpx.ConnectError("the text"), ("error", "connection")),
         (socket.gaierror(), ("error", "_OTHER")),
         (urllib.error.HTTPError("u", 503, "m", Message(), None), ("error", "unavailable")),
-        (Quiet(), ("error", "_OTHER")),
+        (QuietError(), ("error", "_OTHER")),
         (ValueError("a timeout while connecting, status_code 429"), ("error", "_OTHER")),
         (ExceptionGroup("g", [TimeoutError()]), ("error", "_OTHER")),
     ],
@@ -200,19 +200,19 @@ def test_other_exceptions(error: BaseException, expected: tuple[str, str | None]
 def test_an_exception_that_cannot_be_looked_at() -> None:
     """An exception whose properties raise is an error like any other."""
 
-    class Hostile(Exception):
+    class HostileError(Exception):
         @property
         def response(self) -> None:
             raise RuntimeError("the request has not been sent")
 
-    class Rpc(Exception):
+    class RpcError(Exception):
         details = ""
 
         def code(self) -> None:
             raise RuntimeError("not yet")
 
-    assert told(outcome.from_exception(Hostile())) == ("error", "_OTHER")
-    assert told(outcome.from_exception(Rpc())) == ("error", "_OTHER")
+    assert told(outcome.from_exception(HostileError())) == ("error", "_OTHER")
+    assert told(outcome.from_exception(RpcError())) == ("error", "_OTHER")
 
 
 @pytest.mark.parametrize("code", GRPC_STATUS_CODES)

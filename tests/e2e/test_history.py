@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts import Telemetry, semconv
-from otel_tts.history import Distribution, History, HistoryUnavailable, RequestFilter, Trace, open_history, search
+from otel_tts.history import Distribution, History, HistoryUnavailableError, RequestFilter, Trace, open_history, search
 from otel_tts.sdk.store import Store
 from otel_tts.semconv import METRICS, Instrument, Outcome
 from otel_tts.service import ServiceConfig, serve
@@ -277,14 +277,14 @@ def test_what_is_not_there_is_said(both: Both) -> None:
     history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_JAEGER_URL": nowhere}))
     assert history.source == f"Prometheus at {prometheus} and Jaeger at {nowhere}"
     assert history.totals(start, start + 20).request_count > 0
-    with pytest.raises(HistoryUnavailable, match=r"^Jaeger at http://127.0.0.1:9 does not answer\. Is it running, and is"):
+    with pytest.raises(HistoryUnavailableError, match=r"^Jaeger at http://127.0.0.1:9 does not answer\. Is it running, and is"):
         history.requests()
     history = open_history(HistorySettings.load({"OTEL_TTS_JAEGER_URL": traces}))
     assert history.requests()
-    with pytest.raises(HistoryUnavailable, match=r"^Nothing says where Prometheus is: set OTEL_TTS_PROMETHEUS_URL\.$"):
+    with pytest.raises(HistoryUnavailableError, match=r"^Nothing says where Prometheus is: set OTEL_TTS_PROMETHEUS_URL\.$"):
         history.totals(start, end + 20)
     history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": f"{traces}/api"}))
-    with pytest.raises(HistoryUnavailable, match=r"^Prometheus at .* (answered|does not answer as)"):
+    with pytest.raises(HistoryUnavailableError, match=r"^Prometheus at .* (answered|does not answer as)"):
         history.totals(start, end + 20)
     environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, "OTEL_TTS_JAEGER_URL": nowhere}
     said = subprocess.run([*OTEL_TTS, "requests"], env=environ, capture_output=True, text=True, timeout=60)

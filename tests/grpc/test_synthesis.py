@@ -22,7 +22,7 @@ SECOND = b"\x00\x10" * 8000
 Requests = dict[str, int]
 
 
-class Unavailable(ConnectionError):
+class UnavailableError(ConnectionError):
     """What a dead provider raises."""
 
 
@@ -73,22 +73,22 @@ def finds_nobody(tts: Telemetry, context: Any) -> Any:
     """Two providers fail, and so does the request."""
     with tts.synthesis(text="hello") as synthesis:
         for provider in ("piper", "polly"):
-            with suppress(Unavailable), synthesis.attempt(provider):
-                raise Unavailable
+            with suppress(UnavailableError), synthesis.attempt(provider):
+                raise UnavailableError
         return context.abort(grpc.StatusCode.UNAVAILABLE, "nobody is there")
 
 
 def says_nothing_of_it(tts: Telemetry, context: Any) -> Any:
     """The provider's failure is swallowed and nothing comes back, with status OK."""
-    with tts.synthesis(text="hello") as synthesis, suppress(Unavailable), synthesis.attempt("piper"):
-        raise Unavailable
+    with tts.synthesis(text="hello") as synthesis, suppress(UnavailableError), synthesis.attempt("piper"):
+        raise UnavailableError
 
 
 def falls_back(tts: Telemetry, context: Any) -> Any:
     """The second provider makes good what the first failed."""
     with tts.synthesis(text="hello") as synthesis:
-        with suppress(Unavailable), synthesis.attempt("polly"):
-            raise Unavailable
+        with suppress(UnavailableError), synthesis.attempt("polly"):
+            raise UnavailableError
         with synthesis.attempt("piper") as attempt:
             attempt.audio(SECOND, FORMAT)
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from otel_tts.history import History, HistoryUnavailable, RequestFilter, open_history
+from otel_tts.history import History, HistoryUnavailableError, RequestFilter, open_history
 from otel_tts.settings import HistorySettings
 
 TRACE, SPAN = "00c0ffee" * 4, "00ab" * 4
@@ -142,7 +142,7 @@ def test_a_trace() -> None:
 )
 def test_other_answers(status: int, body: Any, said: str) -> None:
     """What happened and what to do, without the password."""
-    with answering({"/api/search": body}, status) as (history, _), pytest.raises(HistoryUnavailable) as raised:
+    with answering({"/api/search": body}, status) as (history, _), pytest.raises(HistoryUnavailableError) as raised:
         history.requests()
     assert "secret" not in str(raised.value)
     raised.match(rf"^Tempo at http://127\.0\.0\.1:\d+ {said}$")

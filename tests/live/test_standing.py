@@ -14,10 +14,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tts import semconv
-from otel_tts.history import HistoryUnavailable, Point, Row, Timeline
+from otel_tts.history import HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
-from otel_tts.live.cached_history import Away, CachedHistory
+from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import Judge
 from otel_tts.live.standing import Standing, State, state
 from otel_tts.live.view import Period
@@ -129,7 +129,7 @@ class Dying(LocalHistory):
         """Rows, while it lives."""
         self.asked += 1
         if self.dead:
-            raise HistoryUnavailable("Prometheus at http://there does not answer.")
+            raise HistoryUnavailableError("Prometheus at http://there does not answer.")
         return super().aggregates(*args, **options)
 
 
@@ -144,7 +144,7 @@ def test_a_dead_source_has_been_so_since_it_was_first_seen_so(tmp_path: Path) ->
         if since is None:
             assert reading.total(period).request_count == 0
         else:
-            with pytest.raises(Away, match=r"^Prometheus at http://there does not answer\.$") as away:
+            with pytest.raises(SourceUnavailableError, match=r"^Prometheus at http://there does not answer\.$") as away:
                 reading.total(period)
             assert away.value.since == since
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from otel_tts.history import open_history
-from otel_tts.report.lock import AnotherJob, locked
+from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import length, moment, span
 from otel_tts.report.sample import MOST, merged, take
@@ -66,7 +66,7 @@ def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
     holder = forked.Process(target=_hold, args=(tmp_path, started, done))
     holder.start()
     assert started.wait(30)
-    with locked(tmp_path, "y"), pytest.raises(AnotherJob, match=f"process {holder.pid}"), locked(tmp_path, "x"):
+    with locked(tmp_path, "y"), pytest.raises(AnotherJobError, match=f"process {holder.pid}"), locked(tmp_path, "x"):
         pass
     holder.kill()
     holder.join()

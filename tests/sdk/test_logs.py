@@ -112,7 +112,7 @@ def grouped() -> None:
     raise ExceptionGroup(CANARY, errors)
 
 
-class Texts(Exception):
+class TextsError(Exception):
     """Its class says nothing, its representation all."""
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class Texts(Exception):
 
 def own() -> None:
     """An exception whose representation is its message."""
-    raise Texts
+    raise TextsError
 
 
 @pytest.mark.parametrize("fail", [plain, caused, during, noted, grouped, own], ids=lambda fail: fail.__name__)

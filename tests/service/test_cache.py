@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tts.service.cache import Cache, Entry, cache_tiers, key, tiers
-from otel_tts.service.cache.entry import Corrupt
+from otel_tts.service.cache.entry import CorruptEntryError
 from otel_tts.service.cache.files import FileTier
 from otel_tts.service.cache.memory import MemoryTier
 from otel_tts.service.cache.redis import RedisTier
@@ -94,7 +94,7 @@ def test_the_written_form_comes_back_whole_or_not_at_all() -> None:
     damaged += [written[:at] + bytes([written[at] ^ 0x80]) + written[at + 1 :] for at in (0, 3, 20, 300, len(written) - 1)]
     damaged += [written.replace(b"otel-tts audio 2", b"otel-tts audio 9"), written.replace(b'"model"', b'"medol"')]
     for data in damaged:
-        with pytest.raises(Corrupt):
+        with pytest.raises(CorruptEntryError):
             Entry.parse(data, KEY)
 
 
@@ -218,7 +218,7 @@ def test_any_damage_is_noticed(data: st.DataObject) -> None:
         damaged[at:end] = replacement
     if bytes(damaged) == WRITTEN:
         return
-    with pytest.raises(Corrupt):
+    with pytest.raises(CorruptEntryError):
         Entry.parse(bytes(damaged), KEY)
 
 

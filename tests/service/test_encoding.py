@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from otel_tts.service.encoding import Encoder, Encoding, encode, output_rate
-from otel_tts.service.speech import InvalidInput, Unsupported
+from otel_tts.service.speech import InvalidInputError, UnsupportedError
 
 Samples = npt.NDArray[np.int16]
 STREAMABLE = [encoding for encoding in Encoding if encoding is not Encoding.FLAC]
@@ -143,7 +143,7 @@ def test_the_sample_rate_is_the_voices_or_the_next_that_the_encoding_has(encodin
 )
 def test_impossible_sample_rates_are_refused(encoding: Encoding, target_rate: int, allowed: str) -> None:
     """The message names those that are possible."""
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         encode(b"", 22050, encoding, target_rate)
     message = f"sample_rate is {target_rate}; for {encoding.name} it has to be {allowed} Hz."
     assert (refusal.value.field, str(refusal.value)) == ("sample_rate", message)
@@ -151,5 +151,5 @@ def test_impossible_sample_rates_are_refused(encoding: Encoding, target_rate: in
 
 def test_flac_is_not_streamed() -> None:
     """It is refused at once, with what to ask for instead."""
-    with pytest.raises(Unsupported, match=r"FLAC cannot be streamed.*Ask for WAV, PCM, MP3 or OPUS"):
+    with pytest.raises(UnsupportedError, match=r"FLAC cannot be streamed.*Ask for WAV, PCM, MP3 or OPUS"):
         Encoder(Encoding.FLAC, 22050)

@@ -15,7 +15,7 @@ from opentelemetry import trace
 
 from otel_tts.service.cache import cache_tiers
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
-from otel_tts.service.speech import Unsupported
+from otel_tts.service.speech import UnsupportedError
 
 CANARY = "the canary sings at midnight"
 MEMORY = cache_tiers("memory://")
@@ -120,7 +120,7 @@ ENDS = {
     "all fail": ([RuntimeError(CANARY)], [ConnectionError()], grpc.StatusCode.UNAVAILABLE, "error"),
     "one fails, one refuses": ([RuntimeError(CANARY)], [refuses_input()], grpc.StatusCode.UNAVAILABLE, "error"),
     "one refuses, one fails": ([refuses_input()], [RuntimeError(CANARY)], grpc.StatusCode.INVALID_ARGUMENT, "rejected"),
-    "all refuse": ([refuses_input()], [Unsupported(CANARY)], grpc.StatusCode.INVALID_ARGUMENT, "rejected"),
+    "all refuse": ([refuses_input()], [UnsupportedError(CANARY)], grpc.StatusCode.INVALID_ARGUMENT, "rejected"),
     "one empty, one refuses": ([], [refuses_input()], grpc.StatusCode.INTERNAL, "empty"),
     "all empty": ([], [], grpc.StatusCode.INTERNAL, "empty"),
 }

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from otel_tts.service.flight import Flight, Flights
-from otel_tts.service.queue import QueueFull
+from otel_tts.service.queue import QueueFullError
 
 CHUNKS = [b"a", b"b", b"c"]
 
@@ -36,7 +36,7 @@ class Plane:
         """Its turn, when `turn` says so."""
         await self.turn.wait()
         if self.full:
-            raise QueueFull(1)
+            raise QueueFullError(1)
         self.held = True
         yield 0.5
         self.held = False
@@ -159,7 +159,7 @@ async def test_no_place_in_the_queue_is_everybodys_too() -> None:
     """And nothing of it remains: the next request is asked anew."""
     flights, plane = Flights(), Plane(full=True)
     results = await asyncio.gather(*(ride(flights, plane) for _ in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [QueueFull] * 3
+    assert [type(result) for result in results] == [QueueFullError] * 3
     plane.full = False
     assert await ride(flights, plane) == (True, CHUNKS)
 

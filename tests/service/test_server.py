@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from otel_tts import Telemetry
-from otel_tts.service import PortTaken, ServiceConfig, serve
+from otel_tts.service import PortTakenError, ServiceConfig, serve
 from otel_tts.service.cache import cache_tiers
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from otel_tts.service.providers import Provider
@@ -204,7 +204,7 @@ async def test_requests_under_way_end_before_the_service_stops(scripted: Any) ->
 async def test_a_taken_port_is_one_clear_line(start: Any, scripted: Any) -> None:
     """Two services never share a port."""
     client = await start(scripted("one"))
-    with pytest.raises(PortTaken) as taken:
+    with pytest.raises(PortTakenError) as taken:
         await start(scripted("two"), port=client.service.port)
     assert str(taken.value) == (
         f"Port {client.service.port} of 127.0.0.1 cannot be used: Address already in use. Set TTS_PORT to another, or 0 for any."

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tts.service.speech import InvalidInput, Speech
+from otel_tts.service.speech import InvalidInputError, Speech
 from otel_tts.service.text import normalise, pieces, validate
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 30))
@@ -46,7 +46,7 @@ def test_speakable_text_is_accepted(text: str) -> None:
 )
 def test_unspeakable_text_is_refused(text: str, message: str) -> None:
     """Each fault has a message that says what to change."""
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         validate(text)
     assert (refusal.value.field, str(refusal.value)) == ("text", message)
 
@@ -85,7 +85,7 @@ def test_sound_ssml_is_accepted(ssml: str) -> None:
 )
 def test_unsound_ssml_is_refused(ssml: str, message: str) -> None:
     """Each fault has a message with its place, and nothing of what stands there."""
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         validate(ssml, ssml=True)
     assert (refusal.value.field, str(refusal.value)) == ("text", message)
 
@@ -97,7 +97,7 @@ def test_unsound_ssml_is_refused(ssml: str, message: str) -> None:
 )
 def test_document_types_are_refused_before_anything_expands(document: str) -> None:
     """Entities cannot be declared, so no small document grows: expanding this one would take longer than anybody lives."""
-    with pytest.raises(InvalidInput, match="a document type declaration is not allowed"):
+    with pytest.raises(InvalidInputError, match="a document type declaration is not allowed"):
         validate(document, ssml=True, limit=100_000)
 
 
@@ -105,7 +105,7 @@ def test_document_types_are_refused_before_anything_expands(document: str) -> No
 def test_messages_never_quote_the_text(before: str, after: str, ssml: bool) -> None:
     """Whatever stands around a secret and however it is refused, the message does not hold it."""
     for text in (f"{before}OPENSESAME{after}\x00", f"<{before}OPENSESAME{after}>", f"<speak><OPENSESAME {after}>{before}"):
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInputError) as refusal:
             validate(text, ssml=ssml, limit=5000 if ssml else 3)
         assert "OPENSESAME" not in str(refusal.value)
 
@@ -128,7 +128,7 @@ def test_messages_never_quote_the_text(before: str, after: str, ssml: bool) -> N
 def test_numbers_out_of_range_are_refused(field: str, value: float) -> None:
     """No request exists whose numbers make no sense."""
     change: dict[str, Any] = {field: value}
-    with pytest.raises(InvalidInput, match=rf"{field} is \S+; it has to be from \S+ to \S+\.") as refusal:
+    with pytest.raises(InvalidInputError, match=rf"{field} is \S+; it has to be from \S+ to \S+\.") as refusal:
         replace(Speech("Hi", "joe", "en-US"), **change)
     assert refusal.value.field == field
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from otel_tts.commands import terminal
 from otel_tts.commands.demo import cloud
 from otel_tts.commands.demo.dashboard import Dashboard, dashboard
-from otel_tts.commands.demo.process import Died, Service, free_port, running
+from otel_tts.commands.demo.process import ProcessFailedError, Service, free_port, running
 from otel_tts.commands.demo.progress import Progress
 from otel_tts.commands.demo.summary import summary
 from otel_tts.commands.load.caller import Caller, calling, exchange
@@ -24,7 +24,7 @@ from otel_tts.commands.report.suggestion import suggestion
 from otel_tts.history import open_history
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig
-from otel_tts.service.providers import MissingEngine
+from otel_tts.service.providers import MissingEngineError
 from otel_tts.settings import LiveSettings, Settings
 
 SERVICE_NAME = "otel-tts-demo"
@@ -54,9 +54,9 @@ def demo(duration: float | None, watched: bool) -> None:
     start = time.time()
     try:
         sent = asyncio.run(_run(console, settings, duration, watched=watched))
-    except MissingEngine as error:
+    except MissingEngineError as error:
         raise click.ClickException(f"{error} For all that the demo can show: pip install 'otel-tts[demo]'") from None
-    except Died as error:
+    except ProcessFailedError as error:
         raise click.ClickException(str(error)) from None
     except asyncio.CancelledError:
         raise SystemExit(130) from None  # as of a process that SIGINT ended
@@ -156,13 +156,13 @@ def _installed() -> list[str]:
     """The engines that can be used here, the preferred one first.
 
     Raises:
-        MissingEngine: the first one is not there, without which there is no demo.
+        MissingEngineError: the first one is not there, without which there is no demo.
     """
     found: list[str] = []
     for name in _LOCAL_ENGINES:
         try:
             engines_there_are.create(name, {})
-        except MissingEngine:
+        except MissingEngineError:
             if not found:  # the shaky server speaks with the first one too
                 raise
         else:

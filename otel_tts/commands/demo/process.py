@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from otel_tts.errors import OtelTtsError
+
 _FOREIGN = re.compile(r"TTS_|METRICS_|PROMETHEUS_|OTEL_(?!TTS_)")
 """Variables that are for another service than the demo's. Where telemetry is kept stays as it is: that is where it is read."""
 _READY = 60.0  # seconds for the engines to load
@@ -21,7 +23,7 @@ _POLL = 0.05
 _STOP = 20.0  # seconds for requests under way to end and telemetry to be written
 
 
-class Died(Exception):
+class ProcessFailedError(OtelTtsError):
     """The service did not serve or stop as it should; the message holds the last it said."""
 
 
@@ -49,7 +51,7 @@ class Service:
         """Wait until it serves.
 
         Raises:
-            Died: it will not.
+            ProcessFailedError: it will not.
         """
         async with grpc.aio.insecure_channel(self.target, options=[("grpc.enable_http_proxy", 0)]) as channel:
             health = health_pb2_grpc.HealthStub(channel)
@@ -66,18 +68,18 @@ class Service:
         """Wait until it has ended, for whatever reason."""
         await self._process.wait()
 
-    def death(self) -> Died:
+    def death(self) -> ProcessFailedError:
         """What to say when it did not serve or stop as it should."""
         code = self._process.returncode
         end = "does not answer" if code is None else f"ended with exit code {code}"
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
-        return Died("\n".join((f"The service {end}. The last lines of {self._log}:", *lines)))
+        return ProcessFailedError("\n".join((f"The service {end}. The last lines of {self._log}:", *lines)))
 
     async def stop(self) -> None:
         """Have it end what is under way and write its telemetry.
 
         Raises:
-            Died: it had ended before, or does not end well.
+            ProcessFailedError: it had ended before, or does not end well.
         """
         if self._process.returncode is None:
             self._process.terminate()

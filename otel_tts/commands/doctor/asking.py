@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_tts.commands.doctor.finding import Absent, Broken
+from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError
 from otel_tts.http import Client, NoResponseError, Response, UnreachableError
 from otel_tts.settings import ServerSettings
 
@@ -31,12 +31,12 @@ class Server:
         """Give the response, whatever its status.
 
         Raises:
-            Absent: nobody is there.
-            Broken: there is no response for another reason.
+            HopAbsentError: nobody is there.
+            HopBrokenError: there is no response for another reason.
         """
         try:
             return self._client.request("GET", path, parameters)
         except UnreachableError:
-            raise Absent(f"nobody answers at {self.shown}", self._start) from None
+            raise HopAbsentError(f"nobody answers at {self.shown}", self._start) from None
         except NoResponseError as error:
-            raise Broken(f"{self.shown} {error.problem}", error.advice) from None
+            raise HopBrokenError(f"{self.shown} {error.problem}", error.advice) from None

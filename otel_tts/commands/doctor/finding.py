@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from otel_tts.errors import OtelTtsError
+
 
 class Hop(Enum):
     """A hop, and what the command exits with when it is the first broken one."""
@@ -30,7 +32,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Broken(Exception):
+class HopBrokenError(OtelTtsError):
     """A hop does not do its part. ``said`` is what was seen, ``remedy`` what to do."""
 
     def __init__(self, said: str, remedy: str) -> None:
@@ -39,11 +41,11 @@ class Broken(Exception):
         self.remedy = remedy
 
 
-class Absent(Broken):
+class HopAbsentError(HopBrokenError):
     """Nobody answers there at all."""
 
 
-class Unknown(Exception):
+class HopUnknownError(OtelTtsError):
     """A hop cannot be judged; the message says why."""
 
 
@@ -59,12 +61,12 @@ class Finding:
 
 
 def find(hop: Hop, look: Callable[[], str]) -> Finding:
-    """Look at one hop. ``look`` says what it sees, or raises `Broken` or `Unknown`."""
+    """Look at one hop. ``look`` says what it sees, or raises `HopBrokenError` or `HopUnknownError`."""
     began = time.monotonic()
     try:
         said = look()
-    except Broken as broken:
+    except HopBrokenError as broken:
         return Finding(hop, State.BROKEN, broken.said, broken.remedy, time.monotonic() - began)
-    except Unknown as unknown:
+    except HopUnknownError as unknown:
         return Finding(hop, State.UNKNOWN, str(unknown))
     return Finding(hop, State.WHOLE, said, seconds=time.monotonic() - began)

@@ -7,7 +7,7 @@ from http.client import FORBIDDEN, OK, UNAUTHORIZED
 from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.finding import Broken, Unknown
+from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 
 _SOURCES: Mapping[str, str] = {
     "prometheus": "/api/datasources/uid/prometheus/health",
@@ -30,21 +30,23 @@ def grafana(server: Server, traces: Literal["jaeger", "tempo"]) -> str:
         traces: where traces are; the other data source may lead nowhere.
 
     Raises:
-        Broken: they are not, or Grafana does not answer.
-        Unknown: Grafana does not tell without a password.
+        HopBrokenError: they are not, or Grafana does not answer.
+        HopUnknownError: Grafana does not tell without a password.
     """
     healthy = server.ask("/api/health")
     if healthy.status != OK:
-        raise Broken(f"{server.shown} says {healthy.excerpt}", "Grafana's log says why.")
+        raise HopBrokenError(f"{server.shown} says {healthy.excerpt}", "Grafana's log says why.")
     asked = ("prometheus", traces)
     for uid in asked:
         answer = server.ask(_SOURCES[uid])
         if answer.status in (UNAUTHORIZED, FORBIDDEN):
-            raise Unknown(f"{server.shown} answers, and says no more without the right password: give --grafana-password")
+            raise HopUnknownError(f"{server.shown} answers, and says no more without the right password: give --grafana-password")
         if answer.status != OK:
-            raise Broken(f"the data source {uid} at {server.shown} is not healthy: {answer.excerpt}", _ADVICE)
+            raise HopBrokenError(f"the data source {uid} at {server.shown} is not healthy: {answer.excerpt}", _ADVICE)
     found = server.ask("/api/search", {"type": "dash-db", "tag": "otel-tts", "limit": "1000"}).body
     there = {item.get("uid") for item in found} if isinstance(found, list) else set()
     if missing := [uid for uid in DASHBOARDS if uid not in there]:
-        raise Broken(f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE)
+        raise HopBrokenError(
+            f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE
+        )
     return f"{len(asked)} data sources are healthy, {len(DASHBOARDS)} dashboards present"

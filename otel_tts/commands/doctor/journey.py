@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.finding import Absent, Finding, Hop, State, Unknown, find
+from otel_tts.commands.doctor.finding import Finding, Hop, HopAbsentError, HopUnknownError, State, find
 from otel_tts.commands.doctor.grafana import grafana
 from otel_tts.commands.doctor.service import Spoken, speak
 from otel_tts.commands.doctor.telemetry import Counter, Spans, collector
@@ -71,19 +71,19 @@ class Journey:
     def _metrics(self) -> str:
         self._counter.counts()  # whether it answers is known in any case
         if self._cut:
-            raise Unknown(f"{self._way.prometheus.shown} answers; {self._cut}")
+            raise HopUnknownError(f"{self._way.prometheus.shown} answers; {self._cut}")
         return self._counter.moved(self._deadline)
 
     def _traces(self) -> str:
         self._spans.reachable()
         if self._cut or self._spoken is None:
-            raise Unknown(f"{self._way.traces.shown} answers; {self._cut}")
+            raise HopUnknownError(f"{self._way.traces.shown} answers; {self._cut}")
         return self._spans.arrived(self._spoken, self._deadline)
 
     def _grafana(self) -> str:
         try:
             return grafana(self._way.grafana, self._way.traces_kind)
-        except Absent as absent:
+        except HopAbsentError as absent:
             if self._way.grafana_expected:
                 raise
-            raise Unknown(f"{absent.said}, and none is asked for") from None
+            raise HopUnknownError(f"{absent.said}, and none is asked for") from None

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from otel_tts import formatting
-from otel_tts.commands.doctor.finding import Broken
+from otel_tts.commands.doctor.finding import HopBrokenError
 from otel_tts.grpc import TRACE_RESPONSE
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
@@ -31,7 +31,7 @@ def speak(target: str) -> Spoken:
     """Have the service at ``target`` say something that no cache has.
 
     Raises:
-        Broken: it does not.
+        HopBrokenError: it does not.
     """
     parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -50,15 +50,15 @@ def speak(target: str) -> Spoken:
     return Spoken(trace_id, bool(int(flags, 16) & 1), f"{spoken}, trace {trace_id}")
 
 
-def _broken(target: str, error: Any) -> Broken:
+def _broken(target: str, error: Any) -> HopBrokenError:
     """``error``: an RpcError, which also is the call that failed."""
     if any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ()):  # the service's own answer
-        return Broken(
+        return HopBrokenError(
             f"it answered {error.code().name}: {error.details()}", "Its log says more; without an engine nothing is spoken."
         )
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return Broken(f"what listens at {target} is not the speech service yap.tts.v1", "Give another --target.")
-    return Broken(
+        return HopBrokenError(f"what listens at {target} is not the speech service yap.tts.v1", "Give another --target.")
+    return HopBrokenError(
         f"nobody answers at {target} ({error.code().name})",
         "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT.",
     )

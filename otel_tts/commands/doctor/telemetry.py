@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from otel_tts import promql, semconv
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.finding import Broken, Unknown
+from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken
-from otel_tts.history import History, HistoryUnavailable, Span, Trace
+from otel_tts.history import History, HistoryUnavailableError, Span, Trace
 from otel_tts.promql.readings import equals
 from otel_tts.semconv import CacheResult
 
@@ -28,11 +28,11 @@ def collector(server: Server) -> str:
     """The Collector says that it is well.
 
     Raises:
-        Broken: it does not.
+        HopBrokenError: it does not.
     """
     answer = server.ask("/")
     if answer.status != OK:
-        raise Broken(f"{server.shown} says {answer.excerpt}", "The Collector's log says why it is not ready.")
+        raise HopBrokenError(f"{server.shown} says {answer.excerpt}", "The Collector's log says why it is not ready.")
     return f"{server.shown} is healthy"
 
 
@@ -41,21 +41,21 @@ class Counter:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._before: Counts | Broken = {}
+        self._before: Counts | HopBrokenError = {}
         self._accepted: Counts = {}
 
     def remember(self) -> None:
         """Note how things are before the synthesis."""
         try:
             self._before, self._accepted = self.counts(), self._values(_ACCEPTED)
-        except Broken as broken:
+        except HopBrokenError as broken:
             self._before = broken
 
     def counts(self) -> Counts:
         """The count of each series.
 
         Raises:
-            Broken: Prometheus does not answer.
+            HopBrokenError: Prometheus does not answer.
         """
         return self._values(promql.count_series(_COUNTED), equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
 
@@ -63,14 +63,14 @@ class Counter:
         """Wait until any of the series has grown since then.
 
         Raises:
-            Broken: none does before the deadline, a monotonic time; or what was before is not known.
+            HopBrokenError: none does before the deadline, a monotonic time; or what was before is not known.
         """
-        if isinstance(before := self._before, Broken):
+        if isinstance(before := self._before, HopBrokenError):
             raise before
         began = time.monotonic()
         if _until(lambda: _grown(before, self.counts()), deadline):
             return f"{promql.count_series(_COUNTED)} moved"
-        raise Broken(
+        raise HopBrokenError(
             f"{promql.count_series(_COUNTED)} did not move within {time.monotonic() - began:.0f} s at {self._server.shown}",
             self._diagnosis(),
         )
@@ -93,7 +93,7 @@ class Counter:
         match (answer := self._server.ask("/api/v1/query", {"query": series})).body:
             case {"status": "success", "data": {"result": list(result)}}:
                 return {frozenset(item["metric"].items()): float(item["value"][1]) for item in result}
-        raise Broken(
+        raise HopBrokenError(
             f"{self._server.shown} answers {answer.excerpt}", "Is that Prometheus? Give --prometheus-url, or look into its log."
         )
 
@@ -111,20 +111,20 @@ class Spans:
         self._history = history
 
     def reachable(self) -> None:
-        """Raises `Broken` when the backend does not answer at all."""
+        """Raises `HopBrokenError` when the backend does not answer at all."""
         self._server.ask("/")
 
     def arrived(self, spoken: Spoken, deadline: float) -> str:
         """Wait until all spans of the synthesis are there.
 
         Raises:
-            Broken: they are not before the deadline, a monotonic time.
-            Unknown: the service kept none.
+            HopBrokenError: they are not before the deadline, a monotonic time.
+            HopUnknownError: the service kept none.
         """
         if not spoken.trace_id:
-            raise Unknown("the service traces nothing: is OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER=none set there?")
+            raise HopUnknownError("the service traces nothing: is OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER=none set there?")
         if not spoken.sampled:
-            raise Unknown(
+            raise HopUnknownError(
                 "the service's sampler left this trace out (OTEL_TRACES_SAMPLER): run it again, or keep all for a while"
             )
         missing = "nothing of it"
@@ -138,11 +138,11 @@ class Spans:
         began = time.monotonic()
         try:
             number = _until(whole, deadline)
-        except HistoryUnavailable as unavailable:
-            raise Broken(str(unavailable), "Elsewhere? Give --jaeger-url or --tempo-url.") from None
+        except HistoryUnavailableError as unavailable:
+            raise HopBrokenError(str(unavailable), "Elsewhere? Give --jaeger-url or --tempo-url.") from None
         if number:
             return f"all {number} spans are there"
-        raise Broken(
+        raise HopBrokenError(
             f"after {time.monotonic() - began:.0f} s, trace {spoken.trace_id} lacks {missing} at {self._server.shown}",
             "Does the Collector export there (TRACES_OTLP_URL), and does it sample? Its log has what it could not send.",
         )

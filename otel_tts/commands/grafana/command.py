@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import click
 
-from otel_tts.commands.grafana.server import Grafana, Refused
+from otel_tts.commands.grafana.server import Grafana, GrafanaRefusedError
 from otel_tts.conditions import Objectives
 from otel_tts.grafana import FOLDER, PAGES, Home, render
 from otel_tts.grafana.home import Traces
@@ -99,7 +99,7 @@ def push(address: str, folder: str, **options: Any) -> None:
             uid = server.folder(folder)
             for name, page in PAGES.items():
                 click.echo(f"{server.put(model(name, home), uid)} {address}/d/{page.uid}")
-    except Refused as error:
+    except GrafanaRefusedError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.http import Client, NoResponseError
 from otel_tts.settings import ServerSettings
 from otel_tts.version import __version__
@@ -29,7 +30,7 @@ _ADVICE: Mapping[int, str] = {
 }
 
 
-class Refused(Exception):
+class GrafanaRefusedError(OtelTtsError):
     """Grafana did not do as asked; the message says what it said, and what to do."""
 
 
@@ -75,20 +76,22 @@ class Grafana:
         try:
             response = self._client.request(method, path, body=body)
         except NoResponseError as error:
-            raise Refused(str(error)) from None
+            raise GrafanaRefusedError(str(error)) from None
         reply = response.body
         if missing and response.status == HTTPStatus.NOT_FOUND and isinstance(reply, dict):
             return None
         if response.ok:
             if isinstance(reply, form):
                 return reply
-            raise Refused(f"What answers at {self._url} is not Grafana's API. {_NOT_GRAFANA}")
+            raise GrafanaRefusedError(f"What answers at {self._url} is not Grafana's API. {_NOT_GRAFANA}")
         if response.location:
-            raise Refused(f"{self._url} redirects to {response.location}: give the address where Grafana is.")
+            raise GrafanaRefusedError(f"{self._url} redirects to {response.location}: give the address where Grafana is.")
         stated = isinstance(reply, dict) and "message" in reply
         reason = response.message if stated else _phrase(response.status)
         advice = _ADVICE.get(response.status, "Grafana's own log says more.")
-        raise Refused(f"Grafana at {self._url} answered {response.status} to {method} {path}: {reason.rstrip('.')}. {advice}")
+        raise GrafanaRefusedError(
+            f"Grafana at {self._url} answered {response.status} to {method} {path}: {reason.rstrip('.')}. {advice}"
+        )
 
 
 def _content(dashboard: Mapping[str, Any]) -> Mapping[str, Any]:

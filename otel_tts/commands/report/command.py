@@ -21,13 +21,14 @@ from rich.text import Text
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.report import summary
-from otel_tts.history import History, HistoryUnavailable, open_history
+from otel_tts.errors import OtelTtsError
+from otel_tts.history import History, HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
 from otel_tts.report.job import Job, Outcome, pending
-from otel_tts.report.lock import AnotherJob, locked
+from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
-from otel_tts.report.reference import LAST_WEEK, UnknownReference, length, moment, resolve
+from otel_tts.report.reference import LAST_WEEK, UnknownReferenceError, length, moment, resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window, closed, windows
 from otel_tts.sdk import configure
@@ -38,7 +39,7 @@ SERVICE_NAME = "otel-tts-report"
 """``service.name`` of what the job tells of itself."""
 
 
-class Failure(click.ClickException):
+class ReportFailedError(OtelTtsError, click.ClickException):
     """Something that a script may want to tell from something else."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -129,7 +130,7 @@ def _report(
                             workspace,
                         )
                         _pass(job, console, width, grace, since, until, stop)
-                    except (Failure, tracking.Unreachable, HistoryUnavailable) as error:
+                    except (ReportFailedError, tracking.TrackingUnreachableError, HistoryUnavailableError) as error:
                         if every is None:
                             raise
                         console.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True)
@@ -179,15 +180,15 @@ def _known(history: History, service: str | None) -> None:
     """There is something to report.
 
     Raises:
-        Failure: there is not.
+        ReportFailedError: there is not.
     """
     names = [known.name for known in history.services(history.began or 0.0, time.time() + history.interval)]
     if not names:
-        raise Failure(
+        raise ReportFailedError(
             f"There is no telemetry of any request in {history.source}. Run `otel-tts demo`, or a service of yours.", NO_DATA
         )
     if service is not None and service not in names:
-        raise Failure(f"There is no telemetry of {service!r}, only of {', '.join(names)}.", NO_DATA)
+        raise ReportFailedError(f"There is no telemetry of {service!r}, only of {', '.join(names)}.", NO_DATA)
 
 
 @report.command()
@@ -243,15 +244,15 @@ def listed() -> None:
 def failures() -> Iterator[None]:
     """What goes wrong in the block is said in a line, with an exit code of its own."""
     codes: Mapping[type[Exception], int] = {
-        tracking.Unreachable: UNREACHABLE,
-        UnknownReference: NO_REFERENCE,
-        AnotherJob: BUSY,
-        HistoryUnavailable: NO_HISTORY,
+        tracking.TrackingUnreachableError: UNREACHABLE,
+        UnknownReferenceError: NO_REFERENCE,
+        AnotherJobError: BUSY,
+        HistoryUnavailableError: NO_HISTORY,
     }
     try:
         yield
     except tuple(codes) as error:
-        raise Failure(str(error), next(code for kind, code in codes.items() if isinstance(error, kind))) from error
+        raise ReportFailedError(str(error), next(code for kind, code in codes.items() if isinstance(error, kind))) from error
     except ModuleNotFoundError as error:  # the heavy ones are imported where they are used
         raise click.ClickException(
             f"`otel-tts report` needs the Python module {error.name}, which is not installed. "

@@ -21,7 +21,7 @@ from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
 from otel_tts.commands.verify.account import TOLERANCE, Entry, compare, outcome, restarted
-from otel_tts.commands.verify.scrape import NoMetrics, Scrape, read
+from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import Settings
 
@@ -54,7 +54,7 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
     console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
     try:
         calls, before, after, entries = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
-    except NoMetrics as error:
+    except NoMetricsError as error:
         raise click.ClickException(
             f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
             "or on another PROMETHEUS_PORT? Then give --metrics-url."

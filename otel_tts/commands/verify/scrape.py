@@ -9,6 +9,7 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from otel_tts import promql
+from otel_tts.errors import OtelTtsError
 from otel_tts.http import Client, NoResponseError
 from otel_tts.semconv import Attribute, Instrument, Metric
 from otel_tts.settings import ServerSettings
@@ -19,7 +20,7 @@ _RESOURCE = "target_info"  # the resource, as OpenTelemetry's Prometheus compati
 Labels = frozenset[tuple[str, str]]
 
 
-class NoMetrics(Exception):
+class NoMetricsError(OtelTtsError):
     """There is nothing to be read; the message says what was there instead."""
 
 
@@ -34,7 +35,7 @@ class Scrape:
         """What stands in Prometheus's text format.
 
         Raises:
-            NoMetrics: it is none.
+            NoMetricsError: it is none.
         """
         try:
             return cls(
@@ -45,7 +46,7 @@ class Scrape:
                 }
             )
         except ValueError:
-            raise NoMetrics("what it answers is not Prometheus's text format") from None
+            raise NoMetricsError("what it answers is not Prometheus's text format") from None
 
     def counts(
         self, metric: Metric, by: Sequence[Attribute], where: Mapping[Attribute, str] | None = None
@@ -74,15 +75,15 @@ def read(url: str) -> Scrape:
     """Read a pull endpoint.
 
     Raises:
-        NoMetrics: nobody answers, or something else does.
+        NoMetricsError: nobody answers, or something else does.
     """
     client = Client(ServerSettings(url=url, timeout=_TIMEOUT_S))
     try:
         response = client.request("GET", "")
     except NoResponseError as error:
-        raise NoMetrics(f"it {error.problem}") from None
+        raise NoMetricsError(f"it {error.problem}") from None
     finally:
         client.close()
     if not response.ok:
-        raise NoMetrics(f"it answers with HTTP status {response.status}")
+        raise NoMetricsError(f"it answers with HTTP status {response.status}")
     return Scrape.parse(response.text)

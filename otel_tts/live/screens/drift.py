@@ -15,7 +15,7 @@ from otel_tts.live.charts import Line
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Report, Reports
-from otel_tts.report.tracking import Unreachable
+from otel_tts.report.tracking import TrackingUnreachableError
 from otel_tts.settings import LiveSettings
 
 _NONE_YET = "Run the batch job `otel-tts report`, for example every hour. It needs `pip install 'otel-tts[report]'`."
@@ -40,7 +40,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             )
         )
         _embedded(reports_shown)
-    except Unreachable as error:
+    except TrackingUnreachableError as error:
         st.html(tiles.notice("bad", "Reports cannot be read.", str(error)))
 
 

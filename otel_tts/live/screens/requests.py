@@ -16,7 +16,7 @@ from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Reports
-from otel_tts.report.tracking import Unreachable
+from otel_tts.report.tracking import TrackingUnreachableError
 from otel_tts.semconv import Outcome
 from otel_tts.settings import LiveSettings
 
@@ -248,7 +248,7 @@ def links(trace: Trace, settings: LiveSettings) -> None:
         if settings.mlflow_tracking_uri and (span := waterfall.synthesis(trace)) and (reports := Reports.of(settings)):
             try:
                 report = reports.of_request(span.service, span.end)
-            except Unreachable as error:
+            except TrackingUnreachableError as error:
                 st.caption(str(error))
                 return
             if report is not None and report.link:

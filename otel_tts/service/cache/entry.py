@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.service.providers import Provider
 from otel_tts.service.speech import Speech
 
@@ -23,7 +24,7 @@ _HIGHEST_RATE = 768_000  # Hz
 _MAGIC = f"otel-tts audio {SCHEMA} ".encode()
 
 
-class Corrupt(ValueError):
+class CorruptEntryError(OtelTtsError, ValueError):
     """Bytes that are no whole entry."""
 
 
@@ -69,24 +70,24 @@ class Entry:
         """The entry that was written as ``data`` under ``key``.
 
         Raises:
-            Corrupt: it is truncated, altered, another key's, or nothing of ours.
+            CorruptEntryError: it is truncated, altered, another key's, or nothing of ours.
         """
         line, _, pcm = data.partition(b"\n")
         if not line.startswith(_MAGIC):
-            raise Corrupt("no entry of this schema")
+            raise CorruptEntryError("no entry of this schema")
         checksum, _, head = line[len(_MAGIC) :].partition(b" ")
         if checksum != b"%08x" % _checksum(head, pcm):
-            raise Corrupt("it is not what was written")
+            raise CorruptEntryError("it is not what was written")
         try:
             header = json.loads(head)
             length, its_key = header.pop("pcm"), header.pop("key")
             entry = cls(pcm=pcm, **header)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise Corrupt("its header cannot be read") from error
+            raise CorruptEntryError("its header cannot be read") from error
         if (length, its_key) != (len(pcm), key):
-            raise Corrupt("it is another key's")
+            raise CorruptEntryError("it is another key's")
         if not entry._is_playable():
-            raise Corrupt("it holds no audio that could be played")
+            raise CorruptEntryError("it holds no audio that could be played")
         return entry
 
     def _is_playable(self) -> bool:

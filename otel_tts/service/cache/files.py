@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, TypeVar, TypeVarTuple
 
-from otel_tts.service.cache.entry import Corrupt, Entry
+from otel_tts.service.cache.entry import CorruptEntryError, Entry
 from otel_tts.service.cache.tier import Evicted, TierError
 
 T = TypeVar("T")
@@ -95,7 +95,10 @@ class FileTier:
         except FileNotFoundError:
             self._forget(key)
             return None
-        except (Corrupt, OSError):  # what cannot be read now may never be read, and would keep the text from being cached
+        except (
+            CorruptEntryError,
+            OSError,
+        ):  # what cannot be read now may never be read, and would keep the text from being cached
             self._drop(key, "invalid")
             return None
         with suppress(FileNotFoundError):  # another process may just have evicted it

@@ -15,11 +15,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError, ResponseError
 
-from otel_tts.service.cache.entry import SCHEMA, Corrupt, Entry
+from otel_tts.errors import OtelTtsError
+from otel_tts.service.cache.entry import SCHEMA, CorruptEntryError, Entry
 from otel_tts.service.cache.tier import Evicted, TierError
 
 
-class _OtherKind(Exception):
+class _OtherKindError(OtelTtsError):
     """Something else than bytes stands under the key: a list, a set."""
 
 
@@ -57,7 +58,7 @@ class RedisTier:
             if data is None:
                 return None
             return Entry.parse(data if isinstance(data, bytes) else b"", key)
-        except (Corrupt, _OtherKind):
+        except (CorruptEntryError, _OtherKindError):
             await self._ask(self._redis.delete(_name(key)))
             self._evicted("invalid")
             return None
@@ -75,7 +76,7 @@ class RedisTier:
             return await answer
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                raise _OtherKind from error
+                raise _OtherKindError from error
             raise TierError(f"Redis refuses ({type(error).__name__})") from error
         except (RedisError, OSError, TimeoutError) as error:
             raise TierError(f"Redis does not answer ({type(error).__name__})") from error

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.service.cache.entry import Entry
 
 Evicted = Callable[[str], None]
 """Told of each entry that a tier drops, with the reason: ``size``, ``expired`` or ``invalid``."""
 
 
-class TierError(Exception):
+class TierError(OtelTtsError):
     """A tier could not be asked. A request goes on without it."""
 
 

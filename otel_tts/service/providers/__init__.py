@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
+from otel_tts.errors import OtelTtsError
 from otel_tts.service.providers.base import EngineError, Provider
 
-__all__ = ["ENGINES", "EngineError", "MissingEngine", "Provider", "create"]
+__all__ = ["ENGINES", "EngineError", "MissingEngineError", "Provider", "create"]
 
 ENGINES = {"espeak": "Espeak", "hibari": "Hibari", "openai": "OpenAI", "piper": "Piper"}
 """Each provider's name, which is that of its module in this package, and the class in it."""
 
 
-class MissingEngine(RuntimeError):
+class MissingEngineError(OtelTtsError, RuntimeError):
     """The engine's extra is not installed; the message says how to install it."""
 
 
@@ -22,7 +23,7 @@ def create(name: str, environ: Mapping[str, str] | None = None) -> Provider:
 
     Raises:
         ValueError: there is no such provider.
-        MissingEngine: its extra is not installed.
+        MissingEngineError: its extra is not installed.
         otel_tts.settings.SettingError: one of its variables has a value that is not allowed.
     """
     if name not in ENGINES:
@@ -31,7 +32,7 @@ def create(name: str, environ: Mapping[str, str] | None = None) -> Provider:
         module = importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         extra = "service" if name == "openai" else name
-        raise MissingEngine(
+        raise MissingEngineError(
             f"The provider {name} needs the Python module {error.name}, which is not installed. "
             f'Install it with: pip install "otel-tts[{extra}]"'
         ) from error

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import ClassVar
 
-from otel_tts.service.speech import RATES, Speech, Unsupported, Voice
+from otel_tts.errors import OtelTtsError
+from otel_tts.service.speech import RATES, Speech, UnsupportedError, Voice
 
 Range = tuple[float, float]
 """Lowest and highest value."""
@@ -21,7 +22,7 @@ def chunks(audio: bytes) -> Iterator[bytes]:
     return (audio[start : start + CHUNK] for start in range(0, len(audio), CHUNK))
 
 
-class EngineError(RuntimeError):
+class EngineError(OtelTtsError, RuntimeError):
     """An engine misbehaved: no audio where there has to be some, or bytes that are not the audio that was asked for."""
 
 
@@ -59,10 +60,10 @@ class Provider(ABC):
         """Whether the engine can do what is asked.
 
         Raises:
-            Unsupported: it cannot; the message says what it can.
+            UnsupportedError: it cannot; the message says what it can.
         """
         if speech.ssml and not self.ssml:
-            raise Unsupported(f"{self.name} takes no SSML. Send plain text.")
+            raise UnsupportedError(f"{self.name} takes no SSML. Send plain text.")
         for what, value, (low, high) in (
             ("rate", speech.rate, self.rates),
             ("pitch", speech.pitch, self.pitches),
@@ -70,7 +71,7 @@ class Provider(ABC):
         ):
             if not low <= value <= high:
                 allowed = f"a {what} from {low:g} to {high:g}" if low < high else f"no other {what} than {low:g}"
-                raise Unsupported(f"{self.name} takes {allowed}, not {value:g}.")
+                raise UnsupportedError(f"{self.name} takes {allowed}, not {value:g}.")
 
     @abstractmethod
     def stream(self, speech: Speech) -> AsyncGenerator[bytes, None]:
@@ -80,7 +81,7 @@ class Provider(ABC):
         context that is current then. ``aclose()`` returns at once, and the engine stops at the end of its current sentence.
 
         Raises:
-            Unsupported: at the first pull, as :meth:`accept`.
+            UnsupportedError: at the first pull, as :meth:`accept`.
             Exception: whatever the engine raises, unchanged.
         """
 

@@ -15,7 +15,7 @@ import espeakng_loader
 from otel_tts.service.providers.base import EngineError
 from otel_tts.service.providers.config import EspeakSettings
 from otel_tts.service.providers.local import LocalProvider
-from otel_tts.service.speech import InvalidInput, Speech, Voice
+from otel_tts.service.speech import InvalidInputError, Speech, Voice
 from otel_tts.settings import SettingError
 
 LONGEST = 600
@@ -135,7 +135,7 @@ class _Library:
         if status:
             raise EngineError(f"eSpeak NG failed with status {status}.")
         if len(audio) >= self._most:
-            raise InvalidInput("text", f"The text makes more than {LONGEST} seconds of audio. Shorten it, or its breaks.")
+            raise InvalidInputError("text", f"The text makes more than {LONGEST} seconds of audio. Shorten it, or its breaks.")
         return audio
 
     @property

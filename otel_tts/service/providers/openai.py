@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from otel_tts.core.container import declared_format, format_of, recognise
-from otel_tts.core.formats import PCM16, NoAudio, Unreadable, Wav
+from otel_tts.core.formats import PCM16, NoAudio, UnreadableAudioError, Wav
 from otel_tts.core.wav import Pieces, WavReader
 from otel_tts.service.providers.base import EngineError, Provider, chunks
 from otel_tts.service.providers.config import OpenAISettings
@@ -171,7 +171,7 @@ class _Audio:
             return self._resample(pcm[:whole])
         try:
             return self._mono(self._wav.feed(data))
-        except Unreadable as error:
+        except UnreadableAudioError as error:
             raise EngineError(str(error)) from None
 
     def _mono(self, pieces: Pieces) -> bytes:
