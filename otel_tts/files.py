@@ -10,6 +10,7 @@ A line counts when its newline is there. What a crash tore off is skipped, and w
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,6 +23,9 @@ T = TypeVar("T")
 Signal = Literal["traces", "metrics", "logs"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 HOUR = 3600
+
+LONGEST_LINE = 32 << 20
+"""Bytes of a line; a longer one is no export request of ours, and nobody holds it in memory."""
 
 _NAME = re.compile(r"(?P<hour>\d{4}-\d\d-\d\dT\d\d)\.(?P<writer>[\w-]+)\.(?P<segment>\d+)\.jsonl", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
@@ -58,21 +62,36 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     """The files of ``signal`` written between two moments (seconds since the Unix epoch), oldest first.
 
     A directory that is not there holds none; files that are named otherwise are not ours.
+
+    Raises:
+        PermissionError: the directory may not be read.
     """
     found = []
-    for path in (directory / signal).glob("*.jsonl"):
+    for path in _regular(directory / signal):
         if name := _NAME.fullmatch(path.name):
-            hour = datetime.strptime(name["hour"], _HOUR).replace(tzinfo=UTC)
-            found.append(Partition(hour, name["writer"], int(name["segment"]), path))
+            with suppress(ValueError):  # a number that is no hour, or far too long
+                hour = datetime.strptime(name["hour"], _HOUR).replace(tzinfo=UTC)
+                found.append(Partition(hour, name["writer"], int(name["segment"]), path))
     first = datetime.fromtimestamp(since, UTC) - timedelta(hours=1) if since is not None else None
     last = datetime.fromtimestamp(until, UTC) if until is not None else None
     return sorted(p for p in found if (first is None or p.hour > first) and (last is None or p.hour <= last))
 
 
+def _regular(directory: Path) -> Iterator[Path]:
+    """The files in a directory, without what would never end when it is read."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_file():
+                    yield Path(entry.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
 def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """The complete lines from a byte offset on, each with the offset that follows it: where to read on another time.
 
-    A file that retention has deleted meanwhile has none.
+    A file that retention has deleted meanwhile has none. Of a line longer than `LONGEST_LINE`, nothing comes but that it is there.
     """
     try:
         file = path.open("rb")
@@ -80,11 +99,15 @@ def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         return
     with file:
         file.seek(offset)
-        for line in file:
+        while line := file.readline(LONGEST_LINE):
+            size, whole = len(line), line
+            while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                whole, line = b"\n", file.readline(LONGEST_LINE)
+                size += len(line)
             if not line.endswith(b"\n"):
                 return  # being written, or torn
-            offset += len(line)
-            yield offset, line
+            offset += size
+            yield offset, whole
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -98,7 +121,7 @@ def decode(line: bytes, decoder: Callable[[bytes], T]) -> T | None:
     A crash in the middle of a line leaves its beginning in front of the line written next: that one is found again.
     """
     for start in _REQUEST.finditer(line):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):  # the second: nested without end
             return decoder(line[start.start() :])
     return None
 

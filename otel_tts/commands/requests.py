@@ -60,6 +60,8 @@ def requests(
     else:
         console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
+    if words := terminal.left_out(history):
+        click.echo(words, err=True)
 
 
 WIDE = 100

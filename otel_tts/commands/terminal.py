@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from otel_tts.core import clean
 from otel_tts.formatting import NOTHING
+from otel_tts.history import History
 from otel_tts.semconv import Outcome
 
 STYLES: Mapping[str, str] = {
@@ -26,9 +29,28 @@ TRACE_DIGITS = 12
 """Digits of a trace id that are shown: enough to find it."""
 
 
+class _Clean(Console):
+    """A console to which nothing that is shown can do more than be shown: telemetry holds what callers sent."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As rich does, with every character printable; the control codes of rich itself are kept."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else clean.text(text), style, control)
+
+
 def console() -> Console:
     """The terminal, or whatever standard output is at the moment."""
-    return Console(highlight=False, emoji=False, markup=False)
+    return _Clean(highlight=False, emoji=False, markup=False)
+
+
+def left_out(history: History) -> str:
+    """Says that what is shown is not all; empty when it is."""
+    number = history.unreadable
+    return (
+        f"{number:,} {'piece' if number == 1 else 'pieces'} of stored telemetry cannot be read and {'is' if number == 1 else 'are'} left out."
+        if number
+        else ""
+    )
 
 
 def table(title: str = "", *, gap: int = 2) -> Table:

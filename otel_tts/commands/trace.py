@@ -19,6 +19,8 @@ from otel_tts.settings import HistorySettings
 
 _BAR = 24  # columns of the waterfall
 _NOTICEABLE = 0.001  # seconds
+_DEEPEST = 12
+"""Levels of the tree that are indented."""
 
 
 Phrase = Callable[[Any], str]
@@ -94,10 +96,13 @@ def trace(trace_id: str, everything: bool) -> None:
         raise click.UsageError(str(error)) from None
     if found is None:
         raise click.ClickException(
-            f"No trace {trace_id} in {history.source}. It may have been written elsewhere by its service, "
+            f"No trace {trace_id} in {history.source}. {terminal.left_out(history)}{' ' * bool(history.unreadable)}It may have been written elsewhere by its service, "
             "not been sampled, or not been written yet: that takes some seconds."
         )
-    terminal.console().print(drawing(found, everything=everything))
+    console = terminal.console()
+    console.print(drawing(found, everything=everything))
+    if words := terminal.left_out(history):
+        console.print(words, style="yellow")
 
 
 def drawing(trace: Trace, *, everything: bool = False) -> Group:
@@ -110,15 +115,14 @@ def drawing(trace: Trace, *, everything: bool = False) -> Group:
     )
     trees = []
     for root in trace.roots:
-        tree = Tree(_label(root, start, end, everything), guide_style="dim", highlight=False)
-        _grow(tree, root, start, end, everything)
-        trees.append(tree)
+        branches: list[Tree] = []  # the one that each level grows on
+        for depth, span in root.walk():
+            label = _label(span, start, end, everything)
+            shown = min(depth, _DEEPEST)  # what is deeper stands below its ancestor there: a terminal is not that wide
+            tree = branches[shown - 1].add(label) if shown else Tree(label, guide_style="dim", highlight=False)
+            branches[shown:] = [tree]
+        trees.append(branches[0])
     return Group(title, *trees)
-
-
-def _grow(tree: Tree, span: Span, start: float, end: float, everything: bool) -> None:
-    for child in span.children:
-        _grow(tree.add(_label(child, start, end, everything)), child, start, end, everything)
 
 
 def _label(span: Span, start: float, end: float, everything: bool) -> Group:

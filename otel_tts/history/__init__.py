@@ -60,7 +60,7 @@ class History(Protocol):
 
     @property
     def unreadable(self) -> int:
-        """How many stored lines turned out to be unreadable so far. They were skipped."""
+        """How many fields, spans, lines or files turned out to be unreadable so far. They were left out, and only they."""
 
     def aggregates(
         self,

@@ -6,8 +6,9 @@ that were written before either moment. Only these are decoded, and of them only
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -19,9 +20,10 @@ from otel_tts import files, semconv
 from otel_tts.distribution import Distribution, growth
 from otel_tts.files import Partition
 from otel_tts.history.lines import Lines
-from otel_tts.history.otlp import attributes
+from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, number, whole
+from otel_tts.history.partitions import partitions, readable
 from otel_tts.history.rows import Growth, Series
-from otel_tts.semconv import Metric
+from otel_tts.semconv import Instrument, Metric
 
 _NOTHING = msgspec.Raw()
 _EMPTY = msgspec.Raw(b"{}")
@@ -45,9 +47,9 @@ Snapshot = Mapping[SeriesKey, Reading]
 
 def began(directory: Path) -> float | None:
     """The first moment that there are metrics of, in seconds since the Unix epoch; None without any."""
-    for partition in files.partitions(directory, "metrics"):
-        for _, line in files.lines(partition.path):
-            readings = _snapshot(line, {metric.name for metric in semconv.METRICS}) or {}
+    for partition in partitions(directory, "metrics"):
+        for _, line in readable(partition.path):
+            readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, Lines()) or {}
             if since := [reading.since for reading in readings.values() if reading.since is not None]:
                 return min(since) / 1e9
     return None
@@ -71,8 +73,8 @@ def growths(
     lines = lines or Lines()
     names = {metric.name for metric in metrics}
     results: list[dict[str, list[Series]]] = [{name: [] for name in names} for _ in pairwise(moments)]
-    partitions = files.partitions(directory, "metrics", until=moments[-1])
-    for _, group in groupby(sorted(partitions, key=lambda p: p.writer), key=lambda p: p.writer):
+    by_writer = sorted(partitions(directory, "metrics", until=moments[-1]), key=lambda partition: partition.writer)
+    for _, group in groupby(by_writer, key=lambda partition: partition.writer):
         written = sorted(group)
         if written[-1].end <= moments[0]:
             continue  # nothing has changed since
@@ -101,21 +103,23 @@ def _states(
         if found and found[-1][0] <= moment:
             found.append(found[-1])  # nothing was written between this moment and the next
         else:
-            readable = ((time, s) for time, line in lines.backwards(written, moment) if (s := _snapshot(line, names)) is not None)
-            found.append(next(readable, (-math.inf, {})))
+            states = (
+                (time, s) for time, line in lines.backwards(written, moment) if (s := _snapshot(line, names, lines)) is not None
+            )
+            found.append(next(states, (-math.inf, {})))
     if found[-1][0] == -math.inf:
-        first = _first(written, names)
+        first = _first(written, names, lines)
         for number, moment in enumerate(reversed(moments)):
             if found[number][0] == -math.inf:
                 found[number] = -math.inf, _settled(first, moment - 2 * interval)
     return found[::-1]
 
 
-def _first(written: Sequence[Partition], names: Collection[str]) -> Snapshot:
+def _first(written: Sequence[Partition], names: Collection[str], lines: Lines) -> Snapshot:
     """The first state that is left."""
     for partition in written:
-        for _, line in files.lines(partition.path):
-            if (snapshot := _snapshot(line, names)) is not None:
+        for _, line in readable(partition.path):
+            if (snapshot := _snapshot(line, names, lines)) is not None:
                 return snapshot
     return {}
 
@@ -147,36 +151,78 @@ class _Export(msgspec.Struct):
 
 
 _export = msgspec.json.Decoder(_Export)
+_HISTOGRAMS = {metric.name for metric in semconv.METRICS if metric.instrument is Instrument.HISTOGRAM}
 
 
-def _snapshot(line: bytes, names: Collection[str]) -> Snapshot | None:
+def _snapshot(line: bytes, names: Collection[str], lines: Lines) -> Snapshot | None:
     """The series of our metrics of those names on a line; None when the line cannot be read. Others are not decoded."""
-    return files.decode(line, lambda export: _readings(export, names))
+    faults = Unreadable()
+    read = files.decode(line, lambda export: dict(_points(_decoded(export, names), faults)))
+    if read is None:  # something in it is not as it should be: the rest may be
+        faults = Unreadable()
+        read = files.decode(line, lambda export: dict(_salvaged(export, names, faults)))
+    lines.note(line, faults.count)
+    return read
 
 
-def _readings(export: bytes, names: Collection[str]) -> Snapshot:
-    readings: dict[SeriesKey, Reading] = {}
+_Data = tuple[Process, str, dict[str, Any], bool]
+"""The process, the metric's name, its data, and whether it counts."""
+
+
+def _decoded(export: bytes, names: Collection[str]) -> Iterator[_Data]:
     for resource in _export.decode(export).resourceMetrics:
-        said = attributes(resource.resource)
-        process = (
-            str(said.get("service.instance.id", "")),
-            str(said.get("service.name", "")),
-            str(said.get("service.version", "")),
-        )
+        process = _process(resource.resource, Unreadable())
         for scope in resource.scopeMetrics:
             for metric in scope.metrics if scope.scope.get("name") == semconv.SCOPE else ():
-                if metric.name not in names:
-                    continue
-                data = next(raw for raw in (metric.sum, metric.histogram, metric.gauge, _EMPTY) if raw is not _NOTHING)
-                decoded = msgspec.json.decode(data)
-                counts = metric.histogram is not _NOTHING or decoded.get("isMonotonic", False)
-                for point in decoded.get("dataPoints", ()):
-                    key = process, metric.name, frozenset(attributes(point).items())
-                    readings[key] = Reading(int(point.get("startTimeUnixNano", 0)) if counts else None, _value(point))
-    return readings
+                if metric.name in names:
+                    data = next(raw for raw in (metric.sum, metric.histogram, metric.gauge, _EMPTY) if raw is not _NOTHING)
+                    decoded = msgspec.json.decode(data, type=dict[str, Any])
+                    yield process, metric.name, decoded, metric.histogram is not _NOTHING or bool(decoded.get("isMonotonic"))
 
 
-def _value(point: Mapping[str, Any]) -> float | Distribution:
-    if "bucketCounts" in point:
-        return Distribution.from_otlp(point.get("explicitBounds", ()), [int(count) for count in point["bucketCounts"]])
-    return float(point.get("asDouble", point.get("asInt", 0)))
+def _salvaged(export: bytes, names: Collection[str], unreadable: Unreadable) -> Iterator[tuple[SeriesKey, Reading]]:
+    """The same, slowly, with whatever can be read. Raises ValueError when it is no JSON."""
+    return _points(_loose(json.loads(export), names, unreadable), unreadable)
+
+
+def _loose(export: Any, names: Collection[str], unreadable: Unreadable) -> Iterator[_Data]:
+    for resource in items(export, "resourceMetrics", unreadable):
+        process = _process(resource.get("resource", {}), unreadable)
+        for scope in items(resource, "scopeMetrics", unreadable):
+            described = scope.get("scope")
+            if isinstance(described, Mapping) and described.get("name") == semconv.SCOPE:
+                for metric in items(scope, "metrics", unreadable):
+                    if isinstance(name := metric.get("name"), str) and name in names:
+                        data: Any = next((metric[kind] for kind in ("sum", "histogram", "gauge") if kind in metric), {})
+                        if isinstance(data, dict):
+                            yield process, name, data, "histogram" in metric or bool(data.get("isMonotonic"))
+                        else:
+                            unreadable.count += 1
+
+
+def _process(resource: Any, unreadable: Unreadable) -> Process:
+    found = attributes(resource, unreadable)
+    instance, name, version = (str(found.get(f"service.{key}", "")) for key in ("instance.id", "name", "version"))
+    return instance, name, version
+
+
+def _points(metrics: Iterator[_Data], unreadable: Unreadable) -> Iterator[tuple[SeriesKey, Reading]]:
+    for process, name, data, counts in metrics:
+        for point in items(data, "dataPoints", unreadable):
+            try:
+                since = whole(point.get("startTimeUnixNano", 0)) if counts else None
+                reading = Reading(since, _value(point, histogram=name in _HISTOGRAMS))
+                labels = attributes(point, unreadable)
+                yield (process, name, frozenset(labels.items())), reading
+            except FAULTS:
+                unreadable.count += 1
+
+
+def _value(point: Mapping[str, Any], *, histogram: bool) -> float | Distribution:
+    if histogram:
+        counts = [whole(count) for count in point["bucketCounts"]]
+        bounds = [number(bound) for bound in point.get("explicitBounds", ())]
+        if min(counts) < 0 or sorted(bounds) != bounds:
+            raise ValueError("no histogram")
+        return Distribution.from_otlp(bounds, counts)
+    return number(point["asDouble"]) if "asDouble" in point else float(whole(point.get("asInt", 0)))

@@ -8,13 +8,14 @@ index lives as long as the process.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -25,7 +26,10 @@ import numpy as np
 from otel_tts import files, semconv
 from otel_tts.files import Partition
 from otel_tts.history.columns import Columns
-from otel_tts.history.requests import SAID
+from otel_tts.history.otlp import Unreadable, whole
+from otel_tts.history.partitions import is_readable, readable
+from otel_tts.history.requests import SAID, Request
+from otel_tts.history.traces import spans
 
 _FORMAT = 1
 _STATE = "state"
@@ -71,7 +75,7 @@ class Index:
     def _of(self, partition: Partition) -> Columns:
         name = partition.path.name
         known = self._files.pop(name, None) or self._loaded(partition) or _Known(Columns.of([]))
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is gone
             if partition.path.stat().st_size > known.read:
                 known = self._kept(partition, _more(partition.path, known))
         self._files[name] = known
@@ -132,20 +136,27 @@ def _proof(path: Path, read: int) -> int:
 def _more(path: Path, known: _Known) -> _Known:
     """What is known when the file has been read on to its end."""
     rows: list[Row] = []
-    read, spoilt = known.read, known.spoilt
-    for offset, line in files.lines(path, known.read):
+    read, unreadable = known.read, Unreadable(known.spoilt)
+    if not is_readable(path):
+        return replace(known, spoilt=1)
+    for offset, line in readable(path, known.read):
         read = offset
         found = files.decode(line, _rows)
-        if found is None:
-            spoilt += 1
-        else:
-            rows += found
+        if found is None:  # something in it is not as it should be: the rest may be
+            found = _salvaged(line, unreadable)
+        rows += found
     columns = Columns.joined([known.columns, Columns.of(rows)]) if rows else known.columns
-    return replace(known, columns=columns, read=read, spoilt=spoilt)
+    return replace(known, columns=columns, read=read, spoilt=unreadable.count)
 
 
 Row = tuple[Any, ...]
-_VALUES = {"string": ("stringValue",), "boolean": ("boolValue",), "int": ("intValue",), "double": ("doubleValue", "intValue")}
+_TRACE_ID = re.compile("[0-9a-f]{32}").fullmatch
+_SPAN_ID = re.compile("[0-9a-f]{16}").fullmatch
+_LAST = 2**63
+_INT = {"intValue": (int, str)}
+_VALUES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "string": {"stringValue": (str,)}, "boolean": {"boolValue": (bool,)}, "int": _INT, "double": _INT | {"doubleValue": (int, float)},
+}  # fmt: skip
 _SAID = {attribute.key: (number, _VALUES[attribute.type]) for number, attribute in enumerate(SAID.values())}
 
 
@@ -184,6 +195,14 @@ _export = msgspec.json.Decoder(_Export)
 _attributes = msgspec.json.Decoder(list[_Attribute])
 
 
+def _salvaged(line: bytes, unreadable: Unreadable) -> list[Row]:
+    """The same, slowly, with whatever can be read."""
+    if (export := files.parse(line)) is None:
+        unreadable.count += 1
+        return []
+    return [astuple(Request.of(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name)]
+
+
 def _rows(export: bytes) -> list[Row]:
     """The fields of each request of an export. Raises ValueError when it cannot be read.
 
@@ -201,16 +220,23 @@ def _rows(export: bytes) -> list[Row]:
 
 def _service(process: _Process) -> tuple[str, str]:
     said = {attribute.key: attribute.value.get("stringValue", "") for attribute in process.attributes}
-    return said.get("service.name", ""), said.get("service.version", "")
+    service, version = said.get("service.name", ""), said.get("service.version", "")
+    if not (isinstance(service, str) and isinstance(version, str)):
+        raise ValueError("no service")  # noqa: TRY004 - as every field that is something else
+    return service, version
 
 
 def _row(span: _Span, service: str, version: str) -> Row:
+    """The fields of one request. Raises ValueError when one of them is something else than it should be."""
     start, end = int(span.startTimeUnixNano), int(span.endTimeUnixNano)
+    if not (0 <= start <= end < _LAST and _TRACE_ID(span.traceId) and _SPAN_ID(span.spanId)):
+        raise ValueError("no span")
     said: list[Any] = [None] * len(_SAID)
     for attribute in _attributes.decode(span.attributes):
         if (place := _SAID.get(attribute.key)) is not None:
-            number, kinds = place
-            for kind in kinds:
-                if kind in attribute.value:
-                    said[number] = int(value) if isinstance(value := attribute.value[kind], str) and kind == "intValue" else value
+            number, types = place
+            for kind, value in attribute.value.items():
+                if type(value) not in types.get(kind, ()):
+                    raise ValueError("no value of that attribute")
+                said[number] = whole(value) if kind == "intValue" else value
     return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *said

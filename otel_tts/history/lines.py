@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from otel_tts import files
 from otel_tts.files import Partition
+from otel_tts.history.partitions import is_readable, readable
 
-_TIME = re.compile(rb'"timeUnixNano":"(\d+)"')  # that of the first point; all points of a line have the same
+_TIME = re.compile(rb'"timeUnixNano":"(\d{1,19})"')  # that of the first point; all points of a line have the same
 _REQUEST = b'{"resourceMetrics":'
 
 
@@ -32,8 +34,19 @@ class Lines:
     def __init__(self) -> None:
         self._files: dict[Path, _File] = {}
         self._lock = threading.Lock()
-        self.spoilt = 0
-        """How many lines turned out to be unreadable."""
+        self._spoilt = 0
+        self._denied: set[Path] = set()
+        self._faults: dict[int, int] = {}
+
+    @property
+    def spoilt(self) -> int:
+        """How many lines, and files, turned out to be unreadable, and how many fields of others."""
+        return self._spoilt + len(self._denied) + sum(self._faults.values())
+
+    def note(self, line: bytes, faults: int) -> None:
+        """So many fields of a line cannot be read. Noted twice, it counts once."""
+        if faults:
+            self._faults[zlib.crc32(line)] = faults
 
     def backwards(self, written: Sequence[Partition], until: float) -> Iterator[tuple[float, bytes]]:
         """The lines of one writer up to a moment, the last first, each with its time."""
@@ -42,18 +55,20 @@ class Lines:
                 continue
             known = self._known(partition.path)
             for number in range(bisect_right(known.times, until) - 1, -1, -1):
-                with partition.path.open("rb") as file:
-                    file.seek(known.begins[number])
-                    yield known.times[number], file.readline()
+                for _, line in readable(partition.path, known.begins[number]):
+                    yield known.times[number], line
+                    break
 
     def _known(self, path: Path) -> _File:
         with self._lock:
             known = self._files.setdefault(path, _File())
-            for offset, line in files.lines(path, known.read):
+            if not known.read and not is_readable(path):
+                self._denied.add(path)
+            for offset, line in readable(path, known.read):
                 if time := _TIME.search(line, line.rfind(_REQUEST)):  # what a crash left may stand in front
                     known.times.append(int(time[1]) / 1e9)
                     known.begins.append(known.read)
-                elif files.parse(line) is None:
-                    self.spoilt += 1
+                elif files.parse(line) is None or b'"dataPoints"' in line:
+                    self._spoilt += 1
                 known.read = offset
             return known

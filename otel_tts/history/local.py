@@ -15,6 +15,8 @@ from otel_tts.history.counted import Counted
 from otel_tts.history.growth import began, growths
 from otel_tts.history.index import Index
 from otel_tts.history.lines import Lines
+from otel_tts.history.otlp import Unreadable
+from otel_tts.history.partitions import is_readable, partitions, readable
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
@@ -37,6 +39,7 @@ class LocalHistory(Counted):
         self._directory = directory
         self._lines = Lines()
         self._index = Index(directory)
+        self._traces_unreadable = Unreadable()
 
     @property
     def source(self) -> str:
@@ -51,7 +54,7 @@ class LocalHistory(Counted):
     @property
     def unreadable(self) -> int:
         """See `History.unreadable`."""
-        return self._lines.spoilt + self._index.spoilt
+        return self._lines.spoilt + self._index.spoilt + self._traces_unreadable.count
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """See `Counted.growths`."""
@@ -78,7 +81,7 @@ class LocalHistory(Counted):
         self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
     ) -> None:
         """See `History.prepare`: reads the traces files into the index, progress being in bytes."""
-        self._index.tidy(files.partitions(self._directory, "traces"))
+        self._index.tidy(partitions(self._directory, "traces"))
         sizes = {}
         for partition in self._traces(RequestFilter(since=since, until=until)):
             with suppress(FileNotFoundError):
@@ -94,7 +97,7 @@ class LocalHistory(Counted):
         """See `History.fingerprint`."""
         known = hashlib.sha256()
         for signal in ("metrics", "traces"):
-            for partition in files.partitions(self._directory, signal, start - self._interval, end + _LATE):
+            for partition in partitions(self._directory, signal, start - self._interval, end + _LATE):
                 with suppress(FileNotFoundError):
                     known.update(f"{partition.path.name} {partition.path.stat().st_size}\n".encode())
         return known.hexdigest()
@@ -103,10 +106,10 @@ class LocalHistory(Counted):
         """See `History.traces`."""
         found: dict[str, list[Span]] = {}
         needles = [trace_id.encode() for trace_id in trace_ids]
-        for partition in files.partitions(self._directory, "traces", since - _LATE, until + _LATE):
-            for _, line in files.lines(partition.path):
+        for partition in partitions(self._directory, "traces", since - _LATE, until + _LATE):
+            for _, line in readable(partition.path):
                 if any(needle in line for needle in needles) and (request := files.parse(line)) is not None:
-                    for span in spans(request):
+                    for span in spans(request, Unreadable()):
                         if span.trace_id in trace_ids:
                             found.setdefault(span.trace_id, []).append(span)
         return [trace for _, of_trace in sorted(found.items()) if (trace := Trace.of(of_trace)) is not None]
@@ -116,12 +119,17 @@ class LocalHistory(Counted):
         wanted = digits(trace_id)
         found: list[Span] = []
         needle = f'"traceId":"{wanted}'.encode()
-        for partition in reversed(files.partitions(self._directory, "traces")):
+        unreadable = self._traces_unreadable = Unreadable()
+        for partition in reversed(partitions(self._directory, "traces")):
             if len(wanted) == DIGITS and found and partition.end + files.HOUR < min(span.start for span in found):
                 break  # all of it has been written later
-            for _, line in files.lines(partition.path):
-                if needle in line and (request := files.parse(line)) is not None:
-                    found += [span for span in spans(request) if span.trace_id.startswith(wanted)]
+            unreadable.count += not is_readable(partition.path)
+            for _, line in readable(partition.path):
+                if needle in line:
+                    if (request := files.parse(line)) is not None:
+                        found += [span for span in spans(request, unreadable) if span.trace_id.startswith(wanted)]
+                    else:
+                        unreadable.count += 1
         only(wanted, {span.trace_id for span in found})
         return Trace.of(found)
 
@@ -129,4 +137,4 @@ class LocalHistory(Counted):
         """The files in which wanted requests may be."""
         since = max((moment for moment in (wanted.since, wanted.ended_since) if moment is not None), default=None)
         until = min((moment + _LATE for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
-        return files.partitions(self._directory, "traces", since, until)
+        return partitions(self._directory, "traces", since, until)

@@ -12,7 +12,9 @@ from typing import Any
 
 from otel_tts import promql, semconv
 from otel_tts.distribution import Distribution, growth
+from otel_tts.history import otlp
 from otel_tts.history.http import Backend
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Growth, Series
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -45,6 +47,8 @@ class Prometheus:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self.unreadable = Unreadable()
+        """What it answered and could not be read."""
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """What the metrics' series did between each two of the moments, which are in order and evenly spaced."""
@@ -112,13 +116,20 @@ class Prometheus:
         said = self._backend.get(f"/api/v1/{path}", parameters)
         match said:
             case {"status": "success", "data": {"result": list(result)}}:
-                return [_answer(item) for item in result]
+                answers = []
+                for item in result:
+                    try:
+                        answers.append(_answer(item))
+                    except otlp.FAULTS:
+                        self.unreadable.count += 1
+                return answers
         raise self._backend.unavailable("does not answer as Prometheus does", "Is that the address of its API?")
 
 
 def _answer(item: Mapping[str, Any]) -> _Answer:
     values = item["values"] if "values" in item else [item["value"]]
-    return _Answer(item["metric"], [(float(time), float(value)) for time, value in values])
+    labels = {otlp.text(name): otlp.text(value) for name, value in item["metric"].items()}
+    return _Answer(labels, [(otlp.number(time), float(value)) for time, value in values])
 
 
 def _written(seconds: float) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.http import Backend
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.requests import SAID, Request, RequestFilter
 from otel_tts.history.search import TraceBackend, windows
-from otel_tts.history.traces import DIGITS, Span, Trace, spans
+from otel_tts.history.traces import DIGITS, Span, Trace, digits, spans
 
 _SPANS = 100
 """Syntheses of one trace that a search tells: Tempo's own limit."""
@@ -26,11 +27,13 @@ class Tempo(TraceBackend):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self.unreadable = Unreadable()
+        """What it answered and could not be read."""
 
     def trace(self, trace_id: str) -> Trace | None:
         """See `TraceBackend.trace`."""
         answer = self._backend.get(f"/api/v2/traces/{trace_id}", {})
-        return None if answer is None else Trace.of(spans(_otlp(answer.get("trace") or {})))
+        return None if answer is None else Trace.of(spans(self._given(answer, "trace"), self.unreadable))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`."""
@@ -40,7 +43,11 @@ class Tempo(TraceBackend):
         found: set[str] = set()
         for first, last in windows(start, end):
             answer = self._backend.get("/api/search", {"q": query, "start": first, "end": last, "limit": 10})
-            found |= {_trace_id(trace) for trace in self._traces(answer)}
+            for trace in self._traces(answer):
+                try:
+                    found.add(_trace_id(trace))
+                except otlp.FAULTS:
+                    self.unreadable.count += 1
         return found
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
@@ -48,18 +55,21 @@ class Tempo(TraceBackend):
         query = f"{{ {' && '.join(_conditions(wanted))} }} | select({_SELECTED})"
         answer = self._backend.get("/api/search", {"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
         traces = self._traces(answer)
-        found = {
-            span["spanID"]: Request.of(_span(_trace_id(trace), span))
-            for trace in traces
-            for matched in trace.get("spanSets", ())
-            for span in matched.get("spans", ())
-        }
+        found: dict[str, Request] = {}
+        for trace in traces:
+            for matched in otlp.items(trace, "spanSets", self.unreadable):
+                for span in otlp.items(matched, "spans", self.unreadable):
+                    try:
+                        request = Request.of(_span(_trace_id(trace), span, self.unreadable))
+                        found[request.span_id] = request
+                    except otlp.FAULTS:
+                        self.unreadable.count += 1
         return list(found.values()), len(traces) < limit
 
     def _traces(self, answer: Any) -> list[Mapping[str, Any]]:
         match answer:
             case {"traces": list(traces)}:
-                return traces
+                return [trace for trace in traces if isinstance(trace, Mapping)]
             case {"metrics": dict()}:
                 return []
         raise self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
@@ -80,26 +90,26 @@ def _conditions(wanted: RequestFilter) -> Iterator[str]:
 
 
 def _trace_id(trace: Mapping[str, Any]) -> str:
-    return str(trace["traceID"]).zfill(DIGITS)
+    return digits(str(trace["traceID"]).zfill(DIGITS))
 
 
-def _span(trace_id: str, found: Mapping[str, Any]) -> Span:
-    said = otlp.attributes(found)
+def _span(trace_id: str, found: Mapping[str, Any], unreadable: Unreadable) -> Span:
+    said = otlp.attributes(found, unreadable)
     return Span(
         trace_id=trace_id,
         span_id=found["spanID"].zfill(16),
         parent_id=None,
         name=semconv.SYNTHESIS_SPAN.name,
         kind="INTERNAL",
-        start=int(found["startTimeUnixNano"]) / 1e9,
-        duration=int(found["durationNanos"]) / 1e9,
+        start=otlp.seconds(found["startTimeUnixNano"]),
+        duration=otlp.seconds(found["durationNanos"]),
         status="UNSET",
         status_message="",
         attributes=said,
         events=(),
         links=(),
-        service=said.pop(_SERVICE, ""),
-        version=said.pop(_VERSION, ""),
+        service=str(said.pop(_SERVICE, "")),
+        version=str(said.pop(_VERSION, "")),
     )
 
 
@@ -111,9 +121,16 @@ def _otlp(said: Any) -> Any:
     match said:
         case dict():
             return {
-                key: base64.b64decode(value).hex() if key in _IDS and isinstance(value, str) else _otlp(value)
+                key: _hexadecimal(value) if key in _IDS and isinstance(value, str) else _otlp(value)
                 for key, value in said.items()
             }
         case list():
             return [_otlp(item) for item in said]
     return said
+
+
+def _hexadecimal(said: str) -> str:
+    try:
+        return base64.b64decode(said).hex()
+    except ValueError:
+        return ""  # which is no id

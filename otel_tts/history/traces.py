@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts import semconv
-from otel_tts.history.otlp import attributes
+from otel_tts.history import otlp
+from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, seconds, text
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES = ("UNSET", "OK", "ERROR")
@@ -65,10 +66,11 @@ class Span:
 
     def walk(self) -> Iterator[tuple[int, Span]]:
         """This span and all below, parents first, each with its depth below this one."""
-        yield 0, self
-        for child in self.children:
-            for depth, span in child.walk():
-                yield depth + 1, span
+        pending = [(0, self)]  # no recursion: a chain may be longer than Python's stack
+        while pending:
+            depth, span = pending.pop()
+            yield depth, span
+            pending += [(depth + 1, child) for child in reversed(span.children)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +83,26 @@ class Trace:
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Trace | None:
         """The tree of the spans of one trace; None without any. A span that comes twice counts once."""
-        known = {span.span_id: span for span in spans}
+        known = {span.span_id: span for span in sorted(spans, key=lambda span: span.start)}
         children: dict[str | None, list[Span]] = {}
-        for span in sorted(known.values(), key=lambda span: span.start):
+        for span in known.values():
             children.setdefault(span.parent_id if span.parent_id in known else None, []).append(span)
-
-        def grown(span: Span) -> Span:
-            return replace(span, children=tuple(map(grown, children.get(span.span_id, ()))))
-
-        roots = tuple(map(grown, children.get(None, ())))
-        return cls(roots[0].trace_id, roots) if roots else None
+        roots = children.get(None, [])
+        ordered: dict[str, None] = {}  # parents first
+        pending = [*reversed(roots)]
+        while pending or len(ordered) < len(known):
+            if not pending:  # what is left are circles, which have no beginning: the first span of one is it
+                pending = [next(span for span in known.values() if span.span_id not in ordered)]
+                roots.append(pending[0])
+            span = pending.pop()
+            if span.span_id not in ordered:
+                ordered[span.span_id] = None
+                pending += reversed(children.get(span.span_id, ()))
+        grown: dict[str, Span] = {}
+        for span_id in reversed(ordered):
+            below = children.get(span_id, ())
+            grown[span_id] = replace(known[span_id], children=tuple(grown[c.span_id] for c in below if c.span_id in grown))
+        return cls(roots[0].trace_id, tuple(grown[root.span_id] for root in roots)) if roots else None
 
     def walk(self) -> Iterator[tuple[int, Span]]:
         """All spans, parents first, each with its depth."""
@@ -98,52 +110,106 @@ class Trace:
             yield from root.walk()
 
 
-def spans(request: Mapping[str, Any], name: str | None = None) -> Iterator[Span]:
+def spans(request: Mapping[str, Any], unreadable: Unreadable, name: str | None = None) -> Iterator[Span]:
     """The spans of an OTLP/JSON export request, each without children; only those of that name, where one is given."""
-    for resource in request.get("resourceSpans", ()):
-        process = attributes(resource.get("resource", {}))
+    for resource in items(request, "resourceSpans", unreadable):
+        process = attributes(resource.get("resource", {}), unreadable)
         service, version = str(process.get("service.name", "")), str(process.get("service.version", ""))
-        for scope in resource.get("scopeSpans", ()):
-            for span in scope.get("spans", ()):
+        for scope in items(resource, "scopeSpans", unreadable):
+            for span in items(scope, "spans", unreadable):
                 if name is None or span.get("name") == name:
-                    yield _span(span, service, version)
+                    try:
+                        yield _span(span, service, version, unreadable)
+                    except FAULTS:
+                        unreadable.count += 1
 
 
-def _span(span: Mapping[str, Any], service: str, version: str) -> Span:
-    start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
-    status = span.get("status", {})
+def _span(span: Mapping[str, Any], service: str, version: str, unreadable: Unreadable) -> Span:
+    """One span. Without ids and times it is none; any other field that cannot be read costs only itself."""
+    fields = _Fields(span, unreadable)
+    start, end = otlp.whole(span["startTimeUnixNano"]), otlp.whole(span["endTimeUnixNano"])
+    began, ended = seconds(start), seconds(end)
+    if ended < began:
+        unreadable.count += 1
+        end = start
+    status = fields.read("status", dict, {})
     return Span(
-        trace_id=span["traceId"],
-        span_id=span["spanId"],
-        parent_id=span.get("parentSpanId") or None,
-        name=span.get("name", ""),
-        kind=_named(_KINDS, span.get("kind", 0)),
-        start=start / 1e9,
+        trace_id=_id(span["traceId"], _TRACE_ID),
+        span_id=_id(span["spanId"], _SPAN_ID),
+        parent_id=fields.read("parentSpanId", lambda given: _id(given, _SPAN_ID) if given else None, None),
+        name=fields.read("name", text, ""),
+        kind=fields.read("kind", lambda given: _named(_KINDS, given), _KINDS[0]),
+        start=began,
         duration=(end - start) / 1e9,
-        status=_named(_STATUSES, status.get("code", 0)),
-        status_message=status.get("message", ""),
-        attributes=attributes(span),
-        events=tuple(
-            Event(event.get("name", ""), int(event["timeUnixNano"]) / 1e9, attributes(event))
-            for event in sorted(span.get("events", ()), key=_order)
-        ),
-        links=tuple(Link(link["traceId"], link["spanId"], attributes(link)) for link in span.get("links", ())),
+        status=_Fields(status, unreadable).read("code", lambda given: _named(_STATUSES, given), _STATUSES[0]),
+        status_message=_Fields(status, unreadable).read("message", text, ""),
+        attributes=attributes(span, unreadable),
+        events=tuple(sorted(_events(span, unreadable), key=_order)),
+        links=tuple(_links(span, unreadable)),
         service=service,
         version=version,
     )
 
 
+class _Fields:
+    """The fields of an object that may be missing, and may be something else than they should."""
+
+    def __init__(self, given: Mapping[str, Any], unreadable: Unreadable) -> None:
+        self._given = given
+        self._unreadable = unreadable
+
+    def read(self, name: str, as_: Callable[[Any], Any], missing: Any) -> Any:
+        if name not in self._given:
+            return missing
+        try:
+            return as_(self._given[name])
+        except FAULTS:
+            self._unreadable.count += 1
+            return missing
+
+
+def _events(span: Mapping[str, Any], unreadable: Unreadable) -> Iterator[Event]:
+    for event in items(span, "events", unreadable):
+        try:
+            yield Event(text(event.get("name", "")), seconds(event["timeUnixNano"]), attributes(event, unreadable))
+        except FAULTS:
+            unreadable.count += 1
+
+
+def _links(span: Mapping[str, Any], unreadable: Unreadable) -> Iterator[Link]:
+    for link in items(span, "links", unreadable):
+        try:
+            yield Link(_id(link["traceId"], _TRACE_ID), _id(link["spanId"], _SPAN_ID), attributes(link, unreadable))
+        except FAULTS:
+            unreadable.count += 1
+
+
+_TRACE_ID = re.compile(f"[0-9a-f]{{{DIGITS}}}")
+_SPAN_ID = re.compile("[0-9a-f]{16}")
+
+
+def _id(given: Any, digits_: re.Pattern[str]) -> str:
+    lower = text(given).lower()
+    if not digits_.fullmatch(lower):
+        raise ValueError("no id")
+    return lower
+
+
 _EVENTS = {event.name: number for kind in semconv.SPANS for number, event in enumerate(kind.events)}
 
 
-def _order(event: Mapping[str, Any]) -> tuple[int, int]:
+def _order(event: Event) -> tuple[float, int]:
     """By time, and events of the same moment as the registry has them: backends do not keep their order."""
-    return int(event["timeUnixNano"]), _EVENTS.get(event.get("name", ""), len(_EVENTS))
+    return event.time, _EVENTS.get(event.name, len(_EVENTS))
 
 
-def _named(names: Sequence[str], given: int | str) -> str:
+def _named(names: Sequence[str], given: Any) -> str:
     """The name of an enumeration's value, which is a number in OTLP/JSON, and in protobuf's own JSON a longer name."""
-    return names[given] if isinstance(given, int) else given.rpartition("_")[2]
+    if isinstance(given, str):
+        return names[names.index(given.rpartition("_")[2])]
+    if not 0 <= (number := otlp.whole(given)) < len(names):
+        raise ValueError("no value of the enumeration")
+    return names[number]
 
 
 def digits(trace_id: str) -> str:

@@ -215,7 +215,7 @@ def test_corrupt_lines_are_left_out(recording: Recording, data: Path) -> None:
     traces.write_bytes(b'{"resourceSpans":[{"resource"\n' + traces.read_bytes() + b"\xff\xfe\n")
     code, output = run(data, "--since", "1d", "--until", "0s", "--window", "1d")
     assert code == 0, output
-    assert "2 lines of telemetry files cannot be read. They were left out." in output
+    assert "2 fields, spans or lines of telemetry cannot be read. They were left out." in output
 
 
 def test_profiles(recording: Recording, data: Path) -> None:

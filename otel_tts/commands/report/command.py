@@ -168,7 +168,9 @@ def _pass(
             advance()
     console.print(summary.of_pass(wanted, done, _next(now, width, grace)), soft_wrap=True)
     if job.history.unreadable:
-        console.print(f"{job.history.unreadable:,} lines of telemetry files cannot be read. They were left out.", style="yellow")
+        console.print(
+            f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
+        )
 
 
 def _next(now: float, width: float, grace: float) -> float:
