@@ -72,7 +72,7 @@ class Response:
         """The content as JSON; None where it is something else."""
         try:
             return json.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):  # the second: nested without end
             return None
 
     @property

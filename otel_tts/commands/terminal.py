@@ -45,12 +45,13 @@ def console() -> Console:
 
 def left_out(history: History) -> str:
     """Says that what is shown is not all; empty when it is."""
-    number = history.unreadable
-    return (
-        f"{number:,} {'piece' if number == 1 else 'pieces'} of stored telemetry cannot be read and {'is' if number == 1 else 'are'} left out."
-        if number
-        else ""
-    )
+    match history.unreadable:
+        case 0:
+            return ""
+        case 1:
+            return "1 piece of stored telemetry cannot be read and is left out."
+        case number:
+            return f"{number:,} pieces of stored telemetry cannot be read and are left out."
 
 
 def table(title: str = "", *, gap: int = 2) -> Table:

@@ -94,15 +94,14 @@ def trace(trace_id: str, everything: bool) -> None:
         found = history.trace(trace_id)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    missing = terminal.left_out(history)
     if found is None:
-        raise click.ClickException(
-            f"No trace {trace_id} in {history.source}. {terminal.left_out(history)}{' ' * bool(history.unreadable)}It may have been written elsewhere by its service, "
-            "not been sampled, or not been written yet: that takes some seconds."
-        )
+        reasons = "It may have been written elsewhere by its service, not been sampled, or not been written yet: that takes some seconds."
+        raise click.ClickException(" ".join(filter(None, [f"No trace {trace_id} in {history.source}.", missing, reasons])))
     console = terminal.console()
     console.print(drawing(found, everything=everything))
-    if words := terminal.left_out(history):
-        console.print(words, style="yellow")
+    if missing:
+        console.print(missing, style="yellow")
 
 
 def drawing(trace: Trace, *, everything: bool = False) -> Group:

@@ -292,7 +292,8 @@ def test_files_of_another_user(tmp_path: Path, closed: str) -> None:
     (tmp_path / "traces" if closed == "directory" else path).chmod(0)
     script = f"""
 import os
-from otel_tts import cli, history  # while it may read them
+import _strptime  # while it may read them
+from otel_tts import cli, history
 from otel_tts.commands import requests, trace
 from otel_tts.history import local
 for parent in {[str(parent) for parent in (tmp_path, *tmp_path.parents) if parent.is_relative_to("/tmp") and str(parent) != "/tmp"]}:
