@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from otel_tts import semconv
-from otel_tts.history.http import Backend
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.search import TraceBackend
 from otel_tts.history.traces import Trace, spans
@@ -22,16 +21,13 @@ class Jaeger(TraceBackend):
     Traces are asked for as they were stored: Jaeger would move the times of spans whose clocks it thinks wrong.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
     def trace(self, trace_id: str) -> Trace | None:
         """See `TraceBackend.trace`."""
         answer = self._traces(f"/api/v3/traces/{trace_id}", {"raw_traces": "true"})
         if answer is None:
             self._services()  # 404 is its word for nothing, and any other server's too
             return None
-        return Trace.of(spans(answer))
+        return Trace.of(spans(answer, self.unreadable))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`; among the syntheses that began last.
@@ -70,7 +66,7 @@ class Jaeger(TraceBackend):
             if wanted.slower_than is not None:  # of any span of the trace, in whole microseconds
                 parameters["query.duration_min"] = f"{int(wanted.slower_than * 1e6)}us"
             answer = self._traces("/api/v3/traces", parameters) or {}
-            all_spans = list(spans(answer))
+            all_spans = list(spans(answer, self.unreadable))
             complete = complete and len({span.trace_id for span in all_spans}) < limit
             found |= {span.span_id: Request.of(span) for span in all_spans if span.name == semconv.SYNTHESIS_SPAN.name}
         return list(found.values()), complete
@@ -78,7 +74,7 @@ class Jaeger(TraceBackend):
     def _services(self) -> list[str]:
         match self._backend.get("/api/v3/services", {}):
             case {"services": list(services)}:
-                return services
+                return [service for service in services if isinstance(service, str)]
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
     def _traces(self, path: str, parameters: Mapping[str, str | float]) -> Any:

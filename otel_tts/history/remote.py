@@ -53,7 +53,7 @@ class RemoteHistory(Counted):
     @property
     def unreadable(self) -> int:
         """See `History.unreadable`."""
-        return self._prometheus.unreadable.count + self._tempo.unreadable.count
+        return self._prometheus.unreadable.count + self._traces.unreadable.count
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """See `Counted.growths`."""

@@ -6,6 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from otel_tts.history.http import Backend
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.traces import Trace
 
@@ -22,6 +24,12 @@ class TraceBackend(ABC):
     Raises:
         HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
+
+    def __init__(self, backend: Backend) -> None:
+        """``backend``: how it is reached."""
+        self._backend = backend
+        self.unreadable = Unreadable()
+        """What it answered and could not be read: it was left out."""
 
     @abstractmethod
     def trace(self, trace_id: str) -> Trace | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from otel_tts import semconv
 from otel_tts.history import otlp
-from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.requests import SAID, Request, RequestFilter
 from otel_tts.history.search import TraceBackend, windows
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, spans
+from otel_tts.history.unavailable import HistoryUnavailable
 
 _SPANS = 100
 """Syntheses of one trace that a search tells: Tempo's own limit."""
@@ -25,15 +25,14 @@ _SELECTED = ", ".join([f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.
 class Tempo(TraceBackend):
     """Tempo, by its own API."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.unreadable = Unreadable()
-        """What it answered and could not be read."""
-
     def trace(self, trace_id: str) -> Trace | None:
         """See `TraceBackend.trace`."""
         answer = self._backend.get(f"/api/v2/traces/{trace_id}", {})
-        return None if answer is None else Trace.of(spans(self._given(answer, "trace"), self.unreadable))
+        if answer is None:
+            return None
+        if not isinstance(answer, Mapping):
+            raise self._unlike()
+        return Trace.of(spans(_otlp(answer.get("trace") or {}), self.unreadable))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`."""
@@ -72,7 +71,10 @@ class Tempo(TraceBackend):
                 return [trace for trace in traces if isinstance(trace, Mapping)]
             case {"metrics": dict()}:
                 return []
-        raise self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
+        raise self._unlike()
+
+    def _unlike(self) -> HistoryUnavailable:
+        return self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
 
 
 def _conditions(wanted: RequestFilter) -> Iterator[str]:
