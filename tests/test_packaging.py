@@ -9,12 +9,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import files
+from importlib.metadata import distribution, files
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tools import weigh
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "otel_tts"
@@ -137,3 +139,17 @@ def test_every_dependency_is_explained() -> None:
     """docs/dependencies.md has a line for each distribution that is declared."""
     explained = set(re.findall(r"`([a-z0-9._-]+)`", (ROOT / "docs" / "dependencies.md").read_text("utf-8")))
     assert sorted(declared("dev") - explained) == []
+
+
+def test_what_an_extra_costs_is_told_for_each() -> None:
+    """The table of megabytes and milliseconds has every extra for users, and counts what a package really has on disk."""
+    table = re.findall(
+        r"^\| `?\(?([a-z]+)\)?`? \| \d+ \| \d+ \| \d+ \|$", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert table == ["none", *(extra for extra in weigh.MODULES if extra)]
+    assert set(EXTRAS) - set(table) == {"all", "demo", "dev", "docs", "kubernetes", "test", "vendors"}
+    assert weigh.closure(["redis"]) - weigh.closure([]) == {"redis"}
+    assert {"numpy", "opentelemetry-semantic-conventions"} < weigh.closure([])
+    numpy = Path(distribution("numpy").locate_file("numpy"))
+    on_disk = sum(file.stat().st_size for file in numpy.rglob("*") if file.is_file() and file.suffix != ".pyc") / 1e6
+    assert on_disk <= weigh.size_mb("numpy") < 3 * on_disk
