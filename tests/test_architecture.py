@@ -1,17 +1,21 @@
-"""The house stands as docs/architecture.md draws it."""
+"""The package is built as docs/architecture.md says."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from importlib.metadata import files
 from pathlib import Path
 
 import pytest
 
 import otel_tts
+from otel_tts import semconv
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "otel_tts"
@@ -27,7 +31,7 @@ COMPOSED = {
 CORE = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in COMPOSED]
 
 
-PUBLIC = {"otel_tts", "otel_tts.grpc", "otel_tts.sdk", "otel_tts.settings", "otel_tts.version"}
+PUBLIC = {"otel_tts", "otel_tts.errors", "otel_tts.grpc", "otel_tts.sdk", "otel_tts.settings", "otel_tts.version"}
 
 
 def imports_from(package: str, path: Path) -> Iterator[tuple[str, str]]:
@@ -40,7 +44,7 @@ def imports_from(package: str, path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_import_contracts() -> None:
-    """The contracts in pyproject.toml hold: two wings on one ground floor."""
+    """The contracts in pyproject.toml hold: each part imports what stands below it and nothing else."""
     lint_imports = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run([lint_imports, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -59,3 +63,67 @@ def test_the_service_uses_the_public_api_only(path: Path) -> None:
     imported = {(module, name) for module, name in imports_from("otel_tts", path) if not module.startswith("otel_tts.service")}
     assert [name for name in imported if name[0] not in PUBLIC] == []
     assert {name for module, name in imported if module == "otel_tts" and name} <= {*otel_tts.__all__, "service"}
+
+
+def tables() -> Iterator[list[str]]:
+    """The cells of every row of the page's tables, heads included."""
+    for line in (ROOT / "docs" / "architecture.md").read_text("utf-8").splitlines():
+        if line.startswith("| ") and not line.startswith("| ---"):
+            yield [cell.strip() for cell in line.strip("| ").split(" | ")]
+
+
+def named(cell: str) -> list[Path]:
+    """The files that a cell names: a folder before a colon holds for the names up to a semicolon."""
+    found = []
+    for part in cell.split(";"):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", part):
+            if name.endswith("/"):
+                folder = name
+            else:
+                found.append(PACKAGE / (folder + name))
+    return found
+
+
+def test_the_page_says_where_each_metric_is() -> None:
+    """Each metric has one row; the files in it exist, and name it, its instrument, its constant and the queries that draw it."""
+    rows = [row for row in tables() if len(row) == 5 and row[1] == "`semconv.py`"]
+    constants = {metric.name: name for name, metric in vars(semconv).items() if isinstance(metric, semconv.Metric)}
+    instruments = dict(re.findall(r"self\.(\w+) = \w+\(semconv\.(\w+)\)", (PACKAGE / "core/instruments.py").read_text("utf-8")))
+    attributes = {constant: attribute for attribute, constant in instruments.items()}
+    used: set[Path] = set()
+    for metric in semconv.METRICS:
+        matching = [row for row in rows if any(fnmatch(metric.name, name) for name in re.findall(r"`([^`]+)`", row[0]))]
+        assert len(matching) == 1, metric.name
+        constant = constants[metric.name]
+        _, _, recorded, queried, drawn = (named(cell) for cell in matching[0])
+        words = rf"\b({attributes.get(constant)}|{constant})\b"
+        recorders = [path for path in recorded if re.search(words, path.read_text("utf-8"))]
+        readers = [path for path in queried if re.search(rf"\b{constant}\b", path.read_text("utf-8"))]
+        assert recorders, f"{metric.name} is not recorded where the page says"
+        assert readers, f"{metric.name} is not queried where the page says"
+        assert all(path.is_file() for path in drawn)
+        used |= {*recorders, *readers}
+    assert {path for row in rows for cell in row[2:4] for path in named(cell)} == used, (
+        "a file is named that records or queries nothing"
+    )
+
+
+def test_the_page_names_every_part() -> None:
+    """Each folder and module of the package stands in the table of parts, in the order of the import contract."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "rooms")
+    rank = {part: number for number, layer in enumerate(layers) for part in re.split(r" [:|] ", layer)}
+    rows = [row for row in tables() if len(row) == 3 and row[0] != "part"]
+    order = [part.rstrip("/") for row in rows for part in re.findall(r"`([\w/]+)`", row[0])]
+    assert sorted(order) == sorted(rank)
+    assert [rank[part] for part in order] == sorted(rank[part] for part in order)
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    """A path on the page leads somewhere."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.\w+)?)`", text))
+    assert len(paths) > 20
+    assert [path for path in sorted(paths) if not ((PACKAGE / path).exists() or (ROOT / path).exists())] == []
