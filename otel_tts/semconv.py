@@ -62,6 +62,23 @@ class AttemptReason(StrEnum):
     PROBE = "probe"
 
 
+class CancelReason(StrEnum):
+    """Why a request or an attempt was cancelled."""
+
+    CALLER = "caller"
+    INTERRUPTED = "interrupted"
+    SUPERSEDED = "superseded"
+    STOPPED = "stopped"
+
+
+class RequestKind(StrEnum):
+    """What a request is for. Only interactive ones, for which somebody waits, count for latency objectives, alerts and drift."""
+
+    INTERACTIVE = "interactive"
+    PREFETCH = "prefetch"
+    BATCH = "batch"
+
+
 class ErrorType(StrEnum):
     """What went wrong, as a closed set. Exception classes are never values: their number is not ours to bound."""
 
@@ -165,11 +182,26 @@ PROVIDER = Attribute(
 )
 MODEL = Attribute("gen_ai.request.model", "string", "The provider's model, or its voice file where that is the model.", limit=50)
 STREAM = Attribute("gen_ai.request.stream", "boolean", "Whether audio was delivered in pieces.", values=(True, False))
+CONVERSATION = Attribute(
+    "gen_ai.conversation.id", "string", "The conversation (session, call) that the utterance is part of. Never on metrics."
+)
+KIND = Attribute(
+    "tts.request.kind",
+    "string",
+    "What the request is for: somebody waits for it, it is made ahead of time, or in bulk. Absent: interactive.",
+    values=tuple(RequestKind),
+)
 VOICE = Attribute("tts.voice", "string", "The voice asked for.", limit=50)
 LANGUAGE = Attribute("tts.language", "string", "The language asked for, a BCP 47 tag.", limit=50)
 TEXT = Attribute("tts.text", "string", "The text itself; only with text capture switched on.")
 TEXT_LENGTH = Attribute("tts.text.length", "int", "Unicode code points of the text as received.")
 OUTCOME = Attribute("tts.outcome", "string", "How it ended.", values=tuple(Outcome))
+CANCEL_REASON = Attribute(
+    "tts.cancel.reason",
+    "string",
+    "Why it was cancelled: the caller left, the listener interrupted, another utterance took its place, or it was stopped.",
+    values=tuple(CancelReason),
+)
 CACHE_RESULT = Attribute("tts.cache.result", "string", "How the cache served the request.", values=tuple(CacheResult))
 CACHE_TIER = Attribute("tts.cache.tier", "string", "The cache tier that answered.", limit=10)
 CACHE_LOOKUP_RESULT = Attribute(
@@ -185,10 +217,16 @@ FALLBACK_FROM = Attribute("tts.fallback.from", "string", "The provider that fail
 FALLBACK_TO = Attribute("tts.fallback.to", "string", "The provider asked in its place.", limit=50)
 AUDIO_DURATION = Attribute("tts.audio.duration", "double", "Seconds of audio that the request made or found.")
 AUDIO_DELIVERED = Attribute("tts.audio.delivered_duration", "double", "Seconds of audio handed to the caller.")
+AUDIO_HEARD = Attribute(
+    "tts.audio.heard_duration", "double", "Seconds of audio that were played to the listener, where the player says so."
+)
 AUDIO_FORMAT = Attribute("tts.audio.format", "string", "The audio encoding.", values=AUDIO_FORMATS)
 AUDIO_SAMPLE_RATE = Attribute("tts.audio.sample_rate", "int", "Samples per second.")
 AUDIO_STATE = Attribute(
-    "tts.audio.state", "string", "Made by a provider, or handed to the caller.", values=("generated", "delivered")
+    "tts.audio.state",
+    "string",
+    "Made by a provider, handed to the caller, or played to the listener, where the player says so.",
+    values=("generated", "delivered", "heard"),
 )
 AUDIO_SOURCE = Attribute("tts.audio.source", "string", "Where the audio came from.", values=("provider", "cache"))
 AUDIO_LOUDNESS = Attribute("tts.audio.loudness", "double", "Mean level of the voiced frames, in dB below full scale.")
@@ -198,6 +236,20 @@ AUDIO_SPEAKING_RATE = Attribute("tts.audio.speaking_rate", "double", "Code point
 AUDIO_TRAILING_SILENCE = Attribute("tts.audio.trailing_silence", "double", "Seconds of silence at the end.")
 TIME_TO_FIRST_BYTE = Attribute("tts.time_to_first_byte", "double", "Seconds until the first audio byte was handed out.")
 TIME_TO_FIRST_AUDIO = Attribute("tts.time_to_first_audio", "double", "Seconds until the first audible sample could be heard.")
+TIME_TO_FIRST_CHUNK = Attribute(
+    "gen_ai.response.time_to_first_chunk", "double", "Seconds from asking the provider to its first audio. Of streams only."
+)
+TIME_TO_FIRST_SEGMENT = Attribute(
+    "tts.time_to_first_segment",
+    "double",
+    "Text in pieces: seconds from its first piece to the first segment that the engine was given to speak.",
+)
+TIME_TO_INTERRUPTION = Attribute("tts.time_to_interruption", "double", "Seconds until the utterance was interrupted.")
+TIME_TO_SILENCE = Attribute(
+    "tts.time_to_silence",
+    "double",
+    "Seconds from the interruption to the last audio that was handed out after it; 0 when none was.",
+)
 REAL_TIME_FACTOR = Attribute(
     "tts.real_time_factor",
     "double",
@@ -211,6 +263,12 @@ CHARACTERS_STATE = Attribute(
     "tts.characters.state", "string", "What became of the text.", values=("synthesized", "cached", "wasted")
 )
 SCORE_NAME = Attribute("tts.score.name", "string", "The quality model that gave the score.", limit=10)
+CONNECTION_REUSED = Attribute(
+    "tts.connection.reused",
+    "boolean",
+    "Whether the connection to the provider had served another utterance or was opened ahead; absent when that is not known.",
+    values=(True, False),
+)
 COST = Attribute("tts.usage.cost", "double", "US dollars that the request cost; absent when no price is known.")
 DRIFT_COLUMN = Attribute("tts.drift.column", "string", "The measure that was compared with its reference.", limit=30)
 REPORT_SERVICE = Attribute("tts.report.service", "string", "The service that a report is about.")
@@ -258,6 +316,8 @@ class Metric:
         elif ERROR_TYPE.key in closed and OUTCOME.key in closed:
             del closed[ERROR_TYPE.key]
             closed[OUTCOME.key] = sum(max(1, len(types)) for types in ERROR_TYPES.values())
+        elif ERROR_TYPE.key in closed:
+            closed[ERROR_TYPE.key] += 1  # absent
         return prod(closed.values())
 
     @property
@@ -299,6 +359,7 @@ SCOPE = "otel_tts"
 """The instrumentation scope of everything below."""
 
 FIRST_BYTE_EVENT = Event("tts.first_byte", "The first audio byte was handed out.")
+INTERRUPTED_EVENT = Event("tts.interrupted", "The listener interrupted.")
 FIRST_AUDIO_EVENT = Event("tts.first_audio", "The first audible sample could be heard.")
 EXCEPTION_EVENT = Event(
     "exception", "An exception ended the operation.", (EXCEPTION_TYPE, EXCEPTION_STACKTRACE, EXCEPTION_MESSAGE)
@@ -321,23 +382,32 @@ SYNTHESIS_SPAN = Span(
     "INTERNAL",
     "One utterance, from the request's arrival to its last byte of audio.",
     (
-        OPERATION_NAME, OUTPUT_TYPE, PROVIDER, MODEL, STREAM, VOICE, LANGUAGE, TEXT, TEXT_LENGTH, OUTCOME, ERROR_TYPE,
-        CACHE_RESULT, CACHE_TIER, ATTEMPT_COUNT, FALLBACK_USED, AUDIO_DURATION, AUDIO_DELIVERED, AUDIO_FORMAT,
-        AUDIO_SAMPLE_RATE, TIME_TO_FIRST_BYTE, TIME_TO_FIRST_AUDIO, REAL_TIME_FACTOR, UNDERRUN, CHUNK_COUNT, QUEUE_WAIT,
+        OPERATION_NAME, OUTPUT_TYPE, PROVIDER, MODEL, STREAM, CONVERSATION, KIND, VOICE, LANGUAGE, TEXT, TEXT_LENGTH, OUTCOME,
+        ERROR_TYPE, CANCEL_REASON, CACHE_RESULT, CACHE_TIER, ATTEMPT_COUNT, FALLBACK_USED, AUDIO_DURATION, AUDIO_DELIVERED,
+        AUDIO_HEARD, AUDIO_FORMAT, AUDIO_SAMPLE_RATE, TIME_TO_FIRST_SEGMENT, TIME_TO_FIRST_BYTE, TIME_TO_FIRST_AUDIO,
+        TIME_TO_INTERRUPTION, TIME_TO_SILENCE, REAL_TIME_FACTOR, UNDERRUN, CHUNK_COUNT, QUEUE_WAIT,
         *_AUDIO_QUALITY, COST,
     ),
-    (EXCEPTION_EVENT,),
+    (INTERRUPTED_EVENT, EXCEPTION_EVENT),
 )  # fmt: skip
 ATTEMPT_SPAN = Span(
     "text_to_speech {gen_ai.request.model}",
     "INTERNAL or CLIENT",
     "One attempt at a provider: INTERNAL when the engine runs in the process, CLIENT when it is called.",
     (
-        OPERATION_NAME, OUTPUT_TYPE, PROVIDER, MODEL, STREAM, ATTEMPT_REASON, OUTCOME, ERROR_TYPE, AUDIO_DURATION,
-        AUDIO_FORMAT, AUDIO_SAMPLE_RATE, REAL_TIME_FACTOR, CHUNK_COUNT,
+        OPERATION_NAME, OUTPUT_TYPE, PROVIDER, MODEL, STREAM, CONVERSATION, ATTEMPT_REASON, OUTCOME, ERROR_TYPE,
+        CANCEL_REASON, TIME_TO_FIRST_CHUNK, AUDIO_DURATION, AUDIO_FORMAT, AUDIO_SAMPLE_RATE, REAL_TIME_FACTOR, CHUNK_COUNT,
+        CONNECTION_REUSED,
     ),
     (FIRST_BYTE_EVENT, FIRST_AUDIO_EVENT, EXCEPTION_EVENT),
 )  # fmt: skip
+CONNECT_SPAN = Span(
+    "tts.connect",
+    "CLIENT",
+    "A connection to a provider is opened, to serve one utterance or many.",
+    (PROVIDER, ERROR_TYPE),
+    (EXCEPTION_EVENT,),
+)
 CACHE_WRITE_SPAN = Span(
     "tts.cache.write",
     "INTERNAL",
@@ -353,7 +423,7 @@ REPORT_READ_SPAN = Span("tts.report.read", "INTERNAL", "The figures and requests
 REPORT_JUDGE_SPAN = Span("tts.report.judge", "INTERNAL", "The window is compared with its reference.")
 REPORT_WRITE_SPAN = Span("tts.report.write", "INTERNAL", "The window's run is written into MLflow.")
 SPANS: Sequence[Span] = (
-    RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN, REPORT_READ_SPAN,
+    RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CONNECT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN, REPORT_READ_SPAN,
     REPORT_JUDGE_SPAN, REPORT_WRITE_SPAN,
 )  # fmt: skip
 
@@ -364,6 +434,23 @@ _FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.2
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RPC = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)  # advised by the RPC conventions
 _RATIO = (0.0, 0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_SILENCE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)  # people want less than 0.2 s
+_GENAI = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+)  # advised by the GenAI conventions
 _UNDERRUN = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _RTF = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0, 10.0)
 # Histograms take no negative values, so the level is kept as dB below full scale with the sign turned: see the description.
@@ -388,6 +475,15 @@ SYNTHESIS_FIRST_BYTE = Metric(
 SYNTHESIS_FIRST_AUDIO = Metric(
     "tts.synthesis.time_to_first_audio", _H, "s", "Streams: from arrival to the first audible sample.",
     (*_P, CACHE_RESULT, OUTCOME), _FIRST,
+)  # fmt: skip
+SYNTHESIS_TIME_TO_SILENCE = Metric(
+    "tts.synthesis.time_to_silence", _H, "s", "Interrupted requests: from the interruption to the last audio handed out.",
+    _P, _SILENCE,
+)  # fmt: skip
+BACKGROUND_DURATION = Metric(
+    "tts.background.duration", _H, "s",
+    "Duration of prefetch and batch requests, which no other metric of duration, number or failure counts.",
+    (*_P, KIND, OUTCOME), _DURATION,
 )  # fmt: skip
 SYNTHESIS_ACTIVE = Metric("tts.synthesis.active", _U, "{request}", "Synthesis requests under way.", (STREAM,))
 SYNTHESIS_REQUESTS = Metric(
@@ -416,6 +512,22 @@ ATTEMPT_DURATION = Metric(
 ATTEMPT_REAL_TIME_FACTOR = Metric(
     "tts.attempt.real_time_factor", _H, "1", "Waiting for the engine per second of audio, of attempts that ended ok.", _P, _RTF
 )
+CLIENT_DURATION = Metric(
+    "gen_ai.client.operation.duration", _H, "s", "Duration of attempts at a provider, by the name of the GenAI conventions.",
+    (OPERATION_NAME, *_P, ERROR_TYPE), _GENAI,
+)  # fmt: skip
+CLIENT_FIRST_CHUNK = Metric(
+    "gen_ai.client.operation.time_to_first_chunk", _H, "s",
+    "Streams: from asking a provider to its first audio, by the name of the GenAI conventions.",
+    (OPERATION_NAME, *_P), _GENAI,
+)  # fmt: skip
+CONNECT_DURATION = Metric(
+    "tts.connection.open.duration", _H, "s", "How long opening a connection to a provider took, or took to fail.",
+    (PROVIDER, ERROR_TYPE), _SHORT,
+)  # fmt: skip
+CONNECTION_USES = Metric(
+    "tts.connection.uses", _C, "{utterance}", "Utterances over connections to a provider.", (PROVIDER, CONNECTION_REUSED)
+)
 CACHE_LOOKUPS = Metric("tts.cache.lookups", _C, "{lookup}", "Cache look-ups, per tier.", (CACHE_TIER, CACHE_LOOKUP_RESULT))
 CACHE_ENTRIES = Metric("tts.cache.entry.count", _U, "{entry}", "Entries in the cache.", (CACHE_TIER,))
 CACHE_SIZE = Metric("tts.cache.size", _U, "By", "Bytes in the cache.", (CACHE_TIER,))
@@ -434,6 +546,9 @@ PROVIDER_FALLBACKS = Metric(
 )  # fmt: skip
 USAGE_COST = Metric("tts.usage.cost", _C, "{USD}", "What provider-made audio cost, by the prices given.", _P)
 USAGE_COST_AVOIDED = Metric("tts.usage.cost_avoided", _C, "{USD}", "What cached and coalesced audio would have cost.", _P)
+USAGE_COST_WASTED = Metric(
+    "tts.usage.cost_wasted", _C, "{USD}", "What provider-made audio cost that nobody heard; part of the cost.", _P
+)
 USAGE_UNPRICED = Metric("tts.usage.unpriced", _C, "{request}", "Requests whose price is not known; never counted as 0.", _P)
 _QUALITY = (PROVIDER, VOICE, LANGUAGE)
 QUALITY_LOUDNESS = Metric(
@@ -457,10 +572,11 @@ DRIFT_DETECTED = Metric(
 )
 
 METRICS: Sequence[Metric] = (
-    RPC_DURATION, SYNTHESIS_DURATION, SYNTHESIS_FIRST_BYTE, SYNTHESIS_FIRST_AUDIO, SYNTHESIS_ACTIVE, SYNTHESIS_REQUESTS,
-    SYNTHESIS_FAILURES, SYNTHESIS_CHARACTERS, SYNTHESIS_AUDIO, STREAM_UNDERRUN, QUEUE_WAITING, ENCODE_DURATION,
-    ATTEMPT_DURATION, ATTEMPT_REAL_TIME_FACTOR, CACHE_LOOKUPS, CACHE_ENTRIES, CACHE_SIZE, CACHE_EVICTIONS,
-    PROVIDER_AVAILABLE, PROVIDER_HEALTH_AGE, PROVIDER_FALLBACKS, USAGE_COST, USAGE_COST_AVOIDED, USAGE_UNPRICED,
-    QUALITY_LOUDNESS, QUALITY_SILENCE_RATIO, QUALITY_CLIPPING_RATIO, QUALITY_SPEAKING_RATE, QUALITY_TRAILING_SILENCE,
-    QUALITY_SCORE, REFERENCE_LATENCY, DRIFT_SCORE, DRIFT_DETECTED,
+    RPC_DURATION, SYNTHESIS_DURATION, SYNTHESIS_FIRST_BYTE, SYNTHESIS_FIRST_AUDIO, SYNTHESIS_TIME_TO_SILENCE,
+    BACKGROUND_DURATION, SYNTHESIS_ACTIVE, SYNTHESIS_REQUESTS, SYNTHESIS_FAILURES, SYNTHESIS_CHARACTERS,
+    SYNTHESIS_AUDIO, STREAM_UNDERRUN, QUEUE_WAITING, ENCODE_DURATION, ATTEMPT_DURATION, ATTEMPT_REAL_TIME_FACTOR,
+    CLIENT_DURATION, CLIENT_FIRST_CHUNK, CONNECT_DURATION, CONNECTION_USES, CACHE_LOOKUPS, CACHE_ENTRIES, CACHE_SIZE,
+    CACHE_EVICTIONS, PROVIDER_AVAILABLE, PROVIDER_HEALTH_AGE, PROVIDER_FALLBACKS, USAGE_COST, USAGE_COST_AVOIDED,
+    USAGE_COST_WASTED, USAGE_UNPRICED, QUALITY_LOUDNESS, QUALITY_SILENCE_RATIO, QUALITY_CLIPPING_RATIO,
+    QUALITY_SPEAKING_RATE, QUALITY_TRAILING_SILENCE, QUALITY_SCORE, REFERENCE_LATENCY, DRIFT_SCORE, DRIFT_DETECTED,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from rich.table import Table
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.history import Request, RequestFilter, open_history
-from otel_tts.semconv import Outcome
+from otel_tts.semconv import Outcome, RequestKind
 from otel_tts.settings import HistorySettings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -29,15 +29,42 @@ def _ago(ctx: click.Context, param: click.Parameter, value: str | None) -> float
     raise click.BadParameter(f"{value!r} is no length of time: say 30s, 10m, 2h or 1d.", ctx, param)
 
 
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names and values."""
+    pairs = [value.partition("=") for value in values]
+    for whole, (name, equals, _) in zip(values, pairs, strict=True):
+        if not name or not equals:
+            raise click.BadParameter(f"{whole!r} is no name and value: say app.tenant=acme.", ctx, param)
+    return tuple((name, value) for name, _, value in pairs)
+
+
 @click.command()
 @click.option("--outcome", type=click.Choice([outcome.value for outcome in Outcome]), help="Only requests that ended so.")
 @click.option("--provider", help="Only requests whose audio this provider made, or that it failed.")
 @click.option("--slower-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Only requests that took longer.")
 @click.option("--since", callback=_ago, metavar="TIME", help="Only requests of the last 30s, 10m, 2h, 1d ...")
+@click.option("--conversation", metavar="ID", help="Only the utterances of this conversation.")
+@click.option("--kind", type=click.Choice([kind.value for kind in RequestKind]), help="Only requests of this kind.")
+@click.option(
+    "--where",
+    "where",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="Only requests whose span has this attribute, such as app.tenant=acme. May be given several times.",
+)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known of them, as JSON.")
 def requests(
-    outcome: str | None, provider: str | None, slower_than: float | None, since: float | None, limit: int, as_json: bool
+    outcome: str | None,
+    provider: str | None,
+    slower_than: float | None,
+    since: float | None,
+    conversation: str | None,
+    kind: str | None,
+    where: tuple[tuple[str, str], ...],
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List recent syntheses, the newest first.
 
@@ -46,12 +73,18 @@ def requests(
     """
     history = open_history(HistorySettings.load())
     wanted = RequestFilter(
-        outcome=outcome, provider=provider, slower_than=slower_than, since=None if since is None else time.time() - since
+        outcome=outcome,
+        provider=provider,
+        slower_than=slower_than,
+        since=None if since is None else time.time() - since,
+        conversation=conversation,
+        kind=kind,
+        where=where,
     )
     found = history.requests(wanted, limit)
     console = terminal.console()
     if as_json:
-        click.echo(json.dumps([asdict(request) for request in found], indent=2))
+        click.echo(json.dumps([_told(request) for request in found], indent=2))
     elif found:
         console.print(listing(found, wide=console.width >= WIDE))
         console.print(f"otel-tts trace {found[0].trace_id[: terminal.TRACE_DIGITS]}  shows what happened in one of them.")
@@ -62,6 +95,12 @@ def requests(
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
     if words := terminal.left_out(history):
         click.echo(words, err=True)
+
+
+def _told(request: Request) -> dict[str, object]:
+    told = asdict(request)
+    del told["own"]
+    return {**told, "attributes": request.attributes}
 
 
 WIDE = 100
@@ -88,7 +127,7 @@ def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
         shown.add_row(
             formatting.clock(request.start),
             request.trace_id[: terminal.TRACE_DIGITS if wide else 8],
-            terminal.outcome(request.outcome),
+            terminal.outcome(request.outcome, request.cancel_reason),
             request.provider or formatting.NOTHING,
             *([request.voice or formatting.NOTHING] if wide else []),
             "yes" if request.stream else "no",

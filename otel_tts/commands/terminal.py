@@ -13,7 +13,7 @@ from rich.text import Text
 from otel_tts.core import clean
 from otel_tts.formatting import NOTHING
 from otel_tts.history import History
-from otel_tts.semconv import Outcome
+from otel_tts.semconv import CancelReason, Outcome
 
 STYLES: Mapping[str, str] = {
     Outcome.OK: "green",
@@ -67,6 +67,7 @@ def table(title: str = "", *, gap: int = 2) -> Table:
     )
 
 
-def outcome(value: str | None) -> Text:
-    """An outcome by name, in its colour."""
-    return Text(value or NOTHING, STYLES.get(value or "", ""))
+def outcome(value: str | None, cancelled: str | None = None) -> Text:
+    """An outcome by name, in its colour; in place of ``cancelled`` why it was, where it was not the caller."""
+    shown = cancelled if cancelled not in (None, CancelReason.CALLER) else value
+    return Text(shown or NOTHING, STYLES.get(value or "", ""))

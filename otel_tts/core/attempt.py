@@ -57,6 +57,15 @@ class Attempt:
         self._invocation.whole(data, format)
         return data
 
+    @guarded
+    def connection(self, *, reused: bool) -> None:
+        """Report over what connection the provider was asked.
+
+        Args:
+            reused: whether it had served another utterance or was opened ahead, so that this one did not wait for it.
+        """
+        self._invocation.connection_reused = bool(reused)
+
     @overload
     def stream(
         self, chunks: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...

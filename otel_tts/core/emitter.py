@@ -32,6 +32,8 @@ class Emitter:
     voice_labels: Labels
     language_labels: Labels
     score_labels: Labels
+    own_labels: tuple[tuple[str, Labels], ...]
+    """The application's own attributes that metrics carry."""
     providers: Providers
 
     def start_span(

@@ -23,7 +23,7 @@ from otel_tts.core.callback import Callback
 from otel_tts.core.clean import Range
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
-from otel_tts.core.labels import LabelSets
+from otel_tts.core.labels import LabelSets, OwnLabels
 from otel_tts.core.providers import ProviderStates
 from otel_tts.semconv import Instrument, Metric
 from otel_tts.version import __version__
@@ -45,23 +45,26 @@ class Series(Generic[T]):
         self._keys = metric.keys
         self._make = make
         self._labels = LabelSets(metric)
-        self._series: dict[tuple[Value, ...], T] = {}
+        self._series: dict[tuple[object, ...], T] = {}
         self._lock = Lock()
 
-    def at(self, values: tuple[Value, ...]) -> T:
-        """What is kept for these attribute values, which stand in the order of the registry."""
-        series = self._series.get(values)
+    def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> T:
+        """What is kept for these attribute values, which stand in the order of the registry, and the application's own."""
+        series = self._series.get((values, own) if own else values)
         if series is None:
             with self._lock:
-                folded = self._labels.fold(values)
-                series = self._series.get(folded)
+                folded = self._labels.fold(values, own)
+                keys = (*self._keys, *(key for key, _ in own))
+                rest = tuple(zip(keys[len(values) :], folded[len(values) :], strict=True))
+                place = (folded[: len(values)], rest) if own else folded
+                series = self._series.get(place)
                 if series is None:
                     attributes = {
                         key: str(value) if isinstance(value, str) else value  # an enumeration's member becomes its plain value
-                        for key, value in zip(self._keys, folded, strict=True)
+                        for key, value in zip(keys, folded, strict=True)
                         if value is not None
                     }
-                    series = self._series[folded] = self._make(attributes)
+                    series = self._series[place] = self._make(attributes)
         return series
 
     def all(self) -> list[T]:
@@ -89,11 +92,11 @@ class Histogram:
         self._range = Range(metric)
         self._series: Series[Record] = Series(metric, _binding(histogram))
 
-    def record(self, value: float, values: tuple[Value, ...], context: Context | None) -> float | None:
+    def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
         """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
         accepted = self._range.accept(value)
         if accepted is not None:
-            self._series.at(values)(accepted, context)
+            self._series.at(values, own)(accepted, context)
         return accepted
 
     def after_fork(self) -> None:
@@ -126,12 +129,12 @@ class Total:
         }[metric.instrument]
         create(metric.name, [self._observe], metric.unit, metric.description)
 
-    def add(self, amount: float, values: tuple[Value, ...]) -> None:
+    def add(self, amount: float, values: tuple[Value, ...], own: OwnLabels = ()) -> None:
         """Add to the sum at these attribute values."""
         accepted = self._range.accept(amount)
         if accepted is None:
             return
-        slot = self._slots.at(values)
+        slot = self._slots.at(values, own)
         with slot.lock:
             slot.value = (slot.value or 0) + accepted
 
@@ -232,6 +235,11 @@ class Instruments(ForkAware):
         self.underrun = histogram(semconv.STREAM_UNDERRUN)
         self.queue_wait = histogram(semconv.QUEUE_WAITING)
         self.encode_duration = histogram(semconv.ENCODE_DURATION)
+        self.time_to_silence = histogram(semconv.SYNTHESIS_TIME_TO_SILENCE)
+        self.background_duration = histogram(semconv.BACKGROUND_DURATION)
+        self.client_duration = histogram(semconv.CLIENT_DURATION)
+        self.client_first_chunk = histogram(semconv.CLIENT_FIRST_CHUNK)
+        self.connect_duration = histogram(semconv.CONNECT_DURATION)
         self.attempt_duration = histogram(semconv.ATTEMPT_DURATION)
         self.real_time_factor = histogram(semconv.ATTEMPT_REAL_TIME_FACTOR)
         self.loudness = histogram(semconv.QUALITY_LOUDNESS)
@@ -254,6 +262,8 @@ class Instruments(ForkAware):
         self.fallbacks = total(semconv.PROVIDER_FALLBACKS)
         self.cost = total(semconv.USAGE_COST)
         self.cost_avoided = total(semconv.USAGE_COST_AVOIDED)
+        self.cost_wasted = total(semconv.USAGE_COST_WASTED)
+        self.connection_uses = total(semconv.CONNECTION_USES)
         self.unpriced = total(semconv.USAGE_UNPRICED)
         self.provider_states = ProviderStates(self.available, self.health_age)
         register(self)

@@ -6,6 +6,7 @@ Applications hold it through an :class:`otel_tts.Attempt`; streams and instrumen
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any, Protocol
 
 from opentelemetry.context import Context, create_key, set_value
@@ -49,12 +50,20 @@ class Requester(Protocol):
 
 
 def invoke(
-    request: Requester, provider: str, model: str | None, reason: AttemptReason | str | None = None, *, remote: bool
+    request: Requester,
+    provider: str,
+    model: str | None,
+    reason: AttemptReason | str | None = None,
+    *,
+    remote: bool,
+    start_ns: int | None = None,
 ) -> Invocation:
-    """Ask a provider for a request; ``reason`` None: what follows from what happened before."""
+    """Ask a provider for a request; ``reason`` None: what follows from what happened before. ``start_ns``: when, if that is past."""
     provider, model = clean.name(provider), clean.optional_name(model)
     reason = request.attempt_reason(provider) if reason is None else AttemptReason(reason)
-    invocation = Invocation(request.emitter, request.timeline, request, provider, model, reason, remote=remote)
+    invocation = Invocation(
+        request.emitter, request.timeline, request, provider, model, reason, remote=remote, start_ns=start_ns
+    )  # fmt: skip
     request.invocation_began(invocation, provider, model, reason)
     return invocation
 
@@ -72,6 +81,7 @@ class Invocation:
         reason: AttemptReason,
         *,
         remote: bool,
+        start_ns: int | None = None,
     ) -> None:
         self.has_block = False
         """Whether a block of the application will end it."""
@@ -83,13 +93,17 @@ class Invocation:
         self._timeline = timeline
         self._request = request
         self._reason = reason
-        self._start_ns = timeline.monotonic()
+        self._start_ns = timeline.monotonic() if start_ns is None else start_ns
+        self.connection_reused: bool | None = None
+        """Whether its connection had served another utterance or was opened ahead; None: not known."""
         self._format: AudioFormat | None = None
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
         self._waited_ns: int | None = None
         self._chunks = 0
         self._has_audio = False
+        self.delivers = True
+        """Whether its audio is handed out to the caller as it comes; else whoever hands it out says when."""
         self._first_byte_ns: int | None = None
         self._error: BaseException | None = None
         self._labels = emitter.maker(provider, model)
@@ -113,6 +127,8 @@ class Invocation:
             name = f"{name} {self._labels[1]}"
         if self._request is not None:
             attributes[semconv.STREAM.key] = self._request.record.stream
+            if self._request.record.purpose.conversation:
+                attributes[semconv.CONVERSATION.key] = self._request.record.purpose.conversation
         return self._emitter.start_span(name, kind, self._timeline.timestamp(self._start_ns), attributes, parent)
 
     # -- what it gives ------------------------------------------------------------------------------------------------------------
@@ -149,7 +165,7 @@ class Invocation:
         self._chunks += 1
         if self._first_byte_ns is None:
             self._first_byte_ns = now_ns
-        if self._request is not None:
+        if self._request is not None and self.delivers:
             self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
@@ -189,7 +205,7 @@ class Invocation:
         now_ns = (
             self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         )  # a dropped request may have gone on
-        result = InvocationResult(self._provider, self._model, cause)
+        result = InvocationResult(self._provider, self._model, cause, connection_reused=self.connection_reused)
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
@@ -211,14 +227,19 @@ class Invocation:
         if cause.good and self._meter is not None and not self._has_audio:
             return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
-            return Cause.of(Outcome.PARTIAL, cause.error_type)
+            return replace(Cause.of(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
         return cause
 
     def _record(self, result: InvocationResult, duration_s: float) -> None:
         instruments, labels, cause, audio = self._emitter.instruments, self._labels, result.cause, result.audio
         self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio
-        instruments.attempt_duration.record(duration_s, (*labels, cause.outcome, cause.error_type, self._reason), self.context)
+        counted = self._request is None or self._request.record.purpose.interactive
+        if counted:
+            instruments.attempt_duration.record(
+                duration_s, (*labels, cause.outcome, cause.error_type, self._reason), self.context
+            )
+        self._record_convention(result, duration_s)
         if audio is None:
             return
         if audio.duration:
@@ -226,9 +247,20 @@ class Invocation:
         if cause.good:
             if self._waited_ns is not None and audio.duration:
                 result.real_time_factor = self._waited_ns * NANOSECOND / audio.duration
-                instruments.real_time_factor.record(result.real_time_factor, labels, self.context)
+                if counted:
+                    instruments.real_time_factor.record(result.real_time_factor, labels, self.context)
             if self._request is not None:
                 self._record_quality(self._request.record, audio)
+
+    def _record_convention(self, result: InvocationResult, duration_s: float) -> None:
+        """What the GenAI conventions have of it, by their names, so that backends which know them show it."""
+        instruments, labels = self._emitter.instruments, ("text_to_speech", *self._labels)
+        instruments.client_duration.record(duration_s, (*labels, result.cause.error_type), self.context)
+        if self._first_byte_ns is not None and self._request is not None and self._request.record.stream:
+            result.first_chunk_s = (self._first_byte_ns - self._start_ns) * NANOSECOND
+            instruments.client_first_chunk.record(result.first_chunk_s, labels, self.context)
+        if self.connection_reused is not None:
+            instruments.connection_uses.add(1, (self._labels[0], self.connection_reused))
 
     def _record_quality(self, record: Record, audio: AudioFacts) -> None:
         instruments, emitter = self._emitter.instruments, self._emitter

@@ -9,6 +9,9 @@ from otel_tts.core import clean
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.semconv import NONE, OTHER, Attribute, Metric
 
+OwnLabels = tuple[tuple[str, str], ...]
+"""The application's own attributes on metrics: keys and bounded values."""
+
 
 class Labels(ForkAware):
     """The values that one attribute keeps: the declared ones, else the first ``attribute.limit`` seen; all others are ``_OTHER``."""
@@ -56,14 +59,14 @@ class LabelSets:
         self._positions = tuple(i for i, attribute in enumerate(metric.attributes) if attribute.limit)
         self._known: set[tuple[object, ...]] = set()
 
-    def fold(self, values: tuple[str | bool | None, ...]) -> tuple[str | bool | None, ...]:
-        """``values`` (all of the metric's attributes, in order) with the labels that are beyond the limit replaced by ``_OTHER``.
+    def fold(self, values: tuple[str | bool | None, ...], own: OwnLabels = ()) -> tuple[str | bool | None, ...]:
+        """The values of all of the metric's attributes, in order, and of the application's own, those beyond the limit as ``_OTHER``.
 
         Not thread-safe: the caller holds its lock.
         """
         if not self._positions:
-            return values
-        labels = tuple(values[i] for i in self._positions)
+            return (*values, *(value for _, value in own))
+        labels = (*(values[i] for i in self._positions), *(value for _, value in own))
         coarse = (labels[0], *(OTHER for _ in labels[1:]))
         for candidate, limit in ((labels, self._fine), (coarse, self._limit)):
             if candidate in self._known or len(self._known) < limit:
@@ -73,6 +76,6 @@ class LabelSets:
 
     def _with(self, values: tuple[str | bool | None, ...], labels: tuple[object, ...]) -> tuple[str | bool | None, ...]:
         folded: list[object] = list(values)
-        for position, label in zip(self._positions, labels, strict=True):
+        for position, label in zip(self._positions, labels, strict=False):
             folded[position] = label
-        return tuple(folded)  # type: ignore[arg-type]  # labels are str, put back where they came from
+        return (*folded, *labels[len(self._positions) :])  # type: ignore[arg-type]  # labels are str, put back where they came from

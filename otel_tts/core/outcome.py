@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from otel_tts.semconv import ERROR_TYPES, ErrorType, Outcome
+from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Cause:
 
     outcome: Outcome
     error_type: ErrorType | None = None
+    cancel_reason: CancelReason | None = None
+    """Why it was cancelled, or stopped; None where nobody said: then the caller went away."""
 
     @classmethod
     def of(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
@@ -128,7 +130,7 @@ def from_exception(error: BaseException) -> Cause:
     except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
         return _ERROR
     if status is not None:
-        return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
+        return from_http_status(status)
     if code is not None:
         return _GRPC_CLIENT.get(code, _ERROR)
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
@@ -136,6 +138,26 @@ def from_exception(error: BaseException) -> Cause:
     if isinstance(error, ConnectionError) or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     return _ERROR
+
+
+def interrupted(reason: CancelReason | str) -> Cause:
+    """The cause of a request that was cut off for this reason. Stopped by the service itself, it is a failure of the service.
+
+    Raises:
+        ValueError: no such reason.
+    """
+    try:
+        reason = CancelReason(reason)
+    except ValueError:
+        raise ValueError(f"{reason!r} is no reason. Use one of: {', '.join(CancelReason)}.") from None
+    if reason is CancelReason.STOPPED:
+        return Cause(Outcome.ERROR, ErrorType.UNAVAILABLE, reason)
+    return Cause(Outcome.CANCELLED, None, reason)
+
+
+def from_http_status(status: int) -> Cause:
+    """What a provider's answer with this status means for the attempt."""
+    return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
 
 
 def from_rpc_status(code: str, *, attempted: bool) -> Cause:

@@ -30,6 +30,7 @@ class Playback:
         "chunks",
         "consumer",
         "first_byte",
+        "last_byte",
         "provider",
         "seconds",
     )
@@ -37,6 +38,7 @@ class Playback:
     def __init__(self) -> None:
         self.chunks = 0
         self.first_byte: int | None = None
+        self.last_byte: int | None = None
         self.seconds = 0.0
         """Audio handed out so far, as far as it can be read."""
         self.provider = 0.0
@@ -56,6 +58,7 @@ class Playback:
             self._meter, self._base, self._arrivals = meter, self.seconds, []
         before, self.seconds = self.seconds, self._base + total
         self.chunks += 1
+        self.last_byte = now
         if self.first_byte is None:
             self.first_byte = now
         else:

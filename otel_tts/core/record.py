@@ -11,8 +11,10 @@ from otel_tts.core import clean
 from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import Cause
 from otel_tts.core.playback import Playback
+from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
 
 SpanAttributes = dict[str, str | bool | int | float]
@@ -30,12 +32,21 @@ class InvocationResult:
     billable: bool = False
     """Whether it made any audio: a provider's bill is for that."""
     real_time_factor: float | None = None
+    first_chunk_s: float | None = None
+    """From asking to the first audio; of streams only."""
+    connection_reused: bool | None = None
 
     def attributes(self, chunks: int) -> SpanAttributes:
         """The attributes that its span still lacks."""
         attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
         if self.cause.error_type is not None:
             attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value
+        if self.cause.cancel_reason is not None:
+            attributes[semconv.CANCEL_REASON.key] = self.cause.cancel_reason.value
+        if self.first_chunk_s is not None:
+            attributes[semconv.TIME_TO_FIRST_CHUNK.key] = self.first_chunk_s
+        if self.connection_reused is not None:
+            attributes[semconv.CONNECTION_REUSED.key] = self.connection_reused
         if self.format is not None and self.audio is not None:
             attributes[semconv.AUDIO_FORMAT.key] = self.format.name
             if self.audio.duration is not None:
@@ -60,6 +71,12 @@ class Record:
     text: str | None
     """The text itself; only with text capture on."""
     start_ns: int
+    purpose: Purpose = NONE
+    first_segment_ns: int | None = None
+    """When the engine was given text to speak; of text in pieces only."""
+    interrupted_ns: int | None = None
+    heard: float | None = None
+    """Seconds of audio that the listener heard, where the player says so."""
     playback: Playback = field(default_factory=Playback)
     cache: CacheResult = CacheResult.BYPASS
     tier: str | None = None
@@ -93,7 +110,8 @@ class Record:
         if result.audio is not None:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
             self.real_time_factor = result.real_time_factor
-            if result.cause.good and result.audio.duration is not None:
+            made = result.cause.good or result.cause.cancel_reason is not None
+            if made and result.audio.duration is not None:
                 self.duration = (self.duration or 0.0) + result.audio.duration
 
     def discard_lookup(self) -> None:
@@ -117,7 +135,7 @@ class Record:
             attributes[semconv.VOICE.key] = self.voice
         if self.language:
             attributes[semconv.LANGUAGE.key] = self.language
-        return attributes
+        return attributes | self.purpose.span_attributes()
 
     def delivered(self, outcome: Outcome) -> float | None:
         """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well; None: not known."""
@@ -133,62 +151,90 @@ class Record:
         voice = emitter.voice_labels.bound(self.voice, admit=admit)
         language = emitter.language_labels.bound(self.language, admit=admit)
         delivered = self.delivered(outcome)
-        handed_out = self.handed_out or outcome is Outcome.OK
+        unheard = self._unheard_share(cause, delivered)
+        own = self.purpose.labels(emitter.own_labels)
 
-        instruments.synthesis_duration.record(
-            (end - self.start_ns) * NANOSECOND, (*maker, self.stream, self.cache, outcome), context
-        )
-        instruments.requests.add(1, (language, voice, outcome))
-        if outcome in FAILURES:
-            instruments.failures.add(1, (*maker, outcome, cause.error_type))
-        if self.characters:
-            instruments.characters.add(self.characters, (*maker, self._characters_state(handed_out)))
-        if delivered:
-            source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
-            instruments.audio.add(delivered, (*maker, "delivered", source))
+        duration = (end - self.start_ns) * NANOSECOND
+        if self.purpose.interactive:
+            instruments.synthesis_duration.record(duration, (*maker, self.stream, self.cache, outcome), context, own)
+            instruments.requests.add(1, (language, voice, outcome), own)
+            if outcome in FAILURES:
+                instruments.failures.add(1, (*maker, outcome, cause.error_type), own)
+        else:
+            instruments.background_duration.record(duration, (*maker, self.purpose.kind, outcome), context, own)
+        self._emit_characters(emitter, maker, unheard, own)
+        source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
+        for state, seconds in (("delivered", delivered), ("heard", self.heard)):
+            if seconds:
+                instruments.audio.add(seconds, (*maker, state, source), own)
         attributes = self._end_attributes(cause, delivered)
         if self.stream:
-            attributes |= self._emit_stream(emitter, cause, maker, context)
-        cost = self._emit_cost(emitter, maker, handed_out)
+            attributes |= self._emit_stream(emitter, cause, maker, context, own)
+        cost = self._emit_cost(emitter, maker, unheard, own)
         if cost is not None:
             attributes[semconv.COST.key] = cost
         return attributes
 
-    def _characters_state(self, handed_out: bool) -> str:
-        if not handed_out:
-            return "wasted"
-        return "cached" if self.cache in SERVED_FROM_CACHE else "synthesized"
+    def _unheard_share(self, cause: Cause, delivered: float | None) -> float:
+        """The share of the speech that nobody heard, by its length; where nothing says how much, it was heard."""
+        if not (self.handed_out or cause.good):
+            return 1.0
+        heard = self.heard if self.heard is not None else delivered if cause.outcome is Outcome.CANCELLED else None
+        if heard is None or not self.duration:
+            return 0.0
+        return min(1.0, max(0.0, 1.0 - heard / self.duration))
 
-    def _emit_stream(self, emitter: Emitter, cause: Cause, maker: tuple[str, str], context: Context) -> SpanAttributes:
+    def _emit_characters(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> None:
+        wasted = round(self.characters * unheard)
+        state = "cached" if self.cache in SERVED_FROM_CACHE else "synthesized"
+        for characters, kind in ((self.characters - wasted, state), (wasted, "wasted")):
+            if characters:
+                emitter.instruments.characters.add(characters, (*maker, kind), own)
+
+    def _emit_stream(
+        self, emitter: Emitter, cause: Cause, maker: tuple[str, str], context: Context, own: OwnLabels
+    ) -> SpanAttributes:
         instruments, playback = emitter.instruments, self.playback
+        attributes: SpanAttributes = {}
+        if self.first_segment_ns is not None:
+            attributes[semconv.TIME_TO_FIRST_SEGMENT.key] = (self.first_segment_ns - self.start_ns) * NANOSECOND
+        if self.interrupted_ns is not None:
+            last = playback.last_byte if playback.last_byte is not None else self.interrupted_ns
+            silence = max(0, last - self.interrupted_ns) * NANOSECOND
+            attributes[semconv.TIME_TO_INTERRUPTION.key] = (self.interrupted_ns - self.start_ns) * NANOSECOND
+            attributes[semconv.TIME_TO_SILENCE.key] = silence
+            instruments.time_to_silence.record(silence, maker, context, own)
         if playback.first_byte is None:
-            return {}
+            return attributes
+        interactive = self.purpose.interactive
         first_byte = (playback.first_byte - self.start_ns) * NANOSECOND
-        attributes: SpanAttributes = {
-            semconv.TIME_TO_FIRST_BYTE.key: first_byte,
-            semconv.CHUNK_COUNT.key: playback.chunks,
-        }
-        instruments.first_byte.record(first_byte, (*maker, self.cache), context)
+        attributes |= {semconv.TIME_TO_FIRST_BYTE.key: first_byte, semconv.CHUNK_COUNT.key: playback.chunks}
+        if interactive:
+            instruments.first_byte.record(first_byte, (*maker, self.cache), context)
         heard = playback.first_audio()
         if heard is not None:
             first_audio = (heard - self.start_ns) * NANOSECOND
             attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
-            instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context)
+            if interactive:
+                instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context, own)
         if playback.seconds:  # where the audio can be read
             attributes[semconv.UNDERRUN.key] = max(playback.provider, playback.consumer)
-            instruments.underrun.record(playback.provider, (*maker, self.cache, "provider"), context)
-            instruments.underrun.record(playback.consumer, (*maker, self.cache, "consumer"), context)
+            if interactive:
+                instruments.underrun.record(playback.provider, (*maker, self.cache, "provider"), context)
+                instruments.underrun.record(playback.consumer, (*maker, self.cache, "consumer"), context)
         return attributes
 
-    def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], handed_out: bool) -> float | None:
+    def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> float | None:
         instruments, prices = emitter.instruments, emitter.prices
-        if self.cache in SERVED_FROM_CACHE and handed_out and self.provider is not None:
+        if self.cache in SERVED_FROM_CACHE and unheard < 1 and self.provider is not None:
             avoided = prices.cost(self.provider, self.model, self.characters)
             if avoided is not None:
                 instruments.cost_avoided.add(avoided, maker)
         total: float | None = 0.0 if self.billed else None
         for provider, model in self.billed:
             cost = self.charge(emitter, provider, model)
+            if cost and unheard:
+                instruments.cost_wasted.add(cost * unheard, emitter.maker(provider, model), own)
             total = None if cost is None or total is None else total + cost
         if self.billed and total is None:
             instruments.unpriced.add(1, maker)  # once a request: one unknown price makes its sum unknown
@@ -198,7 +244,7 @@ class Record:
         """Record what one attempt cost; None when that is not known."""
         cost = emitter.prices.cost(provider, model, self.characters)
         if cost is not None:
-            emitter.instruments.cost.add(cost, emitter.maker(provider, model))
+            emitter.instruments.cost.add(cost, emitter.maker(provider, model), self.purpose.labels(emitter.own_labels))
         return cost
 
     def _end_attributes(self, cause: Cause, delivered: float | None) -> SpanAttributes:
@@ -216,7 +262,9 @@ class Record:
             semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
             semconv.CACHE_TIER.key: self.tier,
             semconv.AUDIO_DURATION.key: self.duration,
+            semconv.CANCEL_REASON.key: cause.cancel_reason.value if cause.cancel_reason is not None else None,
             semconv.AUDIO_DELIVERED.key: delivered,
+            semconv.AUDIO_HEARD.key: self.heard,
             semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
             semconv.REAL_TIME_FACTOR.key: self.real_time_factor,

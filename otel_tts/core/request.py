@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from opentelemetry.context import Context, create_key, get_current, set_value
@@ -25,8 +26,10 @@ from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.purpose import NONE, Purpose
+from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.record import InvocationResult, Record
-from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
+from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
 
 REQUEST = create_key("request")
 """Where a weak reference to the Request stands in the OpenTelemetry context while one of its blocks is running."""
@@ -45,17 +48,28 @@ class Unfinished(Protocol):
         """End it; ``now_ns``: when that was, if it is past."""
 
 
-def begin(emitter: Emitter, text: str | None, voice: str | None, language: str | None, *, stream: bool) -> Request:
+def begin(
+    emitter: Emitter,
+    text: str | None,
+    voice: str | None,
+    language: str | None,
+    *,
+    stream: bool,
+    purpose: Purpose | None = None,
+    start_ns: int | None = None,
+) -> Request:
     """The request that a piece of code works for: the open one that it stands in, else a new one.
 
-    So a request is counted once, however many layers ask for one. What an inner layer knows more is added.
+    So a request is counted once, however many layers ask for one. What an inner layer knows more is added. purpose: by default that of
+    the current context. start_ns: when it began, if that is past.
     """
+    purpose = current_purpose() if purpose is None else purpose
     call, request = _enclosing(get_current())
     if request is not None:
-        request.update(text, voice, language)
+        request.update(text, voice, language, purpose)
         return request
     emitter.instruments.run_deferred()
-    return Request(emitter, call, text, voice, language, stream=stream)
+    return Request(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
 
 
 def enclosing() -> Request | None:
@@ -75,6 +89,12 @@ def current_context() -> Context:
     if reference is None or request is None or not request.open or REQUEST in context:
         return context
     return set_value(REQUEST, reference, context)
+
+
+def purpose_here() -> Purpose:
+    """What the caller works for: that of the request in which it stands, else that of the current context."""
+    request = enclosing()
+    return current_purpose() if request is None else request.record.purpose
 
 
 def _enclosing(context: Context) -> tuple[Call | None, Request | None]:
@@ -98,10 +118,21 @@ class Request:
         voice: as asked for.
         language: as asked for.
         stream: whether audio is delivered in pieces.
+        purpose: what it is for.
+        start_ns: when it began, if that is past.
     """
 
     def __init__(
-        self, emitter: Emitter, call: Call | None, text: str | None, voice: str | None, language: str | None, *, stream: bool
+        self,
+        emitter: Emitter,
+        call: Call | None,
+        text: str | None,
+        voice: str | None,
+        language: str | None,
+        *,
+        stream: bool,
+        purpose: Purpose,
+        start_ns: int | None = None,
     ) -> None:
         self.emitter = emitter
         self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
@@ -109,9 +140,10 @@ class Request:
         """How it ended; None while it is open."""
         spoken = clean.spoken(text)
         captured_text = spoken if emitter.settings.capture_text and text is not None else None
-        start_ns = call.start() if call is not None else self.timeline.start
+        if start_ns is None:
+            start_ns = call.start() if call is not None else self.timeline.start
         self.record = Record(
-            bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), captured_text, start_ns
+            bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), captured_text, start_ns, purpose
         )
         self._call = call
         self._text_in_messages = False  # whether the RPC's own messages tell the text
@@ -119,6 +151,7 @@ class Request:
         self._blocks: list[int] = []  # the depth of each block
         self._released_ns: int | None = None  # when the application was done with it
         self._declared: Cause | None = None  # by the application
+        self._interruption: Cause | None = None  # why it was cut off
         self._failure: Cause | None = None  # of the first failed invocation since the last good one
         self._error: BaseException | None = None
         self._failed_provider: tuple[str, ErrorType | None] | None = None  # whom a fallback would replace, and why
@@ -187,9 +220,10 @@ class Request:
 
     # -- what becomes known of it -------------------------------------------------------------------------------------------------
 
-    def update(self, text: str | None, voice: str | None, language: str | None) -> None:
+    def update(self, text: str | None, voice: str | None, language: str | None, purpose: Purpose = NONE) -> None:
         """Add what an inner layer knows and it does not."""
         record = self.record
+        record.purpose = record.purpose.update(purpose)
         text = clean.spoken(text)
         if not record.characters and text:
             record.characters = len(text)
@@ -215,6 +249,30 @@ class Request:
         record.characters += len(delta)
         if self.emitter.settings.capture_text:
             record.text = (record.text or "") + delta
+
+    def flush_text(self) -> None:
+        """The engine is given the text so far, to speak it."""
+        if self.record.first_segment_ns is None:
+            self.record.first_segment_ns = self.timeline.monotonic()
+
+    def interrupt(self, reason: CancelReason | str, heard_s: float | None = None) -> None:
+        """It is cut off. The first time counts; audio that is handed out from now on comes too late.
+
+        heard_s: seconds of audio that the listener heard, where the player says so.
+
+        Raises:
+            ValueError: no such reason.
+        """
+        if heard_s is not None:
+            self.record.heard = max(0.0, float(clean.number(heard_s)))
+        if self.finished or self.record.interrupted_ns is not None:
+            return
+        self._interruption = outcome.interrupted(reason)
+        self.record.interrupted_ns = self.timeline.monotonic()
+        if self._declared is None:
+            self._declared = self._interruption
+        if self._span.is_recording():
+            self._span.add_event(semconv.INTERRUPTED_EVENT.name, None, self.timeline.timestamp(self.record.interrupted_ns))
 
     def declare(self, cause: Cause, error: BaseException | None) -> None:
         """The application says how it fails. The first word counts."""
@@ -306,6 +364,8 @@ class Request:
 
     def interruption(self) -> Cause:
         """Why work for this request was cut off."""
+        if self._interruption is not None:
+            return self._interruption
         return self._call.interruption() if self._call is not None else outcome.CANCELLED
 
     @guarded
@@ -379,7 +439,7 @@ class Request:
         elif ended.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE) and self._failure is not None:
             cause = self._failure
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
-            return Cause.of(Outcome.PARTIAL, cause.error_type)
+            return replace(Cause.of(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
         allowance_s = self._call.allowance if self._call is not None else None
         if cause.outcome is Outcome.DEADLINE and allowance_s is not None and allowance_s < self.emitter.settings.deadline_floor:
             return Cause.of(Outcome.REJECTED)  # nobody could have met it

@@ -20,7 +20,7 @@ from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import Request
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
-from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
+from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
 
 T = TypeVar("T")
 
@@ -192,6 +192,33 @@ class Synthesis:
             delta: the next piece.
         """
         self._request.add_text(delta)
+
+    @guarded
+    def flush(self) -> None:
+        """Report that the engine is given the text so far, to speak it: the first time counts, as the end of waiting for text."""
+        self._request.flush_text()
+
+    @guarded
+    def interrupt(self, reason: CancelReason | str = CancelReason.INTERRUPTED, *, heard: float | None = None) -> None:
+        """Report that the utterance is cut off. The outcome is ``cancelled``, however the block ends; the first time counts.
+
+        Audio that is handed out afterwards comes too late, and how long that went on is recorded.
+
+        Args:
+            reason: ``interrupted`` by the listener, ``superseded`` by another utterance, ``caller`` who went away, or ``stopped`` by
+                the service itself, which is its failure.
+            heard: seconds of audio that the listener heard, where the player says so.
+        """
+        self._request.interrupt(reason, heard)
+
+    @guarded
+    def heard(self, seconds: float) -> None:
+        """Report how much of the audio has been played to the listener. The last word counts, up to the end of the request.
+
+        Args:
+            seconds: of audio.
+        """
+        self._request.record.heard = max(0.0, float(clean.number(seconds)))
 
     @guarded
     def queued(self, seconds: float) -> None:

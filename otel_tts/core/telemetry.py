@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from opentelemetry import metrics, trace
+from opentelemetry.context import set_value
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -14,6 +15,7 @@ from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.clock import Clock, SystemClock, Timeline
+from otel_tts.core.connection import Opening
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
@@ -22,10 +24,11 @@ from otel_tts.core.labels import Labels
 from otel_tts.core.noop import NOOP
 from otel_tts.core.prices import Prices
 from otel_tts.core.providers import Providers, ProviderState
+from otel_tts.core.purpose import PURPOSE, Attributes, as_label, current
 from otel_tts.core.request import begin, current_context
 from otel_tts.core.streams import Current
 from otel_tts.core.synthesis import Synthesis
-from otel_tts.semconv import AttemptReason
+from otel_tts.semconv import AttemptReason, Attribute, RequestKind
 from otel_tts.settings import Settings
 from otel_tts.version import __version__
 
@@ -39,6 +42,8 @@ class Telemetry:
     Args:
         voices, languages, providers, models: all values that metrics shall keep apart; any other value becomes ``_OTHER``. Without
             them, the first 50 seen of each are kept.
+        attributes: the application's own attributes that metrics of requests carry too, each with how many values are kept apart, or
+            with all of them: ``{"app.tenant": 20, "app.tier": ("free", "paid")}``. Any other value becomes ``_OTHER``.
         prices: US dollars per million characters, see :class:`otel_tts.core.prices.Prices`; by default those of ``OTEL_TTS_PRICES``.
         settings: by default those of the environment.
         tracer_provider, meter_provider: by default the global ones.
@@ -56,6 +61,7 @@ class Telemetry:
         languages: Iterable[str] | None = None,
         providers: Iterable[str] | None = None,
         models: Iterable[str] | None = None,
+        attributes: Mapping[str, int | Iterable[str]] | None = None,
         prices: Mapping[str, float | Mapping[str, float]] | None = None,
         settings: Settings | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -83,6 +89,7 @@ class Telemetry:
             voice_labels=Labels(semconv.VOICE, voices),
             language_labels=Labels(semconv.LANGUAGE, languages),
             score_labels=Labels(semconv.SCORE_NAME),
+            own_labels=_own_labels(attributes or {}),
             providers=Providers(clock, provider_labels, instruments.provider_states),
         )
 
@@ -93,14 +100,41 @@ class Telemetry:
 
     @guarded_or(lambda *_, **__: NOOP)
     def synthesis(
-        self, text: str | None = None, voice: str | None = None, language: str | None = None, *, stream: bool = False
+        self,
+        text: str | None = None,
+        voice: str | None = None,
+        language: str | None = None,
+        *,
+        stream: bool = False,
+        conversation: str | None = None,
+        kind: RequestKind | str | None = None,
+        attributes: Attributes | None = None,
     ) -> Synthesis:
         """Begin a request to speak. Inside an open Synthesis it is that one: a request is counted once, however many layers ask.
 
         text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
-        :meth:`Synthesis.add_text`. stream: whether audio is delivered in pieces.
+        :meth:`Synthesis.add_text`. stream: whether audio is delivered in pieces. conversation: the id of the conversation (session,
+        call) that it is part of. kind: ``interactive``, or ``prefetch`` or ``batch``, for which nobody waits. attributes: the
+        application's own, on spans; on metrics only those declared to :class:`Telemetry`. These three by default, and beside these
+        the attributes, are those of the :meth:`conversation` around.
         """
-        return Synthesis(begin(self._emitter, text, voice, language, stream=stream))
+        purpose = current().with_(conversation, kind, attributes)
+        return Synthesis(begin(self._emitter, text, voice, language, stream=stream, purpose=purpose))
+
+    @staticmethod
+    def conversation(
+        id: str | None = None, *, kind: RequestKind | str | None = None, attributes: Attributes | None = None
+    ) -> Current:
+        """A block in which all requests are part of a conversation, also those of SDKs and frameworks that are observed.
+
+        id: of the conversation (session, call), the same in all its blocks. kind and attributes: as for :meth:`synthesis`.
+        """
+        return _conversation(id, kind, attributes)
+
+    @guarded_or(lambda *_: NOOP)
+    def connection(self, provider: str) -> Opening:
+        """Open a connection to a provider: a block, whose length is how long that took. See also :meth:`Attempt.connection`."""
+        return Opening(self._emitter, provider)
 
     @guarded_or(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
@@ -155,3 +189,22 @@ class Telemetry:
     def flush_abandoned(self) -> None:
         """Finish requests that were dropped without an end. Happens by itself before every export of metrics."""
         self._emitter.instruments.run_deferred()
+
+
+@guarded_or(lambda *_: NOOP)
+def _conversation(id: str | None, kind: RequestKind | str | None, attributes: Attributes | None) -> Current:
+    return Current(set_value(PURPOSE, current().with_(id, kind, attributes)))
+
+
+def _own_labels(declared: Mapping[str, int | Iterable[str]]) -> tuple[tuple[str, Labels], ...]:
+    labels = []
+    for key, bound in declared.items():
+        limit, values = (bound, None) if isinstance(bound, int) else (_MOST_VALUES, frozenset(map(as_label, bound)))
+        if isinstance(bound, str) or not 0 < limit <= _MOST_VALUES:
+            raise ValueError(f"{key}: {bound!r} is no bound. Give a number of values from 1 to {_MOST_VALUES}, or all values.")
+        labels.append((key, Labels(Attribute(key, "string", "The application's own.", limit=limit), values)))
+    return tuple(labels)
+
+
+_MOST_VALUES = 200
+"""Of one of the application's own attributes on metrics."""

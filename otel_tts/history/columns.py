@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from otel_tts.history.requests import Request, RequestFilter
+from otel_tts.history.requests import FIELDS, Request, RequestFilter
 
 Column = npt.NDArray[Any]
 _IDS = {"trace_id": 32, "span_id": 16}  # hexadecimal digits
@@ -68,10 +68,12 @@ class Columns:
         """The numbers of the requests that a filter holds for."""
         start, duration = self.arrays["start"], self.arrays["duration"]
         holds = np.ones(len(self), dtype=bool)
-        for name in ("outcome", "provider", "service", "version"):
+        for name in ("outcome", "provider", "service", "version", "conversation", "kind"):
             if (value := getattr(filter, name)) is not None:
                 [codes] = np.nonzero(self.arrays[_NAMES[name]] == value)
                 holds &= np.isin(self.arrays[name], codes)
+        for key, value in filter.where:
+            holds &= self._having(key, value)
         if filter.slower_than is not None:
             holds &= duration > filter.slower_than
         if filter.since is not None:
@@ -83,6 +85,12 @@ class Columns:
         if filter.ended_before is not None:
             holds &= start + duration < filter.ended_before
         return np.flatnonzero(holds)
+
+    def _having(self, key: str, value: str) -> npt.NDArray[np.bool_]:
+        """Which requests have an attribute with this value, as text. Each different one is looked at once."""
+        name = FIELDS.get(key, "own")
+        _, examples, kinds = np.unique(self.arrays[name], return_index=True, return_inverse=True)
+        return np.array([request.text_of(key) == value for request in self.requests(examples)], dtype=bool)[kinds]
 
     def latest(self, filter: RequestFilter, limit: int) -> Iterator[Request]:
         """Those wanted that ended last, the last first."""

@@ -28,10 +28,10 @@ from otel_tts.files import Partition
 from otel_tts.history.columns import Columns
 from otel_tts.history.otlp import Unreadable, whole
 from otel_tts.history.partitions import is_readable, readable
-from otel_tts.history.requests import SAID, Request
+from otel_tts.history.requests import DEFAULTS, OURS, SAID, Request, own
 from otel_tts.history.traces import spans
 
-_FORMAT = 1
+_FORMAT = 2
 _STATE = "state"
 _WORTH_KEEPING = 1 << 20
 """New bytes of a traces file from which on its index is written anew."""
@@ -157,6 +157,8 @@ _INT = {"intValue": (int, str)}
 _VALUES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "string": {"stringValue": (str,)}, "boolean": {"boolValue": (bool,)}, "int": _INT, "double": _INT | {"doubleValue": (int, float)},
 }  # fmt: skip
+_ANY: Mapping[str, tuple[type, ...]] = {kind: types for kinds in _VALUES.values() for kind, types in kinds.items()}
+_DEFAULTS = tuple(DEFAULTS.get(name) for name in SAID)
 _SAID = {attribute.key: (number, _VALUES[attribute.type]) for number, attribute in enumerate(SAID.values())}
 
 
@@ -231,7 +233,8 @@ def _row(span: _Span, service: str, version: str) -> Row:
     start, end = int(span.startTimeUnixNano), int(span.endTimeUnixNano)
     if not (0 <= start <= end < _LAST and _TRACE_ID(span.traceId) and _SPAN_ID(span.spanId)):
         raise ValueError("no span")
-    said: list[Any] = [None] * len(_SAID)
+    said: list[Any] = list(_DEFAULTS)
+    others: dict[str, Any] = {}
     for attribute in _attributes.decode(span.attributes):
         if (place := _SAID.get(attribute.key)) is not None:
             number, types = place
@@ -239,4 +242,8 @@ def _row(span: _Span, service: str, version: str) -> Row:
                 if type(value) not in types.get(kind, ()):
                     raise ValueError("no value of that attribute")
                 said[number] = whole(value) if kind == "intValue" else value
-    return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *said
+        elif attribute.key not in OURS:
+            for kind, value in attribute.value.items():
+                if type(value) in _ANY.get(kind, ()):
+                    others[attribute.key] = whole(value) if kind == "intValue" else value
+    return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *said, own(others)

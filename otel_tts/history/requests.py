@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from otel_tts import semconv
 from otel_tts.history.traces import Span
-from otel_tts.semconv import Attribute
+from otel_tts.semconv import Attribute, RequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,9 @@ class Request:
 
     ttfb and ttfa: time to first byte and to first audio. rtf: real-time factor. attempts: how often a provider was asked. What is
     known of how provider-made audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per
-    voiced second, trailing_silence in seconds, both ratios 0 to 1.
+    voiced second, trailing_silence in seconds, both ratios 0 to 1. delivered and heard: seconds of audio handed out and played.
+    interrupted: seconds from its start to the interruption, silent: from that to the last audio handed out. own: the application's
+    own attributes, as JSON; see :attr:`attributes`.
     """
 
     trace_id: str
@@ -46,17 +50,44 @@ class Request:
     clipping_ratio: float | None
     speaking_rate: float | None
     trailing_silence: float | None
+    conversation: str | None = None
+    kind: str | None = None
+    cancel_reason: str | None = None
+    delivered: float | None = None
+    heard: float | None = None
+    interrupted: float | None = None
+    silent: float | None = None
+    underrun: float | None = None
+    cost: float | None = None
+    own: str | None = None
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waited for it."""
+        return self.kind == RequestKind.INTERACTIVE
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes of its span that are not ours: the application's own."""
+        return json.loads(self.own) if self.own else {}
 
     @property
     def end(self) -> float:
         """When it ended, in seconds since the Unix epoch."""
         return self.start + self.duration
 
+    def text_of(self, key: str) -> str | None:
+        """The value of an attribute by its key, ours or the application's own, as text; None without it."""
+        value = getattr(self, FIELDS[key]) if key in FIELDS else self.attributes.get(key)
+        return None if value is None else as_text(value)
+
     @classmethod
     def of(cls, span: Span) -> Request:
         """The request of a synthesis span."""
-        said = {name: span.attributes.get(attribute.key) for name, attribute in SAID.items()}
-        return cls(span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **said)
+        said = {name: span.attributes.get(attribute.key, DEFAULTS.get(name)) for name, attribute in SAID.items()}
+        return cls(
+            span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **said, own=own(span.attributes)
+        )  # fmt: skip
 
 
 SAID: Mapping[str, Attribute] = {
@@ -81,15 +112,49 @@ SAID: Mapping[str, Attribute] = {
     "clipping_ratio": semconv.AUDIO_CLIPPING_RATIO,
     "speaking_rate": semconv.AUDIO_SPEAKING_RATE,
     "trailing_silence": semconv.AUDIO_TRAILING_SILENCE,
+    "conversation": semconv.CONVERSATION,
+    "kind": semconv.KIND,
+    "cancel_reason": semconv.CANCEL_REASON,
+    "delivered": semconv.AUDIO_DELIVERED,
+    "heard": semconv.AUDIO_HEARD,
+    "interrupted": semconv.TIME_TO_INTERRUPTION,
+    "silent": semconv.TIME_TO_SILENCE,
+    "underrun": semconv.UNDERRUN,
+    "cost": semconv.COST,
 }
-"""The attributes that a request's fields come from, in the order of the fields; those before them are the span's own."""
+"""The attributes that a request's fields come from, in the order of the fields. Those before them are the span's, the last is `own`."""
+DEFAULTS: Mapping[str, str] = {"kind": RequestKind.INTERACTIVE.value}
+"""What fields are where a span does not say."""
+OURS = frozenset(attribute.key for attribute in semconv.SYNTHESIS_SPAN.attributes)
+"""The keys of attributes that are not the application's own."""
+
+
+def own(attributes: Mapping[str, Any]) -> str | None:
+    """The application's own attributes among those of a span, as JSON; None without any."""
+    kept = {key: value for key, value in sorted(attributes.items()) if key not in OURS}
+    return json.dumps(kept, ensure_ascii=False, default=str) if kept else None
+
+
+def as_text(value: object) -> str:
+    """The value of an attribute as people write it: ``true``, ``3``, ``0.5``, ``acme``."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))
+    return str(value)
+
+
+FIELDS = {attribute.key: name for name, attribute in SAID.items()}
+"""The fields by the keys of their attributes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
     """Which requests are wanted: those of which all holds that is given.
 
-    slower_than: seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
+    where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`. slower_than:
+    seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
     when it ended, which is when metrics count it.
     """
 
@@ -97,6 +162,9 @@ class RequestFilter:
     provider: str | None = None
     service: str | None = None
     version: str | None = None
+    conversation: str | None = None
+    kind: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
     slower_than: float | None = None
     since: float | None = None
     until: float | None = None
@@ -110,6 +178,9 @@ class RequestFilter:
             and self.provider in (None, request.provider)
             and self.service in (None, request.service)
             and self.version in (None, request.version)
+            and self.conversation in (None, request.conversation)
+            and self.kind in (None, request.kind)
+            and all(request.text_of(key) == value for key, value in self.where)
             and (self.slower_than is None or request.duration > self.slower_than)
             and (self.since is None or request.start >= self.since)
             and (self.until is None or request.start <= self.until)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ from otel_tts.history.requests import SAID, Request, RequestFilter
 from otel_tts.history.search import TraceBackend, windows
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, spans
 from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.semconv import RequestKind
 
 _SPANS = 100
 """Syntheses of one trace that a search tells: Tempo's own limit."""
 _SERVICE = "service.name"
 _VERSION = "service.version"
-_SELECTED = ", ".join([f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in SAID.values())])
+_SELECTED = [f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in SAID.values())]
 
 
 class Tempo(TraceBackend):
@@ -51,7 +53,8 @@ class Tempo(TraceBackend):
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """See `TraceBackend.search`."""
-        query = f"{{ {' && '.join(_conditions(wanted))} }} | select({_SELECTED})"
+        selected = dict.fromkeys([*_SELECTED, *(_field(key) for key, _ in wanted.where)])  # of its own accord it tells no others
+        query = f"{{ {' && '.join(_conditions(wanted))} }} | select({', '.join(selected)})"
         answer = self._backend.get("/api/search", {"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
         traces = self._traces(answer)
         found: dict[str, Request] = {}
@@ -84,11 +87,24 @@ def _conditions(wanted: RequestFilter) -> Iterator[str]:
         (f"span.{semconv.PROVIDER.key}", wanted.provider),
         (f"resource.{_SERVICE}", wanted.service),
         (f"resource.{_VERSION}", wanted.version),
+        (f"span.{semconv.CONVERSATION.key}", wanted.conversation),
+        (f"span.{semconv.KIND.key}", wanted.kind if wanted.kind != RequestKind.INTERACTIVE else None),  # which spans do not say
     ):
         if value is not None:
             yield f"{field} = {json.dumps(value, ensure_ascii=False)}"
+    for key, value in wanted.where:
+        readings = [json.dumps(value, ensure_ascii=False), *([value] if _NOT_TEXT.fullmatch(value) else [])]
+        yield f"({' || '.join(f'{_field(key)} = {reading}' for reading in readings)})"
     if wanted.slower_than is not None:
         yield f"duration > {round(wanted.slower_than * 1e9)}ns"
+
+
+_NOT_TEXT = re.compile(r"true|false|-?\d{1,15}(\.\d+)?")
+
+
+def _field(key: str) -> str:
+    """An attribute of a span in TraceQL."""
+    return f"span.{key}" if re.fullmatch(r"[A-Za-z_][\w.]*", key) else f"span.{json.dumps(key, ensure_ascii=False)}"
 
 
 def _trace_id(trace: Mapping[str, Any]) -> str:

@@ -27,6 +27,11 @@ def _audio(asked: Mapping[str, Any]) -> AudioFormat:
 
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    return asked(arguments, stream=(arguments.get("extra_headers") or {}).get(_RAW) == "stream")
+
+
+def asked(arguments: Mapping[str, Any], *, stream: bool) -> Asked:
+    """What a call or a message asks for, whose names are the same."""
     voice, language = arguments["voice"], arguments.get("language") or arguments.get("locale")
     return Asked(
         provider="cartesia",
@@ -35,7 +40,7 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
         language=language if isinstance(language, str) else None,
         text=arguments["transcript"],
         audio=_audio(arguments["output_format"]),
-        stream=(arguments.get("extra_headers") or {}).get(_RAW) == "stream",
+        stream=stream,
     )
 
 

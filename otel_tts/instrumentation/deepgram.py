@@ -12,11 +12,12 @@ from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
 # What the API does where nothing is asked for, as its reference says.
-_MODEL = "aura-asteria-en"
+MODEL = "aura-asteria-en"
 _SAMPLES = {"linear16": (PCM16, 24000), "mulaw": (MuLaw, 8000), "alaw": (ALaw, 8000)}
 
 
-def _audio(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
+def audio_format(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
+    """The format of audio that is asked for so; None: not said."""
     if encoding not in _SAMPLES:
         return Encoded(encoding or "mp3")
     kind, usual = _SAMPLES[encoding]
@@ -25,13 +26,13 @@ def _audio(encoding: str | None, container: str | None, rate: float | None) -> A
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
     said = arguments.get
-    model = said("model") or _MODEL
+    model = said("model") or MODEL
     return Asked(
         provider="deepgram",
         model=model,
         voice=model,
         text=arguments["text"],
-        audio=_audio(said("encoding"), said("container"), said("sample_rate")),
+        audio=audio_format(said("encoding"), said("container"), said("sample_rate")),
         stream=True,
     )
 

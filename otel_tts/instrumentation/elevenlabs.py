@@ -11,11 +11,12 @@ from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_MODEL = "eleven_multilingual_v2"  # the API's, where none is asked for
+MODEL = "eleven_multilingual_v2"
+"""The API's, where none is asked for."""
 _SAMPLES = {"pcm": PCM16, "ulaw": MuLaw, "alaw": ALaw}
 
 
-def _audio(output_format: Any) -> AudioFormat:
+def audio_format(output_format: Any) -> AudioFormat:
     """``pcm_24000``, ``mp3_44100_128``, ``wav_22050``: codec, rate and what else there is."""
     codec, _, rest = (output_format if isinstance(output_format, str) else "mp3_44100_128").partition("_")
     rate = int(rest.partition("_")[0])
@@ -31,11 +32,11 @@ def _text(value: Any) -> str | None:
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
     return Asked(
         provider="elevenlabs",
-        model=_text(arguments.get("model_id")) or _MODEL,
+        model=_text(arguments.get("model_id")) or MODEL,
         voice=arguments["voice_id"],
         language=_text(arguments.get("language_code")),
         text=arguments["text"],
-        audio=_audio(arguments.get("output_format")),
+        audio=audio_format(arguments.get("output_format")),
         stream=True,
     )
 

@@ -67,6 +67,7 @@ class View:
     provider: str = ""
     voice: str = ""
     slower: str = ""
+    conversation: str = ""
     request: str = ""
     report: str = ""
 

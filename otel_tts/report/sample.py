@@ -67,6 +67,8 @@ def take(history: History, window: Window, service: str, version: str | None = N
     worst: list[tuple[bool, float, str, Request]] = []
     before = within = edge = 0
     for request in history.every_request(wanted):
+        if not request.interactive:
+            continue  # the counts leave it out, too
         if request.end < window.start:
             before += 1
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import logging.config
 from collections.abc import Callable, Mapping
@@ -12,9 +13,11 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
+from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.guard import guarded
 from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.request import purpose_here
 from otel_tts.sdk.masking import masked
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -40,8 +43,14 @@ class ExportHandler(LoggingHandler):
     @guarded
     def _export(self, record: logging.LogRecord) -> None:
         leaving = record if self._capture_text else masked(record)
-        if leaving is not None:
-            super().emit(cleaned(leaving))
+        if leaving is None:
+            return
+        leaving = cleaned(leaving)
+        conversation = purpose_here().conversation
+        if conversation:
+            leaving = copy.copy(leaving)  # the host's other handlers get the original
+            vars(leaving)[semconv.CONVERSATION.key] = conversation
+        super().emit(leaving)
 
     def flush(self) -> None:
         """Nothing: the pipeline flushes, bounded; the parent would start a thread, which is not allowed at exit."""

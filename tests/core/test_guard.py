@@ -157,6 +157,23 @@ class Host:
                 self.note(next(dropped))
             del dropped
 
+    def conversation(self) -> None:
+        """Text in pieces over a connection, an interruption, and something made ahead."""
+        with self.tts.conversation("call 1", attributes={"app.tenant": "acme"}), self.tts.connection("cartesia"):
+            self.transcript.append("open")
+        with self.tts.synthesis(stream=True, conversation="call 1") as s:
+            s.add_text(TEXT)
+            s.flush()
+            attempt = s.attempt("cartesia", remote=True)
+            attempt.connection(reused=False)
+            for chunk in attempt.stream(self.engine(), FORMAT):
+                self.note(chunk)
+                s.interrupt(heard=0.01)
+            s.heard(0.02)
+        with self.tts.synthesis(TEXT, kind="prefetch") as s, s.attempt("piper") as attempt:
+            self.transcript.append(attempt.audio(CHUNK, FORMAT))
+        self.note("conversation")
+
     def refused(self) -> None:
         """Said, and raised."""
         with self.tts.synthesis(TEXT) as s:
@@ -213,6 +230,7 @@ class Host:
         self.unary()
         self.found()
         self.streams()
+        self.conversation()
         self.refused()
         self.around()
         asyncio.run(self.asynchronous())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import tracemalloc
 from contextlib import suppress
@@ -134,12 +135,27 @@ def eventful_request(tts: Telemetry, i: int) -> None:
         with s.attempt(f"second {i}", f"model {i}") as attempt:
             list(attempt.stream([TONE], PCM16(16000)))
         s.encoded(f"format {i}", 0.1)
+        background_request(tts, i)
         s.score(f"score {i}", 1.0)
         if i % 3 == 1:
             s.fail(error_type=f"type {i}")
     tts.cache_evicted(f"tier {i}", f"reason {i}")
     tts.observe_cache(f"tier {i}", entries=lambda: 1, size=lambda: 1)
     tts.provider(f"reported {i}").available(True)
+
+
+def background_request(tts: Telemetry, i: int) -> None:
+    """A request of a conversation, over a connection, with attributes of the application's, interrupted."""
+    own = {"app.tenant": f"tenant {i}", "app.user": i}
+    with tts.connection(f"second {i}"), tts.conversation(f"call {i}", kind="batch", attributes=own):
+        request = contextvars.Context().run(
+            tts.synthesis, "Hello", stream=True, conversation=f"call {i}", kind="batch", attributes=own
+        )
+        with request as s:
+            attempt = s.attempt("second 1", f"model {i}")
+            attempt.connection(reused=bool(i % 2))
+            next(attempt.stream(iter([TONE, TONE]), PCM16(16000)))
+            s.interrupt(heard=0.0)
 
 
 class Series(MeterProvider):
@@ -175,7 +191,9 @@ def test_no_caller_can_make_series() -> None:
     """100,000 voices, languages, models, providers and exception classes: bounded series of every metric, bounded memory."""
     meters = Series()
     prices = {"cached 0": 1.0, "second 1": 1.0}
-    tts = Telemetry(meter_provider=meters, tracer_provider=NoOpTracerProvider(), prices=prices)
+    tts = Telemetry(
+        meter_provider=meters, tracer_provider=NoOpTracerProvider(), prices=prices, attributes={"app.tenant": 20}
+    )  # fmt: skip
     for i in range(2000):  # then everything has its place, or none
         eventful_request(tts, i)
     gc.collect()
@@ -196,3 +214,6 @@ def test_no_caller_can_make_series() -> None:
         for attribute in metric.attributes:
             values = {attributes.get(attribute.key) for attributes in points.get(metric.name, [])} - {None, "_OTHER", "_NONE"}
             assert values <= set(attribute.values) if attribute.values else len(values) <= attribute.limit, attribute.key
+    tenants = {attributes["app.tenant"] for found in points.values() for attributes in found if "app.tenant" in attributes}
+    assert len(tenants) == 21
+    assert not any({"app.user", "gen_ai.conversation.id"} & set(attributes) for found in points.values() for attributes in found)

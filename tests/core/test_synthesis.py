@@ -222,6 +222,9 @@ async def astream(tts: Telemetry, case: Case, clock: FakeClock) -> bytes:
 FAILURES = ("deadline", "partial", "empty", "error")
 
 
+CONVENTION = P | {"gen_ai.operation.name": "text_to_speech"}
+
+
 def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, inside: bool) -> tuple[list[Any], dict[str, Any]]:
     """All that such a request emits."""
     steps = case.engine or ()
@@ -250,6 +253,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
             "tts.audio.duration": made if measured else None,
             "tts.real_time_factor": took / made if ok else None,
             "tts.stream.chunk.count": chunks,
+            "gen_ai.response.time_to_first_chunk": 0.5 if streams and chunks else None,
         }),
         [],
     ]  # fmt: skip
@@ -293,6 +297,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         metrics["tts.synthesis.failures"] = [(maker | outcome_ | error_type, 1)]
     if asked:
         metrics["tts.attempt.duration"] = [(P | outcome_ | error_type | {"tts.attempt.reason": "initial"}, (1, took))]
+        metrics["gen_ai.client.operation.duration"] = [(CONVENTION | error_type, (1, took))]
     if asked and outcome in ("ok", "partial", "empty", "error"):
         metrics["tts.provider.available"] = [({"gen_ai.provider.name": "piper"}, int(ok))]
     if ok:
@@ -308,12 +313,15 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
     if made:
         provider = P | {"tts.audio.source": "provider"}
         metrics["tts.usage.cost"] = [(P, COST)]
+        if state == "wasted":
+            metrics["tts.usage.cost_wasted"] = [(P, COST)]
         metrics["tts.synthesis.audio"] = [
             (provider | {"tts.audio.state": state}, seconds)
             for state, seconds in (("generated", made), ("delivered", delivered))
             if seconds
         ]
     if streams and chunks:
+        metrics["gen_ai.client.operation.time_to_first_chunk"] = [(CONVENTION, (1, 0.5))]
         metrics["tts.synthesis.time_to_first_byte"] = [(P | bypass, (1, 0.5))]
         metrics["tts.synthesis.time_to_first_audio"] = [(P | bypass | outcome_, (1, 0.5))]
         metrics["tts.stream.underrun"] = [
@@ -732,6 +740,7 @@ def test_a_probe_is_nobodys_request(capture_tts: Capture) -> None:
     assert points(capture_tts) == roughly(
         {
             "tts.attempt.duration": [(P | probe_attributes, (1, 0))],
+            "gen_ai.client.operation.duration": [(CONVENTION, (1, 0))],
             "tts.attempt.real_time_factor": [(P, (1, 0))],
             "tts.provider.available": [({"gen_ai.provider.name": "piper"}, 1)],
             "tts.provider.health.age": [({"gen_ai.provider.name": "piper"}, 0)],

@@ -136,11 +136,22 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "clipping_ratio": 0.0,
         "speaking_rate": 14.5,
         "trailing_silence": 0.3,
+        "conversation": None,
+        "kind": "interactive",
+        "cancel_reason": None,
+        "delivered": None,
+        "heard": None,
+        "interrupted": None,
+        "silent": None,
+        "underrun": None,
+        "cost": None,
+        "own": None,
     }
+    assert bare.interactive
     assert {
         value
         for key, value in asdict(bare).items()
-        if key not in ("trace_id", "span_id", "start", "duration", "service", "version")
+        if key not in ("trace_id", "span_id", "start", "duration", "service", "version", "kind")
     } == {None}
 
 

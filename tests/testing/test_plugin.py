@@ -43,6 +43,7 @@ def whole_picture(capture_tts):
     assert [tree[0], [child[0] for child in tree[2]]] == ["tts.synthesize", ["text_to_speech"]]
     metrics = capture_tts.metrics()
     assert {name: [value for _, value in points] for name, points in metrics.items() if name != "tts.provider.health.age"} == {
+        "gen_ai.client.operation.duration": [1],
         "tts.attempt.duration": [1],
         "tts.attempt.real_time_factor": [1],
         "tts.audio.silence_ratio": [1],

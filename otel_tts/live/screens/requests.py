@@ -11,7 +11,8 @@ import streamlit as st
 
 from otel_tts import formatting, semconv
 from otel_tts.history import Request, RequestFilter, Service, Trace
-from otel_tts.live import grafana, tiles, waterfall
+from otel_tts.history.requests import as_text
+from otel_tts.live import conversation, grafana, tiles, waterfall
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
 from otel_tts.live.view import Period, View
@@ -20,7 +21,7 @@ from otel_tts.report.tracking import TrackingUnreachableError
 from otel_tts.semconv import Outcome
 from otel_tts.settings import LiveSettings
 
-PARAMS = ("outcome", "provider", "voice", "slower", "request")
+PARAMS = ("outcome", "provider", "voice", "slower", "conversation", "request")
 _SHOWN, _SEARCHED = 200, 5000
 _COLUMNS = {
     "start": st.column_config.DatetimeColumn("time", format="HH:mm:ss.SSS"),
@@ -34,16 +35,19 @@ _COLUMNS = {
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
     "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
     "attempts": st.column_config.NumberColumn("attempts", help=formatting.definition(semconv.ATTEMPT_COUNT)),
-    "error": st.column_config.TextColumn("error", help=formatting.definition(semconv.ERROR_TYPE)),
+    "error": st.column_config.TextColumn("error", help="What went wrong, or why it was cancelled."),
+    "conversation": st.column_config.TextColumn("conversation", help=formatting.definition(semconv.CONVERSATION)),
+    "attributes": st.column_config.TextColumn("attributes", help="The application's own attributes."),
     "trace": st.column_config.TextColumn("trace id"),
 }
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
     """Draw the filters, or the button that leads back to the list."""
-    if view.request:
-        if st.button("All requests", icon=":material/arrow_back:", key="back"):
-            st.session_state.view = replace(view, request="")
+    if view.request or view.conversation:
+        back = "The conversation" if view.request and view.conversation else "All requests"
+        if st.button(back, icon=":material/arrow_back:", key="back"):
+            st.session_state.view = replace(view, request="", conversation=view.conversation if view.request else "")
             st.rerun()
         return view
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
@@ -54,9 +58,13 @@ def controls(view: View, services: Sequence[Service]) -> View:
             "Slower than, seconds", 0.0, value=view.slower_than, step=0.1, placeholder="any", key="slower", width=190
         )
         trace_id = st.text_input("Trace id", placeholder="8 digits or more", key="wanted", width=190)
+        conversation_id = st.text_input("Conversation", placeholder="its id", key="conversation", width=190)
     view = replace(view, outcome=outcome, provider=provider, voice=voice, slower=f"{slower:g}" if slower else "")
     if trace_id.strip():
         st.session_state.view = replace(view, request=trace_id.strip())
+        st.rerun()
+    if conversation_id.strip():
+        st.session_state.view = replace(view, conversation=conversation_id.strip())
         st.rerun()
     return view
 
@@ -73,6 +81,8 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     """Draw the list, or the request that was chosen from it."""
     if view.request:
         detail(history, view, settings)
+    elif view.conversation:
+        whole_conversation(history, period, view)
     else:
         listing(history, period, view)
 
@@ -104,6 +114,11 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
         if len(requests) == _SHOWN
         else f"{len(requests)} requests, the newest first. Choose a row to open it."
     )
+    _table(requests)
+
+
+def _table(requests: Sequence[Request]) -> None:
+    """Draw the requests, of which one can be opened."""
     st.session_state.listed = [request.trace_id for request in requests]
     st.dataframe(
         frame(requests),
@@ -116,6 +131,27 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
         placeholder=formatting.NOTHING,
         alt="Requests, the newest first",
     )
+
+
+def whole_conversation(history: CachedHistory, period: Period, view: View) -> None:
+    """Draw one conversation of the period: its figures, its time line, and its utterances."""
+    _prepare(history, period)
+    requests = history.requests(RequestFilter(conversation=view.conversation), _SHOWN, period)
+    if not requests:
+        st.html(
+            tiles.notice(
+                "unknown",
+                f"No utterance of conversation {view.conversation} is known here.",
+                "Choose a longer range. An utterance appears some seconds after its end, if its trace was sampled.",
+            )
+        )
+        return
+    requests = sorted(requests, key=lambda request: request.start)
+    st.html(tiles.grid(conversation.summary(view.conversation, requests)))
+    st.subheader("Time line", anchor=False, help="Utterances along the time of the conversation. Hover for figures.")
+    description = "Time line of the conversation: " + "; ".join(map(conversation.label, requests))
+    st.plotly_chart(conversation.figure(requests), key="conversation line", config=dict(CONFIG), alt=description)
+    _table(requests)
 
 
 def _prepare(history: CachedHistory, period: Period) -> None:
@@ -144,7 +180,9 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
                 "characters": request.characters,
                 "cache": request.cache_result,
                 "attempts": request.attempts,
-                "error": request.error_type or "",
+                "error": request.error_type or request.cancel_reason or "",
+                "conversation": request.conversation or "",
+                "attributes": ", ".join(f"{key}={as_text(value)}" for key, value in request.attributes.items()),
                 "trace": request.trace_id,
             }
             for request in requests

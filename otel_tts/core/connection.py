@@ -1,0 +1,64 @@
+"""Connection: opening one to a provider, which is a fact of its own. One connection serves many requests, and is no span around them."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+
+from otel_tts import semconv
+from otel_tts.core import outcome
+from otel_tts.core.clock import NANOSECOND, Timeline
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.guard import guarded
+from otel_tts.core.privacy import exception_attributes
+from otel_tts.core.streams import Current
+
+
+class Opening:
+    """A block in which a connection is opened, current inside. Get it from :meth:`Telemetry.connection`."""
+
+    __slots__ = ("_current", "_emitter", "_provider", "_span", "_timeline")
+
+    def __init__(self, emitter: Emitter, provider: str) -> None:
+        self._emitter = emitter
+        self._provider = provider
+        self._timeline = Timeline(emitter.clock)
+        self._span = emitter.start_span(
+            semconv.CONNECT_SPAN.name,
+            SpanKind.CLIENT,
+            self._timeline.timestamp(self._timeline.start),
+            {semconv.PROVIDER.key: provider},
+        )
+        self._current = Current(set_span_in_context(self._span))
+
+    def __enter__(self) -> Self:
+        self._current.__enter__()
+        return self
+
+    @guarded
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._current.__exit__(kind, error, tb)
+        end_ns = self._timeline.monotonic()
+        cause = outcome.OK if error is None else outcome.from_exception(error)
+        try:
+            if cause.error_type is not None or cause.good:  # else the caller gave up, which says nothing of the provider
+                self._emitter.instruments.connect_duration.record(
+                    (end_ns - self._timeline.start) * NANOSECOND,
+                    (self._emitter.provider_labels.bound(self._provider), cause.error_type),
+                    None,
+                )
+            if error is not None and cause.error_type is not None:
+                self._span.set_attribute(semconv.ERROR_TYPE.key, cause.error_type.value)
+                self._span.set_status(StatusCode.ERROR, str(cause.error_type))
+                attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
+                self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self._timeline.timestamp(end_ns))
+        finally:
+            self._span.end(self._timeline.timestamp(end_ns))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.__exit__(kind, error, tb)

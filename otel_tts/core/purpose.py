@@ -1,0 +1,118 @@
+"""Purpose: what a request is for - the conversation that it is part of, its kind, and the application's own attributes.
+
+It is given to one request, or to everything that happens in a block: whoever asks there, an SDK or a framework say, takes it over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from opentelemetry.context import Context, create_key, get_current
+
+from otel_tts import semconv
+from otel_tts.core import clean
+from otel_tts.core.labels import Labels, OwnLabels
+from otel_tts.semconv import RequestKind
+
+PURPOSE = create_key("purpose")
+"""Where the Purpose of everything in it stands in the OpenTelemetry context."""
+Attributes = Mapping[str, str | bool | int | float]
+
+_MOST = 32  # own attributes of a request
+_RESERVED = frozenset(attribute.key for span in semconv.SPANS for attribute in span.attributes)
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a request is for."""
+
+    kind: RequestKind = RequestKind.INTERACTIVE
+    conversation: str | None = None
+    attributes: Attributes = field(default_factory=dict)
+
+    def with_(self, conversation: str | None, kind: RequestKind | str | None, attributes: Attributes | None) -> Purpose:
+        """The same, where nothing else is said. Attributes are added.
+
+        Raises:
+            ValueError: no such kind.
+        """
+        if conversation is None and kind is None and not attributes:
+            return self
+        return replace(
+            self,
+            kind=self.kind if kind is None else _kind(kind),
+            conversation=self.conversation if conversation is None else clean.optional_name(conversation),
+            attributes={**self.attributes, **_clean(attributes)} if attributes else self.attributes,
+        )
+
+    def update(self, inner: Purpose) -> Purpose:
+        """The same, and what an inner layer knows and this does not."""
+        if inner is self or inner == NONE:
+            return self
+        return replace(
+            self, conversation=self.conversation or inner.conversation, attributes={**inner.attributes, **self.attributes}
+        )
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waits for it: only then it counts for objectives, alerts and drift."""
+        return self.kind is RequestKind.INTERACTIVE
+
+    def span_attributes(self) -> dict[str, str | bool | int | float]:
+        """Its attributes on the request's span."""
+        attributes = dict(self.attributes)
+        if not self.interactive:
+            attributes[semconv.KIND.key] = self.kind.value
+        if self.conversation:
+            attributes[semconv.CONVERSATION.key] = self.conversation
+        return attributes
+
+    def labels(self, declared: Sequence[tuple[str, Labels]]) -> OwnLabels:
+        """Those of the attributes that metrics carry."""
+        return tuple((key, labels.bound(as_label(self.attributes[key]))) for key, labels in declared if key in self.attributes)
+
+
+NONE = Purpose()
+"""Nothing is known of it."""
+
+
+def current(context: Context | None = None) -> Purpose:
+    """The Purpose of everything in a context, by default the current one."""
+    purpose = (context if context is not None else get_current()).get(PURPOSE)
+    return purpose if isinstance(purpose, Purpose) else NONE
+
+
+def as_label(value: str | bool | float) -> str:
+    """The value of an attribute as a label."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _kind(kind: RequestKind | str) -> RequestKind:
+    try:
+        return RequestKind(kind)
+    except ValueError:
+        raise ValueError(f"{kind!r} is no kind of request. Use one of: {', '.join(RequestKind)}.") from None
+
+
+def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
+    """Those that can be kept, as they can be kept."""
+    kept: dict[str, str | bool | int | float] = {}
+    for given, value in attributes.items():
+        key = clean.name(given)
+        if not key or key in _RESERVED or len(kept) >= _MOST:
+            _logger.debug("An attribute of a request was left out: it has no name, the name of one of ours, or is one too many.")
+        elif isinstance(value, bool):
+            kept[key] = value
+        elif value is not None:
+            kept[key] = _value(value)
+    return kept
+
+
+def _value(value: object) -> str | int | float:
+    try:
+        return clean.name(value) if isinstance(value, str) else clean.number(value)
+    except ValueError:
+        return clean.name(value)

@@ -1,0 +1,155 @@
+"""A conversation: its utterances on one time line, with waiting, audio, gaps, interruptions and fallbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+from otel_tts import formatting, palette, semconv
+from otel_tts.history import Request
+from otel_tts.live import tiles
+from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A part of an utterance's time. ``start`` is in seconds since the Unix epoch, ``length`` in seconds."""
+
+    kind: str
+    start: float
+    length: float
+    row: int
+
+
+_BARS = {
+    "waiting for audio": palette.GREY,
+    "audio": palette.SKY,
+    "audio from the cache": palette.GREEN,
+    "audio of an interrupted utterance": palette.PURPLE,
+    "audio of a failed utterance": palette.VERMILION,
+}
+
+
+def bars(found: Sequence[Request]) -> Iterator[Bar]:
+    """What to draw: until the first byte it is waited for, then the audio plays for as long as it was heard, or handed out."""
+    for row, request in enumerate(found):
+        waited = request.duration if request.ttfb is None else request.ttfb
+        yield Bar("waiting for audio", request.start, waited, row)
+        played = played_seconds(request)
+        if played:
+            yield Bar(_audio(request), request.start + waited, played, row)
+
+
+def played_seconds(request: Request) -> float | None:
+    """Seconds of audio that were heard or, where no player says so, handed out; None when that is not known."""
+    return request.heard if request.heard is not None else request.delivered
+
+
+def _audio(request: Request) -> str:
+    if request.outcome in FAILURES:
+        return "audio of a failed utterance"
+    if request.outcome == Outcome.CANCELLED:
+        return "audio of an interrupted utterance"
+    return "audio from the cache" if request.cache_result in SERVED_FROM_CACHE else "audio"
+
+
+def label(request: Request) -> str:
+    """What a row is called: when it began, who spoke, how it ended, and what was not as it should be."""
+    words = [formatting.clock(request.start), request.provider or formatting.NOTHING]
+    words.append(f"{formatting.count(request.characters)} characters")
+    if request.outcome != Outcome.OK:
+        words.append(str(request.cancel_reason or request.error_type or request.outcome))
+    if request.fallback_used:
+        words.append("fallback")
+    if request.underrun:
+        words.append(f"gap of {formatting.duration(request.underrun)}")
+    if request.kind not in (None, semconv.RequestKind.INTERACTIVE):
+        words.append(str(request.kind))
+    return " · ".join(words)
+
+
+def figure(found: Sequence[Request]) -> go.Figure:
+    """The utterances below each other, the first on top, over the seconds since the conversation began."""
+    zero = min(request.start for request in found)
+    drawn = go.Figure()
+    every = list(bars(found))
+    for kind, colour in _BARS.items():
+        if of_kind := [bar for bar in every if bar.kind == kind]:
+            drawn.add_bar(
+                name=kind,
+                orientation="h",
+                y=[bar.row for bar in of_kind],
+                x=[bar.length for bar in of_kind],
+                base=[bar.start - zero for bar in of_kind],
+                width=0.34,
+                marker={"color": colour, "line": {"width": 0}},
+                customdata=[f"{kind}, +{bar.start - zero:.3f} s, {formatting.duration(bar.length)}" for bar in of_kind],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
+    for name, symbol, colour, moments in (
+        ("first audio", "diamond", palette.YELLOW, [(n, r.start + r.ttfa) for n, r in enumerate(found) if r.ttfa is not None]),
+        ("interruption", "x", palette.VERMILION, [(n, r.start + r.interrupted) for n, r in enumerate(found) if r.interrupted is not None]),
+    ):  # fmt: skip
+        if moments:
+            drawn.add_scatter(
+                name=name,
+                mode="markers",
+                x=[moment - zero for _, moment in moments],
+                y=[row for row, _ in moments],
+                marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 1.5, "color": "#20252b"}},
+                customdata=[f"{name}, +{moment - zero:.3f} s" for _, moment in moments],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
+    for row, request in enumerate(found):
+        drawn.add_annotation(
+            x=0, xref="paper", xanchor="left", y=row - 0.37, text=escape(label(request)), showarrow=False, font={"size": 12}
+        )  # fmt: skip
+    drawn.update_layout(
+        height=90 + 52 * len(found),
+        margin={"l": 4, "r": 8, "t": 34, "b": 4},
+        barmode="overlay",
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        dragmode=False,
+        hovermode="closest",
+    )
+    drawn.update_yaxes(range=[len(found) - 0.5, -0.75], visible=False)
+    drawn.update_xaxes(ticksuffix=" s", zeroline=False)
+    return drawn
+
+
+def summary(conversation: str, found: Sequence[Request]) -> list[str]:
+    """What is most important of it."""
+    interrupted = [request for request in found if request.interrupted is not None]
+    silent = [request.silent for request in interrupted if request.silent is not None]
+    first = sorted(request.ttfa for request in found if request.ttfa is not None)
+    made, played = _total(r.audio_duration for r in found), _total(played_seconds(r) for r in found)
+    fallbacks = sum(bool(request.fallback_used) for request in found)
+    length = max(request.end for request in found) - found[0].start
+    return [
+        tiles.tile("Conversation", conversation[:24], f"{formatting.date(found[0].start)}, {found[0].service}", definition=conversation),
+        tiles.tile("Utterances", formatting.count(len(found)), f"in {formatting.duration(length)}"),
+        tiles.tile(
+            "First audio",
+            formatting.duration(first[len(first) // 2] if first else None),
+            f"median; the slowest {formatting.duration(first[-1] if first else None)}",
+            definition=formatting.definition(semconv.TIME_TO_FIRST_AUDIO),
+        ),
+        tiles.tile(
+            "Interrupted",
+            formatting.count(len(interrupted)),
+            f"silent after {formatting.duration(max(silent, default=None))} at worst",
+            definition=formatting.definition(semconv.TIME_TO_SILENCE),
+        ),
+        tiles.tile("Fallbacks", formatting.count(fallbacks), definition=formatting.definition(semconv.FALLBACK_USED)),
+        tiles.tile("Audio", formatting.duration(played), f"heard or handed out, of {formatting.duration(made)} made or found"),
+        tiles.tile("Cost", formatting.dollars(_total(r.cost for r in found)), definition=formatting.definition(semconv.COST)),
+    ]  # fmt: skip
+
+
+def _total(parts: Iterator[float | None]) -> float | None:
+    """The sum of what is known; None when nothing is."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None
