@@ -7,19 +7,19 @@ from pathlib import Path
 
 from otel_tts import files
 from otel_tts.files import Partition, Signal
-from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.history.unavailable import HistoryUnavailableError
 
 
 def partitions(directory: Path, signal: Signal, since: float | None = None, until: float | None = None) -> list[Partition]:
     """See `files.partitions`.
 
     Raises:
-        HistoryUnavailable: the directory may not be read.
+        HistoryUnavailableError: the directory may not be read.
     """
     try:
         return files.partitions(directory, signal, since, until)
     except OSError as error:
-        raise HistoryUnavailable(
+        raise HistoryUnavailableError(
             f"{directory / signal} cannot be read: {error.strerror}. It may belong to another user: run this as that one, or set "
             "OTEL_TTS_DATA_DIR to a directory of your own."
         ) from None

@@ -14,7 +14,7 @@ from otel_tts.history.otlp import Unreadable
 from otel_tts.history.requests import SAID, Request, RequestFilter
 from otel_tts.history.search import TraceBackend, windows
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, spans
-from otel_tts.history.unavailable import HistoryUnavailable
+from otel_tts.history.unavailable import HistoryUnavailableError
 from otel_tts.semconv import RequestKind
 
 _SPANS = 100
@@ -76,7 +76,7 @@ class Tempo(TraceBackend):
                 return []
         raise self._unlike()
 
-    def _unlike(self) -> HistoryUnavailable:
+    def _unlike(self) -> HistoryUnavailableError:
         return self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")
 
 
