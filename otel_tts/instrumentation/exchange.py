@@ -52,13 +52,13 @@ class Exchange:
         self._sample_rate: int | None = None
         self._maker: tuple[str | None, str | None] = (None, None)
         self._failed = False
-        self._stated = 0.0  # seconds of audio, as the responses say
-        self._foreign = False  # whether some response is of a type that holds no audio
+        self._stated_s = 0.0  # of audio, as the responses say
+        self._other_type = False  # whether some response is of a type that holds no audio
         self._measured_inside = False
         self._meter: AudioMeter | None = None
         self._chunks = 0
-        self._waited = 0  # nanoseconds for the handler, since the last audio
-        self._since = self._clock.monotonic()
+        self._waited_ns = 0  # for the handler, since the last audio
+        self._since_ns = self._clock.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class Exchange:
         """What the handler gets: the request, or an iterator of requests, which are seen as they are taken."""
         if self._request_streaming:
             return self._each(request)
-        self.ask(request)
+        self.read_request(request)
         return request
 
     def requests_async(self, request: Any) -> Any:
@@ -83,32 +83,36 @@ class Exchange:
 
     def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
         for request in requests:
-            self.ask(request)
+            self.read_request(request)
             yield request
 
     async def _each_async(self, requests: AsyncIterable[Any]) -> AsyncIterator[Any]:
         async for request in requests:
-            self.ask(request)
+            self.read_request(request)
             yield request
 
     @guarded
-    def ask(self, request: Any) -> None:
+    def read_request(self, request: Any) -> None:
         """A request came."""
-        said = self._method.request.read(request)
-        if said is None:
+        values = self._method.request.read(request)
+        if values is None:
             return
-        text = "".join(said.get("text", ()))
-        self._hear(said)
+        text = "".join(values.get("text", ()))
+        self._read_format(values)
         if self._speech is not None:
             self._speech.add_message_text(text)
         elif isinstance(call := self._context.get(CALL), Call) and not call.over:
-            self._begin(said, text)
+            self._begin(values, text)
 
-    def _begin(self, said: Values, text: str) -> None:
+    def _begin(self, values: Values, text: str) -> None:
         whole = None if self._request_streaming else text
         with Current(self._context):
             speech = begin_request(
-                self._telemetry.emitter, whole, _first(said, "voice"), _first(said, "language"), stream=self._response_streaming
+                self._telemetry.emitter,
+                whole,
+                _first(values, "voice"),
+                _first(values, "language"),
+                stream=self._response_streaming,
             )
         speech.enter_block()
         self._speech = speech
@@ -119,48 +123,48 @@ class Exchange:
     # -- responses -----------------------------------------------------------------------------------------------------------
 
     @guarded
-    def answer(self, response: Any) -> None:
+    def read_response(self, response: Any) -> None:
         """The handler gave a response."""
-        now = self._clock.monotonic()
-        self._waited += now - self._since
+        now_ns = self._clock.monotonic()
+        self._waited_ns += now_ns - self._since_ns
         speech = self._speech
         if speech is None:
             return
-        said = self._method.response.read(response)
-        if said is None:
-            self._foreign = True
+        values = self._method.response.read(response)
+        if values is None:
+            self._other_type = True
             return
-        self._hear(said)
-        self._maker = (_first(said, "provider") or self._maker[0], _first(said, "model") or self._maker[1])
-        self._failed = self._failed or False in said.get("success", ())
-        self._stated += sum(said.get("seconds", ())) + sum(said.get("milliseconds", ())) / 1000
-        if audio := b"".join(said.get("audio", ())):
-            self._deliver(speech, audio, now)
+        self._read_format(values)
+        self._maker = (_first(values, "provider") or self._maker[0], _first(values, "model") or self._maker[1])
+        self._failed = self._failed or False in values.get("success", ())
+        self._stated_s += sum(values.get("seconds", ())) + sum(values.get("milliseconds", ())) / 1000
+        if audio := b"".join(values.get("audio", ())):
+            self._deliver(speech, audio, now_ns)
 
     @guarded
     def sent(self) -> None:
         """The response is on its way, and the handler at work again."""
-        self._since = self._clock.monotonic()
+        self._since_ns = self._clock.monotonic()
 
     @guarded
-    def over(self, context: Any) -> None:
+    def returned(self, context: Any) -> None:
         """The handler is done, and nothing was raised."""
         speech = self._speech
         if speech is None or context.code() not in _GOOD:
             return
         record = speech.record
-        unheard = self._meter is None or self._meter.empty
+        no_audio = self._meter is None or self._meter.empty
         if self._failed or (self._meter is not None and isinstance(self._meter.format, NoAudio)):
             speech.answer_failed(_FAILED)
-        elif unheard and not self._foreign and record.duration is None and not record.playback.chunks:
+        elif no_audio and not self._other_type and record.duration is None and not record.playback.chunks:
             speech.answer_failed(EMPTY)
         else:
             facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
             record.sample_rate = record.sample_rate or facts.sample_rate
             if record.duration is None:
-                speech.set_audio(facts.duration or self._stated or None, None)
+                speech.set_audio(facts.duration or self._stated_s or None, None)
 
-    def _deliver(self, speech: Request, audio: bytes, now: int) -> None:
+    def _deliver(self, speech: Request, audio: bytes, now_ns: int) -> None:
         record = speech.record
         if record.provider is None and not record.attempts:
             record.provider, record.model = self._maker
@@ -171,22 +175,22 @@ class Exchange:
         if self._meter is None:
             self._meter = AudioMeter(self._method.audio_format(self._encoding, self._sample_rate))
         pieces = self._meter.pieces
-        total = self._meter.feed(audio)
+        total_s = self._meter.feed(audio)
         if record.format is None:
             speech.set_audio(None, self._meter.format)
         if self._response_streaming and self._meter.pieces > pieces:
-            record.playback.chunk(self._meter, total, now, self._waited)
-            self._waited = 0
+            record.playback.chunk(self._meter, total_s, now_ns, self._waited_ns)
+            self._waited_ns = 0
             self._chunks += 1
 
-    def _hear(self, said: Values) -> None:
-        """What later messages say of the audio counts more."""
-        self._encoding = _first(said, "encoding") or self._encoding
-        self._sample_rate = _first(said, "sample_rate") or self._sample_rate
+    def _read_format(self, values: Values) -> None:
+        """Read what a message says of the audio; later messages count more."""
+        self._encoding = _first(values, "encoding") or self._encoding
+        self._sample_rate = _first(values, "sample_rate") or self._sample_rate
 
 
-def _first(said: Values, key: str) -> Any:
-    return next(iter(said.get(key, ())), None)
+def _first(values: Values, key: str) -> Any:
+    return next(iter(values.get(key, ())), None)
 
 
 class _Conversation:
@@ -202,11 +206,11 @@ class _Conversation:
     async def read(self) -> Any:
         request = await self._context.read()
         if request is not grpc.aio.EOF:
-            self._exchange.ask(request)
+            self._exchange.read_request(request)
         return request
 
     async def write(self, response: Any) -> None:
-        self._exchange.answer(response)
+        self._exchange.read_response(response)
         await self._context.write(response)
         self._exchange.sent()
 
@@ -229,13 +233,13 @@ def _generator(behavior: Any, begin: Any) -> Any:
     @functools.wraps(behavior)
     async def observed(request: Any, context: Any) -> AsyncIterator[Any]:
         with begin() as exchange:
-            asked = exchange.requests_async(request)
-            async with aclosing(behavior(asked, _Conversation(context, exchange))) as responses:
+            requests = exchange.requests_async(request)
+            async with aclosing(behavior(requests, _Conversation(context, exchange))) as responses:
                 async for response in responses:
-                    exchange.answer(response)
+                    exchange.read_response(response)
                     yield response
                     exchange.sent()
-            exchange.over(context)
+            exchange.returned(context)
 
     return observed
 
@@ -246,8 +250,8 @@ def _coroutine(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
         with begin() as exchange:
             response = await behavior(exchange.requests_async(request), _Conversation(context, exchange))
             if not response_streaming:
-                exchange.answer(response)
-            exchange.over(context)
+                exchange.read_response(response)
+            exchange.returned(context)
             return response
 
     return observed
@@ -258,8 +262,8 @@ def _synchronous(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
     def observed(request: Any, context: Any) -> Any:
         with begin() as exchange:
             response = behavior(exchange.requests(request), context)
-            exchange.answer(response)
-            exchange.over(context)
+            exchange.read_response(response)
+            exchange.returned(context)
             return response
 
     @functools.wraps(behavior)
@@ -280,7 +284,7 @@ def _responses(responses: Any, exchange: Exchange, context: Any) -> Iterator[Any
                 response = next(responses)  # as grpc does: no more is asked of what a handler returns
             except StopIteration:
                 break
-            exchange.answer(response)
+            exchange.read_response(response)
             yield response
             exchange.sent()
-        exchange.over(context)
+        exchange.returned(context)

@@ -11,7 +11,7 @@ from typing import Any
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks, whole
-from otel_tts.instrumentation.target import Overheard, Target
+from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
 _RATE = 24000  # Hz, where none is asked for
@@ -29,12 +29,12 @@ def _audio(config: Any, headed: tuple[str, ...]) -> AudioFormat:
     return Encoded(encoding.lower().removeprefix("ogg_"), rate or None)
 
 
-def _text(spoken: Any) -> str:
+def _text(source: Any) -> str:
     """Of whichever kind it is; versions and streams differ in the kinds that there are."""
     for kind in ("text", "ssml", "markup"):
-        if text := getattr(spoken, kind, ""):
+        if text := getattr(source, kind, ""):
             return str(text)
-    turns = getattr(getattr(spoken, "multi_speaker_markup", None), "turns", ())
+    turns = getattr(getattr(source, "multi_speaker_markup", None), "turns", ())
     return "".join(turn.text for turn in turns)
 
 
@@ -64,8 +64,8 @@ def _ask_stream(_: Any, arguments: Mapping[str, Any]) -> Asked:
     return Asked(provider="gcp.texttospeech", audio=PCM16(_RATE), stream=True)
 
 
-def _overhear(utterance: Utterance, request: Any) -> None:
-    """The first request of a stream says how, the others what."""
+def _read_request(utterance: Utterance, request: Any) -> None:
+    """The first request of a stream has the configuration, the others the text."""
     if "streaming_config" in request:
         config = request.streaming_config
         utterance.describe(config.voice.name or None, config.voice.language_code or None)
@@ -96,7 +96,7 @@ class GoogleInstrumentor(Instrumentor):
                 f"{client}.streaming_synthesize",
                 _ask_stream,
                 chunks(lambda response: response.audio_content),
-                Overheard("requests", _overhear),
+                ObservedArgument("requests", _read_request),
             ),
         )
     )

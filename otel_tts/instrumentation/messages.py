@@ -10,7 +10,7 @@ from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFlo
 from otel_tts.semconv import OTHER
 
 Values = Mapping[str, Sequence[Any]]
-"""What was found in a message: by key, the values that are set; several where a field on the way is repeated."""
+"""The values that are set in a message, by key; several where a field on the way is repeated."""
 
 HIGHEST_SAMPLE_RATE = 768_000  # Hz
 _SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
@@ -41,7 +41,7 @@ class Fields:
     def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
         self._paths = paths
         self._essential = essential
-        self._known: dict[type, Mapping[str, Sequence[_Path]] | None] = {}
+        self._paths_by_type: dict[type, Mapping[str, Sequence[_Path]] | None] = {}
 
     def read(self, message: Any) -> Values | None:
         """What ``message`` holds; None when it is not such a message."""
@@ -51,22 +51,24 @@ class Fields:
                 return None
             message = unwrap(message)
         kind = type(message)
-        if kind not in self._known:
-            self._known[kind] = self._find(message.DESCRIPTOR)
-        known = self._known[kind]
-        if known is None:
+        if kind not in self._paths_by_type:
+            self._paths_by_type[kind] = self._find(message.DESCRIPTOR)
+        paths_by_key = self._paths_by_type[kind]
+        if paths_by_key is None:
             return None
-        found = {key: next(filter(None, (path.values(message) for path in paths)), ()) for key, paths in known.items()}
-        return {key: values for key, values in found.items() if values}
+        values_by_key = {
+            key: next(filter(None, (path.values(message) for path in paths)), ()) for key, paths in paths_by_key.items()
+        }
+        return {key: values for key, values in values_by_key.items() if values}
 
     def _find(self, descriptor: Any) -> Mapping[str, Sequence[_Path]] | None:
         """The paths that lead somewhere in messages of this type."""
-        known = {}
+        paths_by_key = {}
         for key, paths in self._paths.items():
-            found = [path for path in (_find(descriptor, path.split("."), _TYPES[key]) for path in paths) if path is not None]
-            if found:
-                known[key] = found
-        return known if self._essential in known else None
+            existing = [path for path in (_find(descriptor, path.split("."), _TYPES[key]) for path in paths) if path is not None]
+            if existing:
+                paths_by_key[key] = existing
+        return paths_by_key if self._essential in paths_by_key else None
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,21 @@ class _Path(NamedTuple):
 
     def values(self, message: Any) -> list[Any]:
         """What is set, but for empty strings and enums that say they are unspecified."""
-        found = [message]
+        values: list[Any] = [message]
         for step in self.steps:
-            holders, found = found, []
+            holders, values = values, []
             for holder in holders:
                 if step.presence and not holder.HasField(step.name):
                     continue
                 value = getattr(holder, step.name)
                 if step.repeated:
-                    found.extend(value)
+                    values.extend(value)
                 else:
-                    found.append(value)
+                    values.append(value)
         if self.names is not None:
-            found = [self.names.get(value, "") for value in found]
-            found = [name for name in found if not name.endswith("UNSPECIFIED")]
-        return [value for value in found if value not in ("", b"")]
+            values = [self.names.get(value, "") for value in values]
+            values = [name for name in values if not name.endswith("UNSPECIFIED")]
+        return [value for value in values if value not in ("", b"")]
 
 
 def _find(descriptor: Any, names: Sequence[str], types: Sequence[str]) -> _Path | None:

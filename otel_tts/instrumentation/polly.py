@@ -26,18 +26,18 @@ def _audio(format: str, rate: str | None) -> AudioFormat:
 
 
 def _ask(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
-    said = arguments["api_params"]
+    parameters = arguments["api_params"]
     if (client.meta.service_model.service_name, arguments["operation_name"]) != ("polly", "SynthesizeSpeech"):
         return None
-    if said["OutputFormat"] == "json":  # marks of what would be heard when
+    if parameters["OutputFormat"] == "json":  # speech marks: what is spoken at which time
         return None
     return Asked(
         provider="aws.polly",
-        model=said.get("Engine", "standard"),
-        voice=said["VoiceId"],
-        language=said.get("LanguageCode"),
-        text=said["Text"],
-        audio=_audio(said["OutputFormat"], said.get("SampleRate")),
+        model=parameters.get("Engine", "standard"),
+        voice=parameters["VoiceId"],
+        language=parameters.get("LanguageCode"),
+        text=parameters["Text"],
+        audio=_audio(parameters["OutputFormat"], parameters.get("SampleRate")),
         stream=True,
     )
 

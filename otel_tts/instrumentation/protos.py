@@ -57,11 +57,13 @@ class Protos:
 
         request_streaming, response_streaming: whether requests and responses are streams.
         """
-        known = self._methods.get(method)
+        observed = self._methods.get(method)
         return (
             behavior
-            if known is None
-            else observe(behavior, known, telemetry, request_streaming=request_streaming, response_streaming=response_streaming)
+            if observed is None
+            else observe(
+                behavior, observed, telemetry, request_streaming=request_streaming, response_streaming=response_streaming
+            )
         )
 
 

@@ -15,37 +15,37 @@ from otel_tts.core.outcome import OK
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.instrumentation.utterance import Utterance
 
-Take = Callable[[Any, Utterance], Any]
-"""Takes the audio out of a result, now or while the host pulls it, and gives what the host gets."""
+Extractor = Callable[[Any, Utterance], Any]
+"""Measures the audio in a result, now or while the host pulls it, and returns what the host gets."""
 
 
-def whole(payload: Payload) -> Take:
+def whole(payload: Payload) -> Extractor:
     """The result holds all the audio; ``payload`` takes it out."""
 
-    def take(result: Any, utterance: Utterance) -> Any:
+    def extract(result: Any, utterance: Utterance) -> Any:
         utterance.whole(payload(result))
         return result
 
-    return take
+    return extract
 
 
-def chunks(payload: Payload | None = None) -> Take:
+def chunks(payload: Payload | None = None) -> Extractor:
     """The result is an iterator, synchronous or not, of the audio; ``payload`` takes it out of a chunk that is not bytes itself."""
 
-    def take(result: Any, utterance: Utterance) -> Any:
+    def extract(result: Any, utterance: Utterance) -> Any:
         measured = _AsyncPieces if hasattr(result, "__aiter__") else _Pieces
         return measured(result, utterance, payload)
 
-    return take
+    return extract
 
 
-def body(response_of: Callable[[Any], Any]) -> Take:
+def body(response_of: Callable[[Any], Any]) -> Extractor:
     """The audio is the body of an HTTP response in the manner of httpx, read already or to be read; ``response_of`` finds that.
 
     What is measured is the response's stream, which all ways of reading have in common.
     """
 
-    def take(result: Any, utterance: Utterance) -> Any:
+    def extract(result: Any, utterance: Utterance) -> Any:
         response = response_of(result)
         utterance.audio = declared_format(response.headers.get("content-type", ""), utterance.audio)
         if response.is_stream_consumed:
@@ -56,18 +56,18 @@ def body(response_of: Callable[[Any], Any]) -> Take:
         response.stream = chunks()(response.stream, utterance)
         return result
 
-    return take
+    return extract
 
 
-def file(owner_of: Callable[[Any], Any], attribute: str) -> Take:
+def file(owner_of: Callable[[Any], Any], attribute: str) -> Extractor:
     """The audio is read from a file that is an ``attribute`` of what ``owner_of`` finds."""
 
-    def take(result: Any, utterance: Utterance) -> Any:
+    def extract(result: Any, utterance: Utterance) -> Any:
         owner = owner_of(result)
         setattr(owner, attribute, _Reads(getattr(owner, attribute), utterance))
         return result
 
-    return take
+    return extract
 
 
 class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take

@@ -62,15 +62,15 @@ def _adding(kind: str, telemetry: Telemetry) -> Wrapper:
     return server
 
 
-def _with(interceptor: Callable[[], Any], given: Iterable[Any] | None) -> Sequence[Any]:
+def _with(interceptor: Callable[[], Any], interceptors: Iterable[Any] | None) -> Sequence[Any]:
     """The host's interceptors and ours. OpenTelemetry's own stay further out, since ours puts the span right that theirs makes."""
-    given = tuple(given or ())
+    hosts = tuple(interceptors or ())
     try:
-        ours = interceptor()
+        own = interceptor()
     except Exception as error:  # noqa: BLE001 - the boundary: the host's server is made, observed or not
         guard.caught("making an interceptor", error)
-        return given
-    if any(isinstance(each, type(ours)) for each in given):
-        return given
-    theirs = tuple(itertools.takewhile(lambda each: type(each).__module__.startswith(_CONTRIB), given))
-    return (*theirs, ours, *given[len(theirs) :])
+        return hosts
+    if any(isinstance(each, type(own)) for each in hosts):
+        return hosts
+    contrib = tuple(itertools.takewhile(lambda each: type(each).__module__.startswith(_CONTRIB), hosts))
+    return (*contrib, own, *hosts[len(contrib) :])

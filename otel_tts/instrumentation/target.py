@@ -12,7 +12,7 @@ from typing import Any
 from otel_tts.core.guard import guard
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.patch import Patch, Wrapper
-from otel_tts.instrumentation.result import Take
+from otel_tts.instrumentation.result import Extractor
 from otel_tts.instrumentation.utterance import Asked, Utterance, begin
 
 Begin = Callable[[], Utterance | None]
@@ -20,25 +20,25 @@ Call = Callable[[Utterance | None], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Overheard:
+class ObservedArgument:
     """An argument that is an iterator, synchronous or not, of what shall be spoken."""
 
-    argument: str
-    hear: Callable[[Utterance, Any], None]
+    name: str
+    observe: Callable[[Utterance, Any], None]
 
     def through(self, utterance: Utterance, pieces: Any) -> Any:
-        """The same pieces, each heard when it is taken."""
+        """The same pieces, each observed when it is taken."""
 
-        def heard(piece: Any) -> Any:
+        def observed(piece: Any) -> Any:
             try:
-                self.hear(utterance, piece)
+                self.observe(utterance, piece)
             except Exception as error:  # noqa: BLE001 - the boundary: the host's pieces may be anything
-                guard.caught(f"hearing {self.argument}", error)
+                guard.caught(f"reading {self.name}", error)
             return piece
 
         if hasattr(pieces, "__aiter__"):
-            return (heard(piece) async for piece in pieces)
-        return map(heard, pieces)
+            return (observed(piece) async for piece in pieces)
+        return map(observed, pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Target:
     """``function`` or ``Class.method``, whatever it returns: a value, a generator, a coroutine, an asynchronous generator."""
     ask: Callable[[Any, Mapping[str, Any]], Asked | None]
     """What a call asks for, told from the object (None of a function) and the arguments by their names; None: no speech."""
-    take: Take
+    extract: Extractor
     """How audio is in the result."""
-    overheard: Overheard | None = None
+    text_argument: ObservedArgument | None = None
     """The argument that brings the text in pieces, if there is one."""
 
     def patch(self, telemetry: Telemetry) -> Patch:
@@ -63,7 +63,7 @@ class Target:
     def _wrapper(self, telemetry: Telemetry, function: Any) -> Wrapper:
         function = inspect.unwrap(function)
         signature = inspect.signature(function)
-        observe: Callable[[Call, Begin, Take], Any] = _value
+        observe: Callable[[Call, Begin, Extractor], Any] = _value
         if inspect.isgeneratorfunction(function):
             observe = _generator
         elif inspect.isasyncgenfunction(function):
@@ -79,13 +79,13 @@ class Target:
                 return wrapped(*args, **kwargs)  # the function itself says what is wrong
 
             def call(utterance: Utterance | None) -> Any:
-                heard = self.overheard
-                if utterance is None or heard is None or bound.arguments.get(heard.argument) is None:
+                argument = self.text_argument
+                if utterance is None or argument is None or bound.arguments.get(argument.name) is None:
                     return wrapped(*args, **kwargs)
-                bound.arguments[heard.argument] = heard.through(utterance, bound.arguments[heard.argument])
+                bound.arguments[argument.name] = argument.through(utterance, bound.arguments[argument.name])
                 return wrapped(*bound.args[len(itself) :], **bound.kwargs)
 
-            return observe(call, lambda: self._begin(telemetry, instance, bound.arguments), self.take)
+            return observe(call, lambda: self._begin(telemetry, instance, bound.arguments), self.extract)
 
         return wrapper
 
@@ -98,43 +98,43 @@ class Target:
         return None if asked is None else begin(telemetry, asked)
 
 
-def _value(call: Call, begin: Begin, take: Take) -> Any:
+def _value(call: Call, begin: Begin, extract: Extractor) -> Any:
     utterance = begin()
     if utterance is None:
         return call(None)
     with utterance:
         result = call(utterance)
     if inspect.isawaitable(result):
-        return _awaited(result, utterance, take)
-    return _taken(result, utterance, take)
+        return _awaited(result, utterance, extract)
+    return _extracted(result, utterance, extract)
 
 
-async def _coroutine(call: Call, begin: Begin, take: Take) -> Any:
+async def _coroutine(call: Call, begin: Begin, extract: Extractor) -> Any:
     utterance = begin()
     if utterance is None:
         return await call(None)
-    return await _awaited(call(utterance), utterance, take)
+    return await _awaited(call(utterance), utterance, extract)
 
 
-async def _awaited(result: Any, utterance: Utterance, take: Take) -> Any:
+async def _awaited(result: Any, utterance: Utterance, extract: Extractor) -> Any:
     with utterance:
         result = await result
-    return _taken(result, utterance, take)
+    return _extracted(result, utterance, extract)
 
 
-def _generator(call: Call, begin: Begin, take: Take) -> Generator[Any, Any, Any]:
+def _generator(call: Call, begin: Begin, extract: Extractor) -> Generator[Any, Any, Any]:
     utterance = begin()  # with the first pull: a generator that is never pulled asks for nothing
     if utterance is None:
         return (yield from call(None))
     try:
-        return (yield from _taken(call(utterance), utterance, take))
+        return (yield from _extracted(call(utterance), utterance, extract))
     finally:
         utterance.finished(None, None)  # something was thrown into it, if it is not over by now
 
 
-async def _async_generator(call: Call, begin: Begin, take: Take) -> AsyncIterator[Any]:
+async def _async_generator(call: Call, begin: Begin, extract: Extractor) -> AsyncIterator[Any]:
     utterance = begin()
-    chunks = call(None) if utterance is None else aiter(_taken(call(utterance), utterance, take))
+    chunks = call(None) if utterance is None else aiter(_extracted(call(utterance), utterance, extract))
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -144,9 +144,9 @@ async def _async_generator(call: Call, begin: Begin, take: Take) -> AsyncIterato
             utterance.finished(None, None)
 
 
-def _taken(result: Any, utterance: Utterance, take: Take) -> Any:
+def _extracted(result: Any, utterance: Utterance, extract: Extractor) -> Any:
     try:
-        return take(result, utterance)
+        return extract(result, utterance)
     except Exception as error:  # noqa: BLE001 - the boundary: the result goes to the host, measured or not
         guard.caught("measuring a result", error)
         return result

@@ -52,7 +52,7 @@ def _merged(some: dict[str, Latency], others: dict[str, Latency]) -> dict[str, L
     return some | {name: some[name] + latency if name in some else latency for name, latency in others.items()}
 
 
-class Reading:
+class ExportReader:
     """Reads exports, one after the other."""
 
     def __init__(self) -> None:

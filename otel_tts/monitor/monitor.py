@@ -20,7 +20,7 @@ from otel_tts.conditions.speech import (
 )
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.monitor.latency import Latency
-from otel_tts.monitor.measured import Measured, Reading
+from otel_tts.monitor.measured import ExportReader, Measured
 from otel_tts.monitor.notify import Notifier
 from otel_tts.semconv import PROVIDER
 from otel_tts.settings import MonitorSettings
@@ -87,7 +87,7 @@ class Monitor:
         self.renew()
 
     @classmethod
-    def of(cls, settings: MonitorSettings, service: str) -> Self:
+    def from_settings(cls, settings: MonitorSettings, service: str) -> Self:
         """The monitor of a service, which notifies where the settings say so.
 
         Raises:
@@ -99,7 +99,7 @@ class Monitor:
         """Forget everything: a forked child begins anew."""
         if self._notifier is not None:
             self._notifier.renew()
-        self._reading = Reading()
+        self._reader = ExportReader()
         self._window: deque[tuple[float, Measured]] = deque()
         self._usual: deque[Measured] = deque(maxlen=USUAL)
         self._leaving: tuple[float, Measured] | None = None
@@ -109,11 +109,11 @@ class Monitor:
     def judge(self, data: MetricsData) -> list[str]:
         """What is to be told after one more export. One at a time, in the order in which they were collected."""
         now = self._clock()
-        self._window.append((now, self._reading.increment(data)))
+        self._window.append((now, self._reader.increment(data)))
         while self._window[0][0] <= now - self._settings.monitor_window:
             self._leave(*self._window.popleft())
         measured = sum((increment for _, increment in self._window), Measured())
-        messages = (self._change(now, judged) for judged in self._figures(measured, self._reading.available(data)))
+        messages = (self._change(now, judged) for judged in self._figures(measured, self._reader.available(data)))
         return [message for message in messages if message]
 
     @guarded

@@ -75,7 +75,7 @@ def build(
     ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
     described = _resource(service_name, resource)
     judge = (
-        Monitor.of(MonitorSettings.load(), str(described.attributes[SERVICE_NAME]))
+        Monitor.from_settings(MonitorSettings.load(), str(described.attributes[SERVICE_NAME]))
         if monitor or (monitor is None and settings.monitor)
         else None
     )

@@ -338,6 +338,6 @@ def test_people_are_notified(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> 
 def test_an_address_that_cannot_be_used_is_refused_at_once() -> None:
     """With the variable's name, and without the address."""
     with pytest.raises(SettingError, match="OTEL_TTS_NOTIFY_URLS") as refusal:
-        Monitor.of(MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}), "speech")
+        Monitor.from_settings(MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}), "speech")
     assert "canary" not in str(refusal.value)
     assert "canary" not in str(MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": "canary"}))
