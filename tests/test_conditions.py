@@ -40,9 +40,9 @@ def test_when_a_condition_holds(condition: Condition, value: float | None, traff
 
 def test_a_condition_speaks_plainly() -> None:
     """With the figure, and with what it is about."""
-    assert REQUESTS_FAILING.says(0.9123) == "Only 91.2% of requests succeed"
+    assert REQUESTS_FAILING.sentence(0.9123) == "Only 91.2% of requests succeed"
     assert (
-        FIRST_AUDIO_SLOW.says(1.7, {PROVIDER.key: "piper"})
+        FIRST_AUDIO_SLOW.sentence(1.7, {PROVIDER.key: "piper"})
         == "piper: First audio takes 1.7x its reference at the 95th percentile"
     )
 

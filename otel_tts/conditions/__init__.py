@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from otel_tts.conditions.burns import OBJECTIVES
 from otel_tts.conditions.condition import Comparison, Condition, Severity
-from otel_tts.conditions.figure import Figure, Unit, said
+from otel_tts.conditions.figure import Figure, Unit, formatted
 from otel_tts.conditions.objectives import MINIMUM_REFERENCE, Objectives
 from otel_tts.conditions.speech import SPEECH
 from otel_tts.conditions.telemetry import TELEMETRY
@@ -19,5 +19,5 @@ BY_NAME: Mapping[str, Condition] = {condition.name: condition for condition in C
 
 __all__ = [
     "BY_NAME", "CONDITIONS", "MINIMUM_REFERENCE", "OBJECTIVES", "SPEECH", "TELEMETRY", "Comparison", "Condition", "Figure",
-    "Objectives", "Severity", "Unit", "said",
+    "Objectives", "Severity", "Unit", "formatted",
 ]  # fmt: skip

@@ -38,7 +38,7 @@ def _success_burns() -> Iterator[Condition]:
     for burn in BURNS:
         yield Condition(
             name=f"TTSSuccessBudgetBurn{burn.label}",
-            title=f"Failed requests use up the error budget {{value}} as fast as they may, over {burn.label}",
+            title=f"Failed requests use the error budget at {{value}} the sustainable rate, over {burn.label}",
             meaning="So many requests fail that the objective for success will be missed.",
             severity=burn.severity,
             figure=figure.SUCCESS_BURN,
@@ -61,8 +61,8 @@ def _first_audio_burns() -> Iterator[Condition]:
     for burn in BURNS:
         yield Condition(
             name=f"TTSFirstAudioBudgetBurn{burn.label}",
-            title=f"Streams with late or no audio use up their budget {{value}} as fast as they may, over {burn.label}",
-            meaning="So many listeners wait too long for the first sound that the objective for first audio will be missed.",
+            title=f"Streams with late or no audio use their budget at {{value}} the sustainable rate, over {burn.label}",
+            meaning="So many listeners wait too long for the first audio that the objective for first audio will be missed.",
             severity=burn.severity,
             figure=figure.FIRST_AUDIO_BURN,
             comparison=ABOVE,
@@ -73,7 +73,10 @@ def _first_audio_burns() -> Iterator[Condition]:
             query="judged_first_audio_burn_rate",
             causes=tuple(f"TTSFirstAudioBudgetBurn{other.label}" for other in BURNS if other.window < burn.window),
             steps=(
-                "Streaming dashboard: a late first byte is the queue or the provider; a late sound after it is silence at the beginning.",
+                (
+                    "Streaming dashboard: a late first byte comes from the queue or the provider; late audio after an "
+                    "early first byte is silence at its start."
+                ),
                 "Cache dashboard: did the hit rate fall, so that more requests wait for a provider?",
                 "Queue wait: if it grows, add replicas or allow fewer requests at once.",
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from otel_tts.conditions.figure import Figure, said
+from otel_tts.conditions.figure import Figure, formatted
 from otel_tts.semconv import Attribute
 
 
@@ -15,9 +15,9 @@ class Severity(StrEnum):
     """Whom a condition is for."""
 
     PAGE = "page"
-    """Listeners suffer now: wake somebody."""
+    """Listeners are affected now: wake somebody."""
     TICKET = "ticket"
-    """Somebody should see to it on a working day."""
+    """It can wait for a working day."""
     INFO = "info"
     """Good to know while looking into something else."""
 
@@ -35,20 +35,20 @@ class Condition:
 
     Attributes:
         name: the alert's name.
-        title: what is the matter, as a person would say it; ``{value}`` stands for the figure.
+        title: the problem in a sentence; ``{value}`` stands for the figure.
         meaning: what it means for listeners or for whoever operates the service.
         severity: whom it is for.
         figure: what is judged.
-        comparison, threshold: it holds while the figure is beyond the threshold, on this side.
+        comparison, threshold: the condition is met while the figure is beyond the threshold, on this side.
         window: the seconds over which the figure is taken; 0 where it is a state.
         short_window: the seconds over which it must be beyond the threshold as well, so that it ends soon after its cause; 0 for none.
-        minimum_traffic: what the figure's denominator must hold for a judgement.
-        minimum_events: how many bad ones there must be, however few requests there are.
-        pending: the seconds for which it must hold before anybody is told.
-        by: what it is judged for one by one.
+        minimum_traffic: the least count in the figure's denominator; below it, nothing is judged.
+        minimum_events: the least number of bad events.
+        pending: the seconds for which it must be met before the alert fires.
+        by: the attributes for whose values it is judged separately.
         query: the name of the PromQL query that gives the figure; empty where Prometheus does not judge it.
-        causes: the names of conditions that explain this one: nobody is told of it while they hold.
-        steps: what to look at and do, in this order.
+        causes: the names of conditions that explain this one: it is not reported while they are met.
+        steps: what to check and do, in this order.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Condition:
     steps: tuple[str, ...] = ()
 
     def holds(self, value: float | None, traffic: float | None = None) -> bool | None:
-        """Whether it holds for a figure, taken over ``traffic``; None when there is too little to judge, or no figure at all."""
+        """Tell whether it is met by a figure that was computed from ``traffic`` events; None with too few events, or without a figure."""
         if value is None or (traffic is not None and traffic < max(self.minimum_traffic, 1 if self.figure.traffic else 0)):
             return None
         beyond = value > self.threshold if self.comparison is Comparison.ABOVE else value < self.threshold
@@ -78,8 +78,8 @@ class Condition:
         bad = (1 - value if self.comparison is Comparison.BELOW else value) * traffic
         return round(bad) >= self.minimum_events
 
-    def says(self, value: float, attributes: Mapping[str, object] = MappingProxyType({})) -> str:
-        """The condition in plain words. attributes: what it was judged for, by key."""
+    def sentence(self, value: float, attributes: Mapping[str, object] = MappingProxyType({})) -> str:
+        """Give the condition as a sentence. ``attributes``: the subject that it was judged for, by key."""
         subject = ", ".join(str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
-        sentence = self.title.format(value=said(value, self.figure.unit), threshold=said(self.threshold, self.figure.unit))
-        return f"{subject}: {sentence}" if subject else sentence
+        text = self.title.format(value=formatted(value, self.figure.unit), threshold=formatted(self.threshold, self.figure.unit))
+        return f"{subject}: {text}" if subject else text

@@ -10,7 +10,7 @@ class Unit(StrEnum):
     """How people read a figure."""
 
     SHARE = "share"
-    """0 to 1, said as a percentage."""
+    """0 to 1, shown as a percentage."""
     FACTOR = "factor"
     """How many times something else."""
     COUNT = "count"
@@ -70,8 +70,8 @@ ABSENT = Figure("absent", "1 when a service that sent metrics within the hour se
 ALWAYS = Figure("always", "Always 1", Unit.COUNT)
 
 
-def said(value: float, unit: Unit) -> str:
-    """A figure as people read it."""
+def formatted(value: float, unit: Unit) -> str:
+    """Format a figure with its unit."""
     match unit:
         case Unit.SHARE:
             return f"{value:.1%}".replace(".0%", "%")

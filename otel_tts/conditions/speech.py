@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 REQUESTS_FAILING = Condition(
     name="TTSRequestsFailing",
     title="Only {value} of requests succeed",
-    meaning="Listeners hear nothing, or speech that breaks off.",
+    meaning="Listeners get no audio, or audio that ends early.",
     severity=PAGE,
     figure=figure.SUCCESS_RATE,
     comparison=BELOW,
@@ -26,15 +26,15 @@ REQUESTS_FAILING = Condition(
     query="judged_success_rate",
     steps=(
         "Overview dashboard: which outcome grows, `error`, `deadline`, `partial` or `empty`?",
-        "Providers dashboard: does one provider fail, and with which error type? Take it out of the chain if the next one is well.",
-        "Requests dashboard: open the newest failed trace; its last attempt says why no provider helped.",
-        "After a deployment: roll back first, look afterwards.",
+        "Providers dashboard: does one provider fail, and with which error type? Take it out of the chain if the next one works.",
+        "Requests dashboard: open the newest failed trace; its last attempt has the error.",
+        "After a deployment: roll back first, then look for the cause.",
     ),
 )
 SPEECH_INTERRUPTED = Condition(
     name="TTSSpeechInterrupted",
-    title="Speech stops in {value} of streams, waiting for the provider",
-    meaning="Listeners hear gaps in the middle of speech: the provider makes audio more slowly than it is played.",
+    title="{value} of streams have gaps because the provider is too slow",
+    meaning="Listeners hear gaps: the provider makes audio more slowly than it is played.",
     severity=PAGE,
     figure=figure.GAP_SHARE,
     comparison=ABOVE,
@@ -46,13 +46,13 @@ SPEECH_INTERRUPTED = Condition(
     steps=(
         "Streaming dashboard: is the real-time factor of the provider above 1? Then it lacks CPU or GPU, or it is throttled.",
         "Queue wait on the same page: if it grows too, add replicas or allow fewer requests at once.",
-        "Move traffic to a faster provider or voice until it is well.",
+        "Move traffic to a faster provider or voice until it recovers.",
     ),
 )
 PROVIDER_DOWN = Condition(
     name="TTSProviderDown",
     title="No replica can use the provider",
-    meaning="Its voices are spoken by the next provider in the chain, or not at all.",
+    meaning="Requests for its voices go to the next provider in the chain, or fail.",
     severity=PAGE,
     figure=figure.PROVIDER_AVAILABLE,
     comparison=BELOW,
@@ -62,15 +62,15 @@ PROVIDER_DOWN = Condition(
     query="judged_provider_available",
     steps=(
         "Providers dashboard, error types: `unauthorized` is the key, `rate_limited` the quota, `connection` the network or the host.",
-        "A provider of a vendor: look at the vendor's status page.",
-        "An engine in the process: its log, its model files, memory.",
-        "Make sure that another provider has the voices; else tell those whose voices are silent.",
+        "A vendor's provider: check the vendor's status page.",
+        "An engine in the process: check its log, its model files and its memory.",
+        "Make sure that another provider has the voices; else inform the callers whose voices fail.",
     ),
 )
 PROVIDER_DEGRADED = Condition(
     name="TTSProviderDegraded",
     title="Some replicas cannot use the provider, others can",
-    meaning="Some requests take the detour through a fallback, depending on the replica that they reach.",
+    meaning="Some requests fall back to another provider, depending on the replica that serves them.",
     severity=TICKET,
     figure=figure.PROVIDER_DEGRADED,
     comparison=ABOVE,
@@ -87,7 +87,7 @@ PROVIDER_DEGRADED = Condition(
 PROVIDER_FAILING = Condition(
     name="TTSProviderFailing",
     title="Only {value} of attempts at the provider succeed",
-    meaning="Fallbacks keep listeners from noticing, as long as they last: requests take longer, in another voice perhaps.",
+    meaning="Requests fall back to another provider: they take longer, and may have another voice. Without a fallback they fail.",
     severity=TICKET,
     figure=figure.PROVIDER_SUCCESS_RATE,
     comparison=BELOW,
@@ -109,7 +109,7 @@ def _slow(name: str, title: str, judged: figure.Figure, query: str = "") -> Cond
     return Condition(
         name=name,
         title=title,
-        meaning="Listeners wait noticeably longer than they are used to before they hear something.",
+        meaning="Listeners wait noticeably longer than usual for audio.",
         severity=TICKET,
         figure=judged,
         comparison=ABOVE,
@@ -119,8 +119,8 @@ def _slow(name: str, title: str, judged: figure.Figure, query: str = "") -> Cond
         by=(PROVIDER,),
         query=query,
         steps=(
-            "Overview dashboard, latency against its reference: since when, and did traffic or the length of texts change then?",
-            "Streaming dashboard: does the time go into the queue, into the provider or into encoding?",
+            "Overview dashboard, latency against its reference: when did it rise, and did traffic or the length of texts change then?",
+            "Streaming dashboard: does the queue, the provider or encoding take the time?",
             "Requests dashboard, slowest: the trace shows which span is long.",
             "If the new latency is the right one: set the reference, or let the batch job publish it.",
         ),
@@ -147,8 +147,8 @@ SYNTHESIS_MEAN_SLOW = _slow(
 )
 REFERENCE_MISSING = Condition(
     name="TTSReferenceLatencyMissing",
-    title="Latency is judged against the built-in default, for want of a reference",
-    meaning="Slowness is noticed only where it is extreme.",
+    title="Latency is compared with the built-in default, since there is no reference",
+    meaning="Only extreme latency raises an alert.",
     severity=INFO,
     figure=figure.REFERENCE_MISSING,
     comparison=ABOVE,
@@ -159,14 +159,14 @@ REFERENCE_MISSING = Condition(
     by=(PROVIDER,),
     query="judged_reference_missing",
     steps=(
-        "A service in its first day has no day before: wait for it.",
-        "Run the batch job with a reference, so that it publishes one; or set one in the environment and generate the rules anew.",
+        "On a service's first day there is no day before to compare with: wait.",
+        "Run the batch job with a reference, so that it publishes one; or set one in the environment and generate the rules again.",
     ),
 )
 HIT_RATE_COLLAPSED = Condition(
     name="TTSCacheHitRateCollapsed",
     title="The cache's hit rate is {value} what it was the day before",
-    meaning="More requests wait for a provider and cost money; a cold or lost cache, or traffic of another kind.",
+    meaning="More requests wait for a provider and cost money; the cache is cold or lost, or the texts are different.",
     severity=TICKET,
     figure=figure.HIT_RATE_CHANGE,
     comparison=BELOW,
@@ -176,15 +176,18 @@ HIT_RATE_COLLAPSED = Condition(
     pending=15 * MINUTE,
     query="judged_hit_rate_change",
     steps=(
-        "Cache dashboard, look-ups: with errors, a tier cannot be reached; with misses and few entries, it was emptied, or evicts.",
+        (
+            "Cache dashboard, look-ups: errors mean that a tier cannot be reached; misses with few entries mean "
+            "that it was emptied or evicts."
+        ),
         "A deployment that changed a voice, an engine or its settings starts with a cold cache: it warms up by itself.",
-        "Otherwise the texts have changed: the batch job's report tells how.",
+        "Otherwise the texts have changed: see the batch job's report.",
     ),
 )
 DRIFT_DETECTED = Condition(
     name="TTSDriftDetected",
     title="The batch job judged {value} measure(s) drifted",
-    meaning="Speech sounds or behaves differently from its reference: pace, loudness, silence, or speed.",
+    meaning="Audio differs from its reference: speaking rate, loudness, silence or speed of synthesis.",
     severity=TICKET,
     figure=figure.DRIFT,
     comparison=ABOVE,

@@ -14,7 +14,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 EXPORT_FAILING = Condition(
     name="TTSTelemetryExportFailing",
     title="The Collector fails to deliver {value} of its telemetry",
-    meaning="Dashboards and alerts lag behind or have holes; what is queued is delivered later, what is dropped is lost.",
+    meaning="Dashboards and alerts are late or incomplete. Queued telemetry is delivered later; dropped telemetry is lost.",
     severity=TICKET,
     figure=figure.EXPORT_FAILURES,
     comparison=ABOVE,
@@ -26,7 +26,7 @@ EXPORT_FAILING = Condition(
     causes=(),
     steps=(
         "Telemetry pipeline dashboard: which exporter? Its destination is down, refuses the data, or is too slow.",
-        "The Collector's log names the reason of each failure.",
+        "The Collector's log has the reason of each failure.",
     ),
 )
 REFUSED = Condition(
@@ -43,7 +43,7 @@ REFUSED = Condition(
     query="judged_refused_share",
     steps=(
         "Telemetry pipeline dashboard: memory of the Collector against its limit.",
-        "Give it more memory, or run more of them.",
+        "Give it more memory, or run more Collectors.",
     ),
 )
 QUEUE_NEARLY_FULL = Condition(
@@ -57,14 +57,14 @@ QUEUE_NEARLY_FULL = Condition(
     pending=2 * MINUTE,
     query="judged_queue_fill",
     steps=(
-        "Is the destination of that exporter down? Bring it back: the queue drains by itself.",
-        "Else it is too slow: more consumers, a bigger queue, or less telemetry.",
+        "Is the destination of that exporter down? When it is back, the queue drains by itself.",
+        "Otherwise it is too slow: use more consumers, a bigger queue, or less telemetry.",
     ),
 )
 SDK_DROPS = Condition(
     name="TTSTelemetryDropped",
     title="The service's SDK dropped {value} records",
-    meaning="Traces and logs have holes; counts and latencies come from metrics and stay right.",
+    meaning="Traces and logs are incomplete; counts and latencies come from metrics and stay correct.",
     severity=TICKET,
     figure=figure.SDK_DROPS,
     comparison=ABOVE,
@@ -74,13 +74,13 @@ SDK_DROPS = Condition(
     causes=("TTSTelemetryRefused",),
     steps=(
         "Can the service reach the Collector? Its log says so when it cannot.",
-        "Else there are more spans or records than its queue takes: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample.",
+        "Otherwise there are more spans or records than its queue holds: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample.",
     ),
 )
 OVERFLOW = Condition(
     name="TTSCardinalityOverflow",
-    title="A metric has more attribute sets than the SDK keeps apart",
-    meaning="Figures by provider, model or voice are wrong from here on; totals stay right.",
+    title="A metric has more attribute sets than the SDK's limit",
+    meaning="Figures by provider, model or voice are wrong from now on; totals stay correct.",
     severity=TICKET,
     figure=figure.OVERFLOW,
     comparison=ABOVE,
@@ -88,13 +88,16 @@ OVERFLOW = Condition(
     query="judged_cardinality_overflow",
     steps=(
         "Telemetry pipeline dashboard, cardinality: which metric?",
-        "Metrics of this project are bounded; one of the application's own has an attribute with too many values. Remove or bound it.",
+        (
+            "Metrics of this project are bounded; one of the application's own has an attribute with too many "
+            "values. Remove it or limit its values."
+        ),
     ),
 )
 ABSENT = Condition(
     name="TTSTelemetryAbsent",
     title="A service that sent metrics within the hour sends none now",
-    meaning="It is down, or blind: no other alert can fire for it.",
+    meaning="It is down, or its telemetry does not arrive: no other alert can fire for it.",
     severity=PAGE,
     figure=figure.ABSENT,
     comparison=ABOVE,
@@ -111,13 +114,13 @@ ABSENT = Condition(
 WATCHDOG = Condition(
     name="TTSWatchdog",
     title="Alerting works",
-    meaning="This alert always fires. Whoever receives it should raise the alarm when it stops coming.",
+    meaning="This alert always fires. Its receiver must raise the alarm when it stops.",
     severity=INFO,
     figure=figure.ALWAYS,
     comparison=ABOVE,
     threshold=0,
     query="judged_watchdog",
-    steps=("If it stopped: Prometheus or Alertmanager is down, or the way from one to the other is broken.",),
+    steps=("If it stopped: Prometheus or Alertmanager is down, or they cannot reach each other.",),
 )
 
 TELEMETRY: Sequence[Condition] = (EXPORT_FAILING, REFUSED, QUEUE_NEARLY_FULL, SDK_DROPS, OVERFLOW, ABSENT, WATCHDOG)

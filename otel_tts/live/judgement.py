@@ -39,7 +39,7 @@ class Verdict:
         """Give a sentence for each subject."""
         for finding in self.holds:
             if finding.value is not None:
-                yield self.condition.says(finding.value, finding.attributes)
+                yield self.condition.sentence(finding.value, finding.attributes)
 
 
 class Judge:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from otel_tts.conditions import MINIMUM_REFERENCE, Condition, said
+from otel_tts.conditions import MINIMUM_REFERENCE, Condition, formatted
 from otel_tts.conditions.speech import (
     FIRST_AUDIO_MEAN_SLOW,
     FIRST_AUDIO_SLOW,
@@ -19,6 +19,7 @@ from otel_tts.conditions.speech import (
     SYNTHESIS_SLOW,
 )
 from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.formatting import elapsed
 from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import ExportReader, Measured
 from otel_tts.monitor.notify import Notifier
@@ -126,7 +127,7 @@ class Monitor:
 
     def _figures(self, measured: Measured, available: Mapping[str, float]) -> Iterator[Judged]:
         over = f"in the last {self._settings.monitor_window:g} s"
-        limit = said(self._failing.threshold, self._failing.figure.unit)
+        limit = formatted(self._failing.threshold, self._failing.figure.unit)
         words = f"{measured.succeeded} of {measured.requests} {over}; the limit is {limit}"
         yield Judged(self._failing, "", measured.success_rate, measured.requests, words)
         for provider, value in available.items():
@@ -146,10 +147,12 @@ class Monitor:
             (p95_slow, "reference_latency_p95", Latency.p95),
             (mean_slow, "reference_latency_mean", Latency.mean),
         ):
-            reference, source = getattr(self._settings, name), "as set"
+            reference, source = getattr(self._settings, name), "the setting"
             if self._settings.source(name) == "default":
                 before = take(usual) if usual is not None else None
-                reference, source = (reference, "the default") if before is None else (max(before, MINIMUM_REFERENCE), "as usual")
+                reference, source = (
+                    (reference, "the default") if before is None else (max(before, MINIMUM_REFERENCE), "the last hour")
+                )
             value = take(latency)
             if value is not None:
                 words = (
@@ -167,7 +170,7 @@ class Monitor:
         holds = condition.holds(judged.value, judged.traffic)
         if holds is None or judged.value is None:
             return None
-        sentence = condition.says(judged.value, {PROVIDER.key: provider} if provider else {})
+        sentence = condition.sentence(judged.value, {PROVIDER.key: provider} if provider else {})
         words = f" ({judged.words})" if judged.words else ""
         if holds and held is None:
             self._held[condition.name, provider] = _Held(now, now)
@@ -176,7 +179,7 @@ class Monitor:
             held.last = now
         elif held is not None and now - held.last >= _CALM * self._settings.monitor_window:
             del self._held[condition.name, provider]
-            return f"Over after {held.last - held.since:.0f} s: {condition.name}{', ' + provider if provider else ''}{words}."
+            return f"Resolved: {condition.name}{', ' + provider if provider else ''}{words}. It lasted {elapsed(held.last - held.since)}."
         return None
 
     def _leave(self, at: float, increment: Measured) -> None:

@@ -90,7 +90,7 @@ def test_success_that_falls_is_told_once_and_so_is_its_recovery(temporality: Agg
     assert [speech.told() for _ in range(20)] == [[]] * 20
     speech.ok(100, 0.01)
     quiet = [said for _ in range(20) for said in speech.told()]
-    assert quiet == ["Over after 301 s: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%)."]
+    assert quiet == ["Resolved: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%). It lasted 5 min."]
 
 
 def test_too_little_traffic_is_not_judged() -> None:
@@ -112,7 +112,7 @@ def test_few_requests_are_enough_to_recover() -> None:
     assert speech.told()[0].startswith("Only 0%")
     speech.told(after=301)
     speech.ok(2, 0.01)
-    assert speech.told(after=60)[0].startswith("Over after")
+    assert speech.told(after=60)[0].startswith("Resolved:")
 
 
 def test_what_wavers_around_its_limit_is_told_once() -> None:
@@ -125,7 +125,7 @@ def test_what_wavers_around_its_limit_is_told_once() -> None:
         told += speech.told(after=30)
     assert told == ["piper: This process cannot use the provider."]
     provider.available(True)
-    assert [said for _ in range(10) for said in speech.told()] == ["Over after 840 s: TTSProviderDown, piper."]
+    assert [said for _ in range(10) for said in speech.told()] == ["Resolved: TTSProviderDown, piper. It lasted 14 min."]
 
 
 def test_a_slow_provider_is_told_with_its_reference() -> None:
@@ -158,7 +158,7 @@ def test_the_reference_that_was_set_comes_first() -> None:
     (told,) = speech.told()
     assert told == (
         "piper: Unary requests take 2.95x their reference at the 95th percentile "
-        "(0.295 s against 0.1 s, as set; 5 requests in the last 300 s)."
+        "(0.295 s against 0.1 s, the setting; 5 requests in the last 300 s)."
     )
 
 
@@ -173,7 +173,7 @@ def test_without_a_reference_the_last_hour_is_one() -> None:
     assert [said.partition(" (")[0] for said in told] == [
         "piper: Unary requests take 2.33x their reference at the 95th percentile"
     ]
-    assert told[0].endswith("as usual; 90 requests in the last 300 s).")
+    assert told[0].endswith("the last hour; 90 requests in the last 300 s).")
     for _ in range(40):
         speech.ok(30, 1.0)
         assert [said for said in speech.told(after=100) if said.startswith("Over")] == []
@@ -247,7 +247,7 @@ def test_configure_switches_it_on() -> None:
     assert asked == "True"
     assert told == [
         "otel_tts.monitor WARNING piper: This process cannot use the provider.",
-        "otel_tts.monitor WARNING Over after 0 s: TTSProviderDown, piper.",
+        "otel_tts.monitor WARNING Resolved: TTSProviderDown, piper. It lasted 0 s.",
     ]
 
 

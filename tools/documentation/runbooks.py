@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_tts import semconv
-from otel_tts.conditions import BY_NAME, CONDITIONS, MINIMUM_REFERENCE, Condition, Objectives, said
+from otel_tts.conditions import BY_NAME, CONDITIONS, MINIMUM_REFERENCE, Condition, Objectives, formatted
 from otel_tts.conditions.telemetry import WATCHDOG
 from otel_tts.promql import label
 from otel_tts.promql.slo import REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
@@ -40,7 +40,7 @@ def _section(condition: Condition) -> str:
     blocks += ["\n".join(f"{number}. {step}" for number, step in enumerate(condition.steps, 1))]
     if condition.causes:
         links = ", ".join(f"[{name}](#{name.lower()})" for name in condition.causes if name in BY_NAME)
-        blocks.append(f"Left unsaid during {links}.")
+        blocks.append(f"Not sent during {links}.")
     if condition.query:
         blocks.append(f"```promql\n{expression(condition)}\n```")
     return "\n\n".join(blocks)
@@ -50,10 +50,11 @@ def _holds(condition: Condition) -> str:
     figure = condition.figure
     windows = " and ".join(duration(window) for window in (condition.window, condition.short_window) if window)
     side = "above" if condition.comparison == ">" else "below"
-    holds = f"Holds while this is {side} {said(condition.threshold, figure.unit)}: {figure.description[0].lower()}{figure.description[1:]}"
+    described = figure.description[0].lower() + figure.description[1:]
+    holds = f"Met while this is {side} {formatted(condition.threshold, figure.unit)}: {described}"
     holds += f", over {windows}" if windows else ""
     holds += f"; for at least {duration(condition.pending)}" if condition.pending else ""
     if condition.minimum_traffic:
         holds += f". Not judged below {condition.minimum_traffic} {figure.traffic}"
-        holds += f", nor with fewer than {condition.minimum_events} bad ones" if condition.minimum_events else ""
-    return f"{holds}." + ("" if condition.query else " In the process and on the live dashboard only.")
+        holds += f", nor with fewer than {condition.minimum_events} bad events" if condition.minimum_events else ""
+    return f"{holds}." + ("" if condition.query else " Judged in the process and on the live dashboard only.")
