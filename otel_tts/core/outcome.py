@@ -19,7 +19,7 @@ class Cause:
     outcome: Outcome
     error_type: ErrorType | None = None
     cancel_reason: CancelReason | None = None
-    """Why it was cancelled, or stopped; None where nobody said: then the caller went away."""
+    """Why it was cut off; see `reason`."""
 
     @classmethod
     def of(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
@@ -50,6 +50,11 @@ class Cause:
         if outcome is None and error_type is None:
             return cause
         return cls.of(outcome or cause.outcome, error_type or cause.error_type)
+
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why it was cut off: where nobody said, the caller went away; None when it was not."""
+        return self.cancel_reason or (CancelReason.CALLER if self.outcome is Outcome.CANCELLED else None)
 
     @property
     def good(self) -> bool:

@@ -41,8 +41,8 @@ class InvocationResult:
         attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
         if self.cause.error_type is not None:
             attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value
-        if self.cause.cancel_reason is not None:
-            attributes[semconv.CANCEL_REASON.key] = self.cause.cancel_reason.value
+        if self.cause.reason is not None:
+            attributes[semconv.CANCEL_REASON.key] = self.cause.reason.value
         if self.first_chunk_s is not None:
             attributes[semconv.TIME_TO_FIRST_CHUNK.key] = self.first_chunk_s
         if self.connection_reused is not None:
@@ -110,7 +110,7 @@ class Record:
         if result.audio is not None:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
             self.real_time_factor = result.real_time_factor
-            made = result.cause.good or result.cause.cancel_reason is not None
+            made = result.cause.good or result.cause.reason is not None
             if made and result.audio.duration is not None:
                 self.duration = (self.duration or 0.0) + result.audio.duration
 
@@ -262,7 +262,7 @@ class Record:
             semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
             semconv.CACHE_TIER.key: self.tier,
             semconv.AUDIO_DURATION.key: self.duration,
-            semconv.CANCEL_REASON.key: cause.cancel_reason.value if cause.cancel_reason is not None else None,
+            semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
             semconv.AUDIO_DELIVERED.key: delivered,
             semconv.AUDIO_HEARD.key: self.heard,
             semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,

@@ -10,7 +10,7 @@ from typing import Any
 from grafanalib.core import Annotations, DashboardLink, Templating, Time, TimePicker
 
 from otel_tts.grafana import variables
-from otel_tts.grafana.dashboards import cache, overview, pipeline, providers, quality, requests, streaming
+from otel_tts.grafana.dashboards import cache, conversations, overview, pipeline, providers, quality, requests, streaming
 from otel_tts.grafana.elements import SCHEMA_VERSION, Board, Note, Variable, present
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed, Section, flow
@@ -62,6 +62,12 @@ PAGES: Mapping[str, Page] = {
             title="Speech: streaming",
             question="How soon does audio start, and where are gaps?",
             sections=streaming.sections,
+        ),
+        Page(
+            name="conversations",
+            title="Speech: conversations",
+            question="Does speech stop when the listener interrupts, and what was made that nobody heard?",
+            sections=conversations.sections,
         ),
         Page(
             name="requests",

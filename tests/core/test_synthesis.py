@@ -254,6 +254,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
             "tts.real_time_factor": took / made if ok else None,
             "tts.stream.chunk.count": chunks,
             "gen_ai.response.time_to_first_chunk": 0.5 if streams and chunks else None,
+            "tts.cancel.reason": "caller" if outcome == "cancelled" else None,
         }),
         [],
     ]  # fmt: skip
@@ -266,7 +267,8 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         | {"gen_ai.request.stream": streams, "tts.text.length": 5, "tts.attempt.count": int(asked), "tts.fallback.used": False}
         | without_none(**{
             "tts.audio.delivered_duration": delivered,
-            "tts.audio.duration": made if ok else None,
+            "tts.audio.duration": made if ok or (outcome == "cancelled" and measured) else None,
+            "tts.cancel.reason": "caller" if outcome == "cancelled" else None,
             "tts.real_time_factor": took / made if ok else None,
             "tts.usage.cost": COST if made else None,
         })
