@@ -31,7 +31,15 @@ COMPOSED = {
 CORE = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in COMPOSED]
 
 
-PUBLIC = {"otel_tts", "otel_tts.errors", "otel_tts.grpc", "otel_tts.sdk", "otel_tts.settings", "otel_tts.version"}
+PUBLIC = {
+    "otel_tts",
+    "otel_tts.audio",
+    "otel_tts.errors",
+    "otel_tts.grpc",
+    "otel_tts.sdk",
+    "otel_tts.settings",
+    "otel_tts.version",
+}
 
 
 def imports_from(package: str, path: Path) -> Iterator[tuple[str, str]]:

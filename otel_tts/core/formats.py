@@ -133,7 +133,7 @@ class PCMFloat64(Samples):
 class Wav:
     """One RIFF/WAVE, or several one after another, of PCM, floats or G.711, as their headers say.
 
-    Sizes in headers may be wrong or left open, as in streams: what came is counted. See :mod:`otel_tts.core.wav`.
+    Sizes in headers may be wrong or left open, as in streams: what came is counted. See ``otel_tts.core.wav``.
     """
 
     name: ClassVar[str] = "wav"

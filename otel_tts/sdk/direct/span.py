@@ -15,10 +15,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AnyValue, Attributes
 
+from otel_tts import semconv
 from otel_tts.core.once import Once
 
 if TYPE_CHECKING:
@@ -220,12 +220,12 @@ class Span(trace.Span):
     ) -> None:
         cls = type(exception)
         described: dict[str, AnyValue] = {
-            exception_attributes.EXCEPTION_TYPE: (
+            semconv.EXCEPTION_TYPE.key: (
                 f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ and cls.__module__ != "builtins" else cls.__qualname__
             ),
-            exception_attributes.EXCEPTION_MESSAGE: str(exception),
-            exception_attributes.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
-            exception_attributes.EXCEPTION_ESCAPED: str(escaped),
+            semconv.EXCEPTION_MESSAGE.key: str(exception),
+            semconv.EXCEPTION_STACKTRACE.key: "".join(traceback.format_exception(exception)),
+            "exception.escaped": str(escaped),
         }
         self.add_event("exception", described | dict(attributes or {}), timestamp)
 

@@ -9,9 +9,7 @@ import httpx
 import numpy as np
 import soxr
 
-from otel_tts.core.container import declared_format, format_of, recognise
-from otel_tts.core.formats import PCM16, NoAudio, UnreadableAudioError, Wav
-from otel_tts.core.wav import Pieces, WavReader
+from otel_tts.audio import PCM16, NoAudio, Pieces, UnreadableAudioError, Wav, WavReader, declared_format, format_of, recognise
 from otel_tts.service.providers.base import EngineError, Provider, chunks
 from otel_tts.service.providers.config import OpenAISettings
 from otel_tts.service.speech import Speech, Voice

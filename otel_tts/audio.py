@@ -1,0 +1,32 @@
+"""Audio formats, and readers that tell from the bytes what audio is: for services that take audio from others."""
+
+from otel_tts.core.container import declared_format, format_of, recognise
+from otel_tts.core.formats import (
+    PCM16,
+    ALaw,
+    AudioFormat,
+    Encoded,
+    MuLaw,
+    NoAudio,
+    PCMFloat32,
+    UnreadableAudioError,
+    Wav,
+)
+from otel_tts.core.wav import Pieces, WavReader
+
+__all__ = [
+    "PCM16",
+    "ALaw",
+    "AudioFormat",
+    "Encoded",
+    "MuLaw",
+    "NoAudio",
+    "PCMFloat32",
+    "Pieces",
+    "UnreadableAudioError",
+    "Wav",
+    "WavReader",
+    "declared_format",
+    "format_of",
+    "recognise",
+]
