@@ -6,7 +6,8 @@ Runs the programs of `make tools` with the repository's own configuration, a ser
 
 jaeger     200 traces are taken, then Jaeger is stopped (SIGTERM), or killed at once, 2 s or 12 s after, and started again
 backends   Prometheus and Jaeger are away for 40 requests at 20 a second
-collector  the Collector is killed while both are away, and started again after 2 to 3 s, three times, at 100 requests a second
+collector  the Collector is killed while both are away, and started again after 2 to 3 s, three times, at 100 requests a second; then
+           the same with a service that holds out, as Compose and `make stack` run it
 absence    the Collector is killed under load of 20 requests a second for 5 s and for 30 s, and for 30 s with a service that holds out
 """
 
@@ -27,6 +28,7 @@ from tests.e2e.speech import Calls, Speech, speaking
 from tests.e2e.stack import Stack, running, until
 
 REQUESTS = "tts_synthesis_requests_total"
+DROPPED, GIVEN_UP = "otel_sdk_processor_span_processed_total", "otel_sdk_exporter_span_exported_total"
 SPANS = 3
 """Of each request: RPC, synthesis, attempt."""
 HOLDING_OUT = {"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60", "OTEL_BSP_MAX_QUEUE_SIZE": "20000"}
@@ -75,13 +77,17 @@ def account(stack: Stack, calls: Calls) -> str:
             break
     lost = SPANS * len(calls) - spans
     uncounted = len(calls) - stack.value(REQUESTS)
-    return f"{len(calls)} requests, counts lost {uncounted:g}, spans lost {lost} of {SPANS * len(calls)}, twice {twice}"
+    full, given_up = (stack.value(f'{metric}{{error_type!=""}}') for metric in (DROPPED, GIVEN_UP))
+    return (
+        f"{len(calls)} requests, counts lost {uncounted:g}, spans lost {lost} of {SPANS * len(calls)}, twice {twice}; "
+        f"the service says that its queue was full for {full:g} and that it gave up on {given_up:g}"
+    )
 
 
 def speech(run: Callable[[Stack, Speech], str], environ: Mapping[str, str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as stack:
         telemetry = {**stack.service_environ, "OTEL_BSP_SCHEDULE_DELAY": "1000", **(environ or {})}
-        with speaking(Path(directory, "service"), telemetry) as talking:
+        with speaking(Path(directory), telemetry) as talking:
             say(run(stack, talking))
 
 
@@ -122,6 +128,7 @@ def collector() -> None:
         return f"collector: killed three times during an outage, {without} requests without one: {account(stack, calls)}"
 
     speech(run)
+    speech(run, HOLDING_OUT)
 
 
 def absence() -> None:

@@ -135,7 +135,8 @@ def _label(span: Span, start: float, end: float, everything: bool) -> Group:
         _bar(span, start, end),
     )
     facts = _all(span) if everything else _that_matter(span)
-    return Group(head, *facts, *(_event(event, span) for event in span.events), *_links(span))
+    warned = (Text(f"not as it was sent: {warning}", "yellow") for warning in span.warnings)
+    return Group(head, *warned, *facts, *(_event(event, span) for event in span.events), *_links(span))
 
 
 def _bar(span: Span, start: float, end: float) -> Text:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from otel_tts import semconv
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.search import TraceBackend
-from otel_tts.history.traces import Trace, spans
+from otel_tts.history.traces import Span, Trace, spans
 
+_WARNINGS = "@jaeger@warnings"
+"""The attribute in which it says that it did not keep a span as it came."""
 _RECENT = 10_000
 """Syntheses among which a trace is looked for of whose id only the beginning is known."""
 
@@ -27,7 +30,7 @@ class Jaeger(TraceBackend):
         if answer is None:
             self._services()  # 404 is its word for nothing, and any other server's too
             return None
-        return Trace.of(spans(answer, self.unreadable))
+        return Trace.of(self._spans(answer))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`; among the syntheses that began last.
@@ -49,7 +52,7 @@ class Jaeger(TraceBackend):
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """See `TraceBackend.search`."""
-        found: dict[str, Request] = {}
+        syntheses: dict[str, Span] = {}
         complete = True
         for service in self._services():
             if wanted.service not in (None, service):
@@ -66,10 +69,14 @@ class Jaeger(TraceBackend):
             if wanted.slower_than is not None:  # of any span of the trace, in whole microseconds
                 parameters["query.duration_min"] = f"{int(wanted.slower_than * 1e6)}us"
             answer = self._traces("/api/v3/traces", parameters) or {}
-            all_spans = list(spans(answer, self.unreadable))
+            all_spans = list(self._spans(answer))
             complete = complete and len({span.trace_id for span in all_spans}) < limit
-            found |= {span.span_id: Request.of(span) for span in all_spans if span.name == semconv.SYNTHESIS_SPAN.name}
-        return list(found.values()), complete
+            for span in all_spans:
+                if span.name == semconv.SYNTHESIS_SPAN.name:
+                    syntheses[span.span_id] = span
+        requests = [Request.of(span) for span in syntheses.values() if not span.warnings]
+        self.unreadable.count += len(syntheses) - len(requests)  # what Jaeger changed in them is not known
+        return requests, complete
 
     def _services(self) -> list[str]:
         match self._backend.get("/api/v3/services", {}):
@@ -82,11 +89,24 @@ class Jaeger(TraceBackend):
         match self._backend.get(path, parameters):
             case None:
                 return None
-            case {"result": dict(result), **others} if not others:
+            case {"result": dict(result), **others} if not any(others.values()):
                 return result
-            case {"error": error}:
-                raise self._backend.unavailable(f"broke off its answer: {error}", "Its own log says more")
+            case {"error": problem} | {"errors": problem} | {"warnings": problem} if problem:
+                message = problem.get("message", problem) if isinstance(problem, dict) else problem
+                raise self._backend.unavailable(f"gave only a part of the traces: {message}", "Ask again, or look into its log")
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
+
+    def _spans(self, answer: Any) -> Iterator[Span]:
+        """The spans, with what Jaeger says of them taken out of the attribute that it says it in."""
+        for span in spans(answer, self.unreadable):
+            attributes = dict(span.attributes)
+            match attributes.pop(_WARNINGS, ()):
+                case ():
+                    yield span
+                case tuple(warnings):
+                    yield replace(span, attributes=attributes, warnings=tuple(map(str, warnings)))
+                case warning:
+                    yield replace(span, attributes=attributes, warnings=(str(warning),))
 
 
 def _moment(seconds: int) -> str:

@@ -29,12 +29,15 @@ class Tempo(TraceBackend):
 
     def trace(self, trace_id: str) -> Trace | None:
         """See `TraceBackend.trace`."""
-        answer = self._backend.get(f"/api/v2/traces/{trace_id}", {})
-        if answer is None:
-            return None
-        if not isinstance(answer, Mapping):
-            raise self._unlike()
-        return Trace.of(spans(_otlp(answer.get("trace") or {}), self.unreadable))
+        match self._backend.get(f"/api/v2/traces/{trace_id}", {}):
+            case None:
+                self._matches({"q": "{}", "limit": 1})  # 404 is its word for nothing, and any other server's too
+                return None
+            case {"status": "PARTIAL", **others}:
+                raise self._in_part(f"a part of trace {trace_id}", str(others.get("message", "")))
+            case dict(answer):
+                return Trace.of(spans(_otlp(answer.get("trace") or {}), self.unreadable))
+        raise self._unlike()
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`."""
@@ -43,8 +46,7 @@ class Tempo(TraceBackend):
         query = f'{{ trace:id =~ "{significant}.{{{rest if significant else f"0,{rest}"}}}" }}'
         found: set[str] = set()
         for first, last in windows(start, end):
-            answer = self._backend.get("/api/search", {"q": query, "start": first, "end": last, "limit": 10})
-            for trace in self._traces(answer):
+            for trace in self._matches({"q": query, "start": first, "end": last, "limit": 10}):
                 try:
                     found.add(_trace_id(trace))
                 except otlp.FAULTS:
@@ -55,26 +57,50 @@ class Tempo(TraceBackend):
         """See `TraceBackend.search`."""
         selected = dict.fromkeys([*_SELECTED, *(_field(key) for key, _ in wanted.where)])  # of its own accord it tells no others
         query = f"{{ {' && '.join(_conditions(wanted))} }} | select({', '.join(selected)})"
-        answer = self._backend.get("/api/search", {"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
-        traces = self._traces(answer)
-        found: dict[str, Request] = {}
+        traces = self._matches({"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
+        requests: dict[str, Request] = {}
         for trace in traces:
-            for matched in otlp.items(trace, "spanSets", self.unreadable):
-                for span in otlp.items(matched, "spans", self.unreadable):
-                    try:
-                        request = Request.of(_span(_trace_id(trace), span, self.unreadable))
-                        found[request.span_id] = request
-                    except otlp.FAULTS:
-                        self.unreadable.count += 1
-        return list(found.values()), len(traces) < limit
+            try:
+                requests |= {request.span_id: request for request in self._syntheses(trace)}
+            except otlp.FAULTS:
+                self.unreadable.count += 1
+        return list(requests.values()), len(traces) < limit
 
-    def _traces(self, answer: Any) -> list[Mapping[str, Any]]:
-        match answer:
-            case {"traces": list(traces)}:
-                return [trace for trace in traces if isinstance(trace, Mapping)]
-            case {"metrics": dict()}:
-                return []
-        raise self._unlike()
+    def _syntheses(self, trace: Mapping[str, Any]) -> Iterator[Request]:
+        """Those of a trace that a search matched; from the whole trace where the search gave only some of them."""
+        trace_id, sets = _trace_id(trace), list(otlp.items(trace, "spanSets", self.unreadable))
+        matched = [span for spans_matched in sets for span in otlp.items(spans_matched, "spans", self.unreadable)]
+        if sum(otlp.whole(spans_matched.get("matched", 0)) for spans_matched in sets) > len(matched):
+            whole = self.trace(trace_id)
+            yield from (
+                Request.of(span) for _, span in (whole.walk() if whole else ()) if span.name == semconv.SYNTHESIS_SPAN.name
+            )
+            return
+        for span in matched:
+            try:
+                yield Request.of(_span(trace_id, span, self.unreadable))
+            except otlp.FAULTS:
+                self.unreadable.count += 1
+
+    def _matches(self, parameters: Mapping[str, str | float]) -> list[Any]:
+        """The traces that a search matches: all of them, or as many as its limit allows."""
+        answer = self._backend.get("/api/search", parameters)
+        if not isinstance(answer, Mapping) or not answer.keys() & {"traces", "metrics"}:
+            raise self._unlike()
+        traces = list(otlp.items(answer, "traces", self.unreadable))
+        if answer.get("status") == "PARTIAL":
+            raise self._in_part("a part of the traces", str(answer.get("message", "")))
+        match answer.get("metrics"):
+            case {"totalJobs": jobs, **metrics} if len(traces) < int(parameters["limit"]):  # with as many it stops early
+                done = metrics.get("completedJobs", 0)  # protobuf's own JSON leaves 0 out
+                if done != jobs:
+                    raise self._in_part("a part of the traces", f"{done} of {jobs} jobs were done")
+        return traces
+
+    def _in_part(self, part: str, reason: str) -> HistoryUnavailableError:
+        return self._backend.unavailable(
+            f"gave only {part}{reason and f': {reason}'}", "Ask again, or look into its log for what is away"
+        )
 
     def _unlike(self) -> HistoryUnavailableError:
         return self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")

@@ -41,6 +41,7 @@ class Span:
 
     kind: ``INTERNAL``, ``SERVER``, ``CLIENT``, ``PRODUCER`` or ``CONSUMER``. status: ``UNSET``, ``OK`` or ``ERROR``. service and
     version: the ``service.name`` and ``service.version`` of the process that made it. children: in the order in which they started.
+    warnings: what a backend says of a span that it did not keep as it came.
     """
 
     trace_id: str
@@ -58,6 +59,7 @@ class Span:
     service: str
     version: str
     children: tuple[Span, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def end(self) -> float:

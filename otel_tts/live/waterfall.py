@@ -118,6 +118,7 @@ def label(span: Span) -> str:
         words.append(f"{reason} attempt at {attribute(semconv.PROVIDER.key)}")
     if error := attribute(semconv.ERROR_TYPE.key):
         words.append(str(error))
+    words += [f"not as it was sent: {warning}" for warning in span.warnings]
     return " · ".join((*words, formatting.duration(span.duration)))
 
 

@@ -152,10 +152,9 @@ class Stack:
             OTLP_HTTP_PORT=str(self.ports["otlp_http"]),
             HEALTH_PORT=str(self.ports["health"]),
             METRICS_OTLP_URL=f"{self.prometheus}/api/v1/otlp",
-            TRACES_OTLP_URL=f"http://127.0.0.1:{self.ports['traces_otlp']}",
             QUEUE_DIR=str(self.directory / "queue"),
             OTEL_GO_X_PER_SERIES_START_TIMESTAMPS="true",
-            **{**QUICKLY, **self.environ},
+            **{"TRACES_OTLP_URL": f"http://127.0.0.1:{self.ports['traces_otlp']}", **QUICKLY, **self.environ},
         )
         self.prometheus_process = self.process(
             "prometheus",

@@ -36,6 +36,8 @@ from tests.commands.conftest import OTEL_TTS
 from tests.e2e.stack import Stack, running, until
 from tests.service.conftest import Scripted
 
+TEMPO, TEMPO_OTLP = (os.environ.get(f"OTEL_TTS_TEST_TEMPO_{name}", "") for name in ("URL", "OTLP_URL"))
+"""An empty Tempo that somebody has at hand: its API, and where it takes OTLP over HTTP."""
 INTERVAL = 0.5
 """Seconds between exports of metrics."""
 
@@ -48,6 +50,11 @@ class Both:
     remote: History
     moments: tuple[float, float, float]
     environ: dict[str, str]
+
+    @property
+    def variable(self) -> str:
+        """The one that says where traces are."""
+        return next(name for name in self.environ if name in ("OTEL_TTS_JAEGER_URL", "OTEL_TTS_TEMPO_URL"))
 
     @property
     def windows(self) -> list[tuple[float, float]]:
@@ -124,18 +131,19 @@ async def talk(service: Service) -> tuple[float, float, float]:
     return before, between, after
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+@pytest.fixture(scope="module", params=["jaeger", *(["tempo"] if TEMPO and TEMPO_OTLP else [])])
+def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Both]:
     """Both sources, when all has arrived. Backends of their own: what is asked of them is everything."""
-    with running(tmp_path_factory.mktemp("stack")) as stack:
-        yield from _both(stack, tmp_path_factory)
+    elsewhere = {"TRACES_OTLP_URL": TEMPO_OTLP} if request.param == "tempo" else {}
+    with running(tmp_path_factory.mktemp("stack"), **elsewhere) as stack:
+        yield from _both(stack, tmp_path_factory, {"jaeger": stack.traces, "tempo": TEMPO}[request.param], request.param)
 
 
-def _both(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def _both(stack: Stack, tmp_path_factory: pytest.TempPathFactory, traces: str, backend: str) -> Iterator[Both]:
     directory = tmp_path_factory.mktemp("data")
     environ = {
         "OTEL_TTS_PROMETHEUS_URL": stack.prometheus,
-        "OTEL_TTS_JAEGER_URL": stack.traces,
+        f"OTEL_TTS_{backend.upper()}_URL": traces,
         "OTEL_TTS_DATA_DIR": str(directory),
     }
     interval = {"OTEL_METRIC_EXPORT_INTERVAL": str(INTERVAL * 1000)}
@@ -257,7 +265,7 @@ def test_commands_read_both(both: Both) -> None:
     """`otel-tts requests` and `otel-tts trace` say the same of either source."""
     run = partial(subprocess.run, capture_output=True, text=True, timeout=60, check=True)
     remote = {**os.environ, **both.environ}
-    local = {**remote, "OTEL_TTS_PROMETHEUS_URL": "", "OTEL_TTS_JAEGER_URL": ""}
+    local = {**remote, "OTEL_TTS_PROMETHEUS_URL": "", both.variable: ""}
     failed = [
         json.loads(run([*OTEL_TTS, "requests", "--outcome", "partial", "--json"], env=environ).stdout)
         for environ in (local, remote)
@@ -271,25 +279,26 @@ def test_commands_read_both(both: Both) -> None:
 
 def test_what_is_not_there_is_said(both: Both) -> None:
     """No stack trace: who, what happened, and what to do. The half that answers is of use without the other."""
-    prometheus, traces = both.environ["OTEL_TTS_PROMETHEUS_URL"], both.environ["OTEL_TTS_JAEGER_URL"]
+    prometheus, traces = both.environ["OTEL_TTS_PROMETHEUS_URL"], both.environ[both.variable]
+    title = both.variable.split("_")[2].capitalize()
     nowhere = "http://127.0.0.1:9"
     start, _, end = both.moments
-    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, "OTEL_TTS_JAEGER_URL": nowhere}))
-    assert history.source == f"Prometheus at {prometheus} and Jaeger at {nowhere}"
+    history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": prometheus, both.variable: nowhere}))
+    assert history.source == f"Prometheus at {prometheus} and {title} at {nowhere}"
     assert history.totals(start, start + 20).request_count > 0
-    with pytest.raises(HistoryUnavailableError, match=r"^Jaeger at http://127.0.0.1:9 does not answer\. Is it running, and is"):
+    with pytest.raises(HistoryUnavailableError, match=rf"^{title} at http://127.0.0.1:9 does not answer\. Is it running, and is"):
         history.requests()
-    history = open_history(HistorySettings.load({"OTEL_TTS_JAEGER_URL": traces}))
+    history = open_history(HistorySettings.load({both.variable: traces}))
     assert history.requests()
     with pytest.raises(HistoryUnavailableError, match=r"^Nothing says where Prometheus is: set OTEL_TTS_PROMETHEUS_URL\.$"):
         history.totals(start, end + 20)
     history = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": f"{traces}/api"}))
     with pytest.raises(HistoryUnavailableError, match=r"^Prometheus at .* (answered|does not answer as)"):
         history.totals(start, end + 20)
-    environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, "OTEL_TTS_JAEGER_URL": nowhere}
+    environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, both.variable: nowhere}
     said = subprocess.run([*OTEL_TTS, "requests"], env=environ, capture_output=True, text=True, timeout=60)
     assert said.returncode == 1
-    assert said.stderr.startswith("Error: Jaeger at http://127.0.0.1:9 does not answer.")
+    assert said.stderr.startswith(f"Error: {title} at http://127.0.0.1:9 does not answer.")
     assert "Traceback" not in said.stderr
 
 

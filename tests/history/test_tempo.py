@@ -1,20 +1,18 @@
-"""Tempo's answers, in the form that its API documents: a server that gives them stands in for one that is not a Python package."""
+"""Tempo's answers, in the form of 2.9.0, the last version that the reader was run against: nothing here may install a Tempo.
+
+Where one is at hand, `tests/e2e/test_history.py` runs against it (OTEL_TTS_TEST_TEMPO_URL).
+"""
 
 from __future__ import annotations
 
 import base64
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from otel_tts.history import History, HistoryUnavailableError, RequestFilter, open_history
-from otel_tts.settings import HistorySettings
+from otel_tts.history import HistoryUnavailableError, RequestFilter
+from tests.history.answering import answering as scripted
 
 TRACE, SPAN = "00c0ffee" * 4, "00ab" * 4
 NINE = 1795424400
@@ -68,30 +66,7 @@ WHOLE = {
 }
 
 
-@contextmanager
-def answering(answers: dict[str, Any], status: int = 200) -> Iterator[tuple[History, list[dict[str, str]]]]:
-    """The history of a server that answers so by path, and what it was asked."""
-    asked: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            asked.append({name: values[0] for name, values in parse_qs(url.query).items()})
-            body = answers.get(url.path)
-            self.send_response(404 if body is None else status)
-            self.end_headers()
-            self.wfile.write((body if isinstance(body, str) else json.dumps(body)).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield (
-            open_history(HistorySettings.load({"OTEL_TTS_TEMPO_URL": f"http://me:secret@127.0.0.1:{server.server_port}"})),
-            asked,
-        )
-        server.shutdown()
+answering = partial(scripted, "OTEL_TTS_TEMPO_URL")
 
 
 def test_a_search() -> None:
@@ -146,3 +121,52 @@ def test_other_answers(status: int, body: Any, said: str) -> None:
         history.requests()
     assert "secret" not in str(raised.value)
     raised.match(rf"^Tempo at http://127\.0\.0\.1:\d+ {said}$")
+
+
+PARTS: dict[str, Any] = {
+    "a part of a trace": ({f"/api/v2/traces/{TRACE}": {**WHOLE, "status": "PARTIAL", "message": "too large"}}, "too large"),
+    "a part of a search": ({"/api/search": {**FOUND, "status": "PARTIAL"}}, "the traces"),
+    "unfinished jobs": ({"/api/search": {**FOUND, "metrics": {"totalJobs": 7, "completedJobs": 3}}}, "3 of 7 jobs were done"),
+    "unfinished jobs and nothing found": ({"/api/search": {"metrics": {"totalJobs": 2}}}, "0 of 2 jobs were done"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_not_taken_for_all(part: str) -> None:
+    """What Tempo itself calls a part, or did not finish, is an error wherever it is asked for."""
+    answers, why = PARTS[part]
+    with answering(answers) as (history, _):
+        asked = [lambda: history.trace(TRACE), lambda: history.traces([TRACE], 0, NINE)]
+        if "/api/search" in answers:
+            asked = [history.requests, lambda: list(history.every_request()), lambda: history.trace(TRACE[:10])]
+        for ask in asked:
+            with pytest.raises(HistoryUnavailableError, match=rf"^Tempo at http\S+ gave only a part of .*{why}"):
+                ask()
+
+
+def test_finished_jobs_are_all() -> None:
+    """As many as there are, or fewer where the search found as many traces as it may: these are asked for again, in parts of the time."""
+    with answering({"/api/search": {**FOUND, "metrics": {"totalJobs": 7, "completedJobs": 7}}}) as (history, _):
+        assert len(history.requests()) == 1
+
+
+def test_a_trace_with_more_syntheses_than_a_search_tells() -> None:
+    """They are taken from the whole trace."""
+    [trace] = FOUND["traces"]
+    told = {**trace["spanSets"][0], "matched": 2}
+    search = {"traces": [{**trace, "spanSets": [told]}], "metrics": {}}
+    [resource] = WHOLE["trace"]["resourceSpans"]
+    [span] = resource["scopeSpans"][0]["spans"]
+    both = [span, {**span, "spanId": base64.b64encode(bytes.fromhex("00cd" * 4)).decode()}]
+    whole = {"trace": {"resourceSpans": [{**resource, "scopeSpans": [{"spans": both}]}]}}
+    with answering({"/api/search": search, f"/api/v2/traces/{TRACE}": whole}) as (history, _):
+        assert {request.span_id for request in history.requests(RequestFilter(since=NINE, until=NINE + 600))} == {
+            SPAN,
+            "00cd" * 4,
+        }
+
+
+def test_a_server_that_is_no_tempo() -> None:
+    """Its 404 is not taken for an answer about a trace."""
+    with answering({}) as (history, _), pytest.raises(HistoryUnavailableError, match="does not answer as Tempo does"):
+        history.trace(TRACE)
