@@ -310,5 +310,10 @@ def test_counters_of_the_traffic_are_there(both: Both) -> None:
         metric.name
         for metric in METRICS
         if metric.instrument is Instrument.GAUGE
-        or metric in (semconv.USAGE_COST_AVOIDED, semconv.QUALITY_SCORE, semconv.CACHE_EVICTIONS, semconv.ENCODE_DURATION)
-    }
+        or metric
+        in (
+            semconv.USAGE_COST_AVOIDED, semconv.USAGE_COST_WASTED, semconv.QUALITY_SCORE, semconv.CACHE_EVICTIONS,
+            semconv.ENCODE_DURATION, semconv.SYNTHESIS_TIME_TO_SILENCE, semconv.BACKGROUND_DURATION, semconv.CONNECT_DURATION,
+            semconv.CONNECTION_USES,
+        )
+    }  # fmt: skip
