@@ -90,7 +90,7 @@ class _Tally:
         self.batch = max(1, _BATCH // window) * window  # bytes
         self.measured = 0
         self.voiced = 0
-        self.heard = 0  # the end of the last voiced window
+        self.voiced_end = 0  # the end of the last voiced window
         self.onset: int | None = None
         self.clipped = 0  # samples
         self.power = 0.0  # of the voiced windows
@@ -104,7 +104,7 @@ class _Tally:
         voiced = np.flatnonzero(windows > _VOICED)
         if voiced.size:
             self.voiced += voiced.size * self.window
-            self.heard = self.measured + (int(voiced[-1]) + 1) * self.window
+            self.voiced_end = self.measured + (int(voiced[-1]) + 1) * self.window
             self.power += float(windows[voiced].sum())
         peak = self.format.peak
         self.clipped += int(np.count_nonzero(levels >= peak) + np.count_nonzero(levels <= -peak))
@@ -127,14 +127,14 @@ class _Tally:
         if not frames:
             return AudioFacts(duration=0.0, sample_rate=rate)
         self.add(np.concatenate((rest, np.zeros(-rest.size % (self.window * channels)))))
-        if self.heard > frames:
-            self.voiced -= self.heard - frames
-            self.heard = frames
+        if self.voiced_end > frames:
+            self.voiced -= self.voiced_end - frames
+            self.voiced_end = frames
         return AudioFacts(
             duration=frames / rate,
             sample_rate=rate,
             onset=None if self.onset is None else self.onset / rate,
-            trailing_silence=(frames - self.heard) / rate,
+            trailing_silence=(frames - self.voiced_end) / rate,
             silence_ratio=1 - self.voiced / frames,
             clipping_ratio=self.clipped / (frames * channels),
             loudness=max(0.0, -10 * math.log10(self.power * self.window / self.voiced)) if self.voiced else None,

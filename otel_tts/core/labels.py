@@ -19,7 +19,7 @@ class Labels(ForkAware):
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
         self._open = declared is None
-        self._known = set(map(clean.name, declared or ()))
+        self._values = set(map(clean.name, declared or ()))
         self._lock = Lock()
         register(self)
 
@@ -32,18 +32,18 @@ class Labels(ForkAware):
 
         ``admit=False`` keeps a new value from taking one of the places: a request that was refused proves no voice to exist.
         """
-        if type(value) is not str or value not in self._known:
+        if type(value) is not str or value not in self._values:
             value = clean.optional_name(value)
         if value is None:
             return NONE
-        if value in self._known or value in (NONE, OTHER):
+        if value in self._values or value in (NONE, OTHER):
             return value
         if not (self._open and admit) or len(value) > clean.LONGEST_NAME:  # what is longer is no name of a voice or model
             return OTHER
         with self._lock:
-            if value not in self._known and len(self._known) >= self._limit:
+            if value not in self._values and len(self._values) >= self._limit:
                 return OTHER
-            self._known.add(value)
+            self._values.add(value)
             return value
 
 
@@ -57,7 +57,7 @@ class LabelSets:
         self._limit = metric.label_sets
         self._fine = self._limit - self._limit // 3  # the last third is for combinations that keep only their first label
         self._positions = tuple(i for i, attribute in enumerate(metric.attributes) if attribute.limit)
-        self._known: set[tuple[object, ...]] = set()
+        self._kept: set[tuple[object, ...]] = set()
 
     def fold(self, values: tuple[str | bool | None, ...], own: OwnLabels = ()) -> tuple[str | bool | None, ...]:
         """The values of all of the metric's attributes, in order, and of the application's own, those beyond the limit as ``_OTHER``.
@@ -69,8 +69,8 @@ class LabelSets:
         labels = (*(values[i] for i in self._positions), *(value for _, value in own))
         coarse = (labels[0], *(OTHER for _ in labels[1:]))
         for candidate, limit in ((labels, self._fine), (coarse, self._limit)):
-            if candidate in self._known or len(self._known) < limit:
-                self._known.add(candidate)
+            if candidate in self._kept or len(self._kept) < limit:
+                self._kept.add(candidate)
                 return self._with(values, candidate)
         return self._with(values, tuple(OTHER for _ in labels))
 

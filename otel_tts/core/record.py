@@ -75,7 +75,7 @@ class Record:
     first_segment_ns: int | None = None
     """When the engine was given text to speak; of text in pieces only."""
     interrupted_ns: int | None = None
-    heard: float | None = None
+    heard_s: float | None = None
     """Seconds of audio that the listener heard, where the player says so."""
     playback: Playback = field(default_factory=Playback)
     cache: CacheResult = CacheResult.BYPASS
@@ -164,7 +164,7 @@ class Record:
             instruments.background_duration.record(duration, (*maker, self.purpose.kind, outcome), context, own)
         self._emit_characters(emitter, maker, unheard, own)
         source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
-        for state, seconds in (("delivered", delivered), ("heard", self.heard)):
+        for state, seconds in (("delivered", delivered), ("heard", self.heard_s)):
             if seconds:
                 instruments.audio.add(seconds, (*maker, state, source), own)
         attributes = self._end_attributes(cause, delivered)
@@ -179,10 +179,10 @@ class Record:
         """The share of the speech that nobody heard, by its length; where nothing says how much, it was heard."""
         if not (self.handed_out or cause.good):
             return 1.0
-        heard = self.heard if self.heard is not None else delivered if cause.outcome is Outcome.CANCELLED else None
-        if heard is None or not self.duration:
+        heard_s = self.heard_s if self.heard_s is not None else delivered if cause.outcome is Outcome.CANCELLED else None
+        if heard_s is None or not self.duration:
             return 0.0
-        return min(1.0, max(0.0, 1.0 - heard / self.duration))
+        return min(1.0, max(0.0, 1.0 - heard_s / self.duration))
 
     def _emit_characters(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> None:
         wasted = round(self.characters * unheard)
@@ -211,9 +211,9 @@ class Record:
         attributes |= {semconv.TIME_TO_FIRST_BYTE.key: first_byte, semconv.CHUNK_COUNT.key: playback.chunks}
         if interactive:
             instruments.first_byte.record(first_byte, (*maker, self.cache), context)
-        heard = playback.first_audio()
-        if heard is not None:
-            first_audio = (heard - self.start_ns) * NANOSECOND
+        first_audio_ns = playback.first_audio()
+        if first_audio_ns is not None:
+            first_audio = (first_audio_ns - self.start_ns) * NANOSECOND
             attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
             if interactive:
                 instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context, own)
@@ -264,7 +264,7 @@ class Record:
             semconv.AUDIO_DURATION.key: self.duration,
             semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
             semconv.AUDIO_DELIVERED.key: delivered,
-            semconv.AUDIO_HEARD.key: self.heard,
+            semconv.AUDIO_HEARD.key: self.heard_s,
             semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
             semconv.REAL_TIME_FACTOR.key: self.real_time_factor,

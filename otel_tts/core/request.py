@@ -264,7 +264,7 @@ class Request:
             ValueError: no such reason.
         """
         if heard_s is not None:
-            self.record.heard = max(0.0, float(clean.number(heard_s)))
+            self.record.heard_s = max(0.0, float(clean.number(heard_s)))
         if self.finished or self.record.interrupted_ns is not None:
             return
         self._interruption = outcome.interrupted(reason)

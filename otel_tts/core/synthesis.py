@@ -218,7 +218,7 @@ class Synthesis:
         Args:
             seconds: of audio.
         """
-        self._request.record.heard = max(0.0, float(clean.number(seconds)))
+        self._request.record.heard_s = max(0.0, float(clean.number(seconds)))
 
     @guarded
     def queued(self, seconds: float) -> None:

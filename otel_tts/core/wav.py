@@ -59,14 +59,14 @@ class WavReader:
         self._odd = False  # whether the chunk's size is odd, so that a byte of padding may follow
         self._before = 0  # bytes of chunks before the audio
         self._frame = b""  # the beginning of a frame
-        self._heard = False  # whether this file had its audio
+        self._has_audio = False  # whether this file had its audio
 
     @property
     def whole(self) -> bool:
         """Whether the bytes so far may end here: not within a header, nor within a frame of samples."""
         if self._state == _FILE:
             return not self._held
-        return self._heard and not self._rest()[1]
+        return self._has_audio and not self._rest()[1]
 
     @property
     def missing(self) -> int:
@@ -114,12 +114,12 @@ class WavReader:
         if len(head) < _SIGN:
             self._held = data[at:]
             return None
-        self._state, self.format, self._heard, self._before = _CHUNK, None, False, 0
+        self._state, self.format, self._has_audio, self._before = _CHUNK, None, False, 0
         return at + _SIGN
 
     def _chunk(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         name = data[at : at + 4]
-        if self._heard and name in _RIFFS:
+        if self._has_audio and name in _RIFFS:
             self._state = _FILE
             return at
         if len(data) < at + 8:
@@ -136,14 +136,14 @@ class WavReader:
         elif name == b"data":
             if self.format is None:
                 raise UnreadableAudioError("The WAV audio has no format in its header.")
-            self._state, self._heard = _DATA, True
+            self._state, self._has_audio = _DATA, True
             self._left = size if 0 < size < OPEN_END else None
             self._odd = bool(size % 2)
             return at + 8
-        elif self._heard and name not in _BEHIND:
+        elif self._has_audio and name not in _BEHIND:
             raise UnreadableAudioError("Something that is no part of a WAV file follows its audio.")
         self._before += 8 + size
-        if self._before > _HEADER and not self._heard:
+        if self._before > _HEADER and not self._has_audio:
             raise UnreadableAudioError("The WAV audio has a header without end.")
         self._state, self._left = _SKIP, size + size % 2
         return at + 8
@@ -211,18 +211,18 @@ def _begins(head: bytes, signs: tuple[bytes, ...]) -> bool:
 def _sign(data: bytes, at: int) -> int | None:
     """Where the next file, or a list of texts, begins within audio."""
     places = []
-    found = data.find(b"WAVE", at)
-    while found >= 0:
-        if found - 8 >= at and data[found - 8 : found - 4] in _RIFFS:
-            places.append(found - 8)
+    position = data.find(b"WAVE", at)
+    while position >= 0:
+        if position - 8 >= at and data[position - 8 : position - 4] in _RIFFS:
+            places.append(position - 8)
             break
-        found = data.find(b"WAVE", found + 1)
-    found = data.find(b"LIST", at)
-    while found >= 0:
-        if data[found + 8 : found + 12] in (b"INFO", b"adtl"):
-            places.append(found)
+        position = data.find(b"WAVE", position + 1)
+    position = data.find(b"LIST", at)
+    while position >= 0:
+        if data[position + 8 : position + 12] in (b"INFO", b"adtl"):
+            places.append(position)
             break
-        found = data.find(b"LIST", found + 1)
+        position = data.find(b"LIST", position + 1)
     return min(places, default=None)
 
 

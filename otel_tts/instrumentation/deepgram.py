@@ -25,14 +25,14 @@ def audio_format(encoding: str | None, container: str | None, rate: float | None
 
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
-    said = arguments.get
-    model = said("model") or MODEL
+    parameter = arguments.get
+    model = parameter("model") or MODEL
     return Asked(
         provider="deepgram",
         model=model,
         voice=model,
         text=arguments["text"],
-        audio=audio_format(said("encoding"), said("container"), said("sample_rate")),
+        audio=audio_format(parameter("encoding"), parameter("container"), parameter("sample_rate")),
         stream=True,
     )
 

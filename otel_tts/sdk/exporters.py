@@ -87,14 +87,14 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
         protocol = _protocol(signal, environ)
         endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # a password is nobody's business
         entry_point, description = _PROTOCOLS[protocol], f"OTLP {protocol} {endpoint}".rstrip()
-    for found in entry_points(group=group, name=entry_point):
-        return Destination(found.load(), description, entry_point)
+    for exporter in entry_points(group=group, name=entry_point):
+        return Destination(exporter.load(), description, entry_point)
     if name == "otlp":
         package = "opentelemetry-exporter-" + entry_point.replace("_", "-")
         raise SettingError(
             f"{signal.capitalize()} should go to {description}, but its exporter is not installed: install {package}."
         )
-    allowed = ", ".join(sorted({"none", "otlp", *(found.name for found in entry_points(group=group))}))
+    allowed = ", ".join(sorted({"none", "otlp", *(exporter.name for exporter in entry_points(group=group))}))
     raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={name!r} is not allowed: it takes {allowed}.")
 
 

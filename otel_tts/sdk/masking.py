@@ -71,9 +71,9 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
         record.args = {_named(key): _named(value) for key, value in record.args.items()}
     elif record.args:
         record.args = tuple(map(_named, record.args))
-    for said in _sayings(sys.exc_info()[1]):  # the host may have put it into words already: f"failed: {error}"
-        record.msg, record.args = _message(record).replace(said, "..."), None
-        vars(record).update({key: _without(vars(record)[key], said) for key in extras})
+    for message in _messages(sys.exc_info()[1]):  # the host may have put it into words already: f"failed: {error}"
+        record.msg, record.args = _message(record).replace(message, "..."), None
+        vars(record).update({key: _without(vars(record)[key], message) for key in extras})
     return record
 
 
@@ -137,15 +137,15 @@ def _reaches_exception(value: Any) -> bool:
     return False
 
 
-def _sayings(error: BaseException | None) -> Iterator[str]:
-    """What the exception that is being handled, and those before it, say."""
+def _messages(error: BaseException | None) -> Iterator[str]:
+    """The messages of the exception that is being handled, and of those before it."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        for said in (str(error), *map(str, error.args)):
-            if len(said) >= _SHORTEST:
-                yield said
-                yield repr(said)[1:-1]
+        for message in (str(error), *map(str, error.args)):
+            if len(message) >= _SHORTEST:
+                yield message
+                yield repr(message)[1:-1]
         error = error.__cause__ or error.__context__
 
 
@@ -156,11 +156,11 @@ def _message(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
-def _without(value: Any, said: str) -> Any:
+def _without(value: Any, message: str) -> Any:
     if isinstance(value, str):
-        return value.replace(said, "...")
+        return value.replace(message, "...")
     if isinstance(value, dict):
-        return {key: _without(item, said) for key, item in value.items()}
+        return {key: _without(item, message) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without(item, said) for item in value]
+        return [_without(item, message) for item in value]
     return value

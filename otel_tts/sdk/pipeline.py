@@ -41,27 +41,27 @@ class Lane:
 
     def start(self) -> None:
         """Start the thread; in a forked child, once more."""
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], Job]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, args=(self._jobs,), name=f"otel-tts-{self._name}", daemon=True).start()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], object], LaneCall]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, args=(self._calls,), name=f"otel-tts-{self._name}", daemon=True).start()
 
-    def submit(self, function: Callable[[], object]) -> Job:
+    def submit(self, function: Callable[[], object]) -> LaneCall:
         """Have the thread call ``function``."""
-        job = Job()
-        self._jobs.put((function, job))
-        return job
+        call = LaneCall()
+        self._calls.put((function, call))
+        return call
 
-    def _run(self, jobs: queue.SimpleQueue[tuple[Callable[[], object], Job]]) -> None:
+    def _run(self, calls: queue.SimpleQueue[tuple[Callable[[], object], LaneCall]]) -> None:
         while True:
-            function, job = jobs.get()
+            function, call = calls.get()
             try:
-                job.succeeded = function() is not False
+                call.succeeded = function() is not False
             except Exception:  # an exporter may raise anything
                 _logger.warning("Telemetry (%s) could not be flushed.", self._name, exc_info=True)
-            job.done.set()
+            call.done.set()
 
 
 @dataclass(slots=True)
-class Job:
+class LaneCall:
     """What becomes of a call in a lane."""
 
     done: threading.Event = field(default_factory=threading.Event)
@@ -73,7 +73,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class SignalExport:
     """One signal's way out: how to flush it and, unless it is the host's own, how to stop it."""
 
     signal: str
@@ -100,7 +100,7 @@ class Pipeline(fork.ForkAware):
         tracer_provider: trace.TracerProvider,
         meter_provider: metrics.MeterProvider,
         logger_provider: LoggerProvider,
-        routes: Sequence[Route] = (),
+        exports: Sequence[SignalExport] = (),
         *,
         readers: Sequence[Holdable] = (),
         data_dir: Path | None = None,
@@ -112,17 +112,17 @@ class Pipeline(fork.ForkAware):
         self.logger_provider = logger_provider
         self.data_dir = data_dir
         self.prometheus_port = prometheus_port
-        self._routes = [(route, Lane(route.signal)) for route in routes]
+        self._exports = [(export, Lane(export.signal)) for export in exports]
         self._readers = readers
         self._result: bool | None = None
         self._lock = threading.RLock()  # a signal handler may come in the middle
-        if routes:
+        if exports:
             atexit.register(self.shutdown)
             fork.register(self)
 
     def describe(self) -> list[str]:
         """Where each signal goes, a line each, for people."""
-        return [f"{route.signal}: {route.description}" for route, _ in self._routes] or [
+        return [f"{export.signal}: {export.description}" for export, _ in self._exports] or [
             "everything: switched off by OTEL_SDK_DISABLED"
         ]
 
@@ -136,7 +136,7 @@ class Pipeline(fork.ForkAware):
             Whether it was done in time. What an endpoint refused, exporters log.
         """
         deadline = self._deadline(timeout)
-        return _all([lane.submit(route.flush) for route, lane in self._routes], deadline)
+        return _all([lane.submit(export.flush) for export, lane in self._exports], deadline)
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """Export what has been recorded and stop. The host's own providers go on. A second call does nothing.
@@ -152,7 +152,7 @@ class Pipeline(fork.ForkAware):
                 self._result = False
                 atexit.unregister(self.shutdown)
                 deadline = self._deadline(timeout)
-                self._result = _all([lane.submit(route.stop) for route, lane in self._routes if route.stop], deadline)
+                self._result = _all([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
             return self._result
 
     def handle_sigterm(self) -> None:
@@ -192,13 +192,13 @@ class Pipeline(fork.ForkAware):
     def after_fork_in_child(self) -> None:
         """The SDK gives the child a resource of its own and new export threads; what is ours begins anew too."""
         self._lock = threading.RLock()
-        for _, lane in self._routes:
+        for _, lane in self._exports:
             lane.start()
         if isinstance(self.meter_provider, MeterProvider):
             for reader in self._readers:
                 reader.renew(self.meter_provider)
 
 
-def _all(jobs: Sequence[Job], deadline: float) -> bool:
-    results = [job.wait(deadline) for job in jobs]
+def _all(calls: Sequence[LaneCall], deadline: float) -> bool:
+    results = [call.wait(deadline) for call in calls]
     return all(results)

@@ -36,7 +36,7 @@ from otel_tts.sdk.exporters import (
 )
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
-from otel_tts.sdk.pipeline import Pipeline, Route
+from otel_tts.sdk.pipeline import Pipeline, SignalExport
 from otel_tts.settings import MonitorSettings, SettingError, Settings
 
 _logger = logging.getLogger(__name__)
@@ -81,16 +81,16 @@ def build(
     )
 
     # Metrics come first: the other providers report on themselves through the global one.
-    meters, metrics_route, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described, judge)
-    tracers, traces_route = _traces(tracer_provider, settings, ways["traces"], described)
-    loggers, logs_route = _log_records(logger_provider, settings, ways["logs"], described, enabled=logs)
+    meters, metrics_export, readers = _metrics(meter_provider, settings, prometheus_port, ways["metrics"], described, judge)
+    tracers, traces_export = _traces(tracer_provider, settings, ways["traces"], described)
+    loggers, logs_export = _log_records(logger_provider, settings, ways["logs"], described, enabled=logs)
     if judge and not any(isinstance(reader, Push) for reader in readers):
         _logger.warning(
             "The monitor is off: it judges metrics as they are pushed, and here they are not (metrics: %s).",
-            metrics_route.description,
+            metrics_export.description,
         )
-    routes = [traces_route, metrics_route, logs_route]
-    if {route.description for route in routes} <= {_NOWHERE} and not any(exporter_names(s, os.environ) == [] for s in SIGNALS):
+    exports = [traces_export, metrics_export, logs_export]
+    if {export.description for export in exports} <= {_NOWHERE} and not any(exporter_names(s, os.environ) == [] for s in SIGNALS):
         _logger.warning(
             "Telemetry goes nowhere. Set OTEL_EXPORTER_OTLP_ENDPOINT, or call configure(local=True) to keep it in files."
         )
@@ -99,7 +99,7 @@ def build(
         tracers,
         meters,
         loggers,
-        routes,
+        exports,
         readers=readers,
         data_dir=settings.data_dir if any(way.is_local for kinds in ways.values() for way in kinds) else None,
         prometheus_port=next((reader.port for reader in readers if isinstance(reader, Pull)), None),
@@ -111,9 +111,9 @@ def build(
 
 def _traces(
     given: trace.TracerProvider | None, settings: Settings, ways: Sequence[Destination], resource: Resource
-) -> tuple[trace.TracerProvider, Route]:
+) -> tuple[trace.TracerProvider, SignalExport]:
     if host := given or _host(trace.get_tracer_provider()):
-        return host, _host_route("traces", host)
+        return host, _host_export("traces", host)
     if path_of_spans(ways, settings, os.environ).is_direct:
         provider: TracerProvider = DirectTracerProvider(_sink(ways[0]), resource)
     else:
@@ -121,7 +121,7 @@ def _traces(
         for way in ways:
             provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
     trace.set_tracer_provider(provider)
-    return provider, Route("traces", _listed(ways), provider.force_flush, provider.shutdown)
+    return provider, SignalExport("traces", _listed(ways), provider.force_flush, provider.shutdown)
 
 
 def _sink(way: Destination) -> Sink:
@@ -137,11 +137,11 @@ def _metrics(
     ways: Sequence[Destination],
     resource: Resource,
     monitor: Monitor | None,
-) -> tuple[metrics.MeterProvider, Route, Sequence[Holdable]]:
+) -> tuple[metrics.MeterProvider, SignalExport, Sequence[Holdable]]:
     if not settings.metrics_enabled:
-        return metrics.NoOpMeterProvider(), Route("metrics", "switched off by METRICS_ENABLED"), []
+        return metrics.NoOpMeterProvider(), SignalExport("metrics", "switched off by METRICS_ENABLED"), []
     if host := given or _host(metrics.get_meter_provider()):
-        return host, _host_route("metrics", host), []
+        return host, _host_export("metrics", host), []
     pull = _pull(settings, prometheus_port)
     readers: list[MetricReader] = []
     for way in ways:
@@ -157,22 +157,22 @@ def _metrics(
     else:
         provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
-    route = Route(
+    export = SignalExport(
         "metrics", _listed(ways, *([f"pulled from {pull.address}"] if pull else [])), provider.force_flush, provider.shutdown
     )
-    return provider, route, [reader for reader in readers if isinstance(reader, Holdable)]
+    return provider, export, [reader for reader in readers if isinstance(reader, Holdable)]
 
 
 def _log_records(
     given: _logs.LoggerProvider | None, settings: Settings, ways: Sequence[Destination], resource: Resource, *, enabled: bool
-) -> tuple[_logs.LoggerProvider, Route]:
+) -> tuple[_logs.LoggerProvider, SignalExport]:
     host = given or _host(_logs.get_logger_provider())
     if not enabled or not (host or ways):
-        return host or _logs.NoOpLoggerProvider(), Route("logs", _NOWHERE)
+        return host or _logs.NoOpLoggerProvider(), SignalExport("logs", _NOWHERE)
     if host:
         if not is_attached():  # whoever has a provider usually has a handler too
             attach(ExportHandler(host, capture_text=settings.capture_text))
-        return host, _host_route("logs", host)
+        return host, _host_export("logs", host)
     provider = LoggerProvider(resource, shutdown_on_exit=False)
     for way in ways:
         provider.add_log_record_processor(BatchLogRecordProcessor(ForkedLogExporter(way.build)))
@@ -184,7 +184,7 @@ def _log_records(
         logging.getLogger().removeHandler(handler)
         provider.shutdown()
 
-    return provider, Route("logs", _listed(ways), provider.force_flush, stop)
+    return provider, SignalExport("logs", _listed(ways), provider.force_flush, stop)
 
 
 def _host(provider: P) -> P | None:
@@ -192,8 +192,8 @@ def _host(provider: P) -> P | None:
     return None if type(provider).__name__ in _PLACEHOLDERS else provider
 
 
-def _host_route(signal: Signal, provider: object) -> Route:
-    return Route(signal, "the host's own provider", getattr(provider, "force_flush", lambda: True))
+def _host_export(signal: Signal, provider: object) -> SignalExport:
+    return SignalExport(signal, "the host's own provider", getattr(provider, "force_flush", lambda: True))
 
 
 def _listed(ways: Sequence[Destination], *others: str) -> str:

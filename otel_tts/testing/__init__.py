@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from otel_tts.testing.capture import Capture, Providers
+    from otel_tts.testing.capture import Capture, SessionProviders
 
 
 @pytest.fixture(scope="session")
-def _tts_providers() -> Iterator[Providers]:
-    from otel_tts.testing.capture import Providers  # heavy, and only for those who use the fixture
+def _tts_providers() -> Iterator[SessionProviders]:
+    from otel_tts.testing.capture import SessionProviders  # heavy, and only for those who use the fixture
 
-    providers = Providers()
+    providers = SessionProviders()
     yield providers
     providers.shutdown()
 
 
 @pytest.fixture
-def capture_tts(_tts_providers: Providers) -> Iterator[Capture]:
+def capture_tts(_tts_providers: SessionProviders) -> Iterator[Capture]:
     """Everything that TTS telemetry emits during one test; faults of otel-tts itself are raised instead of logged."""
     from otel_tts.testing.capture import Capture
 

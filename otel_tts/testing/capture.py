@@ -1,4 +1,4 @@
-"""Capture: the telemetry of one test, in memory, in the words of text to speech. Used through :mod:`otel_tts.testing`."""
+"""Capture: the telemetry of one test, in memory, as syntheses and attempts. Used through :mod:`otel_tts.testing`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SpanRelay(SpanExporter):
         return SpanExportResult.SUCCESS if self.to is None else self.to.export(spans)
 
 
-class Providers:
+class SessionProviders:
     """The global providers of a test session: the host's where it has set some, else our own."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class SynthesisView:
 class Capture:
     """What was emitted since the test began, on the global providers and on some of its own, which :meth:`telemetry` uses."""
 
-    def __init__(self, providers: Providers) -> None:
+    def __init__(self, providers: SessionProviders) -> None:
         self._providers = providers
         self._spans = InMemorySpanExporter()
         self._reader, self._own_reader = InMemoryMetricReader(), InMemoryMetricReader()
@@ -218,13 +218,15 @@ class Capture:
         Raises:
             AssertionError: there was none, or more than one; says which there were.
         """
-        found = self.syntheses(**expected)
-        if len(found) != 1:
-            seen = [f"{v.outcome} by {[a.provider for a in v.attempts]}, cache {v.cache_result}" for v in self.syntheses()]
+        matching = self.syntheses(**expected)
+        if len(matching) != 1:
+            descriptions = [
+                f"{v.outcome} by {[a.provider for a in v.attempts]}, cache {v.cache_result}" for v in self.syntheses()
+            ]
             raise AssertionError(
-                f"Expected one synthesis with {expected or 'any properties'}, found {len(found)}. All of them: {seen}"
+                f"Expected one synthesis with {expected or 'any properties'}, found {len(matching)}. All of them: {descriptions}"
             )
-        return found[0]
+        return matching[0]
 
     def tree(self) -> list[Any]:
         """All spans as nested ``[name, attributes, children]``, roots and siblings in the order of their start: the whole picture."""
@@ -240,6 +242,10 @@ class Capture:
 
     def points(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> list[Point]:
         """The points of a metric that have these attributes (and perhaps others). Sums that are 0, or did not change, have none.
+
+        Args:
+            metric: its name, or the object in ``semconv``.
+            attributes: keys with the values that a point must have.
 
         Raises:
             ValueError: a metric of ours has no such name, attribute or value, so there could never be such a point.
@@ -263,9 +269,9 @@ class Capture:
         points: dict[str, list[Point]] = {}
         for reader, before in ((self._reader, self._before), (self._own_reader, {})):
             for name, data in _read(reader):
-                found = [p for p in (_since(before, name, data, p) for p in data.data_points) if p is not None]
-                if found:
-                    points.setdefault(name, []).extend(found)
+                new = [p for p in (_since(before, name, data, p) for p in data.data_points) if p is not None]
+                if new:
+                    points.setdefault(name, []).extend(new)
         return points
 
 
@@ -294,7 +300,7 @@ def _check(name: str, wanted: Mapping[str, Any]) -> None:
     """A test that asks for what cannot be would pass for the wrong reason."""
     metrics = {metric.name: metric for metric in semconv.METRICS}
     if name not in metrics:
-        if name.split(".", maxsplit=1)[0] in {known.split(".")[0] for known in metrics}:
+        if name.split(".", maxsplit=1)[0] in {metric.split(".")[0] for metric in metrics}:
             raise ValueError(f"No metric is named {name}. {_similar(name, metrics)}")
         return  # the host's
     attributes = {attribute.key: attribute for attribute in metrics[name].attributes}
@@ -308,20 +314,20 @@ def _check(name: str, wanted: Mapping[str, Any]) -> None:
 
 def _similar(name: str, names: Iterable[str]) -> str:
     """What was meant, or else all there is."""
-    known = sorted(names)
-    meant = get_close_matches(name, known, 1)
-    return f"Did you mean {meant[0]}?" if meant else f"There are: {', '.join(known) or 'none'}."
+    choices = sorted(names)
+    closest = get_close_matches(name, choices, 1)
+    return f"Did you mean {closest[0]}?" if closest else f"There are: {', '.join(choices) or 'none'}."
 
 
-def _attributes(of: ReadableSpan | Point) -> dict[str, Any]:
-    return dict(of.attributes or {})
+def _attributes(owner: ReadableSpan | Point) -> dict[str, Any]:
+    return dict(owner.attributes or {})
 
 
-def _key(of: Key | Metric) -> str:
-    if isinstance(of, str):
-        return of
-    return of.name if isinstance(of, Metric) else of.key
+def _key(name: Key | Metric) -> str:
+    if isinstance(name, str):
+        return name
+    return name.name if isinstance(name, Metric) else name.key
 
 
-def _is_child(span: ReadableSpan, of: ReadableSpan) -> bool:
-    return span.parent is not None and of.context is not None and span.parent.span_id == of.context.span_id
+def _is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:
+    return span.parent is not None and parent.context is not None and span.parent.span_id == parent.context.span_id

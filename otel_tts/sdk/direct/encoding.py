@@ -184,19 +184,19 @@ class SpanEncoder:
         for key, value in values:
             kind = type(value)
             if kind is str:
-                known = strings.get((key, value))
-                parts.append(known if known is not None else self._new(strings, key, value, again=len(value) <= _LONGEST))
+                encoded = strings.get((key, value))
+                parts.append(encoded if encoded is not None else self._new(strings, key, value, again=len(value) <= _LONGEST))
             elif kind is float:
-                known = doubles.get(key)
-                if known is None:
-                    known = _kept(doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
-                parts += (known, _double(value))
+                encoded = doubles.get(key)
+                if encoded is None:
+                    encoded = _kept(doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
+                parts += (encoded, _double(value))
             elif kind is int:
-                known = integers.get((key, value))
-                parts.append(known if known is not None else self._new(integers, key, value, again=True))
+                encoded = integers.get((key, value))
+                parts.append(encoded if encoded is not None else self._new(integers, key, value, again=True))
             elif kind is bool:
-                known = booleans.get((key, value))
-                parts.append(known if known is not None else self._new(booleans, key, value, again=True))
+                encoded = booleans.get((key, value))
+                parts.append(encoded if encoded is not None else self._new(booleans, key, value, again=True))
             else:
                 parts.append(attributes(b"\x4a", ((key, value),)))
 
