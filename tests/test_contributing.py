@@ -48,7 +48,7 @@ def test_a_recipe_names_every_file_of_its_metric() -> None:
     """What defines, records and queries the example's metric is named in the recipe."""
     modules = [path for path in (ROOT / "otel_tts").rglob("*.py") if "semconv.PROVIDER_FALLBACKS" in path.read_text("utf-8")]
     named = {path for _, path, _ in ROWS}
-    assert {path.relative_to(ROOT).as_posix() for path in modules if "core" in path.parts} <= named
+    assert {path.relative_to(ROOT).as_posix() for path in modules if path.is_relative_to(ROOT / "otel_tts" / "core")} <= named
 
 
 def test_the_parts_of_the_suite_are_there() -> None:
