@@ -26,7 +26,11 @@ class ProviderState:
 
     @guarded
     def available(self, available: bool) -> None:
-        """Report whether the provider can be used. From then on only such reports count, not the outcome of attempts."""
+        """Report whether the provider can be used. From then on only such reports count, not the outcome of attempts.
+
+        Args:
+            available: whether it can.
+        """
         self._reported = True
         self._set(bool(available))
 

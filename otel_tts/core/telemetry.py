@@ -110,13 +110,21 @@ class Telemetry:
         kind: RequestKind | str | None = None,
         attributes: Attributes | None = None,
     ) -> Synthesis:
-        """Begin a request to speak. Inside an open Synthesis it is that one: a request is counted once, however many layers ask.
+        """Begin a request to speak.
 
-        text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
-        :meth:`Synthesis.add_text`. stream: whether audio is delivered in pieces. conversation: the id of the conversation (session,
-        call) that it is part of. kind: ``interactive``, or ``prefetch`` or ``batch``, for which nobody waits. attributes: the
-        application's own, on spans; on metrics only those declared to :class:`Telemetry`. These three by default, and beside these
-        the attributes, are those of the :meth:`conversation` around.
+        Inside an open one it gives another handle of that: a request is counted once, however many layers ask.
+
+        Args:
+            text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
+                :meth:`Synthesis.add_text`.
+            voice: as asked for.
+            language: as asked for, a BCP 47 tag.
+            stream: whether audio is delivered in pieces.
+            conversation: the id of the conversation (session, call) that it is part of; by default that of the
+                :meth:`conversation` around.
+            kind: ``interactive``, or ``prefetch`` or ``batch``, for which nobody waits; by default likewise.
+            attributes: the application's own, on spans; on metrics only those declared to :class:`Telemetry`. Those of the
+                :meth:`conversation` around are added.
         """
         purpose = current().with_(conversation, kind, attributes)
         return Synthesis(begin(self._emitter, text, voice, language, stream=stream, purpose=purpose))
@@ -127,25 +135,44 @@ class Telemetry:
     ) -> Current:
         """A block in which all requests are part of a conversation, also those of SDKs and frameworks that are observed.
 
-        id: of the conversation (session, call), the same in all its blocks. kind and attributes: as for :meth:`synthesis`.
+        Args:
+            id: of the conversation (session, call), the same in all its blocks.
+            kind: as for :meth:`synthesis`.
+            attributes: as for :meth:`synthesis`.
         """
         return _conversation(id, kind, attributes)
 
     @guarded_or(lambda *_: NOOP)
     def connection(self, provider: str) -> Opening:
-        """Open a connection to a provider: a block, whose length is how long that took. See also :meth:`Attempt.connection`."""
+        """Open a connection to a provider: a block, whose length is how long that took. See also :meth:`Attempt.connection`.
+
+        Args:
+            provider: who is connected to.
+        """
         return Opening(self._emitter, provider)
 
     @guarded_or(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
-        """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates."""
+        """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates.
+
+        Args:
+            provider: who is asked.
+            model: with which model.
+            remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
+        """
         provider, model = clean.name(provider), clean.optional_name(model)
         timeline = Timeline(self._emitter.clock)
         return Attempt(Invocation(self._emitter, timeline, None, provider, model, AttemptReason.PROBE, remote=remote))
 
     @guarded_or(lambda *_: NOOP)
     def provider(self, name: str) -> ProviderState:
-        """The state of a provider, to report it: ``tts.provider("piper").available(False)``."""
+        """The state of a provider, to report it: ``tts.provider("piper").available(False)``.
+
+        Several Telemetry on one meter provider share the state, which lasts as long as one of them.
+
+        Args:
+            name: of the provider.
+        """
         return self._emitter.providers.get(name)
 
     @guarded
@@ -169,13 +196,26 @@ class Telemetry:
 
     @guarded
     def cache_evicted(self, tier: str, reason: str, count: int = 1) -> None:
-        """Entries left a cache tier. ``reason``: ``size``, ``expired`` or ``invalid``, anything else counts as ``_OTHER``."""
+        """Report that entries left a cache tier.
+
+        Args:
+            tier: the name of the tier.
+            reason: ``size``, ``expired`` or ``invalid``; anything else counts as ``_OTHER``.
+            count: how many, a whole number of 0 or more.
+        """
         reason = reason if reason in semconv.CACHE_EVICTION_REASON.values else semconv.OTHER
         self._emitter.instruments.cache_evictions.add(count, (clean.name(tier), reason))
 
     @staticmethod
     def carry(function: Callable[P, T]) -> Callable[P, T]:
-        """``function``, to be run in another thread with the OpenTelemetry context of here: executors and threads drop it."""
+        """Have a function run in another thread with the OpenTelemetry context of here: executors and threads drop it.
+
+        Args:
+            function: what will run there.
+
+        Returns:
+            A function that takes and returns the same.
+        """
         context = current_context()
 
         @functools.wraps(function)
