@@ -13,6 +13,7 @@ from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.clock import Timeline
+from otel_tts.core.deferred import deferrable
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples
 from otel_tts.core.guard import guarded
@@ -58,13 +59,17 @@ class _Block:
     @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._current.__exit__(kind, error, tb)
-        self._end(error)
+        self._over(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.__exit__(kind, error, tb)
+
+    @deferrable
+    def _over(self, error: BaseException | None) -> None:
+        self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -18,11 +17,11 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from otel_tts import semconv
-from otel_tts.core import callback
+from otel_tts.core import callback, deferred
 from otel_tts.core.callback import Callback
 from otel_tts.core.clean import Range
+from otel_tts.core.deferred import run_deferred
 from otel_tts.core.fork import ForkAware, register
-from otel_tts.core.guard import guard
 from otel_tts.core.labels import LabelSets, OwnLabels
 from otel_tts.core.providers import ProviderStates
 from otel_tts.semconv import Instrument, Metric
@@ -220,13 +219,12 @@ class Instruments(ForkAware):
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = get_meter(semconv.SCOPE, __version__, provider)
-        self._deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
         def histogram(metric: Metric) -> Histogram:
             return Histogram(metric, meter)
 
         def total(metric: Metric) -> Total:
-            return Total(metric, meter, self.run_deferred)
+            return Total(metric, meter, run_deferred)
 
         self.rpc_duration = histogram(semconv.RPC_DURATION)
         self.synthesis_duration = histogram(semconv.SYNTHESIS_DURATION)
@@ -268,25 +266,8 @@ class Instruments(ForkAware):
         self.provider_states = ProviderStates(self.available, self.health_age)
         register(self)
 
-    def defer(self, finish: Callable[[], None]) -> None:
-        """Keep ``finish`` for later. Called from finalisers, which may run inside anybody's locks: this takes none."""
-        self._deferred.put(finish)
-
-    def run_deferred(self) -> None:
-        """Run what was deferred. Runs before every export, so that no request stays uncounted."""
-        while not self._deferred.empty():
-            try:
-                finish = self._deferred.get_nowait()
-            except Empty:  # another thread was faster
-                return
-            try:
-                finish()
-            except Exception as error:  # noqa: BLE001 - the boundary: runs before others' requests, and before exports
-                guard.caught("running what was deferred", error)
-
     def after_fork_in_child(self) -> None:
         """Start from nothing."""
-        self._deferred = SimpleQueue()
         for instrument in vars(self).values():
             if isinstance(instrument, Histogram | Total):
                 instrument.after_fork()
@@ -316,6 +297,7 @@ class _ByProvider(ForkAware):
 
     def after_fork_in_child(self) -> None:
         self._creating = Lock()
+        deferred.after_fork_in_child()
 
 
 _by_provider = _ByProvider()

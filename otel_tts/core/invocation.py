@@ -5,6 +5,7 @@ Applications hold it through an :class:`otel_tts.Attempt`; streams and instrumen
 
 from __future__ import annotations
 
+import functools
 import weakref
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.clock import NANOSECOND, Timeline
+from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
 from otel_tts.core.once import Once
@@ -175,7 +177,7 @@ class Invocation:
     def dropped(self) -> None:
         """The stream was dropped: end later, outside of the garbage collector, as of now."""
         now_ns = self._timeline.monotonic()
-        self._emitter.instruments.defer(lambda: self.finished(None, None, now_ns))
+        defer(lambda: self.finished(None, None, now_ns))
 
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """The stream ended; so does the invocation, unless it has a block that is still running."""
@@ -188,7 +190,7 @@ class Invocation:
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self._timeline.monotonic()
-            self._emitter.instruments.defer(lambda: self.end(None, None, now_ns))
+            defer(lambda: self.end(None, None, now_ns))
 
     # -- the end ------------------------------------------------------------------------------------------------------------------
 
@@ -198,6 +200,9 @@ class Invocation:
 
         ``now_ns``: when that was, if it is past.
         """
+        if collecting():
+            defer(functools.partial(self.end, cause, error, self._timeline.monotonic() if now_ns is None else now_ns))
+            return
         if not self._end.claim():
             return
         cause = self._final_cause(cause, error)

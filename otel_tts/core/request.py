@@ -7,6 +7,7 @@ RPC, the end of the RPC inside one, and the finaliser of a request that was drop
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import Timeline
+from otel_tts.core.deferred import collecting, defer, run_deferred
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
@@ -68,7 +70,7 @@ def begin(
     if request is not None:
         request.update(text, voice, language, purpose)
         return request
-    emitter.instruments.run_deferred()
+    run_deferred()
     return Request(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
 
 
@@ -374,6 +376,9 @@ class Request:
 
         Inside an RPC it then waits for that to end. ``now_ns``: when that was, if it is past.
         """
+        if collecting():
+            defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))
+            return
         self._depth -= 1
         if self._depth > 0 or self._released_ns is not None:
             return
@@ -406,7 +411,7 @@ class Request:
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self.timeline.monotonic()
-            self.emitter.instruments.defer(lambda: self._finish(self.interruption(), now_ns))
+            defer(lambda: self._finish(self.interruption(), now_ns))
 
     def _apparent_cause(self) -> Cause:
         return outcome.OK if self._error is None else outcome.from_exception(self._error)

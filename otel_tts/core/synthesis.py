@@ -14,6 +14,7 @@ from otel_tts.core import clean, outcome
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
+from otel_tts.core.deferred import defer, deferrable, outside_collections
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.invocation import Invocation, invoke
 from otel_tts.core.noop import NOOP
@@ -72,7 +73,7 @@ class Synthesis:
 
     # -- where the audio comes from -----------------------------------------------------------------------------------------------
 
-    @guarded_or(lambda *_, **__: NOOP)
+    @outside_collections(lambda *_, **__: NOOP)
     def lookup(self, tier: str) -> Lookup:
         """Look into a cache tier: a block, current inside, so that the spans of a cache's client become children.
 
@@ -81,7 +82,7 @@ class Synthesis:
         """
         return Lookup(self._request, tier)
 
-    @guarded
+    @deferrable
     def coalesced(self, provider: str | None = None, model: str | None = None) -> None:
         """Report that the audio comes from an identical request that was under way.
 
@@ -91,7 +92,7 @@ class Synthesis:
         """
         self._request.serve_from_cache(CacheResult.COALESCED, provider, model)
 
-    @guarded_or(lambda *_, **__: NOOP)
+    @outside_collections(lambda *_, **__: NOOP)
     def attempt(
         self, provider: str, model: str | None = None, *, reason: AttemptReason | str | None = None, remote: bool = False
     ) -> Attempt:
@@ -105,7 +106,7 @@ class Synthesis:
         """
         return Attempt(invoke(self._request, provider, model, reason, remote=remote))
 
-    @guarded
+    @deferrable
     def skipped(self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE) -> None:
         """Report that a provider is not asked, because it is known to be of no use now: who is asked next is a fallback from it.
 
@@ -173,7 +174,7 @@ class Synthesis:
             return MeasuredAsyncIterator(chunks, whole, payload)
         return MeasuredIterator(chunks, whole, payload)
 
-    @guarded_or(lambda *_, **__: NOOP)
+    @outside_collections(lambda *_, **__: NOOP)
     def cache_write(self, tier: str) -> CacheWrite:
         """Put audio into a cache tier, perhaps after the request was answered: a block with a span of its own, linked to this one.
 
@@ -184,7 +185,7 @@ class Synthesis:
 
     # -- what else is known of it -------------------------------------------------------------------------------------------------
 
-    @guarded
+    @deferrable
     def add_text(self, delta: str) -> None:
         """Add text that arrives in pieces. The clock of a request without text starts at its first piece.
 
@@ -193,12 +194,12 @@ class Synthesis:
         """
         self._request.add_text(delta)
 
-    @guarded
+    @deferrable
     def flush(self) -> None:
         """Report that the engine is given the text so far, to speak it: the first time counts, as the end of waiting for text."""
         self._request.flush_text()
 
-    @guarded
+    @deferrable
     def interrupt(self, reason: CancelReason | str = CancelReason.INTERRUPTED, *, heard: float | None = None) -> None:
         """Report that the utterance is cut off. The outcome is ``cancelled``, however the block ends; the first time counts.
 
@@ -211,7 +212,7 @@ class Synthesis:
         """
         self._request.interrupt(reason, heard)
 
-    @guarded
+    @deferrable
     def heard(self, seconds: float) -> None:
         """Report how much of the audio has been played to the listener. The last word counts, up to the end of the request.
 
@@ -220,7 +221,7 @@ class Synthesis:
         """
         self._request.record.heard_s = max(0.0, float(clean.number(seconds)))
 
-    @guarded
+    @deferrable
     def queued(self, seconds: float) -> None:
         """Report that the request waited for a free engine.
 
@@ -232,7 +233,7 @@ class Synthesis:
         if recorded is not None:
             record.queue_wait = (record.queue_wait or 0.0) + recorded
 
-    @guarded
+    @deferrable
     def encoded(self, format: str, seconds: float) -> None:
         """Report that the audio was encoded.
 
@@ -243,7 +244,7 @@ class Synthesis:
         label = format if format in semconv.AUDIO_FORMATS else semconv.OTHER
         self._request.emitter.instruments.encode_duration.record(seconds, (label,), self._request.context)
 
-    @guarded
+    @deferrable
     def score(self, name: str, value: float) -> None:
         """Report a quality model's verdict on the audio.
 
@@ -258,7 +259,7 @@ class Synthesis:
         labels = emitter.score_labels.bound(name), emitter.voice_labels.bound(self._request.record.voice)
         emitter.instruments.score.record(number, labels, self._request.context)
 
-    @guarded
+    @deferrable
     def fail(
         self,
         error: BaseException | None = None,
@@ -306,7 +307,7 @@ class _WholeRequest:
 
     def dropped(self) -> None:
         now_ns = self.monotonic()
-        self._request.emitter.instruments.defer(lambda: self.finished(None, None, now_ns))
+        defer(lambda: self.finished(None, None, now_ns))
 
     def _begun(self) -> Invocation:
         if self._invocation is None:

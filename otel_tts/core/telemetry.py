@@ -16,6 +16,7 @@ from otel_tts.core import clean
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.clock import Clock, SystemClock, Timeline
 from otel_tts.core.connection import Opening
+from otel_tts.core.deferred import deferrable, outside_collections, run_deferred
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
@@ -98,7 +99,7 @@ class Telemetry:
         """What interceptors and instrumentations need to emit for the same service."""
         return self._emitter
 
-    @guarded_or(lambda *_, **__: NOOP)
+    @outside_collections(lambda *_, **__: NOOP)
     def synthesis(
         self,
         text: str | None = None,
@@ -151,7 +152,7 @@ class Telemetry:
         """
         return Opening(self._emitter, provider)
 
-    @guarded_or(lambda *_, **__: NOOP)
+    @outside_collections(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
         """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates.
 
@@ -175,7 +176,7 @@ class Telemetry:
         """
         return self._emitter.providers.get(name)
 
-    @guarded
+    @deferrable
     def observe_cache(
         self, tier: str, *, entries: Callable[[], float] | None = None, size: Callable[[], float] | None = None
     ) -> None:
@@ -194,7 +195,7 @@ class Telemetry:
         if size is not None:
             self._emitter.instruments.cache_size.call(size, (tier,), self)
 
-    @guarded
+    @deferrable
     def cache_evicted(self, tier: str, reason: str, count: int = 1) -> None:
         """Report that entries left a cache tier.
 
@@ -228,7 +229,7 @@ class Telemetry:
     @guarded
     def flush_abandoned(self) -> None:
         """Finish requests that were dropped without an end. Happens by itself before every export of metrics."""
-        self._emitter.instruments.run_deferred()
+        run_deferred()
 
 
 @guarded_or(lambda *_: NOOP)

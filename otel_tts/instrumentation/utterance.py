@@ -10,6 +10,7 @@ from opentelemetry.context import Context, get_current
 
 from otel_tts.core import outcome, request
 from otel_tts.core.audio import AudioFormat
+from otel_tts.core.deferred import defer
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.invocation import INVOCATION, invoke
 from otel_tts.core.outcome import Cause
@@ -124,7 +125,7 @@ class Utterance:
     def dropped(self) -> None:
         """Its stream was dropped, perhaps inside the garbage collector: finish it later, as of now."""
         now_ns = self.monotonic()
-        self._emitter.instruments.defer(lambda: self.finished(None, None, now_ns))
+        defer(lambda: self.finished(None, None, now_ns))
 
     def _expect(self, format: AudioFormat) -> None:
         self._expected = True

@@ -15,7 +15,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_tts import semconv
 from otel_tts.core import clean
-from otel_tts.core.guard import guarded
+from otel_tts.core.deferred import deferrable
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.request import purpose_here
 from otel_tts.sdk.masking import masked
@@ -40,7 +40,7 @@ class ExportHandler(LoggingHandler):
             # A program that has not configured logging sees its warnings on stderr. This handler shall not take them away.
             logging.lastResort.handle(record)
 
-    @guarded
+    @deferrable
     def _export(self, record: logging.LogRecord) -> None:
         leaving = record if self._capture_text else masked(record)
         if leaving is None:

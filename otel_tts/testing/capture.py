@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tts import semconv
+from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard
-from otel_tts.core.instruments import instruments_of
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.semconv import Attribute, Metric
 
@@ -164,7 +164,7 @@ class Capture:
 
     def __enter__(self) -> Self:
         guard.strict = True
-        instruments_of(self._providers.meter_provider).run_deferred()  # of earlier tests
+        run_deferred()  # of earlier tests
         self._providers.meter_provider.add_metric_reader(self._reader)
         # Sums are kept from the start of the process, so those of earlier tests are taken off.
         self._before = {
@@ -198,8 +198,7 @@ class Capture:
     @property
     def spans(self) -> list[ReadableSpan]:
         """All finished spans, also those of requests that were dropped, in the order in which they ended."""
-        for provider in (self._providers.meter_provider, self._meter_provider):
-            instruments_of(provider).run_deferred()
+        run_deferred()
         return list(self._spans.get_finished_spans())
 
     def syntheses(self, **expected: Any) -> list[SynthesisView]:
