@@ -26,12 +26,12 @@ import otel_tts.core.request
 import otel_tts.core.streams
 import otel_tts.core.telemetry
 from otel_tts import PCM16, Telemetry, Wav
-from otel_tts.core import outcome
+from otel_tts.core import invocation, outcome, request
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import Timeline
 from otel_tts.core.guard import guard, guarded, guarded_or
-from otel_tts.core.instruments import Histogram, Instruments, Series, Total
+from otel_tts.core.instruments import Histogram, Series, Total
 from otel_tts.core.labels import Labels, LabelSets
 from otel_tts.core.prices import Prices
 from otel_tts.semconv import METRICS, Instrument
@@ -301,8 +301,8 @@ SITES: list[tuple[Any, str]] = [
     (Call, "start"),
     (Call, "current"),
     (Histogram, "record"),
-    (Instruments, "defer"),
-    (Instruments, "run_deferred"),
+    (invocation, "defer"),
+    (request, "run_deferred"),
     (Labels, "bound"),
     (LabelSets, "fold"),
     (Prices, "cost"),
