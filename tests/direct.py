@@ -19,7 +19,7 @@ from otel_tts.sdk.direct.encoding import SpanEncoder
 from otel_tts.sdk.direct.meter import Cells, MeterProvider
 from otel_tts.sdk.direct.span import Span
 from otel_tts.sdk.direct.tracer import TracerProvider
-from otel_tts.testing.capture import Capture, Providers
+from otel_tts.testing.capture import Capture, SessionProviders
 
 _KINDS = (SpanKind.INTERNAL, SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER)
 _IS_REMOTE = 0x200
@@ -46,9 +46,7 @@ class DecodingSink:
         self._exporter = exporter
 
     def take(self, span: Span | ReadableSpan) -> None:
-        encoded = span.encode(self._encoder) if isinstance(span, Span) else sinks.encode(self._encoder, span)
-        request = sinks.request([(span.resource, span.instrumentation_scope, encoded)])
-        self._exporter.export(decoded(request))
+        self._exporter.export(decoded(sinks.request([sinks.encode(self._encoder, span)])))
 
     def flush(self, timeout_s: float) -> bool:
         return True
@@ -59,7 +57,7 @@ class DecodingSink:
 class DirectCapture(Capture):
     """What was emitted over the direct path."""
 
-    def __init__(self, providers: Providers) -> None:
+    def __init__(self, providers: SessionProviders) -> None:
         super().__init__(providers)
         self._tracer_provider.shutdown()
         self._meter_provider.shutdown()

@@ -127,14 +127,7 @@ def sdk(**limited: Any) -> tuple[TracerProvider, InMemorySpanExporter]:
 
 def sent(spans: list[Span | ReadableSpan]) -> ExportTraceServiceRequest:
     """What a receiver of the direct path's bytes reads."""
-    encoded = [
-        (
-            span.resource,
-            span.instrumentation_scope,
-            span.encode(ENCODER) if isinstance(span, Span) else sinks.encode(ENCODER, span),
-        )
-        for span in spans
-    ]
+    encoded = [sinks.encode(ENCODER, span) for span in spans]
     return ExportTraceServiceRequest.FromString(sinks.request(encoded))
 
 

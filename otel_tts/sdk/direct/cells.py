@@ -23,6 +23,8 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDa
 from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
 from opentelemetry.util.types import Attributes
 
+from otel_tts.sdk.direct.span import Span
+
 _PATIENCE_S = 0.2
 """How long a reader waits for a thread that is recording, which takes microseconds unless a signal handler stands in its middle."""
 
@@ -86,8 +88,12 @@ class Cell:
 
     def record(self, value: float, context: Context | None) -> None:
         """Record a value: finite, 0 or more. The sampled span of ``context`` makes it an exemplar."""
-        span = get_current_span(context).get_span_context()
-        exemplar = (value, time.time_ns(), span) if span.trace_flags & TraceFlags.SAMPLED else None
+        span = get_current_span(context)
+        if type(span) is Span:
+            exemplar = (value, time.time_ns(), span.context) if span.sampled else None
+        else:
+            known = span.get_span_context()
+            exemplar = (value, time.time_ns(), known) if known.trace_flags & TraceFlags.SAMPLED else None
         if self._lock.acquire(blocking=False):
             try:
                 self._fold(value, exemplar)

@@ -46,6 +46,7 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+_NOTHING = (0, 0, 0)
 _SMALL = [bytes((number,)) for number in range(0x80)]
 
 
@@ -153,7 +154,7 @@ class SpanEncoder:
         status: Status,
         events: Sequence[Event] = (),
         links: Sequence[Link] = (),
-        dropped: tuple[int, int, int] = (0, 0, 0),
+        dropped: tuple[int, int, int] = _NOTHING,
     ) -> bytes:
         """One span. start, end: nanoseconds since the Unix epoch. dropped: attributes, events and links beyond their limits."""
         parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
@@ -167,8 +168,7 @@ class SpanEncoder:
         named = self._names.get((name, kind))
         parts += (named if named is not None else self._name(name, kind), _times(0x39, start, 0x41, end))
         self._attributes(parts, values)
-        code = status.status_code.value
-        if events or links or code or any(dropped):
+        if events or links or dropped is not _NOTHING or not status.is_unset:
             parts += self._further(status, events, links, dropped)
         else:
             parts.append(b"\x7a\x00")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,7 +19,25 @@ from otel_tts.sdk.direct.span import Span
 
 _logger = logging.getLogger(__name__)
 
-Encoded: TypeAlias = tuple[Resource, InstrumentationScope | None, bytes]
+
+class Origin(Protocol):
+    """Where a span comes from: the tracer of a span of the direct path, a span of the SDK's itself."""
+
+    @property
+    def resource(self) -> Resource:
+        """Of whom it tells."""
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope | None:
+        """The library that made it."""
+
+
+class _Known(NamedTuple):
+    resource: Resource
+    instrumentation_scope: InstrumentationScope | None
+
+
+Encoded: TypeAlias = tuple[Origin, bytes]
 
 
 class OTLPSink:
@@ -33,11 +51,11 @@ class OTLPSink:
     def take(self, span: Span | ReadableSpan) -> None:
         """Encode a span that ended and have it sent."""
         try:
-            encoded = span.encode(self._encoder) if isinstance(span, Span) else encode(self._encoder, span)
+            encoded = encode(self._encoder, span)
         except Exception as error:  # noqa: BLE001 - whoever ends a span goes on, whatever was put into it
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return
-        self.queue.put((span.resource, span.instrumentation_scope, encoded))
+        self.queue.put(encoded)
 
     def flush(self, timeout_s: float) -> bool:
         """Send what there is."""
@@ -73,9 +91,11 @@ class ExporterSink:
         self._exporter.export([span.readable() if isinstance(span, Span) else span for span in batch])
 
 
-def encode(encoder: encoding.SpanEncoder, span: ReadableSpan) -> bytes:
-    """A finished span of the SDK's as OTLP."""
-    return encoder.span(
+def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
+    """Encode a finished span, of the direct path or of the SDK's."""
+    if isinstance(span, Span):
+        return span.tracer, span.encode(encoder)
+    return _Known(span.resource, span.instrumentation_scope), encoder.span(
         span.context or INVALID_SPAN_CONTEXT,
         span.parent,
         span.name,
@@ -93,7 +113,8 @@ def encode(encoder: encoding.SpanEncoder, span: ReadableSpan) -> bytes:
 def request(batch: Sequence[Encoded]) -> bytes:
     """An export request. A batch has one resource, unless the process has forked with spans on their way."""
     resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
-    for resource, scope, encoded in batch:
+    for origin, encoded in batch:
+        resource = origin.resource
         scopes = resources.setdefault(id(resource), (resource, {}))[1]
-        scopes.setdefault(scope, []).append(encoded)
+        scopes.setdefault(origin.instrumentation_scope, []).append(encoded)
     return b"".join(encoding.request(resource, scopes) for resource, scopes in resources.values())

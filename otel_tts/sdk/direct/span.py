@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_tts import semconv
@@ -53,9 +53,10 @@ class Span(trace.Span):
         record_exception: bool,
         set_status_on_exception: bool,
     ) -> None:
-        self._tracer = tracer
+        self.tracer = tracer
         self._name = name
         self._context = context
+        self.sampled = bool(context.trace_flags & TraceFlags.SAMPLED)
         self._parent = parent
         self._kind = kind
         self._start_time = time.time_ns() if start_time is None else start_time
@@ -129,11 +130,11 @@ class Span(trace.Span):
 
     @property
     def resource(self) -> Resource:
-        return self._tracer.provider.resource
+        return self.tracer.provider.resource
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope:
-        return self._tracer.scope
+        return self.tracer.instrumentation_scope
 
     def readable(self) -> ReadableSpan:
         """The span for whoever takes the SDK's own."""
@@ -149,7 +150,7 @@ class Span(trace.Span):
             status=self._status,
             start_time=self._start_time,
             end_time=self._end_time,
-            instrumentation_scope=self._tracer.scope,
+            instrumentation_scope=self.tracer.instrumentation_scope,
         )
 
     def to_json(self, indent: int | None = 4) -> str:
@@ -174,7 +175,7 @@ class Span(trace.Span):
             if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
                 if key in attributes:
                     del attributes[key]  # what is set last stands last
-                elif len(attributes) >= self._tracer.plain_attributes:
+                elif len(attributes) >= self.tracer.plain_attributes:
                     self._bounded()[key] = value
                     return
                 attributes[key] = value
@@ -182,13 +183,13 @@ class Span(trace.Span):
                 self._bounded()[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
-        if self._can_change("set_attributes"):
+        if self._end_time is None or self._can_change("set_attributes"):
             self._update(attributes)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         if not self._can_change("add_event"):
             return
-        limits = self._tracer.limits
+        limits = self.tracer.limits
         kept = BoundedAttributes(limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length)
         if self._events is None:
             self._events = BoundedList(limits.max_events)
@@ -234,7 +235,7 @@ class Span(trace.Span):
             _logger.warning("The span has ended already.")
             return
         self._end_time = time.time_ns() if end_time is None else end_time
-        self._tracer.ended(self)
+        self.tracer.ended(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None and self.is_recording():
@@ -259,7 +260,7 @@ class Span(trace.Span):
             and _PLAIN.issuperset(map(type, values.values()))
             and _KEYS.issuperset(map(type, values))
             and "" not in values
-            and len(attributes) + len(values) <= self._tracer.plain_attributes
+            and len(attributes) + len(values) <= self.tracer.plain_attributes
         ):
             if attributes and not attributes.keys().isdisjoint(values):
                 for key in values:
@@ -267,7 +268,7 @@ class Span(trace.Span):
             attributes.update(values)
             return
         # As the SDK: keys that are no text become some where they can, which only a mapping as a whole does.
-        bounded, limits = self._bounded(), self._tracer.limits
+        bounded, limits = self._bounded(), self.tracer.limits
         cleaned = BoundedAttributes(None, values, max_value_len=limits.max_span_attribute_length)
         if bounded.maxlen == 0:
             bounded.dropped += len(values)
@@ -278,7 +279,7 @@ class Span(trace.Span):
 
     def _bounded(self) -> BoundedAttributes:
         if not isinstance(self._attributes, BoundedAttributes):
-            limits = self._tracer.limits
+            limits = self.tracer.limits
             self._attributes = BoundedAttributes(
                 limits.max_span_attributes, self._attributes, immutable=False, max_value_len=limits.max_span_attribute_length
             )
@@ -287,7 +288,7 @@ class Span(trace.Span):
     def _link(self, context: SpanContext | None, attributes: Attributes) -> None:
         if context is None or not (context.is_valid or attributes or context.trace_state):
             return
-        limits = self._tracer.limits
+        limits = self.tracer.limits
         kept = BoundedAttributes(limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length)
         if self._links is None:
             self._links = BoundedList(limits.max_links)
@@ -304,7 +305,11 @@ class Span(trace.Span):
             self._end_time,
             tuple(self._attributes.items()),  # at once: another thread may be setting one
             self._status,
-            self._events or (),
-            self._links or (),
-            (self.dropped_attributes, self.dropped_events, self.dropped_links),
+            *self._further(),
         )
+
+    def _further(self) -> tuple[Any, ...]:
+        if self._events is None and self._links is None and type(self._attributes) is dict:
+            return ()
+        dropped = (self.dropped_attributes, self.dropped_events, self.dropped_links)
+        return self._events or (), self._links or (), dropped

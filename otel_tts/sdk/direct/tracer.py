@@ -14,7 +14,15 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, get_current_span
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    get_current_span,
+)
 from opentelemetry.util.types import Attributes
 
 from otel_tts import semconv
@@ -72,7 +80,8 @@ class TracerProvider(SDKTracerProvider):
     """
 
     def __init__(self, sink: Sink, resource: Resource) -> None:
-        self._foreign: tuple[SpanProcessor, ...] = ()
+        self.foreign: tuple[SpanProcessor, ...] = ()
+        """What the host has added."""
         self.limits = SpanLimits()
         super().__init__(resource=resource, shutdown_on_exit=False, span_limits=self.limits)
         self.sink = sink
@@ -83,13 +92,13 @@ class TracerProvider(SDKTracerProvider):
     @property
     def is_direct(self) -> bool:
         """Whether spans of ours take the direct path."""
-        return not self._foreign
+        return not self.foreign
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Add a processor of the host's. It is to see what every processor sees, so spans are the SDK's from now on."""
         if self.is_direct:
             _logger.info("Spans take the SDK's path from now on: %s was added.", type(span_processor).__name__)
-        self._foreign += (span_processor,)
+        self.foreign += (span_processor,)
         super().add_span_processor(span_processor)
 
     def get_tracer(
@@ -109,7 +118,7 @@ class TracerProvider(SDKTracerProvider):
     def late(self, span: Span) -> None:
         """A span of the direct path ended after the host had added a processor: that one gets it too."""
         readable = span.readable()
-        for processor in self._foreign:
+        for processor in self.foreign:
             processor.on_end(readable)
 
 
@@ -118,7 +127,7 @@ class Tracer(trace.Tracer):
 
     def __init__(self, provider: TracerProvider, sdk: trace.Tracer, scope: InstrumentationScope) -> None:
         self.provider = provider
-        self.scope = scope
+        self.instrumentation_scope = scope
         self.limits = limits = provider.limits
         self.plain_attributes = (
             -1  # where long values are cut, the SDK's attributes do it
@@ -147,21 +156,18 @@ class Tracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span; see `opentelemetry.trace.Tracer.start_span`."""
-        if not self.provider.is_direct:
+        if self.provider.foreign:
             return self._sdk.start_span(
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         parent: SpanContext | None = get_current_span(context).get_span_context()
-        trace_state = None
-        if parent is not None and parent.is_valid:
-            trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id
-        else:
-            parent, trace_id, random = None, self._ids.generate_trace_id(), self._random
+        trace_state: TraceState | None
+        trace_id, _, _, parent_flags, trace_state, valid = parent or INVALID_SPAN_CONTEXT
+        random = parent_flags & TraceFlags.RANDOM_TRACE_ID
+        if not valid:
+            parent, trace_id, random, trace_state = None, self._ids.generate_trace_id(), self._random, None
         if self._follows_parent:
-            sampled = True
-            if parent is not None:
-                sampled, trace_state = parent.trace_flags.sampled, parent.trace_state
-            recording = sampled
+            recording = sampled = parent is None or bool(parent_flags & TraceFlags.SAMPLED)
         else:
             result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
             recording = result.decision is not Decision.DROP
@@ -191,9 +197,14 @@ class Tracer(trace.Tracer):
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
 
+    @property
+    def resource(self) -> Resource:
+        """Of whom its spans tell."""
+        return self.provider.resource
+
     def ended(self, span: Span) -> None:
         """A span of this tracer ended."""
-        if span.context.trace_flags.sampled:
+        if span.sampled:
             self._take(span)
-        if not self.provider.is_direct:
+        if self.provider.foreign:
             self.provider.late(span)
