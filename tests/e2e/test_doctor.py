@@ -174,3 +174,15 @@ def test_something_else_on_the_port(stack: Stack, examine: Examine) -> None:
     report = examine(stack.prometheus.partition("//")[2])
     assert report.exit_code == 3
     assert report.states["service"] == "broken"
+
+
+def test_the_option_counts_more_than_the_other_backend_s_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a Jaeger means it, whatever Tempo the environment has; and the other way round."""
+    nowhere = "http://127.0.0.1:9"
+    for option, variable in (("--jaeger-url", "OTEL_TTS_TEMPO_URL"), ("--tempo-url", "OTEL_TTS_JAEGER_URL")):
+        monkeypatch.setenv(variable, "http://elsewhere.example")
+        options = ["--target", "127.0.0.1:9", "--collector-url", nowhere, "--prometheus-url", nowhere, "--grafana-url", nowhere]
+        result = CliRunner().invoke(main, ["doctor", *options, option, nowhere])
+        assert result.exit_code == 3, result.output
+        assert "elsewhere.example" not in result.output
+        monkeypatch.delenv(variable)

@@ -7,9 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from otel_tts import semconv
+from otel_tts.commands.trace import drawing
 from otel_tts.history import History, HistoryUnavailableError, RequestFilter, jaeger
+from otel_tts.live import waterfall
 from tests.history.answering import answering as scripted
 
 answering = partial(scripted, "OTEL_TTS_JAEGER_URL")
@@ -83,6 +86,11 @@ def test_a_span_that_was_not_kept_as_it_came() -> None:
         assert [(span.warnings, span.attributes) for span in trace.roots] == [(("an attribute was lost",), {})]
         requests = history.requests(RequestFilter(since=NINE, until=NINE + 60))
     assert [request.span_id for request in requests] == [f"{1:016x}"]
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(drawing(trace))
+    assert "not as it was sent: an attribute was lost" in shown.get()
+    assert "not as it was sent: an attribute was lost" in waterfall.label(trace.roots[0])
     assert history.unreadable == 1
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from otel_tts.live import app
+from otel_tts.history import open_history
+from otel_tts.live import app, grafana
 from otel_tts.live.screens import Page
 from otel_tts.live.server import APP, command, url
+from otel_tts.settings import HistorySettings
 from tests.live.conftest import EXPORT, Watched
 
 PAGES = {page.title: page for page in app.PAGES}
@@ -118,6 +124,20 @@ def test_a_request_links_to_grafana(watched: Watched, monkeypatch: pytest.Monkey
     (link,) = test.get("link_button")
     assert link.proto.url.startswith("https://grafana.example/explore?schemaVersion=1&panes=")
     assert trace_id in link.proto.url
+
+
+@pytest.mark.parametrize(("kind", "typed"), [("jaeger", {}), ("tempo", {"queryType": "traceql"})])
+def test_a_link_asks_the_source_that_is_read(
+    watched: Watched, kind: Literal["jaeger", "tempo"], typed: Mapping[str, str]
+) -> None:
+    """Grafana's Explore opens with the trace in the data source of that kind: Jaeger's takes an id in a query without a type."""
+    history = open_history(HistorySettings.load({"OTEL_TTS_DATA_DIR": str(watched.served.data_dir)}))
+    trace = history.trace(history.requests(limit=1)[0].trace_id)
+    assert trace is not None
+    [pane] = parse_qs(urlsplit(grafana.trace_link("https://grafana.example", trace, kind)).query)["panes"]
+    asked = json.loads(pane)["trace"]
+    assert asked["datasource"] == kind
+    assert asked["queries"] == [{"refId": "A", "datasource": {"type": kind, "uid": kind}, "query": trace.trace_id, **typed}]
 
 
 def test_refreshes_do_not_grow_memory(watched: Watched, tmp_path: Path) -> None:
