@@ -24,16 +24,14 @@ class Subcommand(NamedTuple):
 
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
-    "demo": Subcommand(
-        "otel_tts.commands.demo.command:demo", "See it work: real speech, real telemetry, and what it tells.", "demo"
-    ),
-    "run": Subcommand("otel_tts.commands.run:run", "Run a program of yours with telemetry, its code unchanged."),
+    "demo": Subcommand("otel_tts.commands.demo.command:demo", "Try it: real speech, real telemetry, and a summary.", "demo"),
+    "run": Subcommand("otel_tts.commands.run:run", "Run a program with telemetry, without changing its code."),
     "serve": Subcommand("otel_tts.commands.serve:serve", "Run the speech service."),
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
-    "trace": Subcommand("otel_tts.commands.trace:trace", "Draw what happened in one of them."),
+    "trace": Subcommand("otel_tts.commands.trace:trace", "Draw one request as a tree of spans."),
     "verify": Subcommand("otel_tts.commands.verify.command:verify", "Check that a running service counts exactly."),
     "doctor": Subcommand("otel_tts.commands.doctor.command:doctor", "Follow one synthesis through the whole pipeline."),
-    "live": Subcommand("otel_tts.commands.live:live", "Show what telemetry tells in a browser, as it comes in.", "live"),
+    "live": Subcommand("otel_tts.commands.live:live", "Show telemetry live in a browser.", "live"),
     "report": Subcommand(
         "otel_tts.commands.report.command:report", "Write windows of telemetry into MLflow, and judge them.", "report"
     ),

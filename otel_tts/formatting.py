@@ -127,6 +127,11 @@ def date(moment: float) -> str:
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))} {zone(moment)}"
 
 
+def period(start: float, end: float) -> str:
+    """Format a time between two moments of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``."""
+    return f"{date(start)[:19]} to {date(end)[0 if date(start)[:10] != date(end)[:10] else 11 :]}"
+
+
 def utc(moment: float) -> str:
     """Format a moment in seconds since the Unix epoch as ISO 8601 has it, in UTC and to the second: ``2026-03-01T12:00:00Z``."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -53,6 +53,8 @@ def test_clock_times_have_dates_where_they_need_them(monkeypatch: pytest.MonkeyP
         assert formatting.date(winter) == "2026-03-01 13:00:00 CET"
         assert formatting.date(summer) == "2026-07-01 14:00:00 CEST"
         assert formatting.utc(winter) == "2026-03-01T12:00:00Z"
+        assert formatting.period(winter, winter + 3600) == "2026-03-01 13:00:00 to 14:00:00 CET"
+        assert formatting.period(winter, winter + 86400) == "2026-03-01 13:00:00 to 2026-03-02 13:00:00 CET"
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -13,13 +13,13 @@ from otel_tts.settings import LiveSettings
 
 
 @click.command()
-@click.option("--host", metavar="ADDRESS", help="Where to listen; DASHBOARD_HOST, or 127.0.0.1: nobody else gets in.")
+@click.option("--host", metavar="ADDRESS", help="Where to listen; DASHBOARD_HOST, or 127.0.0.1, which only this machine reaches.")
 @click.option("--port", type=click.IntRange(1, 65535), help="DASHBOARD_PORT, or 8501.")
 def live(host: str | None, port: int | None) -> None:
-    """Show in a browser what telemetry tells, as it comes in. It reads only.
+    """Show telemetry live in a browser. It only reads.
 
     From local files in the data directory, or from Prometheus and Jaeger where OTEL_TTS_PROMETHEUS_URL and OTEL_TTS_JAEGER_URL say so.
-    It has no passwords: whoever reaches its port sees everything.
+    It has no authentication: whoever reaches its port sees everything.
     """
     if find_spec("streamlit") is None:
         raise click.ClickException("The live dashboard needs Streamlit. Install it with: pip install 'otel-tts[live]'")
@@ -30,7 +30,7 @@ def live(host: str | None, port: int | None) -> None:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise click.ClickException(
-            f"Port {port} of {host} cannot be used: {error.strerror}. Say --port, or set DASHBOARD_PORT."
+            f"Port {port} of {host} cannot be used: {error.strerror}. Give --port, or set DASHBOARD_PORT."
         ) from None
     click.echo(f"The dashboard is on {url(host, port)}; Ctrl-C ends it.")
     program = command(host, port)

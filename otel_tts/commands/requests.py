@@ -81,15 +81,15 @@ def requests(
         kind=kind,
         where=where,
     )
-    found = history.requests(wanted, limit)
+    listed = history.requests(wanted, limit)
     console = terminal.console()
     if as_json:
-        click.echo(json.dumps([_told(request) for request in found], indent=2))
-    elif found:
-        console.print(listing(found, wide=console.width >= WIDE))
-        console.print(f"otel-tts trace {found[0].trace_id[: terminal.TRACE_DIGITS]}  shows what happened in one of them.")
+        click.echo(json.dumps([_told(request) for request in listed], indent=2))
+    elif listed:
+        console.print(listing(listed, wide=console.width >= WIDE))
+        console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
     elif replace(wanted, since=None) != RequestFilter() or since is not None:
-        console.print("No request was like that. Leave out a filter, or wait some seconds: telemetry is written in batches.")
+        console.print("No request matches. Remove a filter, or wait some seconds: telemetry is written in batches.")
     else:
         console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
@@ -107,9 +107,9 @@ WIDE = 100
 """Columns of the terminal from which on there is room for everything."""
 
 
-def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
+def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
     """The requests as a table. A narrow one has shorter trace ids and no voices."""
-    shown = terminal.table(gap=2 if wide else 1)
+    rendered = terminal.table(gap=2 if wide else 1)
     for heading in (
         f"time ({formatting.zone(time.time())})",
         "trace",
@@ -118,13 +118,13 @@ def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
         *(["voice"] if wide else []),
         "stream",
     ):
-        shown.add_column(heading, no_wrap=True)
-    for heading in ("chars", "took", "1st audio" if wide else "heard"):
-        shown.add_column(heading, no_wrap=True, justify="right")
+        rendered.add_column(heading, no_wrap=True)
+    for heading in ("chars", "took", "1st audio" if wide else "audio"):
+        rendered.add_column(heading, no_wrap=True, justify="right")
     for heading in ("cache", "fallback" if wide else "fb"):
-        shown.add_column(heading, no_wrap=True)
-    for request in found:
-        shown.add_row(
+        rendered.add_column(heading, no_wrap=True)
+    for request in listed:
+        rendered.add_row(
             formatting.clock(request.start),
             request.trace_id[: terminal.TRACE_DIGITS if wide else 8],
             terminal.outcome(request.outcome, request.cancel_reason),
@@ -137,4 +137,4 @@ def listing(found: Sequence[Request], *, wide: bool = True) -> Table:
             request.cache_result or formatting.NOTHING,
             "yes" if request.fallback_used else "",
         )
-    return shown
+    return rendered

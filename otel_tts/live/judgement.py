@@ -20,7 +20,7 @@ from otel_tts.settings import LiveSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SubjectFigure:
     """A figure of one subject (by attribute key). traffic: the count that it is computed from; None where that does not matter."""
 
     attributes: Mapping[str, str]
@@ -33,7 +33,7 @@ class Verdict:
     """The result for one condition. holds: the subjects for which it is met, each with its figure."""
 
     condition: Condition
-    holds: tuple[Finding, ...]
+    holds: tuple[SubjectFigure, ...]
 
     def sentences(self) -> Iterator[str]:
         """Give a sentence for each subject."""
@@ -57,7 +57,7 @@ class Judge:
         self._period = period
         self._settings = settings
         self._service = service
-        self._figures: Mapping[Figure, Callable[[float], Iterable[Finding]]] = {
+        self._figures: Mapping[Figure, Callable[[float], Iterable[SubjectFigure]]] = {
             figure.SUCCESS_RATE: self._success,
             figure.GAP_SHARE: self._gaps,
             figure.PROVIDER_SUCCESS_RATE: self._attempts,
@@ -105,26 +105,26 @@ class Judge:
             metric, self._period.now - window, self._period.now, by, where, service=self._service if own else ""
         )
 
-    def _success(self, window: float) -> Iterable[Finding]:
+    def _success(self, window: float) -> Iterable[SubjectFigure]:
         counts = {
             timeline.attributes[semconv.OUTCOME.key]: _count(timeline)
             for timeline in self._over(semconv.SYNTHESIS_DURATION, window, (semconv.OUTCOME,), {semconv.OUTCOME: COUNTED})
         }
         traffic = sum(counts.values())
-        return [Finding({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
+        return [SubjectFigure({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
 
-    def _burn(self, window: float) -> Iterable[Finding]:
+    def _burn(self, window: float) -> Iterable[SubjectFigure]:
         for success in self._success(window):
-            yield Finding(
+            yield SubjectFigure(
                 {}, None if success.value is None else (1 - success.value) / (1 - self._settings.slo_success), success.traffic
             )
 
-    def _gaps(self, window: float) -> Iterable[Finding]:
+    def _gaps(self, window: float) -> Iterable[SubjectFigure]:
         for timeline in self._over(semconv.STREAM_UNDERRUN, window, where={semconv.UNDERRUN_CAUSE: ("provider",)}):
             if isinstance(value := timeline.points[0].value, Distribution):
-                yield Finding({}, value.share_above(0.0), value.count)
+                yield SubjectFigure({}, value.share_above(0.0), value.count)
 
-    def _attempts(self, window: float) -> Iterable[Finding]:
+    def _attempts(self, window: float) -> Iterable[SubjectFigure]:
         by = semconv.PROVIDER, semconv.OUTCOME
         where = {semconv.OUTCOME: COUNTED, semconv.ATTEMPT_REASON: REQUEST_ATTEMPTS}
         counts: dict[str, dict[str, float]] = {}
@@ -133,39 +133,41 @@ class Judge:
             counts.setdefault(provider, {})[outcome] = _count(timeline)
         for provider, outcomes in counts.items():
             traffic = sum(outcomes.values())
-            yield Finding({semconv.PROVIDER.key: provider}, outcomes.get(Outcome.OK, 0) / traffic if traffic else None, traffic)
+            yield SubjectFigure(
+                {semconv.PROVIDER.key: provider}, outcomes.get(Outcome.OK, 0) / traffic if traffic else None, traffic
+            )
 
-    def _available(self, window: float) -> Iterable[Finding]:
+    def _available(self, window: float) -> Iterable[SubjectFigure]:
         for timeline in self._history.series(
             semconv.PROVIDER_AVAILABLE, self._period, (semconv.PROVIDER,), service=self._service
         ):
             if isinstance(value := timeline.points[-1].value, float):
-                yield Finding({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
+                yield SubjectFigure({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
 
-    def _first_audio(self, window: float) -> Iterable[Finding]:
+    def _first_audio(self, window: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window, {})
 
-    def _duration(self, window: float) -> Iterable[Finding]:
+    def _duration(self, window: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_DURATION, window, {semconv.STREAM: (False,)})
 
     def _slowdown(
         self, metric: Metric, window: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
-    ) -> Iterable[Finding]:
+    ) -> Iterable[SubjectFigure]:
         where = {semconv.CACHE_RESULT: MADE_BY_PROVIDER, semconv.OUTCOME: COUNTED, **which}
         for timeline in self._over(metric, window, (semconv.PROVIDER,), where):
             provider, value = str(timeline.attributes[semconv.PROVIDER.key]), timeline.points[0].value
             if provider not in UNNAMED and isinstance(value, Distribution) and (p95 := value.quantile(0.95)) is not None:
-                yield Finding(
+                yield SubjectFigure(
                     {semconv.PROVIDER.key: provider},
                     p95 / self.reference(provider, metric is semconv.SYNTHESIS_FIRST_AUDIO),
                     value.count,
                 )
 
-    def _drift(self, window: float) -> Iterable[Finding]:
+    def _drift(self, window: float) -> Iterable[SubjectFigure]:
         by = semconv.PROVIDER, semconv.DRIFT_COLUMN
         for timeline in self._over(semconv.DRIFT_DETECTED, DAY, by, own=False):
             if isinstance(value := timeline.points[0].value, float):
-                yield Finding({attribute.key: str(timeline.attributes[attribute.key]) for attribute in by}, value)
+                yield SubjectFigure({attribute.key: str(timeline.attributes[attribute.key]) for attribute in by}, value)
 
 
 def _count(timeline: Timeline) -> float:

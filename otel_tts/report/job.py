@@ -18,7 +18,7 @@ from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.feedback import Feedback, latencies
 from otel_tts.report.measures import Measures, metric_part
 from otel_tts.report.reference import Reference
-from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, Entry, Runs
+from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, RunEntry, Runs
 from otel_tts.report.sample import Sample, take
 from otel_tts.report.window import Window
 
@@ -46,7 +46,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ReportJob:
     """What is to be done with each window.
 
     referring: gives the reference of a service. only: the one service to report; None for all. copy_traces: whether the traces of
@@ -139,7 +139,7 @@ def _entry(
     content: str,
     source: str,
     directory: Path,
-) -> Entry:
+) -> RunEntry:
     service = measures.service
     version = max(service.versions, key=lambda version: (service.versions[version], version))
     figures = {**measures.figures(), **judgement.figures(), "spans": float(sample.spans)}
@@ -149,7 +149,7 @@ def _entry(
         )
     for (provider, stream), seconds in latencies(reference).items() if reference else ():
         figures[f"reference/{metric_part(provider)}/{'first_audio' if stream else 'duration'}_p95"] = seconds
-    return Entry(
+    return RunEntry(
         service=service.name,
         version=version,
         window=window,

@@ -34,7 +34,7 @@ _LONGEST_TAG = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RunEntry:
     """What the run of a window is to hold.
 
     figures: its metrics. headline: those that its parent shows over time. tags: by full name. content: a digest of what was told,
@@ -102,7 +102,7 @@ class Runs:
             if not token:
                 return
 
-    def write(self, entry: Entry) -> str:
+    def write(self, entry: RunEntry) -> str:
         """Write a window, from the beginning or from where another attempt was killed; gives the run's id."""
         with tracking.reaching(self.uri):
             return self._write(entry)
@@ -119,7 +119,7 @@ class Runs:
         shown = tracking.page("http://127.0.0.1:5000", self.experiment_id, run_id)
         return f"mlflow ui --backend-store-uri {redact_url(self.uri)}   then {shown}"
 
-    def _write(self, entry: Entry) -> str:
+    def _write(self, entry: RunEntry) -> str:
         start, end = round(entry.window.start * 1000), round(entry.window.end * 1000)
         parent = self._parent(entry)
         key = _key("window", entry.service, str(entry.window))
@@ -139,7 +139,7 @@ class Runs:
         self._tag(run_id, {SOURCE: entry.source, STATE: COMPLETE})
         return str(run_id)
 
-    def _parent(self, entry: Entry) -> str:
+    def _parent(self, entry: RunEntry) -> str:
         key = _key("service", entry.service, entry.version)
         run = self._find(key)
         if run is None:

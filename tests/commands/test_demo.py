@@ -58,7 +58,7 @@ def summed_up(tmp_path: Path, sent: int) -> str:
     console.print(summary(history, SERVICE_NAME, time.time() - 60, time.time(), sent, console=console))
     file = console.file
     assert isinstance(file, StringIO)
-    (line,) = [line.strip() for line in file.getvalue().splitlines() if line.startswith("The traffic sent")]
+    (line,) = [line.strip() for line in file.getvalue().splitlines() if line.startswith("The demo sent")]
     return line
 
 
@@ -68,14 +68,14 @@ def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     assert process.wait(90) == 0, said(tmp_path)
     output = said(tmp_path)
     assert FIRST_AUDIO.search(output)
-    sent = re.search(r"The traffic sent (\d+) requests: all were counted\.", output)
+    sent = re.search(r"The demo sent (\d+) requests: all were counted\.", output)
     assert sent, output
     assert int(sent[1]) >= 100
-    headings = ["Requests", "Latency", "Success: ", "Cache: ", "Audio: ", "Providers", "The slowest", "What next"]
+    headings = ["Requests", "Latency", "Success rate: ", "Cache: ", "Audio: ", "Providers", "The slowest", "Next steps"]
     assert [heading for heading in headings if re.search(f"^{heading}", output, re.MULTILINE)] == headings
     assert re.search(r"^hibari +\d+ ", output, re.MULTILINE)
     assert summed_up(tmp_path, sent=int(sent[1]) + 1) == (
-        f"The traffic sent {int(sent[1]) + 1} requests, telemetry counted {sent[1]}: a difference of -1. "
+        f"The demo sent {int(sent[1]) + 1} requests, telemetry counted {sent[1]}: a difference of -1. "
         "Another service may have written to the same directory."
     )
     (command,) = re.findall(r"otel-tts (trace \w+)", output)
@@ -118,7 +118,7 @@ def test_a_service_that_dies_is_a_failure(tmp_path: Path) -> None:
     os.kill(service, signal.SIGKILL)
     assert process.wait(30) == 1
     assert "Error: The service ended with exit code -9." in said(tmp_path)
-    assert "What next" not in said(tmp_path)
+    assert "Next steps" not in said(tmp_path)
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_whole_one(traces: str, other: str, monkeypatch: pytest.MonkeyPatch) -
     """Data sources that reach their backends, and every dashboard; the one for traces that are elsewhere may lead nowhere."""
     with grafana(DASHBOARDS, {other: (502, "Bad Gateway")}) as url:
         said = last_line(url, monkeypatch, traces=traces)
-    assert said.startswith("whole ")
+    assert said.startswith("ok ")
     assert said.endswith(f"ms 2 data sources are healthy, {len(DASHBOARDS)} dashboards present")
 
 
@@ -60,7 +60,7 @@ def test_a_data_source_that_is_not_healthy(
     with grafana(DASHBOARDS, {path: answer}) as url:
         said = last_line(url, monkeypatch, traces="tempo" if path == ECHO else "jaeger")
     assert said.startswith("broken ")
-    assert f"the data source {source} at {url} is not healthy: {says} Are deploy/grafana/provisioning" in said
+    assert f"the data source {source} at {url} is not healthy: {says} Check that deploy/grafana/provisioning" in said
 
 
 def test_dashboards_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,14 +76,14 @@ def test_no_password_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     with grafana(DASHBOARDS) as url:
         for password in (None, "wrong"):
             said = last_line(url, monkeypatch, password)
-            assert said == f"unknown {url} answers, and says no more without the right password: give --grafana-password"
+            assert said == f"unknown {url} answers, but its checks need the right password: give --grafana-password"
 
 
 def test_one_that_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers that it is not, and the password stands nowhere."""
     with grafana((), database="failing") as url:
         said = last_line(url, monkeypatch)
-    assert f'{url} says 503 {{"database": "failing"' in said
+    assert f'{url} answers 503 {{"database": "failing"' in said
     assert PASSWORD not in said
 
 
@@ -92,7 +92,7 @@ def test_one_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) ->
     url = f"http://127.0.0.1:{free_port()}"
     said = last_line(url, monkeypatch)
     assert said.startswith("broken ")
-    assert f"nobody answers at {url} Start it: `docker compose up -d grafana`" in said
+    assert f"{url} does not answer Start it: `docker compose up -d grafana`" in said
 
 
 def test_the_dashboards_are_those_that_are_generated() -> None:

@@ -240,7 +240,7 @@ def test_nothing_yet_says_what_to_do(tmp_path: Path) -> None:
 
 def test_no_match_says_so(written: Path) -> None:
     """Where there is telemetry and a filter leaves nothing of it, that is not the empty state."""
-    assert "No request was like that. Leave out a filter" in run("requests", "--since", "1s").output
+    assert "No request matches. Remove a filter" in run("requests", "--since", "1s").output
 
 
 def test_a_wrong_length_of_time_is_refused() -> None:

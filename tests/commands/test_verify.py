@@ -97,7 +97,7 @@ def test_traffic_of_others_is_a_difference(served: Served) -> None:
     assert 16 == int(expected) < int(counted) <= 16 + talking.result()
     assert said == f"differs +{int(counted) - 16}"
     assert rows(result.output)["requests", "rejected"] == ("4", "4", "same")
-    assert "numbers differ. Has anybody else talked to the service meanwhile?" in " ".join(result.output.split())
+    assert "numbers differ. Did another client use the service at the same time?" in " ".join(result.output.split())
 
 
 def test_metrics_switched_off_fail_and_say_why(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_another_service_s_endpoint_is_suspected(served: Served, tmp_path: Path)
             tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(Request(text="So that it has something."))
         result = verify(served, "--metrics-url", other.metrics_url)
     assert result.exit_code == 1
-    assert "Nothing was counted at all: is the endpoint another service's?" in " ".join(result.output.split())
+    assert "Nothing was counted. If the endpoint belongs to another service," in " ".join(result.output.split())
 
 
 def test_a_restart_is_noticed(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_restart_is_noticed(tmp_path: Path) -> None:
     before, after = scrapes
     assert account.restarted(before, after)
     assert not account.restarted(before, before)
-    assert verdict([], before, after, []) == ("The service was restarted meanwhile: what it had counted is gone. Run it again.")
+    assert verdict([], before, after, []) == ("The service was restarted in that time, so its counts are lost. Run it again.")
 
 
 def test_nobody_there_is_one_line() -> None:
@@ -230,7 +230,7 @@ def test_what_cannot_be_known_is_no_pass() -> None:
     """A call that ended on this side leaves the verdict open, and that is said."""
     calls = [(Planned(Request(text="a"), stream=False), Reply("DEADLINE_EXCEEDED", False))]
     assert verdict(calls, Scrape({}), Scrape({}), []) == (
-        "Of 1 requests it cannot be known what the service should have counted: 1 DEADLINE_EXCEEDED."
+        "Of 1 requests the client cannot know what the service should have counted: 1 DEADLINE_EXCEEDED."
     )
 
 

@@ -176,7 +176,7 @@ def test_without_a_reference_the_last_hour_is_one() -> None:
     assert told[0].endswith("the last hour; 90 requests in the last 300 s).")
     for _ in range(40):
         speech.ok(30, 1.0)
-        assert [said for said in speech.told(after=100) if said.startswith("Over")] == []
+        assert [said for said in speech.told(after=100) if said.startswith("Resolved")] == []
 
 
 def test_cached_audio_is_not_what_latency_is_judged_on() -> None:

@@ -19,7 +19,7 @@ import pytest
 from otel_tts.history import History, open_history
 from otel_tts.report import tracking
 from otel_tts.report.feedback import Feedback
-from otel_tts.report.job import Job
+from otel_tts.report.job import ReportJob
 from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import resolve
 from otel_tts.report.runs import Runs
@@ -158,7 +158,7 @@ def _healthy(address: str) -> bool:
         return False
 
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., ReportJob]
 
 
 @pytest.fixture
@@ -167,10 +167,10 @@ def make_job(recording: Recording, tmp_path: Path) -> MakeJob:
 
     def made(
         uri: str, reference: str = "last-7d", *, history: History | None = None, experiment: str = "speech", **more: object
-    ) -> Job:
+    ) -> ReportJob:
         told, runs = history or recording.history, Runs(uri, experiment)
         profiles = Profiles(tmp_path)
-        return Job(told, runs, lambda name: resolve(reference, told, profiles, runs, name), Feedback(), **more)  # type: ignore[arg-type]
+        return ReportJob(told, runs, lambda name: resolve(reference, told, profiles, runs, name), Feedback(), **more)  # type: ignore[arg-type]
 
     return made
 

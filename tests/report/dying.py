@@ -10,7 +10,7 @@ from typing import Any
 
 from otel_tts.history import open_history
 from otel_tts.report.feedback import Feedback
-from otel_tts.report.job import Job
+from otel_tts.report.job import ReportJob
 from otel_tts.report.lock import locked
 from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import resolve
@@ -39,7 +39,7 @@ def report(directory: Path, uri: str, windows: Sequence[Window], reference: str)
     with locked(Path(uri.removeprefix("sqlite:///")).parent, uri):
         runs = Runs(uri, "speech")
         profiles = Profiles(directory)
-        job = Job(history, runs, lambda name: resolve(reference, history, profiles, runs, name), Feedback())
+        job = ReportJob(history, runs, lambda name: resolve(reference, history, profiles, runs, name), Feedback())
         for window in windows:
             list(job.report([window]))
             runs.advance("test", window.end)

@@ -64,7 +64,7 @@ def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
     code, output = run(data, *window, drawn=True)
     assert code == 0, output
     title, figures, *rest = output.splitlines()
-    assert re.fullmatch(rf"{SERVICE}  \S+ \S+ to \S+  drifted", title)
+    assert re.fullmatch(rf"{SERVICE}  \S+ \S+ to \S+ UTC  drifted", title)
     assert re.fullmatch(r"\d+ requests, [\d.]+ % success, p95 .+, first audio p95 .+, [\d.]+ % cache hits", figures)
     assert rest[0].startswith("Drifted from range:")
     table = {tuple(line.split()[:2]) for line in rest}
@@ -110,7 +110,7 @@ def test_versions_are_compared(data: Path, recording: Recording) -> None:
     worse, _, rest = output.partition("Different")
     for said in ("latency", "ada", "failures", "bob"):
         assert said in worse
-    different, _, alike = rest.partition("No difference that matters")
+    different, _, alike = rest.partition("No relevant difference")
     assert "loudness" in different
     assert "speaking rate" in alike
     assert "Other traffic" not in output
@@ -158,7 +158,7 @@ def test_no_data(tmp_path: Path) -> None:
     assert code == 3
     assert (
         output
-        == f"Error: There is no telemetry of any request in local files in {tmp_path}. Run `otel-tts demo`, or a service of yours.\n"
+        == f"Error: There is no telemetry of any request in local files in {tmp_path}. Run `otel-tts demo`, or your own service.\n"
     )
 
 

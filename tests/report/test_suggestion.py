@@ -36,7 +36,7 @@ def test_the_demo_ends_with_a_report_that_can_be_pasted(tmp_path: Path, monkeypa
         process.send_signal(signal.SIGINT)
         assert process.wait(90) == 0, said(tmp_path)
     *_, question, command = said(tmp_path).splitlines()
-    assert question.startswith("Has the later part of this traffic drifted")
+    assert question.startswith("This command compares the later part of this traffic")
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path / "data"))
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -50,7 +50,7 @@ async def test_too_little_is_too_little(tmp_path: Path) -> None:
         few = await speaker.traffic(10, 1)
     history = open_history(HistorySettings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
     [line] = await asyncio.to_thread(lambda: list(suggestion(history, SERVICE, few.start, few.end)))
-    assert line.plain.startswith("Run the demo for a minute or more")
+    assert line.plain.startswith("This was too little traffic for a report.")
 
 
 def test_the_extra_is_installed_first(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:

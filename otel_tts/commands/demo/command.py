@@ -43,11 +43,11 @@ _LOCAL_ENGINES = ("hibari", "piper", "espeak")
     "--dashboard/--no-dashboard", "watched", default=True, help="Show it live in a browser; on where Streamlit is installed."
 )
 def demo(duration: float | None, watched: bool) -> None:
-    """See it work: real speech, real telemetry, and what that telemetry tells.
+    """Try it: real speech, real telemetry, and a summary of that telemetry.
 
-    Runs the reference service with every engine that is installed, and with a speech server over HTTP that is away now and then.
-    Sends it traffic: streams and whole files, much that is cached, some that is invalid, callers that hang up. At the end it
-    sums up what happened, from telemetry alone; meanwhile the live dashboard shows it. A second Ctrl-C ends it at once.
+    Runs the reference service with every engine that is installed, and with a speech server over HTTP that is sometimes unavailable.
+    Sends it traffic: streams and files, many cached, some invalid, some cancelled by the caller. At the end it
+    prints a summary from telemetry alone; the live dashboard shows it meanwhile. A second Ctrl-C ends it at once.
     """
     console = terminal.console()
     settings = LiveSettings.load()
@@ -89,9 +89,9 @@ async def _run(console: Console, settings: LiveSettings, duration: float | None,
             "TTS_OPENAI_VOICES": f"{cloud.VOICE}:en-US",
             "TTS_CIRCUIT_COOLDOWN": "1",  # the speech server is never away for long
         }
-        shown = dashboard(settings.dashboard_port, log.with_name("dashboard.log")) if watched else nullcontext()
-        async with shown as live, running(port, environ, log) as service:
-            console.print(f"Starting the service with {', '.join(engines)} and a shaky speech server ...")
+        context = dashboard(settings.dashboard_port, log.with_name("dashboard.log")) if watched else nullcontext()
+        async with context as live, running(port, environ, log) as service:
+            console.print(f"Starting the service with {', '.join(engines)} and an unreliable speech server ...")
             await service.ready()
             console.print(f"gRPC on {service.target}, metrics on http://127.0.0.1:{metrics_port}/metrics,", soft_wrap=True)
             console.print(f"telemetry in {settings.data_dir}, log in {log.name} there.", soft_wrap=True)
@@ -118,7 +118,7 @@ async def _traffic(caller: Caller, progress: Progress, duration: float | None, s
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stopped.set)
     with progress.shown():
-        await exchange(caller, calls, progress.heard, concurrency=_CONCURRENCY, rate=_RATE, stopped=stopped)
+        await exchange(caller, calls, progress.record, concurrency=_CONCURRENCY, rate=_RATE, stopped=stopped)
 
 
 @asynccontextmanager
@@ -158,16 +158,16 @@ def _installed() -> list[str]:
     Raises:
         MissingEngineError: the first one is not there, without which there is no demo.
     """
-    found: list[str] = []
+    engines: list[str] = []
     for name in _LOCAL_ENGINES:
         try:
             engines_there_are.create(name, {})
         except MissingEngineError:
-            if not found:  # the shaky server speaks with the first one too
+            if not engines:  # the shaky server speaks with the first one too
                 raise
         else:
-            found.append(name)
-    return found
+            engines.append(name)
+    return engines
 
 
 def _port(purpose: str, wanted: int, console: Console) -> int:

@@ -37,9 +37,9 @@ class Progress:
         self._began = began
         self._outcomes: Counter[str] = Counter()
         self._caches: Counter[CacheResult] = Counter()
-        self._start = self._said = time.monotonic()
+        self._start = self._last_print = time.monotonic()
 
-    def heard(self, planned: Planned, reply: Reply) -> None:
+    def record(self, planned: Planned, reply: Reply) -> None:
         """A call ended."""
         self.sent += 1
         self._outcomes[account.outcome(reply) or _CALLERS_OWN.get(reply.code, Outcome.ERROR)] += 1
@@ -47,14 +47,14 @@ class Progress:
             if not self._caches:
                 self._console.print(f"First audio {time.monotonic() - self._began:.1f} s after the start.")
             self._caches[reply.cache] += 1
-        if not self._console.is_terminal and time.monotonic() - self._said >= _EVERY:
-            self._said = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() - self._last_print >= _EVERY:
+            self._last_print = time.monotonic()
             self._console.print(self._line())
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show it for the length of the block."""
-        self._start = self._said = time.monotonic()
+        self._start = self._last_print = time.monotonic()
         drawn = Live(console=self._console, get_renderable=self._drawn, refresh_per_second=4, transient=True)
         with drawn if self._console.is_terminal else nullcontext():
             yield
@@ -78,8 +78,11 @@ class Progress:
         else:
             grid.add_row(ProgressBar(self._duration, min(elapsed, self._duration), width=40))
         grid.add_row(self._line())
-        heard = sum(self._caches.values())
+        cached_total = sum(self._caches.values())
         grid.add_row(
-            Text(f"{formatting.percent(self._caches[CacheResult.HIT] / heard if heard else None)} from the cache", "dim")
+            Text(
+                f"{formatting.percent(self._caches[CacheResult.HIT] / cached_total if cached_total else None)} from the cache",
+                "dim",
+            )
         )
         return grid

@@ -49,9 +49,9 @@ def _outcomes(total: Row) -> Table:
 
 def _counted(total: Row, sent: int) -> Text:
     if total.request_count == sent:
-        return Text(f"The traffic sent {sent:,} requests: all were counted.", "green")
+        return Text(f"The demo sent {sent:,} requests: all were counted.", "green")
     return Text(
-        f"The traffic sent {sent:,} requests, telemetry counted {total.request_count:,}: a difference of "
+        f"The demo sent {sent:,} requests, telemetry counted {total.request_count:,}: a difference of "
         f"{total.request_count - sent:+,}. Another service may have written to the same directory.",
         "bold red",
     )
@@ -63,26 +63,26 @@ def _times(total: Row) -> Table:
     quantiles = ("p50", "p95", "p99")
     for quantile in quantiles:
         shown.add_column(quantile, justify="right")
-    for name, of in (("whole request", "request_duration"), ("first audio (streams)", "request_first_audio")):
-        shown.add_row(name, *(formatting.duration(getattr(total, f"{of}_{quantile}")) for quantile in quantiles))
+    for name, column in (("whole request", "request_duration"), ("first audio (streams)", "request_first_audio")):
+        shown.add_row(name, *(formatting.duration(getattr(total, f"{column}_{quantile}")) for quantile in quantiles))
     return shown
 
 
 def _facts(total: Row, requests: Sequence[Request]) -> Iterator[Text]:
     yield Text(
-        f"Success: {formatting.percent(total.request_success_rate)} of the requests that were neither rejected nor cancelled."
+        f"Success rate: {formatting.percent(total.request_success_rate)} (rejected and cancelled requests are not counted)."
     )
     yield Text(
         f"Cache: {formatting.percent(total.request_hit_rate)} hits; {formatting.count(total.request_cache_hit)} hits, "
         f"{formatting.count(total.request_cache_miss)} misses, {formatting.count(total.request_cache_coalesced)} coalesced, "
-        f"{formatting.count(total.request_cache_bypass)} that did not ask it."
+        f"{formatting.count(total.request_cache_bypass)} bypass."
     )
     yield Text(
-        f"Audio: {formatting.duration(total.request_audio_generated)} made, "
+        f"Audio: {formatting.duration(total.request_audio_generated)} generated, "
         f"{formatting.duration(total.request_audio_delivered)} delivered."
     )
     if fallen_back := sum(request.fallback_used is True for request in requests):
-        yield Text(f"Fallback: {fallen_back:,} requests were spoken by another provider than the one they were meant for.")
+        yield Text(f"Fallback: {fallen_back:,} requests were served by another provider than the first.")
 
 
 def _providers(rows: Sequence[Row]) -> Table:
@@ -113,11 +113,14 @@ def _some(title: str, requests: Sequence[Request], *, wide: bool) -> list[Render
 
 
 def _next_steps(requests: Sequence[Request]) -> Iterator[Text]:
-    steps = [("otel-tts requests --outcome error", "requests of one kind")]
-    if told := max(requests, key=lambda request: (request.attempts or 0, request.duration), default=None):
-        steps.append((f"otel-tts trace {told.trace_id[: terminal.TRACE_DIGITS]}", "what happened in one of them"))
-    steps += [("otel-tts serve", "the service alone"), ("otel-tts verify", "beside it: does it count exactly?")]
-    yield Text("What next", "bold")
+    steps = [("otel-tts requests --outcome error", "list requests by outcome")]
+    if example := max(requests, key=lambda request: (request.attempts or 0, request.duration), default=None):
+        steps.append((f"otel-tts trace {example.trace_id[: terminal.TRACE_DIGITS]}", "one request as a tree"))
+    steps += [
+        ("otel-tts serve", "run the service without the demo"),
+        ("otel-tts verify", "check that the running service counts exactly"),
+    ]
+    yield Text("Next steps", "bold")
     width = max(len(command) for command, _ in steps)
     for command, purpose in steps:
         yield Text.assemble((f"  {command:<{width}}  ", "cyan"), purpose)

@@ -1,4 +1,4 @@
-"""Asking: one HTTP request to a part of the pipeline, and why it was in vain."""
+"""One HTTP request to a part of the pipeline, and why it failed."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ class Server:
         try:
             return self._client.request("GET", path, parameters)
         except UnreachableError:
-            raise HopAbsentError(f"nobody answers at {self.shown}", self._start) from None
+            raise HopAbsentError(f"{self.shown} does not answer", self._start) from None
         except NoResponseError as error:
             raise HopBrokenError(f"{self.shown} {error.problem}", error.advice) from None

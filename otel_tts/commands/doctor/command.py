@@ -15,8 +15,8 @@ from rich.table import Table
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.finding import Finding, State
-from otel_tts.commands.doctor.journey import Journey, Way
+from otel_tts.commands.doctor.finding import HopResult, HopState
+from otel_tts.commands.doctor.journey import Journey, Pipeline
 from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
 from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=ServerSettings)
 
 _COLLECTOR, _PROMETHEUS = "http://127.0.0.1:13133", "http://127.0.0.1:9090"
 _JAEGER, _GRAFANA = "http://127.0.0.1:16686", "http://127.0.0.1:3000"
-_STYLES = {State.WHOLE: "green", State.BROKEN: "bold red", State.UNKNOWN: "yellow"}
+_STYLES = {HopState.OK: "green", HopState.BROKEN: "bold red", HopState.UNKNOWN: "yellow"}
 _WIDTHS = (7, 9, 8)
 _GAP = 2
 
@@ -56,7 +56,7 @@ class _Address(click.ParamType[str]):
     default=45.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long telemetry may take to arrive.",
+    help="How long to wait for telemetry.",
 )
 def doctor(target: str | None, patience: float, **given: Any) -> None:
     """Send one synthesis and follow its telemetry, hop by hop.
@@ -76,7 +76,7 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
     if not settings.tempo.url:
         settings = replace(settings, jaeger=_at(settings.jaeger, _JAEGER))
     settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS))
-    way = Way(
+    pipeline = Pipeline(
         target=target or own_target(),
         collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
         prometheus=_server(settings.prometheus, "prometheus"),
@@ -93,10 +93,10 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
     )
     console = terminal.console()
     broken = []
-    for finding in Journey(way).findings():
-        _print(console, finding)
-        if finding.state is State.BROKEN:
-            broken.append(finding.hop.exit_code)
+    for result in Journey(pipeline).findings():
+        _print(console, result)
+        if result.state is HopState.BROKEN:
+            broken.append(result.hop.exit_code)
     raise SystemExit(broken[0] if broken else 0)
 
 
@@ -114,14 +114,14 @@ def _server(settings: ServerSettings, name: str) -> Server:
     return Server(settings, f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url.")
 
 
-def _print(console: Console, finding: Finding) -> None:
+def _print(console: Console, result: HopResult) -> None:
     line = Table.grid(padding=(0, _GAP, 0, 0))
     for width in _WIDTHS:
         line.add_column(width=width, no_wrap=True, justify="right" if width == _WIDTHS[-1] else "left")
     line.add_column(overflow="fold")
-    took = "" if finding.seconds is None else formatting.duration(finding.seconds)
-    line.add_row(finding.state, finding.hop.title, took, finding.said)
-    line.columns[0].style = _STYLES[finding.state]
+    took = "" if result.seconds is None else formatting.duration(result.seconds)
+    line.add_row(result.state, result.hop.title, took, result.message)
+    line.columns[0].style = _STYLES[result.state]
     console.print(line)
-    if finding.remedy:
-        console.print(Padding(finding.remedy, (0, 0, 0, sum(_WIDTHS) + len(_WIDTHS) * _GAP)))
+    if result.remedy:
+        console.print(Padding(result.remedy, (0, 0, 0, sum(_WIDTHS) + len(_WIDTHS) * _GAP)))

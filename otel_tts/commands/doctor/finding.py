@@ -1,4 +1,4 @@
-"""Findings: what was seen at each hop that telemetry takes."""
+"""The result of checking each hop that telemetry takes."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Hop(Enum):
         self.exit_code = exit_code
 
 
-class State(StrEnum):
-    """What is known of a hop."""
+class HopState(StrEnum):
+    """The state of a hop."""
 
-    WHOLE = "whole"
+    OK = "ok"
     BROKEN = "broken"
     UNKNOWN = "unknown"
 
 
 class HopBrokenError(OtelTtsError):
-    """A hop does not do its part. ``said`` is what was seen, ``remedy`` what to do."""
+    """A hop does not do its part. ``message``: what is wrong. ``remedy``: what to do."""
 
-    def __init__(self, said: str, remedy: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
         self.remedy = remedy
 
 
@@ -50,23 +50,28 @@ class HopUnknownError(OtelTtsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was seen at one hop. ``seconds``: how long it took until that was known."""
+class HopResult:
+    """The result at one hop. ``seconds``: how long the check took."""
 
     hop: Hop
-    state: State
-    said: str
+    state: HopState
+    message: str
     remedy: str = ""
     seconds: float | None = None
 
 
-def find(hop: Hop, look: Callable[[], str]) -> Finding:
-    """Look at one hop. ``look`` says what it sees, or raises `HopBrokenError` or `HopUnknownError`."""
+def find(hop: Hop, check: Callable[[], str]) -> HopResult:
+    """Check one hop.
+
+    Args:
+        hop: which one.
+        check: gives a message, or raises `HopBrokenError` or `HopUnknownError`.
+    """
     began = time.monotonic()
     try:
-        said = look()
+        message = check()
     except HopBrokenError as broken:
-        return Finding(hop, State.BROKEN, broken.said, broken.remedy, time.monotonic() - began)
+        return HopResult(hop, HopState.BROKEN, broken.message, broken.remedy, time.monotonic() - began)
     except HopUnknownError as unknown:
-        return Finding(hop, State.UNKNOWN, str(unknown))
-    return Finding(hop, State.WHOLE, said, seconds=time.monotonic() - began)
+        return HopResult(hop, HopState.UNKNOWN, str(unknown))
+    return HopResult(hop, HopState.OK, message, seconds=time.monotonic() - began)

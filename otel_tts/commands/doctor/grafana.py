@@ -19,7 +19,7 @@ DASHBOARDS = tuple(
     f"otel-tts-{name}" for name in ("overview", "providers", "cache", "streaming", "requests", "quality", "pipeline")
 )
 """The uids of the dashboards."""
-_ADVICE = "Are deploy/grafana/provisioning and dashboards mounted? Grafana's log says what it could not provision."
+_ADVICE = "Check that deploy/grafana/provisioning and dashboards are mounted. Grafana's log has what it could not provision."
 
 
 def grafana(server: Server, traces: Literal["jaeger", "tempo"]) -> str:
@@ -35,16 +35,16 @@ def grafana(server: Server, traces: Literal["jaeger", "tempo"]) -> str:
     """
     healthy = server.ask("/api/health")
     if healthy.status != OK:
-        raise HopBrokenError(f"{server.shown} says {healthy.excerpt}", "Grafana's log says why.")
+        raise HopBrokenError(f"{server.shown} answers {healthy.excerpt}", "Grafana's log says why.")
     asked = ("prometheus", traces)
     for uid in asked:
         answer = server.ask(_SOURCES[uid])
         if answer.status in (UNAUTHORIZED, FORBIDDEN):
-            raise HopUnknownError(f"{server.shown} answers, and says no more without the right password: give --grafana-password")
+            raise HopUnknownError(f"{server.shown} answers, but its checks need the right password: give --grafana-password")
         if answer.status != OK:
             raise HopBrokenError(f"the data source {uid} at {server.shown} is not healthy: {answer.excerpt}", _ADVICE)
-    found = server.ask("/api/search", {"type": "dash-db", "tag": "otel-tts", "limit": "1000"}).body
-    there = {item.get("uid") for item in found} if isinstance(found, list) else set()
+    dashboards = server.ask("/api/search", {"type": "dash-db", "tag": "otel-tts", "limit": "1000"}).body
+    there = {item.get("uid") for item in dashboards} if isinstance(dashboards, list) else set()
     if missing := [uid for uid in DASHBOARDS if uid not in there]:
         raise HopBrokenError(
             f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE

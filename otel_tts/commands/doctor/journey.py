@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.finding import Finding, Hop, HopAbsentError, HopUnknownError, State, find
+from otel_tts.commands.doctor.finding import Hop, HopAbsentError, HopResult, HopState, HopUnknownError, find
 from otel_tts.commands.doctor.grafana import grafana
 from otel_tts.commands.doctor.service import Spoken, speak
 from otel_tts.commands.doctor.telemetry import Counter, Spans, collector
@@ -17,7 +17,7 @@ from otel_tts.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Pipeline:
     """Where telemetry goes.
 
     traces: Jaeger or Tempo, as traces_kind says. history: reads what is there and in Prometheus. grafana_expected: whether it is a
@@ -38,52 +38,52 @@ class Way:
 class Journey:
     """One synthesis, followed."""
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
-        self._counter = Counter(way.prometheus)
-        self._spans = Spans(way.traces, way.history)
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._counter = Counter(pipeline.prometheus)
+        self._spans = Spans(pipeline.traces, pipeline.history)
         self._spoken: Spoken | None = None
         self._cut = ""
         self._deadline = 0.0
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[HopResult]:
         """What is seen at each hop, in their order, as soon as it is known. Metrics and spans are waited for at once."""
         self._counter.remember()
-        for hop, look in ((Hop.SERVICE, self._service), (Hop.COLLECTOR, self._collector)):
-            finding = find(hop, look)
-            if finding.state is State.BROKEN:
-                self._cut = self._cut or f"nothing can come from the {hop.title}"
-            yield finding
-        self._deadline = time.monotonic() + self._way.patience
+        for hop, check in ((Hop.SERVICE, self._service), (Hop.COLLECTOR, self._collector)):
+            result = find(hop, check)
+            if result.state is HopState.BROKEN:
+                self._cut = self._cut or f"not checked, since the {hop.title} is broken"
+            yield result
+        self._deadline = time.monotonic() + self._pipeline.patience
         with ThreadPoolExecutor() as both:
-            looks: tuple[tuple[Hop, Callable[[], str]], ...] = ((Hop.METRICS, self._metrics), (Hop.TRACES, self._traces))
-            for found in [both.submit(find, hop, look) for hop, look in looks]:
-                yield found.result()
+            checks: tuple[tuple[Hop, Callable[[], str]], ...] = ((Hop.METRICS, self._metrics), (Hop.TRACES, self._traces))
+            for future in [both.submit(find, hop, check) for hop, check in checks]:
+                yield future.result()
         yield find(Hop.GRAFANA, self._grafana)
 
     def _service(self) -> str:
-        self._spoken = speak(self._way.target)
-        return self._spoken.said
+        self._spoken = speak(self._pipeline.target)
+        return self._spoken.message
 
     def _collector(self) -> str:
-        return collector(self._way.collector)
+        return collector(self._pipeline.collector)
 
     def _metrics(self) -> str:
         self._counter.counts()  # whether it answers is known in any case
         if self._cut:
-            raise HopUnknownError(f"{self._way.prometheus.shown} answers; {self._cut}")
+            raise HopUnknownError(f"{self._pipeline.prometheus.shown} answers; {self._cut}")
         return self._counter.moved(self._deadline)
 
     def _traces(self) -> str:
         self._spans.reachable()
         if self._cut or self._spoken is None:
-            raise HopUnknownError(f"{self._way.traces.shown} answers; {self._cut}")
+            raise HopUnknownError(f"{self._pipeline.traces.shown} answers; {self._cut}")
         return self._spans.arrived(self._spoken, self._deadline)
 
     def _grafana(self) -> str:
         try:
-            return grafana(self._way.grafana, self._way.traces_kind)
+            return grafana(self._pipeline.grafana, self._pipeline.traces_kind)
         except HopAbsentError as absent:
-            if self._way.grafana_expected:
+            if self._pipeline.grafana_expected:
                 raise
-            raise HopUnknownError(f"{absent.said}, and none is asked for") from None
+            raise HopUnknownError(f"{absent.message}, and no Grafana is configured") from None

@@ -1,4 +1,4 @@
-"""The service: one synthesis, marked by a trace id of our own."""
+"""The service: one synthesis with a trace id of our own."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A synthesis that was answered. ``trace_id``: empty when the service traces nothing. ``sampled``: whether its spans are kept."""
+    """A synthesis that succeeded. ``trace_id``: empty when the service has no tracing. ``sampled``: whether its spans are kept."""
 
     trace_id: str
     sampled: bool
-    said: str
+    message: str
 
 
 def speak(target: str) -> Spoken:
-    """Have the service at ``target`` say something that no cache has.
+    """Synthesize a text at the service at ``target``, past its cache.
 
     Raises:
         HopBrokenError: it does not.
@@ -45,7 +45,7 @@ def speak(target: str) -> Spoken:
     spoken = f"{answer.rendition.provider} spoke {formatting.duration(answer.audio_duration_seconds)} of audio"
     response = dict(call.trailing_metadata() or ()).get(TRACE_RESPONSE)
     if not response:
-        return Spoken("", False, f"{spoken}; it traces nothing")
+        return Spoken("", False, f"{spoken}; the service has no tracing")
     _, trace_id, _, flags = str(response).split("-")
     return Spoken(trace_id, bool(int(flags, 16) & 1), f"{spoken}, trace {trace_id}")
 
@@ -54,11 +54,11 @@ def _broken(target: str, error: Any) -> HopBrokenError:
     """``error``: an RpcError, which also is the call that failed."""
     if any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ()):  # the service's own answer
         return HopBrokenError(
-            f"it answered {error.code().name}: {error.details()}", "Its log says more; without an engine nothing is spoken."
+            f"it answered {error.code().name}: {error.details()}", "See its log. Without an engine there is no audio."
         )
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return HopBrokenError(f"what listens at {target} is not the speech service yap.tts.v1", "Give another --target.")
     return HopBrokenError(
-        f"nobody answers at {target} ({error.code().name})",
+        f"{target} does not answer ({error.code().name})",
         "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT.",
     )

@@ -32,7 +32,7 @@ def collector(server: Server) -> str:
     """
     answer = server.ask("/")
     if answer.status != OK:
-        raise HopBrokenError(f"{server.shown} says {answer.excerpt}", "The Collector's log says why it is not ready.")
+        raise HopBrokenError(f"{server.shown} answers {answer.excerpt}", "The Collector's log says why it is not ready.")
     return f"{server.shown} is healthy"
 
 
@@ -69,9 +69,9 @@ class Counter:
             raise before
         began = time.monotonic()
         if _until(lambda: _grown(before, self.counts()), deadline):
-            return f"{promql.count_series(_COUNTED)} moved"
+            return f"{promql.count_series(_COUNTED)} has increased"
         raise HopBrokenError(
-            f"{promql.count_series(_COUNTED)} did not move within {time.monotonic() - began:.0f} s at {self._server.shown}",
+            f"{promql.count_series(_COUNTED)} did not increase within {time.monotonic() - began:.0f} s at {self._server.shown}",
             self._diagnosis(),
         )
 
@@ -80,8 +80,8 @@ class Counter:
         accepted = self._values(_ACCEPTED)
         if accepted and not _grown(self._accepted, accepted):
             return (
-                "The Collector was sent no metrics meanwhile: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT), and metrics "
-                "at all (METRICS_ENABLED)? `otel-tts config` there says what is in force."
+                "The Collector received no metrics in that time: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT), and metrics "
+                "at all (METRICS_ENABLED)? `otel-tts config` there shows the settings."
             )
         return (
             "Does the service export to this Collector (OTEL_EXPORTER_OTLP_ENDPOINT, METRICS_ENABLED), and the Collector to this "
@@ -122,12 +122,12 @@ class Spans:
             HopUnknownError: the service kept none.
         """
         if not spoken.trace_id:
-            raise HopUnknownError("the service traces nothing: is OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER=none set there?")
+            raise HopUnknownError("the service has no tracing: is OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER=none set there?")
         if not spoken.sampled:
             raise HopUnknownError(
-                "the service's sampler left this trace out (OTEL_TRACES_SAMPLER): run it again, or keep all for a while"
+                "the service's sampler dropped this trace (OTEL_TRACES_SAMPLER): run it again, or sample all traces for a while"
             )
-        missing = "nothing of it"
+        missing = "every span"
 
         def whole() -> int:
             nonlocal missing
@@ -158,9 +158,9 @@ def lacking(trace: Trace | None) -> str:
     synthesis = _named(rpc, semconv.SYNTHESIS_SPAN.name)
     if synthesis is None:
         return f"the span {semconv.SYNTHESIS_SPAN.name}"
-    told = int(synthesis.attributes.get(semconv.ATTEMPT_COUNT.key, 0))
+    expected = int(synthesis.attributes.get(semconv.ATTEMPT_COUNT.key, 0))
     there = sum(semconv.ATTEMPT_REASON.key in span.attributes for span in synthesis.children)
-    return "" if there == told else f"{told - there} of the {told} attempts"
+    return "" if there == expected else f"{expected - there} of the {expected} attempts"
 
 
 def _named(parent: Span, name: str) -> Span | None:

@@ -25,7 +25,7 @@ from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
-from otel_tts.report.job import Job, Outcome, pending
+from otel_tts.report.job import Outcome, ReportJob, pending
 from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import LAST_WEEK, UnknownReferenceError, length, moment, resolve
@@ -63,9 +63,14 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 )
 @click.option("--grace", default="1m", show_default=True, callback=_parsed(length), help="How long to wait for late telemetry.")
 @click.option(
-    "--since", callback=_parsed(moment), metavar="TIME", help="Report from there on: 2026-11-23T09:00, or 2d for two days ago."
+    "--since",
+    callback=_parsed(moment),
+    metavar="TIME",
+    help="Report from this time on: 2026-11-23T09:00, or 2d for two days ago.",
 )
-@click.option("--until", callback=_parsed(moment), metavar="TIME", help="Report up to there, even if that window is not over.")
+@click.option(
+    "--until", callback=_parsed(moment), metavar="TIME", help="Report up to this time, even if that window has not ended."
+)
 @click.option("--every", callback=_parsed(length), metavar="TIME", help="Keep running, with a pass every 5m; else one pass.")
 @click.option("--service", metavar="NAME", help="Only this service; else every one that there is telemetry of.")
 @click.option(
@@ -82,9 +87,9 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 def report(ctx: click.Context, /, **options: Any) -> None:
     """Write windows of telemetry into MLflow, and judge them against a reference with Evidently.
 
-    Without MLFLOW_TRACKING_URI, runs go to a database in the data directory. A pass goes on where the last one ended, and changes
-    nothing where there is nothing new. It exits with 3 when there is no telemetry, 4 when MLflow cannot be reached, 5 when there is no
-    such reference, 6 when another job is at work and 7 when the source of the telemetry does not answer.
+    Without MLFLOW_TRACKING_URI, runs go to a database in the data directory. A pass continues where the last one ended, and changes
+    nothing if there is nothing new. It exits with 3 when there is no telemetry, 4 when MLflow cannot be reached, 5 when there is no
+    such reference, 6 when another job is running and 7 when the source of the telemetry does not answer.
     """
     if ctx.invoked_subcommand is None:
         with failures():
@@ -110,7 +115,7 @@ def _report(
         raise click.UsageError(
             f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
         )
-    with _telling(keep_port=every is not None):
+    with _telemetry(keep_port=every is not None):
         feedback = Feedback()
         profiles = Profiles(settings.data_dir)
         uri = tracking.default_uri(settings)
@@ -118,9 +123,9 @@ def _report(
             while True:
                 with feedback.tracer.start_as_current_span(semconv.REPORT_SPAN.name):
                     try:
-                        _known(history, service)
+                        _require_telemetry(history, service)
                         runs = Runs(uri, experiment)
-                        job = Job(
+                        job = ReportJob(
                             history,
                             runs,
                             lambda name: resolve(reference, history, profiles, runs, name),  # noqa: B023 - used in this pass
@@ -139,12 +144,12 @@ def _report(
 
 
 def _pass(
-    job: Job, console: Console, width: float, grace: float, since: float | None, until: float | None, stop: threading.Event
+    job: ReportJob, console: Console, width: float, grace: float, since: float | None, until: float | None, stop: threading.Event
 ) -> None:
     """Everything that is to be done at the moment. An explicit range does not move the watermark: nobody knows what is before it."""
     now = time.time()
-    of = f"{job.only or 'all services'} {width:g}s"
-    watermark = job.runs.watermark(of)
+    key = f"{job.only or 'all services'} {width:g}s"
+    watermark = job.runs.watermark(key)
     last = closed(now, width, grace)
     began = job.history.began or now
     first = pending(began, watermark, last, width) if since is None else max(since, began - width)
@@ -153,7 +158,7 @@ def _pass(
     with _progress(console, len(wanted), shown=since is not None) as advance:
         for window in wanted:
             if stop.is_set():
-                console.print("Stopped between two windows. The next pass goes on from here.")
+                console.print("Stopped between two windows. The next pass continues from here.")
                 return
             reported = False
             for outcome in job.report([window]):
@@ -161,12 +166,12 @@ def _pass(
                 # The rest is large, and there may be many.
                 done.append(replace(outcome, judgement=None, current=None, reference=None))
                 if outcome.judgement is not None:
-                    console.print(summary.of_window(outcome))
+                    console.print(summary.window_summary(outcome))
                     console.print(Text(f"{outcome.link}\n", "dim"), soft_wrap=True)
             if since is None and window.end <= last and (reported or window is wanted[-1]) and window.end > (watermark or 0.0):
-                job.runs.advance(of, window.end)
+                job.runs.advance(key, window.end)
             advance()
-    console.print(summary.of_pass(wanted, done, _next(now, width, grace)), soft_wrap=True)
+    console.print(summary.pass_summary(wanted, done, _next(now, width, grace)), soft_wrap=True)
     if job.history.unreadable:
         console.print(
             f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
@@ -178,16 +183,16 @@ def _next(now: float, width: float, grace: float) -> float:
     return closed(now, width, grace) + width + grace
 
 
-def _known(history: History, service: str | None) -> None:
+def _require_telemetry(history: History, service: str | None) -> None:
     """There is something to report.
 
     Raises:
         ReportFailedError: there is not.
     """
-    names = [known.name for known in history.services(history.began or 0.0, time.time() + history.interval)]
+    names = [service_.name for service_ in history.services(history.began or 0.0, time.time() + history.interval)]
     if not names:
         raise ReportFailedError(
-            f"There is no telemetry of any request in {history.source}. Run `otel-tts demo`, or a service of yours.", NO_DATA
+            f"There is no telemetry of any request in {history.source}. Run `otel-tts demo`, or your own service.", NO_DATA
         )
     if service is not None and service not in names:
         raise ReportFailedError(f"There is no telemetry of {service!r}, only of {', '.join(names)}.", NO_DATA)
@@ -196,9 +201,9 @@ def _known(history: History, service: str | None) -> None:
 @report.command()
 @click.argument("first")
 @click.argument("second")
-@click.option("--service", metavar="NAME", help="Whose; needed when there is telemetry of several.")
+@click.option("--service", metavar="NAME", help="The service; needed when there is telemetry of several.")
 def compare(first: str, second: str, service: str | None) -> None:
-    """Say what the SECOND side does better or worse than the FIRST.
+    """Compare the SECOND side with the FIRST: what is better, what is worse.
 
     A side is a service version, or the name of a saved profile; or version:V, profile:NAME or range:START..END.
     """
@@ -206,8 +211,8 @@ def compare(first: str, second: str, service: str | None) -> None:
         settings = ReportSettings.load()
         history = open_history(settings)
         name = _one(history, service)
-        found = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
-        terminal.console().print(summary.of_comparison(name, first, second, found))
+        result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
+        terminal.console().print(summary.comparison_summary(name, first, second, result))
 
 
 @report.group()
@@ -217,20 +222,20 @@ def reference() -> None:
 
 @reference.command()
 @click.argument("name")
-@click.option("--service", metavar="NAME", help="Whose; needed when there is telemetry of several.")
+@click.option("--service", metavar="NAME", help="The service; needed when there is telemetry of several.")
 @click.option("--from", "source", metavar="WHAT", help="version:V or range:START..END; else everything there is.")
 def save(name: str, service: str | None, source: str | None) -> None:
     """Save a profile under NAME, in place of one that has it."""
     with failures():
         settings = ReportSettings.load()
         history, profiles = open_history(settings), Profiles(settings.data_dir)
-        of = _one(history, service)
+        key = _one(history, service)
         whole = f"range:{formatting.utc(history.began or 0.0)}..{formatting.utc(math.ceil(time.time() + history.interval))}"
-        sample = resolve(source or whole, history, profiles, None, of).sample(Window(0.0, 0.0))
+        sample = resolve(source or whole, history, profiles, None, key).sample(Window(0.0, 0.0))
         assert sample is not None  # noqa: S101 - nothing overlaps an empty window
         path = profiles.save(name, sample)
         console = terminal.console()
-        console.print(f"Saved {len(sample.rows):,} of {sample.requests:,} requests to {of} as {path}.", soft_wrap=True)
+        console.print(f"Saved {len(sample.rows):,} of {sample.requests:,} requests to {key} as {path}.", soft_wrap=True)
         if sample.sampled:
             console.print("Spans of some requests are missing: nothing will be judged against it.", style="yellow")
 
@@ -265,15 +270,15 @@ def failures() -> Iterator[None]:
 
 
 def _one(history: History, service: str | None) -> str:
-    _known(history, service)
-    names = [known.name for known in history.services(history.began or 0.0, time.time() + history.interval)]
+    _require_telemetry(history, service)
+    names = [service_.name for service_ in history.services(history.began or 0.0, time.time() + history.interval)]
     if service is None and len(names) > 1:
-        raise click.UsageError(f"There is telemetry of {', '.join(names)}: say which with --service.")
+        raise click.UsageError(f"There is telemetry of {', '.join(names)}: choose one with --service.")
     return service or names[0]
 
 
 @contextmanager
-def _telling(*, keep_port: bool) -> Iterator[None]:
+def _telemetry(*, keep_port: bool) -> Iterator[None]:
     """Telemetry of the job itself goes where the services' goes.
 
     A job of one pass is gone before anybody could pull its metrics from a port, which the service may have.

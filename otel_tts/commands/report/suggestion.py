@@ -23,13 +23,11 @@ _HEAVY = ("evidently", "mlflow", "pandas")  # what the extra brings
 def suggestion(history: History, service: str, start: float, end: float) -> Iterator[Text]:
     """What to type to have judged what ``service`` did between two moments (seconds since the Unix epoch), line by line."""
     if (window := _judgeable(history, service, start, end)) is None:
-        yield Text(
-            "Run the demo for a minute or more, and it ends with a report to try: this was too little to judge anything by."
-        )
+        yield Text("This was too little traffic for a report. Run the demo for a minute or more to get a command for one.")
         return
     (middle, width), (first, last) = window, (math.floor(start), math.ceil(end))
     yield Text(
-        "Has the later part of this traffic drifted from the earlier part? This writes a run into MLflow and says so:", "bold"
+        "This command compares the later part of this traffic with the earlier part, and writes a run into MLflow:", "bold"
     )
     if not all(map(importlib.util.find_spec, _HEAVY)):
         yield Text(f"  {_shown(Path(sys.executable))} -m pip install 'otel-tts[report]'", "cyan")

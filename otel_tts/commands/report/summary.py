@@ -18,13 +18,13 @@ from otel_tts.report.window import Window
 _STYLES = {"drifted": "bold red", "steady": "green", "not judged": "yellow"}
 
 
-def of_window(outcome: Outcome) -> Group:
+def window_summary(outcome: Outcome) -> Group:
     """One window of one service: its figures, and what changed."""
     row, judgement = outcome.row, outcome.judgement
     assert row is not None  # noqa: S101 - both are there or neither is
     assert judgement is not None  # noqa: S101
     title = Text.assemble(
-        (f"{outcome.service}  {formatting.date(outcome.window.start)} to {formatting.date(outcome.window.end)[-8:]}", "bold"),
+        (f"{outcome.service}  {formatting.period(outcome.window.start, outcome.window.end)}", "bold"),
         "  ",
         (judgement.status, _STYLES[judgement.status]),
     )
@@ -36,22 +36,22 @@ def of_window(outcome: Outcome) -> Group:
     return Group(title, figures, *_judged(judgement))
 
 
-def of_pass(wanted: Sequence[Window], done: Sequence[Outcome], then: float) -> Text:
+def pass_summary(wanted: Sequence[Window], done: Sequence[Outcome], then: float) -> Text:
     """What a pass came to."""
     counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
     if not wanted:
-        return Text(f"No window is over yet. The next one can be reported at {formatting.date(then)}; --until takes it as it is.")
+        return Text(f"No window has ended yet. The next one can be reported at {formatting.date(then)}; --until reports it now.")
     if not done:
         return Text(f"No requests in {len(wanted):,} windows.")
-    said = f"{counts['written']:,} windows written, {counts['unchanged']:,} unchanged"
-    kept = f", {counts['kept']:,} kept as they were: their telemetry has been deleted since" if counts["kept"] else ""
-    return Text(f"{said}{kept}.")
+    text = f"{counts['written']:,} windows written, {counts['unchanged']:,} unchanged"
+    kept = f", {counts['kept']:,} kept: their telemetry has been deleted" if counts["kept"] else ""
+    return Text(f"{text}{kept}.")
 
 
-def of_comparison(service: str, first: str, second: str, found: Comparison) -> Group:
+def comparison_summary(service: str, first: str, second: str, comparison: Comparison) -> Group:
     """Two sides."""
-    judgement = found.judgement
-    sizes = Text(f"{first}: {found.first.requests:,} requests.  {second}: {found.second.requests:,} requests.")
+    judgement = comparison.judgement
+    sizes = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
     parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), sizes]
     if judgement.reason:
         parts.append(Text(f"Single requests were not judged: {judgement.reason}.", "yellow"))
@@ -60,7 +60,7 @@ def of_comparison(service: str, first: str, second: str, found: Comparison) -> G
         ("Worse", [f for f in judgement.drifted if f.better is False]),
         ("Different", [f for f in judgement.drifted if f.better is None]),
         ("Other traffic", judgement.traffic),
-        ("No difference that matters", [f for f in judgement.findings if f.status == "steady"]),
+        ("No relevant difference", [f for f in judgement.findings if f.status == "steady"]),
     ):
         if kept:
             parts += ["", _table(kept, title, first, second)]
@@ -77,20 +77,20 @@ def _judged(judgement: Judgement) -> Iterator[RenderableType]:
     if improved := judgement.of("performance", "audio", status="improved"):
         yield _table(improved, "Better than before", "reference", "now")
     if judgement.traffic:
-        yield _table(judgement.traffic, "Traffic changed (no engine's doing)", "reference", "now")
+        yield _table(judgement.traffic, "Changes of the traffic (not caused by an engine)", "reference", "now")
     steady = sum(finding.status == "steady" for finding in judgement.findings)
-    yield Text(f"Compared with {judgement.reference}: {steady:,} measures are as they were.")
+    yield Text(f"Compared with {judgement.reference}: {steady:,} measures are unchanged.")
     yield from _unjudged(judgement)
 
 
 def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> Table:
-    shown = terminal.table(title)
-    shown.add_column("measure")
-    shown.add_column("of", overflow="fold")
+    rendered = terminal.table(title)
+    rendered.add_column("measure")
+    rendered.add_column("group", overflow="fold")
     for heading in (first, second, "change", "requests"):
-        shown.add_column(heading, justify="right")
+        rendered.add_column(heading, justify="right")
     for finding in findings:
-        shown.add_row(
+        rendered.add_row(
             finding.measure.replace("_", " "),
             finding.group or "all",
             _value(finding, finding.reference),
@@ -98,7 +98,7 @@ def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> 
             _change(finding),
             f"{finding.rows:,} / {finding.reference_rows:,}",
         )
-    return shown
+    return rendered
 
 
 def _value(finding: Finding, value: float | None) -> str:
@@ -115,7 +115,7 @@ def _value(finding: Finding, value: float | None) -> str:
 def _change(finding: Finding) -> str:
     now, then = finding.current, finding.reference
     if now is None or then is None:
-        return "another mix" if finding.status == "drifted" else "alike"
+        return "other distribution" if finding.status == "drifted" else "same distribution"
     return formatting.change(now, then, of_share=finding.unit == "share")
 
 
@@ -124,10 +124,8 @@ def _unjudged(judgement: Judgement) -> Iterator[Text]:
     sizes: dict[str, tuple[int, int]] = {}
     for finding in judgement.findings:
         if finding.status == "not judged" and finding.rows + finding.reference_rows:
-            known = sizes.get(finding.group, (0, 0))
-            sizes[finding.group] = max(known[0], finding.rows), max(known[1], finding.reference_rows)
+            largest = sizes.get(finding.group, (0, 0))
+            sizes[finding.group] = max(largest[0], finding.rows), max(largest[1], finding.reference_rows)
     if sizes:
         listed = ", ".join(f"{group or 'traffic'} ({now:,} / {then:,})" for group, (now, then) in sizes.items())
-        yield Text(
-            f"Not judged, or not by all measures, since {LEAST} comparable requests are needed on either side: {listed}.", "dim"
-        )
+        yield Text(f"Not judged, or not by all measures: both sides need {LEAST} comparable requests: {listed}.", "dim")

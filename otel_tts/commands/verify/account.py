@@ -9,14 +9,13 @@ from otel_tts import semconv
 from otel_tts.commands.load.caller import Reply
 from otel_tts.commands.load.traffic import Planned
 from otel_tts.commands.verify.scrape import Scrape
-from otel_tts.semconv import Attribute, CacheResult, Metric, Outcome
+from otel_tts.semconv import SERVED_FROM_CACHE, Attribute, Metric, Outcome
 from otel_tts.service.wire import SERVICE
 
 TOLERANCE = 1e-5
 """Seconds of audio by which a sum may differ: less than one sample at 48 kHz, more than adding in another order makes."""
 
 _REJECTIONS = ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED")  # gRPC itself gives none of these to a caller
-_CACHED = (CacheResult.HIT, CacheResult.COALESCED)
 
 Amounts = Mapping[tuple[str, ...], float]
 
@@ -59,9 +58,9 @@ class Measure:
         """What the calls must have added."""
         sums: dict[tuple[str, ...], float] = {}
         for planned, reply in calls:
-            known = outcome(reply)
-            if known is not None:
-                for key, amount in self.added(planned, reply, known).items():
+            result = outcome(reply)
+            if result is not None:
+                for key, amount in self.added(planned, reply, result).items():
                     sums[key] = sums.get(key, 0.0) + amount
         return sums
 
@@ -73,12 +72,12 @@ class Measure:
 
 
 def _characters(planned: Planned, reply: Reply, outcome: Outcome) -> Amounts:
-    state = "cached" if reply.cache in _CACHED else "synthesized"
+    state = "cached" if reply.cache in SERVED_FROM_CACHE else "synthesized"
     return {(state if reply.chunks else "wasted",): planned.characters}
 
 
 def _audio(planned: Planned, reply: Reply, outcome: Outcome) -> Amounts:
-    return {("cache" if reply.cache in _CACHED else "provider",): reply.seconds}
+    return {("cache" if reply.cache in SERVED_FROM_CACHE else "provider",): reply.seconds}
 
 
 def _method(planned: Planned) -> str:
@@ -116,11 +115,11 @@ MEASURES: Sequence[Measure] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One number on both sides."""
+class Comparison:
+    """One number: what was expected, and what the service counted. ``values``: of the attributes that it is split by."""
 
     measure: Measure
-    of: tuple[str, ...]
+    values: tuple[str, ...]
     expected: float
     counted: float
 
@@ -130,16 +129,16 @@ class Entry:
         return abs(self.counted - self.expected) <= self.measure.tolerance
 
 
-def compare(calls: Sequence[tuple[Planned, Reply]], before: Scrape, after: Scrape) -> list[Entry]:
+def compare(calls: Sequence[tuple[Planned, Reply]], before: Scrape, after: Scrape) -> list[Comparison]:
     """Every number that is not zero on both sides."""
-    entries = []
+    comparisons = []
     for measure in MEASURES:
         expected, counted = measure.expected(calls), measure.counted(before, after)
         for key in sorted(expected.keys() | counted.keys()):
-            entry = Entry(measure, key, expected.get(key, 0.0), counted.get(key, 0.0))
-            if entry.expected or entry.counted:
-                entries.append(entry)
-    return entries
+            comparison = Comparison(measure, key, expected.get(key, 0.0), counted.get(key, 0.0))
+            if comparison.expected or comparison.counted:
+                comparisons.append(comparison)
+    return comparisons
 
 
 def restarted(before: Scrape, after: Scrape) -> bool:

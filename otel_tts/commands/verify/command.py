@@ -20,7 +20,7 @@ from otel_tts import semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
-from otel_tts.commands.verify.account import TOLERANCE, Entry, compare, outcome, restarted
+from otel_tts.commands.verify.account import TOLERANCE, Comparison, compare, outcome, restarted
 from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import Settings
@@ -53,14 +53,14 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
     console = terminal.console()
     console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
     try:
-        calls, before, after, entries = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
+        calls, before, after, comparisons = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
     except NoMetricsError as error:
         raise click.ClickException(
             f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
             "or on another PROMETHEUS_PORT? Then give --metrics-url."
         ) from None
-    console.print(comparison(entries))
-    if problem := verdict(calls, before, after, entries):
+    console.print(table(comparisons))
+    if problem := verdict(calls, before, after, comparisons):
         raise click.ClickException(problem)
     console.print(f"The service counted all {len(calls)} requests exactly.", style="green")
 
@@ -74,7 +74,7 @@ def own_target() -> str:
 
 async def _verified(
     target: str, url: str, iterations: int, concurrency: int, seed: int, console: Console
-) -> tuple[Calls, Scrape, Scrape, list[Entry]]:
+) -> tuple[Calls, Scrape, Scrape, list[Comparison]]:
     async with calling(target) as caller:
         try:
             voices = await caller.voices()
@@ -95,73 +95,73 @@ async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, co
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("sending", total=len(planned))
 
-        def heard(call: Planned, reply: Reply) -> None:
+        def record(call: Planned, reply: Reply) -> None:
             calls.append((call, reply))
             progress.advance(task)
 
-        await exchange(caller, planned, heard, concurrency=concurrency)
+        await exchange(caller, planned, record, concurrency=concurrency)
     return calls
 
 
-async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[Entry]]:
+async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[Comparison]]:
     """The metrics as soon as they agree twice in a row, so that a late second count is seen; or as they are in the end."""
     deadline = time.monotonic() + _SETTLING
-    previous: list[Entry] = []
+    previous: list[Comparison] = []
     while True:
         after = await asyncio.to_thread(read, url)
-        entries = compare(calls, before, after)
-        agree = all(entry.agrees for entry in entries) and entries == previous
+        comparisons = compare(calls, before, after)
+        agree = all(comparison.agrees for comparison in comparisons) and comparisons == previous
         if agree or restarted(before, after) or time.monotonic() >= deadline:
-            return after, entries
-        previous = entries
+            return after, comparisons
+        previous = comparisons
         await asyncio.sleep(_PAUSE)
 
 
-def comparison(entries: Sequence[Entry]) -> Table:
+def table(comparisons: Sequence[Comparison]) -> Table:
     """Both sides of every number, and whether they are the same."""
-    shown = terminal.table()
-    shown.add_column("metric", overflow="fold")
-    shown.add_column("of", overflow="fold")
+    rendered = terminal.table()
+    rendered.add_column("metric", overflow="fold")
+    rendered.add_column("attributes", overflow="fold")
     for title in ("expected", "counted"):
-        shown.add_column(title, justify="right", no_wrap=True)
-    shown.add_column("verdict", no_wrap=True)
-    shown.caption = f"Seconds are the same within {TOLERANCE:g} s: the order of adding them differs."
-    shown.caption_justify = "left"
-    titles = [entry.measure.title for entry in entries]
-    for before, entry in zip(["", *titles], entries, strict=False):
-        number = "{:,.3f}" if entry.measure.tolerance else "{:,.0f}"
-        difference = entry.counted - entry.expected
-        verdict = Text("same", "green") if entry.agrees else Text(f"differs {difference:+.6g}", "bold red")
-        shown.add_row(
-            "" if before == entry.measure.title else entry.measure.title,
-            " ".join(of.rpartition("/")[2] for of in entry.of),
-            number.format(entry.expected),
-            number.format(entry.counted),
+        rendered.add_column(title, justify="right", no_wrap=True)
+    rendered.add_column("verdict", no_wrap=True)
+    rendered.caption = f"Seconds are the same within {TOLERANCE:g} s: the order of adding them differs."
+    rendered.caption_justify = "left"
+    titles = [comparison.measure.title for comparison in comparisons]
+    for before, comparison in zip(["", *titles], comparisons, strict=False):
+        number = "{:,.3f}" if comparison.measure.tolerance else "{:,.0f}"
+        difference = comparison.counted - comparison.expected
+        verdict = Text("same", "green") if comparison.agrees else Text(f"differs {difference:+.6g}", "bold red")
+        rendered.add_row(
+            "" if before == comparison.measure.title else comparison.measure.title,
+            " ".join(value.rpartition("/")[2] for value in comparison.values),
+            number.format(comparison.expected),
+            number.format(comparison.counted),
             verdict,
         )
-    return shown
+    return rendered
 
 
-def verdict(calls: Calls, before: Scrape, after: Scrape, entries: Sequence[Entry]) -> str:
+def verdict(calls: Calls, before: Scrape, after: Scrape, comparisons: Sequence[Comparison]) -> str:
     """Why the service cannot be said to have counted exactly; empty when it can."""
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)
     if restarted(before, after):
-        return "The service was restarted meanwhile: what it had counted is gone. Run it again."
+        return "The service was restarted in that time, so its counts are lost. Run it again."
     if answered and not after.has(semconv.SYNTHESIS_DURATION):
         return (
             f"The service answered {answered} requests, and the endpoint has no {semconv.SYNTHESIS_DURATION.name}. "
-            "Is it another's, or does the service run with METRICS_ENABLED=false?"
+            "Does it belong to another service, or does the service run with METRICS_ENABLED=false?"
         )
-    differing = [entry for entry in entries if not entry.agrees]
-    said = []
+    differing = [comparison for comparison in comparisons if not comparison.agrees]
+    problems = []
     if undecided:
         codes = ", ".join(f"{number} {code}" for code, number in sorted(undecided.items()))
-        said.append(f"Of {undecided.total()} requests it cannot be known what the service should have counted: {codes}.")
+        problems.append(f"Of {undecided.total()} requests the client cannot know what the service should have counted: {codes}.")
     if differing:
-        said.append(f"{len(differing)} of {len(entries)} numbers differ.")
-    if differing and not any(entry.counted for entry in entries):
-        said.append("Nothing was counted at all: is the endpoint another service's? Then give --metrics-url.")
-    elif any(entry.counted > entry.expected for entry in differing):
-        said.append("Has anybody else talked to the service meanwhile?")
-    return " ".join(said)
+        problems.append(f"{len(differing)} of {len(comparisons)} numbers differ.")
+    if differing and not any(comparison.counted for comparison in comparisons):
+        problems.append("Nothing was counted. If the endpoint belongs to another service, give --metrics-url.")
+    elif any(comparison.counted > comparison.expected for comparison in differing):
+        problems.append("Did another client use the service at the same time?")
+    return " ".join(problems)

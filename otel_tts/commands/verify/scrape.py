@@ -57,8 +57,8 @@ class Scrape:
         counts: dict[tuple[str, ...], float] = {}
         for (name, labels), value in self.values.items():
             if name == wanted and conditions <= labels:
-                said = dict(labels)
-                key = tuple(said.get(promql.label(attribute), "") for attribute in by)
+                values_by_label = dict(labels)
+                key = tuple(values_by_label.get(promql.label(attribute), "") for attribute in by)
                 counts[key] = counts.get(key, 0.0) + value
         return counts
 
