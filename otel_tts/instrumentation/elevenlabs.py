@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks
-from otel_tts.instrumentation.target import Target
-from otel_tts.instrumentation.utterance import Asked
+from otel_tts.instrumentation.target import ObservedArgument, Target
+from otel_tts.instrumentation.utterance import Asked, Utterance
 
 MODEL = "eleven_multilingual_v2"
 """The API's, where none is asked for."""
@@ -41,12 +42,25 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
     )
 
 
+def _ask_realtime(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    return replace(_ask(_, {**arguments, "text": None}), text=None)  # which comes in pieces
+
+
 class ElevenLabsInstrumentor(Instrumentor):
-    """Observes ``text_to_speech.convert`` and ``.stream`` of both clients, which give the audio in pieces alike."""
+    """Observes ``text_to_speech.convert`` and ``.stream`` of both clients, and ``convert_realtime``; all give the audio in pieces."""
 
     requires = "elevenlabs >= 2.10, < 3"
-    targets = tuple(
-        Target("elevenlabs.text_to_speech.client", f"{client}.{method}", _ask, chunks())
-        for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
-        for method in ("convert", "stream")
+    targets = (
+        *(
+            Target("elevenlabs.text_to_speech.client", f"{client}.{method}", _ask, chunks())
+            for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
+            for method in ("convert", "stream")
+        ),
+        Target(
+            "elevenlabs.realtime_tts",
+            "RealtimeTextToSpeechClient.convert_realtime",
+            _ask_realtime,
+            chunks(),
+            ObservedArgument("text", Utterance.add_text, inline=True),
+        ),
     )

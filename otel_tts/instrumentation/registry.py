@@ -19,6 +19,7 @@ from otel_tts.instrumentation.kokoro import KokoroInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
+from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ LIBRARIES: Sequence[Library] = (
         "ElevenLabs",
         "tts_elevenlabs",
         ElevenLabsInstrumentor,
+        "`text_to_speech.convert`, `.stream`, `.convert_realtime`",
         "`text_to_speech.convert`, `.stream`",
-        "the same",
-        "both",
+        "all",
         "`pcm_*`, `wav_*`, `ulaw_*`, `alaw_*`",
         _OVOS,
         ("2.10.0", "2.78.0"),
@@ -154,6 +155,17 @@ LIBRARIES: Sequence[Library] = (
         "nothing: it gives MP3",
         "a local server of its protocol with Hibari, not Microsoft's",
         ("7.0.0", "7.3.1"),
+    ),
+    Library(
+        "WebSockets of ElevenLabs, Cartesia and Deepgram",
+        "tts_websockets",
+        WebSocketsInstrumentor,
+        "Cartesia's `tts.websocket_connect`, Deepgram's `speak.v1.connect`; `websockets.sync.client`, also for ElevenLabs' contexts",
+        "the same; `websockets.asyncio.client`, `websockets.legacy.client`",
+        "all",
+        "raw PCM, µ-law, A-law",
+        "a local server of the three protocols with Hibari",
+        ("13.0", "15.0.1"),
     ),
 )
 

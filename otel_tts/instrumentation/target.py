@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ class ObservedArgument:
 
     name: str
     observe: Callable[[Utterance, Any], None]
+    inline: bool = False
+    """Whether the function takes the pieces while it is asked for audio: then it waits for text, and not for the engine."""
 
     def through(self, utterance: Utterance, pieces: Any) -> Any:
         """The same pieces, each observed when it is taken."""
@@ -38,7 +40,20 @@ class ObservedArgument:
 
         if hasattr(pieces, "__aiter__"):
             return (observed(piece) async for piece in pieces)
-        return map(observed, pieces)
+        return map(observed, self._timed(utterance, pieces) if self.inline else pieces)
+
+    @staticmethod
+    def _timed(utterance: Utterance, pieces: Iterable[Any]) -> Iterator[Any]:
+        iterator = iter(pieces)
+        while True:
+            began_ns = utterance.monotonic()
+            try:
+                piece = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                utterance.waited_for_text(utterance.monotonic() - began_ns)
+            yield piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class Utterance:
         self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
         self._expected = False
         self._over = False
+        self._text_ns = 0  # waited for text since the engine was last counted
         self._current = Current(self.context)
 
     def __enter__(self) -> Self:
@@ -97,11 +98,19 @@ class Utterance:
         """A piece of the audio came."""
         if not self._expected:
             self._expect(self.audio)
-        self._invocation.chunk(data, now_ns, waited_ns)
+        self._invocation.chunk(data, now_ns, self._for_engine(waited_ns))
 
     def waiting(self, waited_ns: int) -> None:
         """The engine took this long, in nanoseconds, to give nothing."""
-        self._invocation.waiting(waited_ns)
+        self._invocation.waiting(self._for_engine(waited_ns))
+
+    def waited_for_text(self, waited_ns: int) -> None:
+        """So much of what was waited for audio, it was waited for text."""
+        self._text_ns += waited_ns
+
+    def _for_engine(self, waited_ns: int) -> int:
+        text_ns, self._text_ns = self._text_ns, 0
+        return max(0, waited_ns - text_ns)
 
     @guarded
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:

@@ -132,6 +132,20 @@ PROVED: dict[str, dict[str, str]] = {
         "restored": "test_kokoro.py::test_the_functions_come_back",
         "priced": "test_kokoro.py::test_a_price",
     },
+    "tts_websockets": {
+        "sync": "test_sockets.py::test_two_utterances_on_one_connection",
+        "asynchronous": "test_sockets.py::test_two_utterances_on_one_connection",
+        "stream": "test_sockets.py::test_two_utterances_on_one_connection",
+        "readable": "test_sockets.py::test_which_audio_is_read",
+        "tested": "test_sockets.py::test_two_utterances_on_one_connection",
+        "abandoned": "test_sockets.py::test_a_host_that_leaves",
+        "failed": "test_sockets.py::test_what_breaks_in_the_middle",
+        "timeout": "test_sockets.py::test_patience_is_no_end",
+        "cancelled": "test_sockets.py::test_patience_is_no_end",
+        "inside": "test_sockets.py::test_inside_a_request_of_the_application",
+        "restored": "test_sockets.py::test_other_sockets_are_left_alone",
+        "priced": "test_sockets.py::test_a_price",
+    },
     "tts_edge": {
         "sync": "test_edge_sdk.py::test_what_the_service_speaks",
         "asynchronous": "test_edge_sdk.py::test_what_the_service_speaks",
@@ -235,6 +249,7 @@ def test_a_target_is_where_it_is_said_to_be(library: Library) -> None:
         assert callable(found)
 
 
+@pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # of its legacy client
 @each
 def test_everything_that_is_wrapped_is_put_back(library: Library) -> None:
     """Also what is wrapped besides the calls themselves, such as what loads a model."""

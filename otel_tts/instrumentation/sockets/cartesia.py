@@ -1,0 +1,56 @@
+"""Cartesia: many utterances on one connection, each in its context.
+
+https://docs.cartesia.ai/api-reference/tts/websocket
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from otel_tts.core.outcome import Cause, from_http_status
+from otel_tts.instrumentation.cartesia import asked
+from otel_tts.instrumentation.sockets.messages import Audio, End, Flush, Interrupt, Message, Text
+from otel_tts.semconv import ErrorType, Outcome
+
+
+class Cartesia:
+    """A connection to ``/tts/websocket``."""
+
+    provider: ClassVar[str] = "cartesia"
+
+    def __init__(self, path: str, query: Mapping[str, str]) -> None:
+        self._begun: set[str] = set()
+
+    def sent(self, data: str | bytes) -> Iterator[Message]:
+        """See `SpeechProtocol.sent`."""
+        message: dict[str, Any] = json.loads(data)
+        utterance = str(message["context_id"])
+        if message.get("cancel"):
+            yield Interrupt(utterance)
+            return
+        text = message["transcript"]
+        if text and (text.strip() or utterance in self._begun):
+            self._begun.add(utterance)
+            yield Text(utterance, text, replace(asked(message, stream=True), text=None))
+        last = not message.get("continue")
+        if last or message.get("flush"):
+            yield Flush(utterance, last=last)
+
+    def received(self, data: str | bytes) -> Iterator[Message]:
+        """See `SpeechProtocol.received`."""
+        message: dict[str, Any] = json.loads(data)
+        utterance = str(message.get("context_id") or "")
+        match message["type"]:
+            case "chunk" if message.get("data"):
+                yield Audio(utterance, base64.b64decode(message["data"]))
+            case "done":
+                self._begun.discard(utterance)
+                yield End(utterance)
+            case "error":
+                status = message.get("status_code")
+                cause = from_http_status(status) if isinstance(status, int) else Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
+                yield End(utterance or None, cause)

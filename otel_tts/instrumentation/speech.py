@@ -1,0 +1,184 @@
+"""Speech: one utterance that text is pushed into and audio comes out of, in no one call: over a socket, or inside a framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.context import Context, create_key, get_current, set_value
+
+from otel_tts.core import outcome, request
+from otel_tts.core.audio import AudioFormat, AudioMeter
+from otel_tts.core.guard import guarded
+from otel_tts.core.invocation import INVOCATION, Invocation, invoke
+from otel_tts.core.outcome import Cause
+from otel_tts.core.purpose import current as current_purpose
+from otel_tts.core.request import REQUEST, Request
+from otel_tts.core.streams import Current
+from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.utterance import Asked
+from otel_tts.semconv import AttemptReason, CancelReason
+
+OBSERVED = create_key("observed")
+"""Stands in the OpenTelemetry context where an outer layer observes an utterance, so that no inner one begins another."""
+
+
+def observed() -> bool:
+    """Whether an outer layer observes what is done here."""
+    context = get_current()
+    reference = context.get(INVOCATION)
+    invocation = reference() if callable(reference) else None
+    return bool(context.get(OBSERVED)) or (invocation is not None and invocation.open)
+
+
+class Speech:
+    """An utterance and its attempts at providers. All times are readings of the clock, in nanoseconds.
+
+    The engine is waited for from the moment it was given text: of text that comes in pieces, from the first piece after its last audio.
+    What lies between audio and the next piece is waiting for text, and nobody's but the text's.
+
+    Args:
+        telemetry: of whom it is.
+        asked: what is asked for; its text, if it is known.
+        context: where it happens, by default here.
+        conversation: the id of the conversation that it is part of.
+        start_ns: when its text began to come, if that is past.
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        asked: Asked,
+        *,
+        context: Context | None = None,
+        conversation: str | None = None,
+        start_ns: int | None = None,
+    ) -> None:
+        with Current(context if context is not None else get_current()):
+            enclosing = request.enclosing()
+            purpose = current_purpose().with_(conversation, None, None)
+            self.request: Request = enclosing or request.begin(
+                telemetry.emitter,
+                asked.text,
+                asked.voice,
+                asked.language,
+                stream=asked.stream,
+                purpose=purpose,
+                start_ns=start_ns,
+            )
+        if enclosing is not None:
+            enclosing.update(asked.text, asked.voice, asked.language, purpose)
+        self._own = enclosing is None
+        self._invocation: Invocation | None = None
+        self._delivered: AudioMeter | None = None
+        self._working_since_ns = self.request.timeline.monotonic()
+        self._answered = True  # whether audio has come since it was given text
+        self._waited_ns = 0  # since audio was last handed out
+        self._over = False
+        self.context: Context = set_value(REQUEST, self.request.context.get(REQUEST), self.request.context)
+        """The context of whatever happens for it."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._over
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was cut off."""
+        return self.request.record.interrupted_ns is not None
+
+    @property
+    def owner(self) -> bool:
+        """Whether the request is its own, rather than one that it happens in."""
+        return self._own
+
+    def monotonic(self) -> int:
+        """The clock's reading."""
+        return self.request.timeline.monotonic()
+
+    # -- text -----------------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def text(self, piece: str) -> None:
+        """A piece of the text came."""
+        self.request.add_text(piece)
+
+    @guarded
+    def given(self) -> None:
+        """The engine is given text, or told to go on: if it was silent since its last audio, it waited for this."""
+        if self._answered:
+            self._working_since_ns, self._answered = self.monotonic(), False
+
+    @guarded
+    def flush(self) -> None:
+        """The engine is told to speak the text so far."""
+        self.request.flush_text()
+        self.given()
+
+    # -- providers ------------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def ask(self, asked: Asked, *, delivers: bool, reason: AttemptReason | None = None, start_ns: int | None = None) -> None:
+        """Ask a provider; whoever was asked before has ended. ``delivers``: whether its audio goes straight to the caller."""
+        self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
+        self._invocation.delivers = delivers
+        self._invocation.expect(asked.audio)
+
+    @property
+    def invocation(self) -> Invocation | None:
+        """The attempt that is under way."""
+        return self._invocation
+
+    @guarded
+    def connection(self, *, reused: bool) -> None:
+        """Over what connection the provider is asked."""
+        if self._invocation is not None:
+            self._invocation.connection_reused = reused
+
+    @guarded
+    def made(self, data: Any, since_ns: int | None = None) -> None:
+        """Audio came from the provider; ``since_ns``: since when somebody was there to take it, if not always."""
+        if self._invocation is None:
+            return
+        now_ns = self.monotonic()
+        waited_ns = max(0, now_ns - max(self._working_since_ns, since_ns or 0))
+        self._waited_ns += waited_ns
+        self._invocation.chunk(data, now_ns, waited_ns)
+        self._working_since_ns, self._answered = now_ns, True
+
+    @guarded
+    def attempted(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
+        """The attempt ended. ``cause`` None: what ``error`` means, and without an error an interruption."""
+        invocation, self._invocation = self._invocation, None
+        if invocation is not None:
+            invocation.end(cause, error, now_ns)
+
+    # -- the caller -----------------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def handed_out(self, data: Any, format: AudioFormat) -> None:
+        """Audio went to the caller, of an utterance whose providers do not deliver."""
+        if self._delivered is None:
+            self._delivered = AudioMeter(format)
+        total_s = self._delivered.feed(data)
+        waited_ns, self._waited_ns = self._waited_ns, 0
+        if len(data) and not self._delivered.empty:
+            self.request.record.playback.chunk(self._delivered, total_s, self.monotonic(), waited_ns)
+
+    @guarded
+    def interrupt(self, reason: CancelReason = CancelReason.INTERRUPTED) -> None:
+        """It is cut off; see :meth:`otel_tts.Synthesis.interrupt`."""
+        if not self._over:
+            self.request.interrupt(reason)
+
+    @guarded
+    def finish(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
+        """It is over, once; what is still under way ends with it."""
+        if self._over:
+            return
+        self._over = True
+        if self._invocation is not None:
+            self.attempted(cause, error, now_ns)
+        if self._own:
+            ended = cause or (outcome.from_exception(error) if error is not None else self.request.interruption())
+            self.request.release(ended, error, now_ns)

@@ -1,0 +1,304 @@
+"""A local server of the WebSocket protocols of ElevenLabs, Cartesia and Deepgram, with Hibari behind it.
+
+Paths: ``/v1/text-to-speech/VOICE/stream-input`` and ``.../multi-stream-input``, ``/tts/websocket``, ``/v1/speak``. Audio is 16 bit PCM
+at 24 kHz, whatever is asked for. Text is spoken sentence by sentence as it comes; what is left of it at a flush or at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from threading import Event, Thread
+from typing import Any
+
+import hibari
+import numpy as np
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+RATE = 24000
+_PIECE = RATE // 4 * 2  # bytes of one message: a quarter of a second
+_SENTENCE = re.compile(r"[^.!?]*[.!?]+\s*")
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class SpeechSockets:
+    """The server, and what it may do wrong. All its figures are what it saw itself."""
+
+    def __init__(self) -> None:
+        self.engine = hibari.Hibari(threads=1)
+        self.fault = ""
+        """After the first audio of the next utterance: ``error``, ``lost`` (no more packets), ``closed`` (a clean close, no end marker)."""
+        self.refuse = False
+        """Whether handshakes are answered with 401."""
+        self.hold = Event()
+        """Cleared: speech stops after its first message of audio until this is set."""
+        self.hold.set()
+        self.connections = 0
+        self.texts: list[str] = []
+        """What was spoken, by sentence or flush."""
+        self.audio: dict[str, bytes] = {}
+        """What was sent, by context."""
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The address, for WebSockets."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def running(self) -> Iterator[SpeechSockets]:
+        """Serve in a thread of its own."""
+        loop, up, over = asyncio.new_event_loop(), Event(), asyncio.Event()
+
+        async def run() -> None:
+            async with serve(self._serve, "127.0.0.1", 0, process_request=self._admit) as server:
+                self.port = next(iter(server.sockets)).getsockname()[1]
+                up.set()
+                await over.wait()
+
+        thread = Thread(target=loop.run_until_complete, args=(run(),))
+        thread.start()
+        up.wait(10)
+        try:
+            yield self
+        finally:
+            self.hold.set()
+            loop.call_soon_threadsafe(over.set)
+            thread.join(10)
+            loop.close()
+
+    def _admit(self, connection: ServerConnection, request: Any) -> Any:
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "no") if self.refuse else None
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        self.connections += 1
+        path = socket.request.path.partition("?")[0]  # type: ignore[union-attr]  # it was accepted
+        protocol = next(p for end, p in _PROTOCOLS.items() if path.endswith(end))
+        with suppress(ConnectionClosed):
+            await protocol(self, socket)
+
+    async def spoken(self, text: str) -> bytes:
+        """The engine's audio."""
+        self.texts.append(text)
+        samples = await asyncio.to_thread(lambda: np.concatenate([*self.engine.stream(text, seed=0), np.zeros(0, np.float32)]))
+        return (samples * 32767).astype("<i2").tobytes()
+
+
+class Context:
+    """One utterance: text in, audio out, in a task of its own."""
+
+    def __init__(self, server: SpeechSockets, name: str, socket: ServerConnection, send: Send) -> None:
+        self._server, self._name, self._socket, self._send = server, name, socket, send
+        self._buffer = ""
+        self._turns: asyncio.Queue[str | tuple[Callable[[], Awaitable[None]], str] | None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run())
+        server.audio.setdefault(name, b"")
+
+    def add(self, text: str) -> None:
+        """More text; whole sentences are spoken at once."""
+        self._buffer += text
+        while match := _SENTENCE.match(self._buffer):
+            self._turns.put_nowait(match[0])
+            self._buffer = self._buffer[match.end() :]
+
+    def flush(self) -> None:
+        """Speak what is left."""
+        if self._buffer.strip():
+            self._turns.put_nowait(self._buffer)
+        self._buffer = ""
+
+    def then(self, do: Callable[[], Awaitable[None]], name: str) -> None:
+        """When all before is sent, ``do``; what follows has the name ``name``."""
+        self._turns.put_nowait((do, name))
+
+    async def end(self) -> None:
+        """Speak what is left, then no more; comes back when all is sent."""
+        self.flush()
+        self._turns.put_nowait(None)
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def cancel(self) -> None:
+        """Stop at once."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        first = True
+        while (turn := await self._turns.get()) is not None:
+            if isinstance(turn, tuple):
+                do, self._name = turn
+                self._server.audio.setdefault(self._name, b"")
+                first = True
+                await do()
+                continue
+            audio = await self._server.spoken(turn)
+            for start in range(0, len(audio), _PIECE):
+                piece = audio[start : start + _PIECE]
+                self._server.audio[self._name] += piece
+                await self._send(piece)
+                if first:
+                    first = False
+                    await self._break()
+                while not self._server.hold.is_set():  # noqa: ASYNC110 - it is set in another thread
+                    await asyncio.sleep(0.005)
+
+    async def _break(self) -> None:
+        fault, self._server.fault = self._server.fault, ""
+        if fault == "lost":
+            self._socket.transport.abort()
+        elif fault == "closed":
+            await self._socket.close()
+        elif fault == "error" and self._socket.request.path.startswith("/v1/speak"):  # type: ignore[union-attr]
+            await self._socket.close(1011, "The engine failed.")
+        elif fault == "error":
+            raise RuntimeError(fault)
+        if fault:
+            raise asyncio.CancelledError
+
+
+async def _ended(context: Context, failed: Callable[[], Awaitable[None]], over: Callable[[], Awaitable[None]]) -> None:
+    with suppress(ConnectionClosed):
+        try:
+            await context.end()
+        except RuntimeError:
+            await failed()
+        else:
+            await over()
+
+
+def _json(**message: Any) -> str:
+    return json.dumps(message)
+
+
+def _base64(audio: bytes) -> str:
+    return base64.b64encode(audio).decode()
+
+
+async def _eleven(server: SpeechSockets, socket: ServerConnection) -> None:
+    name = f"stream-input {server.connections}"
+    context = Context(server, name, socket, lambda audio: socket.send(_json(audio=_base64(audio), isFinal=None)))
+    async for message in socket:
+        text = json.loads(message)["text"]
+        if text:
+            context.add(text)
+            if json.loads(message).get("flush"):
+                context.flush()
+            continue
+        await _ended(
+            context,
+            lambda: socket.send(_json(message="The engine failed.", error="internal", code=1011)),
+            lambda: socket.send(_json(audio=None, isFinal=True)),
+        )
+        await socket.close()
+    context.cancel()
+
+
+async def _eleven_multi(server: SpeechSockets, socket: ServerConnection) -> None:
+    contexts: dict[str, Context] = {}
+    endings: set[asyncio.Task[None]] = set()
+    async for raw in socket:
+        message = json.loads(raw)
+        name = message.get("context_id", "")
+        if message.get("close_socket"):
+            break
+        if name not in contexts and "text" in message:
+
+            def send(audio: bytes, name: str = name) -> Awaitable[None]:
+                return socket.send(_json(audio=_base64(audio), contextId=name, isFinal=None))
+
+            contexts[name] = Context(server, name, socket, send)
+        if message.get("close_context"):
+            context = contexts.pop(name)
+
+            async def failed(name: str = name) -> None:
+                await socket.send(_json(error="The engine failed.", contextId=name))
+
+            async def over(name: str = name) -> None:
+                await socket.send(_json(contextId=name, isFinal=True))
+
+            endings.add(asyncio.create_task(_ended(context, failed, over)))
+        elif name in contexts:
+            contexts[name].add(message.get("text", ""))
+            if message.get("flush"):
+                contexts[name].flush()
+    for context in contexts.values():
+        context.cancel()
+
+
+async def _cartesia(server: SpeechSockets, socket: ServerConnection) -> None:
+    contexts: dict[str, Context] = {}
+    endings: set[asyncio.Task[None]] = set()
+    async for raw in socket:
+        message = json.loads(raw)
+        name = message["context_id"]
+        if message.get("cancel"):
+            if name in contexts:
+                contexts.pop(name).cancel()
+                await socket.send(_json(type="done", done=True, context_id=name, status_code=206))
+            continue
+        if name not in contexts:
+
+            def send(audio: bytes, name: str = name) -> Awaitable[None]:
+                return socket.send(
+                    _json(type="chunk", data=_base64(audio), done=False, context_id=name, status_code=206, step_time=1.0)
+                )
+
+            contexts[name] = Context(server, name, socket, send)
+        contexts[name].add(message["transcript"])
+        if message.get("flush"):
+            contexts[name].flush()
+        if not message.get("continue"):
+            context = contexts[name]
+
+            async def failed(name: str = name) -> None:
+                await socket.send(_json(type="error", error="The engine failed.", done=True, context_id=name, status_code=500))
+
+            async def over(name: str = name) -> None:
+                if contexts.pop(name, None) is not None:
+                    await socket.send(_json(type="done", done=True, context_id=name, status_code=200))
+
+            endings.add(asyncio.create_task(_ended(context, failed, over)))
+    for context in contexts.values():
+        context.cancel()
+
+
+async def _deepgram(server: SpeechSockets, socket: ServerConnection) -> None:
+    count = 0
+
+    def begin() -> Context:
+        return Context(server, f"speak {server.connections}.{count}", socket, socket.send)
+
+    context = begin()
+    await socket.send(_json(type="Metadata", request_id="local", model_name="hibari", model_version="0", model_uuid="0"))
+    async for raw in socket:
+        message = json.loads(raw)
+        match message["type"]:
+            case "Speak":
+                context.add(message["text"])
+            case "Flush":
+                count += 1
+                flushed = _json(type="Flushed", sequence_id=count)
+                context.flush()
+                context.then(lambda flushed=flushed: socket.send(flushed), f"speak {server.connections}.{count}")
+            case "Clear":
+                count += 1
+                context.cancel()
+                context = begin()
+                await socket.send(_json(type="Cleared", sequence_id=count))
+            case "Close":
+                break
+    context.cancel()
+
+
+_PROTOCOLS = {
+    "/multi-stream-input": _eleven_multi,
+    "/stream-input": _eleven,
+    "/tts/websocket": _cartesia,
+    "/v1/speak": _deepgram,
+}

@@ -1,0 +1,387 @@
+"""Speech over WebSockets with the vendors' SDKs, against a local server of their protocols with a real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts import PCM16, ALaw, Encoded, MuLaw, PCMFloat32
+from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
+from otel_tts.instrumentation.sockets.conversation import Conversation
+from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor, protocol_of
+from otel_tts.testing.capture import Capture
+from tests.instrumentation.conftest import Observe
+from tests.instrumentation.socket_clients import CLIENTS, RATE, Client
+from tests.instrumentation.speech_sockets import SpeechSockets
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),  # Deepgram's SDK uses its legacy client,
+    pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning"),  # and ElevenLabs' SDK old names
+]
+
+PIECES = ("Good morning. ", "How are ", "you today?")
+TEXT = "".join(PIECES)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SpeechSockets]:
+    """The server."""
+    with SpeechSockets().running() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
+    """The same, with nothing wrong with it."""
+    server.fault, server.refuse = "", False
+    server.hold.set()
+    yield server
+    server.fault, server.refuse = "", False
+    server.hold.set()
+
+
+def seconds(audio: bytes) -> float:
+    """Its length."""
+    return len(audio) / 2 / RATE
+
+
+def clients(*without: str) -> Any:
+    """The clients of a test."""
+    return pytest.mark.parametrize("name", [name for name in CLIENTS if name not in without])
+
+
+def asked(client: type[Client]) -> dict[str, Any]:
+    """What is asked for, as attributes."""
+    return {"gen_ai.provider.name": client.provider, "gen_ai.request.model": client.model, "tts.voice": client.voice}
+
+
+@clients()
+def test_two_utterances_on_one_connection(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """Each is a request of its own with its own clock; the host gets what the server sent; opening the connection is counted once."""
+    observe(WebSocketsInstrumentor)
+    kind = CLIENTS[name]
+    heard = []
+    with kind(provider.url) as client:
+        for _ in range(2):
+            client.say(PIECES)
+            heard.append(client.all())
+    syntheses = capture_tts.syntheses(outcome="ok")
+    assert len(capture_tts.syntheses()) == len(syntheses) == 2
+    for synthesis, audio in zip(syntheses, heard, strict=True):
+        assert audio in provider.audio.values()
+        assert {key: synthesis[key] for key in asked(kind)} == asked(kind)
+        assert synthesis["tts.audio.duration"] == synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio))
+        assert synthesis["tts.text.length"] in (len(TEXT), len(TEXT) + 1)
+        assert 0 < (synthesis.first_byte or 0) < 30
+        assert 0 <= synthesis["tts.time_to_first_segment"] < 30
+        assert 0 < synthesis["tts.real_time_factor"] < 20
+    assert [synthesis.attempts[0]["tts.connection.reused"] for synthesis in syntheses] == [False, True]
+    opened = [span for span in capture_tts.spans if span.name == "tts.connect"]
+    assert [dict(span.attributes or {}) for span in opened] == [{"gen_ai.provider.name": kind.provider}]
+    assert capture_tts.total("tts.connection.uses") == 2
+
+
+@clients("elevenlabs multi-context")
+def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """The provider is told to stop: cancelled, because the listener interrupted, with what had been made; the next one is whole."""
+    observe(WebSocketsInstrumentor)
+    with CLIENTS[name](provider.url) as client:
+        provider.hold.clear()
+        client.say(PIECES)
+        first = client.take()
+        assert first
+        client.interrupt()
+        provider.hold.set()
+        if name != "cartesia async":  # which drops what comes for a context that was cancelled
+            assert client.take() is None
+        client.say(("A new one.",))
+        second = client.all()
+    cancelled, whole = capture_tts.synthesis(outcome="cancelled"), capture_tts.synthesis(outcome="ok")
+    assert (cancelled["tts.cancel.reason"], cancelled.attempts[0]["tts.cancel.reason"]) == ("interrupted", "interrupted")
+    assert cancelled["tts.audio.delivered_duration"] == pytest.approx(seconds(first))
+    assert cancelled["tts.time_to_interruption"] >= cancelled.first_byte
+    assert cancelled["tts.time_to_silence"] == 0.0
+    assert whole["tts.audio.delivered_duration"] == pytest.approx(seconds(second))
+    assert capture_tts.total("tts.synthesis.time_to_silence") == 1
+
+
+@pytest.mark.parametrize(("fault", "error_type"), [("error", "server_error"), ("lost", "connection"), ("closed", "connection")])
+@clients()
+def test_what_breaks_in_the_middle(
+    name: str, fault: str, error_type: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture
+) -> None:
+    """An error of the server, a lost connection, and a close without an end: partial, and the host sees what it would see."""
+    kind = CLIENTS[name]
+
+    def speak() -> tuple[bytes, str]:
+        audio, ended = b"", "end"
+        try:
+            with kind(provider.url) as client:
+                provider.fault = fault
+                client.say(PIECES)
+                while (piece := client.take()) is not None:
+                    audio += piece
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises
+            ended = type(error).__name__
+        return audio, ended
+
+    plain = speak() if "async" not in name or fault == "error" else None
+    observe(WebSocketsInstrumentor)
+    if plain is None:
+        # Cartesia's client waits forever when its connection is lost: only a timeout of the host's ends that.
+        with kind(provider.url) as client:
+            provider.fault = fault
+            client.say(PIECES)
+            audio = client.take() or b""
+            with pytest.raises((TimeoutError, Exception)):
+                client.run(_within(client, 0.5))  # type: ignore[attr-defined]  # it runs in a loop
+    else:
+        audio, ended = speak()
+        assert (audio, ended) == plain
+    gc.collect()
+    synthesis = capture_tts.synthesis(outcome="partial")
+    assert (synthesis["error.type"], synthesis.attempts[0].outcome) == (error_type, "partial")
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio))
+
+
+async def _within(client: Any, seconds: float) -> None:
+    receive = client.events.__anext__ if hasattr(client, "events") else client.connection.recv
+    await asyncio.wait_for(receive(), seconds)
+    raise AssertionError("There was more.")
+
+
+@pytest.mark.parametrize("how", ["refused", "forbidden"])
+@clients()
+def test_a_connection_that_cannot_be_opened(
+    name: str, how: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture
+) -> None:
+    """The host gets the same exception; how long it took and why stand in the connections, and there was no utterance."""
+    kind = CLIENTS[name]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    url = closed if how == "refused" else provider.url
+    provider.refuse = how == "forbidden"
+
+    def opened() -> type[BaseException]:
+        try:
+            with kind(url):
+                return AssertionError
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises
+            return type(error)
+
+    plain = opened()
+    observe(WebSocketsInstrumentor)
+    assert opened() is plain is not AssertionError
+    error_type = {"refused": "connection", "forbidden": "unauthorized"}[how]
+    assert capture_tts.syntheses() == []
+    assert (
+        capture_tts.total("tts.connection.open.duration", {"gen_ai.provider.name": kind.provider, "error.type": error_type}) == 1
+    )
+
+
+@clients()
+def test_a_host_that_leaves(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """It closes the connection with an utterance under way: cancelled, by the caller, with what it had got."""
+    observe(WebSocketsInstrumentor)
+    with CLIENTS[name](provider.url) as client:
+        provider.hold.clear()
+        client.say(PIECES)
+        first = client.take()
+    synthesis = capture_tts.synthesis(outcome="cancelled")
+    assert synthesis["tts.cancel.reason"] == "caller"
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(first or b""))
+
+
+@clients()
+def test_inside_a_request_of_the_application(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """An utterance inside an open Synthesis is its attempt; inside an attempt of the application it is nothing more."""
+    observe(WebSocketsInstrumentor)
+    tts = capture_tts.telemetry()
+    with CLIENTS[name](provider.url) as client:
+        with tts.synthesis(TEXT, stream=True, conversation="call 1"):
+            client.say(PIECES)
+            client.all()
+        with tts.synthesis(TEXT) as s, s.attempt("mine"):
+            client.say(PIECES)
+            client.all()
+    first, second = capture_tts.syntheses()
+    assert (first["gen_ai.conversation.id"], [a.provider for a in first.attempts]) == ("call 1", [CLIENTS[name].provider])
+    assert [a.provider for a in second.attempts] == ["mine"]
+
+
+@pytest.mark.parametrize("name", [name for name in CLIENTS if "async" in name])
+def test_patience_is_no_end(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """A host whose patience is at its end, or whose task is cancelled, gets its exception; the rest of the audio still comes."""
+    observe(WebSocketsInstrumentor)
+    with CLIENTS[name](provider.url) as client:
+        provider.hold.clear()
+        client.say(PIECES)
+        first = client.take() or b""
+        receive = client.connection.recv  # type: ignore[attr-defined]  # of both SDKs
+        if name.startswith("deepgram"):  # Cartesia's own task receives, and is not cancelled with its caller
+            with pytest.raises(TimeoutError):
+                client.run(asyncio.wait_for(receive(), 0.05))  # type: ignore[attr-defined]
+        provider.hold.set()
+        rest = client.all()
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(first + rest))
+
+
+@clients()
+def test_a_price(
+    name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture, price: Callable[[str], None]
+) -> None:
+    """What the provider's characters cost, and of what was cut off, what nobody heard of it."""
+    price(CLIENTS[name].provider)
+    observe(WebSocketsInstrumentor)
+    with CLIENTS[name](provider.url) as client:
+        client.say(PIECES)
+        client.all()
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.usage.cost"] == pytest.approx(4e-6 * synthesis["tts.text.length"])
+    assert capture_tts.total("tts.usage.cost_wasted") == 0
+
+
+def test_which_audio_is_read() -> None:
+    """Raw samples of every kind that the three protocols have; what is compressed has a name and no length."""
+
+    def first(address: str, message: str) -> Any:
+        protocol = protocol_of(address)
+        assert protocol is not None
+        return next(iter(protocol.sent(message))).asked.audio  # type: ignore[union-attr]  # it is text
+
+    speak, eleven = '{"type": "Speak", "text": "Hi."}', '{"text": "Hi.", "context_id": "a"}'
+    assert first("ws://host/v1/speak?encoding=mulaw&sample_rate=8000", speak) == MuLaw(8000)
+    assert first("ws://host/v1/speak?encoding=alaw", speak) == ALaw(8000)
+    assert first("ws://host/v1/speak", speak) == PCM16(24000)
+    for path in ("stream-input", "multi-stream-input"):
+        assert first(f"wss://host/v1/text-to-speech/v/{path}?output_format=ulaw_8000", eleven) == MuLaw(8000)
+        assert first(f"wss://host/v1/text-to-speech/v/{path}?output_format=pcm_16000", eleven) == PCM16(16000)
+        assert first(f"wss://host/v1/text-to-speech/v/{path}", eleven) == Encoded("mp3", 44100)
+    for encoding, expected in {"pcm_f32le": PCMFloat32(44100), "pcm_s16le": PCM16(44100), "pcm_mulaw": MuLaw(44100)}.items():
+        asked = {"container": "raw", "encoding": encoding, "sample_rate": 44100}
+        message = {"context_id": "a", "transcript": "Hi.", "voice": {"id": "v"}, "model_id": "m", "output_format": asked}
+        assert first("wss://host/tts/websocket?cartesia_version=1", json.dumps(message)) == expected
+
+
+# -- ElevenLabs' own client for one utterance -------------------------------------------------------------------------------------
+
+
+def realtime(url: str, pieces: Iterable[str]) -> Iterator[bytes]:
+    """``text_to_speech.convert_realtime``."""
+    from elevenlabs import ElevenLabs
+
+    client = ElevenLabs(api_key="none", base_url=url.replace("ws", "http"))
+    client.text_to_speech._ws_base_url = url  # it takes TLS for granted
+    return client.text_to_speech.convert_realtime(
+        "rachel", text=iter(pieces), model_id="eleven_flash_v2_5", output_format="pcm_24000"
+    )
+
+
+def test_elevenlabs_realtime(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """One request to speak from its first piece of text on; waiting for text is not the engine's time."""
+    observe(ElevenLabsInstrumentor, WebSocketsInstrumentor)
+
+    def slow() -> Iterator[str]:
+        time.sleep(0.3)
+        yield "Good morning. "
+        time.sleep(1.5)
+        yield "How are you?"
+
+    audio = b"".join(realtime(provider.url, slow()))
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.audio.duration"] == pytest.approx(seconds(audio))
+    assert synthesis["tts.text.length"] == len("Good morning. How are you?")
+    span = synthesis.span
+    took = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
+    assert took >= 1.5
+    assert synthesis["tts.real_time_factor"] * synthesis["tts.audio.duration"] <= took - 1.4
+    assert (synthesis.attempts[0].provider, len(synthesis.attempts)) == ("elevenlabs", 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "error_type"),
+    [
+        ("error", "partial", "_OTHER"),
+        ("lost", "partial", "_OTHER"),
+        ("refuse", "error", "unauthorized"),
+        ("leave", "cancelled", None),
+    ],
+)
+def test_elevenlabs_realtime_breaks(
+    fault: str, outcome: str, error_type: str | None, provider: SpeechSockets, observe: Observe, capture_tts: Capture
+) -> None:
+    """An error, a lost connection, a refusal, and a host that leaves: one request each, with the exception that there would be."""
+    observe(ElevenLabsInstrumentor, WebSocketsInstrumentor)
+    provider.fault, provider.refuse = fault if fault in ("error", "lost") else "", fault == "refuse"
+    chunks = realtime(provider.url, ["Good morning. ", "How are you?"])
+    if fault == "leave":
+        next(chunks)
+        chunks.close()  # type: ignore[attr-defined]  # it is a generator
+        gc.collect()
+    else:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the SDK raises
+            list(chunks)
+    synthesis = capture_tts.synthesis()
+    assert (synthesis.outcome, synthesis["error.type"]) == (outcome, error_type)
+
+
+def test_other_sockets_are_left_alone(observe: Observe, capture_tts: Capture) -> None:
+    """A WebSocket that speaks no known protocol is not looked at."""
+    from threading import Thread
+
+    from websockets.sync.client import connect
+    from websockets.sync.server import serve
+
+    observe(WebSocketsInstrumentor)
+    with serve(lambda connection: connection.send(connection.recv()), "127.0.0.1", 0) as echo:
+        thread = Thread(target=echo.serve_forever)
+        thread.start()
+        with connect(f"ws://127.0.0.1:{echo.socket.getsockname()[1]}/v2/chat") as connection:
+            connection.send("Hello.")
+            assert connection.recv() == "Hello."
+        echo.shutdown()
+        thread.join(10)
+    assert capture_tts.spans == []
+
+
+MESSAGES = (
+    "{}", "[]", "null", '{"text": 1}', '{"text": "Hi.", "context_id": {}}', '{"audio": "!"}', '{"type": "Speak"}', '{"type": []}',
+    '{"context_id": "a", "transcript": "Hi."}', '{"type": "chunk", "data": "not base64", "context_id": "a"}',
+)  # fmt: skip
+PATHS = ("/x/stream-input", "/v/multi-stream-input", "/tts/websocket", "/v1/speak?sample_rate=x")
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.text(max_size=40) | st.binary(max_size=40) | st.sampled_from(MESSAGES)), max_size=12),
+    st.sampled_from(PATHS),
+)
+def test_hostile_messages(messages: list[tuple[bool, str | bytes]], path: str) -> None:
+    """Whatever goes over a connection, nothing is raised in the host."""
+    from otel_tts.core.guard import guard
+    from otel_tts.core.telemetry import Telemetry
+
+    strict, guard.strict = guard.strict, False
+    try:
+        protocol = None
+        try:
+            protocol = protocol_of(f"ws://host{path}")
+        except ValueError:
+            return
+        assert protocol is not None
+        conversation = Conversation(Telemetry(), protocol)
+        for sent, data in messages:
+            conversation.sent(data) if sent else conversation.received(data, 0)
+        conversation.closed()
+        conversation.lost(1006)
+    finally:
+        guard.strict = strict
