@@ -165,7 +165,7 @@ LIBRARIES: Sequence[Library] = (
         "all",
         "raw PCM, µ-law, A-law",
         "a local server of the three protocols with Hibari",
-        ("13.0", "15.0.1"),
+        ("15.0", "17.4"),
     ),
 )
 

@@ -25,7 +25,8 @@ from tests.instrumentation.speech_sockets import SpeechSockets
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),  # Deepgram's SDK uses its legacy client,
-    pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning"),  # and ElevenLabs' SDK old names
+    pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning"),  # ElevenLabs' an old name,
+    pytest.mark.filterwarnings(r"ignore:connect\(\):DeprecationWarning"),  # and Cartesia's an old way of connecting
 ]
 
 PIECES = ("Good morning. ", "How are ", "you today?")

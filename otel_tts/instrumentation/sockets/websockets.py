@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary
@@ -17,6 +18,8 @@ from otel_tts.instrumentation.sockets.deepgram import Deepgram
 from otel_tts.instrumentation.sockets.elevenlabs import ElevenLabs
 from otel_tts.instrumentation.sockets.messages import SpeechProtocol
 
+_RENAMED = 17
+"""The version of ``websockets`` from which on connections are opened by a method of that name."""
 _PROTOCOLS: Mapping[str, Callable[[str, Mapping[str, str]], SpeechProtocol]] = {
     "/stream-input": ElevenLabs,
     "/multi-stream-input": ElevenLabs,
@@ -37,15 +40,16 @@ def protocol_of(address: object) -> SpeechProtocol | None:
 class WebSocketsInstrumentor(Instrumentor):
     """Observes the clients of ``websockets.sync``, ``websockets.asyncio`` and ``websockets.legacy`` that speak a known protocol."""
 
-    requires = "websockets >= 13, < 18"
+    requires = "websockets >= 15, < 18"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Where a connection is opened, and what is done with it."""
         sockets = _Sockets(telemetry)
         sync, asynchronous, legacy = "websockets.sync.client", "websockets.asyncio.client", "websockets.legacy.client"
+        newer = int(version("websockets").partition(".")[0]) >= _RENAMED
         return [
-            Patch(sync, "connect", lambda _: sockets.connect),
-            Patch(asynchronous, "connect.__await_impl__", lambda _: sockets.connect_async),
+            Patch(sync, "reconnect.connect" if newer else "connect", lambda _: sockets.connect),
+            Patch(asynchronous, "connect.connect" if newer else "connect.__await_impl__", lambda _: sockets.connect_async),
             Patch(legacy, "Connect.__await_impl__", lambda _: sockets.connect_async),
             *(Patch(sync, f"ClientConnection.{name}", wrapper) for name, wrapper in sockets.sync.items()),
             *(Patch(asynchronous, f"ClientConnection.{name}", wrapper) for name, wrapper in sockets.asynchronous.items()),
@@ -68,9 +72,9 @@ class _Sockets:
 
     # -- opened -----------------------------------------------------------------------------------------------------------------------
 
-    def connect(self, wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def connect(self, wrapped: Any, connecting: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Open one."""
-        protocol = self._protocol(args[0] if args else kwargs.get("uri"))
+        protocol = self._protocol(getattr(connecting, "uri", None) or (args[0] if args else kwargs.get("uri")))
         if protocol is None:
             return wrapped(*args, **kwargs)
         with self._telemetry.connection(protocol.provider):
