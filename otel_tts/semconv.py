@@ -94,6 +94,7 @@ class ErrorType(StrEnum):
     UNSUPPORTED = "unsupported"
     NO_AUDIO = "no_audio"
     DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
     OTHER = OTHER
 
 
@@ -106,6 +107,7 @@ _FAULTS = (
     ErrorType.NOT_FOUND,
     ErrorType.SERVER_ERROR,
     ErrorType.QUEUE_FULL,
+    ErrorType.SHUTDOWN,
     ErrorType.OTHER,
 )
 ERROR_TYPES: Mapping[Outcome, tuple[ErrorType, ...]] = {

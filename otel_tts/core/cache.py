@@ -21,6 +21,7 @@ from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
 from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import LookupResult
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class CachedRequest(Protocol):
     timeline: Timeline
     record: Record
     context: Context
+    turn: Turn
 
     def cache_hit(
         self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
@@ -138,6 +140,7 @@ class CachedAudio:
 
     def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
+        self.turn = request.turn
         self._meter = AudioMeter(format)
         self.context = request.context
 
@@ -159,6 +162,7 @@ class CachedAudio:
         """The clock's reading, nanoseconds."""
         return self._request.timeline.monotonic()
 
+    @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A chunk is handed out."""
         pieces = self._meter.pieces
@@ -169,6 +173,7 @@ class CachedAudio:
     def waiting(self, waited_ns: int) -> None:
         """No engine is waited for."""
 
+    @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
         """All of it came, or no more will: the request's own end says why."""
         if cause is not None and cause.good:

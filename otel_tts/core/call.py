@@ -6,6 +6,7 @@ The interceptors make one for each RPC and put it into the OpenTelemetry context
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from opentelemetry.context import create_key
@@ -13,12 +14,10 @@ from opentelemetry.context import create_key
 from otel_tts.core import outcome
 from otel_tts.core.clock import Timeline
 from otel_tts.core.outcome import Cause
+from otel_tts.core.turn import Turn
 
 CALL = create_key("call")
 """Where the enclosing Call stands in the OpenTelemetry context."""
-
-DEADLINE_MARGIN = 0.02
-"""An RPC interrupted with less than this many seconds left met its deadline: the clocks of caller and server differ a little."""
 
 
 class Part(Protocol):
@@ -31,53 +30,98 @@ class Part(Protocol):
     def settle(self) -> None:
         """The application is done with it, and with nothing else to come it went as it looks."""
 
-    def close(self, code: str, interruption: Cause | None, error: BaseException | None) -> None:
+    def close(self, ending: Ending) -> None:
         """The Call ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a Call ended.
+
+    status: the gRPC status code by name that its caller saw, or one that means the same. now_ns: when, on the clock of its timeline.
+    error: what left its handler. cause: what that means, where the status does not tell. interruption: why it was cut off, if it was.
+    final: the process ends, so that nothing inside will end by itself any more.
+    """
+
+    status: str
+    now_ns: int
+    error: BaseException | None = None
+    cause: Cause | None = None
+    interruption: Cause | None = None
+    final: bool = False
+
+
 class Call:
-    """One RPC. ``remaining`` gives the seconds to the caller's deadline, None without one."""
+    """What encloses requests to speak, and knows how it went: an RPC, or an HTTP request.
 
-    __slots__ = ("_interruption", "_last", "_remaining", "allowance", "over", "timeline")
+    Args:
+        timeline: since its arrival.
+        remaining: gives the seconds to the caller's deadline, None without one.
+        cut_off: gives why work for it is being cut off, when it is; by default because its deadline passed or its caller went away.
+        turn: of whoever tells about it, and of the requests inside.
+    """
 
-    def __init__(self, timeline: Timeline, remaining: Callable[[], float | None]) -> None:
+    __slots__ = ("_cut_off", "_interruption", "_last", "_remaining", "allowance", "over", "timeline", "turn")
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        remaining: Callable[[], float | None] = lambda: None,
+        cut_off: Callable[[], Cause] | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         self.timeline = timeline
+        self.turn = turn if turn is not None else Turn()
         self.allowance = remaining()
-        """Seconds to the deadline when the RPC arrived; None without a deadline."""
+        """Seconds to the deadline when it arrived; None without a deadline."""
         self.over = False
         """Whether it has ended: what begins later, in a task of the background say, is on its own."""
-        self._remaining: Callable[[], float | None] | None = remaining
-        self._interruption = outcome.CANCELLED
+        self._remaining = remaining
+        self._cut_off = cut_off
+        self._interruption: Cause | None = None
         self._last: Part | None = None
 
     @property
     def current(self) -> Part | None:
-        """The Synthesis that the application is at, if any."""
+        """The request that the application is at, if any."""
         return self._last if self._last is not None and self._last.open else None
 
     def start(self) -> int:
-        """When a Synthesis that begins now started: the first one with the Call, the next utterance of a long Call by itself."""
+        """When a request that begins now started: the first one with the Call, the next utterance of a long Call by itself."""
         return self.timeline.start if self._last is None else self.timeline.monotonic()
 
     def adopt(self, part: Part) -> None:
-        """A Synthesis starts. The one before it is over: only the last one shares the fate of the RPC."""
+        """A request starts. The one before it is over: only the last one shares the fate of the Call."""
         if self._last is not None:
             self._last.settle()
         self._last = part
 
     def interruption(self) -> Cause:
-        """Why the RPC was cut off: its deadline passed, or else its caller went away."""
-        ask = self._remaining
-        if ask is None:
+        """Why it is, or was, cut off."""
+        if self._interruption is not None:
             return self._interruption
-        remaining = ask()
-        return outcome.DEADLINE if remaining is not None and remaining <= DEADLINE_MARGIN else outcome.CANCELLED
+        if self._cut_off is not None:
+            return self._cut_off()
+        return outcome.DEADLINE if outcome.met_deadline(self._remaining()) else outcome.CANCELLED
 
-    def end(self, code: str, *, interruption: Cause | None = None, error: BaseException | None = None) -> None:
-        """The RPC ended with the status ``code``, was cut off (``interruption``), or ``error`` left its handler."""
-        self.over = True
-        self._interruption = interruption or outcome.CANCELLED
-        self._remaining = None  # no circle of references: it is the RPC's own
-        part, self._last = self._last, None
-        if part is not None:
-            part.close(code, interruption, error)
+    def end(
+        self,
+        status: str,
+        *,
+        now_ns: int | None = None,
+        error: BaseException | None = None,
+        cause: Cause | None = None,
+        interruption: Cause | None = None,
+        final: bool = False,
+    ) -> None:
+        """It ended. For the arguments see :class:`Ending`; ``now_ns`` by default now."""
+        now_ns = self.timeline.monotonic() if now_ns is None else now_ns
+        if cause is None and error is not None and status == "UNKNOWN":  # gRPC's word for an exception that nobody caught
+            cause = outcome.from_exception(error)
+        with self.turn:
+            self.over = True
+            self._interruption = interruption or outcome.CANCELLED
+            self._remaining, self._cut_off = (lambda: None), None  # no circle of references: they are the RPC's own
+            part, self._last = self._last, None
+            if part is not None:
+                part.close(Ending(status, now_ns, error, cause, interruption, final))

@@ -24,6 +24,7 @@ from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, Outcome
 
 INVOCATION = create_key("invocation")
@@ -37,6 +38,7 @@ class Requester(Protocol):
     timeline: Timeline
     record: Record
     context: Context
+    turn: Turn
 
     def attempt_reason(self, provider: str) -> AttemptReason:
         """Why ``provider`` would be asked now."""
@@ -94,6 +96,8 @@ class Invocation:
         self._emitter = emitter
         self._timeline = timeline
         self._request = request
+        self.turn = request.turn if request is not None else Turn()
+        """Of whoever touches it: that of its request."""
         self._reason = reason
         self._start_ns = timeline.monotonic() if start_ns is None else start_ns
         self.connection_reused: bool | None = None
@@ -136,16 +140,19 @@ class Invocation:
     # -- what it gives ------------------------------------------------------------------------------------------------------------
 
     @guarded
+    @in_turn
     def whole(self, data: Any, format: AudioFormat) -> None:
         """All the audio came at once, as :func:`otel_tts.core.payload.audio_bytes` takes it."""
         self._waited_ns = self._timeline.monotonic() - self._start_ns
         self._feed(self._meter_for(format), data)
 
     @guarded
+    @in_turn
     def expect(self, format: AudioFormat) -> None:
         """Its audio will be in this format."""
         self._meter_for(format)
 
+    @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
         """The application says how it fails. The first word counts."""
         if self._declared is None:
@@ -158,6 +165,7 @@ class Invocation:
         """The clock's reading, nanoseconds."""
         return self._timeline.monotonic()
 
+    @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A chunk came."""
         self.waiting(waited_ns)
@@ -170,6 +178,7 @@ class Invocation:
         if self._request is not None and self.delivers:
             self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
+    @in_turn
     def waiting(self, waited_ns: int) -> None:
         """Count time spent waiting for the engine; time in the consumer is none of it."""
         self._waited_ns = (self._waited_ns or 0) + waited_ns
@@ -177,8 +186,9 @@ class Invocation:
     def dropped(self) -> None:
         """The stream was dropped: end later, outside of the garbage collector, as of now."""
         now_ns = self._timeline.monotonic()
-        defer(lambda: self.finished(None, None, now_ns))
+        defer(lambda: self.turn.leave(lambda: self.finished(None, None, now_ns)))
 
+    @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """The stream ended; so does the invocation, unless it has a block that is still running."""
         if not self.has_block:
@@ -190,11 +200,12 @@ class Invocation:
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self._timeline.monotonic()
-            defer(lambda: self.end(None, None, now_ns))
+            defer(lambda: self.turn.leave(lambda: self.end(None, None, now_ns)))
 
     # -- the end ------------------------------------------------------------------------------------------------------------------
 
     @guarded
+    @in_turn
     def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """End it, once. ``cause`` None: what ``error`` means, and without an error an interruption.
 
@@ -228,7 +239,11 @@ class Invocation:
         elif cause is None:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
         if cause.outcome is Outcome.CANCELLED and self._request is not None:
-            cause = self._request.interruption()
+            interruption = self._request.interruption()
+            if interruption.outcome in (Outcome.CANCELLED, Outcome.DEADLINE):
+                cause = interruption
+            else:  # another fault of ours is no provider's
+                cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
         if cause.good and self._meter is not None and not self._has_audio:
             return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:

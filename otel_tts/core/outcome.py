@@ -65,11 +65,15 @@ class Cause:
 OK = Cause(Outcome.OK)
 CANCELLED = Cause(Outcome.CANCELLED)
 DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
+SHUTDOWN = Cause(Outcome.ERROR, ErrorType.SHUTDOWN, CancelReason.STOPPED)
+"""Stopped by us: a failure of ours, not the caller's cancel."""
 EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
 WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
 """The status says success, and what came is JSON, HTML or text: an error told in words."""
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 _UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
+
+DEADLINE_MARGIN_S = 0.02
 
 # What a provider's answer means for the attempt. 400 and 422 refuse the input; 401, 403, 404 and 429 are about us, not the text.
 _HTTP = {
@@ -156,13 +160,24 @@ def interrupted(reason: CancelReason | str) -> Cause:
     except ValueError:
         raise ValueError(f"{reason!r} is no reason. Use one of: {', '.join(CancelReason)}.") from None
     if reason is CancelReason.STOPPED:
-        return Cause(Outcome.ERROR, ErrorType.UNAVAILABLE, reason)
+        return SHUTDOWN
     return Cause(Outcome.CANCELLED, None, reason)
 
 
 def from_http_status(status: int) -> Cause:
     """What a provider's answer with this status means for the attempt."""
     return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
+
+
+def by_itself(error: BaseException) -> Cause:
+    """The outcome of what ``error`` ended although nobody had cancelled it: then a cancellation is a fault like any other."""
+    cause = from_exception(error)
+    return _ERROR if cause.outcome is Outcome.CANCELLED else cause
+
+
+def met_deadline(remaining_s: float | None) -> bool:
+    """Whether an operation that was cut off with so many seconds left met its deadline: clocks of two machines differ a little."""
+    return remaining_s is not None and remaining_s <= DEADLINE_MARGIN_S
 
 
 def from_rpc_status(code: str, *, attempted: bool) -> Cause:

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, set_span_in_c
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFormat
-from otel_tts.core.call import CALL, Call
+from otel_tts.core.call import CALL, Call, Ending
 from otel_tts.core.clock import Timeline
 from otel_tts.core.deferred import collecting, defer, run_deferred
 from otel_tts.core.emitter import Emitter
@@ -31,6 +31,8 @@ from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.turn import Turn, in_turn
+from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
 
 REQUEST = create_key("request")
@@ -71,7 +73,11 @@ def begin(
         request.update(text, voice, language, purpose)
         return request
     run_deferred()
-    return Request(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+    if call is None:
+        return Request(emitter, None, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+    with call.turn:  # it may end just now, in another thread
+        call = None if call.over else call
+        return Request(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
 
 
 def enclosing() -> Request | None:
@@ -137,6 +143,8 @@ class Request:
         start_ns: int | None = None,
     ) -> None:
         self.emitter = emitter
+        self.turn = call.turn if call is not None else Turn()
+        """Of whoever touches it, and everything inside."""
         self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
@@ -174,6 +182,8 @@ class Request:
         self._end = Once()
         if call is not None:
             call.adopt(self)
+        else:
+            UNDER_WAY.add(self)
 
     @property
     def span_context(self) -> SpanContext:
@@ -192,6 +202,7 @@ class Request:
 
     # -- blocks and streams of the application ------------------------------------------------------------------------------------
 
+    @in_turn
     def enter_block(self) -> None:
         """A block of its own begins."""
         self._depth += 1
@@ -200,6 +211,7 @@ class Request:
             self._outer_block = _BLOCK.get()
             _BLOCK.set(self._reference)
 
+    @in_turn
     def exit_block(self, error: BaseException | None) -> None:
         """A block of its own ends."""
         if self._blocks.pop() == 1 and error is not None:
@@ -211,6 +223,7 @@ class Request:
         self.release(None, error)
 
     @guarded
+    @in_turn
     def begin_stream(self) -> None:
         """A stream begins whose end :meth:`release` is told. Audio is delivered in pieces, also where the request began otherwise."""
         self._depth += 1
@@ -222,6 +235,7 @@ class Request:
 
     # -- what becomes known of it -------------------------------------------------------------------------------------------------
 
+    @in_turn
     def update(self, text: str | None, voice: str | None, language: str | None, purpose: Purpose = NONE) -> None:
         """Add what an inner layer knows and it does not."""
         record = self.record
@@ -234,11 +248,13 @@ class Request:
         record.language = record.language or clean.optional_name(language)
         self._span.set_attributes(record.start_attributes())
 
+    @in_turn
     def add_text(self, delta: str) -> None:
         """Add text that arrives in pieces, unless the RPC's messages have told it."""
         if not self._text_in_messages:
             self._extend_text(clean.spoken(delta))
 
+    @in_turn
     def add_message_text(self, delta: str) -> None:
         """Add text as the RPC's own messages have it. Pieces that the application adds are the same once more from now on."""
         self._text_in_messages = True
@@ -252,11 +268,13 @@ class Request:
         if self.emitter.settings.capture_text:
             record.text = (record.text or "") + delta
 
+    @in_turn
     def flush_text(self) -> None:
         """The engine is given the text so far, to speak it."""
         if self.record.first_segment_ns is None:
             self.record.first_segment_ns = self.timeline.monotonic()
 
+    @in_turn
     def interrupt(self, reason: CancelReason | str, heard_s: float | None = None) -> None:
         """It is cut off. The first time counts; audio that is handed out from now on comes too late.
 
@@ -276,17 +294,20 @@ class Request:
         if self._span.is_recording():
             self._span.add_event(semconv.INTERRUPTED_EVENT.name, None, self.timeline.timestamp(self.record.interrupted_ns))
 
+    @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
         """The application says how it fails. The first word counts."""
         if self._declared is None:
             self._declared = cause
             self._error = self._error or error
 
+    @in_turn
     def answer_failed(self, cause: Cause) -> None:
         """The answer itself says that it is none, whatever its status. What is known better already says why."""
         if self._declared is None and self._failure is None:
             self._declared = cause
 
+    @in_turn
     def set_audio(self, seconds: float | None, format: AudioFormat | None) -> None:
         """Audio that is there already has this length and format; None: not known."""
         record = self.record
@@ -297,6 +318,7 @@ class Request:
 
     # -- where the audio comes from -----------------------------------------------------------------------------------------------
 
+    @in_turn
     def cache_hit(
         self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
     ) -> None:
@@ -305,11 +327,13 @@ class Request:
         self.record.tier = tier
         self.set_audio(duration_s, format)
 
+    @in_turn
     def cache_miss(self) -> None:
         """A cache tier did not have it."""
         if self.record.cache is CacheResult.BYPASS:
             self.record.cache = CacheResult.MISS
 
+    @in_turn
     def serve_from_cache(self, result: CacheResult, provider: str | None, model: str | None) -> None:
         """No provider is asked for the audio; these made it then, if they are known."""
         provider, model = clean.optional_name(provider), clean.optional_name(model)
@@ -318,6 +342,7 @@ class Request:
         self._record_fallback(provider)
         self._failure = self._failed_provider = None
 
+    @in_turn
     def skip_provider(self, provider: str, error_type: ErrorType) -> None:
         """A provider is not asked, because it is of no use now: whoever is asked next is a fallback from it."""
         self._failed_provider = (clean.name(provider), error_type)
@@ -328,6 +353,7 @@ class Request:
             return AttemptReason.INITIAL
         return AttemptReason.RETRY if self._failed_provider[0] == provider else AttemptReason.FALLBACK
 
+    @in_turn
     def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> None:
         """A provider is asked."""
         record = self.record
@@ -339,6 +365,7 @@ class Request:
             self._unfinished.append(invocation)
         record.attempts += 1
 
+    @in_turn
     def invocation_ended(self, invocation: Unfinished, result: InvocationResult) -> None:
         """A provider has done what it did."""
         record, cause = self.record, result.cause
@@ -371,6 +398,7 @@ class Request:
         return self._call.interruption() if self._call is not None else outcome.CANCELLED
 
     @guarded
+    @in_turn
     def release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """The application is done with a block or stream; with the outermost one, it is done with the request.
 
@@ -388,21 +416,35 @@ class Request:
             self._finish(cause or self._apparent_cause(), self._released_ns)
 
     @guarded
+    @in_turn
     def settle(self) -> None:
         """Another request follows in the same RPC, so the RPC's end will say nothing of this one."""
         self._finish(self._apparent_cause(), self._released_ns if self._released_ns is not None else self.timeline.monotonic())
 
     @guarded
-    def close(self, code: str, interruption: Cause | None, error: BaseException | None) -> None:
-        """The RPC ended; see ``Call.end``."""
-        self._error = self._error or error
-        if interruption is not None:
-            cause = interruption
-        elif error is not None and code == "UNKNOWN":  # grpc's word for an exception that nobody caught
-            cause = outcome.from_exception(error)
+    @in_turn
+    def close(self, ending: Ending) -> None:
+        """The RPC ended."""
+        self._error = self._error or ending.error
+        if ending.interruption is not None:
+            self._finish(ending.interruption, ending.now_ns, interrupted=True, final=ending.final)
+        elif ending.cause is not None:
+            self._finish(ending.cause, ending.now_ns)
         else:
-            cause = outcome.from_rpc_status(code, attempted=bool(self.record.attempts))
-        self._finish(cause, self.timeline.monotonic())
+            self._finish(outcome.from_rpc_status(ending.status, attempted=bool(self.record.attempts)), ending.now_ns)
+
+    ending = False  # only what encloses a request knows that its end is near
+
+    def stop(self) -> None:
+        """The process ends."""
+        now_ns = self.timeline.monotonic()
+        self.turn.leave(lambda: self._stop(now_ns))
+
+    @guarded
+    def _stop(self, now_ns: int) -> None:
+        if self._released_ns is not None and self._call is None:
+            return
+        self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
 
     @guarded
     def __del__(self) -> None:
@@ -411,20 +453,26 @@ class Request:
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self.timeline.monotonic()
-            defer(lambda: self._finish(self.interruption(), now_ns))
+            defer(lambda: self.turn.leave(lambda: self._finish_dropped(now_ns)))
+
+    @guarded
+    def _finish_dropped(self, now_ns: int) -> None:
+        self._finish(self.interruption(), now_ns, interrupted=True)
 
     def _apparent_cause(self) -> Cause:
         return outcome.OK if self._error is None else outcome.from_exception(self._error)
 
-    def _finish(self, cause: Cause, end_ns: int) -> None:
+    def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
+        """Finish it, once. final: nothing will end by itself any more."""
         if not self._end.claim():
             return
+        UNDER_WAY.remove(self)
         self.emitter.instruments.active.add(-1, (self.record.stream,))
         end_ns = max(end_ns, self.record.start_ns)  # text may have come after what seemed to be the end
         try:
-            for invocation in [i for i in self._unfinished if not i.has_block]:  # a block ends by itself
+            for invocation in [i for i in self._unfinished if final or not i.has_block]:  # a block ends by itself
                 invocation.end(None, None, end_ns)
-            cause = self._first_cause(cause)
+            cause = self._first_cause(cause, interrupted=interrupted)
             self.outcome = cause.outcome
             attributes = self.record.emit(self.emitter, cause, end_ns, self.context)
             if self._span.is_recording():
@@ -436,12 +484,12 @@ class Request:
             self._unfinished = []
             self._span.end(self.timeline.timestamp(end_ns))
 
-    def _first_cause(self, ended: Cause) -> Cause:
+    def _first_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
         """What the application said, an interruption, a failed invocation that nothing made good, or else how it ended."""
         cause = ended
         if self._declared is not None:
             cause = self._declared
-        elif ended.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE) and self._failure is not None:
+        elif not interrupted and self._failure is not None:
             cause = self._failure
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
             return replace(Cause.of(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)

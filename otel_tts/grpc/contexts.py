@@ -69,12 +69,6 @@ class Thread(NamedTuple):
     context: Context
     task: asyncio.Task[Any] | None
 
-    def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Call it when the RPC is over; grpc itself tells of no cancellation."""
-        if self.task is not None:
-            self.task.get_loop().call_soon_threadsafe(self.task.add_done_callback, lambda _: callback())
-        return True
-
 
 class ThreadContext:
     """What such a handler gets from grpc, which cannot be asked how the RPC is doing: so that is noted."""

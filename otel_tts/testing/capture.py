@@ -17,10 +17,12 @@ from otel_tts import semconv
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard
 from otel_tts.core.telemetry import Telemetry
+from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import Attribute, Metric
 
 Point = NumberDataPoint | HistogramDataPoint
 Key = str | Attribute
+_SETTLING_S = 0.2  # for what was answered, and is over when grpc says so: within a millisecond, unless its thread is this one
 _Baseline = dict[tuple[str, frozenset[tuple[str, Any]]], float]
 _READINGS = (semconv.CACHE_ENTRIES.name, semconv.CACHE_SIZE.name)  # sums by kind, but what is read is how much there is
 
@@ -198,7 +200,7 @@ class Capture:
     @property
     def spans(self) -> list[ReadableSpan]:
         """All finished spans, also those of requests that were dropped, in the order in which they ended."""
-        run_deferred()
+        self._settle()
         return list(self._spans.get_finished_spans())
 
     def syntheses(self, **expected: Any) -> list[SynthesisView]:
@@ -264,7 +266,16 @@ class Capture:
             for name, points in sorted(self._collect().items())
         }
 
+    def _settle(self) -> None:
+        """Have everything counted that was answered or dropped."""
+        UNDER_WAY.settle(_SETTLING_S)
+        for item in UNDER_WAY.items():
+            if item.ending:  # in this very thread, say
+                item.stop()
+        run_deferred()
+
     def _collect(self) -> dict[str, list[Point]]:
+        self._settle()
         points: dict[str, list[Point]] = {}
         for reader, before in ((self._reader, self._before), (self._own_reader, {})):
             for name, data in _read(reader):

@@ -39,8 +39,14 @@ class Serve(Protocol):
         before: Sequence[Any] = (),
         after: Sequence[Any] = (),
         workers: int = 4,
+        options: Sequence[tuple[str, Any]] = (),
+        maximum_concurrent_rpcs: int | None = None,
+        cell: Any = None,
     ) -> Any:
-        """before, after: interceptors further out and further in than ours; ``telemetry=None`` leaves ours out."""
+        """before, after: interceptors further out and further in than ours; ``telemetry=None`` leaves ours out.
+
+        cell: an object whose ``stop`` becomes a function that stops the server, with the seconds of grace or None.
+        """
 
 
 def speech(**behaviors: Any) -> grpc.GenericRpcHandler:
@@ -63,16 +69,30 @@ def sync_server(
     before: Sequence[Any] = (),
     after: Sequence[Any] = (),
     workers: int = 4,
+    options: Sequence[tuple[str, Any]] = (),
+    maximum_concurrent_rpcs: int | None = None,
+    cell: Any = None,
 ) -> Iterator[int]:
     """A server of ``grpc``."""
     interceptors = [*before, *([server_interceptor(telemetry)] if telemetry else []), *after]
-    server = grpc.server(ThreadPoolExecutor(workers), handlers=list(handlers), interceptors=interceptors)
+    pool = ThreadPoolExecutor(workers)
+    server = grpc.server(
+        pool,
+        handlers=list(handlers),
+        interceptors=interceptors,
+        options=options,
+        maximum_concurrent_rpcs=maximum_concurrent_rpcs,
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    if cell is not None:
+        cell.stop = lambda grace: server.stop(grace).wait(10)
     try:
         yield port
     finally:
         server.stop(0).wait()
+        if cell is not None:
+            pool.shutdown()
 
 
 @contextmanager
@@ -82,6 +102,9 @@ def aio_server(
     before: Sequence[Any] = (),
     after: Sequence[Any] = (),
     workers: int = 4,
+    options: Sequence[tuple[str, Any]] = (),
+    maximum_concurrent_rpcs: int | None = None,
+    cell: Any = None,
 ) -> Iterator[int]:
     """A server of ``grpc.aio``, in a loop and thread of its own."""
     loop = asyncio.new_event_loop()
@@ -92,12 +115,20 @@ def aio_server(
 
     async def start() -> tuple[grpc.aio.Server, int]:
         interceptors = [*before, *([aio_server_interceptor(telemetry)] if telemetry else []), *after]
-        server = grpc.aio.server(pool, handlers=list(handlers), interceptors=interceptors)
+        server = grpc.aio.server(
+            pool,
+            handlers=list(handlers),
+            interceptors=interceptors,
+            options=options,
+            maximum_concurrent_rpcs=maximum_concurrent_rpcs,
+        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    if cell is not None:
+        cell.stop = lambda grace: asyncio.run_coroutine_threadsafe(server.stop(grace), loop).result(10)
     try:
         yield port
     finally:

@@ -1,0 +1,150 @@
+"""What grpc's own objects know of an RPC before its handler begins, and of what became of its status.
+
+grpc has no public word for any of it: the caller's deadline before there is a context, whether the server is stopping or has too
+many RPCs, and whether the status that a handler gave was sent. It is read here, never written, once for each RPC; where a release of
+grpc keeps it elsewhere, it is not known, and an RPC that is cut off counts as cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from grpc import _server
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+_FOREVER_S = 1e8  # more than any deadline: grpc has one in the far future for callers that give none
+
+
+class Internals:
+    """What is known of one RPC: of this one, nothing."""
+
+    context: Any = None
+    """A servicer context of grpc, as handlers get them, before one has begun."""
+    refused = False
+    """Whether grpc itself refuses the RPC, because too many are under way."""
+
+    def remaining(self) -> float | None:
+        """Seconds to the caller's deadline; None without one, or where that is not known."""
+        return None
+
+    def stopping(self) -> bool:
+        """Whether the server accepts no more RPCs."""
+        return False
+
+    def send_limit(self) -> int | None:
+        """Bytes that a response may have; None without a limit."""
+        return None
+
+    def limits_rpcs(self) -> bool:
+        """Whether the server takes so many RPCs at once only, and refuses others."""
+        return False
+
+    def sent(self) -> bool | None:
+        """Whether the status of an RPC that is over was sent; None: not known."""
+        return None
+
+
+class SyncInternals(Internals):
+    """Of an RPC of ``grpc``: its event has the deadline, its state what became of it, the server's state the rest."""
+
+    def __init__(self, event: Any, state: Any, server: Any, refused: bool) -> None:
+        self.context = _server._Context(event, state, None)  # noqa: SLF001
+        self.refused = refused
+        self._state = state
+        self._server = weakref.ref(server)
+
+    def remaining(self) -> float | None:  # noqa: D102
+        remaining: float = self.context.time_remaining()
+        return None if remaining > _FOREVER_S else remaining
+
+    def stopping(self) -> bool:  # noqa: D102
+        server = self._server()
+        return server is None or server.stage.name != "STARTED"
+
+    def send_limit(self) -> int | None:  # noqa: D102
+        server = self._server()
+        return None if server is None else _send_limit(server.server)
+
+    def sent(self) -> bool:  # noqa: D102
+        return bool(self._state.client != "cancelled")
+
+
+class AioInternals(Internals):
+    """Of an RPC of ``grpc.aio``: a context can be made from its state, which also has the server."""
+
+    def __init__(self, state: Any, server: Any) -> None:
+        self.context = cygrpc._ServicerContext(state, None, None, None)  # noqa: SLF001
+        self._server = server
+
+    def remaining(self) -> float | None:  # noqa: D102
+        remaining: float | None = self.context.time_remaining()
+        return remaining
+
+    def stopping(self) -> bool:  # noqa: D102
+        return not self._server.is_running()
+
+    def send_limit(self) -> int | None:  # noqa: D102
+        return _send_limit(next((r for r in gc.get_referents(self._server) if type(r) is cygrpc.Server), None))
+
+    def limits_rpcs(self) -> bool:  # noqa: D102
+        return any(type(r).__name__ == "_ConcurrentRpcLimiter" for r in gc.get_referents(self._server))
+
+
+def of_sync_rpc() -> Internals:
+    """Of the RPC whose method is being looked up in this thread."""
+    try:
+        frame = sys._getframe()  # noqa: SLF001 - the only way to what calls an interceptor
+        while frame.f_code.co_name != "_find_method_handler":
+            frame = frame.f_back  # type: ignore[assignment]  # without such a frame: AttributeError
+        event, state = frame.f_locals["rpc_event"], frame.f_locals["state"]
+        frame = frame.f_back  # type: ignore[assignment]
+        refused = bool(frame.f_locals["concurrency_exceeded"])
+        return SyncInternals(event, state, frame.f_back.f_locals["state"], refused)  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError):
+        return Internals()
+
+
+def of_aio_rpc() -> Internals:
+    """Of the RPC whose task this is."""
+    task = asyncio.current_task()
+    try:
+        (state,) = (
+            reached
+            for scope in gc.get_referents(task.get_coro())  # type: ignore[union-attr]  # without a task: AttributeError
+            for reached in gc.get_referents(scope)
+            if type(reached) is cygrpc.RPCState
+        )
+        (server,) = (r for r in gc.get_referents(state) if type(r) is cygrpc.AioServer)
+        return AioInternals(state, server)
+    except (AttributeError, TypeError, ValueError):
+        return Internals()
+
+
+def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
+    """Call ``failed`` if what ``task`` sends or receives next fails in grpc, which tells its RPC nothing of it."""
+
+    def look() -> None:
+        waited_for = getattr(task, "_fut_waiter", None)
+        if waited_for is not None:
+            waited_for.add_done_callback(ended)
+
+    def ended(future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and isinstance(future.exception(), cygrpc.ExecuteBatchError):
+            failed()
+
+    task.get_loop().call_soon(look)
+
+
+def _send_limit(core: Any) -> int | None:
+    """The option ``grpc.max_send_message_length`` with which a server was made."""
+    references = [element for reached in gc.get_referents(core) if isinstance(reached, list) for element in reached]
+    for options in (element for element in references if isinstance(element, list | tuple)):
+        for option in options:
+            if isinstance(option, tuple) and option[0] == "grpc.max_send_message_length" and option[1] >= 0:
+                return int(option[1])
+    return None
