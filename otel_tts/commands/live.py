@@ -33,5 +33,5 @@ def live(host: str | None, port: int | None) -> None:
             f"Port {port} of {host} cannot be used: {error.strerror}. Give --port, or set DASHBOARD_PORT."
         ) from None
     click.echo(f"The dashboard is on {url(host, port)}; Ctrl-C ends it.")
-    program = command(host, port)
+    program = command(host, port, settings.dashboard_allowed_hosts)
     os.execv(program[0], program)  # noqa: S606 - it becomes Streamlit, so that signals reach it

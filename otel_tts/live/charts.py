@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from otel_tts import formatting, palette
 from otel_tts.history import Distribution, Point, Row, Timeline
+from otel_tts.live.plain import plotly
 from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute
 
@@ -102,7 +103,7 @@ def course(
         figure.add_scatter(
             x=[_moment((start + end) / 2) for start, end, _ in line.points],
             y=[value for *_, value in line.points],
-            name=line.name,
+            name=plotly(line.name),
             mode="lines+markers" if single or _islands(line) else "lines",
             line={"color": line.colour, "width": 2, "dash": line.dash},
             marker={"size": 5},
@@ -114,7 +115,7 @@ def course(
         figure.add_hline(
             level,
             line={"color": palette.REFERENCE, "width": 1.5, "dash": dash},
-            name=f"{name}, {_text(level, unit)}",
+            name=plotly(f"{name}, {_text(level, unit)}"),
             showlegend=True,
         )
     if reference and band:
@@ -138,7 +139,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
                 x=[_moment((start + end) / 2) for start, end, _ in line.points],
                 y=[value for *_, value in line.points],
                 width=[(end - start) * 1000 * 0.92 for start, end, _ in line.points],
-                name=line.name,
+                name=plotly(line.name),
                 marker={"color": line.colour, "line": {"width": 0}},
                 customdata=[_text(value, unit) for *_, value in line.points],
                 hovertemplate="%{customdata}",
@@ -150,7 +151,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
 def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.Figure:
     """When each was available: a row for each, a block for each window, nothing where nobody said anything."""
     figure = _figure("", period)
-    names = [str(timeline.attributes[by.key]) for timeline in timelines]
+    names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
     for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):
         blocks = [
             (name, point)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from otel_tts.hosts import own_names
 
 APP = Path(__file__).with_name("app.py")
 _THEMES: Mapping[str, Mapping[str, str]] = {
@@ -23,7 +25,7 @@ _THEMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def command(host: str, port: int) -> list[str]:
+def command(host: str, port: int, allowed_hosts: Sequence[str] = ()) -> list[str]:
     """The program and its arguments. It asks no server but ours for anything: fonts and scripts come with Streamlit."""
     options = {
         "server.address": host,
@@ -40,6 +42,7 @@ def command(host: str, port: int) -> list[str]:
         **{f"theme.{name}.{option}": value for name, theme in _THEMES.items() for option, value in theme.items()},
     }
     flags = [f"--{option}={value}" for option, value in options.items()]
+    flags += [f"--server.allowedHosts={name}" for name in own_names(host, allowed_hosts)]
     return [sys.executable, "-m", "streamlit", "run", str(APP), *flags]
 
 

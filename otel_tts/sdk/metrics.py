@@ -11,18 +11,19 @@ import os
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from otel_tts.monitor import Monitor
 from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
 from otel_tts.sdk.exporters import ForkedMetricExporter
+from otel_tts.sdk.pull import Server
 from otel_tts.sdk.starts import Starts
 
 if TYPE_CHECKING:
@@ -136,12 +137,12 @@ class Pull(Holdable, PrometheusMetricReader):
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> None:
         self._open = True
         registry = _Registry(self)
         # Prometheus's OTLP ingestion makes no labels of the scope either: a series has the same labels on both ways in.
         super().__init__(scope_info_enabled=False, registry=registry)
-        self._server, _ = start_http_server(port, addr=host, registry=registry)
+        self._server = Server(host, port, registry, allowed_hosts)
         self.port: int = self._server.server_port
         self.address = f"http://{host}:{self.port}/metrics"
 

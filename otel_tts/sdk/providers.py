@@ -229,10 +229,11 @@ def _pull(settings: Settings, argument: int | None) -> Pull | None:
             return None
         host, number = settings.exporter_prometheus_host, settings.exporter_prometheus_port
     try:
-        return Pull(host, number)
-    except OSError as error:
+        return Pull(host, number, settings.prometheus_allowed_hosts)
+    except (OSError, UnicodeError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         problem = (
-            f"Metrics cannot be served on {host}:{number}: {error.strerror}. "
+            f"Metrics cannot be served on {host}:{number}: {reason}. "
             "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one."
         )
         if argument is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from otel_tts.settings.section import Section, setting
-from otel_tts.settings.values import boolean, milliseconds, path, port, seconds, size, text
+from otel_tts.settings.values import boolean, host_names, milliseconds, path, port, seconds, size, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,12 @@ class Settings(SharedSettings):
         "PROMETHEUS_PORT", port, 8002, "Port of the Prometheus pull endpoint: on in `serve`, elsewhere where this is set."
     )
     prometheus_host: str = setting("PROMETHEUS_HOST", text, "127.0.0.1", "Address the pull endpoint binds to.")
+    prometheus_allowed_hosts: tuple[str, ...] = setting(
+        "PROMETHEUS_ALLOWED_HOSTS",
+        host_names,
+        (),
+        "Host names that the pull endpoint answers to, commas between, beside addresses, names without a dot and `localhost`; `*` for all.",
+    )
     exporter_prometheus_host: str = setting(
         "OTEL_EXPORTER_PROMETHEUS_HOST", text, "localhost", "Address of the pull endpoint where PROMETHEUS_PORT is not set."
     )

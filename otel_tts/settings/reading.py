@@ -10,7 +10,7 @@ from otel_tts.settings.emitting import SharedSettings
 from otel_tts.settings.judging import ObjectiveSettings
 from otel_tts.settings.section import nested, setting
 from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, TempoServer
-from otel_tts.settings.values import Secret, port, text
+from otel_tts.settings.values import Secret, host_names, port, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,12 @@ class LiveSettings(ReportSettings, ObjectiveSettings):
 
     dashboard_host: str = setting("DASHBOARD_HOST", text, "127.0.0.1", "Address the live dashboard binds to.")
     dashboard_port: int = setting("DASHBOARD_PORT", port, 8501, "Port of the live dashboard.")
+    dashboard_allowed_hosts: tuple[str, ...] = setting(
+        "DASHBOARD_ALLOWED_HOSTS",
+        host_names,
+        (),
+        "Host names that the live dashboard answers to, commas between, beside `localhost` and its own address; `*` for all.",
+    )
     grafana: GrafanaServer = nested(GrafanaServer)
 
 

@@ -18,6 +18,7 @@ from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
 # A user and a password before the host; also a password with a slash in it, which ends the host too early: then no port follows the colon.
 _USER = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@\[]*:(?!\d{1,5}(?:[/?#\s]|$))\S*@)")
 _SECRET_PARAMETER = re.compile(r"([?&][^=&\s]*(?:token|key|secret|password|signature)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -122,6 +123,14 @@ def size(text: str) -> int:
 def text(value: str) -> str:
     """Any text."""
     return value
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """Names of hosts with commas between; ``*.`` before a name stands for all below it, ``*`` alone for all."""
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if all(name == "*" or _HOST_NAME.fullmatch(name) for name in names):
+        return names
+    raise ValueError("names of hosts without port, commas between, such as metrics.example.org or *.example.org; * for all")
 
 
 def url(value: str) -> str:

@@ -12,6 +12,7 @@ from otel_tts.history import Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
+from otel_tts.live.plain import markdown
 from otel_tts.live.screens import chart
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Report, Reports
@@ -89,7 +90,11 @@ def _embedded(reports_shown: Sequence[Report]) -> None:
         )
         settings = LiveSettings.load()
         pages = _pages(settings.mlflow_tracking_uri, str(settings.data_dir), run_id)
-        page = st.segmented_control("Part", pages, default=pages[0], required=True, key=f"part {run_id}") if pages else None
+        page = (
+            st.segmented_control("Part", pages, default=pages[0], format_func=markdown, required=True, key=f"part {run_id}")
+            if pages
+            else None
+        )
     st.session_state.view = replace(view, report=run_id if run_id != ids[0] else "")
     if page is None:
         st.caption("This window had nothing to compare, so it has no report.")

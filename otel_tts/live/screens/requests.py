@@ -15,6 +15,7 @@ from otel_tts.history.requests import as_text
 from otel_tts.live import conversation, grafana, tiles, waterfall
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
+from otel_tts.live.plain import markdown
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Reports
 from otel_tts.report.tracking import TrackingUnreachableError
@@ -220,7 +221,7 @@ def detail(history: CachedHistory, view: View, settings: LiveSettings) -> None:
     st.subheader("Waterfall", anchor=False, help="Spans on a time axis. Hover to see attributes. Hatched spans failed.")
     st.plotly_chart(waterfall.figure(trace), key="waterfall", config=dict(CONFIG), alt=_alt_text(trace))
     for depth, span in trace.walk():
-        with st.expander(f"{'· ' * depth}{waterfall.label(span)}", expanded=span is waterfall.synthesis(trace)):
+        with st.expander(f"{'· ' * depth}{markdown(waterfall.label(span))}", expanded=span is waterfall.synthesis(trace)):
             st.html(tiles.facts(waterfall.attributes(span)))
 
 
@@ -287,7 +288,7 @@ def links(trace: Trace, settings: LiveSettings) -> None:
             try:
                 report = reports.of_request(span.service, span.end)
             except TrackingUnreachableError as error:
-                st.caption(str(error))
+                st.caption(markdown(str(error)))
                 return
             if report is not None and report.link:
                 st.link_button("Its window in MLflow", report.link, icon=":material/open_in_new:")

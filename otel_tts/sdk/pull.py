@@ -1,0 +1,93 @@
+"""The HTTP server of the pull endpoint: few connections, each for a short time, and for hosts that it is told of only."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from otel_tts.hosts import is_answered
+
+CONNECTIONS = 8
+"""At once; more are closed."""
+SECONDS = 10.0
+"""The longest that one may take, whatever it does."""
+
+_REFUSED = b"This endpoint does not answer to that host name. PROMETHEUS_ALLOWED_HOSTS names further ones.\n"
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Serves a registry in its own threads.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, told: Sequence[str]) -> None:
+        self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self._free = threading.Semaphore(CONNECTIONS)
+        super().__init__((str(address[0]), int(address[1])), _Handler)
+        self.set_app(_known(make_wsgi_app(registry), told))
+        threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
+
+    def server_bind(self) -> None:
+        """Bind, without asking DNS for this machine's name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection, if there is room."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._free.release()
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one request, and end the connection when its time is over."""
+        timer = threading.Timer(SECONDS, _cut, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a scraper that goes away is none of the host's business."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it may have ended meanwhile
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _known(answer: Callable[..., Iterable[bytes]], told: Sequence[str]) -> Callable[..., Iterable[bytes]]:
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if is_answered(environ.get("HTTP_HOST"), told):
+            return answer(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_REFUSED)))])
+        return [_REFUSED]
+
+    return application
