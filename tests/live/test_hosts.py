@@ -36,7 +36,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def handshake(port: int, host: str) -> int:
     """The status for opening the WebSocket, over which all that is shown comes, from a page of that host; 0 while nobody listens."""
     lines = (
-        "GET /_stcore/stream HTTP/1.1", f"Host: {host}:{port}", f"Origin: http://{host}:{port}", "Upgrade: websocket", "Connection: Upgrade",
+        "GET /_stcore/stream HTTP/1.1", f"Host: {host}:{port}", f"Origin: http://{host}:{port}",
+        "Upgrade: websocket", "Connection: Upgrade",
         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
     )  # fmt: skip
     try:
