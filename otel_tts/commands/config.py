@@ -21,6 +21,8 @@ from otel_tts.settings import (
     ReportSettings,
     Section,
     Settings,
+    Variable,
+    milliseconds,
     redact_url,
 )
 
@@ -55,7 +57,7 @@ def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for _, settings in by_section(environ):
         for setting in settings:
             names.add(setting.variable.name)
-            yield setting.variable.name, shown(setting.value), setting.source
+            yield setting.variable.name, shown(in_its_unit(setting.variable, setting.value)), setting.source
     for name in sorted(environ):
         if name.startswith("OTEL_") and name not in names:
             hidden = environ[name] and _SECRET.search(name)
@@ -110,6 +112,11 @@ def sections() -> Sequence[type[Section]]:
             raise
         return ours
     return (*ours, ServiceConfig, PiperSettings, EspeakSettings, OpenAISettings)
+
+
+def in_its_unit(variable: Variable, value: Any) -> Any:
+    """Give a value in the unit that its variable takes: milliseconds are kept as seconds."""
+    return round(value * 1000, 6) if variable.parse is milliseconds else value
 
 
 def shown(value: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from otel_tts.settings import Settings
+from otel_tts.settings import Settings, standard
 
 if TYPE_CHECKING:
     from opentelemetry import metrics, trace
@@ -73,6 +74,7 @@ def configure(
     arguments = {name: value for name, value in locals().items() if value is not None}
     with _lock:
         if _configured is None:
+            standard.check(os.environ)
             # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
             from otel_tts.sdk.providers import build
 

@@ -18,6 +18,7 @@ from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
 # A user and a password before the host; also a password with a slash in it, which ends the host too early: then no port follows the colon.
 _USER = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@\[]*:(?!\d{1,5}(?:[/?#\s]|$))\S*@)")
 _SECRET_PARAMETER = re.compile(r"([?&][^=&\s]*(?:token|key|secret|password|signature)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_LONGEST = 10**9  # seconds or milliseconds; a larger number overflows the timers of the platform
 _HOST_NAME = re.compile(r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -65,17 +66,17 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if math.isfinite(value) and value >= 0:
+    if 0 <= value <= _LONGEST:
         return value
-    raise ValueError("a number of seconds, 0 or more")
+    raise ValueError(f"a number of seconds from 0 to {_LONGEST}")
 
 
 def some_seconds(text: str) -> float:
     """A finite number of seconds above 0."""
     with suppress(ValueError):
-        if 0 < float(text) < math.inf:
+        if 0 < float(text) <= _LONGEST:
             return float(text)
-    raise ValueError("a number of seconds above 0")
+    raise ValueError(f"a number of seconds above 0 and up to {_LONGEST}")
 
 
 def first_audio_bound(text: str) -> float:
@@ -103,11 +104,11 @@ def factor(text: str) -> float:
 
 
 def milliseconds(text: str) -> float:
-    """A number of milliseconds, as seconds."""
+    """A number of milliseconds above 0."""
     with suppress(ValueError):
-        if 0 < float(text) < math.inf:
+        if 0 < float(text) <= _LONGEST:
             return float(text) / 1000
-    raise ValueError("a number of milliseconds above 0")
+    raise ValueError(f"a number of milliseconds above 0 and up to {_LONGEST}")
 
 
 def size(text: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import platformdirs
 
-from otel_tts.commands.config import by_section, shown
+from otel_tts.commands.config import by_section, in_its_unit, shown
 from otel_tts.settings import InForce, Section
 from tools.documentation.markdown import code, page, table
 
@@ -26,7 +26,10 @@ def render() -> str:
 
 def _section(section: type[Section], settings: Sequence[InForce]) -> str:
     title = (inspect.getdoc(section) or "").partition("\n")[0].removesuffix(".")
-    rows = ([code(s.variable.name), _default(s.value), s.variable.description, _allowed(s.variable.parse)] for s in settings)
+    rows = (
+        [code(s.variable.name), _default(in_its_unit(s.variable, s.value)), s.variable.description, _allowed(s.variable.parse)]
+        for s in settings
+    )
     return f"## {title}\n\n{table(['variable', 'default', 'what', 'takes'], rows)}"
 
 

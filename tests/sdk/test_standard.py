@@ -1,0 +1,134 @@
+"""Wrong values of every variable: one line that names the variable, the value and what is allowed, or none needed; never a stack trace."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from otel_tts.commands.config import config, sections
+from otel_tts.settings import SettingError, standard
+
+ROOT = Path(__file__).parents[2]
+WRONG = [
+    "abc", "-5", "0", "99999999999999999999", "1e400", "nan", "http://[::1", "http://127.0.0.1:99999", "127.0.0.1:4317", "//", "=,=",
+    "[]{}", "\x01\x02", "é\udcff", "true false", "/nonexistent/\x7f/x", " ", "🔊" * 200,
+]  # fmt: skip
+
+
+def refusal(read: Callable[[], object]) -> str:
+    """What is said of a value; empty when it is taken."""
+    try:
+        read()
+    except SettingError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
+    """All settings of all parts."""
+    refused = 0
+    for section in sections():
+        for _, variable in section._variables():
+            if said := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
+                refused += 1
+                assert said.startswith(variable.name)
+                assert "it takes" in said
+                assert "\n" not in said
+    assert refused > 10 or not value.strip()
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_opentelemetry_s_variables_are_refused_in_one_line(value: str) -> None:
+    """What neither the SDK nor an exporter could use."""
+    for name in standard.VARIABLES:
+        if said := refusal(lambda: standard.check({name: value})):  # noqa: B023 - called at once
+            assert said.startswith(f"{name}=")
+            assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "-5"}, "OTEL_BSP_MAX_QUEUE_SIZE='-5' is not allowed: it takes a whole number from 1"),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT='abc' is not allowed: it takes a whole"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"}, "it takes an address such as http://127.0.0.1:4318"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:99999"}, "it takes an address"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='127.0.0.1:4318'"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:secret@[::1"}, "is not allowed"),
+        ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"}, "it takes the path of a file that can be read"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "65"}, "no more than OTEL_BSP_MAX_QUEUE_SIZE, which is 64"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"}, "it takes a share from 0 to 1"),
+    ],
+)  # fmt: skip
+def test_what_is_said(environ: dict[str, str], message: str) -> None:
+    """The variable, the value without secrets, and what it takes."""
+    with pytest.raises(SettingError, match=re.escape(message)) as refusal:
+        standard.check(environ)
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:pw@collector.example:4318/base"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "unix:///var/run/otel.sock", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]:4318/v1/traces"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0", "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5"},
+        {"OTEL_TRACES_SAMPLER": "my_own", "OTEL_TRACES_SAMPLER_ARG": "endpoint=http://x"},
+    ],
+)
+def test_what_can_be_used_passes(environ: dict[str, str]) -> None:
+    """Nothing that worked is refused."""
+    standard.check(environ)
+
+
+PROGRAM = """
+
+from otel_tts import Telemetry, configure
+from otel_tts.settings import SettingError
+try:
+    configure()
+except SettingError as error:
+    print(error)
+else:
+    with Telemetry().synthesis("Hi."):
+        pass
+"""
+TRIED = [
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "-5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:99999"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "99999999999999999999"), ("OTEL_BSP_SCHEDULE_DELAY", "1e30"), ("OTEL_TRACES_EXPORTER", "=,="),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"), ("PROMETHEUS_HOST", "x" * 300), ("OTEL_RESOURCE_ATTRIBUTES", "=,="),
+]  # fmt: skip
+
+
+def test_a_program_says_one_line(tmp_path: Path) -> None:
+    """From its start to its end, with the SDK's own reading of the environment: no stack trace anywhere."""
+    processes = []
+    for name, value in TRIED:
+        environ = {key: text for key, text in os.environ.items() if not key.startswith(("OTEL_", "PROMETHEUS_"))}
+        environ |= {"OTEL_TTS_DATA_DIR": str(tmp_path), "OTEL_TTS_SHUTDOWN_TIMEOUT": "1", "PROMETHEUS_PORT": "0", name: value}
+        processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM], env=environ, stdout=-1, stderr=-2, text=True))
+    for (name, value), process in zip(TRIED, processes, strict=True):
+        output = process.communicate(timeout=60)[0]
+        assert "Traceback" not in output, (name, value, output)
+        assert process.returncode == 0
+
+
+def test_the_interval_is_shown_in_its_own_unit() -> None:
+    """Milliseconds, as the variable takes them and as its documentation says."""
+    shown = CliRunner().invoke(config, [], env={"OTEL_METRIC_EXPORT_INTERVAL": "2500"}).output
+    assert re.search(r"^OTEL_METRIC_EXPORT_INTERVAL +2500 +environment$", shown, re.MULTILINE)
+    shown = CliRunner().invoke(config, [], env={"OTEL_METRIC_EXPORT_INTERVAL": ""}).output
+    assert re.search(r"^OTEL_METRIC_EXPORT_INTERVAL +10000 +default$", shown, re.MULTILINE)
+    assert "| `OTEL_METRIC_EXPORT_INTERVAL` | `10000` | Milliseconds" in (ROOT / "docs" / "configuration.md").read_text()
