@@ -1,6 +1,6 @@
 """Audio formats, and readers that tell from the bytes what audio is: for services that take audio from others."""
 
-from otel_tts.core.container import declared_format, format_of, recognise
+from otel_tts.core.container import declared_format, format_of, is_openai, recognise
 from otel_tts.core.formats import (
     PCM16,
     ALaw,
@@ -28,5 +28,6 @@ __all__ = [
     "WavReader",
     "declared_format",
     "format_of",
+    "is_openai",
     "recognise",
 ]

@@ -6,6 +6,7 @@ four bytes long, or is found twice where the first says that the second has to b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from otel_tts.core.formats import (
@@ -156,6 +157,18 @@ def _text(data: bytes) -> str | None:
     if not plausible:
         return ""
     return TEXT if len(head) >= _TEXT_BYTES or head.rstrip()[-1:] in b"}]>" else None
+
+
+# -- by who answers ---------------------------------------------------------------------------------------------------------------
+
+OPENAI_RATE = 24000
+"""Hz of the headerless audio of OpenAI's own models, as its API documents it."""
+_OPENAI = re.compile(r"(.+\.)?(api\.openai\.com|openai\.azure\.com|cognitiveservices\.azure\.com|services\.ai\.azure\.com)")
+
+
+def is_openai(host: str) -> bool:
+    """Whether OpenAI's own models speak at a host. What other servers of its API send headerless has a rate that only they know."""
+    return _OPENAI.fullmatch(host) is not None
 
 
 # -- by the Content-Type ------------------------------------------------------------------------------------------------------------

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
+from otel_tts.core.container import OPENAI_RATE, is_openai
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import body
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_PCM_RATE = 24000  # Hz, of the API itself
-_ITS_OWN = re.compile(r"(.+\.)?(api\.openai\.com|openai\.azure\.com|cognitiveservices\.azure\.com|services\.ai\.azure\.com)")
-"""The hosts at which OpenAI's own models speak. What other servers send headerless has a rate that only they know."""
 _RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # what other servers take beside the API's own arguments
 _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_streaming_response`
 
@@ -46,8 +43,8 @@ def _audio(speech: Any, asked: Any, beyond: Mapping[str, Any]) -> AudioFormat:
     if asked != "pcm":
         return Encoded(asked if isinstance(asked, str) else "mp3")
     rate = next((beyond[name] for name in _RATES if name in beyond), None)
-    if rate is None and _ITS_OWN.fullmatch(_host(speech)):
-        rate = _PCM_RATE
+    if rate is None and is_openai(_host(speech)):
+        rate = OPENAI_RATE
     try:
         return PCM16(int(rate)) if rate is not None else Encoded(PCM16.name)
     except (TypeError, ValueError):

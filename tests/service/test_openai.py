@@ -209,7 +209,7 @@ async def test_audio_that_breaks_off_is_an_error(server: ScriptedServer, script:
 async def test_half_a_sample_is_an_error(server: ScriptedServer) -> None:
     """In PCM, nothing else tells that the end is missing."""
     server.script = answer(200, PCM[:-1], "audio/pcm")
-    async with provider(server.url, FORMAT="pcm") as openai:
+    async with provider(server.url, FORMAT="pcm", SAMPLE_RATE="24000") as openai:
         with pytest.raises(ConnectionError, match="broke off in the middle of a sample"):
             await audio(openai)
 
@@ -435,3 +435,13 @@ async def test_the_answer_states_the_rate(server: ScriptedServer, format: str, c
     server.script = answer(200, PCM, content_type)
     async with provider(server.url, FORMAT=format) as openai:
         assert len(await audio(openai)) / 48000 == pytest.approx(seconds, abs=0.01)
+
+
+async def test_a_rate_that_nobody_states_is_not_guessed(server: ScriptedServer) -> None:
+    """24 kHz is OpenAI's own; speech of another server, played at it, would be too fast or too slow."""
+    server.script = answer(200, PCM, "audio/pcm")
+    async with provider(server.url, FORMAT="pcm") as openai:
+        with pytest.raises(EngineError, match="Set TTS_OPENAI_SAMPLE_RATE to it"):
+            await audio(openai)
+    async with provider(server.url, FORMAT="pcm", SAMPLE_RATE="24000") as openai:
+        assert await audio(openai) == PCM

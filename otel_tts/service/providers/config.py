@@ -77,7 +77,11 @@ class OpenAISettings(Section):
         "What to ask for: `wav`, whose header tells the sample rate, or `pcm`, headerless, at TTS_OPENAI_SAMPLE_RATE.",
     )
     sample_rate: int = setting(
-        "TTS_OPENAI_SAMPLE_RATE", count, 24000, "Hz of the audio handed on; WAV at another rate is resampled to it."
+        "TTS_OPENAI_SAMPLE_RATE",
+        count,
+        24000,
+        "Hz of the audio handed on, to which audio of another rate is resampled. Headerless audio of a server that is not OpenAI's, and "
+        "does not state its rate, is taken only where this says it.",
     )
     timeout: float = setting(
         "TTS_OPENAI_TIMEOUT", seconds, 30.0, "The most seconds to wait for a connection, and for each next piece of audio."

@@ -9,7 +9,20 @@ import httpx
 import numpy as np
 import soxr
 
-from otel_tts.audio import PCM16, NoAudio, Pieces, UnreadableAudioError, Wav, WavReader, declared_format, format_of, recognise
+from otel_tts.audio import (
+    PCM16,
+    AudioFormat,
+    Encoded,
+    NoAudio,
+    Pieces,
+    UnreadableAudioError,
+    Wav,
+    WavReader,
+    declared_format,
+    format_of,
+    is_openai,
+    recognise,
+)
 from otel_tts.service.providers.base import EngineError, Provider, chunks
 from otel_tts.service.providers.config import OpenAISettings
 from otel_tts.service.speech import Speech, Voice
@@ -30,6 +43,9 @@ class OpenAI(Provider):
         self.voices = [self._offer(spec, settings) for spec in settings.voices]
         self._settings = settings
         self._client: httpx.AsyncClient | None = None
+        # What headerless audio has where the answer doesn't say: said by whoever runs the service, or OpenAI's own.
+        stated = settings.source("sample_rate") != "default" or is_openai(httpx.URL(settings.base_url).host)
+        self._raw: AudioFormat = PCM16(settings.sample_rate) if stated else Encoded(PCM16.name)
         server = httpx.URL(settings.base_url).copy_with(userinfo=b"")
         self.version = f"{settings.model}@{server}"
 
@@ -89,7 +105,7 @@ class OpenAI(Provider):
         with _transport_errors():
             async with self._http().stream("POST", "audio/speech", json=request) as response:
                 response.raise_for_status()
-                audio = _Audio(self._settings.response_format, response.headers, voice.sample_rate)
+                audio = _Audio(self._settings.response_format, response.headers, voice.sample_rate, self._raw)
                 async for data in response.aiter_bytes():
                     for chunk in chunks(audio.feed(data)):
                         yield chunk
@@ -112,9 +128,10 @@ class _Audio:
         ConnectionError: it broke off.
     """
 
-    def __init__(self, asked: str, headers: httpx.Headers, sample_rate: int) -> None:
-        """``asked``: ``wav`` or ``pcm``; ``sample_rate``: Hz, which is also what headerless audio has where the answer doesn't say."""
+    def __init__(self, asked: str, headers: httpx.Headers, sample_rate: int, raw: AudioFormat) -> None:
+        """``asked``: ``wav`` or ``pcm``; ``sample_rate``: Hz; ``raw``: what headerless audio is where the answer doesn't say."""
         self._asked = asked
+        self._expected = Wav() if asked == "wav" else raw
         self._content_type = headers.get("content-type", "")
         self._framed = "content-length" in headers or "transfer-encoding" in headers  # else the end of the connection is its end
         self._sample_rate = sample_rate
@@ -149,12 +166,16 @@ class _Audio:
         return rest + self._resample(b"", last=True)
 
     def _recognised(self, name: str) -> None:
-        expected = Wav() if self._asked == "wav" else PCM16(self._sample_rate)
-        came = format_of(name, declared_format(self._content_type, expected))
+        came = format_of(name, declared_format(self._content_type, self._expected))
         if isinstance(came, Wav):
             self._wav = WavReader()
         elif isinstance(came, PCM16) and came.channels == 1:
             self._rate = came.sample_rate
+        elif came == Encoded(PCM16.name):
+            raise EngineError(
+                "The speech server sends audio without a header, and nothing says its sample rate. Set TTS_OPENAI_SAMPLE_RATE to it, "
+                "or TTS_OPENAI_FORMAT to wav."
+            )
         else:
             what = "words instead of audio" if isinstance(came, NoAudio) else self._content_type or "something else"
             raise EngineError(
