@@ -257,7 +257,15 @@ REAL_TIME_FACTOR = Attribute(
     "double",
     "Seconds spent waiting for the engine per second of audio; below 1 is faster than real time.",
 )
-UNDERRUN = Attribute("tts.stream.underrun", "double", "The worst shortfall of audio, in seconds, for a player without pre-roll.")
+UNDERRUN = Attribute(
+    "tts.stream.underrun", "double", "The worst shortfall that the listener met, in seconds, for a player without pre-roll."
+)
+UNDERRUN_PROVIDER = Attribute(
+    "tts.underrun.provider", "double", "The worst shortfall that waiting for the engine caused by itself, in seconds."
+)
+UNDERRUN_CONSUMER = Attribute(
+    "tts.underrun.consumer", "double", "The worst shortfall that slow reading added to the engine's, in seconds."
+)
 UNDERRUN_CAUSE = Attribute("tts.underrun.cause", "string", "Who left the player short.", values=("provider", "consumer"))
 CHUNK_COUNT = Attribute("tts.stream.chunk.count", "int", "Audio chunks handed out.")
 QUEUE_WAIT = Attribute("tts.queue.wait", "double", "Seconds the request waited for a free engine.")
@@ -361,6 +369,16 @@ SCOPE = "otel_tts"
 """The instrumentation scope of everything below."""
 
 FIRST_BYTE_EVENT = Event("tts.first_byte", "The first audio byte was handed out.")
+SKIPPED_EVENT = Event(
+    "tts.provider.skipped",
+    "A provider was not asked, or an answer that was shared with another request failed.",
+    (PROVIDER, ERROR_TYPE),
+)
+COALESCED_EVENT = Event(
+    "tts.coalesced",
+    "The audio comes from an identical request that was under way: the span links to its span.",
+    (PROVIDER, MODEL),
+)
 INTERRUPTED_EVENT = Event("tts.interrupted", "The listener interrupted.")
 FIRST_AUDIO_EVENT = Event("tts.first_audio", "The first audible sample could be heard.")
 EXCEPTION_EVENT = Event(
@@ -387,10 +405,11 @@ SYNTHESIS_SPAN = Span(
         OPERATION_NAME, OUTPUT_TYPE, PROVIDER, MODEL, STREAM, CONVERSATION, KIND, VOICE, LANGUAGE, TEXT, TEXT_LENGTH, OUTCOME,
         ERROR_TYPE, CANCEL_REASON, CACHE_RESULT, CACHE_TIER, ATTEMPT_COUNT, FALLBACK_USED, AUDIO_DURATION, AUDIO_DELIVERED,
         AUDIO_HEARD, AUDIO_FORMAT, AUDIO_SAMPLE_RATE, TIME_TO_FIRST_SEGMENT, TIME_TO_FIRST_BYTE, TIME_TO_FIRST_AUDIO,
-        TIME_TO_INTERRUPTION, TIME_TO_SILENCE, REAL_TIME_FACTOR, UNDERRUN, CHUNK_COUNT, QUEUE_WAIT,
+        TIME_TO_INTERRUPTION, TIME_TO_SILENCE, REAL_TIME_FACTOR, UNDERRUN,
+        UNDERRUN_PROVIDER, UNDERRUN_CONSUMER, CHUNK_COUNT, QUEUE_WAIT,
         *_AUDIO_QUALITY, COST,
     ),
-    (INTERRUPTED_EVENT, EXCEPTION_EVENT),
+    (SKIPPED_EVENT, COALESCED_EVENT, INTERRUPTED_EVENT, EXCEPTION_EVENT),
 )  # fmt: skip
 ATTEMPT_SPAN = Span(
     "text_to_speech {gen_ai.request.model}",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -41,6 +43,28 @@ class Guard:
             site,
             type(error).__name__,
         )
+
+    def misused(self, argument: str, value: object, allowed: str) -> None:
+        """Report that the application gave ``value``, which cannot be used, for ``argument``: one warning, with its file and line.
+
+        Raises:
+            ValueError: in strict mode.
+        """
+        place = _caller()
+        message = f"{argument}={value!r:.80} at {place} cannot be used: {allowed}"
+        if self.strict:
+            raise ValueError(message)
+        if message not in self._warned:
+            self._warned.add(message)
+            _logger.warning("%s It counts as a failure of an unknown kind.", message)
+
+
+def _caller() -> str:
+    """The file and line in the application that called us."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("otel_tts", "functools"):
+        frame = frame.f_back
+    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 guard = Guard()

@@ -171,6 +171,8 @@ class Invocation:
         self.waiting(waited_ns)
         total_s = self._feed(self._meter, data) if self._meter is not None else None
         if total_s is None or self._meter is None:
+            if self._request is not None and self.delivers:
+                self._request.record.playback.waiting(waited_ns)
             return
         self._chunks += 1
         if self._first_byte_ns is None:
@@ -252,7 +254,10 @@ class Invocation:
 
     def _record(self, result: InvocationResult, duration_s: float) -> None:
         instruments, labels, cause, audio = self._emitter.instruments, self._labels, result.cause, result.audio
-        self._emitter.providers.get(self._provider).attempted(cause)
+        if not (
+            cause.good and self._reason is AttemptReason.PROBE and not self._has_audio
+        ):  # only speech proves that it can speak
+            self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio
         counted = self._request is None or self._request.record.purpose.interactive
         if counted:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
 
@@ -43,10 +44,15 @@ class Cause:
     def declared(cls, error: BaseException | None, outcome: Outcome | str | None, error_type: ErrorType | str | None) -> Cause:
         """What an application says: by default what ``error`` means, without an error a failure of no known kind.
 
-        Raises:
-            ValueError: no such outcome.
+        A value that cannot be used is reported, and makes it a failure of no known kind: what an application wanted to fail never
+        counts as well.
         """
-        cause = from_exception(error) if error is not None else cls.of(Outcome.ERROR, error_type)
+        cause = from_exception(error) if error is not None else _ERROR
+        if outcome is not None and outcome not in tuple(Outcome):
+            guard.misused("outcome", outcome, f"use one of {', '.join(Outcome)}.")
+            return _ERROR
+        if error_type is not None:
+            error_type = known_error_type(error_type)
         if outcome is None and error_type is None:
             return cause
         return cls.of(outcome or cause.outcome, error_type or cause.error_type)
@@ -122,6 +128,14 @@ _GRPC_REFUSALS = {
 _ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
 # What servers raise into a handler that answers a caller who is gone: grpc's from a write, Starlette's.
 _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
+
+
+def known_error_type(value: ErrorType | str) -> ErrorType:
+    """An error type that an application gives; one that there is not is reported, and is ``_OTHER``."""
+    if value not in tuple(ErrorType):
+        guard.misused("error_type", value, f"use one of {', '.join(ErrorType)}.")
+        return ErrorType.OTHER
+    return ErrorType(value)
 
 
 def from_exception(error: BaseException) -> Cause:

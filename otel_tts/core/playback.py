@@ -33,6 +33,7 @@ class Playback:
         "last_byte",
         "provider",
         "seconds",
+        "total",
     )
 
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class Playback:
         self.last_byte: int | None = None
         self.seconds = 0.0
         """Audio handed out so far, as far as it can be read."""
+        self.total = 0.0
+        """The worst shortfall that the listener met, whoever caused it."""
         self.provider = 0.0
         """The worst shortfall that the provider caused."""
         self.consumer = 0.0
@@ -50,6 +53,11 @@ class Playback:
         self._base = 0.0
         self._first_audio: int | None = None
         self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
+
+    def waiting(self, waited: int) -> None:
+        """The engine was waited for, ``waited`` nanoseconds, and gave no audio."""
+        if self.first_byte is not None:
+            self._waited += waited
 
     def chunk(self, meter: AudioMeter, total: float, now: int, waited: int) -> None:
         """A chunk is handed out at ``now``, after ``waited`` nanoseconds for the engine; ``meter`` holds ``total`` seconds with it."""
@@ -67,6 +75,7 @@ class Playback:
                 short = (now - self.first_byte) * _S - before
                 if short > 0:
                     provider = max(0.0, self._waited * _S - before)
+                    self.total = max(self.total, short)
                     self.provider = max(self.provider, provider)
                     self.consumer = max(self.consumer, short - provider)
         if self._first_audio is None:

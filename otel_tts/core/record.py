@@ -218,7 +218,9 @@ class Record:
             if interactive:
                 instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context, own)
         if playback.seconds:  # where the audio can be read
-            attributes[semconv.UNDERRUN.key] = max(playback.provider, playback.consumer)
+            attributes[semconv.UNDERRUN.key] = playback.total
+            attributes[semconv.UNDERRUN_PROVIDER.key] = playback.provider
+            attributes[semconv.UNDERRUN_CONSUMER.key] = playback.consumer
             if interactive:
                 instruments.underrun.record(playback.provider, (*maker, self.cache, "provider"), context)
                 instruments.underrun.record(playback.consumer, (*maker, self.cache, "consumer"), context)

@@ -345,7 +345,25 @@ class Request:
     @in_turn
     def skip_provider(self, provider: str, error_type: ErrorType) -> None:
         """A provider is not asked, because it is of no use now: whoever is asked next is a fallback from it."""
-        self._failed_provider = (clean.name(provider), error_type)
+        provider = clean.name(provider)
+        self._failed_provider = (provider, error_type)
+        if self.record.provider is None:  # a failure names whom it is about
+            self.record.provider = provider
+        self._add_event(semconv.SKIPPED_EVENT, {semconv.PROVIDER.key: provider, semconv.ERROR_TYPE.key: error_type.value})
+
+    def _add_event(self, event: semconv.Event, attributes: dict[str, str]) -> None:
+        if self._span.is_recording():
+            self._span.add_event(event.name, attributes, self.timeline.timestamp(self.timeline.monotonic()))
+
+    @in_turn
+    def coalesce(self, provider: str | None, model: str | None, leader: SpanContext | None) -> None:
+        """The audio comes from an identical request that was under way, whose span ``leader`` is."""
+        self.serve_from_cache(CacheResult.COALESCED, provider, model)
+        if leader is not None and leader.is_valid and self._span.is_recording():
+            self._span.add_link(leader)
+        record = self.record
+        optional = {semconv.PROVIDER.key: record.provider, semconv.MODEL.key: record.model}
+        self._add_event(semconv.COALESCED_EVENT, {key: value for key, value in optional.items() if value is not None})
 
     def attempt_reason(self, provider: str) -> AttemptReason:
         """Why ``provider`` would be asked now."""

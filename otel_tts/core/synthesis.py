@@ -21,7 +21,7 @@ from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import Request
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
-from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
+from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
 T = TypeVar("T")
 
@@ -83,14 +83,16 @@ class Synthesis:
         return Lookup(self._request, tier)
 
     @deferrable
-    def coalesced(self, provider: str | None = None, model: str | None = None) -> None:
+    def coalesced(self, provider: str | None = None, model: str | None = None, *, leader: Synthesis | None = None) -> None:
         """Report that the audio comes from an identical request that was under way.
 
         Args:
             provider: who made it, if that is known.
             model: with which model.
+            leader: that request: the span links to its span.
         """
-        self._request.serve_from_cache(CacheResult.COALESCED, provider, model)
+        span = leader._request.span_context if isinstance(leader, Synthesis) else None  # noqa: SLF001 - another of its kind
+        self._request.coalesce(provider, model, span)
 
     @outside_collections(lambda *_, **__: NOOP)
     def attempt(
@@ -107,14 +109,19 @@ class Synthesis:
         return Attempt(invoke(self._request, provider, model, reason, remote=remote))
 
     @deferrable
-    def skipped(self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE) -> None:
+    def skipped(
+        self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE, *, error: BaseException | None = None
+    ) -> None:
         """Report that a provider is not asked, because it is known to be of no use now: who is asked next is a fallback from it.
 
         Args:
             provider: who is not asked.
             error_type: what is wrong with it, a value of ``error.type``.
+            error: an exception that says what is wrong with it, instead.
         """
-        self._request.skip_provider(provider, ErrorType(error_type))
+        if error is not None:
+            error_type = outcome.from_exception(error).error_type or ErrorType.OTHER
+        self._request.skip_provider(provider, outcome.known_error_type(error_type))
 
     @overload
     def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece

@@ -18,7 +18,7 @@ from otel_tts.core.clock import Clock, SystemClock, Timeline
 from otel_tts.core.connection import Opening
 from otel_tts.core.deferred import deferrable, outside_collections, run_deferred
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
 from otel_tts.core.invocation import Invocation
 from otel_tts.core.labels import Labels
@@ -70,6 +70,7 @@ class Telemetry:
         clock: Clock | None = None,
     ) -> None:
         settings = settings if settings is not None else Settings.load()
+        guard.strict = guard.strict or settings.strict
         clock = clock if clock is not None else SystemClock()
         if not settings.metrics_enabled:
             meter_provider = NoOpMeterProvider()

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_tts.core import fork
+from otel_tts.core.deferred import run_deferred
+from otel_tts.core.underway import UNDER_WAY
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from otel_tts.sdk.metrics import Holdable
 
 _logger = logging.getLogger(__name__)
+_ENDING_S = 0.5  # for RPCs that are about to end when the pipeline shuts down
 
 
 class Lane:
@@ -139,7 +142,10 @@ class Pipeline(fork.ForkAware):
         return _all([lane.submit(export.flush) for export, lane in self._exports], deadline)
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Export what has been recorded and stop. The host's own providers go on. A second call does nothing.
+        """End what is under way, export what has been recorded, and stop. The host's own providers go on. A second call does nothing.
+
+        RPCs and requests that are still open count as stopped by the service, with the error type ``shutdown``; those that were
+        answered, or whose server is stopping, get a moment to end by themselves.
 
         Args:
             timeout: the most seconds that it takes; by default ``settings.shutdown_timeout``.
@@ -152,6 +158,8 @@ class Pipeline(fork.ForkAware):
                 self._result = False
                 atexit.unregister(self.shutdown)
                 deadline = self._deadline(timeout)
+                UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
+                run_deferred()
                 self._result = _all([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
             return self._result
 

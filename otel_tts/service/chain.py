@@ -119,8 +119,8 @@ class Chain:
                 s.queued(waited)
                 attempt = s.attempt(provider.name, model, remote=provider.remote)
                 how, audio = fresh, _made(attempt, flight, pcm, stream=stream)
-            elif await flight.begun():
-                s.coalesced(provider.name, model)
+            elif await _begun(flight, s, provider.name):
+                s.coalesced(provider.name, model, leader=flight.leader)
                 how, audio = CacheStatus.COALESCED, _shared(s, flight, pcm, stream=stream)
             else:
                 return
@@ -129,7 +129,7 @@ class Chain:
                     yield Piece(take(how), chunk)
 
     def _flight(self, s: Synthesis, leg: Leg, key: str | None) -> Flight:
-        return Flight(leg.engine.queue.slot(), self._call(s, leg, key))
+        return Flight(leg.engine.queue.slot(), self._call(s, leg, key), s)
 
     async def _call(self, s: Synthesis, leg: Leg, key: str | None) -> AsyncGenerator[bytes, None]:
         """What the engine makes, kept in the cache when it is whole."""
@@ -141,6 +141,15 @@ class Chain:
         if key is not None and audio:
             entry = Entry(bytes(audio), leg.voice.sample_rate, provider.name, provider.model(leg.speech), provider.version)
             await self._cache.store(s, key, entry)
+
+
+async def _begun(flight: Flight, s: Synthesis, provider: str) -> bool:
+    """Wait for the first audio that an engine makes for another request; its failure is this one's too."""
+    try:
+        return await flight.begun()
+    except Exception as error:
+        s.skipped(provider, error=error)
+        raise
 
 
 async def _made(attempt: Attempt, flight: Flight, pcm: PCM16, *, stream: bool) -> AsyncGenerator[bytes, None]:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 
 class Circuit:
-    """Closed, the provider gets requests. ``failures`` failures in a row open it; only a success, of a probe, closes it again.
+    """Closed, the provider gets requests. ``failures`` failures in a row open it, and only speech closes it again.
+
+    A provider that answers a question which costs nothing may still make no audio.
 
     ``changed`` is told of the state after each piece of news. The clock gives seconds and never goes back.
     """
@@ -35,6 +37,10 @@ class Circuit:
     def succeeded(self) -> None:
         """The provider made audio."""
         self._heard(0)
+
+    def responded(self) -> None:
+        """The provider answered a probe that makes no audio: that takes back no failure."""
+        self._heard(self._in_a_row)
 
     def failed(self) -> None:
         """The provider failed through its own fault: never for the input, nor because the caller went away."""

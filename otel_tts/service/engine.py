@@ -76,13 +76,15 @@ class Engine:
                 await self._probe()
 
     async def _probe(self) -> None:
+        """A cheap question may open the circuit; once it is open, only speech closes it."""
         provider = self.provider
+        speech = provider.makes_audio_to_check or not self.circuit.closed
         try:
             async with self._tts.probe(provider.name, provider.voices[0].model, remote=provider.remote):
                 async with asyncio.timeout(self._timeout):
-                    await provider.check()
+                    await (provider.check_speech() if speech else provider.check())
         except Exception as error:  # noqa: BLE001 - whatever the engine raises: it isn't well
             _logger.debug("A probe of %s failed: %s.", provider.name, type(error).__name__)
             self.circuit.failed()
         else:
-            self.circuit.succeeded()
+            (self.circuit.succeeded if speech else self.circuit.responded)()

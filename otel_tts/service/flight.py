@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_tts import Synthesis
 
 
 class Flight:
@@ -18,7 +21,11 @@ class Flight:
     ``slot`` gives the seconds it was waited for and is held until ``source`` ends.
     """
 
-    def __init__(self, slot: AbstractAsyncContextManager[float], source: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, slot: AbstractAsyncContextManager[float], source: AsyncGenerator[bytes, None], leader: Synthesis | None = None
+    ) -> None:
+        self.leader = leader
+        """The request that started it."""
         self.passengers = 0
         self.landed = False
         self._slot = slot

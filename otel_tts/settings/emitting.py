@@ -83,6 +83,12 @@ class Settings(SharedSettings):
         True,
         "Whether spans and histograms may take the direct path, which costs less; false forces the SDK's. See docs/performance.md.",
     )
+    strict: bool = setting(
+        "OTEL_TTS_STRICT",
+        boolean,
+        False,
+        "Whether wrong use of the library, and faults of its own, are raised instead of logged: for development and tests.",
+    )
     shutdown_timeout: float = setting(
         "OTEL_TTS_SHUTDOWN_TIMEOUT", seconds, 3.0, "The most seconds that flushing telemetry may hold up the end of the process."
     )

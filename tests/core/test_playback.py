@@ -234,3 +234,18 @@ def test_a_unary_answer_has_no_first_byte(capture_tts: Capture) -> None:
         list(attempt.stream(play([(0.4, tone(1)), (0.4, tone(1))], capture_tts.clock), FORMAT))
     assert told(capture_tts) == Delivery(None, None, None, None, 0.4, 0.8)
     assert capture_tts.synthesis()["tts.stream.chunk.count"] is None
+
+
+def test_both_parts_and_the_total_of_an_underrun(capture_tts: Capture) -> None:
+    """0.3 s lost by the engine and 0.4 s by the reader are 0.7 s for the listener."""
+    told = deliver(capture_tts, [(0.2, tone(1)), (1.3, tone(1))], [0.4])
+    assert (told.provider, told.consumer) == (pytest.approx(0.3), pytest.approx(0.4))
+    synthesis = capture_tts.synthesis()
+    assert synthesis["tts.stream.underrun"] == pytest.approx(0.7)
+    assert (synthesis["tts.underrun.provider"], synthesis["tts.underrun.consumer"]) == (pytest.approx(0.3), pytest.approx(0.4))
+
+
+def test_waiting_for_an_empty_chunk_is_the_engines(capture_tts: Capture) -> None:
+    """An engine that yields nothing for a while leaves the player short by itself."""
+    told = deliver(capture_tts, [(0.2, tone(1)), (1.0, b""), (0.5, tone(1))])
+    assert (told.provider, told.consumer) == (pytest.approx(0.5), 0)

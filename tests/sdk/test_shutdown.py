@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,3 +210,58 @@ thread.start()
 thread.join()
 """)
     assert process.stdout == "handle_sigterm=True works in the main thread only: call configure() there. ProxyTracerProvider\n"
+
+
+OPEN = """
+import signal, threading, grpc
+from concurrent import futures
+import otel_tts
+from otel_tts import PCM16
+from otel_tts.grpc import server_interceptor
+
+otel_tts.configure(local=True, handle_sigterm=ending == "sigterm")
+tts = otel_tts.Telemetry()
+entered = threading.Event()
+
+def stream(request, context):
+    with tts.synthesis("hello", stream=True) as s, s.attempt("piper") as attempt:
+        for chunk in attempt.stream(iter([bytes(32000), bytes(32000)]), PCM16(16000)):
+            yield chunk
+        entered.set()
+        threading.Event().wait()
+
+handler = grpc.method_handlers_generic_handler("test.Speech", {"Speak": grpc.unary_stream_rpc_method_handler(stream)})
+server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[handler], interceptors=[server_interceptor(tts)])
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+rpc = channel.unary_stream("/test.Speech/Speak")(b"a")
+next(rpc), next(rpc)
+entered.wait()
+alone = tts.synthesis("alone")
+if ending == "sigterm":
+    import os
+    os.kill(os.getpid(), signal.SIGTERM)
+otel_tts.configure(local=True, handle_sigterm=ending == "sigterm").shutdown()
+import os
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("shutdown", 0), ("sigterm", -signal.SIGTERM)])
+def test_what_is_open_when_the_process_ends_was_stopped_by_us(tmp_path: Path, ending: str, status: int) -> None:
+    """An open RPC, the request and the attempt in it, and a request outside of any RPC are counted once, as our failure."""
+    process = run(f"ending = {ending!r}" + OPEN, OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert process.returncode == status, process.stderr
+    spans: dict[str, list[dict[str, Any]]] = {}
+    for partition in files.partitions(tmp_path, "traces"):
+        for _, request in files.read(partition.path):
+            for span in [s for r in request["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"]]:
+                values = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+                spans.setdefault(span["name"], []).append(values)
+    (rpc,) = spans.pop("test.Speech/Speak")
+    assert rpc["rpc.response.status_code"] == "UNAVAILABLE"
+    requests = sorted((s["tts.outcome"], s["error.type"]) for s in spans.pop("tts.synthesize"))
+    assert requests == [("error", "shutdown"), ("partial", "shutdown")]
+    ((attempt,),) = spans.values()
+    assert attempt["tts.outcome"] == "cancelled"  # the provider did nothing wrong

@@ -61,7 +61,7 @@ class Scripted(Provider):
         finally:
             self.active -= 1
 
-    async def check(self) -> None:
+    async def check_speech(self) -> None:
         """Fails when a synthesis would."""
         self.checks += 1
         for step in self.script:

@@ -93,8 +93,19 @@ class Provider(ABC):
     async def close(self) -> None:
         """Let go of everything. Streams that are still open end at their next sentence."""
 
+    makes_audio_to_check = True
+    """Whether :meth:`check` makes audio, which alone shows that the provider can speak."""
+
     async def check(self) -> None:
-        """Active health check: make the engine speak a digit, which it can in every language.
+        """Active health check, as cheap as there is one: by default :meth:`check_speech`.
+
+        Raises:
+            Exception: whatever the engine raises.
+        """
+        await self.check_speech()
+
+    async def check_speech(self) -> None:
+        """Make the engine speak a digit, which it can in every language.
 
         Raises:
             EngineError: it gave no audio.

@@ -73,6 +73,8 @@ class OpenAI(Provider):
         if self._client is not None:
             await self._client.aclose()
 
+    makes_audio_to_check = False
+
     async def check(self) -> None:
         """Ask for the list of models, which costs nothing; a server without such a list is up all the same.
 

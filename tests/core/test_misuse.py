@@ -1,0 +1,86 @@
+"""Wrong use of the library fails closed: it never makes a failure count as well, and one warning says where it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts.core.guard import guard
+from otel_tts.core.outcome import Cause
+from otel_tts.semconv import ErrorType, Outcome
+from otel_tts.testing.capture import Capture
+
+
+@pytest.fixture
+def lenient() -> Iterator[None]:
+    """As in production: the test kit is strict by itself."""
+    guard.strict = False
+    yield
+    guard.strict = True
+
+
+def test_a_value_that_cannot_be_used_is_an_unknown_failure(
+    capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    """A misspelt outcome gives ``error`` and ``_OTHER``; the one warning names argument, value, and this very file and line."""
+    tts = capture_tts.telemetry()
+    outcome = f"errror {request.node.name[-8:]}"  # a warning is given once in the life of the process
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with tts.synthesis("hello") as s:
+                s.fail(outcome=outcome, error_type="timeout")
+    assert [(v.outcome, v["error.type"]) for v in capture_tts.syntheses()] == [("error", "_OTHER")] * 3
+    (record,) = [r for r in caplog.records if r.name == guard.caught.__module__]
+    assert f"outcome={outcome!r}" in record.getMessage()
+    assert __file__ in record.getMessage()
+
+
+def test_strict_mode_raises(capture_tts: Capture) -> None:
+    """In strict mode it is the application's exception."""
+    with capture_tts.telemetry().synthesis("hello") as s, pytest.raises(ValueError, match="error_type='tiemout'"):
+        s.fail(error_type="tiemout")
+
+
+@given(st.text() | st.integers() | st.none(), st.text() | st.integers() | st.none())
+def test_whatever_is_declared_is_no_success(outcome: object, error_type: object) -> None:
+    """Only the outcome ``ok`` itself makes a declared failure good."""
+    strict, guard.strict = guard.strict, False
+    try:
+        cause = Cause.declared(None, outcome, error_type)  # type: ignore[arg-type]
+    finally:
+        guard.strict = strict
+    assert cause.good is (outcome == "ok")
+    assert cause.outcome in Outcome
+    assert cause.error_type is None or cause.error_type in ErrorType
+
+
+def test_a_skipped_provider_is_named(capture_tts: Capture) -> None:
+    """A request that fails because no provider may be asked names the first of them, and its events say who and why."""
+    with capture_tts.telemetry().synthesis("hello") as s:
+        s.skipped("openai")
+        s.skipped("piper", "not_found")
+        s.fail(outcome="error", error_type="unavailable")
+    synthesis = capture_tts.synthesis()
+    events = [(e.name, dict(e.attributes or {})) for e in synthesis.span.events]
+    assert events == [
+        ("tts.provider.skipped", {"gen_ai.provider.name": "openai", "error.type": "unavailable"}),
+        ("tts.provider.skipped", {"gen_ai.provider.name": "piper", "error.type": "not_found"}),
+    ]
+    assert synthesis["gen_ai.provider.name"] == "openai"
+    assert capture_tts.total("tts.synthesis.failures", {"gen_ai.provider.name": "openai"}) == 1
+
+
+def test_a_coalesced_request_links_to_its_leader(capture_tts: Capture) -> None:
+    """The span of the request that shares another's audio links to that request's span."""
+    tts = capture_tts.telemetry()
+    leader = tts.synthesis("hello")
+    with tts.synthesis("hello") as s:
+        s.coalesced("piper", "joe", leader=leader)
+    synthesis = capture_tts.synthesis(cache_result="coalesced")
+    (link,) = synthesis.span.links
+    assert f"{link.context.trace_id:032x}" == leader.trace_id
+    assert [e.name for e in synthesis.span.events] == ["tts.coalesced"]
