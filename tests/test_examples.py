@@ -237,7 +237,12 @@ def test_streaming(example: Any, capture_tts: Capture) -> None:
     assert len(chunks) == 2
     seconds = sum(map(len, chunks)) / 2 / RATE
     flow = {"tts.stream.chunk.count": 2, **AT_ONCE}
-    timing = {"tts.time_to_first_byte": 0.0, "tts.stream.underrun": 0.0}
+    timing = {
+        "tts.time_to_first_byte": 0.0,
+        "tts.stream.underrun": 0.0,
+        "tts.underrun.provider": 0.0,
+        "tts.underrun.consumer": 0.0,
+    }
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
     made = attempt(stream=True, **heard(seconds), **flow)
     assert tree == [[METHOD, RPC, [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]]]
@@ -294,7 +299,12 @@ def test_starlette(capture_tts: Capture) -> None:
     assert (answer.status_code, refusal.status_code) == (200, 400)
     seconds = len(answer.content) / 2 / RATE
     flow = {"tts.stream.chunk.count": 2, **AT_ONCE}
-    timing = {"tts.time_to_first_byte": 0.0, "tts.stream.underrun": 0.0}
+    timing = {
+        "tts.time_to_first_byte": 0.0,
+        "tts.stream.underrun": 0.0,
+        "tts.underrun.provider": 0.0,
+        "tts.underrun.consumer": 0.0,
+    }
     made = attempt(stream=True, **heard(seconds), **flow)
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
     assert tree == [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]
@@ -338,7 +348,12 @@ def test_starlette_when_the_client_hangs_up(
         wait_for(lambda: engine.closed)
     got = float(engine.given)
     flow: dict[str, Any] = {"tts.stream.chunk.count": engine.given, "tts.outcome": "cancelled"}
-    timing = {"tts.time_to_first_byte": 0.0, "tts.stream.underrun": 0.0}
+    timing = {
+        "tts.time_to_first_byte": 0.0,
+        "tts.stream.underrun": 0.0,
+        "tts.underrun.provider": 0.0,
+        "tts.underrun.consumer": 0.0,
+    }
     cut = attempt(stream=True, **heard(got), **flow)
     whole = {key: value for key, value in delivered(got).items() if key != "tts.audio.duration"}
     assert tree == [["tts.synthesize", synthesize(stream=True, **whole, **flow, **timing), [["text_to_speech heart", cut, []]]]]

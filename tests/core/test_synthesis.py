@@ -282,6 +282,8 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         | ({
             "tts.stream.chunk.count": chunks,
             "tts.stream.underrun": 0.0,
+            "tts.underrun.provider": 0.0,
+            "tts.underrun.consumer": 0.0,
             "tts.time_to_first_byte": 0.5,
             "tts.time_to_first_audio": 0.5,
         } if streams and chunks else {}),

@@ -29,7 +29,10 @@ QUALITY = {
     f"tts.audio.{name}": SOME for name in ("clipping_ratio", "loudness", "silence_ratio", "speaking_rate", "trailing_silence")
 }
 """What a synthesis says of audio that can be read."""
-PLAYED = {f"tts.{name}": SOME for name in ("stream.underrun", "time_to_first_audio", "time_to_first_byte")}
+PLAYED = {
+    f"tts.{name}": SOME
+    for name in ("stream.underrun", "underrun.provider", "underrun.consumer", "time_to_first_audio", "time_to_first_byte")
+}
 """What it says of a stream of it."""
 _COMMON = {"gen_ai.operation.name": "text_to_speech", "gen_ai.output.type": "speech"}
 
