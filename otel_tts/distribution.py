@@ -12,6 +12,19 @@ from itertools import accumulate
 from typing import Any, Protocol, Self, TypeVar, cast
 
 
+class AtLeast(float):
+    """A quantile beyond the last bucket: it is at least this bound, and no more is known. Where only numbers can be, it is its bound."""
+
+    __slots__ = ()
+
+    def __truediv__(self, divisor: float) -> AtLeast:
+        """As a multiple of something exact above 0, it is at least that multiple."""
+        return AtLeast(float(self) / divisor)
+
+    def __str__(self) -> str:
+        return f"at least {float(self):g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """The buckets of a histogram: how many values were at most each bound. The last bound is infinite."""
@@ -58,8 +71,8 @@ class Distribution:
     def quantile(self, q: float) -> float | None:
         """The value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.
 
-        Exactly Prometheus's ``histogram_quantile`` for classic histograms, so that both sources agree: the first bucket starts at
-        0 if its bound is above, and beyond the last finite bound that bound is the answer
+        A value beyond the last finite bound is `AtLeast` that bound. Otherwise exactly Prometheus's ``histogram_quantile`` for classic
+        histograms, so that both sources agree; it gives the bound there too. The first bucket starts at 0 if its bound is above
         (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
         """
         if not self.count or len(self.buckets) < 2:
@@ -68,7 +81,7 @@ class Distribution:
         bounds, counts = list(self.buckets), list(accumulate(self.buckets.values(), max))  # merged layouts may not be monotonic
         index = next(i for i, count in enumerate(counts) if count >= rank)
         if index == len(bounds) - 1:
-            return bounds[-2]
+            return AtLeast(bounds[-2])
         if index == 0 and bounds[0] <= 0:
             return bounds[0]
         lower, below = (0.0, 0.0) if index == 0 else (bounds[index - 1], counts[index - 1])

@@ -9,6 +9,7 @@ import math
 import time
 from datetime import UTC, datetime
 
+from otel_tts.distribution import AtLeast
 from otel_tts.semconv import Attribute, Metric
 
 NOTHING = "-"
@@ -22,9 +23,11 @@ _UNITS = {
 
 
 def duration(seconds: float | None) -> str:
-    """Format a latency: seconds, or milliseconds below one second, with three significant digits."""
+    """Format a latency: seconds, or milliseconds below one second, with three significant digits; ``at least 40 s`` of what is beyond."""
     if seconds is None or math.isnan(seconds):
         return NOTHING
+    if isinstance(seconds, AtLeast):
+        return f"{seconds} s"
     if not seconds:
         return "0 ms"
     if seconds < 0.0995:
@@ -32,12 +35,6 @@ def duration(seconds: float | None) -> str:
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"
-
-
-def quantile(seconds: float | None, metric: Metric) -> str:
-    """Format a quantile of a histogram in seconds. Beyond the last bound of ``metric`` no more is known than that."""
-    last = metric.buckets[-1]
-    return f"over {last:g} s" if seconds is not None and seconds >= last else duration(seconds)
 
 
 def elapsed(seconds: float) -> str:
@@ -88,7 +85,7 @@ def value(number: float | None, unit: str) -> str:
         case "By":
             return f"{number / 1e6:,.1f} MB"
         case "1" | "dB" | "{score}" | "{character}/s":
-            return f"{number:.3g}"
+            return str(number) if isinstance(number, AtLeast) else f"{number:.3g}"
     return count(number)
 
 

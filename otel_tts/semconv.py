@@ -449,10 +449,11 @@ SPANS: Sequence[Span] = (
 )  # fmt: skip
 
 _P = (PROVIDER, MODEL)
+# Latencies reach beyond the longest default timeout (30 s): a quantile beyond the last bucket is not known.
 # 0.8 s and 2.5 s are the default references and 1.5x of them the alert thresholds: a threshold inside a bucket cannot be judged.
 _DURATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 2.5, 3.75, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
-_FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.2, 2.0, 2.5, 3.75, 5.0, 10.0)
-_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.2, 2.0, 2.5, 3.75, 5.0, 10.0, 20.0, 40.0)
+_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 _RPC = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)  # advised by the RPC conventions
 _RATIO = (0.0, 0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _SILENCE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)  # people want less than 0.2 s
@@ -472,7 +473,7 @@ _GENAI = (
     40.96,
     81.92,
 )  # advised by the GenAI conventions
-_UNDERRUN = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_UNDERRUN = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 _RTF = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0, 10.0)
 # Histograms take no negative values, so the level is kept as dB below full scale with the sign turned: see the description.
 _LOUDNESS = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0, 33.0, 36.0, 40.0, 50.0, 60.0)

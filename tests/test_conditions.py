@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from otel_tts.conditions import BY_NAME, CONDITIONS, Condition, Objectives, Severity
+from otel_tts.conditions import BY_NAME, CONDITIONS, Comparison, Condition, Objectives, Severity
 from otel_tts.conditions.speech import FIRST_AUDIO_SLOW, PROVIDER_DOWN, REQUESTS_FAILING, SPEECH_INTERRUPTED
+from otel_tts.distribution import AtLeast
 from otel_tts.promql import QUERIES
 from otel_tts.semconv import PROVIDER, SYNTHESIS_DURATION, SYNTHESIS_FIRST_AUDIO
 from otel_tts.settings import MonitorSettings, SettingError
@@ -38,6 +41,17 @@ def test_when_a_condition_holds(condition: Condition, value: float | None, traff
     assert condition.holds(value, traffic) is holds
 
 
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
+def test_a_threshold_itself_is_not_beyond(condition: Condition) -> None:
+    """At equality nothing holds; just beyond on the bad side it does, on the other not. At least so much holds only where it is certain."""
+    above = condition.comparison is Comparison.ABOVE
+    lower, at, higher = (math.nextafter(condition.threshold, to) for to in (-math.inf, condition.threshold, math.inf))
+    plenty = 1e9 if condition.figure.traffic else None
+    assert [condition.holds(value, plenty) for value in (lower, at, higher)] == [not above, False, above]
+    at_least = [condition.holds(AtLeast(value), plenty) for value in (lower, at, higher)]
+    assert at_least == ([None, None, True] if above else [None, False, False])
+
+
 def test_a_condition_speaks_plainly() -> None:
     """With the figure, and with what it is about."""
     assert REQUESTS_FAILING.sentence(0.9123) == "Only 91.2% of requests succeed"
@@ -45,6 +59,8 @@ def test_a_condition_speaks_plainly() -> None:
         FIRST_AUDIO_SLOW.sentence(1.7, {PROVIDER.key: "piper"})
         == "piper: First audio takes 1.7x its reference at the 95th percentile"
     )
+    slow = FIRST_AUDIO_SLOW.sentence(AtLeast(16.0), {PROVIDER.key: "piper"})
+    assert slow == "piper: First audio takes at least 16x its reference at the 95th percentile"
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)

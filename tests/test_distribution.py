@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import accumulate, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tts.distribution import Distribution, growth
+from otel_tts.distribution import AtLeast, Distribution, growth
 from otel_tts.monitor.latency import Latency
 
 BOUNDS = (0.1, 0.5, 1.0, 2.5)
@@ -51,3 +52,18 @@ def test_the_monitor_and_the_readers_have_one_quantile(counts: list[int]) -> Non
     bucket = next(index for index, total in enumerate(accumulate(counts)) if total >= rank)
     lower, upper = (0.0, *BOUNDS)[bucket], (*BOUNDS, BOUNDS[-1])[bucket]
     assert lower <= p95 <= upper or p95 == BOUNDS[-1]
+
+
+@given(
+    counts=st.lists(st.integers(0, 20), min_size=len(BOUNDS) + 1, max_size=len(BOUNDS) + 1).filter(any),
+    q=st.sampled_from([0.05, 0.5, 0.95, 0.99, 1.0]),
+)
+def test_beyond_the_last_bucket_a_quantile_is_at_least_its_bound(counts: list[int], q: float) -> None:
+    """Exactly then: one at the last bound itself is a number like any other, and both come through arithmetic and copies as they are."""
+    quantile = Distribution.from_otlp(BOUNDS, counts).quantile(q)
+    assert quantile is not None
+    assert isinstance(quantile, AtLeast) == (sum(counts[:-1]) < q * sum(counts))
+    if isinstance(quantile, AtLeast):
+        assert quantile == BOUNDS[-1]
+        assert f"{quantile}" == str(copy.deepcopy(quantile)) == "at least 2.5"
+        assert f"{quantile / 0.5}" == "at least 5"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tts import formatting, semconv
-from otel_tts.distribution import Distribution
+from otel_tts.distribution import AtLeast, Distribution
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,9 @@ def test_beyond_the_last_bound_only_that_is_known() -> None:
     """A quantile that lies there is not said to be the bound."""
     metric = semconv.SYNTHESIS_FIRST_AUDIO
     slow = Distribution({**dict.fromkeys(metric.buckets, 1), math.inf: 10})
-    assert formatting.quantile(slow.quantile(0.95), metric) == f"over {metric.buckets[-1]:g} s"
-    assert [formatting.quantile(v, metric) for v in (None, 0.25)] == ["-", "250 ms"]
+    assert formatting.duration(slow.quantile(0.95)) == formatting.value(slow.quantile(0.95), "s") == "at least 40 s"
+    assert formatting.value(AtLeast(10.0), "1") == "at least 10"
+    assert formatting.duration(slow.quantile(0.05)) != "at least 40 s"
 
 
 def test_numbers_have_their_units() -> None:
@@ -79,5 +80,5 @@ def test_numbers_have_their_units() -> None:
     assert [formatting.dollars(v) for v in (0.0, 0.0042, 12.5)] == ["$0.00", "$0.0042", "$12.50"]
     assert [formatting.elapsed(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
     assert formatting.value(27.8e6, "By") == "27.8 MB"
-    definition = "tts.queue.wait: How long requests waited for a free engine. (seconds, distinguished up to 10)"
+    definition = "tts.queue.wait: How long requests waited for a free engine. (seconds, distinguished up to 40)"
     assert formatting.definition(semconv.QUEUE_WAITING) == definition

@@ -12,6 +12,8 @@ import pytest
 
 from otel_tts import semconv
 from otel_tts.semconv import ERROR_TYPES, METRICS, SPANS, Attribute, Event, Instrument, Metric, Outcome
+from otel_tts.service.config import ServiceConfig
+from otel_tts.service.providers.config import OpenAISettings
 
 PACKAGE = Path(semconv.__file__).parent
 REGISTRY = {name: value for name, value in vars(semconv).items() if isinstance(value, Metric | Attribute | Event)}
@@ -160,3 +162,17 @@ def test_outcomes_say_which_error_types_they_allow() -> None:
 def test_thresholds_are_bucket_bounds(metric: Metric, threshold: float) -> None:
     """What an objective or an alert asks can be answered exactly, without interpolation."""
     assert threshold in metric.buckets
+
+
+def test_latencies_are_distinguished_beyond_the_default_timeouts() -> None:
+    """What waits for a provider ends at its timeout, so no quantile of it lies beyond the last bucket by default."""
+    timeouts = ServiceConfig.load({}).attempt_timeout, OpenAISettings.load({}).timeout
+    waiting = [
+        metric
+        for metric in METRICS
+        if metric.instrument is Instrument.HISTOGRAM and metric.unit == "s" and metric.name.startswith(("tts.", "gen_ai."))
+    ]
+    bounded_by_audio = {
+        semconv.SYNTHESIS_TIME_TO_SILENCE
+    }  # what is handed out after an interruption, which no provider is waited for
+    assert all(metric.buckets[-1] > max(timeouts) for metric in waiting if metric not in bounded_by_audio)

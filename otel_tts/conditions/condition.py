@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from otel_tts.conditions.figure import Figure, formatted
+from otel_tts.distribution import AtLeast
 from otel_tts.semconv import Attribute
 
 
@@ -69,10 +70,16 @@ class Condition:
     steps: tuple[str, ...] = ()
 
     def holds(self, value: float | None, traffic: float | None = None) -> bool | None:
-        """Tell whether it is met by a figure that was computed from ``traffic`` events; None with too few events, or without a figure."""
+        """Tell whether it is met by a figure that was computed from ``traffic`` events.
+
+        None where nobody can tell: with too few events, without a figure, and for a figure that is `AtLeast` a value on the threshold's
+        other side.
+        """
         if value is None or (traffic is not None and traffic < max(self.minimum_traffic, 1 if self.figure.traffic else 0)):
             return None
         beyond = value > self.threshold if self.comparison is Comparison.ABOVE else value < self.threshold
+        if isinstance(value, AtLeast) and beyond is (self.comparison is Comparison.BELOW):
+            return None
         if not beyond or traffic is None or not self.minimum_events:
             return beyond
         bad = (1 - value if self.comparison is Comparison.BELOW else value) * traffic

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from otel_tts.distribution import AtLeast
+
 
 class Unit(StrEnum):
     """How people read a figure."""
@@ -71,7 +73,9 @@ ALWAYS = Figure("always", "Always 1", Unit.COUNT)
 
 
 def formatted(value: float, unit: Unit) -> str:
-    """Format a figure with its unit."""
+    """Format a figure with its unit; ``at least 16x`` of one of which no more is known."""
+    if isinstance(value, AtLeast):
+        return f"at least {formatted(float(value), unit)}"
     match unit:
         case Unit.SHARE:
             return f"{value:.1%}".replace(".0%", "%")

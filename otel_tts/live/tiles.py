@@ -8,7 +8,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from otel_tts import formatting, palette, semconv
+from otel_tts import formatting, palette
 from otel_tts.live.standing import Standing
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def card(standing: Standing, now: float, fallbacks: float | None) -> str:
     facts = [
         ("attempts", formatting.count(row.attempt_count if row else None)),
         ("success", formatting.percent(row.attempt_success_rate if row else None)),
-        ("p95", formatting.quantile(row.attempt_duration_p95 if row else None, semconv.ATTEMPT_DURATION)),
+        ("p95", formatting.duration(row.attempt_duration_p95 if row else None)),
         ("RTF", formatting.value(row.attempt_rtf_p50 if row else None, "1")),
         ("fallbacks", formatting.count(fallbacks)),
     ]

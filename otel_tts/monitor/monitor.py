@@ -19,7 +19,7 @@ from otel_tts.conditions.speech import (
     SYNTHESIS_SLOW,
 )
 from otel_tts.core.guard import guarded, guarded_or
-from otel_tts.formatting import elapsed
+from otel_tts.formatting import duration, elapsed
 from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import ExportReader, Measured
 from otel_tts.monitor.notify import Notifier
@@ -156,7 +156,7 @@ class Monitor:
             value = take(latency)
             if value is not None:
                 words = (
-                    f"{value:.3g} s against {reference:.3g} s, {source}; {latency.count} {slow.figure.traffic} "
+                    f"{duration(value)} against {duration(reference)}, {source}; {latency.count} {slow.figure.traffic} "
                     f"in the last {self._settings.monitor_window:g} s"
                 )
                 yield Judged(self._slow[slow], provider, value / reference, latency.count, words)

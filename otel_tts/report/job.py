@@ -94,7 +94,7 @@ class ReportJob:
         with step(semconv.REPORT_READ_SPAN.name):
             measures = Measures.of(self.history, window, service)
             sample = take(self.history, window, service.name)
-        content = _digest(_FORMAT, reference.name, measures.figures(), sample.spans, sorted(sample.rows))
+        content = _digest(_FORMAT, reference.name, measures.figures(), measures.limits(), sample.spans, sorted(sample.rows))
         if run is not None and written and run.data.tags.get(CONTENT) == content:
             self.runs.same(run, source)
             return Outcome(window, service.name, "unchanged", self.runs.link(run.info.run_id))
@@ -170,6 +170,7 @@ def _entry(
             "otel_tts.drifted": "; ".join(finding.name for finding in judgement.drifted),
             "otel_tts.traffic_changed": "; ".join(finding.name for finding in judgement.traffic),
             "otel_tts.not_judged_because": judgement.reason,
+            "otel_tts.at_least": "; ".join(f"{name} {float(limit):g}" for name, limit in measures.limits().items()),
             JUDGEMENT: judgement.status,
             REQUESTS: str(service.requests),
         },

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from otel_tts.distribution import AtLeast
 from otel_tts.history import History, Row, Service
 from otel_tts.report.window import Window
 
@@ -44,16 +45,21 @@ class Measures:
 
     def figures(self) -> dict[str, float]:
         """By name: ``request_count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``."""
-        figures = dict(_numbers(self.overall))
-        for row in self.providers:
-            figures |= {f"provider/{metric_part(row.provider or '')}/{name}": value for name, value in _numbers(row).items()}
-        for row in self.languages:
-            figures |= {f"language/{metric_part(row.language or '')}/{name}": value for name, value in _numbers(row).items()}
+        figures = {_prefix(row) + name: value for row in self.rows for name, value in _numbers(row).items()}
         return figures | {f"errors/{metric_part(kind)}": float(count) for kind, count in self.service.errors.items()}
 
     def headline(self) -> dict[str, float]:
         """The few that are shown over time."""
         return {name: value for name, value in _numbers(self.overall).items() if name in HEADLINE}
+
+    def limits(self) -> dict[str, AtLeast]:
+        """The figures of which no more is known than that they are at least so much; MLflow's metrics cannot say that."""
+        return {
+            name: value
+            for row in self.rows
+            for name, value in ((_prefix(row) + name, value) for name, value in asdict(row).items())
+            if isinstance(value, AtLeast)
+        }
 
 
 def metric_part(value: str) -> str:
@@ -61,5 +67,17 @@ def metric_part(value: str) -> str:
     return _REFUSED.sub("_", value) or "_"
 
 
+def _prefix(row: Row) -> str:
+    """What the names of a row's figures begin with."""
+    if row.provider is not None:
+        return f"provider/{metric_part(row.provider)}/"
+    return f"language/{metric_part(row.language)}/" if row.language is not None else ""
+
+
 def _numbers(row: Row) -> Mapping[str, float]:
-    return {name: float(value) for name, value in asdict(row).items() if name not in _IDENTITY and value is not None}
+    """The figures that are known exactly."""
+    return {
+        name: float(value)
+        for name, value in asdict(row).items()
+        if name not in _IDENTITY and value is not None and not isinstance(value, AtLeast)
+    }

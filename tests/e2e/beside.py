@@ -1,8 +1,9 @@
-"""What dashboards show beside a service's own telemetry: ``verdicts`` of a quality model, or ``drift`` that the batch job found."""
+"""What dashboards show beside a service's own telemetry: a quality model's ``verdicts``, the batch job's ``drift``, or ``conversations``."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import otel_tts
 from otel_tts.report.drift import Finding, Judgement
@@ -17,6 +18,28 @@ def verdicts() -> None:
     for verdict in (3.5, 4.5):
         with tts.synthesis(text="hello", voice="joe") as synthesis:
             synthesis.score("mos", verdict)
+        assert pipeline.flush(30)
+
+
+def conversations() -> None:
+    """A voice agent: interruptions, connections of which some fail, and work ahead, in two exports."""
+    pipeline = otel_tts.configure()
+    tts = otel_tts.Telemetry(prices={"espeak": 4.0})
+    piece = b"\1\2" * 1600
+    for _ in range(2):
+        with tts.connection("espeak"):
+            pass
+        with suppress(ConnectionRefusedError), tts.connection("espeak"):
+            raise ConnectionRefusedError
+        for kind in ("interactive", "prefetch", "batch"):
+            with (
+                tts.synthesis("Hello, how are you?", stream=True, kind=kind) as synthesis,
+                synthesis.attempt("espeak") as attempt,
+            ):
+                attempt.connection(reused=kind != "interactive")
+                for number, _ in enumerate(attempt.stream([piece] * 3, otel_tts.PCM16(16000))):
+                    if not number and kind == "interactive":
+                        synthesis.interrupt(heard=0.0)
         assert pipeline.flush(30)
 
 
@@ -36,4 +59,4 @@ def drift() -> None:
 
 
 if __name__ == "__main__":
-    {"verdicts": verdicts, "drift": drift}[sys.argv[1]]()
+    {"verdicts": verdicts, "drift": drift, "conversations": conversations}[sys.argv[1]]()

@@ -196,12 +196,13 @@ def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]
         }
         served = closing.enter_context(serving(directory / "data", **environ))
         callers = Callers(closing.enter_context(grpc.insecure_channel(served.target)), server, fed.traces)
-        besides = [beside(stack, what, name) for what, name in (("verdicts", SERVICE), ("drift", "otel-tts-report"))]
+        others = (("verdicts", SERVICE), ("conversations", SERVICE), ("drift", "otel-tts-report"))
+        besides = [beside(stack, what, name) for what, name in others]
         counted = f'{promql.count_series(semconv.RPC_DURATION)}{{service_name="{SERVICE}"}}'
         for _ in range(2):
             callers.everything()
             until(lambda: stack.value(counted) == callers.asked, "all RPCs counted")
-        assert [process.wait(60) for process in besides] == [0, 0]
+        assert [process.wait(60) for process in besides] == [0, 0, 0]
         until(lambda: stack.query('ALERTS{alertstate="firing"}'), "the watchdog", 60)
         yield fed
 
@@ -249,8 +250,9 @@ def legend(form: str, labels: Mapping[str, str]) -> str:
 
 
 def test_there_are_dashboards() -> None:
-    """The seven of them."""
-    assert set(DASHBOARDS) == {"overview", "providers", "cache", "streaming", "requests", "quality", "pipeline"}
+    """The eight of them."""
+    names = {"overview", "providers", "cache", "streaming", "conversations", "requests", "quality", "pipeline"}
+    assert set(DASHBOARDS) == names
 
 
 @panels(lambda panel: panel.targets("prometheus"))

@@ -138,11 +138,11 @@ def test_a_slow_provider_is_told_with_its_reference() -> None:
     p95, mean = speech.told()
     assert p95 == (
         "piper: Unary requests take 1.88x their reference at the 95th percentile "
-        "(4.7 s against 2.5 s, the default; 38 requests in the last 300 s)."
+        "(4.70 s against 2.50 s, the default; 38 requests in the last 300 s)."
     )
     assert mean == (
         "piper: Unary requests take 2.32x their reference on average "
-        "(1.86 s against 0.8 s, the default; 38 requests in the last 300 s)."
+        "(1.86 s against 800 ms, the default; 38 requests in the last 300 s)."
     )
 
 
@@ -158,7 +158,7 @@ def test_the_reference_that_was_set_comes_first() -> None:
     (told,) = speech.told()
     assert told == (
         "piper: Unary requests take 2.95x their reference at the 95th percentile "
-        "(0.295 s against 0.1 s, the setting; 5 requests in the last 300 s)."
+        "(295 ms against 100 ms, the setting; 5 requests in the last 300 s)."
     )
 
 

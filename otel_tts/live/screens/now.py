@@ -132,8 +132,8 @@ def _latency(label: str, total: Row, column: str, metric: semconv.Metric, settin
     limit = settings.reference_latency_p95
     return tiles.tile(
         label,
-        formatting.quantile(p95, metric),
-        f"p50 {formatting.quantile(p50, metric)} · p99 {formatting.quantile(p99, metric)}",
+        formatting.duration(p95),
+        f"p50 {formatting.duration(p50)} · p99 {formatting.duration(p99)}",
         definition=f"{formatting.definition(metric)} The reference for p95 is {formatting.duration(limit)}.",
         accent=palette.UNKNOWN if p95 is None else palette.GOOD if p95 <= limit else palette.BAD,
     )
