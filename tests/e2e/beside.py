@@ -1,4 +1,4 @@
-"""What dashboards show beside a service's own telemetry: a quality model's ``verdicts``, the batch job's ``drift``, or ``conversations``."""
+"""What dashboards show beside the service's telemetry: a quality model's ``verdicts``, the batch job's ``drift``, ``conversations``."""
 
 from __future__ import annotations
 
