@@ -16,9 +16,7 @@ import importlib
 import logging
 import os
 import sys
-import threading
 from importlib.metadata import EntryPoint
-from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
@@ -30,7 +28,6 @@ from otel_tts.sdk import configure
 from otel_tts.settings import SettingError
 
 if TYPE_CHECKING:
-    from otel_tts.core.telemetry import Telemetry
     from otel_tts.sdk.pipeline import Pipeline
 
 NAME = "otel_tts"
@@ -69,26 +66,14 @@ class Configurator:
         """Set it up; when that fails, the program runs without telemetry and one line says why."""
         try:
             if path := os.environ.get("OTEL_CONFIG_FILE", "").strip():
-                pipeline = _configure_from(path)
+                _configure_from(path)
             else:
-                pipeline = configure(local=True, logs=_logs_wanted(), handle_sigterm=_in_main_thread())
+                configure(local=True, logs=_logs_wanted())
             telemetry = telemetry_of(None, None)  # what is wrong with its settings is said once, not by every instrumentor
             atexit.register(telemetry.flush_abandoned)  # runs before the pipeline's own function, and so its spans are exported
-            _flush_children(telemetry, pipeline)
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
             Distro.off = True
             _complain("telemetry is off", error)
-
-
-def _flush_children(telemetry: Telemetry, pipeline: Pipeline) -> None:
-    """Have the processes of ``multiprocessing`` export at their end, where no ``atexit`` function runs."""
-
-    def flush() -> None:
-        telemetry.flush_abandoned()
-        pipeline.flush()
-
-    # Forked or begun anew, a child drops what its parent wanted to be called, and then calls what is registered here.
-    util.register_after_fork(pipeline, lambda _: util.Finalize(None, flush, exitpriority=0))
 
 
 def _configure_from(path: str) -> Pipeline:
@@ -113,16 +98,11 @@ def _configure_from(path: str) -> Pipeline:
         meter_provider=metrics.get_meter_provider(),
         logger_provider=_logs.get_logger_provider(),
         logs=_logs_wanted(),
-        handle_sigterm=_in_main_thread(),
     )
 
 
 def _logs_wanted() -> bool:
     return os.environ.get("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION", "true").strip().lower() == "true"
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _complain(what: str, error: Exception) -> None:

@@ -33,7 +33,7 @@ def configure(
     prometheus_port: int | None = None,
     local: bool | None = None,
     logs: bool = True,
-    handle_sigterm: bool = False,
+    handle_sigterm: bool | None = None,
     resource: Mapping[str, Any] | None = None,
     monitor: bool | None = None,
 ) -> Pipeline:
@@ -45,7 +45,7 @@ def configure(
 
     A global provider that the host has set already is kept as it is, and never shut down. At exit everything is flushed, within
     ``settings.shutdown_timeout`` seconds. A forked child exports by itself, from zero and under its own ``service.instance.id``;
-    one that ends without ``atexit`` functions (``os._exit``, ``multiprocessing``) calls `Pipeline.shutdown` itself.
+    one that ends without ``atexit`` functions (``os._exit``, ``multiprocessing``, Celery) flushes all the same.
 
     Args:
         service_name: before ``OTEL_SERVICE_NAME``.
@@ -57,7 +57,8 @@ def configure(
             that is set in the environment.
         local: whether signals that have no exporter go to files in ``settings.data_dir``; by default, where that is set.
         logs: whether records that reach the root logger are exported.
-        handle_sigterm: whether to flush on SIGTERM, and then do what would have been done without.
+        handle_sigterm: whether to flush where SIGTERM would end the process at once; by default in the main thread. A handler of the
+            host's own stays as it is, and so does the status with which the process ends; see ``docs/shutdown.md``.
         resource: further resource attributes.
         monitor: whether the process judges its own metrics as they are exported, and warns in the log of ``otel_tts.monitor`` when
             requests fail, latency exceeds its reference or a provider becomes unavailable, and again when that is over; by default

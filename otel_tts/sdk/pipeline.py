@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from otel_tts.core import fork
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.underway import UNDER_WAY
+from otel_tts.sdk.ending import Ending
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,9 +117,11 @@ class Pipeline(fork.ForkAware):
         self._readers = readers
         self._result: bool | None = None
         self._lock = threading.RLock()  # a signal handler may come in the middle
+        self._ending: Ending | None = None
         if exports:
             atexit.register(self.shutdown)
             fork.register(self)
+            self._ending = Ending(self._end, self.flush)
 
     def describe(self) -> list[str]:
         """Where each signal goes, a line each, for people."""
@@ -139,6 +139,7 @@ class Pipeline(fork.ForkAware):
             Whether it was done in time. What an endpoint refused, exporters log.
         """
         deadline = self._deadline(timeout)
+        run_deferred()
         return _all([lane.submit(export.flush) for export, lane in self._exports], deadline)
 
     def shutdown(self, timeout: float | None = None) -> bool:
@@ -164,25 +165,20 @@ class Pipeline(fork.ForkAware):
             return self._result
 
     def handle_sigterm(self) -> None:
-        """Flush on SIGTERM, then do what would have been done without: call the previous handler, or end by the signal.
+        """Flush where SIGTERM would end the process at once. Handlers of the host's own stay as they are: see `Ending`.
 
         Raises:
             ValueError: called in another thread than the main one, where Python allows no signal handlers.
         """
-        previous = signal.getsignal(signal.SIGTERM)
+        if self._ending is not None:
+            self._ending.take_sigterm()
 
-        def handle(number: int, frame: FrameType | None) -> None:
-            if callable(previous):
-                self.flush()
-                previous(number, frame)
-            elif previous is signal.SIG_IGN:
-                self.flush()
-            else:
-                self.shutdown()
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        signal.signal(signal.SIGTERM, handle)
+    def _end(self) -> None:
+        """The process ends here and now: what is the host's own is flushed too, since no ``atexit`` function will."""
+        deadline = self._deadline(None)
+        jobs = [lane.submit(export.flush) for export, lane in self._exports if not export.stop]
+        self.shutdown()
+        _all(jobs, deadline)
 
     def _deadline(self, timeout: float | None) -> float:
         return time.monotonic() + (self.settings.shutdown_timeout if timeout is None else timeout)

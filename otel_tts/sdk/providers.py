@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -57,7 +58,7 @@ def build(
     prometheus_port: int | None = None,
     local: bool | None = None,
     logs: bool = True,
-    handle_sigterm: bool = False,
+    handle_sigterm: bool | None = None,
     resource: Mapping[str, Any] | None = None,
     monitor: bool | None = None,
 ) -> Pipeline:
@@ -69,7 +70,8 @@ def build(
             meter_provider or metrics.get_meter_provider(),
             logger_provider or _logs.get_logger_provider(),
         )
-    if handle_sigterm and threading.current_thread() is not threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if handle_sigterm and not in_main_thread:
         raise ValueError("handle_sigterm=True works in the main thread only: call configure() there.")
     files = settings.source("data_dir") != "default" if local is None else local
     ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
@@ -104,7 +106,12 @@ def build(
         data_dir=settings.data_dir if any(way.is_local for kinds in ways.values() for way in kinds) else None,
         prometheus_port=next((reader.port for reader in readers if isinstance(reader, Pull)), None),
     )
-    if handle_sigterm:
+    if handle_sigterm is None and not in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        _logger.warning(
+            "SIGTERM will end this process without a flush: configure() was not called in the main thread. Call it there, or "
+            "Pipeline.shutdown() before the end; see docs/shutdown.md."
+        )
+    elif handle_sigterm is not False and in_main_thread:
         pipeline.handle_sigterm()
     return pipeline
 

@@ -1,0 +1,104 @@
+"""The ends of a process at which no ``atexit`` function runs: SIGTERM's default action, and ``os._exit``.
+
+Both are changed so that they do afterwards what they did before, and nothing else is: a handler of the host's for SIGTERM stays as it
+is and is never called by us, and whoever asks for the handler in force gets the one that they set. Servers set their own while they
+run, put the default back when they have stopped, and then end by the signal: that is when telemetry is flushed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, NoReturn
+
+from otel_tts.core.fork import ForkAware, register
+
+_INIT = 1
+"""The process id for which the kernel ignores a signal that nobody handles."""
+
+
+class Ending(ForkAware):
+    """Flushes before such an end.
+
+    Args:
+        end: exports what has been recorded and stops, within its bound.
+        flush: exports it, where the process then goes on.
+    """
+
+    def __init__(self, end: Callable[[], object], flush: Callable[[], object]) -> None:
+        self._end_telemetry, self._flush = end, flush
+        self._exit: Callable[[int], NoReturn] = os._exit
+        os._exit = self._flush_and_exit
+        self._set_signal, self._get_signal = signal.signal, signal.getsignal
+        self._start()
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """The thread is the parent's."""
+        self._start()
+
+    def take_sigterm(self) -> None:
+        """Flush also where SIGTERM would end the process at once.
+
+        Raises:
+            ValueError: called in another thread than the main one, where Python allows no signal handlers.
+        """
+        if self._get_signal(signal.SIGTERM) is signal.SIG_DFL:
+            self._set_signal(signal.SIGTERM, self._terminated)
+        elif threading.current_thread() is not threading.main_thread():
+            raise ValueError("signal handlers are set in the main thread only")
+        self._stand_before_signal()
+
+    def _start(self) -> None:
+        # Begun beforehand, and told through a queue: a signal handler runs in the middle of anything, and takes no lock.
+        self._terminations: SimpleQueue[int] = SimpleQueue()
+        self._flushed = False
+        threading.Thread(target=self._end, args=(self._terminations,), name="otel-tts-end", daemon=True).start()
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        if not self._flushed:
+            self._terminations.put(number)  # supervisors may send it twice: both wait for the flush, which is bounded
+        else:
+            self._set_signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _end(self, terminations: SimpleQueue[int]) -> None:
+        while True:
+            number = terminations.get()
+            if os.getpid() == _INIT:
+                self._flush()
+                continue
+            self._end_telemetry()
+            self._flushed = True
+            os.kill(os.getpid(), number)
+
+    def _flush_and_exit(self, status: int) -> NoReturn:
+        try:
+            self._end_telemetry()
+        finally:
+            self._exit(status)
+
+    def _stand_before_signal(self) -> None:
+        """Let the default be set, got and given back as if it were in force."""
+        set_signal, get_signal, terminated = self._set_signal, self._get_signal, self._terminated
+
+        def seen(handler: Any) -> Any:
+            return signal.SIG_DFL if handler == terminated else handler
+
+        @functools.wraps(set_signal)
+        def set_(signalnum: int, handler: Any) -> Any:
+            if signalnum == signal.SIGTERM and handler == signal.SIG_DFL:
+                handler = terminated
+            return seen(set_signal(signalnum, handler))
+
+        @functools.wraps(get_signal)
+        def get(signalnum: int) -> Any:
+            return seen(get_signal(signalnum))
+
+        signal.signal = set_
+        signal.getsignal = get

@@ -1,0 +1,254 @@
+"""However a process ends, and whoever ends it: what was recorded is exported, and the host's handlers and status stay as they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_tts import semconv
+from tests.sdk.test_fork import counted, spans
+
+REQUESTS = """
+import os, signal, sys, time
+import otel_tts
+from otel_tts import PCM16, Telemetry
+
+otel_tts.configure(local=True)
+tts = Telemetry()
+
+def speak(count=5):
+    for _ in range(count):
+        with tts.synthesis("Hello") as s, s.attempt("piper") as attempt:
+            attempt.audio(bytes(3200), PCM16(16000))
+"""
+
+
+def requests(directory: Path) -> dict[str, int]:
+    """By process, how many requests its metrics count; its spans are as many."""
+    found = {instance: count for instance, count in counted(directory, semconv.SYNTHESIS_REQUESTS.name).items() if count}
+    assert {i: n[semconv.SYNTHESIS_SPAN.name] for i, n in spans(directory).items() if n[semconv.SYNTHESIS_SPAN.name]} == found
+    return found
+
+
+def start(script: str, directory: Path, *command: str) -> subprocess.Popen[str]:
+    """A program under observation."""
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(directory), "PYTHONPATH": str(directory)}
+    (directory / "program.py").write_text(REQUESTS + script)
+    started = [sys.executable, "-W", "ignore::DeprecationWarning", *(command or ["program.py"])]
+    return subprocess.Popen(started, cwd=directory, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str], *, sign: str = "ready") -> tuple[int, str]:
+    """Terminate it when it says that it is ready: its status, and all that it printed."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    printed = ""
+    while sign not in printed:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        printed += line
+    process.terminate()
+    rest, errors = process.communicate(timeout=60)
+    return process.returncode, printed + rest + errors
+
+
+READY = "print('ready', flush=True)\n"
+SLEEP = READY + "time.sleep(60)\ntime.sleep(60)\n"
+THREAD = """
+import threading
+threading.Thread(target=lambda: [speak(0) for _ in range(10**9)], daemon=True).start()
+"""
+ASYNCIO = f"""
+import asyncio
+async def main():
+    {READY}
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+ASYNCIO_HANDLER = f"""
+import asyncio
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    {READY}
+    await stop.wait()
+    speak(1)
+asyncio.run(main())
+sys.exit(4)
+"""
+GRPC = f"""
+import grpc
+from concurrent.futures import ThreadPoolExecutor
+server = grpc.server(ThreadPoolExecutor(2))
+server.add_insecure_port("127.0.0.1:0")
+server.start()
+{READY}
+server.wait_for_termination()
+"""
+RESTORES = """
+def stop(number, frame):
+    speak(1)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+signal.signal(signal.SIGTERM, stop)
+"""
+ENDINGS = {
+    "a sleeping main thread": (SLEEP, -signal.SIGTERM, 5),
+    "a thread that works": (THREAD + SLEEP, -signal.SIGTERM, 5),
+    "asyncio": (ASYNCIO, -signal.SIGTERM, 5),
+    "asyncio with a handler": (ASYNCIO_HANDLER, 4, 6),
+    "grpc.server": (GRPC, -signal.SIGTERM, 5),
+    "a handler that exits": ("signal.signal(signal.SIGTERM, lambda *_: (speak(1), sys.exit(7)))\n" + SLEEP, 7, 6),
+    "a handler that ends at once": ("signal.signal(signal.SIGTERM, lambda *_: (speak(1), os._exit(8)))\n" + SLEEP, 8, 6),
+    "a handler that puts the default back": (RESTORES + SLEEP, -signal.SIGTERM, 6),
+}
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_sigterm_loses_nothing(tmp_path: Path, kind: str) -> None:
+    """With the plain snippet of the README: all requests are there, also those of the host's own handler, and its status is."""
+    script, status, count = ENDINGS[kind]
+    ended, printed = end(start(f"speak()\n{script}", tmp_path))
+    assert ended == status, printed
+    assert "Traceback" not in printed
+    assert list(requests(tmp_path).values()) == [count]
+
+
+def test_the_host_sees_the_handler_that_it_set(tmp_path: Path) -> None:
+    """Nothing can be told from `signal`: what is set is got, what was there is given back, and other signals are left alone."""
+    process = start("""
+mine = lambda *_: None
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+assert signal.signal(signal.SIGTERM, mine) is signal.SIG_DFL
+assert signal.getsignal(signal.SIGTERM) is mine
+assert signal.signal(signal.SIGTERM, signal.SIG_DFL) is mine
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+assert signal.signal(signal.SIGTERM, signal.SIG_IGN) is signal.SIG_DFL
+assert signal.signal(signal.SIGTERM, signal.SIG_DFL) is signal.SIG_IGN
+assert signal.signal(signal.SIGUSR1, signal.SIG_DFL) is signal.SIG_DFL
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+""", tmp_path)  # fmt: skip
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_uvicorn(tmp_path: Path, workers: int) -> None:
+    """A server that restores the default and then ends by the signal: requests up to its very end are there, in every worker."""
+    process = start("""
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                speak(5)
+                await send({"type": "lifespan.startup.complete"})
+                print("ready", flush=True)
+            else:
+                speak(2)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+""", tmp_path, "-m", "uvicorn", "program:app", "--port", "0", "--workers", str(workers), "--log-level", "warning")  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(workers - 1):
+        assert process.stdout.readline() == "ready\n"
+    status, printed = end(process)
+    assert "Traceback" not in printed
+    assert status in (0, -signal.SIGTERM)
+    assert sorted(requests(tmp_path).values()) == [7] * workers
+
+
+EXITS = """
+child = os.fork()
+if child == 0:
+    speak(3)
+    os._exit(5)
+assert os.waitpid(child, 0)[1] >> 8 == 5
+"""
+PROCESS = """
+import {module}
+worker = {module}.Process(target=speak, args=(3,))
+worker.start()
+worker.join()
+assert worker.exitcode == 0
+"""
+TERMINATED = """
+import multiprocessing
+def work():
+    speak(3)
+    ready.set()
+    time.sleep(60)
+ready = multiprocessing.Event()
+worker = multiprocessing.Process(target=work)
+worker.start()
+ready.wait()
+worker.terminate()
+worker.join()
+assert worker.exitcode == -signal.SIGTERM
+"""
+GRANDCHILD = """
+if (child := os.fork()) == 0:
+    if (inner := os.fork()) == 0:
+        speak(3)
+    else:
+        os.waitpid(inner, 0)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+POOL = """
+from concurrent.futures import ProcessPoolExecutor
+with ProcessPoolExecutor(1) as pool:
+    pool.submit(speak, 3).result()
+"""
+CHILDREN = {
+    "os._exit": EXITS,
+    "multiprocessing": PROCESS.format(module="multiprocessing"),
+    "billiard": PROCESS.format(module="billiard"),
+    "a terminated child": TERMINATED,
+    "a child of a child": GRANDCHILD,
+    "concurrent.futures": POOL,
+}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.vendors] if k == "billiard" else []) for k in CHILDREN])
+def test_a_child_that_nobody_set_up(tmp_path: Path, kind: str) -> None:
+    """A child that ends without ``atexit`` exports what it counted, once; its parent exports its own."""
+    process = start(
+        f"import multiprocessing\nmultiprocessing.set_start_method('fork')\nspeak(2)\n{CHILDREN[kind]}\nspeak(2)", tmp_path
+    )
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert sorted(requests(tmp_path).values()) == [3, 4]
+
+
+@pytest.mark.vendors
+@pytest.mark.parametrize("options", [["--max-tasks-per-child", "1"], []], ids=["a process a task", "default"])
+def test_celery(tmp_path: Path, options: list[str]) -> None:
+    """A worker of Celery, run as it is: each task's request is counted in the process that ran it."""
+    (tmp_path / "queue").mkdir()
+    process = start("""
+import celery
+app = celery.Celery("program", broker="filesystem://")
+app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue"}
+app.conf.worker_hijack_root_logger = app.conf.worker_redirect_stdouts = False
+
+@app.task
+def synthesize():
+    speak(1)
+    print("spoken", flush=True)
+""", tmp_path, "-m", "celery", "-A", "program", "worker", "-c", "1", "-P", "prefork", "--loglevel", "ERROR", *options)  # fmt: skip
+    send = "import program\nfor _ in range(4): program.synthesize.delay()"
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path / "sender"), "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=60)
+    assert process.stdout is not None
+    for _ in range(4):
+        while "spoken" not in (line := process.stdout.readline()):
+            assert line
+    process.terminate()
+    process.communicate(timeout=60)
+    assert sorted(requests(tmp_path).values()) == ([1] * 4 if options else [4])
