@@ -157,11 +157,11 @@ class Pipeline(fork.ForkAware):
         with self._lock:
             if self._result is None:
                 self._result = False
-                atexit.unregister(self.shutdown)
                 deadline = self._deadline(timeout)
                 UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
                 run_deferred()
                 self._result = _all([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
+                atexit.unregister(self.shutdown)  # not before: the end of the main thread waits here for one that shuts down
             return self._result
 
     def handle_sigterm(self) -> None:
