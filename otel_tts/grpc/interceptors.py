@@ -348,15 +348,14 @@ class _AioServerInterceptor(_Interceptor, grpc.aio.ServerInterceptor):
         elif inspect.iscoroutinefunction(behavior):
             shared = made(self._coroutine(behavior))
         else:
-            return lambda rpc: made(self._in_threads(behavior, rpc, streaming=streaming))
-        if handler.request_streaming:
-            return lambda rpc: shared
+            shared = None
 
-        def awaited(rpc: Rpc) -> Handler:
-            _watch(rpc, request=True)
-            return shared
+        def observed(rpc: Rpc) -> Handler:
+            if not handler.request_streaming:  # grpc receives the request before the handler begins
+                _watch(rpc, request=True)
+            return made(self._in_threads(behavior, rpc, streaming=streaming)) if shared is None else shared
 
-        return awaited
+        return observed
 
     def _in_threads(self, behavior: Any, rpc: Rpc, *, streaming: bool) -> Any:
         thread = Thread(copy_context(), asyncio.current_task())

@@ -56,7 +56,7 @@ ENDINGS = (*BY_HANDLER, *BY_CALLER, *BY_SERVER, *UNBEGUN)
 def possible(stack: str, kind: str, ending: str) -> bool:
     """Whether there is such a cell."""
     if ending == "cancel_sending":
-        return kind.startswith("stream")
+        return kind.startswith("stream") and stack != "threads"
     if ending in ("cancel_waiting", "deadline_waiting"):
         return stack == "sync"
     if stack == "threads":
