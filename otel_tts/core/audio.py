@@ -16,9 +16,9 @@ rates) and windows of 10 hops.
   infinity cannot be read and count as silence.
 
 Cost, on one core of a small server: ``feed`` takes 0.3 us for a piece of ``bytes``, since nothing is looked at before
-256 KiB wait or someone asks. Looking takes 45 us a second of audio in 22.05 kHz PCM16, 55 us in float32, 45 us in 8 kHz
-G.711: about 0.005 % of real time. Asking takes 40 us at least, 80 us for an onset that isn't found. What is kept is
-bounded: 256 KiB, or the one piece that reaches it, and sums.
+256 KiB wait or someone asks. Looking takes 24 us a second of audio in 22.05 kHz PCM16, 30 us in float32: about 0.003 %
+of real time. Energy is summed with 24 bits where samples have no more, which is right to 2e-7. Asking takes 40 us at
+least, 80 us for an onset that isn't found. What is kept is bounded: 256 KiB, or the one piece that reaches it, and sums.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ class _Tally:
         self.onset: int | None = None
         self.clipped = 0  # samples
         self.power = 0.0  # of the voiced windows
-        self.latest = _UNHEARD  # the power of the latest hops
+        self.latest: npt.NDArray[Any] = _UNHEARD  # the power of the latest hops
 
     def add(self, levels: Levels) -> None:
         """Add the samples of whole windows."""
         hops = levels.reshape(-1, self.hop * self.format.channels)
-        powers = np.einsum("ij,ij->i", hops, hops) / hops.shape[1]
+        powers = np.einsum("ij,ij->i", hops, hops).astype(np.float64) / hops.shape[1]
         windows = powers.reshape(-1, _WINDOW).mean(axis=1)
         voiced = np.flatnonzero(windows > _VOICED)
         if voiced.size:
@@ -107,7 +107,8 @@ class _Tally:
             self.voiced_end = self.measured + (int(voiced[-1]) + 1) * self.window
             self.power += float(windows[voiced].sum())
         peak = self.format.peak
-        self.clipped += int(np.count_nonzero(levels >= peak) + np.count_nonzero(levels <= -peak))
+        if levels.size and (levels.max() >= peak or levels.min() <= -peak):  # most audio is not clipped at all
+            self.clipped += int(np.count_nonzero(levels >= peak) + np.count_nonzero(levels <= -peak))
         if self.onset is None:
             self._listen(powers)
         self.measured += len(windows) * self.window
@@ -126,7 +127,7 @@ class _Tally:
         frames = self.measured + rest.size // channels
         if not frames:
             return AudioFacts(duration=0.0, sample_rate=rate)
-        self.add(np.concatenate((rest, np.zeros(-rest.size % (self.window * channels)))))
+        self.add(np.concatenate((rest, np.zeros(-rest.size % (self.window * channels), rest.dtype))))
         if self.voiced_end > frames:
             self.voiced -= self.voiced_end - frames
             self.voiced_end = frames

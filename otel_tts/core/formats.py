@@ -11,7 +11,7 @@ import numpy.typing as npt
 from otel_tts.errors import OtelTtsError
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 
-Levels = npt.NDArray[np.float64]
+Levels = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class UnreadableAudioError(OtelTtsError, ValueError):
@@ -176,7 +176,7 @@ def levels_of(format: Samples, data: bytes | memoryview) -> Levels:
     levels: Levels
     if values.dtype.kind == "f":
         finite = np.isfinite(values)
-        levels = np.clip(values if finite.all() else np.where(finite, values, 0), -1, 1).astype(np.float64)
+        levels = np.clip(values if finite.all() else np.where(finite, values, 0), -1, 1)
     elif isinstance(format, MuLaw | ALaw):
         levels = _G711[type(format)][values]
     elif isinstance(format, PCM8):
@@ -185,6 +185,9 @@ def levels_of(format: Samples, data: bytes | memoryview) -> Levels:
         wide = np.zeros((len(values), 4), "u1")
         wide[:, 1:] = values
         levels = wide.view("<i4")[:, 0] * 2.0**-31
+    elif values.dtype.itemsize <= 2:  # 24 bits hold them exactly
+        levels = values.astype(np.float32)
+        levels *= np.float32(2.0 ** (1 - 8 * format.dtype.itemsize))
     else:
         levels = values.astype(np.float64) * 2.0 ** (1 - 8 * format.dtype.itemsize)
     return levels

@@ -143,8 +143,8 @@ class Record:
             return self.playback.seconds or None  # no seconds: bytes that cannot be read
         return self.duration if outcome is Outcome.OK else 0.0
 
-    def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context) -> SpanAttributes:
-        """Record all metrics of the finished request; gives the attributes that its span still lacks."""
+    def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True) -> SpanAttributes:
+        """Record all metrics of the finished request; gives the attributes that its span still lacks, where it takes any."""
         instruments, outcome = emitter.instruments, cause.outcome
         admit = outcome is not Outcome.REJECTED  # a refused request proves no voice to exist
         maker = emitter.maker(self.provider, self.model, admit=admit)
@@ -167,7 +167,7 @@ class Record:
         for state, seconds in (("delivered", delivered), ("heard", self.heard_s)):
             if seconds:
                 instruments.audio.add(seconds, (*maker, state, source), own)
-        attributes = self._end_attributes(cause, delivered)
+        attributes = self._end_attributes(cause, delivered) if describe else {}
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, maker, context, own)
         cost = self._emit_cost(emitter, maker, unheard, own)

@@ -492,8 +492,9 @@ class Request:
                 invocation.end(None, None, end_ns)
             cause = self._first_cause(cause, interrupted=interrupted)
             self.outcome = cause.outcome
-            attributes = self.record.emit(self.emitter, cause, end_ns, self.context)
-            if self._span.is_recording():
+            describe = self._span.is_recording()
+            attributes = self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe)
+            if describe:
                 self._span.set_attributes(attributes)
                 self._describe_failure(cause, end_ns)
         finally:

@@ -26,6 +26,9 @@ from otel_tts.semconv import ErrorType, Outcome
 TRACE_RESPONSE = "traceresponse"
 """The key in trailing metadata; its value is version, trace id, span id and flags, as W3C Trace Context Level 2 drafts it."""
 
+_ONLY_GRPCS_OWN = frozenset(("user-agent",))
+"""Metadata in which no propagator finds a thing: a caller without telemetry sends nothing else."""
+
 Metadata = Iterable[tuple[str, str | bytes]]
 _TOO_LARGE = Cause(Outcome.ERROR, ErrorType.OTHER)
 
@@ -97,7 +100,9 @@ class Rpc:
         else:
             if parent:  # of a server that was started inside a span, or baggage of an interceptor further out
                 parent = set_span_in_context(INVALID_SPAN, parent)
-            parent = propagate.extract({key: value for key, value in self._metadata if isinstance(value, str)}, parent)
+            carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
+            if not _ONLY_GRPCS_OWN.issuperset(carrier):
+                parent = propagate.extract(carrier, parent)
             self._span = self._emitter.start_span(
                 self._method,
                 SpanKind.SERVER,

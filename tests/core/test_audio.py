@@ -64,8 +64,8 @@ def measure(format: AudioFormat, *pieces: Any) -> AudioFacts:
     return meter.facts()
 
 
-def close(facts: AudioFacts, tolerance: float = 1e-9) -> dict[str, Any]:
-    """All facts at once, to be compared with another picture of them."""
+def close(facts: AudioFacts, tolerance: float = 1e-6) -> dict[str, Any]:
+    """All facts at once, to be compared with another picture of them. Energy is summed with 24 bits: 2e-7 of a level."""
     return {
         name: None if value is None else pytest.approx(value, rel=tolerance, abs=tolerance)
         for name, value in asdict(facts).items()
