@@ -8,11 +8,11 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist chart bench constraints clean
+.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.dev ## Make .venv with the package, every extra and the developers' tools
 
@@ -61,6 +61,9 @@ chart: $(VENV)/.kubernetes ## Render the Helm chart with each example's values i
 
 bench: $(VENV)/.dev ## Measure what telemetry costs
 	@for benchmark in startup chunk memory overhead; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
+
+bench-exact: $(VENV)/.dev ## Count the instructions of a request, which needs Valgrind
+	$(BIN)/python -m benchmarks.exact
 
 constraints: ## Resolve all dependencies anew, for every Python there is, and write constraints.txt
 	@mkdir -p build && : > build/constraints.txt

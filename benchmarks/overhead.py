@@ -31,6 +31,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -153,6 +154,45 @@ async def serve(variant: str) -> None:
     await server.start()
     print(port, flush=True)
     await server.wait_for_termination()
+
+
+def serve_sync(variant: str) -> None:
+    """The same service on gRPC's threads, with telemetry or with an interceptor that does nothing."""
+    methods: Any = {}
+    interceptors: list[Any] = []
+    if variant == "noop":
+
+        class Interceptor(grpc.ServerInterceptor):
+            def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+                return continuation(handler_call_details)
+
+        interceptors = [Interceptor()]
+
+        def speak_sync(request: bytes, context: Any) -> bytes:
+            return CACHE[request]
+    else:
+        import otel_tts
+        from otel_tts.grpc import server_interceptor
+
+        otel_tts.configure()
+        tts = otel_tts.Telemetry()
+        pcm = otel_tts.PCM16(16000)
+        interceptors = [server_interceptor(tts)]
+
+        def speak_sync(request: bytes, context: Any) -> bytes:
+            with tts.synthesis(text=request.decode(), voice="joe", language="en-US") as s:
+                with s.lookup("memory") as lookup:
+                    audio = lookup.found(CACHE.get(request), "piper", "joe-medium", audio=pcm)
+                assert audio is not None
+                return audio
+
+    methods["Speak"] = grpc.unary_unary_rpc_method_handler(speak_sync)
+    server = grpc.server(ThreadPoolExecutor(8), interceptors=interceptors)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Speech", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    server.wait_for_termination()
 
 
 def resident() -> int:
@@ -287,11 +327,15 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--sync", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("role", nargs="?", choices=["serve", "sink"])
     parser.add_argument("variant", nargs="?", choices=VARIANTS)
     arguments = parser.parse_args()
     if arguments.role == "serve":
-        asyncio.run(serve(arguments.variant))
+        if arguments.sync:
+            serve_sync(arguments.variant)
+        else:
+            asyncio.run(serve(arguments.variant))
         return
     if arguments.role == "sink":
         sink()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
+
+from otel_tts.instrumentation import NAME
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -30,17 +33,16 @@ def run(command: tuple[str, ...]) -> None:
 
 def _observing() -> Mapping[str, str]:
     """The variables that have a Python program observed; none where OpenTelemetry itself cannot be imported."""
-    try:
-        import opentelemetry.propagate  # noqa: F401 - which reads a variable, and raises what is wrong with it
-    except ValueError as error:
-        click.echo(f"otel-tts: telemetry is off: OTEL_PROPAGATORS={os.environ.get('OTEL_PROPAGATORS')!r}: {error}", err=True)
-        return {}
-    from opentelemetry.instrumentation import auto_instrumentation
-
-    from otel_tts.instrumentation.distro import NAME
-
-    # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
-    hook = str(Path(auto_instrumentation.__file__).parent)
+    if "OTEL_PROPAGATORS" in os.environ:
+        try:
+            import opentelemetry.propagate  # noqa: F401 - which reads the variable, and raises what is wrong with it
+        except ValueError as error:
+            click.echo(f"otel-tts: telemetry is off: OTEL_PROPAGATORS={os.environ['OTEL_PROPAGATORS']!r}: {error}", err=True)
+            return {}
+    # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up. The package itself is not
+    # imported: that is the program's to do, and would be done twice.
+    found = find_spec("opentelemetry.instrumentation")
+    hook = str(Path(next(iter(found.submodule_search_locations or ())), "auto_instrumentation")) if found else ""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
     ours = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME}
     unset = {name: value for name, value in ours.items() if name not in os.environ}

@@ -94,7 +94,7 @@ class _Tally:
         self.onset: int | None = None
         self.clipped = 0  # samples
         self.power = 0.0  # of the voiced windows
-        self.latest: npt.NDArray[Any] = _UNHEARD  # the power of the latest hops
+        self.latest: np.ndarray[Any, Any] = _UNHEARD  # the power of the latest hops
 
     def add(self, levels: Levels) -> None:
         """Add the samples of whole windows."""

@@ -54,20 +54,24 @@ class Current:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    @guarded
-    def __enter__(self) -> None:
+    def __enter__(self) -> None:  # once for each chunk: without the call that a decorator costs
         self._token: Token[Context] | None = None
-        self._before = get_current()
-        self._token = attach(self._context)
+        try:
+            self._before = get_current()
+            self._token = attach(self._context)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            guard.caught("making a context current", error)
 
-    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._token is None:
             return
-        if kind is not GeneratorExit:
-            detach(self._token)
-        elif get_current() is self._context:
-            attach(self._before)
+        try:
+            if kind is not GeneratorExit:
+                detach(self._token)
+            elif get_current() is self._context:
+                attach(self._before)
+        except Exception as fault:  # noqa: BLE001 - the boundary
+            guard.caught("restoring a context", fault)
 
 
 class _Measured(Generic[T]):

@@ -23,6 +23,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # it switches its types off
 
+from otel_tts.instrumentation import NAME
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.sdk import configure
 from otel_tts.settings import SettingError
@@ -30,8 +31,6 @@ from otel_tts.settings import SettingError
 if TYPE_CHECKING:
     from otel_tts.sdk.pipeline import Pipeline
 
-NAME = "otel_tts"
-"""The name of both entry points, the distribution's and the configurator's."""
 _REPLACED = ("grpc_server", "grpc_aio_server")  # by our interceptors, which know how an RPC ended
 
 
