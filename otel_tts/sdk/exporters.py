@@ -72,6 +72,10 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
         return [_named(signal, name, environ) for name in names if (signal, name) != ("metrics", PROMETHEUS)]
     if not local:
         return []
+    if not settings.data_dir.is_absolute() and settings.data_dir.parts[:1] == ("~",):  # what is left of a default that needs it
+        raise SettingError(
+            "There is no home directory to keep telemetry in: set OTEL_TTS_DATA_DIR, or OTEL_EXPORTER_OTLP_ENDPOINT."
+        )
 
     def build() -> Any:
         store = Store(settings.data_dir, max_age=settings.data_max_age, max_size=settings.data_max_size)

@@ -11,6 +11,14 @@ from otel_tts.settings.section import Section, setting
 from otel_tts.settings.values import boolean, host_names, milliseconds, path, port, seconds, size, text
 
 
+def default_data_dir() -> Path:
+    """The user's directory for data; one that begins with ``~`` where there is no home directory: nobody may need it."""
+    try:
+        return Path(platformdirs.user_data_dir("otel-tts", appauthor=False))
+    except RuntimeError:
+        return Path("~/.local/share/otel-tts")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedSettings(Section):
     """What the library and the readers share."""
@@ -18,7 +26,7 @@ class SharedSettings(Section):
     data_dir: Path = setting(
         "OTEL_TTS_DATA_DIR",
         path,
-        lambda: Path(platformdirs.user_data_dir("otel-tts", appauthor=False)),
+        default_data_dir,
         "Where telemetry is kept in local files when no exporter and no OTLP endpoint is set.",
     )
     export_interval: float = setting(

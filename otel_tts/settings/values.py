@@ -143,7 +143,10 @@ def url(value: str) -> str:
 
 def path(value: str) -> Path:
     """A path in the file system; ``~`` is the home directory."""
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # a user without one, as in many containers
+        raise ValueError("a path without ~ here: this user has no home directory") from None
 
 
 class Hidden:

@@ -252,3 +252,25 @@ def synthesize():
     process.terminate()
     process.communicate(timeout=60)
     assert sorted(requests(tmp_path).values()) == ([1] * 4 if options else [4])
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])
+def test_a_user_without_a_home_directory(tmp_path: Path, endpoint: str) -> None:
+    """With an OTLP endpoint no directory is needed; without, one sentence says what to set, and nothing is made in the current one."""
+    script = """
+import pwd
+import otel_tts
+def unknown(_): raise KeyError
+pwd.getpwuid = unknown
+try:
+    otel_tts.configure(local=True)
+except ValueError as error:
+    print(error)
+"""
+    environ = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_DATA_HOME", "OTEL_TTS_DATA_DIR")} | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint
+    }
+    command = [sys.executable, "-c", script]
+    process = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert ("set OTEL_TTS_DATA_DIR" in process.stdout) is not bool(endpoint)
+    assert list(tmp_path.iterdir()) == []
