@@ -56,13 +56,13 @@ class Distribution:
 
     def middles(self) -> dict[float, int]:
         """How many values lie in each bucket, by its middle; that of the last, which has none, is its lower bound."""
-        found, below, counted = {}, 0.0, 0.0
+        counts, below, counted = {}, 0.0, 0.0
         for bound, count in self.buckets.items():
             if count > counted:
-                found[below if math.isinf(bound) else (below + bound) / 2] = round(count - counted)
+                counts[below if math.isinf(bound) else (below + bound) / 2] = round(count - counted)
                 counted = count
             below = bound
-        return found
+        return counts
 
     def share_above(self, bound: float) -> float | None:
         """The share of values above one of the bounds, 0 to 1; None when there are no values."""

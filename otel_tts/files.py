@@ -66,15 +66,15 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     Raises:
         PermissionError: the directory may not be read.
     """
-    found = []
+    written = []
     for path in _regular(directory / signal):
         if name := _NAME.fullmatch(path.name):
             with suppress(ValueError):  # a number that is no hour, or far too long
                 hour = datetime.strptime(name["hour"], _HOUR).replace(tzinfo=UTC)
-                found.append(Partition(hour, name["writer"], int(name["segment"]), path))
+                written.append(Partition(hour, name["writer"], int(name["segment"]), path))
     first = datetime.fromtimestamp(since, UTC) - timedelta(hours=1) if since is not None else None
     last = datetime.fromtimestamp(until, UTC) if until is not None else None
-    return sorted(p for p in found if (first is None or p.hour > first) and (last is None or p.hour <= last))
+    return sorted(p for p in written if (first is None or p.hour > first) and (last is None or p.hour <= last))
 
 
 def _regular(directory: Path) -> Iterator[Path]:

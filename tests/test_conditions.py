@@ -99,9 +99,9 @@ def test_thresholds_lie_on_bucket_bounds() -> None:
 
 def test_objectives_come_from_the_environment() -> None:
     """And the defaults are the same wherever they stand; one that no bucket ends at is refused."""
-    assert Objectives.of(MonitorSettings.load({})) == Objectives()
+    assert Objectives.from_settings(MonitorSettings.load({})) == Objectives()
     environ = {"OTEL_TTS_SLO_SUCCESS": "0.999", "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS": "1", "OTEL_TTS_REFERENCE_LATENCY_P95": "2.5"}
     expected = Objectives(success=0.999, first_audio_seconds=1.0, reference=2.5, reference_is_set=True)
-    assert Objectives.of(MonitorSettings.load(environ)) == expected
+    assert Objectives.from_settings(MonitorSettings.load(environ)) == expected
     with pytest.raises(SettingError, match="OTEL_TTS_SLO_FIRST_AUDIO_SECONDS"):
         MonitorSettings.load({"OTEL_TTS_SLO_FIRST_AUDIO_SECONDS": "0.7"})

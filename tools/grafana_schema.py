@@ -55,10 +55,10 @@ def make(work: Path, version: str) -> Path:
     run(work, "npm", "pack", f"@grafana/data@{version}", "--ignore-scripts", "--loglevel=error")
     (packed,) = work.glob("grafana-data-*.tgz")
     with tarfile.open(packed) as archive, (work / "categories.mjs").open("wb") as units:
-        found = archive.extractfile(UNITS)
-        if found is None:
+        units_file = archive.extractfile(UNITS)
+        if units_file is None:
             raise SchemaError(f"@grafana/data {version} has no file {UNITS}.")
-        shutil.copyfileobj(found, units)
+        shutil.copyfileobj(units_file, units)
     run(work, "node", GENERATOR.name)
     return work / "schema.json"
 

@@ -49,9 +49,9 @@ class Module:
 
     def build(self, into: Path, work: Path, go: Go) -> None:
         """Build the commands into a directory."""
-        found = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
+        module = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
         source = work / "source"
-        shutil.copytree(found["Dir"], source, copy_function=shutil.copyfile)  # in the module cache all is read-only
+        shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile)  # in the module cache all is read-only
         for directory in (source, *filter(Path.is_dir, source.rglob("*"))):
             directory.chmod(0o755)
         for name, content in self.files.items():
@@ -122,14 +122,14 @@ class Go:
             BuildError: it failed; with what it said last.
         """
         environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", **environ}
-        began, told = time.monotonic(), 60
+        began, next_sign = time.monotonic(), 60
         with self._log.open("a+") as log, tempfile.TemporaryFile("w+") as printed:
             process = subprocess.Popen(command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
             while process.poll() is None:
                 time.sleep(0.2)
-                if time.monotonic() - began > told:
-                    say(f"  ... {told} s")
-                    told += 60
+                if time.monotonic() - began > next_sign:
+                    say(f"  ... {next_sign} s")
+                    next_sign += 60
             if process.returncode:
                 raise BuildError(f"{' '.join(command)} failed:\n{self._log.read_text()[-2000:]}")
             printed.seek(0)
@@ -150,8 +150,8 @@ def go_version() -> tuple[int, ...]:
     """The version of the Go toolchain; empty without one."""
     if not shutil.which("go"):
         return ()
-    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(number) for number in re.findall(r"\d+", said)[:3])
+    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 @contextmanager
@@ -196,9 +196,9 @@ def main() -> None:
     if unknown := set(names) - set(PROGRAMS):
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(PROGRAMS)}")
     if (version := go_version()) < GO:
-        found = f"Go {'.'.join(map(str, version))}, which is older" if version else "none on PATH"
+        installed = f"Go {'.'.join(map(str, version))}, which is older" if version else "none on PATH"
         raise SystemExit(
-            f"otel-tts: {', '.join(names)} are built with Go {'.'.join(map(str, GO))} or later, and there is {found}. "
+            f"otel-tts: {', '.join(names)} are built with Go {'.'.join(map(str, GO))} or later, and there is {installed}. "
             "Install it (https://go.dev/doc/install) and say `make tools` again. Without these programs the end-to-end tests are skipped."
         )
     try:

@@ -55,8 +55,8 @@ def main() -> None:
 
 def fallback() -> str:
     """The trace id of the newest stream that two providers were asked for."""
-    found = open_history(HistorySettings.load()).requests(RequestFilter(outcome="ok"), 5000)
-    return next((r.trace_id for r in found if (r.attempts or 0) > 1 and r.stream), found[0].trace_id)
+    streams = open_history(HistorySettings.load()).requests(RequestFilter(outcome="ok"), 5000)
+    return next((r.trace_id for r in streams if (r.attempts or 0) > 1 and r.stream), streams[0].trace_id)
 
 
 if __name__ == "__main__":

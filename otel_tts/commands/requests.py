@@ -84,7 +84,7 @@ def requests(
     listed = history.requests(wanted, limit)
     console = terminal.console()
     if as_json:
-        click.echo(json.dumps([_told(request) for request in listed], indent=2))
+        click.echo(json.dumps([_fields(request) for request in listed], indent=2))
     elif listed:
         console.print(listing(listed, wide=console.width >= WIDE))
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
@@ -97,10 +97,10 @@ def requests(
         click.echo(words, err=True)
 
 
-def _told(request: Request) -> dict[str, object]:
-    told = asdict(request)
-    del told["own"]
-    return {**told, "attributes": request.attributes}
+def _fields(request: Request) -> dict[str, object]:
+    fields = asdict(request)
+    del fields["own"]
+    return {**fields, "attributes": request.attributes}
 
 
 WIDE = 100

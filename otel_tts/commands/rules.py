@@ -23,7 +23,7 @@ from otel_tts.settings import ObjectiveSettings
 def rules(out: Path, receivers: str) -> None:
     """Write Prometheus rules and an Alertmanager configuration with the objectives of the environment."""
     settings = ObjectiveSettings.load()
-    objectives = Objectives.of(settings)
+    objectives = Objectives.from_settings(settings)
     written = {f"rules/{name}.yml": prometheus(name, objectives, settings.runbooks_url) for name in FILES}
     for name, text in {**written, "alertmanager.yml": alertmanager(receivers)}.items():
         target = out / name

@@ -26,11 +26,11 @@ _DEEPEST = 12
 Phrase = Callable[[Any], str]
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _after(words: str, shape: Phrase = _said) -> Phrase:
+def _after(words: str, shape: Phrase = _text) -> Phrase:
     return lambda value: f"{words} {shape(value)}"
 
 
@@ -40,8 +40,8 @@ def _number(noun: str) -> Phrase:
 
 _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
     {
-        semconv.RPC_RESPONSE_STATUS_CODE: _said,
-        semconv.OUTCOME: _said,
+        semconv.RPC_RESPONSE_STATUS_CODE: _text,
+        semconv.OUTCOME: _text,
         semconv.ERROR_TYPE: _after("because of"),
         semconv.ATTEMPT_REASON: lambda reason: f"{reason} attempt",
         semconv.PROVIDER: _after("by"),
@@ -68,7 +68,7 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
     {
         semconv.AUDIO_DURATION: lambda seconds: f"{formatting.duration(seconds)} of audio",
         semconv.AUDIO_DELIVERED: _after("delivered", formatting.duration),
-        semconv.AUDIO_FORMAT: _said,
+        semconv.AUDIO_FORMAT: _text,
         semconv.AUDIO_SAMPLE_RATE: lambda rate: f"{rate} Hz",
         semconv.CHUNK_COUNT: _number("chunk"),
         semconv.AUDIO_LOUDNESS: lambda decibels: f"{-decibels:.1f} dBFS",
@@ -91,15 +91,15 @@ def trace(trace_id: str, everything: bool) -> None:
     """
     history = open_history(HistorySettings.load())
     try:
-        found = history.trace(trace_id)
+        drawn = history.trace(trace_id)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     missing = terminal.left_out(history)
-    if found is None:
+    if drawn is None:
         reasons = "It may have been written elsewhere by its service, not been sampled, or not been written yet: that takes some seconds."
         raise click.ClickException(" ".join(filter(None, [f"No trace {trace_id} in {history.source}.", missing, reasons])))
     console = terminal.console()
-    console.print(drawing(found, everything=everything))
+    console.print(drawing(drawn, everything=everything))
     if missing:
         console.print(missing, style="yellow")
 
@@ -166,7 +166,7 @@ def _that_matter(span: Span) -> Iterator[Text]:
 
 def _all(span: Span) -> Iterator[Text]:
     for key, value in sorted(span.attributes.items()):
-        yield Text.assemble((f"{key} ", "dim"), _said(value))
+        yield Text.assemble((f"{key} ", "dim"), _text(value))
 
 
 def _event(event: Event, span: Span) -> Text:

@@ -28,7 +28,7 @@ class Objectives:
     reference_is_set: bool = False
 
     @classmethod
-    def of(cls, settings: ObjectiveSettings) -> Self:
+    def from_settings(cls, settings: ObjectiveSettings) -> Self:
         """Those that are set."""
         return cls(
             success=settings.slo_success,

@@ -249,7 +249,7 @@ class Invocation:
         if cause.good and self._meter is not None and not self._has_audio:
             return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
-            return replace(Cause.of(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
+            return replace(Cause.from_outcome(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
         return cause
 
     def _record(self, result: InvocationResult, duration_s: float) -> None:

@@ -23,7 +23,7 @@ class Cause:
     """Why it was cut off; see `reason`."""
 
     @classmethod
-    def of(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
+    def from_outcome(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
         """A cause whose error type is one that its outcome allows; any other becomes ``_OTHER``, a missing one the only one.
 
         Raises:
@@ -55,7 +55,7 @@ class Cause:
             error_type = known_error_type(error_type)
         if outcome is None and error_type is None:
             return cause
-        return cls.of(outcome or cause.outcome, error_type or cause.error_type)
+        return cls.from_outcome(outcome or cause.outcome, error_type or cause.error_type)
 
     @property
     def reason(self) -> CancelReason | None:

@@ -511,10 +511,10 @@ class Request:
         elif not interrupted and self._failure is not None:
             cause = self._failure
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
-            return replace(Cause.of(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
+            return replace(Cause.from_outcome(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
         allowance_s = self._call.allowance if self._call is not None else None
         if cause.outcome is Outcome.DEADLINE and allowance_s is not None and allowance_s < self.emitter.settings.deadline_floor:
-            return Cause.of(Outcome.REJECTED)  # nobody could have met it
+            return Cause.from_outcome(Outcome.REJECTED)  # nobody could have met it
         return cause
 
     def _describe_failure(self, cause: Cause, end_ns: int) -> None:

@@ -48,7 +48,7 @@ class Step:
         return {"color": self.colour, "value": self.value}
 
 
-def _known(json: JSON, keys: Sequence[str]) -> JSON:
+def _filled(json: JSON, keys: Sequence[str]) -> JSON:
     return {key: json[key] for key in keys if json.get(key) not in (None, [], {}, "")}
 
 
@@ -73,7 +73,7 @@ class Chart(core.TimeSeries):  # type: ignore[misc]  # grafanalib has no types
         json = super().to_json_data()
         json["fieldConfig"]["defaults"]["custom"]["scaleDistribution"] = {"type": "linear"}
         json["options"]["legend"]["showLegend"] = True
-        return _known(json, _PANEL)
+        return _filled(json, _PANEL)
 
 
 class OtherPanel(core.Panel):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class OtherPanel(core.Panel):  # type: ignore[misc]
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
-        return _known(self.panel_json({}), _PANEL)
+        return _filled(self.panel_json({}), _PANEL)
 
 
 class Note(core.Text):  # type: ignore[misc]
@@ -89,7 +89,7 @@ class Note(core.Text):  # type: ignore[misc]
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
-        return _known(super().to_json_data() | {"fieldConfig": None, "maxDataPoints": None}, _PANEL)
+        return _filled(super().to_json_data() | {"fieldConfig": None, "maxDataPoints": None}, _PANEL)
 
 
 class Row(core.RowPanel):  # type: ignore[misc]
@@ -97,7 +97,7 @@ class Row(core.RowPanel):  # type: ignore[misc]
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
-        json = _known(super().to_json_data(), ("id", "type", "title", "gridPos"))
+        json = _filled(super().to_json_data(), ("id", "type", "title", "gridPos"))
         return {**json, "collapsed": self.collapsed, "panels": []}
 
 
@@ -143,4 +143,4 @@ class Board(core.Dashboard):  # type: ignore[misc]
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
-        return _known(super().to_json_data() | {"editable": False}, _DASHBOARD)
+        return _filled(super().to_json_data() | {"editable": False}, _DASHBOARD)

@@ -30,7 +30,7 @@ class Columns:
         self.arrays = arrays
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]]) -> Columns:
+    def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Columns:
         """From the fields of each request, in their order; whole numbers may be text, as OTLP/JSON has them."""
         arrays: dict[str, Column] = {}
         for name, values in zip(_TYPES, zip(*rows, strict=True) if rows else [()] * len(_TYPES), strict=True):
@@ -122,18 +122,18 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Column]:
         case "str" if name in _IDS:
             return {name: np.array(values, dtype=f"S{_IDS[name]}")}
         case "str":
-            known: dict[str, int] = {}
-            codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
-            return {name: np.array(codes, dtype=np.int32), _NAMES[name]: np.array(list(known), dtype=str)}
+            numbers: dict[str, int] = {}
+            codes = [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
+            return {name: np.array(codes, dtype=np.int32), _NAMES[name]: np.array(list(numbers), dtype=str)}
         case "bool":
             return {name: np.array([-1 if value is None else value for value in values], dtype=np.int8)}
     return {name: np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)}
 
 
 def _joined(parts: Sequence[tuple[Column, Column]]) -> tuple[Column, Column]:
-    known: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     joined = []
     for texts, codes in parts:
-        renamed = np.array([*(known.setdefault(text, len(known)) for text in texts.tolist()), -1], dtype=np.int32)
+        renamed = np.array([*(numbers.setdefault(text, len(numbers)) for text in texts.tolist()), -1], dtype=np.int32)
         joined.append(renamed[codes])
-    return np.array(list(known), dtype=str), np.concatenate(joined)
+    return np.array(list(numbers), dtype=str), np.concatenate(joined)

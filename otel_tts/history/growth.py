@@ -98,21 +98,21 @@ def _states(
     lines: Lines, written: Sequence[Partition], moments: Sequence[float], interval: float, names: Collection[str]
 ) -> list[tuple[float, Snapshot]]:
     """The state of all series of one writer at each moment, with the time at which it was written."""
-    found: list[tuple[float, Snapshot]] = []  # the latest first
+    latest_first: list[tuple[float, Snapshot]] = []  # the latest first
     for moment in reversed(moments):
-        if found and found[-1][0] <= moment:
-            found.append(found[-1])  # nothing was written between this moment and the next
+        if latest_first and latest_first[-1][0] <= moment:
+            latest_first.append(latest_first[-1])  # nothing was written between this moment and the next
         else:
             states = (
                 (time, s) for time, line in lines.backwards(written, moment) if (s := _snapshot(line, names, lines)) is not None
             )
-            found.append(next(states, (-math.inf, {})))
-    if found[-1][0] == -math.inf:
+            latest_first.append(next(states, (-math.inf, {})))
+    if latest_first[-1][0] == -math.inf:
         first = _first(written, names, lines)
         for number, moment in enumerate(reversed(moments)):
-            if found[number][0] == -math.inf:
-                found[number] = -math.inf, _settled(first, moment - 2 * interval)
-    return found[::-1]
+            if latest_first[number][0] == -math.inf:
+                latest_first[number] = -math.inf, _settled(first, moment - 2 * interval)
+    return latest_first[::-1]
 
 
 def _first(written: Sequence[Partition], names: Collection[str], lines: Lines) -> Snapshot:
@@ -201,8 +201,8 @@ def _loose(export: Any, names: Collection[str], unreadable: Unreadable) -> Itera
 
 
 def _process(resource: Any, unreadable: Unreadable) -> Process:
-    found = attributes(resource, unreadable)
-    instance, name, version = (str(found.get(f"service.{key}", "")) for key in ("instance.id", "name", "version"))
+    resource_attributes = attributes(resource, unreadable)
+    instance, name, version = (str(resource_attributes.get(f"service.{key}", "")) for key in ("instance.id", "name", "version"))
     return instance, name, version
 
 

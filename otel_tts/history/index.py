@@ -28,7 +28,7 @@ from otel_tts.files import Partition
 from otel_tts.history.columns import Columns
 from otel_tts.history.otlp import Unreadable, whole
 from otel_tts.history.partitions import is_readable, readable
-from otel_tts.history.requests import DEFAULTS, OURS, SAID, Request, own
+from otel_tts.history.requests import ATTRIBUTES, DEFAULTS, OURS, Request, own
 from otel_tts.history.traces import spans
 
 _FORMAT = 2
@@ -44,7 +44,7 @@ _SETTLED = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _IndexedFile:
     """What is known of a traces file: its requests up to a byte offset, and how many lines before it could not be read."""
 
     columns: Columns
@@ -58,7 +58,7 @@ class Index:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / ".index"
-        self._files: OrderedDict[str, _Known] = OrderedDict()
+        self._files: OrderedDict[str, _IndexedFile] = OrderedDict()
         self._spoilt: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -67,22 +67,22 @@ class Index:
         """How many lines that could not be read there were in the files that were asked for."""
         return sum(self._spoilt.values())
 
-    def of(self, partition: Partition) -> Columns:
+    def columns(self, partition: Partition) -> Columns:
         """The requests of a file, with what has come since the last time."""
         with self._lock:
-            return self._of(partition)
+            return self._columns_of_file(partition)
 
-    def _of(self, partition: Partition) -> Columns:
+    def _columns_of_file(self, partition: Partition) -> Columns:
         name = partition.path.name
-        known = self._files.pop(name, None) or self._loaded(partition) or _Known(Columns.of([]))
+        file = self._files.pop(name, None) or self._loaded(partition) or _IndexedFile(Columns.from_rows([]))
         with suppress(OSError):  # it is gone
-            if partition.path.stat().st_size > known.read:
-                known = self._kept(partition, _more(partition.path, known))
-        self._files[name] = known
-        self._spoilt[name] = known.spoilt
+            if partition.path.stat().st_size > file.read:
+                file = self._kept(partition, _more(partition.path, file))
+        self._files[name] = file
+        self._spoilt[name] = file.spoilt
         while len(self._files) > 1 and sum(other.columns.size for other in self._files.values()) > _MEMORY:
             self._files.popitem(last=False)
-        return known.columns
+        return file.columns
 
     def tidy(self, partitions: Sequence[Partition]) -> None:
         """Delete what belongs to files that are no more; ``partitions`` are all that are left."""
@@ -92,25 +92,25 @@ class Index:
                 with suppress(OSError):
                     path.unlink()
 
-    def _loaded(self, partition: Partition) -> _Known | None:
+    def _loaded(self, partition: Partition) -> _IndexedFile | None:
         try:
             with self._path(partition).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 number, read, spoilt, proof = (int(value) for value in arrays[_STATE])
                 if number == _FORMAT and proof == _proof(partition.path, read):
-                    return _Known(Columns.load(arrays), read, spoilt, kept=read)
+                    return _IndexedFile(Columns.load(arrays), read, spoilt, kept=read)
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error):
             pass  # there is none, or it is no use: the file is read again
         return None
 
-    def _kept(self, partition: Partition, known: _Known) -> _Known:
+    def _kept(self, partition: Partition, indexed: _IndexedFile) -> _IndexedFile:
         """The same, written into the index when that is worth it."""
-        new = known.read - known.kept
+        new = indexed.read - indexed.kept
         if new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time()):
-            return known
+            return indexed
         path = self._path(partition)
         written = path.with_name(f"{path.name}.{os.getpid()}")
-        arrays: dict[str, Any] = dict(known.columns.arrays)
-        arrays[_STATE] = np.array([_FORMAT, known.read, known.spoilt, _proof(partition.path, known.read)], dtype=np.int64)
+        arrays: dict[str, Any] = dict(indexed.columns.arrays)
+        arrays[_STATE] = np.array([_FORMAT, indexed.read, indexed.spoilt, _proof(partition.path, indexed.read)], dtype=np.int64)
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             with written.open("wb") as file:
@@ -119,8 +119,8 @@ class Index:
         except OSError:  # it may not be written, or the disk is full
             with suppress(OSError):
                 written.unlink()
-            return known
-        return replace(known, kept=known.read)
+            return indexed
+        return replace(indexed, kept=indexed.read)
 
     def _path(self, partition: Partition) -> Path:
         return self._directory / f"{partition.path.name}.npz"
@@ -133,20 +133,20 @@ def _proof(path: Path, read: int) -> int:
         return zlib.crc32(file.read(min(read, _PROOF)))
 
 
-def _more(path: Path, known: _Known) -> _Known:
+def _more(path: Path, indexed: _IndexedFile) -> _IndexedFile:
     """What is known when the file has been read on to its end."""
     rows: list[Row] = []
-    read, unreadable = known.read, Unreadable(known.spoilt)
+    read, unreadable = indexed.read, Unreadable(indexed.spoilt)
     if not is_readable(path):
-        return replace(known, spoilt=1)
-    for offset, line in readable(path, known.read):
+        return replace(indexed, spoilt=1)
+    for offset, line in readable(path, indexed.read):
         read = offset
-        found = files.decode(line, _rows)
-        if found is None:  # something in it is not as it should be: the rest may be
-            found = _salvaged(line, unreadable)
-        rows += found
-    columns = Columns.joined([known.columns, Columns.of(rows)]) if rows else known.columns
-    return replace(known, columns=columns, read=read, spoilt=unreadable.count)
+        decoded = files.decode(line, _rows)
+        if decoded is None:  # something in it is not as it should be: the rest may be
+            decoded = _salvaged(line, unreadable)
+        rows += decoded
+    columns = Columns.joined([indexed.columns, Columns.from_rows(rows)]) if rows else indexed.columns
+    return replace(indexed, columns=columns, read=read, spoilt=unreadable.count)
 
 
 Row = tuple[Any, ...]
@@ -158,8 +158,8 @@ _VALUES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "string": {"stringValue": (str,)}, "boolean": {"boolValue": (bool,)}, "int": _INT, "double": _INT | {"doubleValue": (int, float)},
 }  # fmt: skip
 _ANY: Mapping[str, tuple[type, ...]] = {kind: types for kinds in _VALUES.values() for kind, types in kinds.items()}
-_DEFAULTS = tuple(DEFAULTS.get(name) for name in SAID)
-_SAID = {attribute.key: (number, _VALUES[attribute.type]) for number, attribute in enumerate(SAID.values())}
+_DEFAULTS = tuple(DEFAULTS.get(name) for name in ATTRIBUTES)
+_PLACES = {attribute.key: (number, _VALUES[attribute.type]) for number, attribute in enumerate(ATTRIBUTES.values())}
 
 
 class _Attribute(msgspec.Struct, gc=False):
@@ -202,7 +202,7 @@ def _salvaged(line: bytes, unreadable: Unreadable) -> list[Row]:
     if (export := files.parse(line)) is None:
         unreadable.count += 1
         return []
-    return [astuple(Request.of(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name)]
+    return [astuple(Request.from_span(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name)]
 
 
 def _rows(export: bytes) -> list[Row]:
@@ -221,8 +221,8 @@ def _rows(export: bytes) -> list[Row]:
 
 
 def _service(process: _Process) -> tuple[str, str]:
-    said = {attribute.key: attribute.value.get("stringValue", "") for attribute in process.attributes}
-    service, version = said.get("service.name", ""), said.get("service.version", "")
+    values = {attribute.key: attribute.value.get("stringValue", "") for attribute in process.attributes}
+    service, version = values.get("service.name", ""), values.get("service.version", "")
     if not (isinstance(service, str) and isinstance(version, str)):
         raise ValueError("no service")  # noqa: TRY004 - as every field that is something else
     return service, version
@@ -233,17 +233,17 @@ def _row(span: _Span, service: str, version: str) -> Row:
     start, end = int(span.startTimeUnixNano), int(span.endTimeUnixNano)
     if not (0 <= start <= end < _LAST and _TRACE_ID(span.traceId) and _SPAN_ID(span.spanId)):
         raise ValueError("no span")
-    said: list[Any] = list(_DEFAULTS)
+    fields: list[Any] = list(_DEFAULTS)
     others: dict[str, Any] = {}
     for attribute in _attributes.decode(span.attributes):
-        if (place := _SAID.get(attribute.key)) is not None:
+        if (place := _PLACES.get(attribute.key)) is not None:
             number, types = place
             for kind, value in attribute.value.items():
                 if type(value) not in types.get(kind, ()):
                     raise ValueError("no value of that attribute")
-                said[number] = whole(value) if kind == "intValue" else value
+                fields[number] = whole(value) if kind == "intValue" else value
         elif attribute.key not in OURS:
             for kind, value in attribute.value.items():
                 if type(value) in _ANY.get(kind, ()):
                     others[attribute.key] = whole(value) if kind == "intValue" else value
-    return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *said, own(others)
+    return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *fields, own(others)

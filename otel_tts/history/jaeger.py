@@ -30,7 +30,7 @@ class Jaeger(TraceBackend):
         if answer is None:
             self._services()  # 404 is its word for nothing, and any other server's too
             return None
-        return Trace.of(self._spans(answer))
+        return Trace.from_spans(self._spans(answer))
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
         """See `TraceBackend.ids`; among the syntheses that began last.
@@ -40,8 +40,8 @@ class Jaeger(TraceBackend):
         """
         seen = 0
         for page in self.pages(EVERYTHING, start, end):
-            if found := {request.trace_id for request in page if request.trace_id.startswith(prefix)}:
-                return found
+            if trace_ids := {request.trace_id for request in page if request.trace_id.startswith(prefix)}:
+                return trace_ids
             seen += len(page)
             if seen >= _RECENT:
                 raise ValueError(
@@ -74,7 +74,7 @@ class Jaeger(TraceBackend):
             for span in all_spans:
                 if span.name == semconv.SYNTHESIS_SPAN.name:
                     syntheses[span.span_id] = span
-        requests = [Request.of(span) for span in syntheses.values() if not span.warnings]
+        requests = [Request.from_span(span) for span in syntheses.values() if not span.warnings]
         self.unreadable.count += len(syntheses) - len(requests)  # what Jaeger changed in them is not known
         return requests, complete
 

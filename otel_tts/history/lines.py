@@ -53,22 +53,22 @@ class Lines:
         for partition in reversed(written):
             if partition.start > until:
                 continue
-            known = self._known(partition.path)
-            for number in range(bisect_right(known.times, until) - 1, -1, -1):
-                for _, line in readable(partition.path, known.begins[number]):
-                    yield known.times[number], line
+            file = self._read_on(partition.path)
+            for number in range(bisect_right(file.times, until) - 1, -1, -1):
+                for _, line in readable(partition.path, file.begins[number]):
+                    yield file.times[number], line
                     break
 
-    def _known(self, path: Path) -> _File:
+    def _read_on(self, path: Path) -> _File:
         with self._lock:
-            known = self._files.setdefault(path, _File())
-            if not known.read and not is_readable(path):
+            file = self._files.setdefault(path, _File())
+            if not file.read and not is_readable(path):
                 self._denied.add(path)
-            for offset, line in readable(path, known.read):
+            for offset, line in readable(path, file.read):
                 if time := _TIME.search(line, line.rfind(_REQUEST)):  # what a crash left may stand in front
-                    known.times.append(int(time[1]) / 1e9)
-                    known.begins.append(known.read)
+                    file.times.append(int(time[1]) / 1e9)
+                    file.begins.append(file.read)
                 elif files.parse(line) is None or b'"dataPoints"' in line:
                     self._spoilt += 1
-                known.read = offset
-            return known
+                file.read = offset
+            return file

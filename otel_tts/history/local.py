@@ -66,7 +66,7 @@ class LocalHistory(Counted):
             request
             for _, hour in groupby(reversed(self._traces(filter)), key=lambda partition: partition.hour)
             for request in heapq.merge(
-                *(self._index.of(p).latest(filter, limit) for p in hour), key=lambda r: r.end, reverse=True
+                *(self._index.columns(p).latest(filter, limit) for p in hour), key=lambda r: r.end, reverse=True
             )
         )
         return sorted(islice(newest_first, limit), key=lambda request: request.end, reverse=True)
@@ -74,7 +74,7 @@ class LocalHistory(Counted):
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
         """See `History.every_request`."""
         for partition in self._traces(filter):
-            columns = self._index.of(partition)
+            columns = self._index.columns(partition)
             yield from columns.requests(columns.wanted(filter))
 
     def prepare(
@@ -88,50 +88,50 @@ class LocalHistory(Counted):
                 sizes[partition] = partition.path.stat().st_size
         done = 0
         for partition, size in sizes.items():
-            self._index.of(partition)
+            self._index.columns(partition)
             done += size
             if on_progress is not None:
                 on_progress(done, sum(sizes.values()))
 
     def fingerprint(self, start: float, end: float) -> str:
         """See `History.fingerprint`."""
-        known = hashlib.sha256()
+        digest = hashlib.sha256()
         for signal in ("metrics", "traces"):
             for partition in partitions(self._directory, signal, start - self._interval, end + _LATE):
                 with suppress(FileNotFoundError):
-                    known.update(f"{partition.path.name} {partition.path.stat().st_size}\n".encode())
-        return known.hexdigest()
+                    digest.update(f"{partition.path.name} {partition.path.stat().st_size}\n".encode())
+        return digest.hexdigest()
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
         """See `History.traces`."""
-        found: dict[str, list[Span]] = {}
+        by_trace: dict[str, list[Span]] = {}
         needles = [trace_id.encode() for trace_id in trace_ids]
         for partition in partitions(self._directory, "traces", since - _LATE, until + _LATE):
             for _, line in readable(partition.path):
                 if any(needle in line for needle in needles) and (request := files.parse(line)) is not None:
                     for span in spans(request, Unreadable()):
                         if span.trace_id in trace_ids:
-                            found.setdefault(span.trace_id, []).append(span)
-        return [trace for _, of_trace in sorted(found.items()) if (trace := Trace.of(of_trace)) is not None]
+                            by_trace.setdefault(span.trace_id, []).append(span)
+        return [trace for _, of_trace in sorted(by_trace.items()) if (trace := Trace.from_spans(of_trace)) is not None]
 
     def trace(self, trace_id: str) -> Trace | None:
         """See `History.trace`."""
         wanted = digits(trace_id)
-        found: list[Span] = []
+        matching: list[Span] = []
         needle = f'"traceId":"{wanted}'.encode()
         unreadable = self._traces_unreadable = Unreadable()
         for partition in reversed(partitions(self._directory, "traces")):
-            if len(wanted) == DIGITS and found and partition.end + files.HOUR < min(span.start for span in found):
+            if len(wanted) == DIGITS and matching and partition.end + files.HOUR < min(span.start for span in matching):
                 break  # all of it has been written later
             unreadable.count += not is_readable(partition.path)
             for _, line in readable(partition.path):
                 if needle in line:
                     if (request := files.parse(line)) is not None:
-                        found += [span for span in spans(request, unreadable) if span.trace_id.startswith(wanted)]
+                        matching += [span for span in spans(request, unreadable) if span.trace_id.startswith(wanted)]
                     else:
                         unreadable.count += 1
-        only(wanted, {span.trace_id for span in found})
-        return Trace.of(found)
+        only(wanted, {span.trace_id for span in matching})
+        return Trace.from_spans(matching)
 
     def _traces(self, wanted: RequestFilter) -> list[Partition]:
         """The files in which wanted requests may be."""

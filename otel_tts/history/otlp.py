@@ -29,23 +29,23 @@ class Unreadable:
     count: int = 0
 
 
-def attributes(of: Any, unreadable: Unreadable) -> dict[str, Any]:
+def attributes(holder: Any, unreadable: Unreadable) -> dict[str, Any]:
     """The attributes of anything that has some. Those of the registry have the type that it says."""
-    found = {}
-    for item in items(of, "attributes", unreadable):
+    values = {}
+    for item in items(holder, "attributes", unreadable):
         try:
             key = text(item["key"])
             given = value(item.get("value", {}))
             if given is not None:
-                found[key] = _of_type(_TYPES.get(key), given)
+                values[key] = _of_type(_TYPES.get(key), given)
         except FAULTS:
             unreadable.count += 1
-    return found
+    return values
 
 
-def items(of: Any, field: str, unreadable: Unreadable) -> Iterator[Mapping[str, Any]]:
+def items(holder: Any, field: str, unreadable: Unreadable) -> Iterator[Mapping[str, Any]]:
     """The objects of a list in a field; a field that is not there is an empty one."""
-    given = of.get(field, ()) if isinstance(of, Mapping) else None
+    given = holder.get(field, ()) if isinstance(holder, Mapping) else None
     if not isinstance(given, list | tuple):
         unreadable.count += 1
         return

@@ -65,28 +65,28 @@ class Prometheus:
         """The first moment that anything is known of; None when nothing is."""
         metric = semconv.SYNTHESIS_DURATION
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
-        known = [number for number, _, _ in self._each(readings.exported(metric, _HOUR), hours)]
-        if not known:
+        exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR), hours)]
+        if not exported_in:
             return None
-        whole = self._at(readings.samples(metric, _HOUR, [readings.equals(readings.BOUND, "+Inf")]), hours[min(known) + 1])
+        whole = self._at(readings.samples(metric, _HOUR, [readings.equals(readings.BOUND, "+Inf")]), hours[min(exported_in) + 1])
         return min(time for answer in whole for time, _ in answer.values)
 
     def exported(self, start: float, end: float) -> float:
         """How many values of requests were exported between two moments."""
-        found = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
-        return sum(value for answer in found for _, value in answer.values)
+        answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
+        return sum(value for answer in answers for _, value in answer.values)
 
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """Of a metric that counts: the number of the window, and a series that was exported in it."""
         window = moments[1] - moments[0]
-        found = self._each(readings.growth(metric, window, _SILENCE), moments)
+        samples = self._each(readings.growth(metric, window, _SILENCE), moments)
         for number, process, _ in self._each(readings.restarts(metric, window, _SILENCE), moments):
             of_process = [readings.equals(name, process.get(name, "")) for name in readings.PROCESS]
             for sampled in self._at(readings.samples(metric, window + _SILENCE, of_process), moments[number + 1]):
                 value = _counted(sampled.values, moments[number])
                 if value is not None:
-                    found.append((number, sampled.labels, value))
-        return _series(metric, found)
+                    samples.append((number, sampled.labels, value))
+        return _series(metric, samples)
 
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """Of a metric that has a level: the number of the window, and a series that was exported in it."""
@@ -113,8 +113,8 @@ class Prometheus:
         return self._asked("query", {"query": query, "time": _written(moment)})
 
     def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_Answer]:
-        said = self._backend.get(f"/api/v1/{path}", parameters)
-        match said:
+        reply = self._backend.get(f"/api/v1/{path}", parameters)
+        match reply:
             case {"status": "success", "data": {"result": list(result)}}:
                 answers = []
                 for item in result:
@@ -146,17 +146,17 @@ def _counted(values: Sequence[tuple[float, float]], start: float) -> float | Non
     return grown
 
 
-def _series(metric: Metric, found: Sequence[tuple[int, Labels, float]]) -> Iterator[tuple[int, Series]]:
+def _series(metric: Metric, samples: Sequence[tuple[int, Labels, float]]) -> Iterator[tuple[int, Series]]:
     """The series that values make: each its own, or all buckets of a histogram together."""
     if metric.instrument is not Instrument.HISTOGRAM:
-        yield from ((number, _one(metric, labels, value)) for number, labels, value in found)
+        yield from ((number, _one(metric, labels, value)) for number, labels, value in samples)
         return
 
     def one(item: tuple[int, Labels, float]) -> tuple[int, list[tuple[str, str]]]:
         number, labels, _ = item
         return number, sorted((name, value) for name, value in labels.items() if name != readings.BOUND)
 
-    for (number, labels), group in groupby(sorted(found, key=one), key=one):
+    for (number, labels), group in groupby(sorted(samples, key=one), key=one):
         buckets: dict[float, float] = {}
         for _, of_bucket, value in group:
             bound = float(of_bucket[readings.BOUND])

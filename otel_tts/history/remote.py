@@ -61,12 +61,12 @@ class RemoteHistory(Counted):
 
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
         """See `History.requests`; of more than ``limit`` it is those that began last."""
-        found: list[Request] = []
+        matching: list[Request] = []
         for page in self._traces.pages(filter, *_bounds(filter)):
-            found += page
-            if len(found) >= limit:
+            matching += page
+            if len(matching) >= limit:
                 break
-        latest = sorted(found, key=lambda request: request.start, reverse=True)[:limit]
+        latest = sorted(matching, key=lambda request: request.start, reverse=True)[:limit]
         return sorted(latest, key=lambda request: request.end, reverse=True)
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
@@ -90,8 +90,8 @@ class RemoteHistory(Counted):
     def trace(self, trace_id: str) -> Trace | None:
         """See `History.trace`."""
         wanted = digits(trace_id)
-        known = wanted if len(wanted) == DIGITS else only(wanted, self._traces.ids(wanted, *_bounds(EVERYTHING)))
-        return None if known is None else self._traces.trace(known)
+        full_id = wanted if len(wanted) == DIGITS else only(wanted, self._traces.ids(wanted, *_bounds(EVERYTHING)))
+        return None if full_id is None else self._traces.trace(full_id)
 
 
 def _bounds(wanted: RequestFilter) -> tuple[float, float]:

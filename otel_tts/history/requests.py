@@ -82,15 +82,15 @@ class Request:
         return None if value is None else as_text(value)
 
     @classmethod
-    def of(cls, span: Span) -> Request:
+    def from_span(cls, span: Span) -> Request:
         """The request of a synthesis span."""
-        said = {name: span.attributes.get(attribute.key, DEFAULTS.get(name)) for name, attribute in SAID.items()}
+        fields = {name: span.attributes.get(attribute.key, DEFAULTS.get(name)) for name, attribute in ATTRIBUTES.items()}
         return cls(
-            span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **said, own=own(span.attributes)
+            span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **fields, own=own(span.attributes)
         )  # fmt: skip
 
 
-SAID: Mapping[str, Attribute] = {
+ATTRIBUTES: Mapping[str, Attribute] = {
     "outcome": semconv.OUTCOME,
     "error_type": semconv.ERROR_TYPE,
     "provider": semconv.PROVIDER,
@@ -145,7 +145,7 @@ def as_text(value: object) -> str:
     return str(value)
 
 
-FIELDS = {attribute.key: name for name, attribute in SAID.items()}
+FIELDS = {attribute.key: name for name, attribute in ATTRIBUTES.items()}
 """The fields by the keys of their attributes."""
 
 

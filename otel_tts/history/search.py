@@ -52,15 +52,15 @@ class TraceBackend(ABC):
         while pending:
             first, last = pending.pop()
             limit = _PAGE
-            found, complete = self.search(wanted, first, last, limit)
+            requests, complete = self.search(wanted, first, last, limit)
             if not complete and last - first > 1:
                 middle = (first + last) // 2
                 pending += [(first, middle), (middle, last)]
                 continue
             while not complete:  # Tempo knows no shorter time than a second
                 limit *= 4
-                found, complete = self.search(wanted, first, last, limit)
-            yield [request for request in found if first <= request.start < last and wanted.holds(request)]
+                requests, complete = self.search(wanted, first, last, limit)
+            yield [request for request in requests if first <= request.start < last and wanted.holds(request)]
 
 
 def windows(start: float, end: float) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.otlp import Unreadable
-from otel_tts.history.requests import SAID, Request, RequestFilter
+from otel_tts.history.requests import ATTRIBUTES, Request, RequestFilter
 from otel_tts.history.search import TraceBackend, windows
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, spans
 from otel_tts.history.unavailable import HistoryUnavailableError
@@ -21,7 +21,7 @@ _SPANS = 100
 """Syntheses of one trace that a search tells: Tempo's own limit."""
 _SERVICE = "service.name"
 _VERSION = "service.version"
-_SELECTED = [f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in SAID.values())]
+_SELECTED = [f"resource.{_SERVICE}", f"resource.{_VERSION}", *(f"span.{attribute.key}" for attribute in ATTRIBUTES.values())]
 
 
 class Tempo(TraceBackend):
@@ -36,7 +36,7 @@ class Tempo(TraceBackend):
             case {"status": "PARTIAL", **others}:
                 raise self._in_part(f"a part of trace {trace_id}", str(others.get("message", "")))
             case dict(answer):
-                return Trace.of(spans(_otlp(answer.get("trace") or {}), self.unreadable))
+                return Trace.from_spans(spans(_otlp(answer.get("trace") or {}), self.unreadable))
         raise self._unlike()
 
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
@@ -44,14 +44,14 @@ class Tempo(TraceBackend):
         rest = DIGITS - len(prefix)
         significant = prefix.lstrip("0")  # Tempo compares ids without their leading zeros
         query = f'{{ trace:id =~ "{significant}.{{{rest if significant else f"0,{rest}"}}}" }}'
-        found: set[str] = set()
+        trace_ids: set[str] = set()
         for first, last in windows(start, end):
             for trace in self._matches({"q": query, "start": first, "end": last, "limit": 10}):
                 try:
-                    found.add(_trace_id(trace))
+                    trace_ids.add(_trace_id(trace))
                 except otlp.FAULTS:
                     self.unreadable.count += 1
-        return found
+        return trace_ids
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """See `TraceBackend.search`."""
@@ -73,12 +73,12 @@ class Tempo(TraceBackend):
         if sum(otlp.whole(spans_matched.get("matched", 0)) for spans_matched in sets) > len(matched):
             whole = self.trace(trace_id)
             yield from (
-                Request.of(span) for _, span in (whole.walk() if whole else ()) if span.name == semconv.SYNTHESIS_SPAN.name
+                Request.from_span(span) for _, span in (whole.walk() if whole else ()) if span.name == semconv.SYNTHESIS_SPAN.name
             )
             return
         for span in matched:
             try:
-                yield Request.of(_span(trace_id, span, self.unreadable))
+                yield Request.from_span(_span(trace_id, span, self.unreadable))
             except otlp.FAULTS:
                 self.unreadable.count += 1
 
@@ -137,44 +137,44 @@ def _trace_id(trace: Mapping[str, Any]) -> str:
     return digits(str(trace["traceID"]).zfill(DIGITS))
 
 
-def _span(trace_id: str, found: Mapping[str, Any], unreadable: Unreadable) -> Span:
-    said = otlp.attributes(found, unreadable)
+def _span(trace_id: str, item: Mapping[str, Any], unreadable: Unreadable) -> Span:
+    values = otlp.attributes(item, unreadable)
     return Span(
         trace_id=trace_id,
-        span_id=found["spanID"].zfill(16),
+        span_id=item["spanID"].zfill(16),
         parent_id=None,
         name=semconv.SYNTHESIS_SPAN.name,
         kind="INTERNAL",
-        start=otlp.seconds(found["startTimeUnixNano"]),
-        duration=otlp.seconds(found["durationNanos"]),
+        start=otlp.seconds(item["startTimeUnixNano"]),
+        duration=otlp.seconds(item["durationNanos"]),
         status="UNSET",
         status_message="",
-        attributes=said,
+        attributes=values,
         events=(),
         links=(),
-        service=str(said.pop(_SERVICE, "")),
-        version=str(said.pop(_VERSION, "")),
+        service=str(values.pop(_SERVICE, "")),
+        version=str(values.pop(_VERSION, "")),
     )
 
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
 
-def _otlp(said: Any) -> Any:
+def _otlp(reply: Any) -> Any:
     """As OTLP/JSON has it: ids hexadecimal, where protobuf's own JSON has base64."""
-    match said:
+    match reply:
         case dict():
             return {
                 key: _hexadecimal(value) if key in _IDS and isinstance(value, str) else _otlp(value)
-                for key, value in said.items()
+                for key, value in reply.items()
             }
         case list():
-            return [_otlp(item) for item in said]
-    return said
+            return [_otlp(item) for item in reply]
+    return reply
 
 
-def _hexadecimal(said: str) -> str:
+def _hexadecimal(encoded: str) -> str:
     try:
-        return base64.b64decode(said).hex()
+        return base64.b64decode(encoded).hex()
     except ValueError:
         return ""  # which is no id

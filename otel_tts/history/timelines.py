@@ -53,17 +53,17 @@ def timelines(
     for number, growth in enumerate(growths):
         for series in growth[metric.name]:
             if _wanted(series, where):
-                said = tuple(series.attributes.get(key, "") for key in keys)
-                values.setdefault(said, {}).setdefault(number, []).append(series.growth)
+                group = tuple(series.attributes.get(key, "") for key in keys)
+                values.setdefault(group, {}).setdefault(number, []).append(series.growth)
     return [
         Timeline(
-            dict(zip(keys, said, strict=True)),
+            dict(zip(keys, group, strict=True)),
             tuple(
                 Point(start, end, _together(metric, in_windows.get(number, ())))
                 for number, (start, end) in enumerate(pairwise(moments))
             ),
         )
-        for said, in_windows in sorted(values.items(), key=lambda item: tuple(map(str, item[0])))
+        for group, in_windows in sorted(values.items(), key=lambda item: tuple(map(str, item[0])))
     ]
 
 

@@ -83,18 +83,18 @@ class Trace:
     roots: tuple[Span, ...]
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Trace | None:
+    def from_spans(cls, spans: Iterable[Span]) -> Trace | None:
         """The tree of the spans of one trace; None without any. A span that comes twice counts once."""
-        known = {span.span_id: span for span in sorted(spans, key=lambda span: span.start)}
+        by_id = {span.span_id: span for span in sorted(spans, key=lambda span: span.start)}
         children: dict[str | None, list[Span]] = {}
-        for span in known.values():
-            children.setdefault(span.parent_id if span.parent_id in known else None, []).append(span)
+        for span in by_id.values():
+            children.setdefault(span.parent_id if span.parent_id in by_id else None, []).append(span)
         roots = children.get(None, [])
         ordered: dict[str, None] = {}  # parents first
         pending = [*reversed(roots)]
-        while pending or len(ordered) < len(known):
+        while pending or len(ordered) < len(by_id):
             if not pending:  # what is left are circles, which have no beginning: the first span of one is it
-                pending = [next(span for span in known.values() if span.span_id not in ordered)]
+                pending = [next(span for span in by_id.values() if span.span_id not in ordered)]
                 roots.append(pending[0])
             span = pending.pop()
             if span.span_id not in ordered:
@@ -103,7 +103,7 @@ class Trace:
         grown: dict[str, Span] = {}
         for span_id in reversed(ordered):
             below = children.get(span_id, ())
-            grown[span_id] = replace(known[span_id], children=tuple(grown[c.span_id] for c in below if c.span_id in grown))
+            grown[span_id] = replace(by_id[span_id], children=tuple(grown[c.span_id] for c in below if c.span_id in grown))
         return cls(roots[0].trace_id, tuple(grown[root.span_id] for root in roots)) if roots else None
 
     def walk(self) -> Iterator[tuple[int, Span]]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from otel_tts.instrumentation.messages import Method, Values
 
 _GOOD = (None, 0, grpc.StatusCode.OK)
-_FAILED = Cause.of(Outcome.ERROR)
+_FAILED = Cause.from_outcome(Outcome.ERROR)
 
 
 class Exchange:

@@ -52,7 +52,7 @@ class CachedHistory:
     def period(self, range: str, refresh: int | None) -> Period:
         """One of `view.RANGES` up to now; the same for everybody within a refresh."""
         every = refresh or 1
-        return Period.of(range, self._wall_clock() // every * every, self._history.interval)
+        return Period.from_range(range, self._wall_clock() // every * every, self._history.interval)
 
     def began(self) -> float | None:
         """The first moment that anything is known of; None when nothing is."""

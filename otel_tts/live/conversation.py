@@ -33,9 +33,9 @@ _BARS = {
 }
 
 
-def bars(found: Sequence[Request]) -> Iterator[Bar]:
+def bars(requests: Sequence[Request]) -> Iterator[Bar]:
     """What to draw: until the first byte it is waited for, then the audio plays for as long as it was heard, or handed out."""
-    for row, request in enumerate(found):
+    for row, request in enumerate(requests):
         waited = request.duration if request.ttfb is None else request.ttfb
         yield Bar("waiting for audio", request.start, waited, row)
         played = played_seconds(request)
@@ -71,11 +71,11 @@ def label(request: Request) -> str:
     return " · ".join(words)
 
 
-def figure(found: Sequence[Request]) -> go.Figure:
+def figure(requests: Sequence[Request]) -> go.Figure:
     """The utterances below each other, the first on top, over the seconds since the conversation began."""
-    zero = min(request.start for request in found)
+    zero = min(request.start for request in requests)
     drawn = go.Figure()
-    every = list(bars(found))
+    every = list(bars(requests))
     for kind, colour in _BARS.items():
         if of_kind := [bar for bar in every if bar.kind == kind]:
             drawn.add_bar(
@@ -90,8 +90,9 @@ def figure(found: Sequence[Request]) -> go.Figure:
                 hovertemplate="%{customdata}<extra></extra>",
             )
     for name, symbol, colour, moments in (
-        ("first audio", "diamond", palette.YELLOW, [(n, r.start + r.ttfa) for n, r in enumerate(found) if r.ttfa is not None]),
-        ("interruption", "x", palette.VERMILION, [(n, r.start + r.interrupted) for n, r in enumerate(found) if r.interrupted is not None]),
+        ("first audio", "diamond", palette.YELLOW, [(n, r.start + r.ttfa) for n, r in enumerate(requests) if r.ttfa is not None]),
+        ("interruption", "x", palette.VERMILION,
+         [(n, r.start + r.interrupted) for n, r in enumerate(requests) if r.interrupted is not None]),
     ):  # fmt: skip
         if moments:
             drawn.add_scatter(
@@ -103,34 +104,35 @@ def figure(found: Sequence[Request]) -> go.Figure:
                 customdata=[f"{name}, +{moment - zero:.3f} s" for _, moment in moments],
                 hovertemplate="%{customdata}<extra></extra>",
             )
-    for row, request in enumerate(found):
+    for row, request in enumerate(requests):
         drawn.add_annotation(
             x=0, xref="paper", xanchor="left", y=row - 0.37, text=escape(label(request)), showarrow=False, font={"size": 12}
         )  # fmt: skip
     drawn.update_layout(
-        height=90 + 52 * len(found),
+        height=90 + 52 * len(requests),
         margin={"l": 4, "r": 8, "t": 34, "b": 4},
         barmode="overlay",
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
         dragmode=False,
         hovermode="closest",
     )
-    drawn.update_yaxes(range=[len(found) - 0.5, -0.75], visible=False)
+    drawn.update_yaxes(range=[len(requests) - 0.5, -0.75], visible=False)
     drawn.update_xaxes(ticksuffix=" s", zeroline=False)
     return drawn
 
 
-def summary(conversation: str, found: Sequence[Request]) -> list[str]:
+def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
     """What is most important of it."""
-    interrupted = [request for request in found if request.interrupted is not None]
+    interrupted = [request for request in requests if request.interrupted is not None]
     silent = [request.silent for request in interrupted if request.silent is not None]
-    first = sorted(request.ttfa for request in found if request.ttfa is not None)
-    made, played = _total(r.audio_duration for r in found), _total(played_seconds(r) for r in found)
-    fallbacks = sum(bool(request.fallback_used) for request in found)
-    length = max(request.end for request in found) - found[0].start
+    first = sorted(request.ttfa for request in requests if request.ttfa is not None)
+    made, played = _total(r.audio_duration for r in requests), _total(played_seconds(r) for r in requests)
+    fallbacks = sum(bool(request.fallback_used) for request in requests)
+    length = max(request.end for request in requests) - requests[0].start
     return [
-        tiles.tile("Conversation", conversation[:24], f"{formatting.date(found[0].start)}, {found[0].service}", definition=conversation),
-        tiles.tile("Utterances", formatting.count(len(found)), f"in {formatting.duration(length)}"),
+        tiles.tile("Conversation", conversation[:24], f"{formatting.date(requests[0].start)}, {requests[0].service}",
+                   definition=conversation),
+        tiles.tile("Utterances", formatting.count(len(requests)), f"in {formatting.duration(length)}"),
         tiles.tile(
             "First audio",
             formatting.duration(first[len(first) // 2] if first else None),
@@ -145,11 +147,11 @@ def summary(conversation: str, found: Sequence[Request]) -> list[str]:
         ),
         tiles.tile("Fallbacks", formatting.count(fallbacks), definition=formatting.definition(semconv.FALLBACK_USED)),
         tiles.tile("Audio", formatting.duration(played), f"heard or handed out, of {formatting.duration(made)} made or found"),
-        tiles.tile("Cost", formatting.dollars(_total(r.cost for r in found)), definition=formatting.definition(semconv.COST)),
+        tiles.tile("Cost", formatting.dollars(_total(r.cost for r in requests)), definition=formatting.definition(semconv.COST)),
     ]  # fmt: skip
 
 
 def _total(parts: Iterator[float | None]) -> float | None:
     """The sum of what is known; None when nothing is."""
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    numbers = [part for part in parts if part is not None]
+    return sum(numbers) if numbers else None

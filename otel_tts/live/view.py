@@ -40,7 +40,7 @@ class Period:
     step: float
 
     @classmethod
-    def of(cls, range: str, now: float, interval: float) -> Self:
+    def from_range(cls, range: str, now: float, interval: float) -> Self:
         """The windows of one of the `RANGES`; ``interval`` is that of the export of metrics."""
         length, step = RANGES[range]
         step = math.ceil(max(step, 2 * interval))

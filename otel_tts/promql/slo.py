@@ -200,9 +200,11 @@ def judged_duration_slowdown(scope: Scope) -> str:
 @QUERIES.query("{reference}", PROVIDER)
 def judged_reference_missing(scope: Scope) -> str:
     """How many latencies of the provider were judged against the default within the hour, and have no reference still."""
-    of = [recorded(reference, REFERENCE_WINDOW) for reference in (judged_first_audio_reference, judged_duration_reference)]
-    judged = " or ".join(f"last_over_time({scope.select(name, _DEFAULT)}[1h])" for name in of)
-    others = " or ".join(scope.select(name, _NOT_DEFAULT) for name in of)
+    recorded_names = [
+        recorded(reference, REFERENCE_WINDOW) for reference in (judged_first_audio_reference, judged_duration_reference)
+    ]
+    judged = " or ".join(f"last_over_time({scope.select(name, _DEFAULT)}[1h])" for name in recorded_names)
+    others = " or ".join(scope.select(name, _NOT_DEFAULT) for name in recorded_names)
     return f"count by ({scope.labels(PROVIDER)}) ({judged}) unless on ({scope.labels(PROVIDER)}) ({others})"
 
 
@@ -250,17 +252,19 @@ def _p95(scope: Scope, metric: Metric, *matchers: str, over: Query) -> str:
 
 def _reference(scope: Scope, p95: Query, published_for: str) -> str:
     """What was set; else what the batch job published; else the same hour of the day before; else the default."""
-    now, of = _recorded(p95, scope), scope.labels(PROVIDER)
+    now, provider_label = _recorded(p95, scope), scope.labels(PROVIDER)
 
     def constant(source: str) -> str:
         return _from(f"{now} * 0 + {scope.objectives.reference:g}", source)
 
     if scope.objectives.reference_is_set:
         return constant("environment")
-    told = last_run(Scope(), REFERENCE_LATENCY, published_for, by=(PROVIDER,))
-    published = _from(f"{now} * 0 + on ({label(PROVIDER)}) group_left () clamp_min({told}, {MINIMUM_REFERENCE:g})", "published")
+    last_published = last_run(Scope(), REFERENCE_LATENCY, published_for, by=(PROVIDER,))
+    published = _from(
+        f"{now} * 0 + on ({label(PROVIDER)}) group_left () clamp_min({last_published}, {MINIMUM_REFERENCE:g})", "published"
+    )
     yesterday = _from(f"clamp_min(avg_over_time({now}[1h] offset 23h30m), {MINIMUM_REFERENCE:g}) and {now}", "yesterday")
-    return f"{published} or on ({of}) {yesterday} or on ({of}) {constant('default')}"
+    return f"{published} or on ({provider_label}) {yesterday} or on ({provider_label}) {constant('default')}"
 
 
 def _from(reference: str, source: str) -> str:

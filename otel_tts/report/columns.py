@@ -150,8 +150,8 @@ def _spoken(sample: Sample) -> pandas.DataFrame:
 def _of_rows(measure: Measure, name: str, by: Sequence[str], now: pandas.DataFrame, then: pandas.DataFrame) -> Iterator[Column]:
     now, then = (frame.assign(value=frame[name].astype(float)).dropna(subset=["value"]) for frame in (now, then))
     bins = then.groupby([*by, "bin"]).value.agg(["median", "size"])
-    known = bins[bins["size"] >= BIN_LEAST]["median"].rename("usual").reset_index()
-    now, then = (frame.merge(known, on=[*by, "bin"]) for frame in (now, then))
+    usual = bins[bins["size"] >= BIN_LEAST]["median"].rename("usual").reset_index()
+    now, then = (frame.merge(usual, on=[*by, "bin"]) for frame in (now, then))
     middles = then.groupby(list(by)).value.mean() if measure.mean else then.groupby(list(by)).value.median()
     for frame in (now, then):
         if measure.relative:

@@ -36,10 +36,10 @@ def _side(name: str, history: History, profiles: Profiles, service: str) -> Samp
     refusals = []
     for kind in kinds:
         try:
-            found = resolve(kind, history, profiles, None, service)
+            resolved = resolve(kind, history, profiles, None, service)
         except UnknownReferenceError as error:
             refusals.append(str(error))
         else:
-            assert isinstance(found, Fixed)  # noqa: S101 - of these kinds, all are
-            return found.what
+            assert isinstance(resolved, Fixed)  # noqa: S101 - of these kinds, all are
+            return resolved.what
     raise UnknownReferenceError(" ".join(refusals))

@@ -81,26 +81,26 @@ class Judgement:
     failed: int = 0
     reports: Mapping[str, Snapshot] | None = None
 
-    def of(self, *families: Family, status: Status | None = None) -> list[Finding]:
+    def select(self, *families: Family, status: Status | None = None) -> list[Finding]:
         """The findings of that kind."""
         return [f for f in self.findings if f.family in families and status in (None, f.status)]
 
     @property
     def drifted(self) -> list[Finding]:
         """What an engine does otherwise than it did."""
-        return self.of("performance", "audio", status="drifted")
+        return self.select("performance", "audio", status="drifted")
 
     @property
     def traffic(self) -> list[Finding]:
         """What is asked for otherwise than it was."""
-        return self.of("traffic", status="drifted")
+        return self.select("traffic", status="drifted")
 
     @property
     def status(self) -> Status:
         """Of the engines; the traffic is no matter of theirs."""
         if self.drifted:
             return "drifted"
-        return "steady" if any(f.status != "not judged" for f in self.of("performance", "audio")) else "not judged"
+        return "steady" if any(f.status != "not judged" for f in self.select("performance", "audio")) else "not judged"
 
     def figures(self) -> dict[str, float]:
         """The judgement as metrics of MLflow, but for the names of providers."""
@@ -116,17 +116,17 @@ class Judgement:
 
     def worst(self) -> Mapping[tuple[str, str], Finding]:
         """By provider and measure, the finding with the highest score; what drifted goes before what did not."""
-        found: dict[tuple[str, str], Finding] = {}
+        findings: dict[tuple[str, str], Finding] = {}
         for finding in sorted(self.findings, key=lambda f: (f.status == "drifted", f.score or 0.0)):
             if finding.score is not None:
-                found[finding.provider, finding.measure] = finding
-        return found
+                findings[finding.provider, finding.measure] = finding
+        return findings
 
     def save(self, directory: Path) -> None:
         """Write the findings, and Evidently's reports as HTML and as JSON."""
-        told = {"reference": self.reference, "status": self.status, "reason": self.reason, "alpha": ALPHA, "least": LEAST}
+        summary = {"reference": self.reference, "status": self.status, "reason": self.reason, "alpha": ALPHA, "least": LEAST}
         findings = [asdict(finding) for finding in self.findings]
-        (directory / "judgement.json").write_text(json.dumps({**told, "findings": findings}, indent=2), encoding="utf-8")
+        (directory / "judgement.json").write_text(json.dumps({**summary, "findings": findings}, indent=2), encoding="utf-8")
         for name, snapshot in (self.reports or {}).items():
             snapshot.save_html(str(directory / f"{name}.html"))
             (directory / f"{name}.json").write_text(snapshot.json(), encoding="utf-8")
@@ -141,11 +141,11 @@ def judge(current: Sample, reference: Sample | None, name: str) -> Judgement:
     findings: list[Finding] = []
     passed = failed = 0
     for title, columns in (("engines", engines), ("traffic", traffic)):
-        told = {column.name: _unjudged(column, current, reference) for column in columns}
-        judged = [column for column in columns if not told[column.name]]
+        reasons = {column.name: _unjudged(column, current, reference) for column in columns}
+        judged = [column for column in columns if not reasons[column.name]]
         snapshot = _evidently(judged) if judged else None
         results = _results(snapshot) if snapshot else {}
-        findings += [_finding(column, results.get(column.name), told[column.name]) for column in columns]
+        findings += [_finding(column, results.get(column.name), reasons[column.name]) for column in columns]
         passed += sum(test["status"] == "SUCCESS" for tests in results.values() for test in tests)
         failed += sum(test["status"] == "FAIL" for tests in results.values() for test in tests)
         if snapshot:
@@ -205,10 +205,10 @@ def _evidently(columns: Sequence[Column]) -> Snapshot:
 
 def _results(snapshot: Snapshot) -> Mapping[str, list[Any]]:
     """Evidently's tests by column, each with the value of its metric: first whether it is certain, then whether it is large."""
-    told = json.loads(snapshot.json())
-    values = {metric["id"]: metric["value"] for metric in told["metrics"]}
+    evaluated = json.loads(snapshot.json())
+    values = {metric["id"]: metric["value"] for metric in evaluated["metrics"]}
     results: dict[str, list[Any]] = {}
-    for test in told["tests"]:
+    for test in evaluated["tests"]:
         config = test["metric_config"]
         results.setdefault(config["params"]["column"], []).append(
             {"status": test["status"], "value": values[config["metric_id"]], "method": config["params"].get("method")}
@@ -218,7 +218,7 @@ def _results(snapshot: Snapshot) -> Mapping[str, list[Any]]:
 
 def _finding(column: Column, tests: Sequence[Any] | None, reason: str) -> Finding:
     measure = column.measure
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "measure": measure.name,
         "family": measure.family,
         "provider": column.provider,
@@ -228,22 +228,22 @@ def _finding(column: Column, tests: Sequence[Any] | None, reason: str) -> Findin
         "reference_rows": len(column.reference),
     }
     if tests is None:
-        return Finding(**known, status="not judged", reason=reason)
+        return Finding(**fields, status="not judged", reason=reason)
     certain = [test for test in tests if test["method"] in _CERTAINTY]
     large = [test for test in tests if test not in certain]
     drifted = all(any(test["status"] == "FAIL" for test in kind) for kind in (certain, large))
     p_value = certain[0]["value"]
     p_value = 1.0 if math.isnan(p_value) else max(_rounded(p_value), _NEVER)  # of one category on both sides there is none
-    known |= {"status": "drifted" if drifted else "steady", "p_value": p_value}
+    fields |= {"status": "drifted" if drifted else "steady", "p_value": p_value}
     moved = large[0]["value"]
     if _categorical(column):
-        return Finding(**known, score=_rounded(moved / measure.limit))
+        return Finding(**fields, score=_rounded(moved / measure.limit))
     middle, scale = _middle(column), column.middle if measure.relative else 1.0
     score = _distance(measure.limit, moved, middle, relative=measure.relative)
     better = (moved < middle) == (measure.better == "lower") if measure.better and moved != middle else None
     if drifted and better:
-        known["status"] = "improved"
-    return Finding(**known, current=moved * scale, reference=middle * scale, score=score, better=better)
+        fields["status"] = "improved"
+    return Finding(**fields, current=moved * scale, reference=middle * scale, score=score, better=better)
 
 
 def _distance(limit: float, moved: float, middle: float, *, relative: bool) -> float:

@@ -44,8 +44,8 @@ def latencies(sample: Sample) -> dict[tuple[str, bool], float]:
     """
     frame = sample.frame()
     spoken = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin(MADE_BY_PROVIDER)]
-    found: dict[tuple[str, bool], float] = {}
+    percentiles: dict[tuple[str, bool], float] = {}
     for stream, column in ((True, "ttfa"), (False, "duration")):
         by_provider = spoken[spoken.stream.eq(stream)].astype({column: float}).groupby("provider")[column].quantile(0.95)
-        found |= {(str(provider), stream): float(seconds) for provider, seconds in by_provider.dropna().items()}
-    return found
+        percentiles |= {(str(provider), stream): float(seconds) for provider, seconds in by_provider.dropna().items()}
+    return percentiles

@@ -92,7 +92,7 @@ class ReportJob:
             if int(run.data.tags.get(REQUESTS, "0")) > service.requests:
                 return Outcome(window, service.name, "kept", link)
         with step(semconv.REPORT_READ_SPAN.name):
-            measures = Measures.of(self.history, window, service)
+            measures = Measures.from_history(self.history, window, service)
             sample = take(self.history, window, service.name)
         content = _digest(_FORMAT, reference.name, measures.figures(), measures.limits(), sample.spans, sorted(sample.rows))
         if run is not None and written and run.data.tags.get(CONTENT) == content:

@@ -29,7 +29,7 @@ class Measures:
     languages: tuple[Row, ...]
 
     @classmethod
-    def of(cls, history: History, window: Window, service: Service) -> Measures:
+    def from_history(cls, history: History, window: Window, service: Service) -> Measures:
         """The figures of a service in a window."""
         [overall] = history.aggregates(window.start, window.end, service=service.name)
         providers = history.aggregates(window.start, window.end, by=["provider"], service=service.name)

@@ -31,7 +31,7 @@ class Profiles:
             ValueError: the name could not be a file's.
         """
         path = self._path(name)
-        told = {
+        document = {
             "format": _FORMAT,
             "requests": sample.requests,
             "spans": sample.spans,
@@ -43,7 +43,7 @@ class Profiles:
         }
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(gzip.compress(json.dumps(told).encode(), mtime=0))
+        unfinished.write_bytes(gzip.compress(json.dumps(document).encode(), mtime=0))
         unfinished.replace(path)
         return path
 
@@ -54,18 +54,18 @@ class Profiles:
             ValueError: the name could not be a file's, or the file is of another version of otel-tts.
         """
         try:
-            told = json.loads(gzip.decompress(self._path(name).read_bytes()))
+            document = json.loads(gzip.decompress(self._path(name).read_bytes()))
         except FileNotFoundError:
             return None
-        if told["format"] != _FORMAT or tuple(told["columns"]) != FACTS:
+        if document["format"] != _FORMAT or tuple(document["columns"]) != FACTS:
             raise ValueError(f"The profile {name!r} was saved by another version of otel-tts: save it again.")
         return Sample(
-            requests=told["requests"],
-            spans=told["spans"],
-            sampled=told["sampled"],
-            rows={span: tuple(row) for span, row in told["rows"].items()},
-            attempts={provider: (succeeded, judged) for provider, (succeeded, judged) in told["attempts"].items()},
-            scores={(score, voice): dict(buckets) for score, voice, buckets in told["scores"]},
+            requests=document["requests"],
+            spans=document["spans"],
+            sampled=document["sampled"],
+            rows={span: tuple(row) for span, row in document["rows"].items()},
+            attempts={provider: (succeeded, judged) for provider, (succeeded, judged) in document["attempts"].items()},
+            scores={(score, voice): dict(buckets) for score, voice, buckets in document["scores"]},
         )
 
     def _path(self, name: str) -> Path:

@@ -68,27 +68,27 @@ class LastWeek:
         self._runs = runs
         self._taken = taken
         self._service = service
-        self._known: dict[Window, Sample] = {}
+        self._last_taken: dict[Window, Sample] = {}
 
     def sample(self, window: Window) -> Sample | None:
         """See `Reference.sample`."""
-        found: dict[Window, Sample] = {}
+        samples: dict[Window, Sample] = {}
         rows = 0
         for earlier, judgement in self._runs.windows(self._service, window.width, window.start - _WEEK, window.start):
             if judgement == "drifted":
                 continue
-            sample = self._known.get(earlier) or self._taken(earlier)
+            sample = self._last_taken.get(earlier) or self._taken(earlier)
             if not sample.sampled:
-                found[earlier] = sample
+                samples[earlier] = sample
                 rows += len(sample.rows)
             if rows >= MOST:
                 break
-        self._known = found  # the next window takes most of them again
-        return merged(found.values()) if found else None
+        self._last_taken = samples  # the next window takes most of them again
+        return merged(samples.values()) if samples else None
 
     def learn(self, window: Window, sample: Sample) -> None:
         """See `Reference.learn`."""
-        self._known[window] = sample
+        self._last_taken[window] = sample
 
 
 def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None, service: str) -> Reference:
@@ -132,8 +132,10 @@ def of_version(history: History, service: str, version: str) -> Sample:
     whole = Window(history.began or 0.0, time.time() + history.interval)
     sample = take(history, whole, service, version)
     if not sample.requests and not sample.spans:
-        known = [v or "(none given)" for s in history.services(whole.start, whole.end) if s.name == service for v in s.versions]
-        raise UnknownReferenceError(f"There is no telemetry of version {version!r} of {service}, {_those(known)}.")
+        versions = [
+            v or "(none given)" for s in history.services(whole.start, whole.end) if s.name == service for v in s.versions
+        ]
+        raise UnknownReferenceError(f"There is no telemetry of version {version!r} of {service}, {_those(versions)}.")
     return sample
 
 
@@ -148,10 +150,10 @@ def moment(text: str, now: float | None = None) -> float:
     except ValueError:
         pass
     try:
-        said = datetime.fromisoformat(text.strip())
+        date = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{text!r} is no moment: say 2026-11-23T09:00, or 2h for two hours ago.") from None
-    return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def length(text: str) -> float:

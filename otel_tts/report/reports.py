@@ -45,7 +45,7 @@ class Reports:
         self.uri = uri
 
     @classmethod
-    def of(cls, settings: ReportSettings) -> Reports | None:
+    def from_settings(cls, settings: ReportSettings) -> Reports | None:
         """Where the settings say, or where the job keeps them without; None when no job has ever written there."""
         uri = tracking.default_uri(settings)
         database = tracking.database(uri)
@@ -53,13 +53,13 @@ class Reports:
 
     def latest(self, limit: int = 50) -> Sequence[Report]:
         """The newest windows of all services, the newest first."""
-        return self._found(f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}'", limit)
+        return self._search(f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}'", limit)
 
     def of_request(self, service: str, ended: float) -> Report | None:
         """The report of the window in which a request of a service ended; the shortest, where there are several."""
         until = round(ended * 1000)
         query = f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}' and attributes.start_time <= {until}"
-        holding = [r for r in self._found(query, 100) if r.service == service and r.window.start <= ended < r.window.end]
+        holding = [r for r in self._search(query, 100) if r.service == service and r.window.start <= ended < r.window.end]
         return min(holding, key=lambda report: report.window.width, default=None)
 
     def pages(self, run_id: str) -> Sequence[str]:
@@ -85,13 +85,13 @@ class Reports:
 
         return MlflowClient(self.uri)
 
-    def _found(self, query: str, limit: int) -> Sequence[Report]:
+    def _search(self, query: str, limit: int) -> Sequence[Report]:
         client = self._client()
         with tracking.reaching(self.uri):
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-            found = client.search_runs(experiments, query, max_results=limit, order_by=["attributes.start_time DESC"])
+            matching = client.search_runs(experiments, query, max_results=limit, order_by=["attributes.start_time DESC"])
         reports = []
-        for run in found:
+        for run in matching:
             tags, start = run.data.tags, run.info.start_time / 1000
             page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
             reports.append(

@@ -66,18 +66,18 @@ class Runs:
         """The number by which MLflow knows the experiment."""
         return str(self._experiment.experiment_id)
 
-    def watermark(self, of: str) -> float | None:
+    def watermark(self, job: str) -> float | None:
         """Up to when windows have been written; None when none has been."""
         with tracking.reaching(self.uri):
             tags = self._client.get_experiment(self.experiment_id).tags
         with suppress(KeyError, ValueError):
-            return float(tags[_watermark(of)])
+            return float(tags[_watermark(job)])
         return None
 
-    def advance(self, of: str, moment: float) -> None:
+    def advance(self, job: str, moment: float) -> None:
         """All windows up to ``moment`` have been written."""
         with tracking.reaching(self.uri):
-            self._client.set_experiment_tag(self.experiment_id, _watermark(of), f"{moment:.0f}")
+            self._client.set_experiment_tag(self.experiment_id, _watermark(job), f"{moment:.0f}")
 
     def find(self, service: str, window: Window) -> Run | None:
         """The run of a window."""
@@ -151,8 +151,8 @@ class Runs:
 
     def _find(self, key: str) -> Run | None:
         """The run with that key. Two jobs on two machines may each have made one: the same one counts for both."""
-        found: list[Any] = self._client.search_runs([self.experiment_id], f"tags.`{KEY}` = '{key}'")
-        return min(found, key=lambda run: str(run.info.run_id), default=None)
+        matching: list[Any] = self._client.search_runs([self.experiment_id], f"tags.`{KEY}` = '{key}'")
+        return min(matching, key=lambda run: str(run.info.run_id), default=None)
 
     def _create(self, key: str, name: str, start: int, tags: Mapping[str, str]) -> Run:
         made = self._client.create_run(self.experiment_id, start, dict(tags), name)
@@ -185,5 +185,5 @@ def _quoted(text: str) -> str:
     return quote(text, safe=" :")
 
 
-def _watermark(of: str) -> str:
-    return f"{_WATERMARK}.{quote(of, safe=' ').replace('%', ':')}"  # names of tags are stricter than their values
+def _watermark(job: str) -> str:
+    return f"{_WATERMARK}.{quote(job, safe=' ').replace('%', ':')}"  # names of tags are stricter than their values

@@ -109,8 +109,8 @@ def merged(samples: Iterable[Sample]) -> Sample:
     scores: dict[tuple[str, str], dict[float, int]] = {}
     for part in parts:
         for provider, (succeeded, judged) in part.attempts.items():
-            known = attempts.get(provider, (0, 0))
-            attempts[provider] = known[0] + succeeded, known[1] + judged
+            counts = attempts.get(provider, (0, 0))
+            attempts[provider] = counts[0] + succeeded, counts[1] + judged
         for key, buckets in part.scores.items():
             for middle, count in buckets.items():
                 of_key = scores.setdefault(key, {})

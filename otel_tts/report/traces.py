@@ -22,13 +22,13 @@ def copy(uri: str, experiment_id: str, run_id: str, traces: Sequence[Trace]) -> 
     from mlflow.tracking import MlflowClient
 
     with tracking.reaching(uri):
-        known = []
+        trace_ids = []
         for trace in traces:
             spans = list(_spans(trace))
             TracingClient(uri).log_spans(experiment_id, spans)
-            known.append(spans[0].trace_id)
-        if known:
-            MlflowClient(uri).link_traces_to_run(known, run_id)
+            trace_ids.append(spans[0].trace_id)
+        if trace_ids:
+            MlflowClient(uri).link_traces_to_run(trace_ids, run_id)
 
 
 def _spans(trace: Trace) -> Iterator[MlflowSpan]:

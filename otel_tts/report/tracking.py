@@ -54,8 +54,8 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:  # what `requests` raises is an OSError
-        said = redact_url(str(error)).strip() or type(error).__name__
-        reason = said.splitlines()[0][:300]
+        message = redact_url(str(error)).strip() or type(error).__name__
+        reason = message.splitlines()[0][:300]
         raise TrackingUnreachableError(f"MLflow at {redact_url(uri)} cannot be used: {reason}") from error
 
 
@@ -72,16 +72,16 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
         if path := database(uri):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        existing = client.get_experiment_by_name(experiment)
+        if existing is None:
             # A database says nothing of files; without this they would go to the current directory.
             artifacts = (path.parent / f"{path.stem}-artifacts").as_uri() if path else None
-            found = client.get_experiment(client.create_experiment(experiment, artifacts))
-        elif found.lifecycle_stage == "deleted":
+            existing = client.get_experiment(client.create_experiment(experiment, artifacts))
+        elif existing.lifecycle_stage == "deleted":
             raise TrackingUnreachableError(
                 f"The experiment {experiment!r} of MLflow at {redact_url(uri)} is deleted. Restore it, or name another."
             )
-    return client, found
+    return client, existing
 
 
 def database(uri: str) -> Path | None:

@@ -15,8 +15,8 @@ def add(directory: Path, service: str, window: str, judgement: Judgement) -> Non
     project = next(iter(space.search_project(service)), None) or space.create_project(service)
     reports = {f"{window} {name}": snapshot for name, snapshot in (judgement.reports or {}).items()}
     for run_id in space.list_runs(project.id):
-        known = space.get_run(project.id, run_id)
-        if known is not None and known.name in reports:
+        run = space.get_run(project.id, run_id)
+        if run is not None and run.name in reports:
             space.delete_run(project.id, run_id)
     for name, snapshot in reports.items():
         space.add_run(project.id, snapshot, name=name)

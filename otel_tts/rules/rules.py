@@ -26,13 +26,13 @@ _SHOWN = {
 def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = RUNBOOKS) -> str:
     """One of `FILES`, as YAML. objectives: what is generated into it. runbooks: the address of the page that alerts link to."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    known: set[str] = set()
+    records: set[str] = set()
     for condition in FILES[name]:
         if condition.query:
             rules = groups.setdefault(interval(condition), [])
             for rule in _recordings(condition, objectives or Objectives()):
-                if rule["record"] not in known:
-                    known.add(rule["record"])
+                if rule["record"] not in records:
+                    records.add(rule["record"])
                     rules.append(rule)
             rules.append(_alert(condition, runbooks))
     listed = [{"name": f"otel-tts {name} {every}", "interval": every, "rules": rules} for every, rules in groups.items()]

@@ -36,7 +36,7 @@ class Circuit:
 
     def succeeded(self) -> None:
         """The provider made audio."""
-        self._heard(0)
+        self._record(0)
 
     def responded(self) -> None:
         """The provider answered a probe that makes no audio: that takes back no failure."""
@@ -44,14 +44,14 @@ class Circuit:
 
     def failed(self) -> None:
         """The provider failed through its own fault: never for the input, nor because the caller went away."""
-        self._heard(self._in_a_row + 1)
+        self._record(self._in_a_row + 1)
 
     def probe_in(self, interval: float | None = None) -> float:
         """Seconds until a probe is due: when open, the cool-down after the last news; when closed, ``interval`` (None: never)."""
         wait = interval if self.closed else self._cooldown
         return math.inf if wait is None else max(0.0, self._news + wait - self._clock())
 
-    def _heard(self, in_a_row: int) -> None:
+    def _record(self, in_a_row: int) -> None:
         self._in_a_row = in_a_row
         self._news = self._clock()
         self._changed(self.closed)

@@ -66,11 +66,11 @@ class Flight:
         Raises:
             Exception: what the engine raised, after the audio that it made before.
         """
-        heard = 0
+        position = 0
         while True:
-            if heard < len(self._chunks):
-                yield self._chunks[heard]
-                heard += 1
+            if position < len(self._chunks):
+                yield self._chunks[position]
+                position += 1
             elif self._error is not None:
                 raise self._error
             elif self.landed:

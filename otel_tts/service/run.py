@@ -35,11 +35,11 @@ def main() -> None:
 
 async def _serve(config: ServiceConfig, settings: Settings) -> None:
     providers = [engines_there_are.create(name) for name in config.providers]
-    said = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in said
+    resource_attributes = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in resource_attributes
     pipeline = configure(
         service_name=None if named else NAME,
-        resource=None if "service.version=" in said else {"service.version": __version__},
+        resource=None if "service.version=" in resource_attributes else {"service.version": __version__},
         settings=settings,
         prometheus_port=settings.prometheus_port,
         local=True,

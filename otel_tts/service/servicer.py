@@ -57,8 +57,8 @@ class TextToSpeech:
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest | None, context: Context) -> tts_pb2.ListVoicesResponse:
         """The voices of all providers."""
         async with answering(context):
-            found = [tts_pb2.Voice(**asdict(voice)) for voice in voices(self._providers, readable(request))]
-        return tts_pb2.ListVoicesResponse(voices=found)
+            offered = [tts_pb2.Voice(**asdict(voice)) for voice in voices(self._providers, readable(request))]
+        return tts_pb2.ListVoicesResponse(voices=offered)
 
     async def _speak(
         self, request: tts_pb2.SynthesizeRequest | None, context: Context, *, stream: bool

@@ -50,9 +50,9 @@ def validate(text: str, *, ssml: bool = False, limit: int = LIMIT) -> None:
     """
     if len(text) > limit:
         raise InvalidInputError("text", f"The text has {len(text)} characters; at most {limit} are allowed. Send it in parts.")
-    if found := _UNSPEAKABLE.search(text):
+    if unspeakable := _UNSPEAKABLE.search(text):
         raise InvalidInputError(
-            "text", f"Character {found.start() + 1} of the text is a control character or half a surrogate pair. Remove it."
+            "text", f"Character {unspeakable.start() + 1} of the text is a control character or half a surrogate pair. Remove it."
         )
     spoken = _spoken(text) if ssml else text
     if not any(map(str.isalnum, spoken)):

@@ -203,9 +203,9 @@ def header_lines(text: str) -> Headers:
 
 
 def _header(text: str, separator: str, decode: Callable[[str], str]) -> tuple[str, str]:
-    name, found, value = text.partition(separator)
+    name, separated, value = text.partition(separator)
     name, value = name.strip(), decode(value.strip())
-    if found and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
+    if separated and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
         return name, value
     if separator == "=":
         raise ValueError("headers as name=value, with commas between and values percent-encoded (a space is %20)")

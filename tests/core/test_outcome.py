@@ -229,7 +229,7 @@ def test_every_rpc_status_has_a_valid_outcome(code: str, attempted: bool) -> Non
 @pytest.mark.parametrize("error_type", [None, "made up", *ErrorType])
 def test_a_cause_is_always_a_pair_of_the_registry(given: Outcome, error_type: str | None) -> None:
     """A known error type stays where its outcome allows it; any other becomes the outcome's own."""
-    cause = Cause.of(given.value, error_type)
+    cause = Cause.from_outcome(given.value, error_type)
     assert cause.outcome is given
     assert cause.error_type in (ERROR_TYPES[given] or (None,))
     if error_type in ERROR_TYPES[given]:
@@ -241,4 +241,4 @@ def test_no_such_outcome() -> None:
     with pytest.raises(
         ValueError, match=r"'okay' is no outcome\. Use one of: ok, rejected, cancelled, deadline, partial, empty, error\."
     ):
-        Cause.of("okay")
+        Cause.from_outcome("okay")

@@ -126,7 +126,7 @@ def test_columns_are_the_requests(parts: list[list[Request]], data: st.DataObjec
     """Whatever they say, joined from parts: the same comes out that went in, and filters hold for the same ones."""
     everything = [request for part in parts for request in part]
     columns = Columns.joined(
-        [Columns.of([tuple(getattr(r, name) for name in Request.__slots__) for r in part]) for part in parts]
+        [Columns.from_rows([tuple(getattr(r, name) for name in Request.__slots__) for r in part]) for part in parts]
     )
     assert list(columns.requests(np.arange(len(columns)))) == everything
     some = data.draw(st.sampled_from(everything or [None]))

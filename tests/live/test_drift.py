@@ -42,9 +42,9 @@ def written(data_dir: Path, tmp_path: Path) -> LiveSettings:
 def test_reports_are_read_and_never_changed(tmp_path: Path) -> None:
     """The newest first, with their pages; the one that a request belongs to is found by service and time."""
     settings = written(tmp_path / "data", tmp_path)
-    assert Reports.of(LiveSettings.load({}, data_dir=tmp_path / "elsewhere")) is None
+    assert Reports.from_settings(LiveSettings.load({}, data_dir=tmp_path / "elsewhere")) is None
     assert not (tmp_path / "elsewhere").exists()
-    reports = Reports.of(settings)
+    reports = Reports.from_settings(settings)
     assert reports is not None
     newest, oldest = reports.latest()
     assert newest == Report(newest.run_id, "speech & co", Window(NOW, NOW + 3600), "drifted", "first_audio", "120", "")
@@ -70,7 +70,7 @@ def test_the_page_shows_the_latest_report(watched: Watched, tmp_path: Path, monk
     test.selectbox(key="report").select_index(1).run()
     assert not test.exception
     assert "Engines were steady" in test.get("iframe")[0].proto.srcdoc
-    reports = Reports.of(settings)
+    reports = Reports.from_settings(settings)
     assert reports is not None
     assert test.query_params["report"] == reports.latest()[1].run_id
 

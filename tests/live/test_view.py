@@ -32,10 +32,10 @@ def test_what_cannot_be_counts_as_not_said(name: str, value: str) -> None:
 def test_windows_stay_as_they_are(range: str, interval: float) -> None:
     """They begin at multiples of their length, cover the range, and the one under way can be counted."""
     now = 1795424417.0
-    period = Period.of(range, now, interval)
+    period = Period.from_range(range, now, interval)
     assert (period.start % period.step, period.closed % period.step) == (0, 0)
     assert period.now - period.closed >= 2 * interval
     assert period.step >= 2 * interval
     assert RANGES[range][0] - period.step <= period.length <= RANGES[range][0] + period.step + 2 * interval
-    later = Period.of(range, now + 1, interval)
+    later = Period.from_range(range, now + 1, interval)
     assert (later.start, later.closed) == (period.start, period.closed)

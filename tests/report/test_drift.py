@@ -55,7 +55,7 @@ def test_chance_raises_no_alarm(healthy: Sample) -> None:
         attempts = {name: _drawn(random, *counts) for name, counts in healthy.attempts.items()}
         judgement = judge(replace(healthy, requests=300, spans=300, rows=drawn, attempts=attempts), healthy, "healthy")
         assert (judgement.drifted, judgement.traffic, judgement.status) == ([], [], "steady"), seed
-        judged += sum(finding.status == "steady" for finding in judgement.of("performance", "audio"))
+        judged += sum(finding.status == "steady" for finding in judgement.select("performance", "audio"))
     assert judged >= 50 * 10
 
 

@@ -206,7 +206,7 @@ def test_the_end_waits_for_no_receiver_that_is_not_there(
 def test_a_queue_size_that_is_none_leaves_the_default(value: str, caplog: pytest.LogCaptureFixture) -> None:
     """A slip in a variable costs no span, and is said."""
     exported = Exported()
-    queue = Queue.of(exported, {"OTEL_BSP_MAX_QUEUE_SIZE": value})
+    queue = Queue.from_environ(exported, {"OTEL_BSP_MAX_QUEUE_SIZE": value})
     queue.put(1)
     assert queue.flush(10)
     queue.close(10)

@@ -58,7 +58,7 @@ def _home(datasource_uid: str, jaeger_uid: str, tempo_uid: str, traces: Traces, 
         tempo=tempo_uid,
         traces=traces,
         service=service,
-        objectives=Objectives.of(settings),
+        objectives=Objectives.from_settings(settings),
         runbooks=settings.runbooks_url,
     )
 

@@ -107,7 +107,7 @@ async def calling(target: str) -> AsyncIterator[Caller]:
 async def exchange(
     caller: Caller,
     calls: Iterable[Planned],
-    heard: Callable[[Planned, Reply], None],
+    report: Callable[[Planned, Reply], None],
     *,
     concurrency: int,
     rate: float | None = None,
@@ -121,7 +121,7 @@ async def exchange(
 
     async def one(planned: Planned) -> None:
         try:
-            heard(planned, await caller.call(planned))
+            report(planned, await caller.call(planned))
         finally:
             places.release()
 

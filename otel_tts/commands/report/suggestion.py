@@ -46,7 +46,7 @@ def _judgeable(history: History, service: str, start: float, end: float) -> tupl
     """
     shortest = 2 * history.interval
     for widths in ([width for width in _WIDTHS if width >= shortest], range(math.ceil(shortest), 2 * math.ceil(shortest))):
-        best, found = LEAST - 1, None
+        best, best_window = LEAST - 1, None
         for width in widths:
             middle = round((start + end) / 2 / width) * float(width)
             if not start + 1 < middle < end - 1:
@@ -55,21 +55,21 @@ def _judgeable(history: History, service: str, start: float, end: float) -> tupl
             after = _attempts(history, service, middle, middle + width)
             common = max((min(before[provider], after[provider]) for provider in before.keys() & after.keys()), default=0)
             if common > best:
-                best, found = common, (middle, float(width))
-        if found:
-            return found
+                best, best_window = common, (middle, float(width))
+        if best_window:
+            return best_window
     return None
 
 
 def _attempts(history: History, service: str, start: float, end: float) -> dict[str, int]:
     """How many attempts at each provider can be judged."""
-    known = {known.name: known.attempts for known in history.services(start, end)}
-    return {provider: count for provider, (_, count) in known.get(service, {}).items()}
+    by_service = {served.name: served.attempts for served in history.services(start, end)}
+    return {provider: count for provider, (_, count) in by_service.get(service, {}).items()}
 
 
 def _shown(program: Path) -> str:
     """A program as it can be typed here: by its name where that finds it, else by its path."""
-    if (found := shutil.which(program.name)) and Path(found) == program:
+    if (path := shutil.which(program.name)) and Path(path) == program:
         return program.name
     relative = os.path.relpath(program)
     return str(program) if relative.startswith("..") else relative

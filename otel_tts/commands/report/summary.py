@@ -56,7 +56,7 @@ def comparison_summary(service: str, first: str, second: str, comparison: Compar
     if judgement.reason:
         parts.append(Text(f"Single requests were not judged: {judgement.reason}.", "yellow"))
     for title, kept in (
-        ("Better", judgement.of("performance", "audio", status="improved")),
+        ("Better", judgement.select("performance", "audio", status="improved")),
         ("Worse", [f for f in judgement.drifted if f.better is False]),
         ("Different", [f for f in judgement.drifted if f.better is None]),
         ("Other traffic", judgement.traffic),
@@ -74,7 +74,7 @@ def _judged(judgement: Judgement) -> Iterator[RenderableType]:
         return
     if judgement.drifted:
         yield _table(judgement.drifted, f"Drifted from {judgement.reference}", "reference", "now")
-    if improved := judgement.of("performance", "audio", status="improved"):
+    if improved := judgement.select("performance", "audio", status="improved"):
         yield _table(improved, "Better than before", "reference", "now")
     if judgement.traffic:
         yield _table(judgement.traffic, "Changes of the traffic (not caused by an engine)", "reference", "now")

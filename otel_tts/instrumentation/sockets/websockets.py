@@ -33,8 +33,8 @@ def protocol_of(address: object) -> SpeechProtocol | None:
     """The protocol that is spoken at an address; None where it is none of speech."""
     parts = urlsplit(str(address))
     path = parts.path.rstrip("/")
-    found = next((protocol for end, protocol in _PROTOCOLS.items() if path.endswith(end)), None)
-    return None if found is None else found(path, dict(parse_qsl(parts.query)))
+    conversation = next((protocol for end, protocol in _PROTOCOLS.items() if path.endswith(end)), None)
+    return None if conversation is None else conversation(path, dict(parse_qsl(parts.query)))
 
 
 class WebSocketsInstrumentor(Instrumentor):

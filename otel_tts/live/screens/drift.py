@@ -29,7 +29,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
     chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.")
     st.subheader("Reports", anchor=False, help="The windows that the batch job has judged, the newest first. Times are local.")
-    reports = Reports.of(settings)
+    reports = Reports.from_settings(settings)
     try:
         reports_shown = _latest(settings.mlflow_tracking_uri, str(settings.data_dir)) if reports else ()
         if reports is None or not reports_shown:
@@ -104,17 +104,17 @@ def _embedded(reports_shown: Sequence[Report]) -> None:
 
 @st.cache_data(ttl=60, max_entries=2, show_spinner="Asking MLflow ...")
 def _latest(uri: str, directory: str) -> Sequence[Report]:
-    reports = Reports.of(LiveSettings.load())
+    reports = Reports.from_settings(LiveSettings.load())
     return reports.latest() if reports else ()
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
 def _pages(uri: str, directory: str, run_id: str) -> Sequence[str]:
-    reports = Reports.of(LiveSettings.load())
+    reports = Reports.from_settings(LiveSettings.load())
     return reports.pages(run_id) if reports else ()
 
 
 @st.cache_data(max_entries=4, show_spinner="Fetching the report ...")
 def _page(uri: str, directory: str, run_id: str, name: str) -> str:
-    reports = Reports.of(LiveSettings.load())
+    reports = Reports.from_settings(LiveSettings.load())
     return reports.page(run_id, name) if reports else ""

@@ -284,7 +284,7 @@ def links(trace: Trace, settings: LiveSettings) -> None:
         if settings.grafana.url:
             link = grafana.trace_link(settings.grafana.url, trace, settings.trace_backend)
             st.link_button("Trace in Grafana", link, icon=":material/open_in_new:")
-        if settings.mlflow_tracking_uri and (span := waterfall.synthesis(trace)) and (reports := Reports.of(settings)):
+        if settings.mlflow_tracking_uri and (span := waterfall.synthesis(trace)) and (reports := Reports.from_settings(settings)):
             try:
                 report = reports.of_request(span.service, span.end)
             except TrackingUnreachableError as error:

@@ -92,8 +92,8 @@ class Cell:
         if type(span) is Span:
             exemplar = (value, time.time_ns(), span.context) if span.sampled else None
         else:
-            known = span.get_span_context()
-            exemplar = (value, time.time_ns(), known) if known.trace_flags & TraceFlags.SAMPLED else None
+            span_context = span.get_span_context()
+            exemplar = (value, time.time_ns(), span_context) if span_context.trace_flags & TraceFlags.SAMPLED else None
         if self._lock.acquire(blocking=False):
             try:
                 self._fold(value, exemplar)

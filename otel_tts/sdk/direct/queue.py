@@ -47,7 +47,7 @@ class Queue(ForkAware, Generic[T]):
         register(self)
 
     @classmethod
-    def of(cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str]) -> Queue[T]:
+    def from_environ(cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str]) -> Queue[T]:
         """A queue as the standard variables want it."""
         size = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", SIZE))
         batch = min(size, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))

@@ -32,7 +32,7 @@ class Origin(Protocol):
         """The library that made it."""
 
 
-class _Known(NamedTuple):
+class _SpanOrigin(NamedTuple):
     resource: Resource
     instrumentation_scope: InstrumentationScope | None
 
@@ -46,7 +46,7 @@ class OTLPSink:
     def __init__(self, sender: Sender, environ: Mapping[str, str]) -> None:
         self._sender = sender
         self._encoder = encoding.SpanEncoder()
-        self.queue: Queue[Encoded] = Queue.of(self._send, environ)
+        self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ)
 
     def take(self, span: Span | ReadableSpan) -> None:
         """Encode a span that ended and have it sent."""
@@ -75,7 +75,7 @@ class ExporterSink:
 
     def __init__(self, exporter: SpanExporter, environ: Mapping[str, str]) -> None:
         self._exporter = exporter
-        self.queue: Queue[Span | ReadableSpan] = Queue.of(self._export, environ)
+        self.queue: Queue[Span | ReadableSpan] = Queue.from_environ(self._export, environ)
         self.take = self.queue.put
 
     def flush(self, timeout_s: float) -> bool:
@@ -95,7 +95,7 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
     """Encode a finished span, of the direct path or of the SDK's."""
     if isinstance(span, Span):
         return span.tracer, span.encode(encoder)
-    return _Known(span.resource, span.instrumentation_scope), encoder.span(
+    return _SpanOrigin(span.resource, span.instrumentation_scope), encoder.span(
         span.context or INVALID_SPAN_CONTEXT,
         span.parent,
         span.name,

@@ -124,15 +124,15 @@ class FileTier:
             self._drop(victim, "size")
 
     def _take_stock(self) -> None:
-        found = []
+        entries = []
         for file in self._directory.iterdir():
             with suppress(FileNotFoundError):  # another process may just have deleted it
                 status = file.lstat()
                 if file.suffix == _SUFFIX:
-                    found.append((status.st_atime, file.stem, status.st_size))
+                    entries.append((status.st_atime, file.stem, status.st_size))
                 elif file.suffix == _PARTIAL and self._clock() - status.st_mtime > _ABANDONED:
                     file.unlink()
-        for _, key, size in sorted(found):
+        for _, key, size in sorted(entries):
             self._know(key, size)
 
     def _know(self, key: str, size: int) -> None:
