@@ -11,7 +11,7 @@ import streamlit as st
 from otel_tts.history import open_history
 from otel_tts.report import tracking
 from otel_tts.report.reports import Report, Reports
-from otel_tts.report.runs import JUDGEMENT, REQUESTS, Entry, Runs
+from otel_tts.report.runs import JUDGEMENT, REQUESTS, RunEntry, Runs
 from otel_tts.report.window import Window
 from otel_tts.settings import HistorySettings, LiveSettings
 from tests.live.conftest import Watched
@@ -35,7 +35,7 @@ def written(data_dir: Path, tmp_path: Path) -> LiveSettings:
         (files / "engines.html").write_text(f"<h1>Engines were {judgement}</h1>")
         tags = {JUDGEMENT: judgement, REQUESTS: "120", "otel_tts.drifted": "first_audio" if judgement == "drifted" else ""}
         window = Window(NOW - hours * 3600, NOW - hours * 3600 + 3600)
-        runs.write(Entry("speech & co", "1.0", window, {"request_count": 120.0}, {}, tags, judgement, judgement, files))
+        runs.write(RunEntry("speech & co", "1.0", window, {"request_count": 120.0}, {}, tags, judgement, judgement, files))
     return settings
 
 
@@ -85,7 +85,7 @@ def test_a_request_links_to_its_window(watched: Watched, server: str, tmp_path: 
     for name, linked in (("another", 0), (service, 1)):
         window = Window(NOW - 3600, NOW + 7200)
         run_id = Runs(server, "otel-tts").write(
-            Entry(name, "1.0", window, {"request_count": 1.0}, {}, {JUDGEMENT: "steady", REQUESTS: "1"}, name, name, files)
+            RunEntry(name, "1.0", window, {"request_count": 1.0}, {}, {JUDGEMENT: "steady", REQUESTS: "1"}, name, name, files)
         )
         st.cache_resource.clear()
         st.cache_data.clear()
