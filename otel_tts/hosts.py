@@ -14,20 +14,22 @@ _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - these mean all addresses
 ANY = "*"
 
 
-def is_answered(header: str | None, told: Sequence[str]) -> bool:
+def is_answered(header: str | None, allowed: Sequence[str]) -> bool:
     """Whether a request with this ``Host`` is answered.
 
-    Addresses, names without a dot and those under ``localhost`` can be nobody's on the internet. ``told``: further names;
+    Addresses, names without a dot and those under ``localhost`` can be nobody's on the internet. ``allowed``: further names;
     ``*.example.org`` holds for all below it, ``*`` for all. A request of HTTP/1.0 may have no ``Host``: no browser sends such.
     """
-    if header is None or ANY in told:
+    if header is None or ANY in allowed:
         return True
     name = host_name(header)
     if name is None:
         return False
     if "." not in name or name.endswith(".localhost") or _is_address(name):
         return True
-    return any(name == known or (known.startswith("*.") and name.endswith(known[1:])) for known in map(str.lower, told))
+    return any(
+        name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:])) for pattern in map(str.lower, allowed)
+    )
 
 
 def host_name(header: str) -> str | None:
@@ -43,11 +45,11 @@ def host_name(header: str) -> str | None:
     return name.rstrip(".")
 
 
-def own_names(bound: str, told: Sequence[str]) -> list[str]:
+def own_names(bound: str, allowed: Sequence[str]) -> list[str]:
     """The names of a server bound to ``bound``, for servers that want a list. Empty: all names."""
-    if ANY in told:
+    if ANY in allowed:
         return []
-    names = ["localhost", "*.localhost", "127.0.0.1", "::1", *told]
+    names = ["localhost", "*.localhost", "127.0.0.1", "::1", *allowed]
     if bound not in _WILDCARDS:
         return list(dict.fromkeys([*names, bound]))
     machine = socket.gethostname()

@@ -32,11 +32,11 @@ class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, told: Sequence[str]) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, allowed_hosts: Sequence[str]) -> None:
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._free = threading.Semaphore(CONNECTIONS)
         super().__init__((str(address[0]), int(address[1])), _Handler)
-        self.set_app(_known(make_wsgi_app(registry), told))
+        self.set_app(_with_known_hosts(make_wsgi_app(registry), allowed_hosts))
         threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
 
     def server_bind(self) -> None:
@@ -83,9 +83,9 @@ def _cut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _known(answer: Callable[..., Iterable[bytes]], told: Sequence[str]) -> Callable[..., Iterable[bytes]]:
+def _with_known_hosts(answer: Callable[..., Iterable[bytes]], allowed_hosts: Sequence[str]) -> Callable[..., Iterable[bytes]]:
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if is_answered(environ.get("HTTP_HOST"), told):
+        if is_answered(environ.get("HTTP_HOST"), allowed_hosts):
             return answer(environ, start)
         start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_REFUSED)))])
         return [_REFUSED]
