@@ -40,7 +40,7 @@ class Circuit:
 
     def responded(self) -> None:
         """The provider answered a probe that makes no audio: that takes back no failure."""
-        self._heard(self._in_a_row)
+        self._record(self._in_a_row)
 
     def failed(self) -> None:
         """The provider failed through its own fault: never for the input, nor because the caller went away."""
