@@ -18,7 +18,10 @@ from tests.ports import free_port
 
 COMMITTED = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents[2] / "dashboards").glob("*.json")}
 TOKEN = "glsa_secret"
-UIDS = [f"otel-tts-{name}" for name in ("overview", "providers", "cache", "streaming", "requests", "quality", "pipeline")]
+UIDS = [
+    f"otel-tts-{name}"
+    for name in ("overview", "providers", "cache", "streaming", "conversations", "requests", "quality", "pipeline")
+]
 
 
 @pytest.fixture

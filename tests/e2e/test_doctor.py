@@ -92,8 +92,8 @@ def test_no_service(stack: Stack, examine: Examine) -> None:
     report = examine(target)
     assert (report.exit_code, report.states) == (3, {**WHOLE, "service": "broken", "metrics": "unknown", "traces": "unknown"})
     assert report.said["service"].startswith(f"{target} does not answer (UNAVAILABLE) Start it: `make stack`")
-    assert report.said["metrics"] == f"{stack.prometheus} answers; nothing can come from the service"
-    assert report.said["traces"] == f"{stack.traces} answers; nothing can come from the service"
+    assert report.said["metrics"] == f"{stack.prometheus} answers; not checked, since the service is broken"
+    assert report.said["traces"] == f"{stack.traces} answers; not checked, since the service is broken"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_collector_that_is_sent_nothing(own_stack: Stack, tmp_path: Path, monk
     report = Report.of(result.exit_code, result.output)
     assert (report.exit_code, report.states["metrics"]) == (5, "broken")
     assert (
-        "The Collector was sent no metrics meanwhile: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT)"
+        "The Collector received no metrics in that time: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT)"
         in report.said["metrics"]
     )
 

@@ -86,7 +86,7 @@ def test_the_stack_comes_up_whole_and_goes(tmp_path: Path, monkeypatch: pytest.M
         result = CliRunner().invoke(main, ["doctor", *options])
         assert result.exit_code == 0, result.output
         assert re.findall(r"^(\w+) +(\w+)", result.output, re.MULTILINE)[:4] == [
-            ("whole", "service"), ("whole", "Collector"), ("whole", "metrics"), ("whole", "traces"),
+            ("ok", "service"), ("ok", "Collector"), ("ok", "metrics"), ("ok", "traces"),
         ]  # fmt: skip
         assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"collector", "jaeger", "prometheus"}
     finally:

@@ -16,7 +16,8 @@ _SOURCES: Mapping[str, str] = {
 }
 """By uid, what is asked of each. Prometheus has a health check in Grafana; the others are asked through Grafana to answer themselves."""
 DASHBOARDS = tuple(
-    f"otel-tts-{name}" for name in ("overview", "providers", "cache", "streaming", "requests", "quality", "pipeline")
+    f"otel-tts-{name}"
+    for name in ("overview", "providers", "cache", "streaming", "conversations", "requests", "quality", "pipeline")
 )
 """The uids of the dashboards."""
 _ADVICE = "Check that deploy/grafana/provisioning and dashboards are mounted. Grafana's log has what it could not provision."
