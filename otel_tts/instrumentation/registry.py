@@ -16,6 +16,7 @@ from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.kokoro import KokoroInstrumentor
+from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
@@ -155,6 +156,17 @@ LIBRARIES: Sequence[Library] = (
         "nothing: it gives MP3",
         "a local server of its protocol with Hibari, not Microsoft's",
         ("7.0.0", "7.3.1"),
+    ),
+    Library(
+        "LiveKit Agents",
+        "tts_livekit",
+        LiveKitInstrumentor,
+        "",
+        "every plugin's `synthesize` and `stream`, `FallbackAdapter`, `StreamAdapter`; `AgentSession`, with interruptions",
+        "all",
+        "all that LiveKit decodes, as it is handed out; of what plugins get, raw PCM and WAV",
+        "its plugins for Cartesia, ElevenLabs and OpenAI with local servers of their protocols",
+        ("1.8.7", "1.8.9"),
     ),
     Library(
         "WebSockets of ElevenLabs, Cartesia and Deepgram",

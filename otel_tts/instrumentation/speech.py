@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import outcome, request
 from otel_tts.core.audio import AudioFormat, AudioMeter
 from otel_tts.core.guard import guarded
-from otel_tts.core.invocation import INVOCATION, Invocation, invoke
+from otel_tts.core.invocation import Invocation, invoke
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import REQUEST, Request
@@ -17,17 +17,6 @@ from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.utterance import Asked
 from otel_tts.semconv import AttemptReason, CancelReason
-
-OBSERVED = create_key("observed")
-"""Stands in the OpenTelemetry context where an outer layer observes an utterance, so that no inner one begins another."""
-
-
-def observed() -> bool:
-    """Whether an outer layer observes what is done here."""
-    context = get_current()
-    reference = context.get(INVOCATION)
-    invocation = reference() if callable(reference) else None
-    return bool(context.get(OBSERVED)) or (invocation is not None and invocation.open)
 
 
 class Speech:
@@ -65,6 +54,7 @@ class Speech:
                 purpose=purpose,
                 start_ns=start_ns,
             )
+        self._text_known = enclosing is not None and enclosing.record.characters > 0  # the application has told it
         if enclosing is not None:
             enclosing.update(asked.text, asked.voice, asked.language, purpose)
         self._own = enclosing is None
@@ -101,7 +91,8 @@ class Speech:
     @guarded
     def text(self, piece: str) -> None:
         """A piece of the text came."""
-        self.request.add_text(piece)
+        if not self._text_known:
+            self.request.add_text(piece)
 
     @guarded
     def given(self) -> None:
@@ -164,6 +155,12 @@ class Speech:
         waited_ns, self._waited_ns = self._waited_ns, 0
         if len(data) and not self._delivered.empty:
             self.request.record.playback.chunk(self._delivered, total_s, self.monotonic(), waited_ns)
+
+    @guarded
+    def heard(self, seconds: float) -> None:
+        """So much more of it was played to the listener."""
+        if not self._over:
+            self.request.record.heard_s = (self.request.record.heard_s or 0.0) + max(0.0, float(seconds))
 
     @guarded
     def interrupt(self, reason: CancelReason = CancelReason.INTERRUPTED) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, create_key, get_current
 
 from otel_tts.core import outcome, request
 from otel_tts.core.audio import AudioFormat
@@ -44,6 +44,7 @@ class Utterance:
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
         enclosing = request.enclosing()
+        self._text_known = enclosing is not None and enclosing.record.characters > 0  # the application has told it
         if enclosing is not None:
             enclosing.update(asked.text, asked.voice, asked.language)
         self.audio = asked.audio
@@ -75,7 +76,8 @@ class Utterance:
 
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces."""
-        self._request.add_text(delta)
+        if not self._text_known:
+            self._request.add_text(delta)
 
     def whole(self, data: Any) -> None:
         """All the audio came at once."""
@@ -141,12 +143,22 @@ class Utterance:
         self._invocation.expect(format)
 
 
+OBSERVED = create_key("observed")
+"""Stands in the OpenTelemetry context where an outer layer observes an utterance, so that no inner one begins another."""
+
+
+def observed() -> bool:
+    """Whether an outer layer observes what is done here."""
+    context = get_current()
+    reference = context.get(INVOCATION)
+    invocation = reference() if callable(reference) else None
+    return bool(context.get(OBSERVED)) or (invocation is not None and invocation.open)
+
+
 def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
     """The utterance of a call that is made here; None inside an attempt that is open, which the call is part of."""
     try:
-        reference = get_current().get(INVOCATION)
-        invocation = reference() if callable(reference) else None
-        return None if invocation is not None and invocation.open else Utterance(telemetry, asked)
+        return None if observed() else Utterance(telemetry, asked)
     except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved
         guard.caught("beginning an utterance", error)
         return None

@@ -22,7 +22,8 @@ from tests.instrumentation.test_registry import PROVED
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-_BESIDE = {"botocore": "boto3"}  # which has the same version numbers, and is what the tests call
+# What has the same version numbers, and is what the tests call.
+_BESIDE = {"botocore": ["boto3"], "livekit-agents": [f"livekit-plugins-{name}" for name in ("cartesia", "elevenlabs", "openai")]}
 _PROGRAMS = "test_programs.py"  # they are started by the commands of the environment below
 
 
@@ -46,7 +47,7 @@ def run(requirement: Requirement, tests: Sequence[str], directory: str) -> bool:
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
     )
     Path(found.stdout.strip(), "below.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
-    names = [requirement.name, *([_BESIDE[requirement.name]] if requirement.name in _BESIDE else [])]
+    names = [requirement.name, *_BESIDE.get(requirement.name, [])]
     wanted = [f"{name}=={oldest}" for name in names]
     print(*wanted, flush=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)

@@ -62,6 +62,7 @@ def tree(
     both: dict[str, Any] = {**_COMMON, "gen_ai.provider.name": provider, "gen_ai.request.stream": stream, "tts.outcome": outcome}
     both |= {"gen_ai.request.model": model} if model else {}
     both |= {"error.type": error} if error else {}
+    both |= {"tts.cancel.reason": "caller"} if outcome == "cancelled" else {}
     both |= of_both or {}
     request = both | {
         "tts.attempt.count": 1,
@@ -71,7 +72,8 @@ def tree(
         **(of_synthesis or {}),
     }
     name = f"text_to_speech {model}" if model else "text_to_speech"
-    return ["tts.synthesize", request, [[name, both | {"tts.attempt.reason": "initial"}, []]]]
+    first = {"gen_ai.response.time_to_first_chunk": SOME} if stream and "tts.stream.chunk.count" in both else {}
+    return ["tts.synthesize", request, [[name, both | first | {"tts.attempt.reason": "initial"}, []]]]
 
 
 def counts(capture: Capture) -> dict[str, float]:
@@ -117,10 +119,12 @@ def series(*utterances: Spoken) -> dict[str, dict[tuple[Any, ...], Any]]:
             add("tts.synthesis.audio", *maker, "provider", state, value=spoken.seconds)
         add("tts.usage.unpriced", *maker)
         add("tts.attempt.duration", *maker, "initial", "ok")
+        add("gen_ai.client.operation.duration", "text_to_speech", *maker)
         add("tts.attempt.real_time_factor", *maker)
         for name in QUALITY:
             add(name, provider, spoken.language, spoken.voice)
         if spoken.stream:
+            add("gen_ai.client.operation.time_to_first_chunk", "text_to_speech", *maker)
             add("tts.synthesis.time_to_first_byte", *maker, "bypass")
             add("tts.synthesis.time_to_first_audio", *maker, "bypass", "ok")
             for cause in ("provider", "consumer"):

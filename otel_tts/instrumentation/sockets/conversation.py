@@ -9,7 +9,8 @@ from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import CANCELLED, Cause
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.sockets.messages import Audio, End, Flush, Interrupt, Message, SpeechProtocol, Text
-from otel_tts.instrumentation.speech import Speech, observed
+from otel_tts.instrumentation.speech import Speech
+from otel_tts.instrumentation.utterance import observed
 from otel_tts.semconv import ErrorType, Outcome
 
 _LOST = Cause(Outcome.ERROR, ErrorType.CONNECTION)
