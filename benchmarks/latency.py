@@ -73,9 +73,8 @@ def main() -> None:
             processes.append(process)
         took = asyncio.run(measure(ports, arguments.rate, arguments.seconds, arguments.rounds))
     finally:
-        for process in processes:
+        for process in reversed(processes):  # the sink last: what the others export at their end has somewhere to go
             process.terminate()
-        for process in processes:
             process.wait(10)
     print(f"{'server':20}{'p50 ms':>8}{'p99 ms':>8}{'p99 / noop':>12}")
     for row, rounds in took.items():

@@ -358,9 +358,8 @@ def main() -> None:
             made = SPANS[variant] * (arguments.rounds + 1) * arguments.requests
             print(f"{variant}: {counts.get(variant, 0)} of {made} spans received")
     finally:
-        for process in processes:
+        for process in reversed(processes):  # the sink last: what the others export at their end has somewhere to go
             process.terminate()
-        for process in processes:
             process.wait(10)
 
 
