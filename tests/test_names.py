@@ -44,12 +44,39 @@ def test_variables_and_functions_are_called_what_they_are(path: Path) -> None:
     assert [(name, line) for name, line in unclear if (file, name) not in PUBLIC] == []
 
 
+SAME_STANDARD_TERM = {"Event", "Histogram", "Span"}
+"""OpenTelemetry's own terms: defined in `semconv`, recorded by `sdk.direct` behind OpenTelemetry's interface, read back by `history`."""
+
+
 def test_no_class_is_called_like_another() -> None:
-    """A name stands for one thing in the half that emits."""
+    """A name of a class stands for one thing in the whole package."""
     classes: dict[str, list[str]] = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                classes.setdefault(node.name, []).append(path.name)
-    # The direct path's histogram is one of OpenTelemetry's, and called as all of them are.
-    assert {name: files for name, files in classes.items() if len(files) > 1 and name != "Histogram"} == {}
+                classes.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert {name: files for name, files in classes.items() if len(files) > 1 and name not in SAME_STANDARD_TERM} == {}
+
+
+PLURALS = {name: f"{name}s" for name in ("card", "link", "notice", "page", "partition", "set_attribute", "span", "trace")}
+PLURALS |= {"syntheses": "synthesis", "synthesis": "syntheses"}
+"""A thing, and several of it: the one pair of public functions that may differ by a letter."""
+
+
+def one_letter_apart(shorter: str, longer: str) -> bool:
+    """Whether a letter more, or another one in its place, makes the longer name."""
+    if len(shorter) == len(longer):
+        return sum(a != b for a, b in zip(shorter, longer, strict=True)) == 1
+    return len(longer) == len(shorter) + 1 and any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_two_functions_are_one_letter_apart(path: Path) -> None:
+    """Public functions of one place are told apart at a glance (`deliver` and `delivers` were not)."""
+    pairs = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            names = [n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+            names = [name for name in names if not name.startswith("_")]
+            pairs += [(a, b) for a in names for b in names if one_letter_apart(a, b) and not (a in PLURALS and b == PLURALS[a])]
+    assert pairs == []

@@ -41,8 +41,8 @@ def _observing() -> Mapping[str, str]:
             return {}
     # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up. The package itself is not
     # imported: that is the program's to do, and would be done twice.
-    found = find_spec("opentelemetry.instrumentation")
-    hook = str(Path(next(iter(found.submodule_search_locations or ())), "auto_instrumentation")) if found else ""
+    package = find_spec("opentelemetry.instrumentation")
+    hook = str(Path(next(iter(package.submodule_search_locations or ())), "auto_instrumentation")) if package else ""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
     ours = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME}
     unset = {name: value for name, value in ours.items() if name not in os.environ}

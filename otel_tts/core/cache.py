@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioMeter
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import deferrable
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples
@@ -31,7 +31,7 @@ class CachedRequest(Protocol):
     """The request that a cache serves."""
 
     emitter: Emitter
-    timeline: Timeline
+    timeline: RequestClock
     record: Record
     context: Context
     turn: Turn
@@ -188,7 +188,7 @@ class CacheWrite(_Block):
 
     def __init__(self, emitter: Emitter, tier: str, link: Link) -> None:
         self._emitter = emitter
-        self._timeline = Timeline(emitter.clock)
+        self._timeline = RequestClock(emitter.clock)
         self._span = emitter.start_span(
             semconv.CACHE_WRITE_SPAN.name,
             SpanKind.INTERNAL,

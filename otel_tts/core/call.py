@@ -12,7 +12,7 @@ from typing import Protocol
 from opentelemetry.context import create_key
 
 from otel_tts.core import outcome
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.outcome import Cause
 from otel_tts.core.turn import Turn
 
@@ -30,12 +30,12 @@ class Part(Protocol):
     def settle(self) -> None:
         """The application is done with it, and with nothing else to come it went as it looks."""
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: RpcEnding) -> None:
         """The Call ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RpcEnding:
     """How a Call ended.
 
     status: the gRPC status code by name that its caller saw, or one that means the same. now_ns: when, on the clock of its timeline.
@@ -65,7 +65,7 @@ class Call:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: RequestClock,
         remaining: Callable[[], float | None] = lambda: None,
         cut_off: Callable[[], Cause] | None = None,
         turn: Turn | None = None,
@@ -114,7 +114,7 @@ class Call:
         interruption: Cause | None = None,
         final: bool = False,
     ) -> None:
-        """It ended. For the arguments see :class:`Ending`; ``now_ns`` by default now."""
+        """It ended. For the arguments see :class:`RpcEnding`; ``now_ns`` by default now."""
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
         if cause is None and error is not None and status == "UNKNOWN":  # gRPC's word for an exception that nobody caught
             cause = outcome.from_exception(error)
@@ -124,4 +124,4 @@ class Call:
             self._remaining, self._cut_off = (lambda: None), None  # no circle of references: they are the RPC's own
             part, self._last = self._last, None
             if part is not None:
-                part.close(Ending(status, now_ns, error, cause, interruption, final))
+                part.close(RpcEnding(status, now_ns, error, cause, interruption, final))

@@ -26,7 +26,7 @@ class SystemClock:
     wall = staticmethod(time.time_ns)
 
 
-class Timeline:
+class RequestClock:
     """Wall-clock timestamps that agree with monotonic durations, for one request.
 
     The two clocks are read together once; later timestamps are that wall time plus monotonic time passed, so that a span's length

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
 from otel_tts.core import outcome
-from otel_tts.core.clock import NANOSECOND, Timeline
+from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
 from otel_tts.core.privacy import exception_attributes
@@ -24,7 +24,7 @@ class Opening:
     def __init__(self, emitter: Emitter, provider: str) -> None:
         self._emitter = emitter
         self._provider = provider
-        self._timeline = Timeline(emitter.clock)
+        self._timeline = RequestClock(emitter.clock)
         self._span = emitter.start_span(
             semconv.CONNECT_SPAN.name,
             SpanKind.CLIENT,

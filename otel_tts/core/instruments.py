@@ -37,7 +37,7 @@ Record = Callable[[float, Context | None], None]
 T = TypeVar("T")
 
 
-class Series(Generic[T]):
+class AttributeSets(Generic[T]):
     """The attribute sets of one metric, each made once."""
 
     def __init__(self, metric: Metric, make: Callable[[Attributes], T]) -> None:
@@ -89,7 +89,7 @@ class Histogram:
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
         )
         self._range = Range(metric)
-        self._series: Series[Record] = Series(metric, _binding(histogram))
+        self._series: AttributeSets[Record] = AttributeSets(metric, _binding(histogram))
 
     def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
         """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
@@ -118,7 +118,7 @@ class Total:
     """A sum of the registry: a counter or an up-down counter, or the last value of a gauge."""
 
     def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
-        self._slots: Series[_Slot] = Series(metric, _Slot)
+        self._slots: AttributeSets[_Slot] = AttributeSets(metric, _Slot)
         self._range = Range(metric)
         self._before = before
         create = {

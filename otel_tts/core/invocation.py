@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter, NoAudio
-from otel_tts.core.clock import NANOSECOND, Timeline
+from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
@@ -35,7 +35,7 @@ class Requester(Protocol):
     """The request that a provider is asked for."""
 
     emitter: Emitter
-    timeline: Timeline
+    timeline: RequestClock
     record: Record
     context: Context
     turn: Turn
@@ -78,7 +78,7 @@ class Invocation:
     def __init__(
         self,
         emitter: Emitter,
-        timeline: Timeline,
+        timeline: RequestClock,
         request: Requester | None,
         provider: str,
         model: str | None,

@@ -1,8 +1,8 @@
-"""Request: the state of one request to speak, and the only place where its span starts and its metrics are recorded.
+"""The state of one request to speak, and the only place where its span starts and its metrics are recorded.
 
 Applications hold it through a :class:`otel_tts.Synthesis`; invocations of providers, cache blocks, streams, the RPC around it and
-instrumentations hold it themselves. Every way out comes to :meth:`Request._finish`, once: the end of its block or stream outside an
-RPC, the end of the RPC inside one, and the finaliser of a request that was dropped.
+instrumentations hold it themselves. Every way out comes to :meth:`SynthesisRequest._finish`, once: the end of its block or stream
+outside an RPC, the end of the RPC inside one, and the finaliser of a request that was dropped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, set_span_in_c
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFormat
-from otel_tts.core.call import CALL, Call, Ending
-from otel_tts.core.clock import Timeline
+from otel_tts.core.call import CALL, Call, RpcEnding
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer, run_deferred
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded, guarded_or
@@ -36,9 +36,9 @@ from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
 
 REQUEST = create_key("request")
-"""Where a weak reference to the Request stands in the OpenTelemetry context while one of its blocks is running."""
-Reference: TypeAlias = "Callable[[], Request | None]"
-_BLOCK: ContextVar[Reference | None] = ContextVar("block", default=None)  # the Request whose own block was entered last
+"""Where a weak reference to the SynthesisRequest stands in the OpenTelemetry context while one of its blocks is running."""
+Reference: TypeAlias = "Callable[[], SynthesisRequest | None]"
+_BLOCK: ContextVar[Reference | None] = ContextVar("block", default=None)  # the SynthesisRequest whose own block was entered last
 
 
 class Unfinished(Protocol):
@@ -61,7 +61,7 @@ def begin(
     stream: bool,
     purpose: Purpose | None = None,
     start_ns: int | None = None,
-) -> Request:
+) -> SynthesisRequest:
     """The request that a piece of code works for: the open one that it stands in, else a new one.
 
     So a request is counted once, however many layers ask for one. What an inner layer knows more is added. purpose: by default that of
@@ -74,13 +74,13 @@ def begin(
         return request
     run_deferred()
     if call is None:
-        return Request(emitter, None, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+        return SynthesisRequest(emitter, None, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
     with call.turn:  # it may end just now, in another thread
         call = None if call.over else call
-        return Request(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+        return SynthesisRequest(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
 
 
-def enclosing() -> Request | None:
+def enclosing() -> SynthesisRequest | None:
     """The open request in which the caller stands, be it in its own block only."""
     return _enclosing(current_context())[1]
 
@@ -105,7 +105,7 @@ def purpose_here() -> Purpose:
     return current_purpose() if request is None else request.record.purpose
 
 
-def _enclosing(context: Context) -> tuple[Call | None, Request | None]:
+def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
     """The RPC and the open request that stand in a context."""
     call, request = context.get(CALL), None
     if isinstance(call, Call) and not call.over:
@@ -113,10 +113,10 @@ def _enclosing(context: Context) -> tuple[Call | None, Request | None]:
     else:
         call, reference = None, context.get(REQUEST)
         request = reference() if callable(reference) else None
-    return call, request if isinstance(request, Request) and request.open else None
+    return call, request if isinstance(request, SynthesisRequest) and request.open else None
 
 
-class Request:
+class SynthesisRequest:
     """One request to speak.
 
     Args:
@@ -145,7 +145,7 @@ class Request:
         self.emitter = emitter
         self.turn = call.turn if call is not None else Turn()
         """Of whoever touches it, and everything inside."""
-        self.timeline = call.timeline if call is not None else Timeline(emitter.clock)
+        self.timeline = call.timeline if call is not None else RequestClock(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
         spoken = clean.spoken(text)
@@ -441,7 +441,7 @@ class Request:
 
     @guarded
     @in_turn
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: RpcEnding) -> None:
         """The RPC ended."""
         self._error = self._error or ending.error
         if ending.interruption is not None:

@@ -19,7 +19,7 @@ from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.invocation import Invocation, invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
-from otel_tts.core.request import Request
+from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
@@ -36,7 +36,7 @@ class Synthesis:
 
     __slots__ = ("__weakref__", "_request")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: SynthesisRequest) -> None:
         self._request = request
 
     @property
@@ -287,7 +287,7 @@ class Synthesis:
 class _WholeRequest:
     """The source of :meth:`Synthesis.stream`: an invocation that begins with the first pull, and the request that ends with it."""
 
-    def __init__(self, request: Request, begin: Callable[[], Invocation], format: AudioFormat) -> None:
+    def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
         self._request = request
         self._begin = begin
         self._format = format

@@ -14,7 +14,7 @@ from opentelemetry.trace import TracerProvider
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.attempt import Attempt
-from otel_tts.core.clock import Clock, SystemClock, Timeline
+from otel_tts.core.clock import Clock, RequestClock, SystemClock
 from otel_tts.core.connection import Opening
 from otel_tts.core.deferred import deferrable, outside_collections, run_deferred
 from otel_tts.core.emitter import Emitter
@@ -163,7 +163,7 @@ class Telemetry:
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
         provider, model = clean.name(provider), clean.optional_name(model)
-        timeline = Timeline(self._emitter.clock)
+        timeline = RequestClock(self._emitter.clock)
         return Attempt(Invocation(self._emitter, timeline, None, provider, model, AttemptReason.PROBE, remote=remote))
 
     @guarded_or(lambda *_: NOOP)

@@ -53,7 +53,7 @@ def _filled(json: JSON, keys: Sequence[str]) -> JSON:
 
 
 @attr.s(auto_attribs=True, kw_only=True)
-class Target:
+class PanelTarget:
     """A query of a panel."""
 
     ref: str
@@ -92,7 +92,7 @@ class Note(core.Text):  # type: ignore[misc]
         return _filled(super().to_json_data() | {"fieldConfig": None, "maxDataPoints": None}, _PANEL)
 
 
-class Row(core.RowPanel):  # type: ignore[misc]
+class HeadingRow(core.RowPanel):  # type: ignore[misc]
     """A heading; the panels after it are its own until the next."""
 
     def to_json_data(self) -> JSON:
@@ -102,7 +102,7 @@ class Row(core.RowPanel):  # type: ignore[misc]
 
 
 @attr.s(auto_attribs=True, kw_only=True)
-class Variable:
+class DashboardVariable:
     """A choice at the top of a dashboard. every: what the choice "All" stands for; empty: one at a time, and no such choice."""
 
     name: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from grafanalib.core import GridPos
 
-from otel_tts.grafana.elements import Row
+from otel_tts.grafana.elements import HeadingRow
 
 COLUMNS = 24
 _HEADING = 1
@@ -24,19 +24,19 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PanelSection:
     """A heading and the panels under it."""
 
     title: str
     panels: Sequence[Placed]
 
 
-def flow(sections: Sequence[Section]) -> list[Any]:
+def flow(sections: Sequence[PanelSection]) -> list[Any]:
     """All headings and panels, each with its place and its id, from top to bottom. A line is as high as its highest panel."""
     panels: list[Any] = []
     top = 0
     for section in sections:
-        panels.append(_at(Row(title=section.title), 0, top, COLUMNS, _HEADING, len(panels) + 1))
+        panels.append(_at(HeadingRow(title=section.title), 0, top, COLUMNS, _HEADING, len(panels) + 1))
         top += _HEADING
         for line in _lines(section.panels):
             height, left = max(placed.height for placed in line), 0

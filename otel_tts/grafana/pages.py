@@ -11,9 +11,9 @@ from grafanalib.core import Annotations, DashboardLink, Templating, Time, TimePi
 
 from otel_tts.grafana import variables
 from otel_tts.grafana.dashboards import cache, conversations, overview, pipeline, providers, quality, requests, streaming
-from otel_tts.grafana.elements import SCHEMA_VERSION, Board, Note, Variable, present
+from otel_tts.grafana.elements import SCHEMA_VERSION, Board, DashboardVariable, Note, present
 from otel_tts.grafana.home import Home
-from otel_tts.grafana.layout import Placed, Section, flow
+from otel_tts.grafana.layout import PanelSection, Placed, flow
 from otel_tts.grafana.panels import Panels
 
 FOLDER = "otel-tts"
@@ -23,13 +23,13 @@ _INTERVALS = ["10s", "30s", "1m", "5m", "15m", "1h"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class DashboardPage:
     """One dashboard. question: what it answers. since: the time range when it opens."""
 
     name: str
     title: str
     question: str
-    sections: Callable[[Panels], Sequence[Section]]
+    sections: Callable[[Panels], Sequence[PanelSection]]
     chooses: tuple[str, ...] = ("service", "provider")
     since: str = "now-1h"
 
@@ -39,51 +39,51 @@ class Page:
         return f"otel-tts-{self.name}"
 
 
-PAGES: Mapping[str, Page] = {
+PAGES: Mapping[str, DashboardPage] = {
     page.name: page
     for page in (
-        Page(
+        DashboardPage(
             name="overview",
             title="Speech: overview",
             question="Do listeners get their audio in time?",
             sections=overview.sections,
         ),
-        Page(
+        DashboardPage(
             name="providers",
             title="Speech: providers",
             question="Which provider fails, is slow or costs too much?",
             sections=providers.sections,
         ),
-        Page(
+        DashboardPage(
             name="cache", title="Speech: cache", question="What does the cache save, and does it work?", sections=cache.sections
         ),
-        Page(
+        DashboardPage(
             name="streaming",
             title="Speech: streaming",
             question="How soon does audio start, and where are gaps?",
             sections=streaming.sections,
         ),
-        Page(
+        DashboardPage(
             name="conversations",
             title="Speech: conversations",
             question="Does speech stop when the listener interrupts, and what was made that nobody heard?",
             sections=conversations.sections,
         ),
-        Page(
+        DashboardPage(
             name="requests",
             title="Speech: requests",
             question="Which requests were slow, failed or fell back, and what happened in them?",
             sections=requests.sections,
             chooses=("one service", "provider"),
         ),
-        Page(
+        DashboardPage(
             name="quality",
             title="Speech: audio quality and drift",
             question="Is the audio good, and has it changed?",
             sections=quality.sections,
             since="now-24h",
         ),
-        Page(
+        DashboardPage(
             name="pipeline",
             title="Speech: telemetry pipeline",
             question="Are the other dashboards complete?",
@@ -125,7 +125,7 @@ def model(name: str, home: Home) -> dict[str, Any]:
     return document
 
 
-def _heading(page: Page) -> Section:
+def _heading(page: DashboardPage) -> PanelSection:
     others = " · ".join(
         f"[{other.title.removeprefix('Speech: ')}](/d/{other.uid}?${{__url_time_range}}&${{service:queryparam}}&${{traces:queryparam}})"
         for other in PAGES.values()
@@ -136,10 +136,10 @@ def _heading(page: Page) -> Section:
         description="The question that this dashboard answers, and links to the others.",
         content=f"**{page.question}** — {others}",
     )
-    return Section("Speech", [Placed(note, 24, 2)])
+    return PanelSection("Speech", [Placed(note, 24, 2)])
 
 
-def _variables(page: Page, home: Home) -> list[Variable]:
+def _variables(page: DashboardPage, home: Home) -> list[DashboardVariable]:
     chosen = {
         "service": variables.service(home),
         "one service": variables.one_service(home),

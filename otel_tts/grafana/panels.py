@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from otel_tts.conditions import BY_NAME, Comparison, Condition
-from otel_tts.grafana.elements import JSON, Chart, OtherPanel, Step, Target
+from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget, Step
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
 from otel_tts.grafana.searches import Search
@@ -167,7 +167,7 @@ class Panels:
             description=_description(shows, bad),
             dataSource=TRACES,
             targets=[
-                Target(ref=ref, datasource={"type": kind, **TRACES}, query=asked[kind])
+                PanelTarget(ref=ref, datasource={"type": kind, **TRACES}, query=asked[kind])
                 for ref, kind in zip("AB", asked, strict=True)
             ],
             thresholds=_steps(None),
@@ -207,12 +207,12 @@ class Panels:
             "maxDataPoints": None,
         }
 
-    def _target(self, ref: str, line: PanelQuery, form: str) -> Target:
+    def _target(self, ref: str, line: PanelQuery, form: str) -> PanelTarget:
         expression = line.definition(scope(line.scope, line.window, self.home.objectives))
         shown: JSON = {"legendFormat": line.name or "{{le}}" if form == "heatmap" else line.name or line.query.replace("_", " ")}
         once = line.window == WHOLE
         query = {"expr": expression, "format": form, "range": not once, "instant": once, "editorMode": "code", **shown}
-        return Target(ref=ref, datasource=METRICS, query={**query, "exemplar": line.exemplars})
+        return PanelTarget(ref=ref, datasource=METRICS, query={**query, "exemplar": line.exemplars})
 
 
 def _own(kind: str, options: JSON, fields: JSON) -> JSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_tts.conditions import Objectives
-from otel_tts.grafana.elements import JSON, Variable
+from otel_tts.grafana.elements import JSON, DashboardVariable
 from otel_tts.grafana.home import Home
 from otel_tts.promql import Scope, pipeline, requests
 from otel_tts.semconv import PROVIDER
@@ -21,19 +21,19 @@ def scope(name: str, window: str, objectives: Objectives) -> Scope:
     return Scope(matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives)
 
 
-def metrics_source(home: Home) -> Variable:
+def metrics_source(home: Home) -> DashboardVariable:
     """Which Prometheus."""
-    return Variable(
+    return DashboardVariable(
         name="datasource", label="Metrics", description="The Prometheus that has the metrics.", kind="datasource", query="prometheus",
         chosen=home.prometheus,
     )  # fmt: skip
 
 
-def traces_source(home: Home) -> Variable:
+def traces_source(home: Home) -> DashboardVariable:
     """Which Jaeger or Tempo; Grafana's own choice of data sources offers one kind only."""
     uids = {"Jaeger": home.jaeger, "Tempo": home.tempo}
     chosen = home.traces.capitalize()
-    return Variable(
+    return DashboardVariable(
         name="traces",
         label="Traces",
         description="What has the traces: a click on a trace opens it there, and searches are asked in its language.",
@@ -44,30 +44,30 @@ def traces_source(home: Home) -> Variable:
     )
 
 
-def service(home: Home) -> Variable:
+def service(home: Home) -> DashboardVariable:
     """Which services."""
     return _values("service", "Service", "Services that sent metrics in this time.", requests.SERVICES, ".+", home.service)
 
 
-def one_service(home: Home) -> Variable:
+def one_service(home: Home) -> DashboardVariable:
     """Which service, one at a time."""
     description = "Services that sent metrics in this time; one at a time, since Jaeger searches within one."
     return _values("service", "Service", description, requests.SERVICES, "", home.service)
 
 
-def provider() -> Variable:
+def provider() -> DashboardVariable:
     """Which providers; "All" includes requests for which none was asked."""
     query = requests.providers(_SERVICE)
     return _values("provider", "Provider", "Providers that made audio, or were asked for it.", query, ".*")
 
 
-def collector() -> Variable:
+def collector() -> DashboardVariable:
     """Which Collectors."""
     return _values("collector", "Collector", "Collectors that sent their own metrics.", pipeline.COLLECTORS, ".+")
 
 
-def _values(name: str, label: str, description: str, query: str, every: str, chosen: str = "") -> Variable:
+def _values(name: str, label: str, description: str, query: str, every: str, chosen: str = "") -> DashboardVariable:
     asked = {"qryType": 1, "query": query, "refId": f"variable-{name}"}  # 1: values of a label
-    return Variable(
+    return DashboardVariable(
         name=name, label=label, description=description, kind="query", query=asked, datasource=METRICS, every=every, chosen=chosen
     )

@@ -20,7 +20,7 @@ import grpc.aio
 from opentelemetry.context import attach
 
 from otel_tts.core import outcome
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.labels import Labels
 from otel_tts.core.outcome import Cause
@@ -91,7 +91,7 @@ class _Interceptor:
         if method.startswith(self._excluded):
             return handler
         try:
-            timeline = Timeline(self._emitter.clock)
+            timeline = RequestClock(self._emitter.clock)
             metadata = details.invocation_metadata or ()
             if handler is None:
                 Rpc(self._emitter, OTHER, metadata, timeline, Internals()).over(sent=True, code="UNIMPLEMENTED")
@@ -416,7 +416,7 @@ def _aio_over(rpc: Rpc, _: object) -> None:
         rpc.abandon("UNKNOWN" if internals.remaining() is None else "DEADLINE_EXCEEDED")
         return
     sent = context.done() and not rpc.response_failed
-    refused = context.code() is None and not rpc.begun and not rpc.answered and rpc.internals.limits_rpcs()
+    refused = context.code() is None and not rpc.has_begun and not rpc.answered and rpc.internals.limits_rpcs()
     rpc.over(sent=sent, code="RESOURCE_EXHAUSTED" if refused else _failure(context))
 
 

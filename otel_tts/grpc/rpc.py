@@ -12,7 +12,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceF
 from otel_tts import semconv
 from otel_tts.core import outcome
 from otel_tts.core.call import CALL, Call
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
@@ -64,7 +64,7 @@ class Rpc:
         "turn",
     )
 
-    def __init__(self, emitter: Emitter, method: str, metadata: Metadata, timeline: Timeline, internals: Internals) -> None:
+    def __init__(self, emitter: Emitter, method: str, metadata: Metadata, timeline: RequestClock, internals: Internals) -> None:
         """``method``: the bounded, fully qualified method."""
         self._emitter = emitter
         self._method = method
@@ -119,7 +119,7 @@ class Rpc:
     # -- what happens to it -------------------------------------------------------------------------------------------------------
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether its handler began."""
         return self._begun
 

@@ -25,7 +25,7 @@ from otel_tts.core.telemetry import Telemetry
 from otel_tts.semconv import Outcome
 
 if TYPE_CHECKING:
-    from otel_tts.core.request import Request
+    from otel_tts.core.request import SynthesisRequest
     from otel_tts.instrumentation.messages import Method, Values
 
 _GOOD = (None, 0, grpc.StatusCode.OK)
@@ -47,7 +47,7 @@ class Exchange:
         self._response_streaming = response_streaming
         self._clock = telemetry.emitter.clock
         self._context = get_current()
-        self._speech: Request | None = None
+        self._speech: SynthesisRequest | None = None
         self._encoding: str | None = None
         self._sample_rate: int | None = None
         self._maker: tuple[str | None, str | None] = (None, None)
@@ -164,7 +164,7 @@ class Exchange:
             if record.duration is None:
                 speech.set_audio(facts.duration or self._stated_s or None, None)
 
-    def _deliver(self, speech: Request, audio: bytes, now_ns: int) -> None:
+    def _deliver(self, speech: SynthesisRequest, audio: bytes, now_ns: int) -> None:
         record = speech.record
         if record.provider is None and not record.attempts:
             record.provider, record.model = self._maker

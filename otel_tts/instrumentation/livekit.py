@@ -185,7 +185,7 @@ class _Stream:
         self.speech.made(data)
 
     @guarded
-    def ran(self, stream: Any, error: BaseException | None) -> None:
+    def run_ended(self, stream: Any, error: BaseException | None) -> None:
         """The run ended."""
         if not self._running:
             return
@@ -232,15 +232,15 @@ class _Streams:
         self._of_handle: MutableMapping[Any, list[Speech]] = WeakKeyDictionary()
         self._playing: MutableMapping[Any, Any] = WeakKeyDictionary()  # players, and the handle of what they play
 
-    def _of(self, stream: Any) -> _Stream:
-        known = self._streams.get(stream)
-        if known is None:
-            known = self._streams[stream] = _Stream(self._telemetry, stream, self._of_handle)
-        return known
+    def _state(self, stream: Any) -> _Stream:
+        state = self._streams.get(stream)
+        if state is None:
+            state = self._streams[stream] = _Stream(self._telemetry, stream, self._of_handle)
+        return state
 
     async def main_task(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Its task, from beginning to end, retries included."""
-        state = self._of(stream)
+        state = self._state(stream)
         run = stream._run
 
         async def observed(emitter: Any) -> Any:
@@ -249,9 +249,9 @@ class _Streams:
                 try:
                     result = await run(emitter)
                 except BaseException as error:
-                    state.ran(stream, error)
+                    state.run_ended(stream, error)
                     raise
-            state.ran(stream, None)
+            state.run_ended(stream, None)
             return result
 
         stream._run = observed
@@ -270,12 +270,12 @@ class _Streams:
         """A piece of text."""
         piece = args[0] if args else kwargs.get("token")
         if piece and isinstance(piece, str) and not stream._input_ch.closed:
-            self._of(stream).text(piece)
+            self._state(stream).text(piece)
         return wrapped(*args, **kwargs)
 
     def mark_started(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The plugin sends text to its provider."""
-        self._of(stream).given()
+        self._state(stream).given()
         return wrapped(*args, **kwargs)
 
     def initialize(self, wrapped: Any, emitter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -299,12 +299,12 @@ class _Streams:
         try:
             event = await wrapped(*args, **kwargs)
         except StopAsyncIteration:
-            self._of(stream).end(None, left=False)
+            self._state(stream).end(None, left=False)
             raise
         except Exception as error:
-            self._of(stream).end(error, left=False)
+            self._state(stream).end(error, left=False)
             raise
-        self._of(stream).handed_out(event)
+        self._state(stream).handed_out(event)
         return event
 
     async def close(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -312,7 +312,7 @@ class _Streams:
         try:
             return await wrapped(*args, **kwargs)
         finally:
-            self._of(stream).end(None, left=True)
+            self._state(stream).end(None, left=True)
 
     def interrupt(self, wrapped: Any, handle: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Speech of an agent is interrupted."""
@@ -348,7 +348,7 @@ class _Streams:
         if handle is None or position_s is None:
             return
         for speech in self._of_handle.get(handle, [])[-1:]:
-            speech.heard(position_s)
+            speech.add_heard(position_s)
 
 
 def _format(emitter: Any) -> AudioFormat:

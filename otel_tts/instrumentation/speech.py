@@ -12,7 +12,7 @@ from otel_tts.core.guard import guarded
 from otel_tts.core.invocation import Invocation, invoke
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import current as current_purpose
-from otel_tts.core.request import REQUEST, Request
+from otel_tts.core.request import REQUEST, SynthesisRequest
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.utterance import Asked
@@ -45,7 +45,7 @@ class Speech:
         with Current(context if context is not None else get_current()):
             enclosing = request.enclosing()
             purpose = current_purpose().with_(conversation, None, None)
-            self.request: Request = enclosing or request.begin(
+            self.request: SynthesisRequest = enclosing or request.begin(
                 telemetry.emitter,
                 asked.text,
                 asked.voice,
@@ -157,7 +157,7 @@ class Speech:
             self.request.record.playback.chunk(self._delivered, total_s, self.monotonic(), waited_ns)
 
     @guarded
-    def heard(self, seconds: float) -> None:
+    def add_heard(self, seconds: float) -> None:
         """So much more of it was played to the listener."""
         if not self._over:
             self.request.record.heard_s = (self.request.record.heard_s or 0.0) + max(0.0, float(seconds))

@@ -12,7 +12,7 @@ from otel_tts.report.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SampleComparison:
     """The second side, judged by the first."""
 
     first: Sample
@@ -20,7 +20,7 @@ class Comparison:
     judgement: Judgement
 
 
-def compare(history: History, profiles: Profiles, service: str, first: str, second: str) -> Comparison:
+def compare(history: History, profiles: Profiles, service: str, first: str, second: str) -> SampleComparison:
     """Compare two sides, each named as a reference is; a bare name is a version, or else a profile.
 
     Raises:
@@ -28,7 +28,7 @@ def compare(history: History, profiles: Profiles, service: str, first: str, seco
         ValueError: one of them is nothing of the kind.
     """
     sides = [_side(name, history, profiles, service) for name in (first, second)]
-    return Comparison(sides[0], sides[1], judge(sides[1], sides[0], first))
+    return SampleComparison(sides[0], sides[1], judge(sides[1], sides[0], first))
 
 
 def _side(name: str, history: History, profiles: Profiles, service: str) -> Sample:

@@ -28,7 +28,7 @@ _LATE_WINDOWS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WindowResult:
     """What became of one window of one service.
 
     done: ``written``, or the run was there and is ``unchanged``; ``kept`` when telemetry has been deleted since, so that the run
@@ -62,7 +62,7 @@ class ReportJob:
     workspace: Path | None = None
     _references: dict[str, Reference] = field(default_factory=dict)
 
-    def report(self, windows: Iterable[Window]) -> Iterator[Outcome]:
+    def report(self, windows: Iterable[Window]) -> Iterator[WindowResult]:
         """Report windows, in their order.
 
         Raises:
@@ -79,7 +79,7 @@ class ReportJob:
                         span.set_attribute(semconv.REPORT_RESULT.key, outcome.done)
                     yield outcome
 
-    def _report(self, window: Window, service: Service) -> Outcome:
+    def _report(self, window: Window, service: Service) -> WindowResult:
         step = self.feedback.tracer.start_as_current_span
         reference = self._reference(service.name)
         source = _digest(_FORMAT, reference.name, self.history.fingerprint(window.start, window.end))
@@ -88,16 +88,16 @@ class ReportJob:
         if run is not None and written:
             link = self.runs.link(run.info.run_id)
             if run.data.tags.get(SOURCE) == source:
-                return Outcome(window, service.name, "unchanged", link)
+                return WindowResult(window, service.name, "unchanged", link)
             if int(run.data.tags.get(REQUESTS, "0")) > service.requests:
-                return Outcome(window, service.name, "kept", link)
+                return WindowResult(window, service.name, "kept", link)
         with step(semconv.REPORT_READ_SPAN.name):
             measures = Measures.from_history(self.history, window, service)
             sample = take(self.history, window, service.name)
         content = _digest(_FORMAT, reference.name, measures.figures(), measures.limits(), sample.spans, sorted(sample.rows))
         if run is not None and written and run.data.tags.get(CONTENT) == content:
             self.runs.same(run, source)
-            return Outcome(window, service.name, "unchanged", self.runs.link(run.info.run_id))
+            return WindowResult(window, service.name, "unchanged", self.runs.link(run.info.run_id))
         with step(semconv.REPORT_JUDGE_SPAN.name):
             compared = reference.sample(window)
             judgement = judge(sample, compared, reference.name)
@@ -117,7 +117,7 @@ class ReportJob:
             run_id = self.runs.write(replace(entry, more=more))
         self.feedback.tell(judgement, compared)
         link = self.runs.link(run_id)
-        return Outcome(window, service.name, "written", link, measures.overall, judgement, sample, compared)
+        return WindowResult(window, service.name, "written", link, measures.overall, judgement, sample, compared)
 
     def _reference(self, service: str) -> Reference:
         if service not in self._references:

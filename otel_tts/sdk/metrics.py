@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from otel_tts.monitor import Monitor
 from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
 from otel_tts.sdk.exporters import ForkedMetricExporter
-from otel_tts.sdk.pull import Server
+from otel_tts.sdk.pull import PullServer
 from otel_tts.sdk.starts import Starts
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Pull(Holdable, PrometheusMetricReader):
         registry = _Registry(self)
         # Prometheus's OTLP ingestion makes no labels of the scope either: a series has the same labels on both ways in.
         super().__init__(scope_info_enabled=False, registry=registry)
-        self._server = Server(host, port, registry, allowed_hosts)
+        self._server = PullServer(host, port, registry, allowed_hosts)
         self.port: int = self._server.server_port
         self.address = f"http://{host}:{self.port}/metrics"
 

@@ -22,7 +22,7 @@ SECONDS = 10.0
 _REFUSED = b"This endpoint does not answer to that host name. PROMETHEUS_ALLOWED_HOSTS names further ones.\n"
 
 
-class Server(ThreadingMixIn, WSGIServer):
+class PullServer(ThreadingMixIn, WSGIServer):
     """Serves a registry in its own threads.
 
     Raises:

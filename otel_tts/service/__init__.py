@@ -1,6 +1,6 @@
 """The reference text-to-speech service: the first user of the library."""
 
 from otel_tts.service.config import ServiceConfig
-from otel_tts.service.server import PortTakenError, Service, serve
+from otel_tts.service.server import PortTakenError, RunningService, serve
 
-__all__ = ["PortTakenError", "Service", "ServiceConfig", "serve"]
+__all__ = ["PortTakenError", "RunningService", "ServiceConfig", "serve"]

@@ -11,8 +11,8 @@ from otel_tts import Telemetry
 from otel_tts.service.circuit import Circuit
 from otel_tts.service.config import ServiceConfig
 from otel_tts.service.providers import Provider
-from otel_tts.service.queue import Queue
-from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError
+from otel_tts.service.queue import RequestQueue
+from otel_tts.service.speech import EngineRequest, InvalidInputError, UnsupportedError
 
 _logger = logging.getLogger(__name__)
 _INPUT_REFUSED = frozenset({400, 422})  # HTTP
@@ -35,14 +35,14 @@ class Engine:
             changed(available)
 
         self.provider = provider
-        self.queue = Queue(config.concurrency or provider.concurrency, config.queue_size)
+        self.queue = RequestQueue(config.concurrency or provider.concurrency, config.queue_size)
         self.circuit = Circuit(config.circuit_failures, config.circuit_cooldown, news)
         self._tts = tts
         self._timeout = config.attempt_timeout
         self._cooldown = config.circuit_cooldown
         self._interval = config.probe_interval or None
 
-    async def call(self, speech: Speech) -> AsyncGenerator[bytes, None]:
+    async def call(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """The provider's audio, as it comes. Its end is news for the circuit; no audio at all is none: it is about the text.
 
         Raises:

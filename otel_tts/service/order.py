@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from otel_tts.service.encoding import SAMPLE_RATES, Encoder, Encoding, output_rate
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
-from otel_tts.service.speech import InvalidInputError, Speech, Voice
+from otel_tts.service.speech import EngineRequest, InvalidInputError, Voice
 from otel_tts.service.text import normalise, validate
 
 M = TypeVar("M")
@@ -33,10 +33,10 @@ class Order:
     """Hz; None for the voice's own."""
     no_cache: bool
 
-    def speech(self, voice: Voice, language: str) -> Speech:
+    def speech(self, voice: Voice, language: str) -> EngineRequest:
         """What an engine with that voice is asked. ``language``: for a voice that speaks any; empty: it finds out."""
         language = voice.language if voice.language != "mul" or not language else language
-        return Speech(self.text, voice.id, language, self.rate, self.pitch, self.volume_gain_db, self.ssml)
+        return EngineRequest(self.text, voice.id, language, self.rate, self.pitch, self.volume_gain_db, self.ssml)
 
 
 def encoding_number(encoding: Encoding) -> tts_pb2.AudioEncoding.ValueType:

@@ -20,7 +20,7 @@ class QueueFullError(OtelTtsError):
         self.retry_after = retry_after
 
 
-class Queue:
+class RequestQueue:
     """``concurrency`` slots, and at most ``size`` requests waiting for one, first come, first served. For one event loop."""
 
     def __init__(self, concurrency: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ from otel_tts.service.engine import Engine
 from otel_tts.service.failures import NotFoundError
 from otel_tts.service.order import Order
 from otel_tts.service.providers import Provider
-from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError, Voice
+from otel_tts.service.speech import EngineRequest, InvalidInputError, UnsupportedError, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Leg:
 
     engine: Engine
     voice: Voice
-    speech: Speech
+    speech: EngineRequest
 
 
 def route(engines: Sequence[Engine], order: Order) -> list[Leg]:

@@ -15,7 +15,7 @@ from otel_tts.sdk import configure
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig
 from otel_tts.service.providers import MissingEngineError, Provider
-from otel_tts.service.server import PortTakenError, Service, serve
+from otel_tts.service.server import PortTakenError, RunningService, serve
 from otel_tts.settings import SettingError, Settings
 from otel_tts.version import __version__
 
@@ -70,7 +70,7 @@ def telemetry(providers: Sequence[Provider], settings: Settings | None = None) -
     )
 
 
-def describe(service: Service, config: ServiceConfig, providers: Sequence[Provider]) -> Iterator[str]:
+def describe(service: RunningService, config: ServiceConfig, providers: Sequence[Provider]) -> Iterator[str]:
     """What is served, a line each, for people."""
     yield f"otel-tts {__version__}"
     yield f"gRPC: {service.address} (yap.tts.v1.TextToSpeech, grpc.health.v1, reflection)"

@@ -30,7 +30,7 @@ class PortTakenError(OtelTtsError, OSError):
     """The service cannot have its port."""
 
 
-class Service:
+class RunningService:
     """A service that accepts requests. ``port``: the one it listens on, also where a free one was asked for."""
 
     def __init__(self, host: str, port: int, engines: Sequence[Engine]) -> None:
@@ -42,7 +42,7 @@ class Service:
 @asynccontextmanager
 async def serve(
     config: ServiceConfig, telemetry: Telemetry, *, providers: Sequence[Provider] | None = None
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[RunningService]:
     """Serve for the length of the block; at its end, requests under way get ``config.stop_grace`` seconds.
 
     providers: by default those that ``config`` names, configured by the environment.
@@ -74,7 +74,7 @@ async def serve(
         for watch in (state.watch(engines), *(engine.watch() for engine in engines)):
             stack.push_async_callback(_background(watch))
         stack.push_async_callback(state.servicer.enter_graceful_shutdown)
-        yield Service(config.host, port, engines)
+        yield RunningService(config.host, port, engines)
 
 
 class _State:

@@ -18,7 +18,7 @@ GAINS = (-96.0, 16.0)
 class InvalidInputError(OtelTtsError, ValueError):
     """A request that cannot be spoken by any engine. The message says what to change and never quotes the text.
 
-    ``field`` is the field of :class:`Speech` that is at fault.
+    ``field`` is the field of :class:`EngineRequest` that is at fault.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -47,7 +47,7 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class EngineRequest:
     """One request to an engine. The text has passed :func:`otel_tts.service.text.validate`; the numbers are checked here.
 
     Raises:

@@ -29,9 +29,9 @@ from otel_tts import PCM16, Telemetry, Wav
 from otel_tts.core import invocation, outcome, request
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.guard import guard, guarded, guarded_or
-from otel_tts.core.instruments import Histogram, Series, Total
+from otel_tts.core.instruments import AttributeSets, Histogram, Total
 from otel_tts.core.labels import Labels, LabelSets
 from otel_tts.core.prices import Prices
 from otel_tts.semconv import METRICS, Instrument
@@ -253,7 +253,7 @@ def host(**arguments: Any) -> Host:
         "prices": {"piper": 1.0},
         "tracer_provider": TracerProvider(shutdown_on_exit=False),
     }
-    return Host(Telemetry(**working | arguments), Call(Timeline(FakeClock()), lambda: None))
+    return Host(Telemetry(**working | arguments), Call(RequestClock(FakeClock()), lambda: None))
 
 
 HEALTHY: Transcript = []
@@ -306,9 +306,9 @@ SITES: list[tuple[Any, str]] = [
     (Labels, "bound"),
     (LabelSets, "fold"),
     (Prices, "cost"),
-    (Series, "at"),
-    (Timeline, "__init__"),
-    (Timeline, "timestamp"),
+    (AttributeSets, "at"),
+    (RequestClock, "__init__"),
+    (RequestClock, "timestamp"),
     (Total, "add"),
     (Total, "call"),
     (Total, "observe"),
@@ -353,25 +353,25 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.streams, "attach"),
     (otel_tts.core.streams, "detach"),
     (otel_tts.core.request, "exception_attributes"),
-    (otel_tts.core.request.Request, "__init__"),
-    (otel_tts.core.request.Request, "add_text"),
-    (otel_tts.core.request.Request, "attempt_reason"),
-    (otel_tts.core.request.Request, "declare"),
-    (otel_tts.core.request.Request, "invocation_began"),
-    (otel_tts.core.request.Request, "serve_from_cache"),
-    (otel_tts.core.request.Request, "set_audio"),
-    (otel_tts.core.request.Request, "skip_provider"),
+    (otel_tts.core.request.SynthesisRequest, "__init__"),
+    (otel_tts.core.request.SynthesisRequest, "add_text"),
+    (otel_tts.core.request.SynthesisRequest, "attempt_reason"),
+    (otel_tts.core.request.SynthesisRequest, "declare"),
+    (otel_tts.core.request.SynthesisRequest, "invocation_began"),
+    (otel_tts.core.request.SynthesisRequest, "serve_from_cache"),
+    (otel_tts.core.request.SynthesisRequest, "set_audio"),
+    (otel_tts.core.request.SynthesisRequest, "skip_provider"),
     (otel_tts.core.record.InvocationResult, "__init__"),
     (otel_tts.core.record.InvocationResult, "attributes"),
     (otel_tts.core.record.Record, "add_invocation"),
-    (otel_tts.core.request.Request, "_first_cause"),
-    (otel_tts.core.request.Request, "_finish"),
-    (otel_tts.core.request.Request, "_apparent_cause"),
-    (otel_tts.core.request.Request, "invocation_ended"),
-    (otel_tts.core.request.Request, "cache_hit"),
-    (otel_tts.core.request.Request, "interruption"),
-    (otel_tts.core.request.Request, "update"),
-    (otel_tts.core.request.Request, "cache_miss"),
+    (otel_tts.core.request.SynthesisRequest, "_first_cause"),
+    (otel_tts.core.request.SynthesisRequest, "_finish"),
+    (otel_tts.core.request.SynthesisRequest, "_apparent_cause"),
+    (otel_tts.core.request.SynthesisRequest, "invocation_ended"),
+    (otel_tts.core.request.SynthesisRequest, "cache_hit"),
+    (otel_tts.core.request.SynthesisRequest, "interruption"),
+    (otel_tts.core.request.SynthesisRequest, "update"),
+    (otel_tts.core.request.SynthesisRequest, "cache_miss"),
     (otel_tts.core.request, "get_current"),
 ]
 

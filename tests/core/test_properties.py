@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_tts import PCM16, Telemetry
 from otel_tts.core.call import CALL, Call
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, FAILURES, Outcome
 from otel_tts.testing.capture import FakeClock
@@ -77,7 +77,7 @@ class Application:
     def __init__(self, tts: Telemetry, clock: FakeClock, *, stream: bool, inside: bool, text: str) -> None:
         self.tts, self.clock = tts, clock
         self.remaining: float | None = None
-        self.call = Call(Timeline(clock), lambda: self.remaining) if inside else None
+        self.call = Call(RequestClock(clock), lambda: self.remaining) if inside else None
         token = attach(set_value(CALL, self.call))
         self.s: Any = tts.synthesis(text, "amy", stream=stream)
         detach(token)

@@ -8,7 +8,7 @@ import pydoc
 import pytest
 
 import otel_tts
-from otel_tts.core.request import Request
+from otel_tts.core.request import SynthesisRequest
 from otel_tts.testing.capture import Capture
 
 FORMAT = otel_tts.PCM16(8000)
@@ -29,7 +29,7 @@ def test_a_class_shows_what_users_may_call(cls: type) -> None:
     assert {name for name in names if not name.startswith("_")} == SURFACE[cls]
     assert {name for name in names if name.startswith("__")} >= BLOCK
     text = pydoc.plain(pydoc.render_doc(cls))
-    for word in ("Emitter", "Timeline", "Record", "_finish", "not for applications"):
+    for word in ("Emitter", "RequestClock", "Record", "_finish", "not for applications"):
         assert word not in text
 
 
@@ -63,6 +63,6 @@ def test_the_state_is_one_object_behind_all_handles(capture_tts: Capture) -> Non
     tts = capture_tts.telemetry()
     with tts.synthesis("Hello") as outer, outer.lookup("memory"):
         inner = tts.synthesis("Hello")
-        assert isinstance(inner._request, Request)
+        assert isinstance(inner._request, SynthesisRequest)
         assert inner._request is outer._request
     assert capture_tts.total("tts.synthesis.requests") == 1

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_tts import PCM16, Encoded, Settings, Synthesis, Telemetry, Wav, semconv
 from otel_tts.core.call import CALL, Call
-from otel_tts.core.clock import Timeline
+from otel_tts.core.clock import RequestClock
 from otel_tts.testing.capture import Capture, FakeClock
 
 RATE = 16000
@@ -105,7 +105,7 @@ def without_none(**values: Any) -> dict[str, Any]:
 @contextmanager
 def rpc(clock: FakeClock, remaining: Callable[[], float | None] = lambda: None) -> Iterator[Call]:
     """What an interceptor does around a handler."""
-    call = Call(Timeline(clock), remaining)
+    call = Call(RequestClock(clock), remaining)
     token = attach(set_value(CALL, call))
     try:
         yield call

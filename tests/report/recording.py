@@ -27,7 +27,7 @@ from otel_tts.service import ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.providers.config import EspeakSettings
 from otel_tts.service.providers.espeak import Espeak
-from otel_tts.service.speech import Speech, Voice
+from otel_tts.service.speech import EngineRequest, Voice
 
 SERVICE = "speech"
 INTERVAL = 0.25
@@ -52,7 +52,7 @@ class Engine(Espeak):
         """The share of syntheses that fail."""
         self._chance = Random(name)
 
-    def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
         """As eSpeak NG does, but for the faults."""
         if self._chance.random() < self.failing:
             raise ConnectionError("out of order")

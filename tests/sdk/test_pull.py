@@ -12,21 +12,21 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from otel_tts.hosts import is_answered, own_names
 from otel_tts.sdk import pull
-from otel_tts.sdk.pull import CONNECTIONS, Server
+from otel_tts.sdk.pull import CONNECTIONS, PullServer
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[PullServer]:
     """A running one, told of one name and of all below another."""
     registry = CollectorRegistry()
     Gauge("speech", "Speech.", registry=registry).set(7)
-    server = Server("127.0.0.1", 0, registry, ("metrics.example.org", "*.corp.example"))
+    server = PullServer("127.0.0.1", 0, registry, ("metrics.example.org", "*.corp.example"))
     yield server
     server.shutdown()
     server.server_close()
 
 
-def scrape(server: Server, host: str | None) -> tuple[int, str]:
+def scrape(server: PullServer, host: str | None) -> tuple[int, str]:
     """Status and body for a request that names this host."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
     connection.putrequest("GET", "/metrics", skip_host=True)
@@ -49,7 +49,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_only_known_hosts_are_answered(server: Server, host: str) -> None:
+def test_only_known_hosts_are_answered(server: PullServer, host: str) -> None:
     """A name that somebody pointed at this machine gets nothing but the variable that would allow it."""
     status, body = scrape(server, host)
     assert (status, "speech 7.0" in body) == ((200, True) if HOSTS[host] else (403, False))
@@ -64,7 +64,7 @@ def test_any_host_where_that_is_wished() -> None:
     assert own_names("10.0.0.5", ())[-1] == "10.0.0.5"
 
 
-def test_connections_are_bounded_in_number_and_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_bounded_in_number_and_time(server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that say nothing or go on slowly take the places of no scraper for long; the ones beyond the bound are closed at once."""
     monkeypatch.setattr(pull, "SECONDS", 0.5)
     slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(CONNECTIONS)]

@@ -16,11 +16,11 @@ import pytest
 
 from otel_tts import Telemetry
 from otel_tts.core.clock import SystemClock
-from otel_tts.service import Service, ServiceConfig, serve
+from otel_tts.service import RunningService, ServiceConfig, serve
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from otel_tts.service.providers import Provider
 from otel_tts.service.providers.hibari import Hibari
-from otel_tts.service.speech import Speech, Voice
+from otel_tts.service.speech import EngineRequest, Voice
 from otel_tts.testing.capture import Capture
 
 Step = bytes | Exception | asyncio.Event
@@ -42,11 +42,11 @@ class Scripted(Provider):
         self.concurrency = concurrency
         self.version = "1"
         self.voices = [Voice(voice or f"{name}-voice", name, language, name.title(), f"{name}-model", self.RATE)]
-        self.calls: list[Speech] = []
+        self.calls: list[EngineRequest] = []
         self.checks = 0
         self.active = 0
 
-    async def stream(self, speech: Speech) -> AsyncGenerator[bytes, None]:
+    async def stream(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """As scripted."""
         self.calls.append(speech)
         self.active += 1
@@ -90,7 +90,7 @@ class Heard:
 class Client:
     """A client of a running service."""
 
-    service: Service
+    service: RunningService
     channel: grpc.aio.Channel
     stub: tts_pb2_grpc.TextToSpeechAsyncStub
 

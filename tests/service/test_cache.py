@@ -25,7 +25,7 @@ from otel_tts.service.cache.files import FileTier
 from otel_tts.service.cache.memory import MemoryTier
 from otel_tts.service.cache.redis import RedisTier
 from otel_tts.service.cache.tier import TierError
-from otel_tts.service.speech import Speech
+from otel_tts.service.speech import EngineRequest
 from otel_tts.settings import SettingError
 
 ENTRY = Entry(b"\x01\x02" * 4000, 16000, "piper", "joe", "1.8")
@@ -57,7 +57,7 @@ def entry(samples: int) -> Entry:
 
 def test_everything_that_changes_the_audio_changes_the_key(scripted: Any) -> None:
     """Variations of one request are as many keys; an equal one is the same key, and no key shows the text."""
-    provider, speech = scripted("one"), Speech("Hello.", "one-voice", "en-US")
+    provider, speech = scripted("one"), EngineRequest("Hello.", "one-voice", "en-US")
     newer, other, other_model = scripted("one"), scripted("two", voice="one-voice"), scripted("one")
     newer.version = "2"
     other_model.voices = [replace(other_model.voices[0], model="large")]
@@ -80,7 +80,7 @@ def test_everything_that_changes_the_audio_changes_the_key(scripted: Any) -> Non
         ),
     ]
     assert len(set(variations)) == len(variations) == 11
-    assert key(scripted("one"), Speech("Hello.", "one-voice", "en-US")) == variations[0]
+    assert key(scripted("one"), EngineRequest("Hello.", "one-voice", "en-US")) == variations[0]
     assert all(len(k) == 64 and k == k.lower() and int(k, 16) for k in variations)
 
 

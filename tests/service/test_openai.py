@@ -25,7 +25,7 @@ import pytest
 from otel_tts.service.encoding import Encoding, encode
 from otel_tts.service.providers import EngineError, Provider, create
 from otel_tts.service.providers.config import OpenAISettings
-from otel_tts.service.speech import Speech, UnsupportedError
+from otel_tts.service.speech import EngineRequest, UnsupportedError
 from otel_tts.settings import SettingError
 
 KEY = "sk-open-sesame"
@@ -50,7 +50,7 @@ async def provider(base_url: str, **variables: str) -> AsyncIterator[Provider]:
 
 async def audio(openai: Provider, **options: Any) -> bytes:
     """All that the provider gives for the text."""
-    return b"".join([chunk async for chunk in openai.stream(Speech(TEXT, "joe", "en-US", **options))])
+    return b"".join([chunk async for chunk in openai.stream(EngineRequest(TEXT, "joe", "en-US", **options))])
 
 
 # --- a real server -----------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ async def test_a_server_that_keeps_silent_times_out(server: ScriptedServer) -> N
     async with provider(server.url, TIMEOUT="0.2") as openai:
         with pytest.raises(TimeoutError, match=r"The speech server did not answer in time\."):
             await audio(openai)
-        async with aclosing(openai.stream(Speech(TEXT, "joe", "en-US"))) as chunks:
+        async with aclosing(openai.stream(EngineRequest(TEXT, "joe", "en-US"))) as chunks:
             assert await anext(chunks)
             with pytest.raises(TimeoutError):
                 [chunk async for chunk in chunks]
@@ -303,7 +303,7 @@ async def test_leaving_a_stream_closes_the_connection(server: ScriptedServer) ->
 
     server.script = speak_on
     async with provider(server.url) as openai:
-        async with aclosing(openai.stream(Speech(TEXT, "joe", "en-US"))) as chunks:
+        async with aclosing(openai.stream(EngineRequest(TEXT, "joe", "en-US"))) as chunks:
             assert await anext(chunks)
         assert await asyncio.to_thread(left.wait, 10)
 

@@ -21,7 +21,7 @@ from otel_tts.service.providers import ENGINES, EngineError, MissingEngineError,
 from otel_tts.service.providers.base import CHUNK
 from otel_tts.service.providers.hibari import Hibari
 from otel_tts.service.providers.local import BUFFERED, Workers
-from otel_tts.service.speech import InvalidInputError, Speech, UnsupportedError, Voice
+from otel_tts.service.speech import EngineRequest, InvalidInputError, UnsupportedError, Voice
 from otel_tts.settings import SettingError
 
 LOCAL = ("espeak", "hibari", "piper")
@@ -53,13 +53,13 @@ def workers() -> Iterator[Workers]:
     workers.close()
 
 
-def speech(provider: Provider, text: str = TEXT, **options: Any) -> Speech:
+def speech(provider: Provider, text: str = TEXT, **options: Any) -> EngineRequest:
     """A request in the provider's first voice."""
     voice = provider.voices[0]
-    return replace(Speech(text, voice.id, voice.language), **options)
+    return replace(EngineRequest(text, voice.id, voice.language), **options)
 
 
-async def audio(provider: Provider, request: Speech) -> bytes:
+async def audio(provider: Provider, request: EngineRequest) -> bytes:
     """All that the provider gives."""
     return b"".join([chunk async for chunk in provider.stream(request)])
 
@@ -187,7 +187,7 @@ async def test_a_mute_engine_fails_its_health_check() -> None:
     """Success without samples is none: an engine has to speak."""
 
     class Mute(Hibari):
-        def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+        def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
             return iter(())
 
     mute = Mute()

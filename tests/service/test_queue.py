@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from otel_tts.service.queue import Queue, QueueFullError
+from otel_tts.service.queue import QueueFullError, RequestQueue
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
         return self.now
 
 
-async def taken(queue: Queue, leave: asyncio.Event, waits: list[float]) -> None:
+async def taken(queue: RequestQueue, leave: asyncio.Event, waits: list[float]) -> None:
     """One request, which notes how long it waited and stays until it may leave."""
     async with queue.slot() as waited:
         waits.append(waited)
@@ -35,7 +35,7 @@ async def settle() -> None:
 async def test_waiting_is_measured_and_first_come_is_first_served() -> None:
     """Who finds a free slot waits for nothing; the others get theirs in the order in which they came."""
     clock, leave, waits = Clock(), [asyncio.Event() for _ in range(3)], list[float]()
-    queue = Queue(1, 2, clock)
+    queue = RequestQueue(1, 2, clock)
     tasks = []
     for event in leave:
         tasks.append(asyncio.create_task(taken(queue, event, waits)))
@@ -52,7 +52,7 @@ async def test_waiting_is_measured_and_first_come_is_first_served() -> None:
 async def test_a_full_queue_refuses_at_once_and_tells_when_to_come_back() -> None:
     """The estimate is what the line needs at the usual pace."""
     clock, leave, waits = Clock(), asyncio.Event(), list[float]()
-    queue = Queue(2, 3, clock)
+    queue = RequestQueue(2, 3, clock)
     async with queue.slot():
         clock.now = 4
     tasks = [asyncio.create_task(taken(queue, leave, waits)) for _ in range(5)]
@@ -70,7 +70,7 @@ async def test_a_full_queue_refuses_at_once_and_tells_when_to_come_back() -> Non
 async def test_who_stops_waiting_gives_the_place_up() -> None:
     """A cancelled request holds neither a place in the line nor a slot."""
     leave, waits = asyncio.Event(), list[float]()
-    queue = Queue(1, 1)
+    queue = RequestQueue(1, 1)
     holder = asyncio.create_task(taken(queue, leave, waits))
     await settle()
     for _ in range(3):

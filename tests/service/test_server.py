@@ -24,7 +24,7 @@ from otel_tts.service import PortTakenError, ServiceConfig, serve
 from otel_tts.service.cache import cache_tiers
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from otel_tts.service.providers import Provider
-from otel_tts.service.speech import Speech
+from otel_tts.service.speech import EngineRequest
 
 TEXT = "Hello there. How are you today?"
 RATE = 24000
@@ -143,7 +143,7 @@ async def test_the_order_of_providers_follows_voice_and_language(start: Any, scr
     us, gb, de = scripted("us"), scripted("gb", language="en-GB"), scripted("de", language="de-DE")
     anything = scripted("anything", language="mul")
     client = await start(us, gb, de, anything, circuit_failures=100)
-    everyone, calls = (us, gb, de, anything), list[Speech]()
+    everyone, calls = (us, gb, de, anything), list[EngineRequest]()
     for engine in everyone:
         engine.calls = calls
 

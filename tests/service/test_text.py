@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tts.service.speech import InvalidInputError, Speech
+from otel_tts.service.speech import EngineRequest, InvalidInputError
 from otel_tts.service.text import normalise, pieces, validate
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 30))
@@ -129,7 +129,7 @@ def test_numbers_out_of_range_are_refused(field: str, value: float) -> None:
     """No request exists whose numbers make no sense."""
     change: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInputError, match=rf"{field} is \S+; it has to be from \S+ to \S+\.") as refusal:
-        replace(Speech("Hi", "joe", "en-US"), **change)
+        replace(EngineRequest("Hi", "joe", "en-US"), **change)
     assert refusal.value.field == field
 
 

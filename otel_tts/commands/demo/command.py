@@ -15,7 +15,7 @@ from rich.console import Console
 from otel_tts.commands import terminal
 from otel_tts.commands.demo import cloud
 from otel_tts.commands.demo.dashboard import Dashboard, dashboard
-from otel_tts.commands.demo.process import ProcessFailedError, Service, free_port, running
+from otel_tts.commands.demo.process import ProcessFailedError, ServiceProcess, free_port, running
 from otel_tts.commands.demo.progress import Progress
 from otel_tts.commands.demo.summary import summary
 from otel_tts.commands.load.caller import Caller, calling, exchange
@@ -122,7 +122,7 @@ async def _traffic(caller: Caller, progress: Progress, duration: float | None, s
 
 
 @asynccontextmanager
-async def _watched(service: Service, stopped: asyncio.Event) -> AsyncIterator[None]:
+async def _watched(service: ServiceProcess, stopped: asyncio.Event) -> AsyncIterator[None]:
     """Stops the traffic when there is nobody left to hear it."""
     watch = asyncio.create_task(service.ended())
     watch.add_done_callback(lambda _: stopped.set())

@@ -39,7 +39,7 @@ def free_port(preferred: int) -> int:
     raise OSError("There is no free port on 127.0.0.1.")
 
 
-class Service:
+class ServiceProcess:
     """A running service. ``target`` is where it listens."""
 
     def __init__(self, process: asyncio.subprocess.Process, target: str, log: Path) -> None:
@@ -91,7 +91,7 @@ class Service:
 
 
 @asynccontextmanager
-async def running(port: int, environ: Mapping[str, str], log: Path) -> AsyncIterator[Service]:
+async def running(port: int, environ: Mapping[str, str], log: Path) -> AsyncIterator[ServiceProcess]:
     """A service on ``port`` of this machine; what is still there of it at the end of the block is killed.
 
     environ: its variables, beside those that are nobody else's. log: the file for what it says.
@@ -109,7 +109,7 @@ async def running(port: int, environ: Mapping[str, str], log: Path) -> AsyncIter
             start_new_session=True,  # Ctrl-C is for the demo, which stops the service when nobody is speaking any more
         )
     try:
-        yield Service(process, f"127.0.0.1:{port}", log)
+        yield ServiceProcess(process, f"127.0.0.1:{port}", log)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):

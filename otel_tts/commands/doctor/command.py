@@ -16,7 +16,7 @@ from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopResult, HopState
-from otel_tts.commands.doctor.journey import Journey, Pipeline
+from otel_tts.commands.doctor.journey import Destinations, Journey
 from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
 from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
@@ -76,7 +76,7 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
     if not settings.tempo.url:
         settings = replace(settings, jaeger=_at(settings.jaeger, _JAEGER))
     settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS))
-    pipeline = Pipeline(
+    pipeline = Destinations(
         target=target or own_target(),
         collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
         prometheus=_server(settings.prometheus, "prometheus"),

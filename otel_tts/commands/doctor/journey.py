@@ -17,7 +17,7 @@ from otel_tts.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
+class Destinations:
     """Where telemetry goes.
 
     traces: Jaeger or Tempo, as traces_kind says. history: reads what is there and in Prometheus. grafana_expected: whether it is a
@@ -38,7 +38,7 @@ class Pipeline:
 class Journey:
     """One synthesis, followed."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Destinations) -> None:
         self._pipeline = pipeline
         self._counter = Counter(pipeline.prometheus)
         self._spans = Spans(pipeline.traces, pipeline.history)

@@ -25,7 +25,7 @@ from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
-from otel_tts.report.job import Outcome, ReportJob, pending
+from otel_tts.report.job import ReportJob, WindowResult, pending
 from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import LAST_WEEK, UnknownReferenceError, length, moment, resolve
@@ -154,7 +154,7 @@ def _pass(
     began = job.history.began or now
     first = pending(began, watermark, last, width) if since is None else max(since, began - width)
     wanted = list(windows(first, last if until is None else min(until, now), width))
-    done: list[Outcome] = []
+    done: list[WindowResult] = []
     with _progress(console, len(wanted), shown=since is not None) as advance:
         for window in wanted:
             if stop.is_set():

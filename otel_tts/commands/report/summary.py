@@ -10,15 +10,15 @@ from rich.text import Text
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
-from otel_tts.report.comparison import Comparison
+from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
-from otel_tts.report.job import Outcome
+from otel_tts.report.job import WindowResult
 from otel_tts.report.window import Window
 
 _STYLES = {"drifted": "bold red", "steady": "green", "not judged": "yellow"}
 
 
-def window_summary(outcome: Outcome) -> Group:
+def window_summary(outcome: WindowResult) -> Group:
     """One window of one service: its figures, and what changed."""
     row, judgement = outcome.row, outcome.judgement
     assert row is not None  # noqa: S101 - both are there or neither is
@@ -36,7 +36,7 @@ def window_summary(outcome: Outcome) -> Group:
     return Group(title, figures, *_judged(judgement))
 
 
-def pass_summary(wanted: Sequence[Window], done: Sequence[Outcome], then: float) -> Text:
+def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: float) -> Text:
     """What a pass came to."""
     counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
     if not wanted:
@@ -48,7 +48,7 @@ def pass_summary(wanted: Sequence[Window], done: Sequence[Outcome], then: float)
     return Text(f"{text}{kept}.")
 
 
-def comparison_summary(service: str, first: str, second: str, comparison: Comparison) -> Group:
+def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
     """Two sides."""
     judgement = comparison.judgement
     sizes = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")

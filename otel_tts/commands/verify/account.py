@@ -41,7 +41,7 @@ def outcome(reply: Reply) -> Outcome | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class CountedMeasure:
     """One thing that is counted: how the service does it, and what a call adds to it.
 
     by: the attributes whose values are told apart. where: the series that count. added: of a call whose outcome is known.
@@ -84,20 +84,22 @@ def _method(planned: Planned) -> str:
     return f"{SERVICE}/{'SynthesizeStream' if planned.stream else 'Synthesize'}"
 
 
-MEASURES: Sequence[Measure] = (
-    Measure("requests", semconv.SYNTHESIS_DURATION, (semconv.OUTCOME,), lambda planned, reply, outcome: {(outcome.value,): 1}),
-    Measure(
+MEASURES: Sequence[CountedMeasure] = (
+    CountedMeasure(
+        "requests", semconv.SYNTHESIS_DURATION, (semconv.OUTCOME,), lambda planned, reply, outcome: {(outcome.value,): 1}
+    ),
+    CountedMeasure(
         "requests by voice", semconv.SYNTHESIS_REQUESTS, (semconv.OUTCOME,), lambda planned, reply, outcome: {(outcome.value,): 1}
     ),
-    Measure(
+    CountedMeasure(
         "cache results",
         semconv.SYNTHESIS_DURATION,
         (semconv.CACHE_RESULT,),
         lambda planned, reply, outcome: {(reply.cache.value,): 1} if reply.cache and outcome is Outcome.OK else {},
         {semconv.OUTCOME: Outcome.OK.value},  # a refusal does not say how far the request had come
     ),
-    Measure("characters", semconv.SYNTHESIS_CHARACTERS, (semconv.CHARACTERS_STATE,), _characters),
-    Measure(
+    CountedMeasure("characters", semconv.SYNTHESIS_CHARACTERS, (semconv.CHARACTERS_STATE,), _characters),
+    CountedMeasure(
         "seconds of audio",
         semconv.SYNTHESIS_AUDIO,
         (semconv.AUDIO_SOURCE,),
@@ -105,7 +107,7 @@ MEASURES: Sequence[Measure] = (
         {semconv.AUDIO_STATE: "delivered"},
         TOLERANCE,
     ),
-    Measure(
+    CountedMeasure(
         "RPCs",
         semconv.RPC_DURATION,
         (semconv.RPC_METHOD, semconv.RPC_RESPONSE_STATUS_CODE),
@@ -115,10 +117,10 @@ MEASURES: Sequence[Measure] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CountComparison:
     """One number: what was expected, and what the service counted. ``values``: of the attributes that it is split by."""
 
-    measure: Measure
+    measure: CountedMeasure
     values: tuple[str, ...]
     expected: float
     counted: float
@@ -129,13 +131,13 @@ class Comparison:
         return abs(self.counted - self.expected) <= self.measure.tolerance
 
 
-def compare(calls: Sequence[tuple[Planned, Reply]], before: Scrape, after: Scrape) -> list[Comparison]:
+def compare(calls: Sequence[tuple[Planned, Reply]], before: Scrape, after: Scrape) -> list[CountComparison]:
     """Every number that is not zero on both sides."""
     comparisons = []
     for measure in MEASURES:
         expected, counted = measure.expected(calls), measure.counted(before, after)
         for key in sorted(expected.keys() | counted.keys()):
-            comparison = Comparison(measure, key, expected.get(key, 0.0), counted.get(key, 0.0))
+            comparison = CountComparison(measure, key, expected.get(key, 0.0), counted.get(key, 0.0))
             if comparison.expected or comparison.counted:
                 comparisons.append(comparison)
     return comparisons

@@ -20,7 +20,7 @@ from otel_tts import semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
-from otel_tts.commands.verify.account import TOLERANCE, Comparison, compare, outcome, restarted
+from otel_tts.commands.verify.account import TOLERANCE, CountComparison, compare, outcome, restarted
 from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import Settings
@@ -74,7 +74,7 @@ def own_target() -> str:
 
 async def _verified(
     target: str, url: str, iterations: int, concurrency: int, seed: int, console: Console
-) -> tuple[Calls, Scrape, Scrape, list[Comparison]]:
+) -> tuple[Calls, Scrape, Scrape, list[CountComparison]]:
     async with calling(target) as caller:
         try:
             voices = await caller.voices()
@@ -103,10 +103,10 @@ async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, co
     return calls
 
 
-async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[Comparison]]:
+async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[CountComparison]]:
     """The metrics as soon as they agree twice in a row, so that a late second count is seen; or as they are in the end."""
     deadline = time.monotonic() + _SETTLING
-    previous: list[Comparison] = []
+    previous: list[CountComparison] = []
     while True:
         after = await asyncio.to_thread(read, url)
         comparisons = compare(calls, before, after)
@@ -117,7 +117,7 @@ async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list
         await asyncio.sleep(_PAUSE)
 
 
-def table(comparisons: Sequence[Comparison]) -> Table:
+def table(comparisons: Sequence[CountComparison]) -> Table:
     """Both sides of every number, and whether they are the same."""
     rendered = terminal.table()
     rendered.add_column("metric", overflow="fold")
@@ -142,7 +142,7 @@ def table(comparisons: Sequence[Comparison]) -> Table:
     return rendered
 
 
-def verdict(calls: Calls, before: Scrape, after: Scrape, comparisons: Sequence[Comparison]) -> str:
+def verdict(calls: Calls, before: Scrape, after: Scrape, comparisons: Sequence[CountComparison]) -> str:
     """Why the service cannot be said to have counted exactly; empty when it can."""
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
 from otel_tts.palette import CACHE
 
 _TO_REQUESTS = link("Requests of this time", "requests")
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     now = [
         panels.stat(
@@ -100,4 +100,4 @@ def sections(panels: Panels) -> list[Section]:
             stacked=True,
         ),
     ]
-    return [Section("Now", now), Section("Hits and misses", hits), Section("Contents", room)]
+    return [PanelSection("Now", now), PanelSection("Hits and misses", hits), PanelSection("Contents", room)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import PanelQuery, Panels, link
 from otel_tts.palette import QUANTILES
 
 _TO_REQUESTS = link("Requests of this time", "requests")
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     interruptions = [
         panels.chart(
@@ -75,7 +75,7 @@ def sections(panels: Panels) -> list[Section]:
         ),
     ]
     return [
-        Section("Interruptions", interruptions),
-        Section("Connections", connections),
-        Section("Background and conventions", beside),
+        PanelSection("Interruptions", interruptions),
+        PanelSection("Connections", connections),
+        PanelSection("Background and conventions", beside),
     ]

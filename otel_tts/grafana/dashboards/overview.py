@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Placed, Section
+from otel_tts.grafana.layout import PanelSection, Placed
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
@@ -12,12 +12,12 @@ from otel_tts.semconv import PROVIDER
 _TO_REQUESTS = link("Requests of this time", "requests")
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     return [
-        Section("Now", _now(panels)),
-        Section("Requests", _requests(panels)),
-        Section("How long listeners wait", _latency(panels)),
+        PanelSection("Now", _now(panels)),
+        PanelSection("Requests", _requests(panels)),
+        PanelSection("How long listeners wait", _latency(panels)),
     ]
 
 

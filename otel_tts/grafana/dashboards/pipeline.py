@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
 from otel_tts.promql.slo import SERVICE
@@ -12,7 +12,7 @@ _BY_RECEIVER = f"{{{{{RECEIVER}}}}} · {{{{{SIGNAL}}}}}"
 _BY_SERVICE = f"{{{{{SERVICE}}}}}"
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     arrives = [
         panels.stat(
@@ -112,4 +112,4 @@ def sections(panels: Panels) -> list[Section]:
             PanelQuery(query="series_count", legend=_BY_SERVICE),
         ),
     ]
-    return [Section("Does telemetry arrive?", arrives), Section("The Collector", collector)]
+    return [PanelSection("Does telemetry arrive?", arrives), PanelSection("The Collector", collector)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import BAD, GOOD, OUTCOMES, REFERENCE, YELLOW
@@ -11,7 +11,7 @@ _TO_REQUESTS = link("Requests of this time", "requests")
 _STATES = {0: ("down", BAD), 1: ("some replicas", YELLOW), 2: ("available", GOOD)}
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     available = [
         panels.states(
@@ -122,4 +122,4 @@ def sections(panels: Panels) -> list[Section]:
             PanelQuery(query="unpriced", window=WHOLE, legend="{{gen_ai_provider_name}}"),
         ),
     ]
-    return [Section("Availability", available), Section("Latency", slow), Section("Cost", money)]
+    return [PanelSection("Availability", available), PanelSection("Latency", slow), PanelSection("Cost", money)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import PanelQuery, Panels
 from otel_tts.grafana.units import NUMBER
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     sound = [
         panels.chart(
@@ -71,4 +71,4 @@ def sections(panels: Panels) -> list[Section]:
             width=12,
         ),
     ]
-    return [Section("Sound", sound), Section("Scores", verdicts), Section("Drift, by the batch job", drift)]
+    return [PanelSection("Sound", sound), PanelSection("Scores", verdicts), PanelSection("Drift, by the batch job", drift)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_tts.grafana import searches
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import PanelQuery, Panels
 from otel_tts.palette import OUTCOMES
 from otel_tts.semconv import Outcome
@@ -14,11 +14,11 @@ _ATTEMPTS = (
 )
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections. What is slow is longer than the reference that latency is judged against."""
     slow = panels.home.objectives.reference
     return [
-        Section(
+        PanelSection(
             "Requests over time",
             [
                 panels.chart(
@@ -32,7 +32,7 @@ def sections(panels: Panels) -> list[Section]:
                 )
             ],
         ),
-        Section(
+        PanelSection(
             "Traces",
             [
                 panels.traces(

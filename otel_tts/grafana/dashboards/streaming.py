@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tts.grafana.layout import Section
+from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import PanelQuery, Panels, link
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import OUTCOMES, QUANTILES
@@ -10,7 +10,7 @@ from otel_tts.palette import OUTCOMES, QUANTILES
 _TO_REQUESTS = link("Requests of this time", "requests")
 
 
-def sections(panels: Panels) -> list[Section]:
+def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     begins = [
         panels.chart(
@@ -98,7 +98,7 @@ def sections(panels: Panels) -> list[Section]:
         ),
     ]
     return [
-        Section("Start of audio", begins),
-        Section("Gaps and ends", stops),
-        Section("Queue and encoding", time),
+        PanelSection("Start of audio", begins),
+        PanelSection("Gaps and ends", stops),
+        PanelSection("Queue and encoding", time),
     ]

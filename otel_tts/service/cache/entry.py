@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 
 from otel_tts.errors import OtelTtsError
 from otel_tts.service.providers import Provider
-from otel_tts.service.speech import Speech
+from otel_tts.service.speech import EngineRequest
 
 SCHEMA = 2
 """Raise it when the key or the written form changes: entries of another schema are never found."""
@@ -28,7 +28,7 @@ class CorruptEntryError(OtelTtsError, ValueError):
     """Bytes that are no whole entry."""
 
 
-def key(provider: Provider, speech: Speech) -> str:
+def key(provider: Provider, speech: EngineRequest) -> str:
     """The SHA-256, in hex, of all that changes the audio: who makes it, in which version, and everything that is asked.
 
     The provider is the one that is asked: audio that a fallback made stands under the fallback's key and is never taken for the

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import ClassVar
 
 from otel_tts.errors import OtelTtsError
-from otel_tts.service.speech import RATES, Speech, UnsupportedError, Voice
+from otel_tts.service.speech import RATES, EngineRequest, UnsupportedError, Voice
 
 Range = tuple[float, float]
 """Lowest and highest value."""
@@ -52,11 +52,11 @@ class Provider(ABC):
         """The voice with that id, or None."""
         return next((voice for voice in self.voices if voice.id == id), None)
 
-    def model(self, speech: Speech) -> str:
+    def model(self, speech: EngineRequest) -> str:
         """The model that speaks this; one of a bounded set."""
         return self._voice(speech).model
 
-    def accept(self, speech: Speech) -> None:
+    def accept(self, speech: EngineRequest) -> None:
         """Whether the engine can do what is asked.
 
         Raises:
@@ -74,7 +74,7 @@ class Provider(ABC):
                 raise UnsupportedError(f"{self.name} takes {allowed}, not {value:g}.")
 
     @abstractmethod
-    def stream(self, speech: Speech) -> AsyncGenerator[bytes, None]:
+    def stream(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """PCM16, mono, little-endian, at the voice's sample rate: non-empty chunks of whole samples, at most 64 KiB each.
 
         No chunk at all means that the engine found nothing to speak. Lazy: the engine starts at the first pull, in the
@@ -112,12 +112,12 @@ class Provider(ABC):
             Exception: whatever the engine raises.
         """
         voice = self.voices[0]
-        async with aclosing(self.stream(Speech("1", voice.id, voice.language))) as chunks:
+        async with aclosing(self.stream(EngineRequest("1", voice.id, voice.language))) as chunks:
             async for _ in chunks:
                 return
         raise EngineError(f"{self.name} gave no audio for a digit.")
 
-    def _voice(self, speech: Speech) -> Voice:
+    def _voice(self, speech: EngineRequest) -> Voice:
         voice = self.voice(speech.voice)
         if voice is None:  # the servicer chooses among `voices`
             raise LookupError(f"{self.name} has no voice {speech.voice!r}.")

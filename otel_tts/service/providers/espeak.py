@@ -15,7 +15,7 @@ import espeakng_loader
 from otel_tts.service.providers.base import EngineError
 from otel_tts.service.providers.config import EspeakSettings
 from otel_tts.service.providers.local import LocalProvider
-from otel_tts.service.speech import InvalidInputError, Speech, Voice
+from otel_tts.service.speech import EngineRequest, InvalidInputError, Voice
 from otel_tts.settings import SettingError
 
 LONGEST = 600
@@ -78,7 +78,7 @@ class Espeak(LocalProvider):
     def load(self) -> None:
         """Nothing to load: a voice is read in a millisecond when it first speaks."""
 
-    def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
         """All of ``text`` at once: if the lock were held while one stream's reader is waited for, nobody else would be heard."""
         yield _library().speak(text, speech, voice)
 
@@ -122,7 +122,7 @@ class _Library:
                 gender=_GENDERS.get(record.gender, ""),
             )
 
-    def speak(self, text: str, speech: Speech, voice: Voice) -> bytes:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> bytes:
         encoded = text.encode() + b"\0"
         with self._lock:
             self._audio.clear()

@@ -10,7 +10,7 @@ import numpy as np
 from hibari.voices import VOICES, voice_path
 
 from otel_tts.service.providers.local import LocalProvider
-from otel_tts.service.speech import Speech, Voice
+from otel_tts.service.speech import EngineRequest, Voice
 
 
 class Hibari(LocalProvider):
@@ -48,7 +48,7 @@ class Hibari(LocalProvider):
             self._loaded[voice.id] = engine = hibari.Hibari(voice.id, threads=1)
             engine("1")  # loads its dictionaries, which no lock guards
 
-    def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
         """Sentence by sentence, and always the same for the same text; nothing for what is not Latin script."""
         for samples in self._loaded[voice.id].stream(text, speed=speech.rate, seed=0):
             yield (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes()

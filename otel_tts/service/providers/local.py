@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from otel_tts.service.providers.base import Provider, chunks
-from otel_tts.service.speech import Speech, Voice
+from otel_tts.service.speech import EngineRequest, Voice
 from otel_tts.service.text import pieces
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class LocalProvider(Provider):
         """Load the models and speak once, so that the first request is as fast as the others. Called in a worker thread."""
 
     @abstractmethod
-    def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
         """PCM16 of ``text``, which is a piece of ``speech.text`` or all of it. Called in a worker thread, several at once."""
 
     async def start(self) -> None:
@@ -46,11 +46,11 @@ class LocalProvider(Provider):
         """Stop all streams at their next chunk, and the threads with them."""
         self._workers.close()
 
-    def stream(self, speech: Speech) -> AsyncGenerator[bytes, None]:
+    def stream(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """The text's pieces one after the other; SSML in one, since its elements may hold several sentences."""
         return self._workers.stream(partial(self._audio, speech))
 
-    def _audio(self, speech: Speech) -> Generator[bytes, None, None]:
+    def _audio(self, speech: EngineRequest) -> Generator[bytes, None, None]:
         self.accept(speech)
         voice = self._voice(speech)
         for text in (speech.text,) if speech.ssml else pieces(speech.text):

@@ -25,7 +25,7 @@ from otel_tts.audio import (
 )
 from otel_tts.service.providers.base import EngineError, Provider, chunks
 from otel_tts.service.providers.config import OpenAISettings
-from otel_tts.service.speech import Speech, Voice
+from otel_tts.service.speech import EngineRequest, Voice
 
 
 class OpenAI(Provider):
@@ -86,7 +86,7 @@ class OpenAI(Provider):
         if response.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
             response.raise_for_status()
 
-    async def stream(self, speech: Speech) -> AsyncGenerator[bytes, None]:
+    async def stream(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """As the server sends it.
 
         Raises:

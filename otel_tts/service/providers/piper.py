@@ -16,7 +16,7 @@ from piper.config import PiperConfig
 
 from otel_tts.service.providers.config import PiperSettings
 from otel_tts.service.providers.local import LocalProvider
-from otel_tts.service.speech import GAINS, Speech, Voice
+from otel_tts.service.speech import GAINS, EngineRequest, Voice
 from otel_tts.settings import SettingError
 
 # Piper logs the text it is given at level DEBUG, and single characters of it in warnings.
@@ -60,10 +60,10 @@ class Piper(LocalProvider):
             model = self._models[voice.id]
             session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
             self._loaded[voice.id] = PiperVoice(session, PiperConfig.from_dict(_config(model)))
-            for _ in self.speak("1", Speech("1", voice.id, voice.language), voice):
+            for _ in self.speak("1", EngineRequest("1", voice.id, voice.language), voice):
                 pass
 
-    def speak(self, text: str, speech: Speech, voice: Voice) -> Iterator[bytes]:
+    def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
         """Sentence by sentence; nothing for a text without any."""
         engine = self._loaded[voice.id]
         config = SynthesisConfig(
