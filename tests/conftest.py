@@ -1,4 +1,7 @@
-"""What all tests share: an environment of their own, and property-based tests that give the same answer every time."""
+"""What all tests share: an environment of their own, and property-based tests that give the same answer every time.
+
+A run says at its start which tools are missing here, and what is skipped without them.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,19 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import needed
+
 pytest_plugins = ["pytester"]
 
 hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("reproducible")
 
 _PREFIXES = ("OTEL_", "TTS_", "METRICS_ENABLED", "PROMETHEUS_", "MLFLOW_", "DASHBOARD_")
+
+
+def pytest_report_header() -> list[str]:
+    """Say what will be skipped for lack of tools, and how to get them."""
+    return list(needed.report(needed.missing()))
 
 
 @pytest.fixture(autouse=True, scope="session")

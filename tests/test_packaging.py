@@ -80,6 +80,8 @@ def extras_for(path: Path) -> set[str]:
     owner = path.stem if parts[0] == "monitor" else parts[parts[0] == "commands"].removesuffix(".py")
     if owner in EXTRAS:
         return {owner}
+    if parts == ("history", "frames.py"):
+        return {"live"}  # pandas, for notebooks: whoever calls it has it
     return {"test"} if parts[0] == "testing" else set()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.settings import (
     DoctorSettings,
     GrafanaSettings,
@@ -31,12 +32,17 @@ _WIDEST = 40  # columns; a longer value moves what follows it
 
 
 @click.command()
-def config() -> None:
+@json_option
+def config(as_json: bool) -> None:
     """Print the settings in force and where each comes from.
 
     What may be a secret is not printed: headers, keys, and the user part of a URL. The last lines say which path spans and histograms
     take, and why: the direct one, which costs less, or that of the OpenTelemetry SDK.
     """
+    if as_json:
+        settings = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in in_force(os.environ)]
+        print_json("config", {"settings": settings, "paths": dict(paths(os.environ))})
+        return
     rows = [("variable", "value", "from"), *in_force(os.environ)]
     name_width, value_width = (min(_WIDEST, max(len(row[column]) for row in rows)) for column in (0, 1))
     for name, value, source in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome, RequestKind
 from otel_tts.settings import HistorySettings
@@ -54,7 +54,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="Only requests whose span has this attribute, such as app.tenant=acme. May be given several times.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Everything that is known of them, as JSON.")
+@json_option
 def requests(
     outcome: str | None,
     provider: str | None,
@@ -84,7 +84,7 @@ def requests(
     listed = history.requests(wanted, limit)
     console = terminal.console()
     if as_json:
-        click.echo(json.dumps([_fields(request) for request in listed], indent=2))
+        print_json("requests", {"requests": [_plain(request) for request in listed]})
     elif listed:
         console.print(listing(listed, wide=console.width >= WIDE))
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
@@ -97,10 +97,10 @@ def requests(
         click.echo(words, err=True)
 
 
-def _fields(request: Request) -> dict[str, object]:
-    fields = asdict(request)
-    del fields["own"]
-    return {**fields, "attributes": request.attributes}
+def _plain(request: Request) -> dict[str, object]:
+    content = asdict(request)
+    del content["own"]
+    return {**content, "attributes": request.attributes}
 
 
 WIDE = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from rich.tree import Tree
 
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import Event, Span, Trace, open_history
 from otel_tts.semconv import Attribute
 from otel_tts.settings import HistorySettings
@@ -81,15 +83,21 @@ _EVENTS = {semconv.FIRST_BYTE_EVENT.name: "first byte", semconv.FIRST_AUDIO_EVEN
 
 
 @click.command()
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="[ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every attribute, by its own name.")
-def trace(trace_id: str, everything: bool) -> None:
+@json_option
+def trace(trace_id: str | None, everything: bool, as_json: bool) -> None:
     """Draw one request's tree: its spans with their durations, events, and the attributes that matter.
 
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
-    some.
+    some. Without it, the newest request is drawn.
     """
     history = open_history(HistorySettings.load())
+    if trace_id is None:
+        newest = history.requests(limit=1)
+        if not newest:
+            raise click.ClickException(f"There is no request yet in {history.source}. Run `otel-tts demo`, or your own service.")
+        trace_id = newest[0].trace_id
     try:
         drawn = history.trace(trace_id)
     except ValueError as error:
@@ -98,10 +106,20 @@ def trace(trace_id: str, everything: bool) -> None:
     if drawn is None:
         reasons = "It may have been written elsewhere by its service, not been sampled, or not been written yet: that takes some seconds."
         raise click.ClickException(" ".join(filter(None, [f"No trace {trace_id} in {history.source}.", missing, reasons])))
+    if as_json:
+        print_json("trace", {"trace_id": drawn.trace_id, "spans": [_plain(depth, span) for depth, span in drawn.walk()]})
+        if missing:
+            click.echo(missing, err=True)
+        return
     console = terminal.console()
     console.print(drawing(drawn, everything=everything))
     if missing:
         console.print(missing, style="yellow")
+
+
+def _plain(depth: int, span: Span) -> dict[str, Any]:
+    """A span without its children, which follow it in the list: a tree of JSON may be deeper than programs can read."""
+    return {"depth": depth} | {field.name: getattr(span, field.name) for field in fields(span) if field.name != "children"}
 
 
 def drawing(trace: Trace, *, everything: bool = False) -> Group:

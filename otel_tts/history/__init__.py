@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, Protocol
 
 from otel_tts.distribution import Distribution
+from otel_tts.history.frames import to_frame
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.rows import Row
@@ -35,6 +36,7 @@ __all__ = [
     "Timeline",
     "Trace",
     "open_history",
+    "to_frame",
 ]
 
 HistoryUnavailable = HistoryUnavailableError  # its name before 1.0
@@ -152,12 +154,16 @@ class History(Protocol):
         """
 
 
-def open_history(settings: HistorySettings) -> History:
+def open_history(settings: HistorySettings | None = None) -> History:
     """Open the history that the settings point to: Prometheus and Jaeger or Tempo where one of them has an address, else local files.
 
+    Args:
+        settings: by default those of the environment, as the commands take them.
+
     Raises:
-        SettingError: both trace backends have an address.
+        SettingError: both trace backends have an address, or a variable has a value that is not allowed.
     """
+    settings = HistorySettings.load() if settings is None else settings
     if not settings.has_backends:
         return LocalHistory(settings.data_dir, interval=settings.export_interval)
     from otel_tts.history.http import Backend

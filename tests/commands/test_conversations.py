@@ -73,7 +73,7 @@ def listed(directory: Path, *arguments: str) -> list[dict[str, Any]]:
     """What the command lists, the oldest first."""
     ran = CliRunner().invoke(main, ["requests", "--json", *arguments], env={"OTEL_TTS_DATA_DIR": str(directory)})
     assert ran.exit_code == 0, ran.output
-    return sorted(json.loads(ran.stdout), key=lambda request: request["start"])
+    return sorted(json.loads(ran.stdout)["requests"], key=lambda request: request["start"])
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def read_back(served: Served, trace_ids: dict[str, str], monkeypatch: pytest.Mon
 
 def test_recent_requests_come_newest_first(read_back: dict[str, str]) -> None:
     """The last three are there with the ids that callers know, what they asked for and how it went."""
-    listed = json.loads(run("requests", "--json", "--limit", "3").stdout)
+    listed = json.loads(run("requests", "--json", "--limit", "3").stdout)["requests"]
     assert [request["trace_id"] for request in listed] == [read_back["refused"], read_back["cached"], read_back["stream"]]
     kept = ("outcome", "error_type", "provider", "voice", "stream", "characters", "cache_result", "fallback_used")
     assert [[request[key] for key in kept] for request in listed] == [
@@ -77,7 +77,7 @@ def test_recent_requests_come_newest_first(read_back: dict[str, str]) -> None:
 )
 def test_filters(read_back: dict[str, str], options: tuple[str, ...], names: list[str]) -> None:
     """Each option leaves out what it says, and they add up."""
-    listed = json.loads(run("requests", "--json", *options).stdout)
+    listed = json.loads(run("requests", "--json", *options).stdout)["requests"]
     assert [request["trace_id"] for request in listed] == [read_back[name] for name in names]
 
 
@@ -235,7 +235,7 @@ def test_nothing_yet_says_what_to_do(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert f"there is no telemetry in local files in {tmp_path}" in result.output
     assert "Run `otel-tts demo`, or `otel-tts serve`" in result.output
-    assert run("requests", "--json").output == "[]\n"
+    assert json.loads(run("requests", "--json").output) == {"version": 1, "command": "requests", "requests": []}
 
 
 def test_no_match_says_so(written: Path) -> None:

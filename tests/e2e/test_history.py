@@ -267,7 +267,7 @@ def test_commands_read_both(both: Both) -> None:
     remote = {**os.environ, **both.environ}
     local = {**remote, "OTEL_TTS_PROMETHEUS_URL": "", both.variable: ""}
     failed = [
-        json.loads(run([*OTEL_TTS, "requests", "--outcome", "partial", "--json"], env=environ).stdout)
+        json.loads(run([*OTEL_TTS, "requests", "--outcome", "partial", "--json"], env=environ).stdout)["requests"]
         for environ in (local, remote)
     ]
     assert failed[0] == failed[1]

@@ -18,6 +18,8 @@ from otel_tts.history.growth import growths
 from otel_tts.settings import Settings
 
 PROGRAMS = Path(__file__).with_name("programs")
+_FOLDERS = sorted({os.path.realpath(path) for path in (PROGRAMS.parents[2], sys.prefix)} | {str(PROGRAMS.parents[2]), sys.prefix})
+"""Where this checkout and its environment are: a message may name a file there, and the folder may be called like the project."""
 
 
 @contextmanager
@@ -35,6 +37,8 @@ def program(launcher: Sequence[str], *arguments: str, ends_with: int = -signal.S
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == ends_with, errors
+        for folder in reversed(_FOLDERS):
+            errors = errors.replace(folder, "")
         assert "otel" not in errors.lower(), errors
     finally:
         process.kill()

@@ -282,6 +282,20 @@ def test_a_receiver_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixt
     assert "secret" not in caplog.text
 
 
+def test_a_receiver_of_grpc_is_recognised(caplog: pytest.LogCaptureFixture) -> None:
+    """Spans sent by HTTP to a real gRPC server, on whatever port: one warning names the variable to set, and the spans wait."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        way = HTTPSender({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"})
+        assert [way.send(BYTES, 1) for _ in range(3)] == [0.0, 0.0, 0.0]
+    finally:
+        server.stop(None).wait()
+    [record] = caplog.records
+    assert "it speaks gRPC, and spans are sent by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in record.getMessage()
+
+
 def test_what_a_receiver_refuses_is_said(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     """Spans that a receiver does not take, all or some of a request, are no silent loss; an answer that is no OTLP is none."""
     way = HTTPSender({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +17,7 @@ from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopResult, HopState
 from otel_tts.commands.doctor.journey import Destinations, Journey
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
 from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
@@ -58,7 +59,8 @@ class _Address(click.ParamType[str]):
     metavar="SECONDS",
     help="How long to wait for telemetry.",
 )
-def doctor(target: str | None, patience: float, **given: Any) -> None:
+@json_option
+def doctor(target: str | None, patience: float, as_json: bool, **given: Any) -> None:
     """Send one synthesis and follow its telemetry, hop by hop.
 
     From the service through the Collector to Prometheus, where a counter must move, and to Jaeger or Tempo, where all spans of its
@@ -91,13 +93,21 @@ def doctor(target: str | None, patience: float, **given: Any) -> None:
         grafana_expected=bool(settings.grafana.url),
         patience=patience,
     )
-    console = terminal.console()
-    broken = []
+    console, results = terminal.console(), []
     for result in Journey(pipeline).findings():
-        _print(console, result)
-        if result.state is HopState.BROKEN:
-            broken.append(result.hop.exit_code)
-    raise SystemExit(broken[0] if broken else 0)
+        results.append(result)
+        if not as_json:
+            _print(console, result)
+    broken = [result.hop.exit_code for result in results if result.state is HopState.BROKEN]
+    exit_code = broken[0] if broken else 0
+    if as_json:
+        print_json("doctor", {"exit_code": exit_code, "hops": [_plain(result) for result in results]})
+    raise SystemExit(exit_code)
+
+
+def _plain(result: HopResult) -> dict[str, Any]:
+    content = {field.name: getattr(result, field.name) for field in fields(result)}
+    return content | {"hop": result.hop.title}
 
 
 def _at(server: T, default_url: str) -> T:

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.report import summary
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, open_history
@@ -83,6 +84,7 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 @click.option("--experiment", default=tracking.EXPERIMENT, show_default=True, metavar="NAME", help="MLflow's experiment.")
 @click.option("--traces", is_flag=True, help="Copy the traces of each window's worst requests into MLflow.")
 @click.option("--workspace", type=click.Path(file_okay=False, path_type=Path), help="A directory of reports for `evidently ui`.")
+@json_option
 @click.pass_context
 def report(ctx: click.Context, /, **options: Any) -> None:
     """Write windows of telemetry into MLflow, and judge them against a reference with Evidently.
@@ -108,9 +110,10 @@ def _report(
     experiment: str,
     traces: bool,
     workspace: Path | None,
+    as_json: bool,
 ) -> None:
     settings = ReportSettings.load()
-    history, console, stop = open_history(settings), terminal.console(), _stopping()
+    history, console, stop = open_history(settings), Console(quiet=True) if as_json else terminal.console(), _stopping()
     if width < 2 * history.interval:
         raise click.UsageError(
             f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
@@ -134,19 +137,25 @@ def _report(
                             traces,
                             workspace,
                         )
-                        _pass(job, console, width, grace, since, until, stop)
+                        reported = _pass(job, console, width, grace, since, until, stop)
+                        if as_json:
+                            print_json("report", {"windows": reported}, indent=None if every is not None else 2)
                     except (ReportFailedError, tracking.TrackingUnreachableError, HistoryUnavailableError) as error:
                         if every is None:
                             raise
-                        console.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True)
+                        failed = Console(stderr=True) if as_json else console
+                        failed.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True, markup=False)
                 if every is None or stop.wait(every):
                     return
 
 
 def _pass(
     job: ReportJob, console: Console, width: float, grace: float, since: float | None, until: float | None, stop: threading.Event
-) -> None:
-    """Everything that is to be done at the moment. An explicit range does not move the watermark: nobody knows what is before it."""
+) -> list[dict[str, Any]]:
+    """Everything that is to be done at the moment; gives it for programs.
+
+    An explicit range does not move the watermark: nobody knows what is before it.
+    """
     now = time.time()
     key = f"{job.only or 'all services'} {width:g}s"
     watermark = job.runs.watermark(key)
@@ -155,14 +164,16 @@ def _pass(
     first = pending(began, watermark, last, width) if since is None else max(since, began - width)
     wanted = list(windows(first, last if until is None else min(until, now), width))
     done: list[WindowResult] = []
+    contents: list[dict[str, Any]] = []
     with _progress(console, len(wanted), shown=since is not None) as advance:
         for window in wanted:
             if stop.is_set():
                 console.print("Stopped between two windows. The next pass continues from here.")
-                return
+                return contents
             reported = False
             for outcome in job.report([window]):
                 reported = True
+                contents.append(summary.plain_window(outcome))
                 # The rest is large, and there may be many.
                 done.append(replace(outcome, judgement=None, current=None, reference=None))
                 if outcome.judgement is not None:
@@ -176,6 +187,7 @@ def _pass(
         console.print(
             f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
         )
+    return contents
 
 
 def _next(now: float, width: float, grace: float) -> float:
@@ -202,7 +214,8 @@ def _require_telemetry(history: History, service: str | None) -> None:
 @click.argument("first")
 @click.argument("second")
 @click.option("--service", metavar="NAME", help="The service; needed when there is telemetry of several.")
-def compare(first: str, second: str, service: str | None) -> None:
+@json_option
+def compare(first: str, second: str, service: str | None, as_json: bool) -> None:
     """Compare the SECOND side with the FIRST: what is better, what is worse.
 
     A side is a service version, or the name of a saved profile; or version:V, profile:NAME or range:START..END.
@@ -212,7 +225,10 @@ def compare(first: str, second: str, service: str | None) -> None:
         history = open_history(settings)
         name = _one(history, service)
         result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
-        terminal.console().print(summary.comparison_summary(name, first, second, result))
+        if as_json:
+            print_json("report compare", summary.plain_comparison(name, first, second, result))
+        else:
+            terminal.console().print(summary.comparison_summary(name, first, second, result))
 
 
 @report.group()

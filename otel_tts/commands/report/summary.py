@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -34,6 +35,34 @@ def window_summary(outcome: WindowResult) -> Group:
         f"{formatting.percent(row.request_hit_rate)} cache hits",
     )
     return Group(title, figures, *_judged(judgement))
+
+
+def plain_window(outcome: WindowResult) -> dict[str, Any]:
+    """One window of one service, for programs."""
+    return {
+        "service": outcome.service,
+        "start": outcome.window.start,
+        "end": outcome.window.end,
+        "done": outcome.done,
+        "link": outcome.link,
+        "figures": outcome.row,
+        "judgement": None if outcome.judgement is None else _plain_judgement(outcome.judgement),
+    }
+
+
+def plain_comparison(service: str, first: str, second: str, comparison: SampleComparison) -> dict[str, Any]:
+    """Two sides, for programs."""
+    sides = [{"name": first, "requests": comparison.first.requests}, {"name": second, "requests": comparison.second.requests}]
+    return {"service": service, "sides": sides, "judgement": _plain_judgement(comparison.judgement)}
+
+
+def _plain_judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "status": judgement.status,
+        "reference": judgement.reference,
+        "reason": judgement.reason,
+        "findings": list(judgement.findings),
+    }
 
 
 def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: float) -> Text:

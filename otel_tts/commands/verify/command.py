@@ -20,6 +20,7 @@ from otel_tts import semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
+from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.verify.account import TOLERANCE, CountComparison, compare, outcome, restarted
 from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.service.config import ServiceConfig
@@ -38,7 +39,10 @@ Calls = list[tuple[Planned, Reply]]
 @click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
 @click.option("--metrics-url", metavar="URL", help="Its Prometheus endpoint; by default on PROMETHEUS_PORT of the same host.")
 @click.option("--seed", type=int, help="Send the requests of an earlier run; its output says the seed.")
-def verify(iterations: int, concurrency: int, target: str | None, metrics_url: str | None, seed: int | None) -> None:
+@json_option
+def verify(
+    iterations: int, concurrency: int, target: str | None, metrics_url: str | None, seed: int | None, as_json: bool
+) -> None:
     """Check that a running service counts exactly what happens to it.
 
     Sends requests, about one in five of them invalid, and knows from the answers what the service must have counted. Then reads
@@ -50,7 +54,7 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
     if not url.startswith(("http://", "https://")):
         raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
     seed = secrets.randbelow(10**6) if seed is None else seed
-    console = terminal.console()
+    console = Console(quiet=True) if as_json else terminal.console()
     console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
     try:
         calls, before, after, comparisons = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
@@ -60,9 +64,35 @@ def verify(iterations: int, concurrency: int, target: str | None, metrics_url: s
             "or on another PROMETHEUS_PORT? Then give --metrics-url."
         ) from None
     console.print(table(comparisons))
-    if problem := verdict(calls, before, after, comparisons):
+    problem = verdict(calls, before, after, comparisons)
+    if as_json:
+        numbers = [_plain(comparison) for comparison in comparisons]
+        print_json(
+            "verify",
+            {
+                "target": target,
+                "seed": seed,
+                "requests": len(calls),
+                "exact": not problem,
+                "problem": problem,
+                "numbers": numbers,
+            },
+        )
+    if problem:
         raise click.ClickException(problem)
     console.print(f"The service counted all {len(calls)} requests exactly.", style="green")
+
+
+def _plain(comparison: CountComparison) -> dict[str, object]:
+    keys = [attribute.key for attribute in comparison.measure.by]
+    return {
+        "measure": comparison.measure.title,
+        "metric": comparison.measure.metric.name,
+        "attributes": dict(zip(keys, comparison.values, strict=True)),
+        "expected": comparison.expected,
+        "counted": comparison.counted,
+        "same": comparison.agrees,
+    }
 
 
 def own_target() -> str:

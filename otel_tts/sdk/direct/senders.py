@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.client import BadStatusLine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -179,7 +180,7 @@ class HTTPSender:
                     raise
                 response = self._post(body, left)  # a kept connection may have been closed meanwhile
         except self._unreachable as error:
-            self._reports.unavailable(type(error).__name__)
+            self._reports.unavailable(_SPEAKS_GRPC if _answered_in_http2(error) else type(error).__name__)
             return 0.0
         if response.status_code in _UNAVAILABLE_HTTP:
             self._reports.unavailable(f"{response.status_code} {response.reason}")
@@ -196,6 +197,20 @@ class HTTPSender:
 
     def _post(self, body: bytes, timeout_s: float) -> Any:
         return self._session.post(self._url, data=body, headers=self._headers, timeout=timeout_s, allow_redirects=False)
+
+
+_SPEAKS_GRPC = "it speaks gRPC, and spans are sent by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
+
+
+def _answered_in_http2(error: BaseException | None) -> bool:
+    """Whether a request by HTTP/1.1 was answered with a SETTINGS frame, with which each server of gRPC begins."""
+    while error is not None:
+        if isinstance(error, BadStatusLine):
+            line = str(error.args[0]) if error.args else ""
+            return line.startswith("\0\0") and line[3:4] == "\4"
+        wrapped = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+        error = error.__cause__ or wrapped or error.__context__
+    return False
 
 
 def _retry_after_s(header: str) -> float:

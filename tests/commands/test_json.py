@@ -1,0 +1,114 @@
+"""`--json`: what commands print for programs has one form with a version, and says what they print for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+
+import grpc
+import pytest
+from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tts.commands.config import in_force
+from otel_tts.commands.output import plain
+from otel_tts.distribution import AtLeast
+from otel_tts.semconv import Outcome
+from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+from tests.commands.conftest import Served, until
+from tests.commands.test_requests import run
+from tests.ports import free_port
+
+
+def content(result: Result, command: str) -> dict[str, Any]:
+    """The fields beside the two that every object has."""
+    whole: dict[str, Any] = json.loads(result.stdout)
+    assert (whole.pop("version"), whole.pop("command")) == (1, command)
+    return whole
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting with its value and where it comes from, as in the table, and nothing secret."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
+    result = run("config", "--json")
+    settings = content(result, "config")["settings"]
+    assert [tuple(setting.values()) for setting in settings] == list(in_force(os.environ))
+    assert "hunter2" not in result.stdout
+
+
+def test_requests_and_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest request, and the spans of its trace, parents first, with ids, times and attributes; without an id, of that request."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(served.data_dir))
+    with grpc.insecure_channel(served.target) as channel:
+        tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(tts_pb2.SynthesizeRequest(text="A text for programs.", voice="heart"))
+    until(lambda: bool(content(run("requests", "--json", "--outcome", "ok"), "requests")["requests"]))
+    [newest] = content(run("requests", "--json", "--limit", "1"), "requests")["requests"]
+    found = content(run("trace", newest["trace_id"], "--json"), "trace")
+    assert found["trace_id"] == newest["trace_id"]
+    spans = {span["span_id"]: span for span in found["spans"]}
+    for span in found["spans"]:
+        parent = spans.get(span["parent_id"])
+        assert span["depth"] == (0 if parent is None else parent["depth"] + 1)
+    synthesis = next(span for span in found["spans"] if span["name"] == "tts.synthesize")
+    assert synthesis["attributes"]["tts.outcome"] == newest["outcome"]
+    assert content(run("trace", "--json"), "trace") == found
+
+
+def test_a_trace_of_nothing() -> None:
+    """Without an id and without any request, the message says what to do."""
+    result = run("trace")
+    assert result.exit_code == 1
+    assert "There is no request yet in local files in" in result.output
+
+
+def test_verify(served: Served) -> None:
+    """Both sides of each number, and whether the service counted exactly; a difference still ends with 1."""
+    options = ("--iterations", "5", "--seed", "3", "--target", served.target, "--metrics-url", served.metrics_url)
+    result = run("verify", "--json", *options)
+    found = content(result, "verify")
+    assert (found["exact"], found["problem"], found["requests"]) == (True, "", 5)
+    requests = [
+        number for number in found["numbers"] if number["metric"] == "tts.synthesis.duration" and number["measure"] == "requests"
+    ]
+    assert sum(number["expected"] for number in requests) == 5
+    assert all(number["same"] and number["counted"] == number["expected"] for number in requests)
+
+
+def test_doctor() -> None:
+    """Each hop with its state, and the exit code of the first that is broken."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    addresses = [f"--{name}-url=http://{nowhere}" for name in ("collector", "prometheus", "jaeger", "grafana")]
+    result = run("doctor", "--json", "--target", nowhere, "--patience", "0", *addresses)
+    found = content(result, "doctor")
+    assert (result.exit_code, found["exit_code"]) == (3, 3)
+    assert [hop["hop"] for hop in found["hops"]] == ["service", "Collector", "metrics", "traces", "Grafana"]
+    assert found["hops"][0]["state"] == "broken"
+    assert found["hops"][0]["remedy"]
+
+
+@dataclasses.dataclass
+class Thing:
+    value: Any
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | inner.map(Thing)))
+def test_whatever_is_found_can_be_read_by_a_strict_reader(value: Any) -> None:
+    """No NaN, no infinity and no type that JSON lacks is ever printed."""
+    json.loads(json.dumps(plain(value), allow_nan=False), parse_constant=pytest.fail)
+
+
+def test_what_is_unknown_is_null() -> None:
+    """NaN is no number of JSON; enums are their values, and a bound is a number."""
+    assert plain({"a": math.nan, "b": Outcome.OK, "c": AtLeast(2.5), "d": (1, True)}) == {
+        "a": None,
+        "b": "ok",
+        "c": 2.5,
+        "d": [1, True],
+    }
