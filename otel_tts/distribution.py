@@ -33,12 +33,21 @@ class Distribution:
 
     @classmethod
     def from_otlp(cls, bounds: Sequence[float], counts: Sequence[int]) -> Distribution:
-        """From explicit bounds, and the counts between them."""
+        """From a data point of OTLP.
+
+        Args:
+            bounds: the explicit bounds, ascending.
+            counts: of the values between them; one more than bounds.
+        """
         return cls(dict(zip([*bounds, math.inf], accumulate(counts), strict=True)))
 
     @classmethod
     def merged(cls, distributions: Iterable[Distribution]) -> Distribution:
-        """All of them together."""
+        """All of them together.
+
+        Args:
+            distributions: of one metric; their bounds may differ.
+        """
         buckets: dict[float, float] = {}
         for distribution in distributions:
             for bound, count in distribution.buckets.items():
@@ -65,7 +74,11 @@ class Distribution:
         return counts
 
     def share_above(self, bound: float) -> float | None:
-        """The share of values above one of the bounds, 0 to 1; None when there are no values."""
+        """The share of values above one of the bounds, 0 to 1; None when there are no values.
+
+        Args:
+            bound: one of the keys of ``buckets``.
+        """
         return 1 - self.buckets[bound] / self.count if self.count else None
 
     def quantile(self, q: float) -> float | None:

@@ -45,7 +45,11 @@ _STARTS = frozenset(sign[0] for sign in _SIGNS) | frozenset(b"RBFI\xff\xef<{[" +
 def recognise(data: bytes, *, end: bool = False) -> str | None:
     """The name of what begins with ``data``: ``wav``, ``mp3``, ``flac``, :data:`TEXT`, …; empty for what has no sign, as samples.
 
-    None: more bytes are needed to tell. With ``end`` there are no more.
+    None: more bytes are needed to tell.
+
+    Args:
+        data: the first bytes.
+        end: whether these are all: then the answer is never None.
     """
     if data and data[0] not in _STARTS and data[4:8] != b"ftyp" and len(data) >= 8:
         return ""
@@ -57,7 +61,12 @@ def recognise(data: bytes, *, end: bool = False) -> str | None:
 
 
 def format_of(name: str, expected: AudioFormat) -> AudioFormat:
-    """The format of bytes that :func:`recognise` gave a name; ``expected`` for those without a sign."""
+    """The format of bytes that were recognised.
+
+    Args:
+        name: what :func:`recognise` gave; empty for bytes without a sign.
+        expected: the format that was asked for, which such bytes have.
+    """
     if not name:
         return expected
     if name == Wav.name:
@@ -167,7 +176,11 @@ _OPENAI = re.compile(r"(.+\.)?(api\.openai\.com|openai\.azure\.com|cognitiveserv
 
 
 def is_openai(host: str) -> bool:
-    """Whether OpenAI's own models speak at a host. What other servers of its API send headerless has a rate that only they know."""
+    """Whether OpenAI's own models speak at a host. What other servers of its API send headerless has a rate that only they know.
+
+    Args:
+        host: the host's name.
+    """
     return _OPENAI.fullmatch(host) is not None
 
 
@@ -190,9 +203,13 @@ _TEXTUAL = ("json", "+json", "xml", "+xml", "html")
 
 
 def declared_format(content_type: str, expected: AudioFormat) -> AudioFormat:
-    """The format of a body by its ``Content-Type`` with all parameters, where ``expected`` was asked for.
+    """The format of a body by its ``Content-Type``.
 
     What is raw has no sample rate but that of the parameters or, where they name none, of ``expected``.
+
+    Args:
+        content_type: the header, with all parameters.
+        expected: the format that was asked for.
     """
     kind, *rest = content_type.lower().split(";")
     maintype, _, subtype = kind.strip().partition("/")

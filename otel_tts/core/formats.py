@@ -15,7 +15,12 @@ Levels = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class UnreadableAudioError(OtelTtsError, ValueError):
-    """Audio is not what it was declared to be, or of a kind that cannot be read. ``sample_rate``: Hz, where the header states that."""
+    """Audio is not what it was declared to be, or of a kind that cannot be read.
+
+    Args:
+        message: what is wrong with it.
+        sample_rate: Hz, where the header states that.
+    """
 
     def __init__(self, message: str, sample_rate: int | None = None) -> None:
         super().__init__(message)

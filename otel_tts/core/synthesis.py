@@ -257,7 +257,10 @@ class Synthesis:
 
         Args:
             name: of the model.
-            value: 0 or more, in the scale of that model; another is reported in the log and not recorded.
+            value: 0 or more, in the scale of that model.
+
+        Raises:
+            ValueError: the value is below 0; under tests. In operation the log reports it, and it is not recorded.
         """
         number = clean.number(value)
         if number < 0:

@@ -41,13 +41,16 @@ class Telemetry:
     """The telemetry of one service. Make one when the service starts, before or after :func:`otel_tts.configure`.
 
     Args:
-        voices, languages, providers, models: all values that metrics shall keep apart; any other value becomes ``_OTHER``. Without
-            them, the first 50 seen of each are kept.
+        voices: all that metrics shall keep apart; any other value becomes ``_OTHER``. Without them, the first 50 seen are kept.
+        languages: likewise.
+        providers: likewise.
+        models: likewise.
         attributes: the application's own attributes that metrics of requests carry too, each with how many values are kept apart, or
             with all of them: ``{"app.tenant": 20, "app.tier": ("free", "paid")}``. Any other value becomes ``_OTHER``.
         prices: US dollars per million characters, see :class:`otel_tts.core.prices.Prices`; by default those of ``OTEL_TTS_PRICES``.
         settings: by default those of the environment.
-        tracer_provider, meter_provider: by default the global ones.
+        tracer_provider: where spans are made; by default the global one.
+        meter_provider: where metrics are made; by default the global one.
         clock: by default the system's.
 
     Raises:

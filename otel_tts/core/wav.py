@@ -76,6 +76,9 @@ class WavReader:
     def feed(self, data: bytes) -> Pieces:
         """The audio that is certain by now; the last few bytes wait for what follows them.
 
+        Args:
+            data: the next bytes of the file, as many as there are.
+
         Raises:
             UnreadableAudioError: the bytes cannot be read. Nothing can be fed after it.
         """

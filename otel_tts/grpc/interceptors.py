@@ -50,7 +50,12 @@ class Mapping(Protocol):
     ) -> Any:
         """What is to be called for ``behavior``, the handler's function: that itself for a method that is not known.
 
-        request_streaming, response_streaming: whether requests and responses are streams.
+        Args:
+            behavior: the handler's function.
+            method: the RPC's full name, such as ``acme.v1.Speech/Say``.
+            telemetry: that of the service.
+            request_streaming: whether requests are streams.
+            response_streaming: whether responses are.
         """
 
 
@@ -59,8 +64,10 @@ def server_interceptor(
 ) -> grpc.ServerInterceptor:
     """An interceptor for ``grpc.server(…, interceptors=[…])``.
 
-    excluded: fully qualified services that are left alone. mapping: the methods whose messages tell of a synthesis, so that
-    handlers without telemetry have one too; by default none.
+    Args:
+        telemetry: that of the service.
+        excluded: fully qualified names of services that are left alone.
+        mapping: the methods whose messages tell of a synthesis, so that handlers without telemetry have one too; by default none.
     """
     return _ServerInterceptor(telemetry, excluded, mapping)
 
@@ -68,7 +75,13 @@ def server_interceptor(
 def aio_server_interceptor(
     telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED, mapping: Mapping | None = None
 ) -> grpc.aio.ServerInterceptor:
-    """An interceptor for ``grpc.aio.server(interceptors=[…])``; see :func:`server_interceptor`."""
+    """An interceptor for ``grpc.aio.server(interceptors=[…])``.
+
+    Args:
+        telemetry: that of the service.
+        excluded: fully qualified names of services that are left alone.
+        mapping: the methods whose messages tell of a synthesis, so that handlers without telemetry have one too; by default none.
+    """
     return _AioServerInterceptor(telemetry, excluded, mapping)
 
 

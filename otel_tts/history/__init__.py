@@ -76,20 +76,37 @@ class History(Protocol):
     ) -> list[Row]:
         """Rows of what happened in each window of ``step`` seconds, oldest first.
 
-        Windows are counted back from ``end``; what is left at the start and shorter than a step is left out. Without a step there
-        is one window. ``by`` has a row for each provider, or for each language, that had traffic in the window; without it there
-        is one row for each window, over everything. That is a question of its own: quantiles of parts don't add up. With
-        ``service`` or ``version``, rows are about what processes of that ``service.name`` or ``service.version`` counted.
+        Windows are counted back from ``end``; what is left at the start and shorter than a step is left out.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+            step: the length of a window, in seconds; without it there is one window.
+            by: gives a row for each provider, or for each language, that had traffic in the window; without it there is one row for
+                each window, over everything. That is a question of its own: quantiles of parts don't add up.
+            service: only what processes of that ``service.name`` counted.
+            version: only what processes of that ``service.version`` counted.
 
         Raises:
             ValueError: a window is shorter than two export intervals, or ``by`` names both: no metric has both.
         """
 
     def totals(self, start: float, end: float) -> Row:
-        """What happened between two moments, over everything."""
+        """What happened between two moments, over everything.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+        """
 
     def services(self, start: float, end: float, *, version: str | None = None) -> list[Service]:
-        """The services that had requests between two moments, by name; only of one ``service.version``, where that is given."""
+        """The services that had requests between two moments, by name.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+            version: only what processes of that ``service.version`` counted.
+        """
 
     def series(
         self,
@@ -124,24 +141,49 @@ class History(Protocol):
         """
 
     def requests(self, filter: RequestFilter = ..., limit: int = 100) -> list[Request]:
-        """Syntheses that spans were kept of, those that ended last first."""
+        """Syntheses that spans were kept of, those that ended last first.
+
+        Args:
+            filter: which ones; by default all.
+            limit: how many at most.
+        """
 
     def every_request(self, filter: RequestFilter = ...) -> Iterator[Request]:
-        """All syntheses that spans were kept of, in no particular order, without holding more than a few in memory."""
+        """All syntheses that spans were kept of, in no particular order, without holding more than a few in memory.
+
+        Args:
+            filter: which ones; by default all.
+        """
 
     def prepare(
         self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
     ) -> None:
         """Read ahead what spans tell of a time, so that questions about it are answered fast.
 
-        Without this they are too, but the first may take its time. ``on_progress`` is told how much is done, and of how much.
+        Without this they are too, but the first may take its time.
+
+        Args:
+            since: the first moment; by default the beginning.
+            until: the last one; by default now.
+            on_progress: called with how much is done, and of how much.
         """
 
     def fingerprint(self, start: float, end: float) -> str:
-        """Something that changes when what is known of the time between two moments does. It may change without."""
+        """Something that changes when what is known of the time between two moments does. It may change without.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+        """
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
-        """The traces with those complete ids, whose spans ended between two moments or a little before or after."""
+        """The traces whose spans ended between two moments or a little before or after.
+
+        Args:
+            trace_ids: 32 hexadecimal digits each.
+            since: the first moment.
+            until: the last one.
+        """
 
     def trace(self, trace_id: str) -> Trace | None:
         """One trace; None when nothing is known of it.

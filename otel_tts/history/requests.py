@@ -77,13 +77,21 @@ class Request:
         return self.start + self.duration
 
     def text_of(self, key: str) -> str | None:
-        """The value of an attribute by its key, ours or the application's own, as text; None without it."""
+        """The value of an attribute as text; None without it.
+
+        Args:
+            key: the attribute's, ours or the application's own.
+        """
         value = getattr(self, FIELDS[key]) if key in FIELDS else self.attributes.get(key)
         return None if value is None else as_text(value)
 
     @classmethod
     def from_span(cls, span: Span) -> Request:
-        """The request of a synthesis span."""
+        """The request of a synthesis span.
+
+        Args:
+            span: one called ``tts.synthesize``.
+        """
         fields = {name: span.attributes.get(attribute.key, DEFAULTS.get(name)) for name, attribute in ATTRIBUTES.items()}
         return cls(
             span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **fields, own=own(span.attributes)
@@ -172,7 +180,11 @@ class RequestFilter:
     ended_before: float | None = None
 
     def holds(self, request: Request) -> bool:
-        """Whether the request is wanted."""
+        """Whether a request is wanted.
+
+        Args:
+            request: the one to look at.
+        """
         return (
             self.outcome in (None, request.outcome)
             and self.provider in (None, request.provider)

@@ -84,7 +84,11 @@ class Trace:
 
     @classmethod
     def from_spans(cls, spans: Iterable[Span]) -> Trace | None:
-        """The tree of the spans of one trace; None without any. A span that comes twice counts once."""
+        """The tree of the spans of one trace; None without any. A span that comes twice counts once.
+
+        Args:
+            spans: all that there are of it, in any order.
+        """
         by_id = {span.span_id: span for span in sorted(spans, key=lambda span: span.start)}
         children: dict[str | None, list[Span]] = {}
         for span in by_id.values():

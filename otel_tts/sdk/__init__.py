@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from otel_tts.core.fork import ForkAware, register
 from otel_tts.settings import Settings, standard
 
 if TYPE_CHECKING:
@@ -19,8 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["configure"]
 
 _logger = logging.getLogger(__name__)
-_lock = threading.Lock()
-_configured: tuple[Mapping[str, Any], Pipeline] | None = None
+
+
+class _Configured(ForkAware):
+    """What `configure` has set up in this process, and with which arguments."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.first_call: tuple[Mapping[str, Any], Pipeline] | None = None
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Make the lock anew: another thread of the parent may have been in the middle of `configure`, and would hold it for ever."""
+        self.lock = threading.Lock()
+
+
+_configured = _Configured()
 
 
 def configure(
@@ -71,16 +86,15 @@ def configure(
         SettingError: a variable or argument has a value that is not allowed, or the port asked for is taken.
         ValueError: ``handle_sigterm`` in another thread than the main one.
     """
-    global _configured
     arguments = {name: value for name, value in locals().items() if value is not None}
-    with _lock:
-        if _configured is None:
+    with _configured.lock:
+        if _configured.first_call is None:
             standard.check(os.environ)
             # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
             from otel_tts.sdk.providers import build
 
-            _configured = arguments, build(**{**arguments, "settings": settings or Settings.load()})
-        first, pipeline = _configured
+            _configured.first_call = arguments, build(**{**arguments, "settings": settings or Settings.load()})
+        first, pipeline = _configured.first_call
     if differing := sorted(name for name in first.keys() | arguments.keys() if first.get(name) != arguments.get(name)):
         _logger.warning(
             "configure() has been called before with other arguments (%s): the first call counts.", ", ".join(differing)

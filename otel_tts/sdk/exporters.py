@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
+from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
 
@@ -27,8 +27,6 @@ FILES = "files"
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_PORTS = {4317: "grpc", 4318: "http/protobuf"}
-
-E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +119,11 @@ def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
     return _OTLP_PORTS.get(port or 0, "http/protobuf")
 
 
-class _PerProcess(Generic[E]):
-    """An exporter of this process's own: a forked child can use neither its parent's connections nor its locks and files."""
-
-    def __init__(self, build: Callable[[], E]) -> None:
-        self._build = build
-        self._exporter = build()
-        self._process = os.getpid()
-
-    def __call__(self) -> E:
-        if self._process != os.getpid():
-            self._exporter = self._build()
-            self._process = os.getpid()
-        return self._exporter
-
-
 class ForkedSpanExporter(SpanExporter):
     """A span exporter that is built anew in a forked child."""
 
     def __init__(self, build: Callable[[], SpanExporter]) -> None:
-        self._own = _PerProcess(build)
+        self._own = PerProcess(build)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
@@ -159,7 +142,7 @@ class ForkedMetricExporter(MetricExporter):
     """A metric exporter that is built anew in a forked child."""
 
     def __init__(self, build: Callable[[], MetricExporter]) -> None:
-        self._own = _PerProcess(build)
+        self._own = PerProcess(build)
         exporter = self._own()
         # What an exporter prefers is for the reader that it is given to, and has no public name.
         self.temporality = exporter._preferred_temporality  # noqa: SLF001
@@ -183,7 +166,7 @@ class ForkedLogExporter(LogRecordExporter):
     """A log exporter that is built anew in a forked child."""
 
     def __init__(self, build: Callable[[], LogRecordExporter]) -> None:
-        self._own = _PerProcess(build)
+        self._own = PerProcess(build)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Export through this process's exporter."""

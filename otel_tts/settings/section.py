@@ -28,7 +28,14 @@ class Variable:
 
 
 def setting(name: str, parse: Callable[[str], T], default: T | Callable[[], T], description: str) -> T:
-    """Declare a field of a :class:`Section` that the environment variable ``name`` sets."""
+    """Declare a field of a :class:`Section` that an environment variable sets.
+
+    Args:
+        name: the variable.
+        parse: makes the value from its text, or raises ValueError with what is allowed; see :mod:`otel_tts.settings.values`.
+        default: the value without the variable, or a function that makes it.
+        description: what the setting does, for docs/configuration.md.
+    """
     variable = {"variable": Variable(name, parse, description, isinstance(default, Hidden))}
     if callable(default):
         return field(default_factory=default, metadata=variable)
@@ -36,7 +43,11 @@ def setting(name: str, parse: Callable[[str], T], default: T | Callable[[], T], 
 
 
 def nested(section: type[S]) -> S:
-    """Declare a field of a :class:`Section` that is a section of its own."""
+    """Declare a field of a :class:`Section` that is a section of its own.
+
+    Args:
+        section: the class of that section.
+    """
     return field(default_factory=section, metadata={"section": section})
 
 
@@ -94,11 +105,19 @@ class Section:
 
     @classmethod
     def variable(cls, name: str) -> str:
-        """Give the environment variable that sets the setting ``name``."""
+        """Give the environment variable that sets a setting.
+
+        Args:
+            name: the name of its field.
+        """
         return next(variable.name for setting, variable in cls._variables() if setting == name)
 
     def source(self, name: str) -> str:
-        """Tell where the setting ``name`` comes from: ``argument``, ``environment`` or ``default``."""
+        """Tell where a setting comes from: ``argument``, ``environment`` or ``default``.
+
+        Args:
+            name: the name of its field.
+        """
         return self._sources.get(name, "default")
 
     def in_force(self) -> list[InForce]:

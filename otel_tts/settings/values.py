@@ -37,7 +37,14 @@ def redact_url(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
-    """``true`` or ``false``, in any case: what the OpenTelemetry specification allows, and 1/0, yes/no, on/off beside it."""
+    """``true`` or ``false``, in any case: what the OpenTelemetry specification allows, and 1/0, yes/no, on/off beside it.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     match text.strip().lower():
         case "true" | "1" | "yes" | "on":
             return True
@@ -47,21 +54,42 @@ def boolean(text: str) -> bool:
 
 
 def port(text: str) -> int:
-    """A TCP port; 0 asks the system for a free one."""
+    """A TCP port; 0 asks the system for a free one.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     if text.strip().isdecimal() and int(text) <= 65535:
         return int(text)
     raise ValueError("a port from 0 to 65535")
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1."""
+    """A whole number of at least 1.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     if text.strip().isdecimal() and int(text) >= 1:
         return int(text)
     raise ValueError("a whole number of at least 1")
 
 
 def seconds(text: str) -> float:
-    """A finite, non-negative number of seconds."""
+    """A finite, non-negative number of seconds.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -72,7 +100,14 @@ def seconds(text: str) -> float:
 
 
 def some_seconds(text: str) -> float:
-    """A finite number of seconds above 0."""
+    """A finite number of seconds above 0.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     with suppress(ValueError):
         if 0 < float(text) <= _LONGEST:
             return float(text)
@@ -80,7 +115,14 @@ def some_seconds(text: str) -> float:
 
 
 def first_audio_bound(text: str) -> float:
-    """Seconds: a bound of the buckets in which time to first audio is counted."""
+    """Seconds: a bound of the buckets in which time to first audio is counted.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     with suppress(ValueError):
         if float(text) in SYNTHESIS_FIRST_AUDIO.buckets:
             return float(text)
@@ -88,7 +130,14 @@ def first_audio_bound(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """A share, above 0 and below 1."""
+    """A share, above 0 and below 1.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     with suppress(ValueError):
         if 0 < float(text) < 1:
             return float(text)
@@ -96,7 +145,14 @@ def share(text: str) -> float:
 
 
 def factor(text: str) -> float:
-    """A finite number above 1."""
+    """A finite number above 1.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     with suppress(ValueError):
         if 1 < float(text) < math.inf:
             return float(text)
@@ -104,7 +160,14 @@ def factor(text: str) -> float:
 
 
 def milliseconds(text: str) -> float:
-    """A number of milliseconds above 0."""
+    """A number of milliseconds above 0.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     with suppress(ValueError):
         if 0 < float(text) <= _LONGEST:
             return float(text) / 1000
@@ -112,7 +175,14 @@ def milliseconds(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """A number of bytes, with an optional unit: ``500MB``, ``1GiB``."""
+    """A number of bytes, with an optional unit: ``500MB``, ``1GiB``.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     digits = text.strip().rstrip("BKMGTi" + "bkmgt")
     unit = text.strip()[len(digits) :].lower().removesuffix("b")
     factors = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -122,12 +192,23 @@ def size(text: str) -> int:
 
 
 def text(value: str) -> str:
-    """Any text."""
+    """Any text.
+
+    Args:
+        value: what the variable holds.
+    """
     return value
 
 
 def host_names(value: str) -> tuple[str, ...]:
-    """Names of hosts with commas between; ``*.`` before a name stands for all below it, ``*`` alone for all."""
+    """Names of hosts with commas between; ``*.`` before a name stands for all below it, ``*`` alone for all.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     if all(name == "*" or _HOST_NAME.fullmatch(name) for name in names):
         return names
@@ -135,14 +216,28 @@ def host_names(value: str) -> tuple[str, ...]:
 
 
 def url(value: str) -> str:
-    """An HTTP address, without a slash at its end."""
+    """An HTTP address, without a slash at its end.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     if re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.strip()):
         return value.strip().rstrip("/")
     raise ValueError("an address that begins with http:// or https://")
 
 
 def path(value: str) -> Path:
-    """A path in the file system; ``~`` is the home directory."""
+    """A path in the file system; ``~`` is the home directory.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
     try:
         return Path(value).expanduser()
     except RuntimeError:  # a user without one, as in many containers
@@ -186,6 +281,9 @@ class Headers(Hidden):
 def header_list(text: str) -> Headers:
     """``name=value``, commas between, values percent-encoded.
 
+    Args:
+        text: what the variable or the file holds.
+
     Raises:
         ValueError: it is something else. The message does not hold the value.
     """
@@ -194,6 +292,9 @@ def header_list(text: str) -> Headers:
 
 def header_lines(text: str) -> Headers:
     """``Name: value`` on each line; lines that begin with # are comments.
+
+    Args:
+        text: what the variable or the file holds.
 
     Raises:
         ValueError: it is something else. The message does not hold the value.

@@ -178,3 +178,39 @@ def test_the_prefork_example_counts_every_request_once(tmp_path: Path) -> None:
     row = LocalHistory(tmp_path, interval=0.1).totals(start, time.time())
     assert (row.request_count, row.request_ok, row.attempt_count) == (60, 60, 60)
     assert row.request_audio_delivered == pytest.approx(sum(size for _, size in answers) / 2 / 16_000)
+
+
+CONFIGURING = """
+import os, signal, threading
+import otel_tts
+
+class Slow(dict):
+    # Resource attributes that take their time: a thread is in the middle of configure() while the process forks.
+    def __iter__(self):
+        inside.set()
+        go_on.wait()
+        return super().__iter__()
+    def keys(self):
+        return list(iter(self))
+    def items(self):
+        return [(key, self[key]) for key in iter(self)]
+
+inside, go_on = threading.Event(), threading.Event()
+thread = threading.Thread(target=otel_tts.configure, kwargs={"resource": Slow(a="b")})
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    otel_tts.configure()
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+go_on.set()
+thread.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_fork_in_the_middle_of_configure_holds_nothing_up() -> None:
+    """The child sets itself up, although another thread of its parent was about to."""
+    assert run(CONFIGURING).stdout.strip() == "0"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from otel_tts.sdk.per_process import PerProcess
 from otel_tts.version import __version__
 
 if TYPE_CHECKING:
@@ -63,20 +63,13 @@ class _PerProcessSender:
     """A forked child can use neither its parent's connections nor their locks."""
 
     def __init__(self, build: Callable[[], Sender]) -> None:
-        self._build = build
-        self._sender = build()
-        self._process = os.getpid()
+        self._own = PerProcess(build)
 
     def send(self, request: bytes, count: int) -> float | None:
         return self._own().send(request, count)
 
     def close(self) -> None:
         self._own().close()
-
-    def _own(self) -> Sender:
-        if self._process != os.getpid():
-            self._sender, self._process = self._build(), os.getpid()
-        return self._sender
 
 
 def _setting(environ: Mapping[str, str], name: str, default: str = "") -> str:
