@@ -94,6 +94,8 @@ OVERFLOW = Condition(
         ),
     ),
 )
+SILENT_AFTER = 2 * MINUTE
+"""Seconds without a sample after which a service is silent."""
 ABSENT = Condition(
     name="TTSTelemetryAbsent",
     title="A service that sent metrics within the hour sends none now",

@@ -84,21 +84,13 @@ class OtherPanel(core.Panel):  # type: ignore[misc]
         return _filled(self.panel_json({}), _PANEL)
 
 
-class Note(core.Text):  # type: ignore[misc]
-    """Text for people, in Markdown."""
-
-    def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
-        return _filled(super().to_json_data() | {"fieldConfig": None, "maxDataPoints": None}, _PANEL)
-
-
 class HeadingRow(core.RowPanel):  # type: ignore[misc]
     """A heading; the panels after it are its own until the next."""
 
     def to_json_data(self) -> JSON:
         """As Grafana wants it."""
         json = _filled(super().to_json_data(), ("id", "type", "title", "gridPos"))
-        return {**json, "collapsed": self.collapsed, "panels": []}
+        return {**json, "collapsed": self.collapsed, "panels": [panel.to_json_data() for panel in self.panels]}
 
 
 @attr.s(auto_attribs=True, kw_only=True)
@@ -120,9 +112,11 @@ class DashboardVariable:
         choice: JSON = {"text": self.chosen_text or self.chosen, "value": self.chosen}
         if self.every:
             choice = {"text": [self.chosen or "All"], "value": [self.chosen or "$__all"]}
-        several = (
+        several: JSON = (
             {"multi": True, "includeAll": True, "allValue": self.every} if self.every else {"multi": False, "includeAll": False}
         )
+        if self.kind == "interval":
+            several = {}
         return {
             "name": self.name,
             "label": self.label,
@@ -132,6 +126,7 @@ class DashboardVariable:
             "datasource": self.datasource,
             "current": choice,
             **several,
+            **({"auto": True, "auto_count": 24, "auto_min": "5m", "refresh": 2} if self.kind == "interval" else {}),
             **({"refresh": core.REFRESH_ON_TIME_RANGE_CHANGE, "sort": core.SORT_ALPHA_ASC} if self.kind == "query" else {}),
             "hide": core.SHOW,
             "options": [],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from otel_tts.conditions import Objectives
+from otel_tts.settings.judging import RUNBOOKS
 
 Traces = Literal["jaeger", "tempo"]
 """Kinds of data sources for traces."""
@@ -30,4 +31,4 @@ class Home:
     traces: Traces = "jaeger"
     service: str = ""
     objectives: Objectives = field(default_factory=Objectives)
-    runbooks: str = "docs/runbooks.md"
+    runbooks: str = RUNBOOKS

@@ -25,25 +25,32 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class PanelSection:
-    """A heading and the panels under it."""
+    """A heading and the panels under it; without a title, the panels alone. collapsed: what few use, hidden until it is opened."""
 
     title: str
     panels: Sequence[Placed]
+    collapsed: bool = False
 
 
 def flow(sections: Sequence[PanelSection]) -> list[Any]:
     """All headings and panels, each with its place and its id, from top to bottom. A line is as high as its highest panel."""
     panels: list[Any] = []
-    top = 0
+    top = number = 0
     for section in sections:
-        panels.append(_at(HeadingRow(title=section.title), 0, top, COLUMNS, _HEADING, len(panels) + 1))
-        top += _HEADING
+        number += 1
+        row = HeadingRow(title=section.title, collapsed=section.collapsed)
+        if section.title:
+            panels.append(_at(row, 0, top, COLUMNS, _HEADING, number))
+            top += _HEADING
+        inside, below = row.panels if section.collapsed else panels, top
         for line in _lines(section.panels):
             height, left = max(placed.height for placed in line), 0
             for placed in line:
-                panels.append(_at(placed.panel, left, top, placed.width, height, len(panels) + 1))
+                number += 1
+                inside.append(_at(placed.panel, left, below, placed.width, height, number))
                 left += placed.width
-            top += height
+            below += height
+        top = top if section.collapsed else below
     return panels
 
 

@@ -11,10 +11,12 @@ from grafanalib.core import Annotations, DashboardLink, Templating, Time, TimePi
 
 from otel_tts.grafana import variables
 from otel_tts.grafana.dashboards import cache, conversations, overview, pipeline, providers, quality, requests, streaming
-from otel_tts.grafana.elements import SCHEMA_VERSION, Board, DashboardVariable, Note, present
+from otel_tts.grafana.elements import SCHEMA_VERSION, Board, DashboardVariable, present
 from otel_tts.grafana.home import Home
-from otel_tts.grafana.layout import PanelSection, Placed, flow
+from otel_tts.grafana.layout import PanelSection, flow
 from otel_tts.grafana.panels import Panels
+from otel_tts.palette import BAD, BLUE
+from otel_tts.promql import QUERIES, Scope
 
 FOLDER = "otel-tts"
 """The title of their folder, and their tag."""
@@ -30,7 +32,7 @@ class DashboardPage:
     title: str
     question: str
     sections: Callable[[Panels], Sequence[PanelSection]]
-    chooses: tuple[str, ...] = ("service", "provider")
+    chooses: tuple[str, ...] = ("service", "provider", "window")
     since: str = "now-1h"
 
     @property
@@ -88,7 +90,7 @@ PAGES: Mapping[str, DashboardPage] = {
             title="Speech: telemetry pipeline",
             question="Are the other dashboards complete?",
             sections=pipeline.sections,
-            chooses=("service", "collector"),
+            chooses=("service", "collector", "window"),
         ),
     )
 }
@@ -108,10 +110,10 @@ def model(name: str, home: Home) -> dict[str, Any]:
         title=page.title,
         description=page.question,
         tags=[FOLDER],
-        annotations=Annotations(),
+        annotations=Annotations(list=_annotations(home)),
         graphTooltip=1,
         links=[DashboardLink(title="Speech", tags=[FOLDER], asDropdown=True, includeVars=True, keepTime=True)],
-        panels=flow([_heading(page), *page.sections(Panels(home))]),
+        panels=flow(page.sections(Panels(home))),
         refresh=_REFRESH,
         schemaVersion=SCHEMA_VERSION,
         templating=Templating(list=_variables(page, home)),
@@ -125,18 +127,28 @@ def model(name: str, home: Home) -> dict[str, Any]:
     return document
 
 
-def _heading(page: DashboardPage) -> PanelSection:
-    others = " · ".join(
-        f"[{other.title.removeprefix('Speech: ')}](/d/{other.uid}?${{__url_time_range}}&${{service:queryparam}}&${{traces:queryparam}})"
-        for other in PAGES.values()
-        if other is not page
-    )
-    note = Note(
-        title="",
-        description="The question that this dashboard answers, and links to the others.",
-        content=f"**{page.question}** — {others}",
-    )
-    return PanelSection("Speech", [Placed(note, 24, 2)])
+def _annotations(home: Home) -> list[dict[str, Any]]:
+    """Marks over all charts: deploys, which are on, and alerts."""
+    of_all = variables.scope("service", "5m", home.objectives)
+    return [
+        _annotation("Deploys", "deploys", of_all, "{{service_name}} {{service_version}}", BLUE),
+        _annotation("Alerts", "alerts_over_time", of_all, "{{service_name}} {{gen_ai_provider_name}}", BAD, "{{alertname}}"),
+    ]
+
+
+def _annotation(name: str, query: str, of_all: Scope, text: str, colour: str, title: str = "") -> dict[str, Any]:
+    return {
+        "name": name,
+        "datasource": variables.METRICS,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "target": {"refId": "Anno", "expr": QUERIES[query](of_all), "interval": "60s"},
+        "titleFormat": title or name,
+        "textFormat": text,
+        "tagKeys": "severity" if title else "",
+        "useValueForTime": False,
+    }
 
 
 def _variables(page: DashboardPage, home: Home) -> list[DashboardVariable]:
@@ -145,5 +157,6 @@ def _variables(page: DashboardPage, home: Home) -> list[DashboardVariable]:
         "one service": variables.one_service(home),
         "provider": variables.provider(),
         "collector": variables.collector(),
+        "window": variables.window(),
     }
     return [variables.metrics_source(home), variables.traces_source(home), *(chosen[name] for name in page.chooses)]

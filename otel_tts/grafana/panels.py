@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
-from typing import Any
+from typing import Literal
 
-from otel_tts.conditions import BY_NAME, Comparison, Condition
-from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget, Step
+from otel_tts.conditions import BY_NAME, Condition
+from otel_tts.conditions.telemetry import SILENT_AFTER
+from otel_tts.grafana import thresholds
+from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
+from otel_tts.grafana.links import Link
+from otel_tts.grafana.searches import LIMIT as FOUND
 from otel_tts.grafana.searches import Search
 from otel_tts.grafana.units import grafana_unit
-from otel_tts.grafana.variables import METRICS, TRACES, scope
-from otel_tts.palette import BAD, CYCLE, GOOD, REFERENCE
+from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
+from otel_tts.palette import BAD, CYCLE, GOOD
 from otel_tts.promql import QUERIES, label
+from otel_tts.promql.expressions import LIMIT
 from otel_tts.promql.query import Query
+from otel_tts.semconv import NONE, PROVIDER
 
 WHOLE = "$__range"
 """The window of a query that is asked once, about all of the time shown."""
+POINT = "$__rate_interval"
+"""The window of what is counted by the second: as long as a point."""
+SILENT = "nothing in this time"
+"""Why there is no data, where no panel knows better."""
+_UNNAMED = (
+    (f"/^(?:(?:{NONE})?(?: · )?)*$/", "none"), (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "), ("/^( · )+|( · )+$/g", ""),
+)  # fmt: skip
+"""What legends say of labels without a value: nothing, or "none" where no label has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelQuery:
     """A query of a panel.
 
-    legend: the name of each of its series; by default their attributes. window: in place of Grafana's own. scope: what it is asked about,
-    see `variables.scope`.
+    legend: the name of each of its series; by default their attributes. window: by default that of a point for what is counted by the
+    second, and for shares, quantiles and means the chosen one, so that one request more does not turn them over. scope: what it is
+    asked about, see `variables.scope`.
     """
 
     query: str
     legend: str = ""
-    window: str = "$__rate_interval"
+    window: str = ""
     exemplars: bool = False
     scope: str = "service"
 
@@ -40,6 +55,21 @@ class PanelQuery:
     def definition(self) -> Query:
         """The query."""
         return QUERIES[self.query]
+
+    @property
+    def over(self) -> str:
+        """The window that it is asked over."""
+        counted = self.definition.unit not in ("1", "s", "dB") and not self.query.endswith(("_p50", "_p95", "_p99"))
+        return self.window or (POINT if counted else WINDOW)
+
+    @property
+    def limit(self) -> PanelQuery | None:
+        """Where a quantile is only known to be at least the last bucket's bound; None of what is no quantile."""
+        if self.query + LIMIT not in QUERIES:
+            return None
+        bound = QUERIES[self.query + LIMIT].bound
+        legend = f"{self.name}, " if self.name else ""
+        return replace(self, query=self.query + LIMIT, legend=f"{legend}at least {bound:g}", exemplars=False)
 
     @property
     def name(self) -> str:
@@ -63,28 +93,44 @@ class Panels:
         condition: str = "",
         colours: Mapping[str, str] | None = None,
         stacked: bool = False,
-        share: bool = False,
-        links: Sequence[JSON] = (),
+        near: Literal["", "nothing", "all"] = "",
+        absent: str = SILENT,
+        links: Sequence[Link] = (),
         width: int = 8,
         height: int = 8,
     ) -> Placed:
-        """Lines over time, from 0 up. share: values are at most 1."""
+        """Lines over time. near: of shares, which end of 0 to 1 is usual and fits the axis. absent: why there may be no data."""
         judged = BY_NAME.get(condition)
+        unit = unit or grafana_unit(lines[0].definition.unit)
+        labels = [
+            attribute for attribute in lines[0].definition.labels if all(attribute in line.definition.labels for line in lines)
+        ]
+        fields = {
+            **_formatted(unit),
+            "noValue": absent,
+            "color": thresholds.BY_NAME,
+            "custom": {"axisSoftMin": 0.9} if near == "all" else {"axisSoftMax": 0.1} if near == "nothing" else {},
+            "links": [link.of_point(labels) for link in links],
+        }
+        limits = [limit for line in lines if (limit := line.limit)]
         panel = Chart(
-            **self._common(title, bad, lines, shows, judged),
-            unit=unit or grafana_unit(lines[0].definition.unit),
-            valueMin=None if lines[0].definition.unit == "dB" else 0,
-            valueMax=1 if share else None,
-            fillOpacity=30 if stacked else 8,
+            **self._common(title, bad, (*lines, *limits), shows, judged),
+            unit=unit,
+            valueMin=None if near == "all" or lines[0].definition.unit == "dB" else 0,
+            valueMax=1 if near == "all" else None,
+            fillOpacity=30 if stacked else 0,
             stacking={"mode": "normal" if stacked else "none", "group": "A"},
             legendDisplayMode="list",
             tooltipMode="multi",
             tooltipSort="desc",
-            showPoints="never",
-            overrides=_coloured(colours or {}),
-            thresholds=_steps(judged),
+            showPoints="auto",
+            overrides=[*_coloured(colours or {}), *(_DASHED if limits else ())],
+            thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
-            extraJson={"fieldConfig": {"defaults": {"links": list(links)}}} if links else None,
+            transformations=[
+                {"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED
+            ],
+            extraJson={"fieldConfig": {"defaults": fields}},
         )
         return Placed(panel, width, height)
 
@@ -96,24 +142,100 @@ class Panels:
         *,
         unit: str = "",
         condition: str = "",
-        least: float | None = None,
+        objective: float | None = None,
+        at_most: float | None = None,
+        absent: str = SILENT,
+        links: Sequence[Link] = (),
+        named: Mapping[int, tuple[str, str]] | None = None,
         width: int = 4,
     ) -> Placed:
-        """One number, the latest, with its course behind it. least: what it should not be below, where no condition says so."""
+        """One number, of the end of the time shown.
+
+        objective: from where on it is good; at_most: up to where. named: words and colours of values. absent: why there may be no data.
+        """
         judged = BY_NAME.get(condition)
+        verdict = judged is not None or objective is not None or at_most is not None or named
         options = {
-            "colorMode": "none" if judged is None and least is None else "value",
-            "graphMode": "none" if line.window == WHOLE else "area",
+            "colorMode": "value" if verdict else "none",
+            "graphMode": "none",
             "justifyMode": "auto",
             "orientation": "auto",
-            "textMode": "value_and_name" if line.definition.labels else "auto",
+            "textMode": "value_and_name" if line.name else "value",
             "wideLayout": True,
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }
-        panel = self._view("stat", title, bad, line, judged, options, unit=unit)
-        if least is not None:
-            panel.thresholds = [Step(BAD), Step(GOOD, least)]
+        unit = unit or grafana_unit(line.definition.unit)
+        fields = {**_formatted(unit), **thresholds.unknown(absent), "links": [link.of_whole() for link in links]}
+        fields["mappings"] = [*fields["mappings"], *_words(named or {})]
+        panel = self._view("stat", title, bad, line, judged, options, unit=unit, fields=fields)
+        panel.thresholds = thresholds.steps(judged, objective, at_most)
         return Placed(panel, width, 5)
+
+    def silence(self, width: int = 4) -> Placed:
+        """How old the newest telemetry is, on every dashboard: all other numbers are of before."""
+        return self.stat(
+            "Newest telemetry, age",
+            "More than two minutes: a service, the Collector or Prometheus is down, and everything else here is from before. See the "
+            "Telemetry pipeline dashboard, which names the service.",
+            PanelQuery(query="silence"),
+            at_most=SILENT_AFTER,
+            absent="nothing received for an hour",
+            width=width,
+        )
+
+    def alerts(self, width: int = 18) -> Placed:
+        """A table of the alerts that fire, with what each means for people and the way to its runbook."""
+        judged = [condition for condition in BY_NAME.values() if condition.query]
+        meanings = {condition.name: condition.meaning for condition in judged}
+        anchors = {condition.name: condition.name.lower() for condition in judged}
+        columns = {
+            "severity": "Severity", "alertname": "Alert", "meaning": "Meaning", "service_name": "Service", label(PROVIDER): "Provider",
+            "Value": "Since", "runbook": "Runbook",
+        }  # fmt: skip
+        runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
+        overrides = [
+            _override("Meaning", mappings=_texts(meanings)),
+            _override("Runbook", mappings=_texts(anchors), links=[runbook]),
+            _override("Since", unit=grafana_unit("ms")),
+        ]
+        panel = OtherPanel(
+            **self._common(
+                "Alerts firing",
+                "Follow the runbook of the first page, then of the others. Alertmanager says who was told.",
+                (PanelQuery(query="alerts_firing", legend="alerts"),),
+                "Alerts that fire now, each with what it means and since when; the one that always fires is beside.",
+                None,
+                "table",
+                once=True,
+            ),
+            thresholds=thresholds.steps(None),
+            transformations=[
+                {
+                    "id": "organize",
+                    "options": {
+                        "excludeByName": {"Time": True},
+                        "indexByName": {name: index for index, name in enumerate(columns)},
+                        "renameByName": columns,
+                    },
+                }
+            ],
+            extraJson=_own(
+                "table", {"showHeader": True, "cellHeight": "sm"}, {"unit": "none", "noValue": "no alert fires"}, overrides
+            ),
+        )
+        return Placed(panel, width, 5)
+
+    def watchdog(self, width: int = 4) -> Placed:
+        """Whether alerting works: one alert always fires."""
+        return self.stat(
+            "Alerting",
+            "broken: the alert that always fires does not. Nobody is told of anything: check that Prometheus evaluates the rules.",
+            PanelQuery(query="watchdog"),
+            unit=grafana_unit("{alert}"),
+            named={0: ("broken", BAD), 1: ("works", GOOD)},
+            absent="Prometheus does not answer",
+            width=width,
+        )
 
     def heatmap(self, title: str, bad: str, line: PanelQuery, *, width: int = 12) -> Placed:
         """How many values fell into each bucket, over time; a click on a dot opens a trace."""
@@ -129,7 +251,8 @@ class Panels:
             "tooltip": {"mode": "single", "yHistogram": False},
             "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
         }  # fmt: skip
-        return Placed(self._view("heatmap", title, bad, line, None, options, unit="short", form="heatmap"), width, 8)
+        panel = self._view("heatmap", title, bad, line, None, options, unit="short", form="heatmap", fields={"noValue": SILENT})
+        return Placed(panel, width, 8)
 
     def states(
         self,
@@ -138,7 +261,7 @@ class Panels:
         line: PanelQuery,
         named: Mapping[int, tuple[str, str]],
         *,
-        condition: str = "",
+        absent: str = SILENT,
         width: int = 24,
     ) -> Placed:
         """A state for each series over time. named: the word and the colour of each value."""
@@ -150,29 +273,34 @@ class Panels:
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "single", "sort": "none"},
         }
-        words = {str(value): {"text": text, "color": colour, "index": value} for value, (text, colour) in named.items()}
-        fields = {"mappings": [{"type": "value", "options": words}], "custom": {"fillOpacity": 70, "lineWidth": 0}}
-        panel = self._view("state-timeline", title, bad, line, BY_NAME.get(condition), options, unit="none", fields=fields)
+        fields = {**thresholds.unknown(absent), "custom": {"fillOpacity": 70, "lineWidth": 0}}
+        fields["mappings"] = [*fields["mappings"], *_words(named)]
+        panel = self._view("state-timeline", title, bad, line, None, options, unit="none", fields=fields)
         return Placed(panel, width, 6)
 
     def traces(self, title: str, bad: str, shows: str, search: Search, *, width: int = 24, slowest_first: bool = False) -> Placed:
-        """A table of traces; a click on an id opens the trace.
+        """A table of requests; a click on an id opens the trace. With Tempo each has its outcome, error, provider and voice as columns.
 
         Of several queries Grafana's data source for Jaeger answers the first only, and the one for Tempo none of another's kind.
         """
         asked = {"jaeger": search.in_jaeger(), "tempo": search.in_tempo()}
         order = [{"displayName": "Duration", "desc": True}] if slowest_first else [{"displayName": "Start time", "desc": True}]
+        how = f"slowest first of the newest {FOUND}" if slowest_first else f"the newest {FOUND} at most"
         panel = OtherPanel(
-            title=title,
-            description=_description(shows, bad),
+            title=f"{title}: {how}",
+            description=_description(f"{shows} {_COLUMNS}", bad),
             dataSource=TRACES,
             targets=[
                 PanelTarget(ref=ref, datasource={"type": kind, **TRACES}, query=asked[kind])
                 for ref, kind in zip("AB", asked, strict=True)
             ],
-            thresholds=_steps(None),
+            thresholds=thresholds.steps(None),
             maxDataPoints=None,
-            extraJson=_own("table", {"showHeader": True, "cellHeight": "sm", "sortBy": order}, {"unit": "short"}),
+            extraJson=_own(
+                "table",
+                {"showHeader": True, "cellHeight": "sm", "sortBy": order},
+                {"unit": "short", "noValue": "no such request in this time"},
+            ),
         )
         return Placed(panel, width, 9)
 
@@ -191,65 +319,93 @@ class Panels:
     ) -> OtherPanel:
         given = {"unit": unit or grafana_unit(line.definition.unit), **(fields or {})}
         return OtherPanel(
-            **self._common(title, bad, (line,), "", judged, form),
-            thresholds=_steps(judged),
+            **self._common(title, bad, (line,), "", judged, form, once=kind == "stat"),
+            thresholds=thresholds.steps(judged),
             extraJson=_own(kind, options, given),
         )
 
     def _common(
-        self, title: str, bad: str, lines: Sequence[PanelQuery], shows: str, judged: Condition | None, form: str = "time_series"
+        self,
+        title: str,
+        bad: str,
+        lines: Sequence[PanelQuery],
+        shows: str,
+        judged: Condition | None,
+        form: str = "time_series",
+        *,
+        once: bool = False,
     ) -> JSON:
+        targets = [self._target(ref, line, form, once=once) for ref, line in zip(ascii_uppercase, lines, strict=False)]
+        windowed = any(WINDOW in target.query["expr"] for target in targets)
         return {
             "title": title,
-            "description": _description(shows or lines[0].definition.description, bad, judged, self.home.runbooks),
+            "description": _description(shows or lines[0].definition.description, bad, judged, self.home.runbooks, windowed),
             "dataSource": METRICS,
-            "targets": [self._target(ref, line, form) for ref, line in zip(ascii_uppercase, lines, strict=False)],
+            "targets": targets,
             "maxDataPoints": None,
         }
 
-    def _target(self, ref: str, line: PanelQuery, form: str) -> PanelTarget:
-        expression = line.definition(scope(line.scope, line.window, self.home.objectives))
+    def _target(self, ref: str, line: PanelQuery, form: str, *, once: bool) -> PanelTarget:
+        """A query; once: only of the end of the time shown, so that nothing older stands for it."""
+        expression = line.definition(scope(line.scope, line.over, self.home.objectives))
         shown: JSON = {"legendFormat": line.name or "{{le}}" if form == "heatmap" else line.name or line.query.replace("_", " ")}
-        once = line.window == WHOLE
         query = {"expr": expression, "format": form, "range": not once, "instant": once, "editorMode": "code", **shown}
         return PanelTarget(ref=ref, datasource=METRICS, query={**query, "exemplar": line.exemplars})
 
 
-def _own(kind: str, options: JSON, fields: JSON) -> JSON:
+_COLUMNS = (
+    "With Tempo the table has outcome, error, provider and voice of each; Grafana's table of Jaeger's traces has start and duration "
+    "only, and the outcome is that of the table."
+)
+_DASHED = (
+    {
+        "matcher": {"id": "byRegexp", "options": "/at least/"},
+        "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash"}}],
+    },
+)
+"""What is only known to be at least so much is dashed, at that limit."""
+
+
+def _own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:
     """The part of a panel that only its type has."""
-    return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": []}}
+    return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": list(overrides)}}
 
 
-def _description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "") -> str:
+def _formatted(unit: str) -> JSON:
+    """The digits of a unit, the same everywhere: two of a percentage, so that all but all is not 100 %, and none of a count."""
+    return {"percentunit": {"decimals": 2}, "short": {"decimals": 0}}.get(unit, {})
+
+
+def _words(named: Mapping[int, tuple[str, str]]) -> list[JSON]:
+    words = {str(value): {"text": text, "color": colour, "index": value + 1} for value, (text, colour) in named.items()}
+    return [{"type": "value", "options": words}] if words else []
+
+
+def _texts(texts: Mapping[str, str]) -> list[JSON]:
+    return [{"type": "value", "options": {value: {"text": text, "index": i} for i, (value, text) in enumerate(texts.items())}}]
+
+
+def _override(name: str, **properties: object) -> JSON:
+    listed = [{"id": identity, "value": value} for identity, value in properties.items()]
+    return {"matcher": {"id": "byName", "options": name}, "properties": listed}
+
+
+def _description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
+    over = " Each value is of the $window before it." if windowed else ""
     alert = (
-        f"\n\nThe dashed line is the threshold of the alert `{judged.name}`: {runbooks}#{judged.name.lower()}" if judged else ""
+        f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({runbooks}#{judged.name.lower()})."
+        if judged
+        else ""
     )
-    return f"{' '.join(shows.split())}\n\n**What to check:** {bad}{alert}"
-
-
-def _steps(judged: Condition | None) -> list[Step]:
-    if judged is None:
-        return [Step(REFERENCE)]
-    low, high = (BAD, GOOD) if judged.comparison is Comparison.BELOW else (GOOD, BAD)
-    return [Step(low), Step(high, judged.threshold)]
+    return f"{' '.join(shows.split())}{over}\n\n**What to check:** {bad}{alert}"
 
 
 def _coloured(colours: Mapping[str, str]) -> list[JSON]:
-    """Series whose name is, or ends with, a word have the word's colour."""
+    """Series whose name is, or ends with, a word have the word's colour; so has what is at least so much of it."""
     return [
         {
-            "matcher": {"id": "byRegexp", "options": f"/(^|· ){word}$/"},
+            "matcher": {"id": "byRegexp", "options": f"/(^|· ){word}(, at least .*)?$/"},
             "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
         }
         for word, colour in colours.items()
     ]
-
-
-def link(title: str, uid: str, **variables: str) -> dict[str, Any]:
-    """A way from a point to another dashboard, at the same time and with the same choices but those given."""
-    chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
-    return {
-        "title": title,
-        "url": f"/d/otel-tts-{uid}?${{__url_time_range}}&${{service:queryparam}}&${{traces:queryparam}}{chosen}",
-        "targetBlank": False,
-    }

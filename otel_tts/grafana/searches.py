@@ -55,7 +55,7 @@ class Search:
         conditions = [f'name = "{SYNTHESIS_SPAN.name}"', 'resource.service.name =~ "$service"', provider, *self._conditions()]
         shown = ", ".join(f"span.{attribute.key}" for attribute in _SHOWN)
         query = f"{{ {' && '.join(conditions)} }} | select({shown})"
-        return {"queryType": "traceql", "query": query, "limit": LIMIT, "tableType": "traces", "filters": []}
+        return {"queryType": "traceql", "query": query, "limit": LIMIT, "tableType": "spans", "filters": []}
 
     def _conditions(self) -> Sequence[str]:
         if self.attribute is None:

@@ -10,17 +10,20 @@ _UNITS: Mapping[str, str] = {
     "s/s": "none",
     "By": "bytes",
     "dB": "dB",
+    "ms": "dateTimeFromNow",
     "{request}/s": "reqps",
     "{call}/s": "reqps",
     "{USD}": "currencyUSD",
     "{USD}/h": "currencyUSD",
 }
+_PLURALS: Mapping[str, str] = {"entry": "entries"}
 NUMBER = "none"
 """A plain number: what a ratio is that is no share, as the real-time factor."""
 
 
 def grafana_unit(ucum: str) -> str:
-    """Grafana's id of a UCUM unit: that of a count or a rate of counts where the unit says only what is counted."""
+    """Grafana's id of a UCUM unit; of a rate of counts it names what is counted, in the plural, as ``attempts/s``."""
     if ucum in _UNITS:
         return _UNITS[ucum]
-    return "cps" if ucum.endswith("/s") else "short"
+    what, _, per = ucum.removeprefix("{").partition("}/")
+    return f"count:{_PLURALS.get(what, what + 's')}/{per}" if per else "short"

@@ -14,6 +14,10 @@ TRACES: JSON = {"uid": "${traces}"}
 _SERVICE, _COLLECTOR = 'service_name=~"$service"', 'service_name=~"$collector"'
 
 
+WINDOW = "$window"
+"""The chosen window of shares, quantiles and means."""
+
+
 def scope(name: str, window: str, objectives: Objectives) -> Scope:
     """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors."""
     if name == "collector":
@@ -59,6 +63,19 @@ def provider() -> DashboardVariable:
     """Which providers; "All" includes requests for which none was asked."""
     query = requests.providers(_SERVICE)
     return _values("provider", "Provider", "Providers that made audio, or were asked for it.", query, ".*")
+
+
+def window() -> DashboardVariable:
+    """Over which time shares, quantiles and means are taken; by default a twenty-fourth of what is shown, and five minutes at least."""
+    return DashboardVariable(
+        name="window",
+        label="Window",
+        description="The time before each point over which shares, quantiles and means are taken. Longer, where requests are few.",
+        kind="interval",
+        query="5m,15m,1h,6h,1d",
+        chosen="$__auto_interval_window",
+        chosen_text="auto",
+    )
 
 
 def collector() -> DashboardVariable:

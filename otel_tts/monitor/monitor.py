@@ -53,6 +53,7 @@ class Judged(NamedTuple):
 class _Held:
     since: float
     last: float
+    over: float | None = None  # when it was first seen not to hold any more
 
 
 class Monitor:
@@ -176,10 +177,12 @@ class Monitor:
             self._held[condition.name, provider] = _Held(now, now)
             return f"{sentence}{words}."
         if holds and held is not None:
-            held.last = now
+            held.last, held.over = now, None
         elif held is not None and now - held.last >= _CALM * self._settings.monitor_window:
             del self._held[condition.name, provider]
-            return f"Resolved: {condition.name}{', ' + provider if provider else ''}{words}. It lasted {elapsed(held.last - held.since)}."
+            return (
+                f"Resolved: {condition.name}{', ' + provider if provider else ''}{words}. It lasted {elapsed(now - held.since)}."
+            )
         return None
 
     def _leave(self, at: float, increment: Measured) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from otel_tts import semconv
@@ -12,6 +12,8 @@ from otel_tts.semconv import ATTEMPT_REASON, CACHE_RESULT, OUTCOME, AttemptReaso
 
 BOUND = "le"
 """The label of a histogram's buckets: their bound."""
+LIMIT = "_limit"
+"""What the name of a query ends with that tells where a percentile is only known to be at least its last bucket's bound."""
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 """Percentiles, by what the names of their queries end with."""
 
@@ -79,10 +81,28 @@ def buckets(scope: Scope, metric: Metric, *matchers: str) -> str:
 
 
 def quantile(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """A quantile of the values in the window; nothing, and not NaN, where there were none."""
+    """A quantile of the values in the window, where it is known: there are `enough`, and it does not lie beyond the last bucket."""
     labels = ", ".join((BOUND, *scope.by, *map(label, by)))
     spread = _summed("rate", scope, bucket_series(metric), metric, matchers, labels)
-    return f"histogram_quantile({share:g}, {spread}) and {rate(scope, metric, *matchers, by=by)} > 0"
+    known = f"{growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
+    return f"(histogram_quantile({share:g}, {spread}) and {known}) unless {_beyond(scope, share, metric, *matchers, by=by)}"
+
+
+def limit(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """The bound of the last bucket, where a quantile of the values in the window lies beyond it; else nothing."""
+    beyond = f"{_beyond(scope, share, metric, *matchers, by=by)} * 0 + {metric.buckets[-1]:g}"
+    return f"{beyond} and {growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
+
+
+def enough(share: float) -> int:
+    """How many values a quantile needs at least, to be more than the largest of them: 2 for the median, 20 for p95, 100 for p99."""
+    return round(1 / (1 - share))
+
+
+def _beyond(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
+    """The share of values within the last finite bucket, where that is less than ``share``."""
+    within = below(scope, metric, metric.buckets[-1], *matchers, by=by)
+    return f"({within} / {rate(scope, metric, *matchers, by=by)} < {share:g})"
 
 
 def mean(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
@@ -131,15 +151,18 @@ def percentiles(
     *matchers: str,
     labels: tuple[Attribute, ...] = (),
 ) -> None:
-    """Add a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``."""
+    """Add a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``; and one for its `limit`."""
 
-    def build(share: float, scope: Scope) -> str:
-        return quantile(scope, share, metric, *matchers, by=labels)
+    def build(expression: Callable[..., str], share: float, scope: Scope) -> str:
+        return expression(scope, share, metric, *matchers, by=labels)
 
     for percentile in which:
         share = PERCENTILES[percentile]
         text = f"{description}, {share * 100:.0f}th percentile."
-        queries.define(f"{name}_{percentile}", text, metric.unit, partial(build, share), labels)
+        queries.define(f"{name}_{percentile}", text, metric.unit, partial(build, quantile, share), labels)
+        text = f"{description}: {metric.buckets[-1]:g}, where the {share * 100:.0f}th percentile is at least that."
+        last = metric.buckets[-1]
+        queries.define(f"{name}_{percentile}{LIMIT}", text, metric.unit, partial(build, limit, share), labels, last)
 
 
 def _summed(function: str, scope: Scope, name: str, metric: Metric, matchers: tuple[str, ...], labels: str) -> str:

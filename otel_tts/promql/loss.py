@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.promql.expressions import grown, named
 from otel_tts.promql.naming import count_series, label
 from otel_tts.promql.query import Queries, Scope
@@ -97,8 +98,9 @@ def judged_cardinality_overflow(scope: Scope) -> str:
 @QUERIES.query("{service}")
 def judged_telemetry_absent(scope: Scope) -> str:
     """1 for each service that sent metrics within the hour and has sent none for two minutes."""
-    name = scope.select(count_series(SYNTHESIS_DURATION))
-    return f"group by ({scope.labels()}) (last_over_time({name}[1h])) unless group by ({scope.labels()}) (last_over_time({name}[2m]))"
+    name, by = scope.select(count_series(SYNTHESIS_DURATION)), scope.labels()
+    now = f"last_over_time({name}[{SILENT_AFTER:.0f}s])"
+    return f"group by ({by}) (last_over_time({name}[1h])) unless group by ({by}) ({now})"
 
 
 @QUERIES.query("1")

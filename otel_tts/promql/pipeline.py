@@ -5,17 +5,20 @@ Names of the Collector and of the SDK follow their own registries; see `otel_tts
 
 from __future__ import annotations
 
+from otel_tts.conditions.telemetry import WATCHDOG
 from otel_tts.promql.expressions import named
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL, by_signal, dropped, judged_cardinality_overflow
-from otel_tts.promql.naming import count_series
+from otel_tts.promql.naming import count_series, label
 from otel_tts.promql.query import Queries, Scope
 from otel_tts.promql.slo import SERVICE
-from otel_tts.semconv import SYNTHESIS_DURATION
+from otel_tts.semconv import PROVIDER, SYNTHESIS_DURATION
 
 QUERIES = Queries()
 
-ALERT = "alertname"
-"""The label of an alert: its name."""
+ALERT, RUNBOOK = "alertname", "runbook"
+"""The label of an alert: its name; and the copy of it that a table shows as its runbook."""
+_OURS = f'{ALERT}=~"TTS.+", {ALERT}!="{WATCHDOG.name}"'
+_FIRING = f'alertstate="firing", {_OURS}'
 
 
 def _by_signal(scope: Scope, part: str, what: str) -> str:
@@ -57,8 +60,8 @@ def collector_queue(scope: Scope) -> str:
 
 @QUERIES.query("By")
 def collector_memory(scope: Scope) -> str:
-    """Memory of each Collector. It is 0 only where Prometheus marks that it began."""
-    return f"max by (instance) ({scope.select('otelcol_process_memory_rss_bytes')} > 0)"
+    """Memory of the largest Collector of each name. It is 0 only where Prometheus marks that it began."""
+    return f"max by ({SERVICE}) ({scope.select('otelcol_process_memory_rss_bytes')} > 0)"
 
 
 @QUERIES.query("{process}")
@@ -106,10 +109,39 @@ def newest_sample_age(scope: Scope) -> str:
     return f"time() - max by ({SERVICE}) (timestamp({name}) or max_over_time(timestamp({name})[1h:1m]))"
 
 
-@QUERIES.query("{alert}")
+@QUERIES.query("s")
+def silence(scope: Scope) -> str:
+    """Time since the newest sample of the service that has been silent longest, up to an hour."""
+    return f"max({newest_sample_age(scope)})"
+
+
+@QUERIES.query("ms", PROVIDER)
 def alerts_firing(_: Scope) -> str:
-    """Alerts of ours that fire, by name. One of them, the watchdog, always does."""
-    return f'count by ({ALERT}) (ALERTS{{alertstate="firing", alertname=~"TTS.+"}})'
+    """Alerts that fire, the watchdog left out: since when, in milliseconds since the Unix epoch. The label `runbook` repeats the name."""
+    by = f"{ALERT}, severity, {SERVICE}, {label(PROVIDER)}"
+    since = f"ALERTS_FOR_STATE{{{_OURS}}} and ignoring (alertstate) ALERTS{{{_FIRING}}}"
+    repeated = "".join(f', "{copy}", "$1", "{ALERT}", "(.*)")' for copy in ("meaning", RUNBOOK))
+    return f"label_replace(label_replace(1000 * max by ({by}) ({since}){repeated}"
+
+
+@QUERIES.query("{alert}")
+def watchdog(_: Scope) -> str:
+    """1 while the watchdog fires, which it always does where alerting works; 0 where it does not."""
+    return f'max(ALERTS{{alertstate="firing", {ALERT}="{WATCHDOG.name}"}}) or vector(0)'
+
+
+@QUERIES.query("{alert}", PROVIDER)
+def alerts_over_time(_: Scope) -> str:
+    """1 while an alert fires, the watchdog left out."""
+    return f"max by ({ALERT}, severity, {SERVICE}, {label(PROVIDER)}) (ALERTS{{{_FIRING}}})"
+
+
+@QUERIES.query("{service}")
+def deploys(scope: Scope) -> str:
+    """1 for five minutes from when a service that was there before has another version."""
+    spoken, version = scope.select(count_series(SYNTHESIS_DURATION)), f"{SERVICE}, service_version"
+    new = f"group by ({version}) ({spoken}) unless group by ({version}) ({spoken} offset 5m)"
+    return f"({new}) and on ({SERVICE}) group by ({SERVICE}) ({spoken} offset 5m)"
 
 
 def _split(scope: Scope) -> Scope:

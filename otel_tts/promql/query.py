@@ -45,13 +45,18 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One named query. unit: UCUM, of its values. labels: the attributes its answer is split by, beside the scope's."""
+    """One named query.
+
+    unit: UCUM, of its values. labels: the attributes its answer is split by, beside the scope's. bound: of a query that tells where a
+    quantile is at least its last bucket's bound, that bound.
+    """
 
     name: str
     description: str
     unit: str
     build: Callable[[Scope], str] = field(repr=False)
     labels: tuple[Attribute, ...] = ()
+    bound: float | None = None
 
     def __call__(self, scope: Scope) -> str:
         """The PromQL expression over the scope."""
@@ -98,7 +103,13 @@ class Queries(Mapping[str, Query]):
         return add
 
     def define(
-        self, name: str, description: str, unit: str, build: Callable[[Scope], str], labels: tuple[Attribute, ...] = ()
+        self,
+        name: str,
+        description: str,
+        unit: str,
+        build: Callable[[Scope], str],
+        labels: tuple[Attribute, ...] = (),
+        bound: float | None = None,
     ) -> Query:
         """Add a query.
 
@@ -107,7 +118,7 @@ class Queries(Mapping[str, Query]):
         """
         if not description:
             raise ValueError(f"The query {name} has no description.")
-        return self._add(Query(name, description, unit, build, labels))
+        return self._add(Query(name, description, unit, build, labels, bound))
 
     def _add(self, query: Query) -> Query:
         if query.name in self._queries:

@@ -18,7 +18,6 @@ from otel_tts.promql.expressions import (
     none,
     outside,
     percentiles,
-    quantile,
     rate,
     share,
 )
@@ -61,6 +60,26 @@ percentiles(
 percentiles(
     QUERIES, tuple(PERCENTILES), "first_audio", "Streams: from arrival to the first audible sample", SYNTHESIS_FIRST_AUDIO
 )
+percentiles(
+    QUERIES,
+    ("p95",),
+    "first_audio_made",
+    "What is judged against the reference: time to first audio of streams that the cache did not have",
+    SYNTHESIS_FIRST_AUDIO,
+    MADE_BY_PROVIDER,
+    labels=(PROVIDER,),
+)
+percentiles(
+    QUERIES,
+    ("p95",),
+    "duration_made",
+    "What is judged against the reference: duration of successful unary requests that the cache did not have",
+    SYNTHESIS_DURATION,
+    _UNARY,
+    OK,
+    MADE_BY_PROVIDER,
+    labels=(PROVIDER,),
+)
 
 
 @QUERIES.query("{request}/s", OUTCOME)
@@ -71,8 +90,8 @@ def request_rate(scope: Scope) -> str:
 
 @QUERIES.query("{request}")
 def requests_counted(scope: Scope) -> str:
-    """Requests in the window."""
-    return growth(scope, SYNTHESIS_DURATION)
+    """Requests in the window, to the nearest whole number of what Prometheus extrapolates."""
+    return f"round({growth(scope, SYNTHESIS_DURATION)})"
 
 
 @QUERIES.query("1")
@@ -83,8 +102,8 @@ def success_rate(scope: Scope) -> str:
 
 @QUERIES.query("1")
 def success_budget_left(scope: Scope) -> str:
-    """How much of the window's error budget is left: 1 all of it, below 0 more than all is used up."""
-    return f"1 - (1 - {success_rate(scope)}) / {1 - scope.objectives.success:.6g}"
+    """How much of the window's error budget is left: 1 all of it, 0 where the objective is just met, below 0 where it is missed."""
+    return f"({success_rate(scope)} - {scope.objectives.success:g}) / {1 - scope.objectives.success:.6g}"
 
 
 @QUERIES.query("1")
@@ -128,18 +147,6 @@ def duration_distribution(scope: Scope) -> str:
 def first_audio_distribution(scope: Scope) -> str:
     """Streams by the bucket of their time to first audio, each bucket with all below it."""
     return buckets(scope, SYNTHESIS_FIRST_AUDIO)
-
-
-@QUERIES.query("s", PROVIDER)
-def first_audio_made_p95(scope: Scope) -> str:
-    """Time to first audio of streams that the cache did not have, 95th percentile: what is judged against the reference."""
-    return quantile(scope, 0.95, SYNTHESIS_FIRST_AUDIO, MADE_BY_PROVIDER, by=(PROVIDER,))
-
-
-@QUERIES.query("s", PROVIDER)
-def duration_made_p95(scope: Scope) -> str:
-    """Duration of successful unary requests that the cache did not have, 95th percentile: what is judged against the reference."""
-    return quantile(scope, 0.95, SYNTHESIS_DURATION, _UNARY, OK, MADE_BY_PROVIDER, by=(PROVIDER,))
 
 
 @QUERIES.query("s", PROVIDER)

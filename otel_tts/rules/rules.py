@@ -8,13 +8,12 @@ from typing import Any
 from otel_tts.conditions import OBJECTIVES, SPEECH, TELEMETRY, Comparison, Condition, Objectives, Unit
 from otel_tts.promql import QUERIES, Query, Scope
 from otel_tts.promql.naming import label
-from otel_tts.promql.slo import INPUTS, SERVICE, recorded
+from otel_tts.promql.slo import INPUTS, LIMITS, SERVICE, recorded
 from otel_tts.rules.document import document
+from otel_tts.settings.judging import RUNBOOKS
 
 FILES: Mapping[str, Sequence[Condition]] = {"speech": SPEECH, "objectives": OBJECTIVES, "telemetry": TELEMETRY}
 """The rule files, and which conditions each holds."""
-RUNBOOKS = "docs/runbooks.md"
-"""Where the runbooks are, unless somebody says otherwise."""
 
 _SHOWN = {
     Unit.SHARE: "{{ $value | humanizePercentage }}",
@@ -75,11 +74,22 @@ def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
     return rule | {
         "labels": {"severity": str(condition.severity)},
         "annotations": {
-            "summary": f"{subject}: {condition.title.format(value=_SHOWN[condition.figure.unit])}",
+            "summary": f"{subject}: {condition.title.format(value=_at_least(condition) + _SHOWN[condition.figure.unit])}",
             "description": condition.meaning,
             "runbook_url": f"{runbooks}#{condition.name.lower()}",
         },
     }
+
+
+def _at_least(condition: Condition) -> str:
+    """A template that says "at least" where the quantile that is judged lies beyond the last bucket; empty for other figures."""
+    if condition.query not in LIMITS:
+        return ""
+    quantile, bound = LIMITS[condition.query]
+    names = (SERVICE, *map(label, condition.by))
+    selector = ", ".join(f"{name}=%q" for name in names)
+    asked = f"{recorded(quantile, duration(condition.window))}{{{selector}}} >= {bound:g}"
+    return f"{{{{ with printf `{asked}` {' '.join(f'$labels.{name}' for name in names)} | query }}}}at least {{{{ end }}}}"
 
 
 def expression(condition: Condition) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from otel_tts.settings.section import Section, setting
 from otel_tts.settings.values import Secret, count, factor, first_audio_bound, share, some_seconds, text
 
+RUNBOOKS = "https://github.com/otel-tts/otel-tts/blob/main/docs/runbooks.md"
+"""Where people read the runbooks, unless somebody says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings(Section):
@@ -37,7 +40,10 @@ class ObjectiveSettings(Section):
         "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS", first_audio_bound, 2.5, "What in time means: a bound of the metric's buckets."
     )
     runbooks_url: str = setting(
-        "OTEL_TTS_RUNBOOKS_URL", text, "docs/runbooks.md", "Where people read the runbooks; generated into the rules' links."
+        "OTEL_TTS_RUNBOOKS_URL",
+        text,
+        RUNBOOKS,
+        "Where people read the runbooks, an address that opens from anywhere; alerts, dashboards and pages link to it.",
     )
 
 

@@ -12,16 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from otel_tts.cli import main
+from otel_tts.grafana import PAGES
 from otel_tts.version import __version__
 from tests.commands.grafana_api import Store
 from tests.ports import free_port
 
 COMMITTED = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents[2] / "dashboards").glob("*.json")}
 TOKEN = "glsa_secret"
-UIDS = [
-    f"otel-tts-{name}"
-    for name in ("overview", "providers", "cache", "streaming", "conversations", "requests", "quality", "pipeline")
-]
+UIDS = [f"otel-tts-{name}" for name in PAGES]
 
 
 @pytest.fixture

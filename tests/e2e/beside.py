@@ -27,11 +27,12 @@ def conversations() -> None:
     tts = otel_tts.Telemetry(prices={"espeak": 4.0})
     piece = b"\1\2" * 1600
     for _ in range(2):
-        with tts.connection("espeak"):
-            pass
+        for _ in range(12):
+            with tts.connection("espeak"):
+                pass
         with suppress(ConnectionRefusedError), tts.connection("espeak"):
             raise ConnectionRefusedError
-        for kind in ("interactive", "prefetch", "batch"):
+        for kind in 12 * ("interactive", "prefetch", "batch"):
             with (
                 tts.synthesis("Hello, how are you?", stream=True, kind=kind) as synthesis,
                 synthesis.attempt("espeak") as attempt,

@@ -9,6 +9,8 @@ it expects what Prometheus's own scraping gives:
   which come and go, and who looks for the one at fault asks first whose speech it is.
 - Data source variables are named by what they give, ``datasource`` (metrics) and ``traces``: the linter's names say which product it is.
   The one for traces offers two products, which Grafana's own kind of variable cannot.
+- ``rate`` may also span ``$window``, which people choose and which grows with the time that is shown: shares and quantiles of few
+  requests are nothing over the length of a point.
 - ``rate`` may also span ``$__range`` in an instant query, which tells one number of all the time that is shown.
 """
 
@@ -27,12 +29,13 @@ from otel_tts.semconv import DRIFT_DETECTED, DRIFT_SCORE, PROVIDER, REFERENCE_LA
 from tests.grafana.boards import JSON, asking, named
 
 SOURCES = {"datasource": "prometheus", "traces": "Jaeger : jaeger, Tempo : tempo"}
-SPANS = {"$__rate_interval": timedelta(seconds=61), "$__range": timedelta(seconds=67)}
+SPANS = {"$__rate_interval": timedelta(seconds=61), "$__range": timedelta(seconds=67), "$window": timedelta(seconds=71)}
 """For each of Grafana's own variables a span that nobody writes, by which it is known in what was parsed."""
-OF_NO_SERVICE = {"ALERTS", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
+OF_NO_SERVICE = {"ALERTS", "ALERTS_FOR_STATE", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
 """Series that are not the chosen service's own: alerts are also about the pipeline, and the batch job is a service itself."""
 EXCLUDED: Mapping[tuple[str, str], str] = {
     ("target-instance-rule", "Error budget burn rate"): "an objective is the service's, whoever speaks",
+    ("target-instance-rule", "Newest telemetry, age"): "telemetry is the service's, whoever speaks",
     ("target-counter-agg-rule", "Share refused"): "it is what the alert judges, which counts a new series from 0",
 }
 """Panels that a rule is not for, by their titles, and why."""
@@ -224,7 +227,7 @@ def queries_parse(board: JSON) -> Iterator[str]:
 def rates_span_what_grafana_says(board: JSON) -> Iterator[str]:
     """A rate over a fixed time is empty or blurred as soon as somebody zooms."""
     for where, target in targets(board):
-        allowed = {SPANS["$__rate_interval"], *((SPANS["$__range"],) if target.get("instant") else ())}
+        allowed = {SPANS["$__rate_interval"], SPANS["$window"], *((SPANS["$__range"],) if target.get("instant") else ())}
         for node, around in nodes(target["expr"]):
             if (
                 isinstance(node, promql_parser.MatrixSelector)

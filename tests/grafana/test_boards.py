@@ -36,7 +36,7 @@ EXPRESSIONS = {
     query(scope(of, window, Objectives()))
     for query in QUERIES.values()
     for of in ("service", "collector")
-    for window in ("$__rate_interval", "$__range", *(burn.label for burn in BURNS))
+    for window in ("$__rate_interval", "$__range", "$window", *(burn.label for burn in BURNS))
 }
 """Everything that a panel may ask Prometheus."""
 Check = Callable[[JSON], Iterator[str]]
@@ -48,7 +48,8 @@ def misplaced(board: JSON) -> Iterator[str]:
         place = panel["gridPos"]
         if not (0 <= place["x"] < place["x"] + place["w"] <= COLUMNS and place["y"] >= 0 and place["h"] > 0):
             yield f"{named(panel)} leaves the grid: {place}"
-    for one, other in combinations(panels(board), 2):
+    hidden = [row["panels"] for row in board["panels"] if row.get("panels")]
+    for one, other in (pair for group in (board["panels"], *hidden) for pair in combinations(group, 2)):
         if all(
             one["gridPos"][at] < other["gridPos"][at] + other["gridPos"][by]
             and other["gridPos"][at] < one["gridPos"][at] + one["gridPos"][by]
@@ -122,7 +123,7 @@ def _describe(text: str) -> Callable[[JSON], None]:
 
 
 CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
-    misplaced: (_move, lambda board: board["panels"][0]["gridPos"].update(w=25)),
+    misplaced: (_move, lambda board: board["panels"][-1]["gridPos"].update(w=25)),
     confused: (
         lambda board: board["panels"][1].update(id=board["panels"][0]["id"]),
         lambda board: board["templating"]["list"].append(board["templating"]["list"][0]),

@@ -56,9 +56,9 @@ SCOPE = Scope(matchers=(SERVICE,), narrowed={PROVIDER: ".*"})
 # --- what they say -----------------------------------------------------------------------------------------------------------
 
 RESOURCE = {"service_name", "service_instance_id", "service_version", "job", "instance"}
-FOREIGN = re.compile(r"otelcol_(exporter|receiver|process)_\w+|otel_sdk_\w+|ALERTS|service\w*:tts_\w+:\w+|")
+FOREIGN = re.compile(r"otelcol_(exporter|receiver|process)_\w+|otel_sdk_\w+|ALERTS(_FOR_STATE)?|service\w*:tts_\w+:\w+|")
 """Series that are not of the registry: the Collector's, the SDK's, Prometheus's own, and what rules record. Empty: all of a service."""
-EVERYWHERE = {"ALERTS", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
+EVERYWHERE = {"ALERTS", "ALERTS_FOR_STATE", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
 """What is not of one service: alerts, and what the batch job publishes."""
 
 
@@ -107,17 +107,17 @@ def test_dashboards_ask_by_name() -> None:
     """Every query on a dashboard is one of the registered ones, and every one that no condition judges is on a dashboard."""
     shown = {
         target["expr"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "expr" in target
-    }
+    } | {annotation["target"]["expr"] for board in BOARDS.values() for annotation in board["annotations"]["list"]}
     scopes = [
         Scope(matchers=(f'service_name=~"${of}"',), window=window, narrowed=narrowed)
         for of, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
-        for window in ("$__rate_interval", "$__range", "1h", "6h")
+        for window in ("$__rate_interval", "$__range", "$window", "1h", "6h")
     ]
     written = {ask(scope): name for scope in scopes for name, ask in QUERIES.items()}
     assert shown - written.keys() == set()
     used = {written[expression] for expression in shown}
     spare = {name for name in QUERIES if not name.startswith("judged_")} - used
-    assert {name for name in spare if not name.endswith(("_p50", "_p95", "_p99"))} == set()
+    assert {name for name in spare if not re.search(r"_p\d\d(_limit)?$", name)} == set()
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -274,6 +274,53 @@ CASES: Mapping[str, Case] = {
             first_audio_count("ok", "b"): 60,
         },
         {"{}": 0.5},
+    ),
+    "a quantile of few is no data": Case(
+        "first_audio_p95", {first_audio(le, "ok"): 3 for le in ("0.5", "+Inf")} | {first_audio_count("ok"): 3}, {}
+    ),
+    "a quantile beyond the last bucket is not drawn as one": Case(
+        "first_audio_p95",
+        {**{first_audio(le, "ok"): gain for le, gain in {"20": 50, "40": 56, "+Inf": 60}.items()}, first_audio_count("ok"): 60},
+        {},
+    ),
+    "a quantile beyond the last bucket is at least its bound": Case(
+        "first_audio_p95_limit",
+        {**{first_audio(le, "ok"): gain for le, gain in {"20": 50, "40": 56, "+Inf": 60}.items()}, first_audio_count("ok"): 60},
+        {"{}": 40},
+    ),
+    "a quantile within the last bucket has no limit": Case(
+        "first_audio_p95_limit",
+        {**{first_audio(le, "ok"): gain for le, gain in {"20": 50, "40": 57, "+Inf": 60}.items()}, first_audio_count("ok"): 60},
+        {},
+    ),
+    "a budget is used up exactly where the objective is just met": Case(
+        "success_budget_left", counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 99, "error": 1}), {"{}": 0}
+    ),
+    "an alert that fires is told with its time, one that waits is not, nor the watchdog": Case(
+        "alerts_firing",
+        {
+            'ALERTS{alertname="TTSProviderDown", alertstate="firing", severity="page", service_name="a"}': "1+0x10",
+            'ALERTS_FOR_STATE{alertname="TTSProviderDown", severity="page", service_name="a"}': "100+0x10",
+            'ALERTS{alertname="TTSSynthesisSlow", alertstate="pending", severity="ticket"}': "1+0x10",
+            'ALERTS_FOR_STATE{alertname="TTSSynthesisSlow", severity="ticket"}': "100+0x10",
+            'ALERTS{alertname="TTSWatchdog", alertstate="firing", severity="info"}': "1+0x10",
+            'ALERTS_FOR_STATE{alertname="TTSWatchdog", severity="info"}': "0+0x10",
+        },
+        {
+            '{alertname="TTSProviderDown", meaning="TTSProviderDown", runbook="TTSProviderDown", severity="page", service_name="a"}': (
+                100_000
+            )
+        },
+    ),
+    "without its alert, alerting is broken": Case("watchdog", {}, {"{}": 0}),
+    "another version of a service that was there is a deploy, the first one is not": Case(
+        "deploys",
+        {
+            of(count_series(SYNTHESIS_DURATION), service_version="1"): "0+1x10 stale",
+            of(count_series(SYNTHESIS_DURATION), service_version="2"): "_ _ _ _ _ _ _ _ 0 1 2",
+            count_series(SYNTHESIS_DURATION) + '{service_name="speech", service_version="9", job="other"}': "0+1x10",
+        },
+        {'{service_name="speech", service_version="2"}': 1},
     ),
     "a quantile of nothing is no data": Case(
         "first_audio_p50", {first_audio(le, "ok"): 0 for le in ("0.5", "+Inf")} | {first_audio_count("ok"): 0}, {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,10 @@ QUERIES = {
     "tempo": {"refId", "datasource", "queryType", "query", "limit", "tableType", "filters"},
 }  # fmt: skip
 """What we say in a query, by kind of data source: the package leaves these to the data sources."""
+OF_PROMETHEUS = {"target", "titleFormat", "textFormat", "tagKeys", "useValueForTime"}
+OF_INTERVALS = {"auto", "auto_count", "auto_min"}
+COUNTED = re.compile(r"count:[a-z]+/s")
+"""Grafana makes a unit of any word after ``count:``."""
 
 
 class Schema:
@@ -41,7 +46,7 @@ class Schema:
 
     def faults(self, board: JSON) -> list[str]:
         """What is wrong with a dashboard, for people."""
-        found = [*_faults(self._dashboard, {**board, "panels": []}, "dashboard")]
+        found = [*_faults(self._dashboard, {**_without_own(board), "panels": []}, "dashboard")]
         for panel in panels(board):
             found += self._of_panel(panel)
         return found
@@ -76,8 +81,18 @@ class Schema:
             yield from _faults(custom, fields.get("custom", {}), f"{where}.custom")
         elif fields.get("custom"):
             yield f"{where}.custom: this kind of panel has none"
-        if (unit := fields.get("unit")) is not None and unit not in self._units:
+        if (unit := fields.get("unit")) is not None and unit not in self._units and not COUNTED.fullmatch(unit):
             yield f"{where}: there is no unit {unit}"
+
+
+def _without_own(board: JSON) -> JSON:
+    """A dashboard without what its types leave to data sources (an annotation's words) and to one kind of variables (the interval's)."""
+    annotations = [{key: v for key, v in one.items() if key not in OF_PROMETHEUS} for one in board["annotations"]["list"]]
+    variables = [
+        {key: v for key, v in one.items() if one.get("type") != "interval" or key not in OF_INTERVALS}
+        for one in board["templating"]["list"]
+    ]
+    return {**board, "annotations": {"list": annotations}, "templating": {"list": variables}}
 
 
 def _faults(schema: JSON, value: Any, where: str) -> Iterator[str]:

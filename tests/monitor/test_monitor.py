@@ -90,7 +90,7 @@ def test_success_that_falls_is_told_once_and_so_is_its_recovery(temporality: Agg
     assert [speech.told() for _ in range(20)] == [[]] * 20
     speech.ok(100, 0.01)
     quiet = [said for _ in range(20) for said in speech.told()]
-    assert quiet == ["Resolved: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%). It lasted 5 min."]
+    assert quiet == ["Resolved: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%). It lasted 6 min."]
 
 
 def test_too_little_traffic_is_not_judged() -> None:
@@ -125,7 +125,7 @@ def test_what_wavers_around_its_limit_is_told_once() -> None:
         told += speech.told(after=30)
     assert told == ["piper: This process cannot use the provider."]
     provider.available(True)
-    assert [said for _ in range(10) for said in speech.told()] == ["Resolved: TTSProviderDown, piper. It lasted 14 min."]
+    assert [said for _ in range(10) for said in speech.told()] == ["Resolved: TTSProviderDown, piper. It lasted 15 min."]
 
 
 def test_a_slow_provider_is_told_with_its_reference() -> None:

@@ -11,8 +11,11 @@ import pytest
 import yaml
 
 from otel_tts.conditions import BY_NAME, CONDITIONS, Objectives
+from otel_tts.promql import bucket_series, count_series
 from otel_tts.promql.slo import REFERENCE, judged_first_audio_reference, recorded
 from otel_tts.rules import FILES, prometheus
+from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
+from otel_tts.settings.judging import RUNBOOKS
 from tests.e2e.stack import program
 from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, first_audio, outcomes
 
@@ -177,3 +180,32 @@ def test_the_reference_is_what_was_set_published_usual_or_the_default(tmp_path: 
         (directory / "speech.yml").write_text(prometheus("speech", objectives))
         content = {"interval": "60s", "input_series": series(phases), "promql_expr_test": tests}
         promtool("TTSFirstAudioSlow", {"speech": directory / "speech.yml"}, 300, [content], directory)
+
+
+@pytest.mark.parametrize(("beyond", "words"), [(True, "at least 16x"), (False, "9.6x")])
+def test_a_quantile_beyond_the_last_bucket_is_told_as_at_least(
+    rule_files: dict[str, Path], tmp_path: Path, beyond: bool, words: str
+) -> None:
+    """The message of the alert says so there, and only there."""
+    name, step = "TTSFirstAudioSlow", 60
+    flags = 'service_name="speech", gen_ai_provider_name="piper", tts_cache_result="miss", tts_outcome="ok"'
+    counts = {"20": 50.0, "40": 50.0 if beyond else 100.0, "+Inf": 100.0}
+    state: State = {f'{bucket_series(SYNTHESIS_FIRST_AUDIO)}{{{flags}, le="{bound}"}}': n for bound, n in counts.items()}
+    state[f"{count_series(SYNTHESIS_FIRST_AUDIO)}{{{flags}}}"] = 100.0
+    if not beyond:  # 93.75 % within 20 s, and a fifth of those up to 40 s to go to 95 %: 24 s, against 2.5 s
+        state[f'{bucket_series(SYNTHESIS_FIRST_AUDIO)}{{{flags}, le="20"}}'] = 93.75
+    condition = BY_NAME[name]
+    told = {
+        "exp_labels": {"severity": "ticket", "service_name": "speech", "gen_ai_provider_name": "piper"},
+        "exp_annotations": {
+            "summary": f"speech piper: First audio takes {words} its reference at the 95th percentile",
+            "description": condition.meaning,
+            "runbook_url": f"{RUNBOOKS}#{name.lower()}",
+        },
+    }
+    test = {
+        "interval": f"{step}s",
+        "input_series": series([(state, 30)]),
+        "alert_rule_test": [{"eval_time": f"{30 * step}s", "alertname": name, "exp_alerts": [told]}],
+    }
+    promtool(name, rule_files, step, [test], tmp_path)

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
+from otel_tts.grafana.links import TO_REQUESTS
+from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.palette import CACHE
-
-_TO_REQUESTS = link("Requests of this time", "requests")
 
 
 def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     now = [
+        panels.silence(),
         panels.stat(
-            "Request hit rate",
+            "Request hit rate, last $window",
             "A sudden fall: a tier was lost or restarted, or a voice changed. A slow fall: the texts are different from before.",
             PanelQuery(query="hit_rate"),
-            width=6,
+            absent="the cache is off, or was not asked",
+            width=5,
         ),
         panels.stat(
             "Audio from the cache in this time",
             "0 with traffic: every request waits for a provider. Is the cache on, and does it answer?",
             PanelQuery(query="cached_audio", window=WHOLE),
-            width=6,
+            width=5,
         ),
         panels.stat(
             "Money saved in this time",
             "No data: no price is configured for what the cache served; see docs/telemetry.md.",
             PanelQuery(query="cost_avoided", window=WHOLE),
-            width=6,
+            absent="no prices configured",
+            width=5,
         ),
         panels.stat(
             "Entries",
             "0 with traffic: nothing is stored. Look for errors in the look-ups below.",
             PanelQuery(query="cache_entries"),
-            width=6,
+            width=5,
         ),
     ]
     hits = [
@@ -42,7 +44,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Request hit rate",
             "The alert compares it with the day before. The panel of look-ups by tier shows whether a tier lost its entries.",
             PanelQuery(query="hit_rate", legend="hit rate"),
-            share=True,
+            near="nothing",
         ),
         panels.chart(
             "Requests by cache result",
@@ -51,7 +53,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="requests_by_cache"),
             colours=CACHE,
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Look-ups by tier and result",
@@ -64,21 +66,21 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Hit rate by tier",
             "A lower tier is asked only after a miss of the tiers above it, so its hit rate is lower.",
             PanelQuery(query="tier_hit_rate"),
-            share=True,
+            near="nothing",
         ),
         panels.chart(
             "Duration, p50: hits against misses",
             "Hits as slow as misses: the tier is slow or far away. Dots open traces.",
             PanelQuery(query="duration_by_cache_p50", exemplars=True),
             colours=CACHE,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Duration, p95: hits against misses",
             "A slow tail of hits: a tier answers late, or long audio takes long to encode.",
             PanelQuery(query="duration_by_cache_p95", exemplars=True),
             colours=CACHE,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
     ]
     room = [
@@ -100,4 +102,4 @@ def sections(panels: Panels) -> list[PanelSection]:
             stacked=True,
         ),
     ]
-    return [PanelSection("Now", now), PanelSection("Hits and misses", hits), PanelSection("Contents", room)]
+    return [PanelSection("", now), PanelSection("Hits and misses", hits), PanelSection("Contents", room)]

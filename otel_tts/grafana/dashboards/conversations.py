@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import PanelQuery, Panels, link
+from otel_tts.grafana.links import TO_REQUESTS
+from otel_tts.grafana.panels import PanelQuery, Panels
 from otel_tts.palette import QUANTILES
-
-_TO_REQUESTS = link("Requests of this time", "requests")
 
 
 def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     interruptions = [
+        panels.silence(),
         panels.chart(
             "Interruptions",
             "Requests that the listener, or the application, cut off. Many of them: answers are too long, or not what was asked for.",
             PanelQuery(query="interruption_rate", legend="interrupted"),
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
+            width=10,
         ),
         panels.chart(
             "Time to silence",
@@ -24,18 +25,24 @@ def sections(panels: Panels) -> list[PanelSection]:
             "empty buffers at once.",
             *(PanelQuery(query=f"time_to_silence_{name}", legend=name, exemplars=name == "p95") for name in ("p50", "p95")),
             colours=QUANTILES,
-            links=[_TO_REQUESTS],
+            absent="fewer than 2 interruptions",
+            links=[TO_REQUESTS],
+            width=10,
         ),
         panels.chart(
             "Silent within 0.2 s",
             "Share of interruptions after which no audio was handed out for longer than that.",
             PanelQuery(query="silent_in_time_share", legend="silent in time"),
-            share=True,
+            near="all",
+            absent="nobody interrupted",
+            width=12,
         ),
         panels.chart(
             "Cost of speech that nobody heard",
             "US dollars an hour. Send shorter pieces of text, and stop the provider when the listener interrupts.",
             PanelQuery(query="cost_wasted_rate"),
+            absent="no prices configured, or nothing wasted",
+            width=12,
         ),
     ]
     connections = [
@@ -53,7 +60,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Utterances on an open connection",
             "Low: each utterance opens a connection of its own. Keep them.",
             PanelQuery(query="connection_reuse_share"),
-            share=True,
+            near="all",
         ),
     ]
     beside = [
@@ -75,7 +82,7 @@ def sections(panels: Panels) -> list[PanelSection]:
         ),
     ]
     return [
-        PanelSection("Interruptions", interruptions),
-        PanelSection("Connections", connections),
-        PanelSection("Background and conventions", beside),
+        PanelSection("", interruptions),
+        PanelSection("Connections", connections, collapsed=True),
+        PanelSection("Prefetch, batch and GenAI conventions", beside, collapsed=True),
     ]

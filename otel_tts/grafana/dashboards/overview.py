@@ -3,59 +3,69 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection, Placed
-from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
+from otel_tts.grafana.links import TO_REQUESTS, Link
+from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
-from otel_tts.promql import label
-from otel_tts.semconv import PROVIDER
-
-_TO_REQUESTS = link("Requests of this time", "requests")
 
 
 def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     return [
-        PanelSection("Now", _now(panels)),
+        PanelSection("", _now(panels)),
         PanelSection("Requests", _requests(panels)),
         PanelSection("How long listeners wait", _latency(panels)),
     ]
 
 
 def _now(panels: Panels) -> list[Placed]:
+    objectives = panels.home.objectives
     return [
+        panels.alerts(),
+        panels.watchdog(width=3),
+        panels.silence(width=3),
         panels.stat(
-            "Success rate",
-            "The panel of requests by outcome shows which failure grows; the Providers dashboard shows which provider fails.",
+            "Success rate, last $window",
+            "The panel of requests by outcome shows which failure grows; the Providers dashboard shows which provider fails. Yellow: "
+            "below the objective, and no alert yet.",
             PanelQuery(query="success_rate"),
             condition="TTSRequestsFailing",
+            objective=objectives.success,
+            links=[TO_REQUESTS],
         ),
         panels.stat(
-            "Error budget left",
+            "Success rate in this time",
+            "Green: the objective is met, and a part of the error budget is left.",
+            PanelQuery(query="success_rate", window=WHOLE),
+            objective=objectives.success,
+            links=[TO_REQUESTS],
+        ),
+        panels.stat(
+            "Error budget left in this time",
             "Below 0, the objective is missed in the time shown. Choose 30 days to see the month. Stop risky "
             "changes until it recovers.",
             PanelQuery(query="success_budget_left", window=WHOLE),
-            least=0,
+            objective=0.0,
         ),
         panels.stat(
-            "First audio in time",
+            "First audio in time, last $window",
             "The Streaming dashboard shows whether the queue, the provider or silence at the start takes the time.",
             PanelQuery(query="first_audio_in_time"),
+            objective=objectives.first_audio,
+            absent="no stream in this time",
         ),
         panels.stat(
-            "Streams with a gap",
+            "Streams with a gap, last $window",
             "The provider makes audio more slowly than it is played: see underruns and real-time factor on the Streaming dashboard.",
             PanelQuery(query="gap_share"),
             condition="TTSSpeechInterrupted",
+            absent="no stream in this time",
         ),
         panels.stat(
             "Requests in this time",
             "0: there are no callers, or telemetry does not arrive; see the Telemetry pipeline dashboard.",
             PanelQuery(query="requests_counted", window=WHOLE),
-        ),
-        panels.stat(
-            "Alerts firing",
-            "Each alert's runbook says what to do. The watchdog always fires: without it, alerting itself is broken.",
-            PanelQuery(query="alerts_firing", legend="{{alertname}}"),
+            links=[TO_REQUESTS],
         ),
     ]
 
@@ -69,7 +79,7 @@ def _requests(panels: Panels) -> list[Placed]:
             PanelQuery(query="request_rate"),
             colours=OUTCOMES,
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.chart(
@@ -77,8 +87,8 @@ def _requests(panels: Panels) -> list[Placed]:
             "A step after a deployment: roll it back. A slow decline: one voice or language, see the Requests dashboard.",
             PanelQuery(query="success_rate", legend="success"),
             condition="TTSRequestsFailing",
-            share=True,
-            links=[_TO_REQUESTS],
+            near="all",
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.chart(
@@ -86,7 +96,7 @@ def _requests(panels: Panels) -> list[Placed]:
             "connection, timeout and unavailable are a provider's; queue_full is too little capacity; _OTHER is a bug: open a trace.",
             PanelQuery(query="failure_rate"),
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Error budget burn rate",
@@ -129,7 +139,7 @@ def _latency(panels: Panels) -> list[Placed]:
             "Dots are exemplars: each opens its trace.",
             *(PanelQuery(query=f"first_audio_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
             colours=QUANTILES,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.chart(
@@ -137,7 +147,7 @@ def _latency(panels: Panels) -> list[Placed]:
             "Compare with the length of texts and with the cache's hit rate first. Dots are exemplars: each opens its trace.",
             *(PanelQuery(query=f"request_duration_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
             colours=QUANTILES,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.heatmap(
@@ -157,7 +167,7 @@ def _latency(panels: Panels) -> list[Placed]:
             PanelQuery(query="first_audio_made_p95", legend="p95 {{gen_ai_provider_name}}", exemplars=True),
             PanelQuery(query="first_audio_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
-            links=[_TO_REQUESTS, link("This provider", "providers", provider=f"${{__field.labels.{label(PROVIDER)}}}")],
+            links=[TO_REQUESTS, Link("This provider", "providers")],
         ),
         panels.chart(
             "Duration against its reference",
@@ -166,7 +176,7 @@ def _latency(panels: Panels) -> list[Placed]:
             PanelQuery(query="duration_made_p95", legend="p95 {{gen_ai_provider_name}}", exemplars=True),
             PanelQuery(query="duration_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
-            links=[_TO_REQUESTS, link("This provider", "providers", provider=f"${{__field.labels.{label(PROVIDER)}}}")],
+            links=[TO_REQUESTS, Link("This provider", "providers")],
         ),
         panels.chart(
             "Real-time factor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
@@ -16,9 +17,11 @@ def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     arrives = [
         panels.stat(
-            "Age of the newest sample",
-            "More than a minute: the service, the Collector or Prometheus is down. The alert fires after two minutes.",
+            "Newest telemetry, age",
+            "More than two minutes: the service, the Collector or Prometheus is down. The alert fires after three minutes.",
             PanelQuery(query="newest_sample_age", legend=_BY_SERVICE),
+            at_most=SILENT_AFTER,
+            absent="nothing received for an hour",
             width=6,
         ),
         panels.stat(
@@ -41,6 +44,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Collectors in this time",
             "More than are deployed: a Collector was killed or crashed, and restarted. See its log, and its memory below.",
             PanelQuery(query="collector_processes", window=WHOLE, scope="collector"),
+            absent="no Collector sends its own metrics",
             width=6,
         ),
         panels.chart(
@@ -64,46 +68,54 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Accepted, by signal",
             "A fall to 0: the senders stopped, or cannot connect.",
             PanelQuery(query="collector_accepted", legend=_BY_RECEIVER, scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Refused, by signal",
             "The Collector is short of memory or its queue is full. Senders retry for a while, then drop data.",
             PanelQuery(query="collector_refused", legend=_BY_RECEIVER, scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Share refused",
             "Give the Collector more memory, or run more Collectors.",
             PanelQuery(query="judged_refused_share", legend=f"{{{{{RECEIVER}}}}}", scope="collector"),
+            absent="no Collector sends its own metrics",
             condition="TTSTelemetryRefused",
-            share=True,
+            near="nothing",
         ),
         panels.chart(
             "Delivered, by signal",
             "A fall to 0 with data accepted: the destination is down, and the queue grows.",
             PanelQuery(query="collector_sent", legend=_BY_EXPORTER, scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Lost after all retries, by signal",
             "The destination refused the data: see the Collector's log for the reason. An outage does not count "
             "here: its data waits in the queue.",
             PanelQuery(query="collector_failed", legend=_BY_EXPORTER, scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Queue fill",
             "The destination is down or too slow. The queue drains when it is back; a full queue loses telemetry.",
             PanelQuery(query="judged_queue_fill", legend=f"{{{{{EXPORTER}}}}}", scope="collector"),
+            absent="no Collector sends its own metrics",
             condition="TTSTelemetryQueueNearlyFull",
-            share=True,
+            near="nothing",
         ),
         panels.chart(
             "Queue, bytes on disk",
             "It grows while the destination takes less than arrives. Compare with the free space on the disk.",
             PanelQuery(query="collector_queue", legend=f"{{{{{EXPORTER}}}}}", scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Memory of the Collector",
             "Near MEMORY_LIMIT_MIB the Collector refuses data: raise the limit, or run more Collectors.",
-            PanelQuery(query="collector_memory", legend="{{instance}}", scope="collector"),
+            PanelQuery(query="collector_memory", legend=_BY_SERVICE, scope="collector"),
+            absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Series by service",
@@ -112,4 +124,4 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="series_count", legend=_BY_SERVICE),
         ),
     ]
-    return [PanelSection("Does telemetry arrive?", arrives), PanelSection("The Collector", collector)]
+    return [PanelSection("", arrives), PanelSection("The Collector", collector)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels, link
+from otel_tts.grafana.links import TO_REQUESTS
+from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import BAD, GOOD, OUTCOMES, REFERENCE, YELLOW
 
-_TO_REQUESTS = link("Requests of this time", "requests")
 _STATES = {0: ("down", BAD), 1: ("some replicas", YELLOW), 2: ("available", GOOD)}
 
 
@@ -19,14 +19,17 @@ def sections(panels: Panels) -> list[PanelSection]:
             "down: no replica can use it; see error types below. some replicas: compare their nodes, versions and credentials.",
             PanelQuery(query="provider_state"),
             _STATES,
+            absent="no provider was tried",
+            width=20,
         ),
+        panels.silence(),
         panels.chart(
             "Success rate of attempts",
             "At 0 with requests at 100 %, the fallback serves all requests: repair the provider before the fallback fails too.",
             PanelQuery(query="provider_success_rate"),
             condition="TTSProviderFailing",
-            share=True,
-            links=[_TO_REQUESTS],
+            near="all",
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Attempts by outcome",
@@ -34,7 +37,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="attempt_rate"),
             colours=OUTCOMES,
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Time since last known good",
@@ -47,7 +50,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "and the host. no_audio: check the voice and the text.",
             PanelQuery(query="attempt_errors"),
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.chart(
@@ -55,7 +58,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Listeners hear another voice, and wait for two providers. Repair the provider that is named first.",
             PanelQuery(query="fallback_rate", legend="{{tts_fallback_from}} to {{tts_fallback_to}}"),
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
     ]
@@ -64,13 +67,13 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Attempts, p50, by reason",
             "A fallback is slower than an initial attempt: its engine may be cold. No request waits for a probe.",
             PanelQuery(query="attempt_duration_p50", exemplars=True),
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Attempts, p95, by reason",
             "Far above p50: a few attempts are very slow, because of long texts or a cold engine. Dots open traces.",
             PanelQuery(query="attempt_duration_p95", exemplars=True),
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Real-time factor, p95",
@@ -85,7 +88,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="first_audio_made_p95", exemplars=True),
             PanelQuery(query="first_audio_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
             width=12,
         ),
         panels.chart(
@@ -93,8 +96,8 @@ def sections(panels: Panels) -> list[PanelSection]:
             "The provider makes audio more slowly than it is played: give it more CPU or GPU, or move traffic to another provider.",
             PanelQuery(query="gap_share_by_provider"),
             condition="TTSSpeechInterrupted",
-            share=True,
-            links=[_TO_REQUESTS],
+            near="nothing",
+            links=[TO_REQUESTS],
             width=12,
         ),
     ]
@@ -109,17 +112,19 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Cost per hour, by provider",
             "A jump: the cache hit rate fell, or an expensive provider replaces a cheap one. US dollars, by the configured prices.",
             PanelQuery(query="cost_rate"),
+            absent="no prices configured",
             stacked=True,
         ),
         panels.stat(
             "Cost in this time",
             "Compare with the budget. A provider without a configured price is not included.",
             PanelQuery(query="cost", window=WHOLE),
+            absent="no prices configured",
         ),
         panels.stat(
-            "Requests without a price",
+            "Requests without a price in this time",
             "Their cost is unknown, not 0: configure a price for their models, see docs/telemetry.md.",
             PanelQuery(query="unpriced", window=WHOLE, legend="{{gen_ai_provider_name}}"),
         ),
     ]
-    return [PanelSection("Availability", available), PanelSection("Latency", slow), PanelSection("Cost", money)]
+    return [PanelSection("", available), PanelSection("Latency", slow), PanelSection("Cost", money, collapsed=True)]

@@ -10,23 +10,26 @@ from otel_tts.grafana.units import NUMBER
 def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     sound = [
+        panels.silence(),
         panels.chart(
             "Loudness, median, by language and voice",
             "Voices with different loudness are unpleasant when they alternate: set their gain. A step: a new "
             "engine, model or setting.",
             PanelQuery(query="loudness"),
+            width=10,
         ),
         panels.chart(
             "Silence, share of the audio, p95",
             "Near 1: the audio is silent and counts as success. Listen to one request; check that the voice supports the language.",
             PanelQuery(query="silence_ratio_p95"),
-            share=True,
+            width=10,
+            near="nothing",
         ),
         panels.chart(
             "Utterances that clip",
             "Clipping is audible distortion: lower the volume gain of requests or of the engine.",
             PanelQuery(query="clipped_share"),
-            share=True,
+            near="nothing",
         ),
         panels.chart(
             "Speaking rate, median",
@@ -42,6 +45,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Utterances judged",
             "0 with traffic: the cache serves all requests, or the audio has a format that is not decoded.",
             PanelQuery(query="judged_utterances"),
+            width=16,
             stacked=True,
         ),
     ]
@@ -50,6 +54,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Quality scores",
             "Scores of your own quality model, where there is one. Compare voices with each other, and each with its past.",
             PanelQuery(query="quality_score"),
+            absent="no quality model gave a score",
             unit=NUMBER,
             width=24,
         ),
@@ -60,6 +65,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Distance from the reference profile, computed by the batch job. Its report shows what changed, and "
             "the number of samples.",
             PanelQuery(query="drift_score"),
+            absent="no batch job has run in two days",
             width=12,
         ),
         panels.chart(
@@ -67,8 +73,13 @@ def sections(panels: Panels) -> list[PanelSection]:
             "1: the measure drifted. Listen to a request from before and to one from after. If the change is "
             "intended, save a new profile.",
             PanelQuery(query="drift_detected"),
+            absent="no batch job has run in two days",
             condition="TTSDriftDetected",
             width=12,
         ),
     ]
-    return [PanelSection("Sound", sound), PanelSection("Scores", verdicts), PanelSection("Drift, by the batch job", drift)]
+    return [
+        PanelSection("", sound),
+        PanelSection("Scores of your own quality model", verdicts, collapsed=True),
+        PanelSection("Drift, by the batch job", drift),
+    ]

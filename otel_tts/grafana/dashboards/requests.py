@@ -19,17 +19,18 @@ def sections(panels: Panels) -> list[PanelSection]:
     slow = panels.home.objectives.reference
     return [
         PanelSection(
-            "Requests over time",
+            "",
             [
+                panels.silence(),
                 panels.chart(
                     "Requests by outcome",
                     "Select a peak with the mouse to narrow the time range; the tables below follow.",
                     PanelQuery(query="request_rate"),
                     colours=OUTCOMES,
                     stacked=True,
-                    width=24,
+                    width=20,
                     height=6,
-                )
+                ),
             ],
         ),
         PanelSection(

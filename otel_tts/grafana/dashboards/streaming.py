@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import PanelQuery, Panels, link
+from otel_tts.grafana.links import TO_REQUESTS
+from otel_tts.grafana.panels import PanelQuery, Panels
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import OUTCOMES, QUANTILES
-
-_TO_REQUESTS = link("Requests of this time", "requests")
 
 
 def sections(panels: Panels) -> list[PanelSection]:
     """Its sections."""
     begins = [
+        panels.silence(),
         panels.chart(
             "First byte",
             "Late: the queue or the provider is slow. Compare queue wait and the attempts by provider. Dots open traces.",
             *(PanelQuery(query=f"first_byte_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
             colours=QUANTILES,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
+            width=10,
         ),
         panels.chart(
             "First audio",
             "Late while the first byte is early: the voice starts with silence. Trim it, or choose another voice. Dots open traces.",
             *(PanelQuery(query=f"first_audio_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
             colours=QUANTILES,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
+            width=10,
         ),
         panels.chart(
             "Silence between first byte and first audio",
             "Listeners wait although audio arrives. The voice causes it, not the network.",
             PanelQuery(query="mean_silence_before_audio", legend="mean"),
+            width=24,
+            height=6,
         ),
     ]
     stops = [
@@ -40,14 +44,14 @@ def sections(panels: Panels) -> list[PanelSection]:
             "too slowly; the service is not the cause.",
             PanelQuery(query="gap_share_by_cause"),
             condition="TTSSpeechInterrupted",
-            share=True,
-            links=[_TO_REQUESTS],
+            near="nothing",
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Worst gap in a stream, p95, by cause",
             "How long the audio stops. A player with a buffer of this length would not stop. Dots open traces.",
             PanelQuery(query="underrun_p95", exemplars=True),
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Real-time factor, p95",
@@ -61,7 +65,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="stream_rate"),
             colours=OUTCOMES,
             stacked=True,
-            links=[_TO_REQUESTS],
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Cancelled and partial streams",
@@ -69,8 +73,8 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="cancelled_share", legend="cancelled"),
             PanelQuery(query="partial_share", legend="partial"),
             colours=OUTCOMES,
-            share=True,
-            links=[_TO_REQUESTS],
+            near="nothing",
+            links=[TO_REQUESTS],
         ),
         panels.chart(
             "Mean duration of streams",
@@ -98,7 +102,7 @@ def sections(panels: Panels) -> list[PanelSection]:
         ),
     ]
     return [
-        PanelSection("Start of audio", begins),
+        PanelSection("", begins),
         PanelSection("Gaps and ends", stops),
         PanelSection("Queue and encoding", time),
     ]
