@@ -22,7 +22,7 @@ demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 end
 stack: $(VENV)/.dev ## Run the whole pipeline as plain processes, until Ctrl-C; needs `make tools`. WITH="mlflow report" adds these
 	@WITH="$(WITH)" deploy/native/stack || test $$? -eq 130
 
-tools: .tools/ovos/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
+tools: .tools/ovos/.ready .tools/pipecat/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
 	@sh tools/chromium.sh
 	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
@@ -84,6 +84,12 @@ clean: ## Remove everything that was made, .venv included
 	@echo "Installing ovos-tts-server into .tools/ovos ..."
 	@$(BIN)/python -m venv .tools/ovos
 	@.tools/ovos/bin/python -m pip install --quiet --disable-pip-version-check --no-input --requirement $<
+	@touch $@
+
+.tools/pipecat/.ready: tests/instrumentation/pipecat.txt | $(BIN)/python
+	@echo "Installing Pipecat into .tools/pipecat ..."
+	@$(BIN)/python -m venv .tools/pipecat
+	@.tools/pipecat/bin/python -m pip install --quiet --disable-pip-version-check --no-input --requirement $<
 	@touch $@
 
 $(BIN)/python:

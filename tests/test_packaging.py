@@ -66,6 +66,7 @@ def imports(path: Path) -> Iterator[set[str]]:
                 "examples",
                 "tests",
                 "tools",
+                "pipecat",  # in an environment of its own, see `make tools`
             }:
                 yield names
 

@@ -18,6 +18,7 @@ from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.kokoro import KokoroInstrumentor
 from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
 from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
@@ -167,6 +168,17 @@ LIBRARIES: Sequence[Library] = (
         "all that LiveKit decodes, as it is handed out; of what plugins get, raw PCM and WAV",
         "its plugins for Cartesia, ElevenLabs and OpenAI with local servers of their protocols",
         ("1.8.7", "1.8.9"),
+    ),
+    Library(
+        "Pipecat",
+        "tts_pipecat",
+        PipecatInstrumentor,
+        "",
+        "every `TTSService`, over HTTP and WebSockets; turns, sentences, interruptions",
+        "all",
+        "all that it hands out",
+        "its services for Cartesia, ElevenLabs, Deepgram and OpenAI with local servers of their protocols",
+        ("1.14", "1.14.0"),
     ),
     Library(
         "WebSockets of ElevenLabs, Cartesia and Deepgram",

@@ -32,6 +32,7 @@ class SpeechSockets:
 
     def __init__(self) -> None:
         self.engine = hibari.Hibari(threads=1)
+        list(self.engine.stream("Warm.", seed=0))  # the first time takes longest
         self.fault = ""
         """After the first audio of the next utterance: ``error``, ``lost`` (no more packets), ``closed`` (a clean close, no end marker)."""
         self.refuse = False

@@ -1,0 +1,282 @@
+"""Pipecat: every service's speech, at the base class of its TTS.
+
+An audio context is an utterance: the text of one turn, sentence by sentence, and the audio that comes for it, inline over HTTP or from a
+receiving task over a WebSocket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, MutableMapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry.context import Context, get_current, set_value
+
+from otel_tts.core import outcome
+from otel_tts.core.audio import PCM16
+from otel_tts.core.guard import guarded
+from otel_tts.core.outcome import OK, Cause
+from otel_tts.core.streams import Current
+from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.patch import Patch, Wrapper
+from otel_tts.instrumentation.speech import Speech
+from otel_tts.instrumentation.utterance import OBSERVED, Asked
+from otel_tts.semconv import ErrorType, Outcome
+
+_SERVICES = "pipecat.services."
+_MODULE = "pipecat.services.tts_service"
+_QUIET = Cause(Outcome.ERROR, ErrorType.TIMEOUT)
+_FAILED = Cause(Outcome.ERROR, ErrorType.OTHER)
+
+
+class PipecatInstrumentor(Instrumentor):
+    """Observes ``TTSService``, whichever service derives from it, and the frames that it hands out."""
+
+    requires = "pipecat-ai >= 1.14, < 2"
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """Everything that is wrapped."""
+        services = _Services(telemetry)
+
+        def patch(name: str, wrapper: Wrapper) -> Patch:
+            return Patch(_MODULE, f"TTSService.{name}", lambda _: wrapper)
+
+        return [
+            patch("__init__", services.init),
+            patch("process_frame", services.process),
+            patch("append_to_audio_context", services.append),
+            patch("remove_audio_context", services.remove),
+            patch("push_frame", services.push),
+            patch("_end_audio_context", services.quiet),
+            patch("_handle_interruption", services.interrupt),
+            patch("cancel", services.leave),
+            patch("stop", services.leave),
+        ]
+
+
+class _Service:
+    """One service, and its utterances by the ids of their audio contexts."""
+
+    def __init__(self, telemetry: Telemetry, service: Any) -> None:
+        self._telemetry = telemetry
+        self.speeches: dict[str, Speech] = {}
+        self.running: set[str] = set()
+        """The utterances whose text the service is just speaking."""
+        self._first_ns: int | None = None
+
+    @guarded
+    def token(self) -> None:
+        """A piece of text came from the language model, perhaps not enough to speak."""
+        if self._first_ns is None:
+            self._first_ns = self._telemetry.emitter.clock.monotonic()
+
+    @guarded
+    def text(self, service: Any, context_id: str, text: str) -> None:
+        """The service is given text for an utterance."""
+        speech = self.speeches.get(context_id)
+        if speech is None:
+            first_ns, self._first_ns = self._first_ns, None
+            context, conversation = _surroundings(service)
+            asked = _asked(service)
+            speech = Speech(self._telemetry, asked, context=context, conversation=conversation, start_ns=first_ns)
+            self.speeches[context_id] = speech
+        speech.text(text)
+        speech.flush()
+        if speech.invocation is None:
+            speech.ask(_asked(service), delivers=False)
+
+    @guarded
+    def made(self, context_id: str, frame: Any) -> None:
+        """Audio came from the provider."""
+        speech = self.speeches.get(context_id)
+        if speech is not None:
+            speech.made(frame.audio)
+
+    @guarded
+    def ended(self, context_id: str) -> None:
+        """The provider has no more audio for an utterance."""
+        speech = self.speeches.get(context_id)
+        if speech is not None and not speech.interrupted:
+            speech.attempted(OK)
+
+    @guarded
+    def handed_out(self, frame: Any) -> None:
+        """Audio goes on to the transport."""
+        speech = self.speeches.get(frame.context_id or "")
+        if speech is not None:
+            speech.handed_out(frame.audio, PCM16(frame.sample_rate, frame.num_channels))
+
+    @guarded
+    def failed(self, error: BaseException | None, context_id: str | None = None) -> None:
+        """Something went wrong: with one utterance, or with all that wait for audio."""
+        for name in [context_id] if context_id is not None else list(self.speeches):
+            speech = self.speeches.get(name)
+            if speech is not None and speech.invocation is not None:
+                speech.attempted(outcome.from_exception(error) if error is not None else _FAILED, error)
+
+    @guarded
+    def finish(self, context_id: str, cause: Cause | None) -> None:
+        """All audio of an utterance went on, or no more will."""
+        speech = self.speeches.pop(context_id, None)
+        if speech is not None:
+            speech.finish(None if speech.interrupted else cause)
+
+    @guarded
+    def interrupted(self, preserved: Sequence[str]) -> None:
+        """The listener interrupts all but what may not be interrupted."""
+        self._first_ns = None
+        for name, speech in self.speeches.items():
+            if name not in preserved:
+                speech.interrupt()
+
+    @guarded
+    def close(self, preserved: Sequence[str]) -> None:
+        """Nothing more comes of what was interrupted, or of anything."""
+        for name in [name for name in self.speeches if name not in preserved]:
+            self.finish(name, None)
+
+
+class _Services:
+    """All services."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._services: MutableMapping[Any, _Service] = WeakKeyDictionary()
+
+    def _of(self, service: Any) -> _Service:
+        known = self._services.get(service)
+        if known is None:
+            known = self._services[service] = _Service(self._telemetry, service)
+        return known
+
+    def init(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A service is made: what speaks is its own."""
+        wrapped(*args, **kwargs)
+        run = service.run_tts
+
+        async def observed(text: str, *rest: Any, **named: Any) -> AsyncIterator[Any]:
+            context_id = str(rest[0] if rest else named.get("context_id") or "")
+            state = self._of(service)
+            state.text(service, context_id, text)
+            frames = run(text, *rest, **named)
+            state.running.add(context_id)
+            try:
+                while True:
+                    with Current(set_value(OBSERVED, True)):
+                        try:
+                            frame = await anext(frames)
+                        except StopAsyncIteration:
+                            return
+                        except Exception as error:
+                            state.failed(error, context_id)
+                            raise
+                    yield frame
+            finally:
+                state.running.discard(context_id)
+                await frames.aclose()
+
+        service.run_tts = observed
+
+    async def process(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A frame comes to a service."""
+        frame = args[0] if args else kwargs.get("frame")
+        if type(frame).__name__ in ("LLMTextFrame", "TextFrame", "TTSSpeakFrame"):
+            self._of(service).token()
+        return await wrapped(*args, **kwargs)
+
+    async def append(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Something comes for an audio context."""
+        context_id, frame = (*args, kwargs.get("context_id"), kwargs.get("frame"))[:2] if len(args) > 1 else _named(args, kwargs)
+        if context_id:
+            kind = type(frame).__name__
+            if kind == "TTSAudioRawFrame":
+                self._of(service).made(context_id, frame)
+            elif kind == "TTSStoppedFrame":
+                self._of(service).ended(context_id)
+            elif kind == "ErrorFrame":
+                self._of(service).failed(getattr(frame, "exception", None), context_id)
+        return await wrapped(*args, **kwargs)
+
+    async def remove(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """No more will come for an audio context."""
+        context_id = args[0] if args else kwargs.get("context_id")
+        if context_id:
+            self._of(service).ended(context_id)
+        return await wrapped(*args, **kwargs)
+
+    async def push(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A service hands a frame on."""
+        frame = args[0] if args else kwargs.get("frame")
+        kind, state = type(frame).__name__, self._of(service)
+        if kind == "TTSAudioRawFrame":
+            state.handed_out(frame)
+        elif kind == "ErrorFrame":
+            state.failed(getattr(frame, "exception", None))
+        result = await wrapped(*args, **kwargs)
+        context_id = getattr(frame, "context_id", None)
+        if (
+            kind == "TTSStoppedFrame" and context_id and context_id not in state.running
+        ):  # else it was quiet for too long, and goes on
+            state.finish(context_id, OK)
+        return result
+
+    async def quiet(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An audio context is over, by its end or because nothing came for it any more."""
+        result = await wrapped(*args, **kwargs)
+        context_id, state = (args[0] if args else kwargs.get("context_id")), self._of(service)
+        if context_id not in state.running:
+            state.finish(str(context_id), _QUIET)
+        return result
+
+    async def interrupt(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The listener interrupts."""
+        state, contexts = self._of(service), getattr(service, "_tts_contexts", {})
+        preserved = [name for name, context in contexts.items() if not getattr(context, "interruptible", True)]
+        state.interrupted(preserved)
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            state.close(preserved)
+
+    async def leave(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The pipeline ends."""
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            self._of(service).close([])
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    return (args[0] if args else kwargs.get("context_id")), kwargs.get("frame")
+
+
+def _asked(service: Any) -> Asked:
+    settings = getattr(service, "_settings", None)
+
+    def of(name: str) -> str | None:
+        value = getattr(settings, name, None)
+        return str(value) if isinstance(value, str) and value else None
+
+    module = type(service).__module__
+    provider = module.removeprefix(_SERVICES).partition(".")[0] if module.startswith(_SERVICES) else type(service).__name__
+    return Asked(
+        provider=provider.lower(),
+        model=of("model"),
+        voice=of("voice"),
+        language=of("language"),
+        audio=PCM16(service.sample_rate or 24000),
+        stream=True,
+    )
+
+
+def _surroundings(service: Any) -> tuple[Context, str | None]:
+    """Where Pipecat's tracing has the turn, and the id of the conversation; without its tracing, here."""
+    tracing = getattr(service, "_tracing_context", None)
+    turn = tracing.get_turn_context() if tracing is not None else None
+    here = get_current()
+    if turn is None:
+        return here, getattr(tracing, "conversation_id", None)
+    from opentelemetry.trace import get_current_span, set_span_in_context
+
+    return set_span_in_context(get_current_span(turn), here), getattr(tracing, "conversation_id", None)

@@ -1,0 +1,170 @@
+"""Pipecat with four of its services, in an environment of its own: it needs an older protobuf than the reference service.
+
+The program writes local files, which are read here; that also shows that otel-tts without its extras installs beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_tts import semconv
+from otel_tts.history import Request, Trace, open_history
+from otel_tts.history.requests import RequestFilter
+from otel_tts.instrumentation.pipecat import PipecatInstrumentor
+from otel_tts.settings import HistorySettings
+from tests.instrumentation.speech_sockets import RATE, SpeechSockets
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".tools" / "pipecat" / "bin" / "python"
+PROGRAM = ROOT / "tests" / "instrumentation" / "programs" / "pipecat_agent.py"
+REQUIRES = PipecatInstrumentor.requires
+TURNS = ("Good morning. How are you today?", "This is another one.")
+SOCKETS = ("cartesia", "elevenlabs", "deepgram")
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1", reason="`make tools` installs Pipecat"
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SpeechSockets]:
+    """The server."""
+    with SpeechSockets().running() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
+    """The same, with nothing wrong with it."""
+    server.fault, server.refuse = "", False
+    server.audio.clear()
+    server.hold.set()
+    yield server
+    server.fault, server.refuse = "", False
+    server.hold.set()
+
+
+class Run:
+    """One run of the program: what its sink got, and what was recorded."""
+
+    def __init__(self, directory: Path, provider: SpeechSockets | None, *arguments: str) -> None:
+        environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(directory), "PYTHONPATH": str(ROOT), "OTEL_SERVICE_NAME": "agent"}
+        process = subprocess.Popen(
+            [str(PYTHON), str(PROGRAM), *arguments], env=environ, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if "interrupt" in arguments and provider is not None:
+            assert process.stdout.readline() == "interrupted\n"
+            provider.hold.set()
+        out, err = process.communicate("\n" if "interrupt" in arguments else None, timeout=100)
+        assert process.returncode == 0, err[-3000:]
+        self.got: dict[str, Any] = json.loads(out.splitlines()[-1])
+        self._history = open_history(HistorySettings.load(data_dir=directory))
+        self.requests: Sequence[Request] = sorted(self._history.requests(RequestFilter()), key=lambda request: request.start)
+
+    def trace(self, request: Request) -> Trace:
+        """Its trace."""
+        trace = self._history.trace(request.trace_id)
+        assert trace is not None
+        return trace
+
+    def attempts(self, request: Request) -> list[tuple[Any, ...]]:
+        """Provider, outcome and whether the connection was reused."""
+        keys = semconv.PROVIDER.key, semconv.OUTCOME.key, semconv.CONNECTION_REUSED.key
+        return [
+            tuple(span.attributes.get(key) for key in keys)
+            for _, span in self.trace(request).walk()
+            if span.parent_id == request.span_id and span.name.startswith("text_to_speech")
+        ]
+
+
+def seconds(size: int) -> float:
+    """Of 16 bit samples."""
+    return size / 2 / RATE
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_two_turns_on_one_connection(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
+    """Each turn is one request, however many sentences it has, with the audio that the sink got, below Pipecat's span of the turn."""
+    run = Run(tmp_path, provider, name, provider.url, "speak")
+    assert run.got["errors"] == 0
+    assert [request.outcome for request in run.requests] == ["ok", "ok"]
+    for request, size, text in zip(run.requests, run.got["audio"], TURNS, strict=True):
+        assert (request.provider, request.conversation) == (name, "call 7")
+        assert request.delivered == pytest.approx(seconds(size), abs=0.001)
+        assert request.audio_duration == pytest.approx(seconds(size), abs=0.02)
+        assert abs((request.characters or 0) - len(text)) <= 3  # Pipecat ends sentences with a blank
+        assert 0 < (request.ttfb or 0) <= request.duration
+        assert 0 < (request.rtf or 0) < 20
+        assert [attempt[:2] for attempt in run.attempts(request)] == [(name, "ok")]
+        names = [span.name for _, span in run.trace(request).walk()]
+        assert "turn" in names
+        assert names.index("turn") < names.index("tts.synthesize")
+
+
+def test_the_host_gets_the_same(provider: SpeechSockets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Observed or not, the sink gets the same audio; what it cost is the user's price for the text."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[cartesia]\nusd_per_million_characters = 4.0\n")
+    monkeypatch.setenv("OTEL_TTS_PRICES", str(prices))
+    run = Run(tmp_path / "observed", provider, "cartesia", provider.url, "speak")
+    plain = Run(tmp_path / "plain", provider, "cartesia", provider.url, "speak", "plain")
+    assert (run.got, list(plain.requests)) == (plain.got, [])
+    assert [request.cost for request in run.requests] == [pytest.approx(4e-6 * (r.characters or 0)) for r in run.requests]
+
+
+def test_a_provider_that_falls_silent(provider: SpeechSockets, tmp_path: Path) -> None:
+    """Pipecat gives it up after a while and says nothing: the turn is partial, because of a timeout."""
+    provider.hold.clear()
+    run = Run(tmp_path, provider, "cartesia", provider.url, "break")
+    assert (run.requests[0].outcome, run.requests[0].error_type) == ("partial", "timeout")
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_an_interruption(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
+    """The interrupted turn is cancelled with its reason and what went on before it; the next turn is whole."""
+    provider.hold.clear()
+    run = Run(tmp_path, provider, name, provider.url, "interrupt")
+    cut, whole = run.requests
+    assert (cut.outcome, cut.cancel_reason) == ("cancelled", "interrupted")
+    assert (cut.delivered or 0) == pytest.approx(seconds(run.got["audio"][0]), abs=0.001)
+    assert 0 < (cut.interrupted or 0) <= cut.duration
+    assert cut.silent is not None
+    assert whole.outcome == "ok"
+    assert whole.delivered == pytest.approx(seconds(run.got["audio"][1]), abs=0.001)
+
+
+@pytest.mark.parametrize("fault", ["lost", "closed"])
+def test_what_breaks_in_the_middle(fault: str, provider: SpeechSockets, tmp_path: Path) -> None:
+    """A connection that is lost, or closed without an end: the turn is not ok, and has what the sink got."""
+    provider.fault = fault
+    run = Run(tmp_path, provider, "cartesia", provider.url, "break")
+    request = run.requests[0]
+    assert request.outcome in ("partial", "cancelled")
+    assert (request.delivered or 0) == pytest.approx(seconds(run.got["audio"][0]), abs=0.001)
+
+
+def test_a_connection_that_cannot_be_opened(provider: SpeechSockets, tmp_path: Path) -> None:
+    """The turn fails: nothing was handed out, and all its text was in vain."""
+    provider.refuse = True
+    run = Run(tmp_path, provider, "cartesia", provider.url, "refused")
+    assert run.got["audio"] == []
+    assert run.got["errors"] > 0
+    assert [request.outcome for request in run.requests] in (["error"], [])
+
+
+def test_a_service_over_http(studio: str, tmp_path: Path) -> None:
+    """OpenAI's: one request a turn, also where its SDK is observed, with an attempt for each."""
+    run = Run(tmp_path, None, "openai", studio, "speak")
+    assert [(request.outcome, request.provider) for request in run.requests] == [("ok", "openai"), ("ok", "openai")]
+    for request, size in zip(run.requests, run.got["audio"], strict=True):
+        assert request.delivered == pytest.approx(seconds(size), abs=0.001)
