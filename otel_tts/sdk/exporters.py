@@ -82,6 +82,11 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
     return [Destination(build, f"files in {settings.data_dir}", FILES)]
 
 
+def endpoints(signal: Signal, ways: Sequence[Destination], environ: Mapping[str, str]) -> list[str]:
+    """The OTLP endpoints among the places where a signal goes."""
+    return [_endpoint(signal, environ) or "http://localhost:4318" for way in ways if way.exporter in _PROTOCOLS.values()]
+
+
 def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination:
     group = f"opentelemetry_{signal}_exporter"
     entry_point, description = name, name

@@ -18,6 +18,7 @@ from otel_tts.core import fork
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.sdk.ending import Ending
+from otel_tts.sdk.locks import renew_all_locks, renew_locks
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
@@ -199,8 +200,10 @@ class Pipeline(fork.ForkAware):
         for _, lane in self._exports:
             lane.start()
         if isinstance(self.meter_provider, MeterProvider):
+            renew_locks(self.meter_provider)
             for reader in self._readers:
                 reader.renew(self.meter_provider)
+            renew_all_locks(self.meter_provider)
 
 
 def _all(calls: Sequence[LaneCall], deadline: float) -> bool:

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from opentelemetry import _logs, metrics, trace
@@ -33,8 +34,10 @@ from otel_tts.sdk.exporters import (
     ForkedMetricExporter,
     ForkedSpanExporter,
     destinations,
+    endpoints,
     exporter_names,
 )
+from otel_tts.sdk.late import join_meters, join_tracers, warn_of_loggers
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
@@ -128,6 +131,7 @@ def _traces(
         for way in ways:
             provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
     trace.set_tracer_provider(provider)
+    join_tracers(provider, endpoints("traces", ways, os.environ))
     return provider, SignalExport("traces", _listed(ways), provider.force_flush, provider.shutdown)
 
 
@@ -164,8 +168,19 @@ def _metrics(
     else:
         provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
+    hosts = join_meters(provider, endpoints("metrics", ways, os.environ))
+
+    def with_the_hosts(last: Callable[[], object]) -> object:
+        for host in hosts:
+            with suppress(Exception):  # the host's readers may raise anything
+                host.force_flush()
+        return last()
+
     export = SignalExport(
-        "metrics", _listed(ways, *([f"pulled from {pull.address}"] if pull else [])), provider.force_flush, provider.shutdown
+        "metrics",
+        _listed(ways, *([f"pulled from {pull.address}"] if pull else [])),
+        lambda: with_the_hosts(provider.force_flush),
+        lambda: with_the_hosts(provider.shutdown),
     )
     return provider, export, [reader for reader in readers if isinstance(reader, Holdable)]
 
@@ -184,6 +199,7 @@ def _log_records(
     for way in ways:
         provider.add_log_record_processor(BatchLogRecordProcessor(ForkedLogExporter(way.build)))
     _logs.set_logger_provider(provider)
+    warn_of_loggers(provider)
     handler = ExportHandler(provider, capture_text=settings.capture_text)
     attach(handler)
 

@@ -214,3 +214,99 @@ print(os.waitstatus_to_exitcode(status))
 def test_a_fork_in_the_middle_of_configure_holds_nothing_up() -> None:
     """The child sets itself up, although another thread of its parent was about to."""
     assert run(CONFIGURING).stdout.strip() == "0"
+
+
+# Forks with every lock of the SDK's metrics held, one after the other and all at once, by a thread that the child has not got: what
+# recording, collecting, and a callback that does not come back, hold at one moment or another.
+HELD = """
+import gc, os, threading, time
+import otel_tts
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+pipeline = otel_tts.configure(local=True, logs=False)
+metrics.get_meter_provider().add_metric_reader(InMemoryMetricReader())  # one of the host's own
+meter = metrics.get_meter("test")
+counter, histogram = meter.create_counter("test.requests"), meter.create_histogram("test.duration")
+counter.add(1)
+histogram.record(1.0)
+kinds = (type(threading.Lock()), type(threading.RLock()))
+locks = [MeterProvider._all_metric_readers_lock] + [
+    lock for item in gc.get_objects() if type(item).__module__.startswith("opentelemetry.sdk.metrics") or item in pipeline._readers
+    for lock in vars(item).values() if isinstance(lock, kinds)]
+assert len(locks) > 12
+
+def child():
+    counter.add(2)
+    histogram.record(1.0)
+    metrics.get_meter("another").create_counter("test.others").add(1)
+    metrics.get_meter("another").create_observable_gauge("test.gauge", [lambda _: []])
+    return pipeline.shutdown(20)
+
+def fork(held):
+    ready, done = threading.Event(), threading.Event()
+    def hold():
+        for lock in held:
+            lock.acquire()
+        ready.set()
+        done.wait()
+        for lock in held:
+            lock.release()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait()
+    if (number := os.fork()) == 0:
+        watch = threading.Timer(30, lambda: os.kill(os.getpid(), 9))
+        watch.daemon = True
+        watch.start()
+        os._exit(0 if child() else 1)
+    done.set()
+    thread.join()
+    assert os.waitpid(number, 0)[1] == 0, held
+
+for held in {held}:
+    fork(held)
+"""
+
+
+@pytest.mark.parametrize("held", ["[[lock] for lock in locks]", "[locks]"], ids=["each", "all"])
+def test_no_lock_of_the_sdk_is_held_in_a_child(tmp_path: Path, held: str) -> None:
+    """Whichever of them another thread held when the process forked: the child records, creates instruments and exports."""
+    run(HELD.replace("{held}", held), OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert set(counted(tmp_path, "test.requests").values()) == {1, 2}
+
+
+SLOW = """
+import os, threading, time
+import otel_tts
+from opentelemetry import metrics
+
+pipeline = otel_tts.configure(local=True, logs=False)
+counter = metrics.get_meter("test").create_counter("test.requests")
+called, answer = threading.Event(), threading.Event()
+
+def slow(_):
+    called.set()
+    answer.wait() if os.getpid() == parent else None
+    return []
+
+parent = os.getpid()
+metrics.get_meter("test").create_observable_gauge("test.slow", [slow])
+counter.add(1)
+threading.Thread(target=pipeline.flush, args=(30,)).start()
+called.wait()
+threading.Thread(target=lambda: [counter.add(0) for _ in iter(answer.is_set, True)]).start()
+for _ in range(3):
+    if (child := os.fork()) == 0:
+        counter.add(5)
+        os._exit(0 if pipeline.shutdown(20) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+answer.set()
+"""
+
+
+def test_a_callback_of_the_hosts_that_does_not_come_back(tmp_path: Path) -> None:
+    """A fork while a collection waits for it, and another thread records: the children count and end, and so does the parent."""
+    run(SLOW, OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert sorted(counted(tmp_path, "test.requests").values()) == [1, 5, 5, 5]
