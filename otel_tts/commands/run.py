@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from otel_tts import instrumentation
 from otel_tts.instrumentation import NAME
 
 
@@ -39,10 +39,8 @@ def _observing() -> Mapping[str, str]:
         except ValueError as error:
             click.echo(f"otel-tts: telemetry is off: OTEL_PROPAGATORS={os.environ['OTEL_PROPAGATORS']!r}: {error}", err=True)
             return {}
-    # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up. The package itself is not
-    # imported: that is the program's to do, and would be done twice.
-    package = find_spec("opentelemetry.instrumentation")
-    hook = str(Path(next(iter(package.submodule_search_locations or ())), "auto_instrumentation")) if package else ""
+    # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
+    hook = str(Path(instrumentation.__file__).with_name("hook"))
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
     ours = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME}
     unset = {name: value for name, value in ours.items() if name not in os.environ}

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from otel_tts import semconv
+from otel_tts.sdk.late import _place
+from tests.sdk.test_configure import Receiver, receiver
 from tests.sdk.test_fork import counted, spans
+
+__all__ = ["receiver"]
 
 HOST = """
 import json, sys
@@ -93,6 +97,44 @@ def test_both_get_everything_once(tmp_path: Path, way: str, direct: str) -> None
     assert "not allowed" not in process.stderr
 
 
+SAME = """
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+set_tracer_provider(tracers)
+tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+tracers.add_span_processor(SimpleSpanProcessor(exporter))
+reader = InMemoryMetricReader()
+meters = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter()), reader], resource=resource)
+metrics.set_meter_provider(meters)
+"""
+
+
+def test_the_same_receiver_gets_nothing_twice(tmp_path: Path, receiver: Receiver) -> None:
+    """A host whose exporters go to where ours go, as with the standard variables: each span once; its others get everything."""
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_TTS_DATA_DIR": ""}
+    process = run(tmp_path, HOST + SAME + WORK + "tracers.shutdown()\nmeters.shutdown()\n" + REPORT, *OBSERVED, **variables)
+    expected = sorted(["turn", "inner", "early", semconv.SYNTHESIS_SPAN.name, "text_to_speech"] * 3)
+    assert sorted(name for _, name in receiver.spans()) == expected
+    assert {"host.count", "own.count", semconv.SYNTHESIS_REQUESTS.name} <= receiver.metrics()
+    assert json.loads(process.stdout)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://localhost:4318", "http://127.0.0.1:4317", True),
+        ("collector:4317", "http://collector:4318/v1/traces", True),
+        ("http://a:80", "http://a:81", False),
+        ("http://a:4317", "http://b:4317", False),
+        ("http://a:99999", "http://a:1", False),
+    ],
+)
+def test_what_one_receiver_is(one: str, other: str, same: bool) -> None:
+    """However its endpoint is written: for gRPC or HTTP, with a path or without."""
+    assert (_place(one) == _place(other)) is same
+
+
 REFUSED = """
 class Other(trace.TracerProvider):
     def get_tracer(self, *args, **kwargs):
@@ -104,7 +146,6 @@ set_tracer_provider(Other())
 def test_a_provider_of_another_kind_gets_one_line(tmp_path: Path) -> None:
     """Where nothing can be joined, one line says what to do, and ours go on."""
     process = run(tmp_path, HOST + REFUSED + REFUSED + WORK, *OBSERVED)
-    print(process.stderr)
     lines = [line for line in process.stderr.splitlines() if "was set after otel-tts's" in line]
     assert len(lines) == 2  # two providers
     assert all("OTEL_EXPORTER_OTLP_ENDPOINT" in line and "configure()" in line for line in lines)
