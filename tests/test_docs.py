@@ -1,0 +1,268 @@
+"""The pages do what they say: each code block and each command of README, CONTRIBUTING and docs/ is run or read by what it is for.
+
+- ``python``: a whole program, run in a process of its own; one with a ``def test_`` is run by pytest. Programs of one page share a
+  data directory.
+- ``output``: what the block above it prints; ``…`` stands for anything within a line, and the width of blanks does not count.
+- ``sh``: commands. Those with an ``output`` below are run, after the page's first program. Of all others the subcommand, its options,
+  make's targets, files, modules and extras must be there.
+- ``toml``, ``yaml``, ``json``, ``proto``, ``promql``: read by the parser that a user's copy meets.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import promql_parser
+import pytest
+import yaml
+
+from otel_tts.cli import main
+from otel_tts.core.prices import Prices
+from otel_tts.instrumentation.protos import load
+from otel_tts.settings import Settings
+from tools import timeline
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BUILT_BY_SPHINX = {"mermaid", "{toctree}", "{eval-rst}"}  # tests/test_contributing.py builds the site
+READ = {"text", "ini"}
+"""Nothing runs these: layouts of messages, and files of other programs."""
+SHELL = {
+    "cd",
+    "echo",
+    "export",
+    "git",
+    "docker",
+    "curl",
+    "mlflow",
+    "kubectl",
+    "helm",
+    "evidently",
+    "eval",
+    "gunicorn",
+    "celery",
+    "rq",
+}
+"""Programs of others, which are not ours to run here."""
+
+
+class Block(NamedTuple):
+    """A fenced block: where it is, its language, and what stands in it."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page."""
+    text = page.read_text("utf-8")
+    pattern = r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^ *```$"
+    return [
+        Block(page, text.count("\n", 0, match.start()) + 1, match["language"], match["code"])
+        for match in re.finditer(pattern, text, re.MULTILINE | re.DOTALL)
+    ]
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def of(*languages: str) -> list[pytest.param]:  # type: ignore[valid-type]
+    """The blocks in one of these languages, as parameters of a test."""
+    return [
+        pytest.param(block, id=f"{block.page.relative_to(ROOT)}:{block.line}") for block in BLOCKS if block.language in languages
+    ]
+
+
+def test_every_block_has_a_language_that_is_checked() -> None:
+    """No block escapes: one in an unknown language, or in none, is a mistake."""
+    checked = {"python", "output", "sh", "toml", "yaml", "json", "proto", "promql", *BUILT_BY_SPHINX, *READ}
+    assert [f"{block.page.name}:{block.line} {block.language!r}" for block in BLOCKS if block.language not in checked] == []
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------------------
+
+
+def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of a page as its reader would, with a data directory of the page's own."""
+    scripts = Path(sys.executable).parent
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(directory / "data"), "COLUMNS": "100", "PYTHONUTF8": "1"}
+    environ["PATH"] = f"{scripts}{os.pathsep}{environ['PATH']}"
+    return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=100)
+
+
+def programs(page: Path) -> list[Block]:
+    """What of a page is run."""
+    every = blocks(page)
+    followed = [block for block, after in pairwise(every) if after.language == "output"]
+    first, *others = [block for block in every if block.language == "python"] or [None]
+    return [block for block in (first, *(block for block in followed if block.language == "sh"), *others) if block is not None]
+
+
+def same(pattern: str, printed: str) -> bool:
+    """Whether a program printed what the page says."""
+    lines, expected = ([" ".join(line.split()) for line in text.strip("\n").splitlines()] for text in (printed, pattern))
+    return len(lines) == len(expected) and all(
+        re.fullmatch(".*".join(map(re.escape, wanted.split("…"))), line) for wanted, line in zip(expected, lines, strict=True)
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if programs(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_programs_run(page: Path, tmp_path: Path) -> None:
+    """Each program of the page ends well, without a word on standard error, and prints what the page says."""
+    outputs = {block.line: after for block, after in pairwise(blocks(page)) if after.language == "output"}
+    for number, block in enumerate(programs(page)):
+        if block.language == "sh":
+            ran = [run(shlex.split(line, comments=True), tmp_path) for line in commands(block)]
+        else:
+            is_test = "def test_" in block.code
+            program = tmp_path / f"{'test_' if is_test else ''}program_{number}.py"
+            program.write_text(block.code, "utf-8")
+            pytest_ = (
+                ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--rootdir", str(tmp_path)]
+                if is_test
+                else []
+            )
+            ran = [run([sys.executable, *pytest_, str(program)], tmp_path)]
+        where = f"{page.name}:{block.line}"
+        for result in ran:
+            assert (result.returncode, result.stderr) == (0, ""), f"{where}\n{result.stdout}\n{result.stderr}"
+        if block.line in outputs:
+            printed = "".join(result.stdout for result in ran)
+            assert same(outputs[block.line].code, printed), (
+                f"{where} prints\n{printed}\nand the page says\n{outputs[block.line].code}"
+            )
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------------------
+
+
+def commands(block: Block) -> Iterator[str]:
+    """The commands of a block, without comments; a line that ends with a backslash goes on in the next."""
+    for line in re.sub(r" > \S+", "", block.code.replace("\\\n", " ")).splitlines():
+        yield from filter(None, (part.strip() for part in re.split(r"&&|\|\||[|;&]$|\| ", line.partition(" #")[0].strip())))
+
+
+@pytest.mark.parametrize("block", of("sh"))
+def test_commands_exist(block: Block) -> None:
+    """Each command has a program, subcommand, options, targets and files that there are."""
+    for line in commands(block):
+        if line.startswith("#"):
+            continue
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):  # variables for this command only
+            words.pop(0)
+        if words:
+            check(words, f"{block.page.name}:{block.line}: {line}")
+
+
+def check(words: list[str], where: str) -> None:
+    """One command."""
+    name, arguments = words[0].rpartition("/")[2], words[1:]
+    match name:
+        case "otel-tts":
+            _check_ours(arguments, where)
+        case "make":
+            targets = [word for word in arguments if "=" not in word]
+            makefile = (ROOT / "Makefile").read_text("utf-8")
+            assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == [], where
+        case "python" | "python3" | "opentelemetry-instrument":
+            _check_python(arguments, where)
+        case "pip":
+            _check_pip(arguments, where)
+        case _:
+            assert name in SHELL or importlib.util.find_spec(name.replace("-", "_")), f"{where}: {name} is no known program"
+
+
+def _check_ours(arguments: list[str], where: str) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        return
+    context = click.Context(main)
+    command = main.get_command(context, arguments[0])
+    assert command is not None, where
+    if arguments[0] == "run":
+        assert "--" in arguments, where
+        check(arguments[arguments.index("--") + 1 :], where)
+        return
+    name, arguments = arguments[0], arguments[1:]
+    while isinstance(command, click.Group) and (below := command.get_command(context, arguments[0] if arguments else "")):
+        name, command, arguments = arguments[0], below, arguments[1:]
+    command.make_context(name, arguments)  # parses, without running it
+
+
+def _check_python(arguments: list[str], where: str) -> None:
+    words = [word for word in arguments if word not in ("python", "python3")]
+    if words[:1] == ["-m"]:
+        root = words[1].partition(".")[0]
+        assert root in ("tests", "tools", "benchmarks", "piper") or importlib.util.find_spec(words[1]), where
+    elif words and words[0].endswith(".py") and "/" in words[0]:
+        assert (ROOT / words[0]).exists(), where
+
+
+def _check_pip(arguments: list[str], where: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for word in arguments:
+        if match := re.match(r"(otel-tts|\.|.*\.whl|otel-tts @ .*)?\[([^]]+)\]", word):
+            assert set(match[2].split(",")) <= set(project["optional-dependencies"]), where
+
+
+# -- files ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", of("toml"))
+def test_toml_is_taken(block: Block, tmp_path: Path) -> None:
+    """Prices and mappings of gRPC services are taken by what reads them."""
+    content = tomllib.loads(block.code)
+    path = tmp_path / "file.toml"
+    path.write_text(block.code, "utf-8")
+    if any("/" in key for key in content):
+        load(Settings.load({"OTEL_TTS_GRPC_MAPPING": str(path)}))
+    elif not {"tool", "project"} & set(content):
+        Prices.from_file(path)
+
+
+@pytest.mark.parametrize("block", of("proto"))
+def test_protos_compile(block: Block, tmp_path: Path) -> None:
+    """The compiler takes it."""
+    (tmp_path / "page.proto").write_text(block.code, "utf-8")
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{tmp_path}", f"--python_out={tmp_path}", "page.proto"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("block", of("promql", "yaml", "json"))
+def test_queries_and_data_parse(block: Block) -> None:
+    """Prometheus's own grammar takes a query; YAML and JSON are that."""
+    readers = {"promql": promql_parser.parse, "yaml": lambda text: list(yaml.safe_load_all(text)), "json": json.loads}
+    readers[block.language](block.code)
+
+
+def test_there_is_something_to_check() -> None:
+    """The collector sees the blocks of the README and of the guides."""
+    assert {block.language for block in BLOCKS if block.page.name == "README.md"} >= {"python", "output", "sh"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link leads to a file of the repository."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_picture_of_a_stream_is_as_it_is_drawn() -> None:
+    """The picture in docs/concepts.md is what its script writes, and shows the gap that the page speaks of."""
+    assert timeline.TARGET.read_text("utf-8") == timeline.draw()
+    (_, before), (after, _) = timeline.playback()[1:3]
+    assert round(after - before, 3) == 0.4
