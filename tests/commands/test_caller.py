@@ -19,6 +19,7 @@ from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from otel_tts.testing.capture import Capture
 from tests.service.conftest import Scripted, Step
 
+BY = ("scripted", "scripted-model", False)  # what an answer says of its audio
 HELLO = tts_pb2.SynthesizeRequest(text="Hello.")
 MISS, HIT = CacheResult.MISS, CacheResult.HIT
 FOREVER = None  # in a script: nothing more comes
@@ -27,9 +28,14 @@ FOREVER = None  # in a script: nothing more comes
 @pytest.mark.parametrize(
     ("script", "planned", "reply", "known"),
     [
-        ((Scripted.SECOND,), Planned(HELLO, stream=False), Reply("OK", True, 1.0, 1, MISS), Outcome.OK),
-        ((Scripted.SECOND,) * 2, Planned(HELLO, stream=True), Reply("OK", True, 2.0, 2, MISS), Outcome.OK),
-        ((Scripted.SECOND, OSError()), Planned(HELLO, stream=True), Reply("UNAVAILABLE", True, 1.0, 1, MISS), Outcome.PARTIAL),
+        ((Scripted.SECOND,), Planned(HELLO, stream=False), Reply("OK", True, 1.0, 1, MISS, *BY, "WAV"), Outcome.OK),
+        ((Scripted.SECOND,) * 2, Planned(HELLO, stream=True), Reply("OK", True, 2.0, 2, MISS, *BY, "PCM"), Outcome.OK),
+        (
+            (Scripted.SECOND, OSError()),
+            Planned(HELLO, stream=True),
+            Reply("UNAVAILABLE", True, 1.0, 1, MISS, *BY, "PCM"),
+            Outcome.PARTIAL,
+        ),
         ((OSError(),), Planned(HELLO, stream=True), Reply("UNAVAILABLE", True), Outcome.ERROR),
         ((b"",), Planned(HELLO, stream=False), Reply("INTERNAL", True), None),
         ((Scripted.SECOND, FOREVER), Planned(HELLO, stream=True, hangs_up=True), Reply("CANCELLED", False, 0, 1), None),

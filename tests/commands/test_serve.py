@@ -18,10 +18,10 @@ from tests.commands.conftest import OTEL_TTS, Served, serving
 
 def test_it_answers_and_is_scraped(served: Served) -> None:
     """What it serves can be called, and Prometheus finds its metrics on PROMETHEUS_PORT."""
-    before = read(served.metrics_url).counts(SYNTHESIS_REQUESTS, [])
+    before = read(served.metrics_url).amounts(SYNTHESIS_REQUESTS, [])
     with grpc.insecure_channel(served.target) as channel:
         assert tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(tts_pb2.SynthesizeRequest(text="Hello.")).audio
-    assert read(served.metrics_url).counts(SYNTHESIS_REQUESTS, [])[()] == before.get((), 0) + 1
+    assert read(served.metrics_url).amounts(SYNTHESIS_REQUESTS, [])[()] == before.get((), 0) + 1
 
 
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 import grpc
+import numpy as np
 
 from otel_tts.commands.load.traffic import Planned
 from otel_tts.grpc import TRACE_RESPONSE
@@ -21,6 +22,8 @@ PATIENCE = 60.0
 """Seconds after which a call that nothing was planned for is given up: a service that hangs shall not hang its caller."""
 _BYTES_A_SAMPLE = 2  # streams are asked for as PCM16, mono
 _CONNECTING = 5.0  # seconds
+_WAV_HEADER = 44  # bytes
+_AUDIBLE = 0.1  # of full scale: far above what anybody takes for silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,10 @@ class Reply:
     """What a caller saw of one call.
 
     code: the gRPC status by name. answered: whether it is certainly the service's; else the call may have ended on this side.
-    seconds and chunks: the audio received. cache: where it came from; None where none came.
+    seconds and chunks: the audio received. cache: where it came from; None where none came. provider and model: who made it, as the
+    answer says; empty where it does not. fallback: whether that is another than was to be asked first. encoding: by its name in the API.
+    audible: whether it certainly holds more than silence. elapsed_s and first_s: seconds to the end of the call and to the first audio,
+    by the caller's own clock.
     """
 
     code: str
@@ -36,6 +42,13 @@ class Reply:
     seconds: float = 0.0
     chunks: int = 0
     cache: CacheResult | None = None
+    provider: str = ""
+    model: str = ""
+    fallback: bool = False
+    encoding: str = ""
+    audible: bool = field(default=False, compare=False)
+    elapsed_s: float = field(default=0.0, compare=False)
+    first_s: float = field(default=0.0, compare=False)
 
 
 class Caller:
@@ -56,25 +69,37 @@ class Caller:
     async def call(self, planned: Planned) -> Reply:
         """Make one call, to the end that was planned or that it came to."""
         patience = PATIENCE if planned.patience is None else planned.patience
+        began_s = time.perf_counter()
         if planned.stream:
-            return await self._listen(planned, self._stub.SynthesizeStream(planned.request, timeout=patience))
-        call = self._stub.Synthesize(planned.request, timeout=patience)
+            reply = await self._listen(planned, self._stub.SynthesizeStream(planned.request, timeout=patience), began_s)
+        else:
+            reply = await self._ask(self._stub.Synthesize(planned.request, timeout=patience))
+        elapsed_s = time.perf_counter() - began_s
+        return replace(reply, elapsed_s=elapsed_s, first_s=reply.first_s or elapsed_s)
+
+    async def _ask(self, call: Any) -> Reply:
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
             return Reply(error.code().name, _is_answer(error))
-        return Reply("OK", True, response.audio_duration_seconds, 1, _cache(response.rendition))
+        rendition = response.rendition
+        loud = rendition.encoding in (tts_pb2.AUDIO_ENCODING_WAV, tts_pb2.AUDIO_ENCODING_PCM) and _audible(
+            response.audio[_WAV_HEADER:]
+        )
+        return Reply("OK", True, response.audio_duration_seconds, 1, **_origin(rendition), audible=loud)
 
-    async def _listen(self, planned: Planned, call: Any) -> Reply:
-        header, trailer, received, chunks = tts_pb2.Rendition(), None, 0, 0
+    async def _listen(self, planned: Planned, call: Any, began_s: float) -> Reply:
+        header, trailer, received, chunks, first_s, loud = tts_pb2.Rendition(), None, 0, 0, 0.0, False
         try:
             async for part in call:
                 match part.WhichOneof("part"):
                     case "header":
                         header = part.header
                     case "chunk":
+                        first_s = first_s or time.perf_counter() - began_s
                         received += len(part.chunk.audio)
                         chunks += 1
+                        loud = loud or _audible(part.chunk.audio)
                         if planned.hangs_up:
                             call.cancel()
                             return Reply("CANCELLED", answered=False, chunks=chunks)
@@ -82,10 +107,11 @@ class Caller:
                         trailer = part.trailer
         except grpc.aio.AioRpcError as error:
             seconds = received / _BYTES_A_SAMPLE / header.sample_rate if header.sample_rate else 0.0
-            return Reply(error.code().name, _is_answer(error), seconds, chunks, _cache(header) if chunks else None)
+            origin = _origin(header) if chunks else {}
+            return Reply(error.code().name, _is_answer(error), seconds, chunks, **origin, audible=loud, first_s=first_s)
         if trailer is None:
             return Reply("OK", answered=False, chunks=chunks)  # it is not whole, whatever its status says
-        return Reply("OK", True, trailer.audio_duration_seconds, chunks, _cache(header))
+        return Reply("OK", True, trailer.audio_duration_seconds, chunks, **_origin(header), audible=loud, first_s=first_s)
 
 
 def _is_answer(error: grpc.aio.AioRpcError) -> bool:
@@ -93,8 +119,21 @@ def _is_answer(error: grpc.aio.AioRpcError) -> bool:
     return any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ())
 
 
-def _cache(rendition: tts_pb2.Rendition) -> CacheResult:
-    return CacheResult(tts_pb2.CacheStatus.Name(rendition.cache).removeprefix("CACHE_STATUS_").lower())
+def _origin(rendition: tts_pb2.Rendition) -> dict[str, Any]:
+    """What an answer says of where its audio comes from."""
+    return {
+        "cache": CacheResult(tts_pb2.CacheStatus.Name(rendition.cache).removeprefix("CACHE_STATUS_").lower()),
+        "provider": rendition.provider,
+        "model": rendition.model,
+        "fallback": rendition.fallback_used,
+        "encoding": tts_pb2.AudioEncoding.Name(rendition.encoding).removeprefix("AUDIO_ENCODING_"),
+    }
+
+
+def _audible(pcm: bytes) -> bool:
+    """Whether 16-bit samples are certainly more than silence."""
+    samples = np.frombuffer(pcm[: len(pcm) // _BYTES_A_SAMPLE * _BYTES_A_SAMPLE], "<i2").astype(np.int32)
+    return bool(samples.size) and int(np.abs(samples).max()) >= _AUDIBLE * 32768
 
 
 @asynccontextmanager

@@ -28,13 +28,14 @@ class Planned:
     """One call to make.
 
     patience: the caller's deadline, in seconds; None for one that is never meant to pass. hangs_up: the caller goes away after
-    the first audio; only of streams.
+    the first audio; only of streams. invalid: every service refuses it, before it asks an engine.
     """
 
     request: Request
     stream: bool
     patience: float | None = None
     hangs_up: bool = False
+    invalid: bool = False
 
     @property
     def characters(self) -> int:
@@ -81,7 +82,7 @@ def plan(voices: Sequence[tts_pb2.Voice], mix: Mix, seed: int) -> Iterator[Plann
             case "repeated":
                 yield random.choice(recent)
             case "invalid":
-                yield Planned(random.choice(_INVALID)(random), stream=random.random() < _STREAMED)
+                yield Planned(random.choice(_INVALID)(random), stream=random.random() < _STREAMED, invalid=True)
             case "hang_ups":
                 yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, hangs_up=True)
             case "impatient":

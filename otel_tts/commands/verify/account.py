@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from otel_tts import semconv
 from otel_tts.commands.load.caller import Reply
 from otel_tts.commands.load.traffic import Planned
 from otel_tts.commands.verify.scrape import Scrape
-from otel_tts.semconv import SERVED_FROM_CACHE, Attribute, Metric, Outcome
-from otel_tts.service.wire import SERVICE
+from otel_tts.core.prices import Prices
+from otel_tts.semconv import Attribute, Instrument, Metric, Outcome
 
 TOLERANCE = 1e-5
-"""Seconds of audio by which a sum may differ: less than one sample at 48 kHz, more than adding in another order makes."""
+"""By which a sum of fractions may differ: less than one sample at 48 kHz, more than adding in another order makes."""
+SLACK_RATIO, SLACK_S = 1.1, 0.25
+"""A sum of seconds may be this many times what the caller measured, and this much more: the service is told of the end of a call
+a moment after its caller."""
 
 _REJECTIONS = ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED")  # gRPC itself gives none of these to a caller
 
-Amounts = Mapping[tuple[str, ...], float]
+Key = tuple[str | None, ...]
+"""Values of attributes; None for one that an answer does not tell, so that it may be any."""
+Amount = float | tuple[float, float]
+"""What a call adds, or the least and the most of it."""
+Amounts = Mapping[Key, Amount]
+Range = tuple[float, float]
 
 
 def outcome(reply: Reply) -> Outcome | None:
@@ -41,109 +49,146 @@ def outcome(reply: Reply) -> Outcome | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CountedMeasure:
-    """One thing that is counted: how the service does it, and what a call adds to it.
+class Traffic:
+    """What was sent, and what is known of the service.
 
-    by: the attributes whose values are told apart. where: the series that count. added: of a call whose outcome is known.
+    calls: each with its answer. prices: of the providers; None where they are not known, though the service knows some.
+    plain: whether every call either went well with the first provider, or was refused before one was asked, so that the answers tell
+    all that happened inside.
+    """
+
+    calls: Sequence[tuple[Planned, Reply]]
+    prices: Prices | None
+    plain: bool
+
+    @classmethod
+    def of(cls, calls: Sequence[tuple[Planned, Reply]], prices: Prices | None) -> Traffic:
+        """The traffic of these calls."""
+        plain = all(
+            planned.invalid if outcome(reply) is Outcome.REJECTED else outcome(reply) is Outcome.OK and not reply.fallback
+            for planned, reply in calls
+        )
+        return cls(calls, prices, plain)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedMeasure:
+    """One thing that is measured: how the service does it, and what a call adds to it.
+
+    by: the attributes whose values are told apart. added: of a call whose outcome is known, and of prices. sums: whether the sum of
+    a histogram is meant, not its number of values. inside: whether an answer tells it only where all went well at the first try.
+    total: whether it is a state, not a count: what it is now is compared, not what was added. only_expected: whether other series may
+    be anything. ignored: values that are nobody's request's. tolerance: by which it may differ.
     """
 
     title: str
     metric: Metric
     by: tuple[Attribute, ...]
-    added: Callable[[Planned, Reply, Outcome], Amounts]
-    where: Mapping[Attribute, str] = field(default_factory=dict)
+    added: Callable[[Planned, Reply, Outcome, Prices], Amounts]
+    sums: bool = False
+    inside: bool = False
+    total: bool = False
+    only_expected: bool = False
+    ignored: frozenset[str] = frozenset()
     tolerance: float = 0.0
 
-    def expected(self, calls: Iterable[tuple[Planned, Reply]]) -> Amounts:
-        """What the calls must have added."""
-        sums: dict[tuple[str, ...], float] = {}
-        for planned, reply in calls:
+    def expected(self, traffic: Traffic) -> dict[Key, Range]:
+        """The least and the most that the calls must have added."""
+        ranges: dict[Key, Range] = {}
+        for planned, reply in traffic.calls:
             result = outcome(reply)
-            if result is not None:
-                for key, amount in self.added(planned, reply, result).items():
-                    sums[key] = sums.get(key, 0.0) + amount
-        return sums
+            if result is None:
+                continue
+            for key, amount in self.added(planned, reply, result, traffic.prices or Prices()).items():
+                least, most = amount if isinstance(amount, tuple) else (amount, amount)
+                if self.total:
+                    ranges[key] = (least, most)
+                else:
+                    low, high = ranges.get(key, (0.0, 0.0))
+                    ranges[key] = (low + least, high + most)
+        return ranges
 
-    def counted(self, before: Scrape, after: Scrape) -> Amounts:
-        """What was added between two scrapes."""
-        earlier = before.counts(self.metric, self.by, self.where)
-        later = after.counts(self.metric, self.by, self.where)
-        return {key: later.get(key, 0.0) - earlier.get(key, 0.0) for key in later.keys() | earlier.keys()}
+    def counted(self, before: Scrape, after: Scrape) -> dict[tuple[str, ...], float]:
+        """What was added between two scrapes, or what is there now."""
+        later = after.amounts(self.metric, self.by, sums=self.sums)
+        earlier = {} if self.total else before.amounts(self.metric, self.by, sums=self.sums)
+        added = {key: later.get(key, 0.0) - earlier.get(key, 0.0) for key in later.keys() | earlier.keys()}
+        return {key: amount for key, amount in added.items() if self.ignored.isdisjoint(key)}
 
-
-def _characters(planned: Planned, reply: Reply, outcome: Outcome) -> Amounts:
-    state = "cached" if reply.cache in SERVED_FROM_CACHE else "synthesized"
-    return {(state if reply.chunks else "wasted",): planned.characters}
-
-
-def _audio(planned: Planned, reply: Reply, outcome: Outcome) -> Amounts:
-    return {("cache" if reply.cache in SERVED_FROM_CACHE else "provider",): reply.seconds}
-
-
-def _method(planned: Planned) -> str:
-    return f"{SERVICE}/{'SynthesizeStream' if planned.stream else 'Synthesize'}"
-
-
-MEASURES: Sequence[CountedMeasure] = (
-    CountedMeasure(
-        "requests", semconv.SYNTHESIS_DURATION, (semconv.OUTCOME,), lambda planned, reply, outcome: {(outcome.value,): 1}
-    ),
-    CountedMeasure(
-        "requests by voice", semconv.SYNTHESIS_REQUESTS, (semconv.OUTCOME,), lambda planned, reply, outcome: {(outcome.value,): 1}
-    ),
-    CountedMeasure(
-        "cache results",
-        semconv.SYNTHESIS_DURATION,
-        (semconv.CACHE_RESULT,),
-        lambda planned, reply, outcome: {(reply.cache.value,): 1} if reply.cache and outcome is Outcome.OK else {},
-        {semconv.OUTCOME: Outcome.OK.value},  # a refusal does not say how far the request had come
-    ),
-    CountedMeasure("characters", semconv.SYNTHESIS_CHARACTERS, (semconv.CHARACTERS_STATE,), _characters),
-    CountedMeasure(
-        "seconds of audio",
-        semconv.SYNTHESIS_AUDIO,
-        (semconv.AUDIO_SOURCE,),
-        _audio,
-        {semconv.AUDIO_STATE: "delivered"},
-        TOLERANCE,
-    ),
-    CountedMeasure(
-        "RPCs",
-        semconv.RPC_DURATION,
-        (semconv.RPC_METHOD, semconv.RPC_RESPONSE_STATUS_CODE),
-        lambda planned, reply, outcome: {(_method(planned), reply.code): 1},
-    ),
-)
+    @property
+    def in_seconds(self) -> bool:
+        """Whether it is a sum of times that the caller's clock bounds."""
+        return self.sums and self.metric.instrument is Instrument.HISTOGRAM
 
 
 @dataclass(frozen=True, slots=True)
 class CountComparison:
-    """One number: what was expected, and what the service counted. ``values``: of the attributes that it is split by."""
+    """One number: the least and the most that was expected, and what the service counted. ``values``: of its attributes."""
 
     measure: CountedMeasure
-    values: tuple[str, ...]
-    expected: float
+    values: Key
+    low: float
+    high: float
     counted: float
 
     @property
     def agrees(self) -> bool:
-        """Whether the sides are the same."""
-        return abs(self.counted - self.expected) <= self.measure.tolerance
+        """Whether the sides are the same, within the bounds."""
+        return self.low - self.measure.tolerance <= self.counted <= self.high + self.measure.tolerance
+
+    @property
+    def difference(self) -> float:
+        """By how much it is too high, or too low if negative."""
+        return self.counted - (self.high if self.counted > self.high else self.low)
 
 
-def compare(calls: Sequence[tuple[Planned, Reply]], before: Scrape, after: Scrape) -> list[CountComparison]:
-    """Every number that is not zero on both sides."""
+def compare(measures: Sequence[CountedMeasure], traffic: Traffic, before: Scrape, after: Scrape) -> list[CountComparison]:
+    """Every state, and every count that is not zero on both sides."""
     comparisons = []
-    for measure in MEASURES:
-        expected, counted = measure.expected(calls), measure.counted(before, after)
-        for key in sorted(expected.keys() | counted.keys()):
-            comparison = CountComparison(measure, key, expected.get(key, 0.0), counted.get(key, 0.0))
-            if comparison.expected or comparison.counted:
-                comparisons.append(comparison)
-    return comparisons
+    for measure in measures:
+        expected, counted = measure.expected(traffic), measure.counted(before, after)
+        for key, (low, high, number) in _matched(expected, counted, only_expected=measure.only_expected).items():
+            bounds = _bounds(measure, traffic, low, high)
+            if measure.total and key not in counted:
+                number = math.nan  # noqa: PLW2901 - a state that is not told is not 0
+            if number or measure.total or (any(bounds) and not measure.in_seconds):
+                comparisons.append(CountComparison(measure, key, *bounds, number))
+    titles = [measure.title for measure in measures]
+    return sorted(comparisons, key=lambda one: (titles.index(one.measure.title), [value or "" for value in one.values]))
+
+
+def _bounds(measure: CountedMeasure, traffic: Traffic, low: float, high: float) -> Range:
+    """The least and the most that may be counted."""
+    if measure.inside and not traffic.plain:
+        return (0.0, math.inf)
+    return (low, high * SLACK_RATIO + SLACK_S if measure.in_seconds else high)
+
+
+def _matched(
+    expected: Mapping[Key, Range], counted: Mapping[tuple[str, ...], float], *, only_expected: bool
+) -> dict[Key, tuple[float, float, float]]:
+    """Both sides by the same keys: all values that a key with a None may stand for are one number."""
+    patterns = sorted((key for key in expected if None in key), key=lambda key: -key.count(None))
+    sides: dict[Key, tuple[float, float, float]] = {}
+    for key, (least, most) in expected.items():
+        place = _place(key, patterns)
+        low, high, number = sides.get(place, (0.0, 0.0, 0.0))
+        sides[place] = (low + least, high + most, number)
+    for values, amount in counted.items():
+        place = _place(values, patterns)
+        if place in sides or not only_expected:
+            low, high, number = sides.get(place, (0.0, 0.0, 0.0))
+            sides[place] = (low, high, number + amount)
+    return sides
+
+
+def _place(key: Key, patterns: Sequence[Key]) -> Key:
+    for pattern in patterns:
+        if all(wanted is None or wanted == value for wanted, value in zip(pattern, key, strict=True)):
+            return pattern
+    return key
 
 
 def restarted(before: Scrape, after: Scrape) -> bool:
     """Whether it is not the same process any more, so that it counts from zero again."""
-    fell = any(amount < 0 for measure in MEASURES for amount in measure.counted(before, after).values())
-    return fell or before.process() != after.process()
+    return before.process() != after.process()

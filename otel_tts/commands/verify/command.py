@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import click
@@ -21,10 +23,14 @@ from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
 from otel_tts.commands.output import json_option, print_json
-from otel_tts.commands.verify.account import TOLERANCE, CountComparison, compare, outcome, restarted
+from otel_tts.commands.verify.account import CountComparison, Traffic, compare, outcome, restarted
+from otel_tts.commands.verify.agreement import disagreements
+from otel_tts.commands.verify.gaps import Gap, gaps
+from otel_tts.commands.verify.measures import MEASURES, PRICED
 from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
+from otel_tts.core.prices import Prices
 from otel_tts.service.config import ServiceConfig
-from otel_tts.settings import Settings
+from otel_tts.settings import SettingError, Settings
 
 _MIX = Mix(fresh=0.3, repeated=0.2, invalid=0.2)
 _SETTLING = 2.0  # seconds in which the service may still count: some calls are answered a moment before they are over
@@ -39,34 +45,52 @@ Calls = list[tuple[Planned, Reply]]
 @click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
 @click.option("--metrics-url", metavar="URL", help="Its Prometheus endpoint; by default on PROMETHEUS_PORT of the same host.")
 @click.option("--seed", type=int, help="Send the requests of an earlier run; its output says the seed.")
+@click.option(
+    "--prices",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The service's file of prices, to compare cost; by default OTEL_TTS_PRICES.",
+)
 @json_option
 def verify(
-    iterations: int, concurrency: int, target: str | None, metrics_url: str | None, seed: int | None, as_json: bool
+    iterations: int,
+    concurrency: int,
+    target: str | None,
+    metrics_url: str | None,
+    seed: int | None,
+    prices: str | None,
+    as_json: bool,
 ) -> None:
     """Check that a running service counts exactly what happens to it.
 
-    Sends requests, about one in five of them invalid, and knows from the answers what the service must have counted. Then reads
-    the service's metrics and compares. What was counted before does not matter; traffic of others meanwhile does. The exit code
-    is 1 when anything differs.
+    Sends requests, about one in five of them invalid, and knows from the answers and its own clock what the service must have
+    counted. Then reads the service's metrics and compares; at the end it says what it did not compare, and why. What was counted
+    before does not matter; traffic of others meanwhile does. The exit code is 1 when anything differs.
     """
     target = target or own_target()
-    url = metrics_url or f"http://{target.rpartition(':')[0]}:{Settings.load().prometheus_port}/metrics"
+    settings = Settings.load()
+    url = metrics_url or f"http://{target.rpartition(':')[0]}:{settings.prometheus_port}/metrics"
     if not url.startswith(("http://", "https://")):
         raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
+    try:
+        prices_given = Prices.from_file(prices or settings.prices) if prices or settings.prices else None
+    except SettingError as error:
+        raise click.UsageError(str(error)) from None
     seed = secrets.randbelow(10**6) if seed is None else seed
     console = Console(quiet=True) if as_json else terminal.console()
     console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
     try:
-        calls, before, after, comparisons = asyncio.run(_verified(target, url, iterations, concurrency, seed, console))
+        calls, before, after = asyncio.run(_verified(target, url, iterations, concurrency, seed, prices_given, console))
     except NoMetricsError as error:
         raise click.ClickException(
             f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
             "or on another PROMETHEUS_PORT? Then give --metrics-url."
         ) from None
-    console.print(table(comparisons))
-    problem = verdict(calls, before, after, comparisons)
+    judgement = judge(calls, before, after, prices_given)
+    console.print(table(judgement.comparisons))
+    for gap in judgement.gaps:
+        console.print(f"Not compared: {gap}", style="dim", highlight=False)
+    problem = verdict(calls, before, after, judgement)
     if as_json:
-        numbers = [_plain(comparison) for comparison in comparisons]
         print_json(
             "verify",
             {
@@ -75,12 +99,19 @@ def verify(
                 "requests": len(calls),
                 "exact": not problem,
                 "problem": problem,
-                "numbers": numbers,
+                "numbers": [_plain(comparison) for comparison in judgement.comparisons],
+                "not_compared": [
+                    {"what": gap.what, "metrics": [metric.name for metric in gap.metrics], "why": gap.why}
+                    for gap in judgement.gaps
+                ],
             },
         )
     if problem:
         raise click.ClickException(problem)
-    console.print(f"The service counted all {len(calls)} requests exactly.", style="green")
+    console.print(
+        f"The service counted all {len(calls)} requests exactly, as far as it was compared: {len(judgement.comparisons)} numbers.",
+        style="green",
+    )
 
 
 def _plain(comparison: CountComparison) -> dict[str, object]:
@@ -88,10 +119,12 @@ def _plain(comparison: CountComparison) -> dict[str, object]:
     return {
         "measure": comparison.measure.title,
         "metric": comparison.measure.metric.name,
-        "attributes": dict(zip(keys, comparison.values, strict=True)),
-        "expected": comparison.expected,
-        "counted": comparison.counted,
-        "same": comparison.agrees,
+        "of": "sum" if comparison.measure.sums else "count",
+        "attributes": {key: value for key, value in zip(keys, comparison.values, strict=True) if value is not None},
+        "least": comparison.low,
+        "most": comparison.high if math.isfinite(comparison.high) else None,
+        "counted": comparison.counted if math.isfinite(comparison.counted) else None,
+        "agrees": comparison.agrees,
     }
 
 
@@ -102,9 +135,32 @@ def own_target() -> str:
     return f"{host}:{config.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of a comparison: the numbers, what the metrics contradict one another in, and what was not compared."""
+
+    comparisons: list[CountComparison]
+    disagreements: list[str]
+    gaps: list[Gap]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.disagreements and all(comparison.agrees for comparison in self.comparisons)
+
+
+def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = None) -> Judgement:
+    """Compare what was sent with what was counted. prices: of the providers, where they are known."""
+    if prices is None and not any(after.has(metric) for metric in (semconv.USAGE_COST, semconv.USAGE_COST_AVOIDED)):
+        prices = Prices()  # the service knows none
+    traffic = Traffic.of(calls, prices)
+    measures = [measure for measure in MEASURES if prices is not None or measure.metric not in PRICED]
+    return Judgement(compare(measures, traffic, before, after), disagreements(before, after), gaps(traffic, after))
+
+
 async def _verified(
-    target: str, url: str, iterations: int, concurrency: int, seed: int, console: Console
-) -> tuple[Calls, Scrape, Scrape, list[CountComparison]]:
+    target: str, url: str, iterations: int, concurrency: int, seed: int, prices: Prices | None, console: Console
+) -> tuple[Calls, Scrape, Scrape]:
     async with calling(target) as caller:
         try:
             voices = await caller.voices()
@@ -114,9 +170,22 @@ async def _verified(
             planned = list(islice(plan(voices, _MIX, seed), iterations))
         except ValueError as error:
             raise click.ClickException(str(error)) from None
-        before = await asyncio.to_thread(read, url)
+        before = await _quiet(url)
         calls = await _sent(caller, planned, concurrency, console)
-        return calls, before, *await _settled(calls, before, url)
+        return calls, before, await _settled(calls, before, url, prices)
+
+
+async def _quiet(url: str) -> Scrape:
+    """The metrics as soon as no RPC is counted any more: that for the voices is, a moment after its answer."""
+    deadline = time.monotonic() + _SETTLING
+    scrape = await asyncio.to_thread(read, url)
+    while time.monotonic() < deadline:
+        await asyncio.sleep(_PAUSE)
+        later = await asyncio.to_thread(read, url)
+        if later.amounts(semconv.RPC_DURATION, ()) == scrape.amounts(semconv.RPC_DURATION, ()):
+            return later
+        scrape = later
+    return scrape
 
 
 async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, console: Console) -> Calls:
@@ -133,17 +202,16 @@ async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, co
     return calls
 
 
-async def _settled(calls: Calls, before: Scrape, url: str) -> tuple[Scrape, list[CountComparison]]:
+async def _settled(calls: Calls, before: Scrape, url: str, prices: Prices | None) -> Scrape:
     """The metrics as soon as they agree twice in a row, so that a late second count is seen; or as they are in the end."""
     deadline = time.monotonic() + _SETTLING
     previous: list[CountComparison] = []
     while True:
         after = await asyncio.to_thread(read, url)
-        comparisons = compare(calls, before, after)
-        agree = all(comparison.agrees for comparison in comparisons) and comparisons == previous
-        if agree or restarted(before, after) or time.monotonic() >= deadline:
-            return after, comparisons
-        previous = comparisons
+        judgement = judge(calls, before, after, prices)
+        if (judgement.agrees and judgement.comparisons == previous) or restarted(before, after) or time.monotonic() >= deadline:
+            return after
+        previous = judgement.comparisons
         await asyncio.sleep(_PAUSE)
 
 
@@ -155,25 +223,40 @@ def table(comparisons: Sequence[CountComparison]) -> Table:
     for title in ("expected", "counted"):
         rendered.add_column(title, justify="right", no_wrap=True)
     rendered.add_column("verdict", no_wrap=True)
-    rendered.caption = f"Seconds are the same within {TOLERANCE:g} s: the order of adding them differs."
+    rendered.caption = "*: of any value. Seconds that the caller measured are the most that the service may have taken."
     rendered.caption_justify = "left"
     titles = [comparison.measure.title for comparison in comparisons]
     for before, comparison in zip(["", *titles], comparisons, strict=False):
-        number = "{:,.3f}" if comparison.measure.tolerance else "{:,.0f}"
-        difference = comparison.counted - comparison.expected
-        verdict = Text("same", "green") if comparison.agrees else Text(f"differs {difference:+.6g}", "bold red")
+        exact = comparison.low == comparison.high
+        if not comparison.agrees:
+            verdict = Text(f"differs {comparison.difference:+.6g}", "bold red")
+        else:
+            verdict = Text("same" if exact else "within", "green")
         rendered.add_row(
             "" if before == comparison.measure.title else comparison.measure.title,
-            " ".join(value.rpartition("/")[2] for value in comparison.values),
-            number.format(comparison.expected),
-            number.format(comparison.counted),
+            " ".join((value or "-" if value is not None else "*").rpartition("/")[2] for value in comparison.values),
+            _number(comparison.low) if exact else _range(comparison.low, comparison.high),
+            _number(comparison.counted),
             verdict,
         )
     return rendered
 
 
-def verdict(calls: Calls, before: Scrape, after: Scrape, comparisons: Sequence[CountComparison]) -> str:
+def _number(number: float) -> str:
+    if math.isnan(number):
+        return "none"
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.3f}" if number >= 0.01 else f"{number:.2g}"
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"{_number(low)}.."
+    return f"{_number(low)}..{_number(high)}"
+
+
+def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Judgement) -> str:
     """Why the service cannot be said to have counted exactly; empty when it can."""
+    comparisons = judgement.comparisons
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)
     if restarted(before, after):
@@ -190,8 +273,8 @@ def verdict(calls: Calls, before: Scrape, after: Scrape, comparisons: Sequence[C
         problems.append(f"Of {undecided.total()} requests the client cannot know what the service should have counted: {codes}.")
     if differing:
         problems.append(f"{len(differing)} of {len(comparisons)} numbers differ.")
-    if differing and not any(comparison.counted for comparison in comparisons):
+    if differing and not any(comparison.counted for comparison in comparisons if not comparison.measure.total):
         problems.append("Nothing was counted. If the endpoint belongs to another service, give --metrics-url.")
-    elif any(comparison.counted > comparison.expected for comparison in differing):
+    elif any(comparison.counted > comparison.high for comparison in differing):
         problems.append("Did another client use the service at the same time?")
-    return " ".join(problems)
+    return " ".join([*problems, *judgement.disagreements])

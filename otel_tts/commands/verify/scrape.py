@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,6 +29,11 @@ class Scrape:
     """All series with their values."""
 
     values: Mapping[tuple[str, Labels], float]
+    _by_name: dict[str, dict[Labels, float]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for (name, labels), value in self.values.items():
+            self._by_name.setdefault(name, {})[labels] = value
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -48,23 +53,43 @@ class Scrape:
         except ValueError:
             raise NoMetricsError("what it answers is not Prometheus's text format") from None
 
-    def counts(
-        self, metric: Metric, by: Sequence[Attribute], where: Mapping[Attribute, str] | None = None
-    ) -> dict[tuple[str, ...], float]:
-        """What a counter counted, or how many values a histogram has, for each combination of values of the attributes ``by``."""
-        wanted = promql.count_series(metric) if metric.instrument is Instrument.HISTOGRAM else promql.series(metric)
-        conditions = {(promql.label(attribute), value) for attribute, value in (where or {}).items()}
-        counts: dict[tuple[str, ...], float] = {}
-        for (name, labels), value in self.values.items():
-            if name == wanted and conditions <= labels:
-                values_by_label = dict(labels)
-                key = tuple(values_by_label.get(promql.label(attribute), "") for attribute in by)
-                counts[key] = counts.get(key, 0.0) + value
-        return counts
+    def amounts(self, metric: Metric, by: Sequence[Attribute], *, sums: bool = False) -> dict[tuple[str, ...], float]:
+        """What there is of a metric for each combination of values of the attributes ``by``.
+
+        Of a counter or gauge its value, of a histogram how many values it has, or with ``sums`` their sum.
+        """
+        if metric.instrument is Instrument.HISTOGRAM:
+            wanted = promql.sum_series(metric) if sums else promql.count_series(metric)
+        else:
+            wanted = promql.series(metric)
+        amounts: dict[tuple[str, ...], float] = {}
+        for labels, value in self._series(wanted):
+            key = tuple(labels.get(promql.label(attribute), "") for attribute in by)
+            amounts[key] = amounts.get(key, 0.0) + value
+        return amounts
+
+    def buckets(self, metric: Metric) -> dict[Labels, dict[float, float]]:
+        """The buckets of a histogram: for each attribute set, how many values are at most each bound."""
+        buckets: dict[Labels, dict[float, float]] = {}
+        for labels, value in self._series(promql.bucket_series(metric)):
+            bound = float(labels.pop("le"))
+            buckets.setdefault(frozenset(labels.items()), {})[bound] = value
+        return buckets
+
+    def attribute_sets(self, name: str) -> set[Labels]:
+        """Those of the series called ``name``."""
+        return set(self._by_name.get(name, ()))
+
+    def value(self, name: str, labels: Labels) -> float:
+        """Of one series; 0 where there is none yet."""
+        return self.values.get((name, labels), 0.0)
+
+    def _series(self, wanted: str) -> Iterator[tuple[dict[str, str], float]]:
+        return ((dict(labels), value) for labels, value in self._by_name.get(wanted, {}).items())
 
     def has(self, metric: Metric) -> bool:
         """Whether there is anything of the metric."""
-        return bool(self.counts(metric, ()))
+        return bool(self.amounts(metric, ()))
 
     def process(self) -> Labels:
         """What identifies the process that answered; empty when it does not say."""
