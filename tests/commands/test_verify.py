@@ -219,7 +219,7 @@ def test_what_calls_must_have_added() -> None:
         (streamed, Reply("UNAVAILABLE", True, 0.5, 1, CacheResult.MISS, "p", "m")),
         (streamed, Reply("DEADLINE_EXCEEDED", False)),  # nobody knows
     ]
-    traffic = account.Traffic.of(calls, None)
+    traffic = account.Traffic.judged(calls, None)
     assert not traffic.plain
     expected = {measure.title: measure.expected(traffic) for measure in MEASURES}
     assert expected["requests"] == {
@@ -254,7 +254,7 @@ def test_cost_follows_from_prices() -> None:
     made, cached = (Reply("OK", True, 1.0, 1, cache, "p", "m") for cache in (CacheResult.MISS, CacheResult.HIT))
     planned = Planned(Request(text="x" * 10), stream=False)
     calls = [(planned, made), (planned, cached), (planned, replace(made, provider="free of price"))]
-    traffic = account.Traffic.of(calls, Prices({"p": 1_000_000}))
+    traffic = account.Traffic.judged(calls, Prices({"p": 1_000_000}))
     expected = {measure.title: measure.expected(traffic) for measure in MEASURES}
     assert expected["cost in USD"] == {("p", "m"): (10, 10)}
     assert expected["avoided in USD"] == {("p", "m"): (10, 10)}
@@ -328,7 +328,7 @@ def test_lies_about_cost_are_listed_without_prices(true: tuple[list[tuple[Planne
 def test_every_metric_is_compared_or_listed() -> None:
     """No metric of the registry is left out of the account in silence."""
     everything = Scrape({(name, frozenset()): 1.0 for metric in semconv.METRICS for name in _names(metric)})
-    listed = {metric for gap in gaps(account.Traffic.of([], Prices()), everything) for metric in gap.metrics}
+    listed = {metric for gap in gaps(account.Traffic.judged([], Prices()), everything) for metric in gap.metrics}
     compared = {measure.metric for measure in MEASURES}
     assert compared | listed == set(semconv.METRICS)
 

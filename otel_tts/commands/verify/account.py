@@ -62,7 +62,7 @@ class Traffic:
     plain: bool
 
     @classmethod
-    def of(cls, calls: Sequence[tuple[Planned, Reply]], prices: Prices | None) -> Traffic:
+    def judged(cls, calls: Sequence[tuple[Planned, Reply]], prices: Prices | None) -> Traffic:
         """The traffic of these calls."""
         plain = all(
             planned.invalid if outcome(reply) is Outcome.REJECTED else outcome(reply) is Outcome.OK and not reply.fallback

@@ -136,7 +136,7 @@ def own_target() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Verification:
     """What became of a comparison: the numbers, what the metrics contradict one another in, and what was not compared."""
 
     comparisons: list[CountComparison]
@@ -149,13 +149,13 @@ class Judgement:
         return not self.disagreements and all(comparison.agrees for comparison in self.comparisons)
 
 
-def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = None) -> Judgement:
+def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = None) -> Verification:
     """Compare what was sent with what was counted. prices: of the providers, where they are known."""
     if prices is None and not any(after.has(metric) for metric in (semconv.USAGE_COST, semconv.USAGE_COST_AVOIDED)):
         prices = Prices()  # the service knows none
-    traffic = Traffic.of(calls, prices)
+    traffic = Traffic.judged(calls, prices)
     measures = [measure for measure in MEASURES if prices is not None or measure.metric not in PRICED]
-    return Judgement(compare(measures, traffic, before, after), disagreements(before, after), gaps(traffic, after))
+    return Verification(compare(measures, traffic, before, after), disagreements(before, after), gaps(traffic, after))
 
 
 async def _verified(
@@ -254,7 +254,7 @@ def _range(low: float, high: float) -> str:
     return f"{_number(low)}..{_number(high)}"
 
 
-def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Judgement) -> str:
+def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification) -> str:
     """Why the service cannot be said to have counted exactly; empty when it can."""
     comparisons = judgement.comparisons
     answered = sum(reply.answered for _, reply in calls)

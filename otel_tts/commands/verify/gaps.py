@@ -58,9 +58,9 @@ _ALWAYS: Sequence[Gap] = (
 
 def gaps(traffic: Traffic, after: Scrape) -> list[Gap]:
     """What is not compared of the metrics that a service has."""
-    found = list(_ALWAYS)
+    listed = list(_ALWAYS)
     if not traffic.plain:
-        found.append(
+        listed.append(
             Gap(
                 "the numbers and sums",
                 tuple({measure.metric: None for measure in MEASURES if measure.inside}),
@@ -68,10 +68,10 @@ def gaps(traffic: Traffic, after: Scrape) -> list[Gap]:
             )
         )
     if traffic.prices is None:
-        found.append(Gap("everything", PRICED, "the service has prices: give them with --prices FILE"))
+        listed.append(Gap("everything", PRICED, "the service has prices: give them with --prices FILE"))
     compared = {measure.metric for measure in MEASURES} | {semconv.CLIENT_DURATION} | set(PRICED)
-    found.append(Gap("everything", tuple(metric for metric in METRICS if metric not in compared), "no caller sees it"))
-    present = [Gap(gap.what, tuple(metric for metric in gap.metrics if _has(after, metric)), gap.why) for gap in found]
+    listed.append(Gap("everything", tuple(metric for metric in METRICS if metric not in compared), "no caller sees it"))
+    present = [Gap(gap.what, tuple(metric for metric in gap.metrics if _has(after, metric)), gap.why) for gap in listed]
     return [gap for gap in present if gap.metrics]
 
 
