@@ -61,6 +61,8 @@ def test_piper_is_measured_to_its_last_sample(
     recorded = {metric: [labels for labels, _ in points] for metric, points in capture_tts.metrics().items()}
     assert all({"gen_ai.provider.name": "piper"} in recorded.pop(metric) for metric in of_state)
     assert recorded == {
+        "gen_ai.client.operation.duration": [by() | {"gen_ai.operation.name": "text_to_speech"}],
+        "gen_ai.client.operation.time_to_first_chunk": [by() | {"gen_ai.operation.name": "text_to_speech"}],
         "tts.attempt.duration": [by(tts_outcome="ok", tts_attempt_reason="initial")],
         "tts.attempt.real_time_factor": [by()],
         "tts.audio.clipping_ratio": [HEARD],
