@@ -27,6 +27,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand("otel_tts.commands.demo.command:demo", "Try it: real speech, real telemetry, and a summary.", "demo"),
     "run": Subcommand("otel_tts.commands.run:run", "Run a program with telemetry, without changing its code."),
     "serve": Subcommand("otel_tts.commands.serve:serve", "Run the speech service."),
+    "status": Subcommand("otel_tts.commands.status:status", "Say what is wrong now, with the exit code of a check."),
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
     "trace": Subcommand("otel_tts.commands.trace:trace", "Draw one request as a tree of spans."),
     "verify": Subcommand("otel_tts.commands.verify.command:verify", "Check that a running service counts exactly."),

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
-from otel_tts.history import Request, RequestFilter, open_history
+from otel_tts.history import Problem, Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome, RequestKind
 from otel_tts.settings import HistorySettings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _ago(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """The length of a time before now, in seconds."""
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A moment in seconds since the Unix epoch: so long before now, or as ISO 8601 writes it, in local time without a zone."""
     if value is None:
         return None
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip()):
-        return float(match[1]) * _UNITS[match[2]]
-    raise click.BadParameter(f"{value!r} is no length of time: say 30s, 10m, 2h or 1d.", ctx, param)
+        return time.time() - float(match[1]) * _UNITS[match[2]]
+    try:
+        return datetime.fromisoformat(value.strip()).timestamp()
+    except (ValueError, OverflowError):
+        message = f"{value!r} is no length of time: say 30s, 10m, 2h or 1d. Nor is it a moment: say 2026-03-01T12:00 or 2026-03-01T12:00Z."
+        raise click.BadParameter(message, ctx, param) from None
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -41,8 +47,22 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.command()
 @click.option("--outcome", type=click.Choice([outcome.value for outcome in Outcome]), help="Only requests that ended so.")
 @click.option("--provider", help="Only requests whose audio this provider made, or that it failed.")
+@click.option(
+    "--problem",
+    type=click.Choice([problem.value for problem in Problem]),
+    help="Only requests that failed, that failed or fell back (affected), or with gaps.",
+)
+@click.option("--error-type", metavar="NAME", help="Only requests with this error type, such as timeout.")
+@click.option("--service", metavar="NAME", help="Only requests of this service.")
+@click.option("--voice", metavar="NAME", help="Only requests for this voice.")
 @click.option("--slower-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Only requests that took longer.")
-@click.option("--since", callback=_ago, metavar="TIME", help="Only requests of the last 30s, 10m, 2h, 1d ...")
+@click.option(
+    "--since",
+    callback=_moment,
+    metavar="TIME",
+    help="Only requests of the last 30s, 10m, 2h, 1d ..., or since a moment (ISO 8601).",
+)
+@click.option("--until", callback=_moment, metavar="TIME", help="Only requests that began before that: as --since.")
 @click.option("--conversation", metavar="ID", help="Only the utterances of this conversation.")
 @click.option("--kind", type=click.Choice([kind.value for kind in RequestKind]), help="Only requests of this kind.")
 @click.option(
@@ -58,8 +78,13 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def requests(
     outcome: str | None,
     provider: str | None,
+    problem: str | None,
+    error_type: str | None,
+    service: str | None,
+    voice: str | None,
     slower_than: float | None,
     since: float | None,
+    until: float | None,
     conversation: str | None,
     kind: str | None,
     where: tuple[tuple[str, str], ...],
@@ -75,8 +100,13 @@ def requests(
     wanted = RequestFilter(
         outcome=outcome,
         provider=provider,
+        problem=None if problem is None else Problem(problem),
+        error_type=error_type,
+        service=service,
+        voice=voice,
         slower_than=slower_than,
-        since=None if since is None else time.time() - since,
+        since=since,
+        until=until,
         conversation=conversation,
         kind=kind,
         where=where,
@@ -88,7 +118,7 @@ def requests(
     elif listed:
         console.print(listing(listed, wide=console.width >= WIDE))
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
-    elif replace(wanted, since=None) != RequestFilter() or since is not None:
+    elif wanted != RequestFilter():
         console.print("No request matches. Remove a filter, or wait some seconds: telemetry is written in batches.")
     else:
         console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
@@ -103,38 +133,53 @@ def _plain(request: Request) -> dict[str, object]:
     return {**content, "attributes": request.attributes}
 
 
-WIDE = 100
+WIDE = 120
 """Columns of the terminal from which on there is room for everything."""
 
 
 def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
-    """The requests as a table. A narrow one has shorter trace ids and no voices."""
+    """The requests as a table, with services where there are several, and errors and conversations where there are any.
+
+    Errors take the place of lengths. A narrow table has shorter trace ids, and neither voices nor conversations.
+    """
+    errors = any(request.error_type for request in listed)
+    columns: list[tuple[str, bool, Callable[[Request], str | Text]]] = [  # heading, whether to the right, what is shown
+        (f"time ({formatting.zone(time.time())})", False, lambda r: _time(r.start, wide=wide)),
+        ("trace", False, lambda r: r.trace_id[: terminal.TRACE_DIGITS if wide else 8]),
+    ]
+    if wide and len({request.service for request in listed}) > 1:
+        columns.append(("service", False, lambda r: r.service or formatting.NOTHING))
+    columns += [
+        ("outcome", False, lambda r: terminal.outcome(r.outcome, r.cancel_reason)),
+        ("provider", False, lambda r: r.provider or formatting.NOTHING),
+    ]
+    if wide:
+        columns.append(("voice", False, lambda r: r.voice or formatting.NOTHING))
+    if wide or not errors:
+        columns.append(("stream", False, lambda r: "yes" if r.stream else "no"))
+    if not errors:
+        columns.append(("chars", True, lambda r: formatting.count(r.characters)))
+    columns += [
+        ("took", True, lambda r: formatting.duration(r.duration)),
+        ("audio" if errors or not wide else "1st audio", True, lambda r: formatting.duration(r.ttfa)),
+        ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
+        ("fb" if errors or not wide else "fallback", False, lambda r: "yes" if r.fallback_used else ""),
+    ]
+    if wide and any(request.conversation for request in listed):
+        columns.append(("conversation", False, lambda r: r.conversation or ""))
+    if errors:
+        columns.append(("error", False, lambda r: r.error_type or ""))
     rendered = terminal.table(gap=2 if wide else 1)
-    for heading in (
-        f"time ({formatting.zone(time.time())})",
-        "trace",
-        "outcome",
-        "provider",
-        *(["voice"] if wide else []),
-        "stream",
-    ):
-        rendered.add_column(heading, no_wrap=True)
-    for heading in ("chars", "took", "1st audio" if wide else "audio"):
-        rendered.add_column(heading, no_wrap=True, justify="right")
-    for heading in ("cache", "fallback" if wide else "fb"):
-        rendered.add_column(heading, no_wrap=True)
-    for request in listed:
-        rendered.add_row(
-            formatting.clock(request.start),
-            request.trace_id[: terminal.TRACE_DIGITS if wide else 8],
-            terminal.outcome(request.outcome, request.cancel_reason),
-            request.provider or formatting.NOTHING,
-            *([request.voice or formatting.NOTHING] if wide else []),
-            "yes" if request.stream else "no",
-            formatting.count(request.characters),
-            formatting.duration(request.duration),
-            formatting.duration(request.ttfa),
-            request.cache_result or formatting.NOTHING,
-            "yes" if request.fallback_used else "",
+    for heading, right, _ in columns:
+        folds = heading in ("conversation", "error")
+        rendered.add_column(
+            heading, no_wrap=not folds, overflow="fold" if folds else "ellipsis", justify="right" if right else "left"
         )
+    for request in listed:
+        rendered.add_row(*(shown(request) for _, _, shown in columns))
     return rendered
+
+
+def _time(moment: float, *, wide: bool) -> str:
+    """With its date where there is room, or where it is of a day before."""
+    return formatting.date(moment)[5:19] if wide else formatting.clock(moment)

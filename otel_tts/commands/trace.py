@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,7 +17,8 @@ from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import Event, Span, Trace, open_history
-from otel_tts.semconv import Attribute
+from otel_tts.history.requests import as_text, own
+from otel_tts.semconv import Attribute, RequestKind
 from otel_tts.settings import HistorySettings
 
 _BAR = 24  # columns of the waterfall
@@ -45,6 +47,7 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.RPC_RESPONSE_STATUS_CODE: _text,
         semconv.OUTCOME: _text,
         semconv.ERROR_TYPE: _after("because of"),
+        semconv.CANCEL_REASON: _after("cancelled by"),
         semconv.ATTEMPT_REASON: lambda reason: f"{reason} attempt",
         semconv.PROVIDER: _after("by"),
         semconv.MODEL: _after("model"),
@@ -59,6 +62,13 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.ATTEMPT_COUNT: _number("attempt"),
         semconv.FALLBACK_USED: lambda used: "fallback used" if used else "",
         semconv.COST: lambda dollars: f"${dollars:.6f}",
+    },
+    {
+        semconv.CONVERSATION: _after("conversation"),
+        semconv.KIND: lambda kind: "" if kind == RequestKind.INTERACTIVE else str(kind),
+        semconv.TIME_TO_INTERRUPTION: _after("interrupted after", formatting.duration),
+        semconv.TIME_TO_SILENCE: _after("silent after another", formatting.duration),
+        semconv.AUDIO_HEARD: _after("heard", formatting.duration),
     },
     {
         semconv.QUEUE_WAIT: lambda seconds: f"queued {formatting.duration(seconds)}" if seconds >= _NOTICEABLE else "",
@@ -79,7 +89,11 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
     },
 )
 """The attributes that matter and what is said of each, in this order, each group on a line; nothing is said with no words."""
-_EVENTS = {semconv.FIRST_BYTE_EVENT.name: "first byte", semconv.FIRST_AUDIO_EVENT.name: "first audio"}
+_EVENTS = {
+    semconv.FIRST_BYTE_EVENT.name: "first byte",
+    semconv.FIRST_AUDIO_EVENT.name: "first audio",
+    semconv.INTERRUPTED_EVENT.name: "the listener interrupted",
+}
 
 
 @click.command()
@@ -180,6 +194,10 @@ def _that_matter(span: Span) -> Iterator[Text]:
         if general + facts:
             yield Text(", ").join(general + facts)
         general = []
+    if span.name == semconv.SYNTHESIS_SPAN.name and (caller := own(span.attributes)):
+        yield Text.assemble(
+            ("caller's attributes ", "dim"), ", ".join(f"{key}={as_text(value)}" for key, value in json.loads(caller).items())
+        )
 
 
 def _all(span: Span) -> Iterator[Text]:
@@ -189,7 +207,13 @@ def _all(span: Span) -> Iterator[Text]:
 
 def _event(event: Event, span: Span) -> Text:
     name = _EVENTS.get(event.name, event.name)
-    described = Text.assemble((f"+{formatting.duration(event.time - span.start)} ", "dim"), name)
+    described = Text.assemble((f"+{formatting.duration(event.time - span.start)} ", "dim"))
+    provider, error = (event.attributes.get(attribute.key) for attribute in (semconv.PROVIDER, semconv.ERROR_TYPE))
+    if event.name == semconv.SKIPPED_EVENT.name:
+        return described.append(f"skipped {provider or 'a provider'}{f': {error}' if error else ''}", "yellow")
+    if event.name == semconv.COALESCED_EVENT.name:
+        return described.append(f"joined an identical request that was under way{f' at {provider}' if provider else ''}")
+    described.append(name)
     if event.name == semconv.EXCEPTION_EVENT.name:
         described.append(f" {event.attributes.get(semconv.EXCEPTION_TYPE.key, '')}", "red")
         if message := event.attributes.get(semconv.EXCEPTION_MESSAGE.key):
@@ -198,5 +222,6 @@ def _event(event: Event, span: Span) -> Text:
 
 
 def _links(span: Span) -> Iterator[Text]:
+    joined = any(event.name == semconv.COALESCED_EVENT.name for event in span.events)
     for link in span.links:
-        yield Text.assemble(("belongs to trace ", "dim"), link.trace_id)
+        yield Text.assemble(("joined the request of trace " if joined else "belongs to trace ", "dim"), link.trace_id)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from otel_tts.distribution import Distribution
 from otel_tts.history.frames import to_frame
 from otel_tts.history.local import LocalHistory
-from otel_tts.history.requests import Request, RequestFilter
+from otel_tts.history.requests import Problem, Request, RequestFilter
 from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
 from otel_tts.history.timelines import Point, Timeline, Where
@@ -28,6 +28,7 @@ __all__ = [
     "HistoryUnavailableError",
     "Link",
     "Point",
+    "Problem",
     "Request",
     "RequestFilter",
     "Row",
@@ -59,6 +60,10 @@ class History(Protocol):
     @property
     def began(self) -> float | None:
         """The first moment that anything is known of; None when nothing is."""
+
+    @property
+    def newest(self) -> float | None:
+        """The moment of the newest metrics that arrived; None when nothing is known. It says whether what is read is of now."""
 
     @property
     def unreadable(self) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from otel_tts.history.requests import FIELDS, Request, RequestFilter
+from otel_tts.history.requests import FIELDS, Problem, Request, RequestFilter
+from otel_tts.semconv import FAILURES
 
 Column = npt.NDArray[Any]
 _IDS = {"trace_id": 32, "span_id": 16}  # hexadecimal digits
@@ -68,10 +69,12 @@ class Columns:
         """The numbers of the requests that a filter holds for."""
         start, duration = self.arrays["start"], self.arrays["duration"]
         holds = np.ones(len(self), dtype=bool)
-        for name in ("outcome", "provider", "service", "version", "conversation", "kind"):
+        for name in ("outcome", "error_type", "provider", "voice", "service", "version", "conversation", "kind"):
             if (value := getattr(filter, name)) is not None:
                 [codes] = np.nonzero(self.arrays[_NAMES[name]] == value)
                 holds &= np.isin(self.arrays[name], codes)
+        if filter.problem is not None:
+            holds &= self._with(filter.problem)
         for key, value in filter.where:
             holds &= self._having(key, value)
         if filter.slower_than is not None:
@@ -85,6 +88,14 @@ class Columns:
         if filter.ended_before is not None:
             holds &= start + duration < filter.ended_before
         return np.flatnonzero(holds)
+
+    def _with(self, problem: Problem) -> npt.NDArray[np.bool_]:
+        """Which requests have a problem; see `Problem`."""
+        if problem is Problem.GAPS:
+            return np.asarray(self.arrays["underrun"] > 0)
+        [codes] = np.nonzero(np.isin(self.arrays[_NAMES["outcome"]], sorted(FAILURES)))
+        failed = np.isin(self.arrays["outcome"], codes)
+        return failed if problem is Problem.FAILED else failed | (self.arrays["fallback_used"] > 0)
 
     def _having(self, key: str, value: str) -> npt.NDArray[np.bool_]:
         """Which requests have an attribute with this value, as text. Each different one is looked at once."""

@@ -59,6 +59,10 @@ class Lines:
                     yield file.times[number], line
                     break
 
+    def newest(self, written: Sequence[Partition]) -> float | None:
+        """The time of the newest line of some files; None without any."""
+        return max((file.times[-1] for partition in written if (file := self._read_on(partition.path)).times), default=None)
+
     def _read_on(self, path: Path) -> _File:
         with self._lock:
             file = self._files.setdefault(path, _File())

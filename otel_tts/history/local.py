@@ -52,6 +52,13 @@ class LocalHistory(Counted):
         return began(self._directory)
 
     @property
+    def newest(self) -> float | None:
+        """See `History.newest`."""
+        written = partitions(self._directory, "metrics")
+        latest = max((partition.hour for partition in written), default=None)
+        return self._lines.newest([partition for partition in written if partition.hour == latest])
+
+    @property
     def unreadable(self) -> int:
         """See `History.unreadable`."""
         return self._lines.spoilt + self._index.spoilt + self._traces_unreadable.count

@@ -71,6 +71,14 @@ class Prometheus:
         whole = self._at(readings.samples(metric, _HOUR, [readings.equals(readings.BOUND, "+Inf")]), hours[min(exported_in) + 1])
         return min(time for answer in whole for time, _ in answer.values)
 
+    def newest(self, now: float) -> float | None:
+        """The moment of the newest metrics of the last day; None without any."""
+        metric = semconv.SYNTHESIS_DURATION
+        for query in (readings.newest(metric), readings.newest_within(metric, 24 * _HOUR)):
+            for answer in self._at(query, now):
+                return answer.values[0][1]
+        return None
+
     def exported(self, start: float, end: float) -> float:
         """How many values of requests were exported between two moments."""
         answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)

@@ -51,6 +51,11 @@ class RemoteHistory(Counted):
         return self._prometheus.began(time.time())
 
     @property
+    def newest(self) -> float | None:
+        """See `History.newest`."""
+        return self._prometheus.newest(time.time())
+
+    @property
     def unreadable(self) -> int:
         """See `History.unreadable`."""
         return self._prometheus.unreadable.count + self._traces.unreadable.count

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from otel_tts import semconv
 from otel_tts.history.traces import Span
-from otel_tts.semconv import Attribute, RequestKind
+from otel_tts.semconv import FAILURES, Attribute, RequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +158,42 @@ FIELDS = {attribute.key: name for name, attribute in ATTRIBUTES.items()}
 """The fields by the keys of their attributes."""
 
 
+class Problem(StrEnum):
+    """What may have gone wrong with a request, across outcomes."""
+
+    FAILED = "failed"
+    """It ended with one of the outcomes that count as failures."""
+    AFFECTED = "affected"
+    """It failed, or was saved by another provider."""
+    GAPS = "gaps"
+    """The listener heard a gap."""
+
+    def holds(self, request: Request) -> bool:
+        """Whether a request has it."""
+        failed = request.outcome in FAILURES
+        match self:
+            case Problem.FAILED:
+                return failed
+            case Problem.AFFECTED:
+                return failed or bool(request.fallback_used)
+        return bool(request.underrun)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
     """Which requests are wanted: those of which all holds that is given.
 
+    problem: what went wrong, across outcomes. error: the value of ``error.type``.
     where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`. slower_than:
     seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
     when it ended, which is when metrics count it.
     """
 
     outcome: str | None = None
+    problem: Problem | None = None
+    error_type: str | None = None
     provider: str | None = None
+    voice: str | None = None
     service: str | None = None
     version: str | None = None
     conversation: str | None = None
@@ -187,7 +213,10 @@ class RequestFilter:
         """
         return (
             self.outcome in (None, request.outcome)
+            and (self.problem is None or self.problem.holds(request))
+            and self.error_type in (None, request.error_type)
             and self.provider in (None, request.provider)
+            and self.voice in (None, request.voice)
             and self.service in (None, request.service)
             and self.version in (None, request.version)
             and self.conversation in (None, request.conversation)

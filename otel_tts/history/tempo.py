@@ -110,7 +110,9 @@ def _conditions(wanted: RequestFilter) -> Iterator[str]:
     yield f"name = {json.dumps(semconv.SYNTHESIS_SPAN.name)}"
     for field, value in (
         (f"span.{semconv.OUTCOME.key}", wanted.outcome),
+        (f"span.{semconv.ERROR_TYPE.key}", wanted.error_type),
         (f"span.{semconv.PROVIDER.key}", wanted.provider),
+        (f"span.{semconv.VOICE.key}", wanted.voice),
         (f"resource.{_SERVICE}", wanted.service),
         (f"resource.{_VERSION}", wanted.version),
         (f"span.{semconv.CONVERSATION.key}", wanted.conversation),

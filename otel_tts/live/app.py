@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 import streamlit as st
@@ -13,8 +14,9 @@ from otel_tts import formatting, palette
 from otel_tts.history import Service, open_history
 from otel_tts.live import tiles
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends
-from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View
+from otel_tts.live.judgement import is_late
+from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
+from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View, between
 from otel_tts.settings import LiveSettings
 
 PAGES = (
@@ -50,20 +52,38 @@ def _streamlit_page(page: Page) -> StreamlitPage:
 
 def draw(page: Page) -> None:
     """Draw a page with its controls; the part below them is redrawn at each refresh."""
-    if "view" not in st.session_state:
-        st.session_state.view = View.parse(st.query_params.to_dict())
+    _from_url(page)
+    loading = st.empty()
+    if st.session_state.get("drawn") != page.title:
+        loading.html(tiles.notice("unknown", "Loading ...", f"Reading {history(st.session_state.view.source).source}."))
     _controls(page)
     view: View = st.session_state.view
     _to_url(page)
-    st.fragment(_part, run_every=REFRESHES[view.refresh])(page, view)
+    st.fragment(_part, run_every=None if view.chosen else REFRESHES[view.refresh])(page, view)
+    loading.empty()
+    st.session_state.drawn = page.title
+
+
+def _from_url(page: Page) -> None:
+    """Take over what the URL says when the page is opened, and when the browser went back or forward."""
+    params = st.query_params.to_dict()
+    if "view" not in st.session_state:
+        st.session_state.view = View.parse(params)
+    elif params != st.session_state.get("written") and (params or st.session_state.page == page.title):
+        st.session_state.view = View.parse(params)
+        st.session_state.generation = st.session_state.get("generation", 0) + 1
+    st.session_state.page = page.title
 
 
 def _controls(page: Page) -> None:
     """Draw the controls of every page: range, refresh and, where there are several, source and service."""
     view: View = st.session_state.view
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key="range")
-        every = st.selectbox("Refresh", list(REFRESHES), list(REFRESHES).index(view.refresh), key="refresh", width=110)
+        span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key=widget("range"))
+        if span != view.range:
+            view = replace(view, since="", until="")
+        view = _chosen_time(view)
+        every = st.selectbox("Refresh", list(REFRESHES), list(REFRESHES).index(view.refresh), key=widget("refresh"), width=110)
         view = replace(view, range=span, refresh=every, source=_source(view))
         services = _services(view)
         view = replace(view, service=_service(view, services))
@@ -72,13 +92,36 @@ def _controls(page: Page) -> None:
     st.session_state.view = view
 
 
+def _chosen_time(view: View) -> View:
+    """Draw the choice of a time of its own, in local time."""
+    chosen = view.chosen
+    shown = formatting.period(*chosen) if chosen else "Other time"
+    with st.popover(shown, icon=":material/date_range:", key=widget("time")):
+        now = datetime.now().replace(second=0, microsecond=0)  # noqa: DTZ005 - shown as it is here
+        start, end = map(datetime.fromtimestamp, chosen) if chosen else (now - timedelta(hours=1), now)
+        zone = formatting.zone(now.timestamp())
+        first = st.datetime_input(f"From ({zone})", start, key=widget(f"since {view.since}"), step=60)
+        last = st.datetime_input(f"To ({zone})", end, key=widget(f"until {view.until}"), step=60)
+        if st.button("Show this time", key=widget("show")):
+            if first >= last:
+                st.error("The first moment must be before the last.")
+            else:
+                since, until = between(first.timestamp(), last.timestamp())
+                st.session_state.view = replace(view, since=since, until=until)
+                st.rerun()
+    if chosen and st.button("Back to now", icon=":material/update:", key=widget("to now")):
+        st.session_state.view = replace(view, since="", until="")
+        st.rerun()
+    return view
+
+
 def _source(view: View) -> str:
     """Draw the choice of the source. There is none where there are local files only."""
     settings = LiveSettings.load()
     if not settings.has_backends:
         return View().source
     return st.segmented_control(
-        "Source", list(SOURCES), default=view.source, format_func=SOURCES.__getitem__, required=True, key="source"
+        "Source", list(SOURCES), default=view.source, format_func=SOURCES.__getitem__, required=True, key=widget("source")
     )
 
 
@@ -86,7 +129,7 @@ def _services(view: View) -> Sequence[Service]:
     """List the services that had requests."""
     try:
         source = history(view.source)
-        return source.services(source.period(view.range, REFRESHES[view.refresh]))
+        return source.services(source.shown(view))
     except SourceUnavailableError:
         return ()  # the page says so
 
@@ -98,7 +141,7 @@ def _service(view: View, services: Sequence[Service]) -> str:
         return ""
     options = ["", *names]
     return st.selectbox(
-        "Service", options, options.index(view.service), format_func=lambda name: name or "all", key="service", width=220
+        "Service", options, options.index(view.service), format_func=lambda name: name or "all", key=widget("service"), width=220
     )
 
 
@@ -108,13 +151,13 @@ def _part(page: Page, drawn_with: View) -> None:
     source = history(view.source)
     if view != drawn_with:
         st.rerun()  # what was chosen in it concerns the whole page
-    period = source.period(view.range, REFRESHES[view.refresh])
+    period = source.shown(view)
     try:
         if source.began() is None:
             st.html(tiles.legend(source.source))
             st.html(tiles.notice("unknown", "No requests yet.", EMPTY))
             return
-        st.html(tiles.legend(f"{source.source} · read at {formatting.clock(period.now)}", palette.GOOD))
+        st.html(_legend(source))
         page.draw(source, period, view, LiveSettings.load())
         _to_url(page)
     except SourceUnavailableError as away:
@@ -122,10 +165,24 @@ def _part(page: Page, drawn_with: View) -> None:
         st.html(tiles.notice("bad", f"The source has not answered since {formatting.clock(away.since)}.", str(away)))
 
 
+def _legend(source: CachedHistory) -> str:
+    """Say where figures come from, and how old the newest telemetry is."""
+    now, newest = source.now, source.newest()
+    read = f"{source.source} · read at {formatting.clock(now)} {formatting.zone(now)}"
+    if newest is None:
+        return tiles.legend(f"{read} · no metrics within a day", palette.BAD)
+    age = max(now - newest, 0.0)
+    late = is_late(age, source.interval)
+    arrived = f"newest telemetry {formatting.elapsed(age)} old" + (f", of {formatting.date(newest)}" if late else "")
+    return tiles.legend(f"{read} · {arrived}", palette.BAD if late else palette.GOOD)
+
+
 def _to_url(page: Page) -> None:
     view: View = st.session_state.view
-    if (wanted := view.params(page.params)) != st.query_params.to_dict():
+    wanted = view.params(page.params)
+    if wanted != st.query_params.to_dict():
         st.query_params.from_dict(wanted)
+    st.session_state.written = wanted
 
 
 _MARK = '<g stroke="#2E86C1" stroke-width="4" stroke-linecap="round"><path d="M6 14v4M13 7v18M20 11v10M27 14v4"/></g>'

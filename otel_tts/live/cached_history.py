@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from threading import RLock
+from threading import Lock
 from typing import Any, Literal, TypeVar, cast
 
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Point, Request, RequestFilter, Row, Service, Timeline, Trace
-from otel_tts.live.view import Period
+from otel_tts.live.view import REFRESHES, Period, View
 from otel_tts.semconv import Attribute, Metric
 
 T = TypeVar("T")
 Where = Mapping[Attribute, tuple[str | bool, ...]]
 By = Literal["provider", "language"]
-_KEPT = 256  # answers; a page asks for ten or so
+_KEPT = 512  # answers; a page asks for twenty or so
+_AT_ONCE = 8  # questions that are asked of the source at the same time
 
 
 class SourceUnavailableError(OtelTtsError):
@@ -31,6 +33,8 @@ class SourceUnavailableError(OtelTtsError):
 class CachedHistory:
     """A history for all pages of a process. Answers are kept, and errors have the time since when the source does not answer.
 
+    Who asks what somebody else is asking waits for that answer, and for no other.
+
     Args:
         history: where to read.
         wall_clock: gives seconds since the Unix epoch.
@@ -39,8 +43,12 @@ class CachedHistory:
     def __init__(self, history: History, wall_clock: Callable[[], float] = time.time) -> None:
         self._history = history
         self._wall_clock = wall_clock
-        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = RLock()  # pages are drawn in threads of their own
+        self._answers: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+        self._lock = Lock()  # pages are drawn in threads of their own; held for no question
+        self._preparing = Lock()
+        self._askers = ThreadPoolExecutor(_AT_ONCE, "otel-tts-live")
+        self._began: float | None = None
+        self._remembered: dict[Hashable, Any] = {}
         self._away_since: float | None = None
         self._prepared: float | None = None
 
@@ -54,14 +62,45 @@ class CachedHistory:
         every = refresh or 1
         return Period.from_range(range, self._wall_clock() // every * every, self._history.interval)
 
+    def shown(self, view: View) -> Period:
+        """The period that a view shows: the time that was chosen, or one of the ranges up to now."""
+        if (chosen := view.chosen) is not None:
+            return Period.between(*chosen, self._history.interval)
+        return self.period(view.range, REFRESHES[view.refresh])
+
     def began(self) -> float | None:
         """The first moment that anything is known of; None when nothing is."""
-        began = self._answers.get("began")
-        if began is None:
-            began = self._asked(lambda: self._history.began)
-            if began is not None:
-                self._answers["began"] = began
-        return cast("float | None", began)
+        if self._began is None:
+            self._began = self._asked(lambda: self._history.began)
+        return self._began
+
+    def newest(self) -> float | None:
+        """The moment of the newest metrics; None when nothing is known. The same for everybody within a second."""
+        return self._once(("newest", int(self._wall_clock())), lambda: self._history.newest)
+
+    @property
+    def now(self) -> float:
+        """The present, in seconds since the Unix epoch."""
+        return self._wall_clock()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between exports of metrics."""
+        return self._history.interval
+
+    @property
+    def remembered(self) -> dict[Hashable, Any]:
+        """What was worked out from answers and holds beyond a refresh, such as since when a condition is met."""
+        return self._remembered
+
+    def ask_ahead(self, questions: Iterable[Callable[[], object]]) -> None:
+        """Ask all of these questions of this history at the same time, so that they are answered when they come one by one.
+
+        Raises:
+            SourceUnavailableError: the source does not answer one of them.
+        """
+        for asked in [self._askers.submit(question) for question in questions]:
+            asked.result()
 
     def total(self, period: Period, *, service: str = "") -> Row:
         """What happened in the whole period, over everything."""
@@ -109,6 +148,17 @@ class CachedHistory:
         )
         return _joined(over, under_way)
 
+    def windows(
+        self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
+    ) -> list[Timeline]:
+        """A metric over time, only in windows that are over."""
+        return self._once(
+            ("windows", metric.name, tuple(by), tuple((where or {}).items()), service, period.start, period.closed, period.step),
+            lambda: self._history.series(
+                metric, period.start, period.closed, period.step, by, service=service or None, where=where
+            ),
+        )
+
     def over(
         self,
         metric: Metric,
@@ -131,14 +181,14 @@ class CachedHistory:
 
     def prepare(self, period: Period, on_progress: Callable[[int, int], object]) -> None:
         """Read ahead the spans of the period, if they have not been; ``on_progress`` gets the bytes read and their total."""
-        with self._lock:
+        with self._preparing:
             if self._prepared is None or period.start < self._prepared:
                 self._asked(lambda: self._history.prepare(period.start, None, on_progress))
                 self._prepared = period.start
 
     def requests(self, wanted: RequestFilter, limit: int, period: Period) -> list[Request]:
         """The newest requests of the period."""
-        wanted = replace(wanted, since=period.start)
+        wanted = replace(wanted, since=period.start, until=period.now if period.past else None)
         return self._once(("requests", wanted, limit, period), lambda: self._history.requests(wanted, limit))
 
     def trace(self, trace_id: str) -> Trace | None:
@@ -151,23 +201,32 @@ class CachedHistory:
 
     def _once(self, key: Hashable, question: Callable[[], T]) -> T:
         with self._lock:
-            if key not in self._answers:
-                self._answers[key] = self._asked(question)
+            answer = self._answers.get(key)
+            first = answer is None
+            if answer is None:
+                answer = self._answers[key] = Future()
                 while len(self._answers) > _KEPT:
                     self._answers.popitem(last=False)
             self._answers.move_to_end(key)
-            return cast("T", self._answers[key])
+        if first:
+            try:
+                answer.set_result(self._asked(question))
+            except BaseException as error:  # noqa: BLE001 - nobody may wait for ever
+                with self._lock:
+                    if self._answers.get(key) is answer:
+                        del self._answers[key]  # so that the next one asks again
+                answer.set_exception(error)
+        return cast("T", answer.result())
 
     def _asked(self, question: Callable[[], T]) -> T:
-        with self._lock:
-            try:
-                answer = question()
-            except (HistoryUnavailableError, PermissionError) as error:
-                if self._away_since is None:
-                    self._away_since = self._wall_clock()
-                raise SourceUnavailableError(str(error), self._away_since) from None
-            self._away_since = None
-            return answer
+        try:
+            answer = question()
+        except (HistoryUnavailableError, PermissionError) as error:
+            with self._lock:
+                since = self._away_since = self._away_since or self._wall_clock()
+            raise SourceUnavailableError(str(error), since) from None
+        self._away_since = None
+        return answer
 
 
 def _joined(over: Sequence[Timeline], under_way: Sequence[Timeline]) -> list[Timeline]:

@@ -20,7 +20,7 @@ from otel_tts.semconv import Attribute
 
 HEIGHT = 260
 CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
-"""How Plotly shows a figure: without its toolbar; a double click brings back what a drag has enlarged."""
+"""How Plotly shows a figure: without its toolbar. A drag along the time chooses it for the whole page."""
 _TICKS = {"s": ("~s", "s"), "1/s": ("~s", "/s"), "share": (".0%", ""), "{USD}": ("$~s", ""), "By": ("~s", "B")}
 
 
@@ -192,7 +192,8 @@ def _figure(unit: str, period: Period) -> go.Figure:
                 "nticks": 8,
             },
             "yaxis": {"tickformat": tickformat, "ticksuffix": suffix, "rangemode": "tozero", "automargin": True, "nticks": 6},
-            "dragmode": False,
+            "dragmode": "select",
+            "selectdirection": "h",
             "uirevision": "kept",
         }
     )

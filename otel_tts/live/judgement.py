@@ -7,16 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
 from otel_tts.conditions.figure import Figure
-from otel_tts.history import Distribution, Timeline
-from otel_tts.live.cached_history import CachedHistory
+from otel_tts.history import Distribution, Problem, Timeline
+from otel_tts.live.cached_history import Where
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
 from otel_tts.semconv import COUNTED, MADE_BY_PROVIDER, REQUEST_ATTEMPTS, Metric, Outcome
 from otel_tts.settings import LiveSettings
+
+MOODS: Mapping[str, str] = {"page": "bad", "ticket": "warn", "info": "unknown"}
+"""How a condition looks, by its severity."""
+
+PROBLEMS: Mapping[Figure, Problem] = {
+    figure.SUCCESS_RATE: Problem.FAILED,
+    figure.SUCCESS_BURN: Problem.FAILED,
+    figure.GAP_SHARE: Problem.GAPS,
+    figure.PROVIDER_SUCCESS_RATE: Problem.AFFECTED,
+    figure.PROVIDER_AVAILABLE: Problem.AFFECTED,
+}
+"""The problem that the requests behind a figure have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,12 @@ class Verdict:
     condition: Condition
     holds: tuple[SubjectFigure, ...]
 
+    @property
+    def over(self) -> str:
+        """The window that the figure was taken over, in words; empty for a state."""
+        window = self.condition.window
+        return f"over the last {formatting.elapsed(window)}" if window and self.condition.figure.traffic else ""
+
     def sentences(self) -> Iterator[str]:
         """Give a sentence for each subject."""
         for finding in self.holds:
@@ -42,17 +61,51 @@ class Verdict:
                 yield self.condition.sentence(finding.value, finding.attributes)
 
 
+class Figures(Protocol):
+    """What a judge asks a `CachedHistory`."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds between exports of metrics."""
+
+    def newest(self) -> float | None:
+        """The moment of the newest metrics."""
+
+    def series(
+        self,
+        metric: Metric,
+        period: Period,
+        by: Sequence[semconv.Attribute] = (),
+        where: Where | None = None,
+        *,
+        service: str = "",
+    ) -> list[Timeline]:
+        """A metric over time."""
+
+    def over(
+        self,
+        metric: Metric,
+        start: float,
+        end: float,
+        by: Sequence[semconv.Attribute] = (),
+        where: Where | None = None,
+        *,
+        service: str = "",
+    ) -> list[Timeline]:
+        """A metric between two moments, in one window."""
+
+
 class Judge:
     """Judges the conditions by the metrics up to the end of a period.
 
     Args:
-        history: where the figures come from.
+        history: where the figures come from; a `CachedHistory`, or one of its past.
         period: the moment that counts is its ``now``.
         settings: references and objectives.
         service: whose requests; all, when it is empty.
     """
 
-    def __init__(self, history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> None:
+    def __init__(self, history: Figures, period: Period, settings: LiveSettings, service: str = "") -> None:
         self._history = history
         self._period = period
         self._settings = settings
@@ -66,20 +119,27 @@ class Judge:
             figure.DURATION_P95: self._duration,
             figure.SUCCESS_BURN: self._burn,
             figure.DRIFT: self._drift,
+            figure.ABSENT: self._absent,
         }
 
     def verdicts(self) -> list[Verdict]:
         """Judge every condition that can be judged here, the most important first."""
         verdicts: dict[str, Verdict] = {}
         for condition in CONDITIONS:
-            if figures := self._figures.get(condition.figure):
-                holding = [f for f in figures(condition.window) if condition.holds(f.value, f.traffic)]
-                if holding and condition.short_window:
-                    lately = [f for f in figures(condition.short_window) if condition.holds(f.value, None)]
-                    holding = [f for f in holding if f.attributes in [late.attributes for late in lately]]
+            if condition.figure in self._figures:
+                holding = self.holding(condition)
                 explained = [f.attributes for cause in condition.causes if cause in verdicts for f in verdicts[cause].holds]
                 verdicts[condition.name] = Verdict(condition, tuple(f for f in holding if f.attributes not in explained))
         return list(verdicts.values())
+
+    def holding(self, condition: Condition) -> list[SubjectFigure]:
+        """The subjects for which a condition is met, whatever else explains it."""
+        figures = self._figures[condition.figure]
+        holding = [f for f in figures(condition.window) if condition.holds(f.value, f.traffic)]
+        if holding and condition.short_window:
+            lately = [f for f in figures(condition.short_window) if condition.holds(f.value, None)]
+            holding = [f for f in holding if f.attributes in [late.attributes for late in lately]]
+        return holding
 
     def reference(self, provider: str, stream: bool) -> float:
         """Give the reference for a provider's p95 of latency, in seconds: the setting, else what the batch job published."""
@@ -144,6 +204,11 @@ class Judge:
             if isinstance(value := timeline.points[-1].value, float):
                 yield SubjectFigure({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
 
+    def _absent(self, window: float) -> Iterable[SubjectFigure]:
+        newest = self._history.newest()
+        if newest is not None and self._period.now - newest < window:
+            yield SubjectFigure({}, float(is_late(self._period.now - newest, self._history.interval)))
+
     def _first_audio(self, window: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window, {})
 
@@ -168,6 +233,11 @@ class Judge:
         for timeline in self._over(semconv.DRIFT_DETECTED, DAY, by, own=False):
             if isinstance(value := timeline.points[0].value, float):
                 yield SubjectFigure({attribute.key: str(timeline.attributes[attribute.key]) for attribute in by}, value)
+
+
+def is_late(age: float, interval: float) -> bool:
+    """Whether the newest telemetry is older than it would be if its service ran: three exports are missing, and a minute is over."""
+    return age > max(60.0, 3 * interval)
 
 
 def _count(timeline: Timeline) -> float:

@@ -9,10 +9,13 @@ from html import escape
 from pathlib import Path
 
 from otel_tts import formatting, palette
+from otel_tts.conditions.speech import PROVIDER_FAILING
 from otel_tts.live.standing import Standing
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 """The sheet that everything here needs."""
+MOODS = ("good", "unknown", "warn", "bad")
+"""What a card or notice may look like, from the best to the worst."""
 _CODE = partial(re.compile("`([^`]+)`").sub, r"<code>\1</code>")
 
 
@@ -32,10 +35,18 @@ def grid(tiles: Iterable[str]) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def card(standing: Standing, now: float, fallbacks: float | None) -> str:
-    """Make the card of a provider: availability, since when, and its attempts."""
+def card(standing: Standing, now: float, fallbacks: float | None, problems: Sequence[tuple[str, str]] = ()) -> str:
+    """Make the card of a provider: availability, since when, and its attempts.
+
+    problems: the mood and the sentence of each condition that is met for it. It is good only without any, and if its attempts succeed.
+    """
     mood, description = _state(standing, now)
     row = standing.row
+    rate = row.attempt_success_rate if row else None
+    if not problems and rate is not None and rate < PROVIDER_FAILING.threshold:
+        problems = (("warn", f"only {formatting.percent(rate)} of attempts succeed"),)
+    mood = max((mood, *(mood for mood, _ in problems)), key=MOODS.index)
+    description = "; ".join((description, *(sentence for _, sentence in problems)))
     facts = [
         ("attempts", formatting.count(row.attempt_count if row else None)),
         ("success", formatting.percent(row.attempt_success_rate if row else None)),
@@ -47,6 +58,30 @@ def card(standing: Standing, now: float, fallbacks: float | None) -> str:
     return (
         f'<section class="card {mood}" aria-label="Provider {escape(standing.provider)}" data-state="{mood}">'
         f'<h3>{escape(standing.provider)}</h3><p class="state">{escape(description)}</p><dl>{listed}</dl></section>'
+    )
+
+
+def banner(mood: str, title: str, when: str, text: str, link: str = "", runbook: str = "", steps: Sequence[str] = ()) -> str:
+    """Make the notice of a condition.
+
+    Args:
+        mood: one of `MOODS`.
+        title: the condition as a sentence.
+        when: since when it is met, and over which window.
+        text: what it means.
+        link: the page with the requests behind it.
+        runbook: the runbook's address; it is a link where it is one of the web.
+        steps: what to do.
+    """
+    more = f'<a href="{escape(link)}" target="_self">requests behind it</a>' if link else ""
+    if runbook.startswith(("http://", "https://")):
+        more += f'<a href="{escape(runbook)}" target="_blank" rel="noopener">runbook</a>'
+    listed = "".join(f"<li>{_CODE(escape(step))}</li>" for step in steps)
+    named = "" if runbook.startswith(("http://", "https://")) else f"<p>Runbook: <code>{escape(runbook)}</code></p>"
+    what = f"<details><summary>what to do</summary><ol>{listed}</ol>{named}</details>" if listed else ""
+    return (
+        f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong><em>{escape(when)}</em>'
+        f"<span>{_CODE(escape(text))}</span>{more}{what}</div>"
     )
 
 

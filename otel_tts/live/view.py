@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Self
 
 from otel_tts import semconv
+from otel_tts.formatting import utc
+from otel_tts.history.requests import Problem
 from otel_tts.semconv import Outcome
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -22,6 +25,10 @@ RANGES: Mapping[str, tuple[int, int]] = {
 """The time ranges, each with the length of its windows; both in seconds."""
 REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
 """Seconds between two refreshes."""
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
+_WINDOWS = 60
+"""How many windows a time is divided into, at most and about."""
+_LONGEST = 400 * DAY
 SOURCES: Mapping[str, str] = {"backends": "backends", "local": "local files"}
 """The sources, with their labels; the first is the default where the settings have addresses of backends."""
 
@@ -32,20 +39,33 @@ class Period:
 
     Windows begin at multiples of their length, so that one that is over stays as it is. The last one, from ``closed`` to ``now``, is under
     way; it is never shorter than two export intervals, which is the least that can be counted.
+    ``past``: the period was chosen, and does not go on.
     """
 
     start: float
     closed: float
     now: float
     step: float
+    past: bool = False
 
     @classmethod
     def from_range(cls, range: str, now: float, interval: float) -> Self:
         """The windows of one of the `RANGES`; ``interval`` is that of the export of metrics."""
-        length, step = RANGES[range]
+        return cls._back(*RANGES[range], now, interval)
+
+    @classmethod
+    def between(cls, start: float, end: float, interval: float) -> Self:
+        """The windows of a time that was chosen."""
+        length = max(end - start, 4 * interval)
+        step = next((step for step in _STEPS if length / step <= _WINDOWS), math.ceil(length / _WINDOWS))
+        return cls._back(length, step, end, interval, past=True)
+
+    @classmethod
+    def _back(cls, length: float, step: float, now: float, interval: float, *, past: bool = False) -> Self:
         step = math.ceil(max(step, 2 * interval))
         closed = (now - 2 * interval) // step * step
-        return cls(closed - math.ceil(length / step) * step + step, closed, now, step)
+        windows = max(math.ceil(length / step) - 1, 1)
+        return cls(closed - windows * step, closed, now, step, past)
 
     @property
     def length(self) -> float:
@@ -58,15 +78,20 @@ class View:
     """Everything in the URL but the page. An empty text: nothing was chosen."""
 
     range: str = "15m"
+    since: str = ""
+    until: str = ""
     refresh: str = "5s"
     source: str = "backends"
     service: str = ""
     measure: str = ""
     split: str = ""
     outcome: str = ""
+    problem: str = ""
+    error: str = ""
     provider: str = ""
     voice: str = ""
     slower: str = ""
+    where: str = ""
     conversation: str = ""
     request: str = ""
     report: str = ""
@@ -86,31 +111,59 @@ class View:
         }
 
     @property
+    def chosen(self) -> tuple[float, float] | None:
+        """The time that was chosen in place of a range, in seconds since the Unix epoch; None without one."""
+        if not self.since or not self.until:
+            return None
+        start, end = _moment(self.since), _moment(self.until)
+        return (start, end) if end - _LONGEST < start < end else None
+
+    @property
     def slower_than(self) -> float | None:
         """The least duration of a request that is shown, in seconds."""
         return float(self.slower) if self.slower else None
 
 
-_EVERYWHERE = ("range", "refresh", "source", "service")
+_EVERYWHERE = ("range", "since", "until", "refresh", "source", "service")
+
+
+def between(start: float, end: float) -> tuple[str, str]:
+    """A time as it stands in the URL, in UTC; from moments in seconds since the Unix epoch."""
+    return utc(math.floor(start)), utc(max(math.ceil(end), math.floor(start) + 1))
+
+
+def condition_of(where: str) -> tuple[str, str] | None:
+    """An attribute's name and the value that it must have, from ``NAME=VALUE``; None when it is nothing of the kind."""
+    name, equals, value = where.partition("=")
+    return (name.strip(), value.strip()) if equals and name.strip() else None
+
+
+def _moment(text: str) -> float:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _number(value: str) -> bool:
+    return 0 < float(value) < math.inf
+
+
+_ALLOWED: Mapping[str, Callable[[str], object]] = {
+    "range": RANGES.__contains__,
+    "since": _moment,
+    "until": _moment,
+    "refresh": REFRESHES.__contains__,
+    "source": SOURCES.__contains__,
+    "outcome": tuple(Outcome).__contains__,
+    "problem": tuple(Problem).__contains__,
+    "where": condition_of,
+    "measure": {metric.name for metric in semconv.METRICS}.__contains__,
+    "request": re.compile("[0-9a-fA-F]{8,32}").fullmatch,
+    "slower": _number,
+}
+"""Whether a value of the URL can be, by the field; others can be anything."""
 
 
 def _can_be(name: str, value: str) -> bool:
-    match name:
-        case "range":
-            return value in RANGES
-        case "refresh":
-            return value in REFRESHES
-        case "source":
-            return value in SOURCES
-        case "outcome":
-            return value in tuple(Outcome)
-        case "measure":
-            return value in {metric.name for metric in semconv.METRICS}
-        case "request":
-            return bool(re.fullmatch("[0-9a-fA-F]{8,32}", value))
-        case "slower":
-            try:
-                return 0 < float(value) < math.inf
-            except ValueError:
-                return False
-    return True
+    try:
+        return bool(_ALLOWED[name](value)) if name in _ALLOWED else True
+    except (ValueError, OverflowError):
+        return False

@@ -51,6 +51,16 @@ def exported(metric: Metric, window: float) -> str:
     return f"sum(count_over_time({samples(metric, window)}))"
 
 
+def newest(metric: Metric) -> str:
+    """The moment of the newest sample of a metric in the last five minutes, in seconds since the Unix epoch."""
+    return f"max(timestamp({_selector(metric, ())}))"
+
+
+def newest_within(metric: Metric, window: float) -> str:
+    """The same in the last ``window`` seconds, to the minute."""
+    return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window)}:1m]))"
+
+
 def equals(name: str, value: str) -> str:
     """A matcher: the label has that value."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

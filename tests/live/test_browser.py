@@ -6,7 +6,9 @@ import os
 import re
 import signal
 import subprocess
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -33,7 +35,7 @@ STILL = """() => {
 
 def tile(page: Page, label: str) -> tuple[str, str]:
     """Value and note of a tile."""
-    found = page.get_by_role("group", name=label)
+    found = page.get_by_role("group", name=label, exact=True)
     return found.locator(".value").inner_text(), found.locator(".note").inner_text()
 
 
@@ -41,7 +43,9 @@ def test_its_numbers_are_those_of_verify(watched: Watched, visit: Visit) -> None
     """What `otel-tts verify` says of the service, and what all callers since then know, is what the page shows."""
     page = visit("?refresh=2s&range=1h")
     counted = watched.counted
-    expect(page.get_by_role("group", name="Requests").locator(".value")).to_have_text(f"{counted.total():,}", timeout=SOON)
+    expect(page.get_by_role("group", name="Requests", exact=True).locator(".value")).to_have_text(
+        f"{counted.total():,}", timeout=SOON
+    )
     judged = counted.total() - counted["rejected"]
     assert tile(page, "Success rate")[1] == f"{counted['ok']:,} of {judged:,}"
     assert tile(page, "Rejected and cancelled")[1] == f"{counted['rejected']:,} rejected, 0 cancelled"
@@ -49,7 +53,7 @@ def test_its_numbers_are_those_of_verify(watched: Watched, visit: Visit) -> None
 
 
 def test_a_request_shows_up_and_opens(watched: Watched, visit: Visit) -> None:
-    """Without a reload; a click on its row shows all of its spans, and the address leads there again."""
+    """Without a reload; a click anywhere on its row shows all of its spans, the address leads there again, and Back to the list."""
     page = visit("requests?refresh=2s")
     trace_id = watched.speak(f"Something new, number {watched.counted.total()}.", voice="heart")
     cell = page.locator("[role=gridcell]", has_text=trace_id)
@@ -57,7 +61,7 @@ def test_a_request_shows_up_and_opens(watched: Watched, visit: Visit) -> None:
     row = int(str(cell.get_attribute("id")).split("-")[-1])
     grid = page.get_by_test_id("stDataFrame").bounding_box()
     assert grid is not None
-    page.mouse.click(grid["x"] + 18, grid["y"] + 35 * (row + 1) + 17)
+    page.mouse.click(grid["x"] + grid["width"] / 2, grid["y"] + 35 * (row + 1) + 17)
     waterfall = page.locator(".js-plotly-plot")
     for name in (
         "yap.tts.v1.TextToSpeech/Synthesize",
@@ -68,6 +72,11 @@ def test_a_request_shows_up_and_opens(watched: Watched, visit: Visit) -> None:
         expect(waterfall).to_contain_text(name, timeout=SOON)
     expect(page).to_have_url(re.compile(f"request={trace_id}"))
     expect(page.get_by_role("region", name="Attributes").filter(has_text="tts.outcome")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=SOON)
+    page.go_forward()
+    expect(page).to_have_url(re.compile(f"request={trace_id}"))
+    expect(page.locator(".js-plotly-plot")).to_contain_text("initial attempt at hibari", timeout=SOON)
     page.reload()
     expect(page.locator(".js-plotly-plot")).to_contain_text("initial attempt at hibari", timeout=SOON)
     page.get_by_role("button", name="All requests").click()
@@ -86,9 +95,36 @@ def test_a_provider_that_is_switched_off_turns_its_card(watched: Watched, visit:
             watched.speak(f"Where are you, number {number}?", voice=VOICE)
         expect(card).to_have_attribute("data-state", "bad", timeout=SOON)
         expect(card).to_contain_text(re.compile(r"not available since (before )?\d\d:\d\d:\d\d"))
-        expect(page.locator(".notice.bad", has_text="openai: No replica can use the provider.")).to_be_visible(timeout=SOON)
+        banner = page.locator(".notice.bad", has_text="openai: No replica can use the provider.")
+        expect(banner).to_contain_text("since", timeout=SOON)
+        expect(banner.locator("details")).to_contain_text("ttsproviderdown")
+        banner.get_by_role("link", name="requests behind it").click()
+        expect(page).to_have_url(re.compile("problem=affected"), timeout=SOON)
+        expect(page.locator("[role=gridcell]", has_text="hibari").first).to_be_attached(timeout=SOON)
     finally:
         watched.cloud.off = False
+
+
+def test_a_drag_over_a_chart_chooses_the_time(watched: Watched, visit: Visit) -> None:
+    """All of the page shows it then, the address names it, and Back leads to the present."""
+    page = visit("?range=1h&refresh=off")
+    plot = page.locator(".js-plotly-plot .nsewdrag").nth(1)
+    plot.wait_for(timeout=SOON)
+    page.wait_for_function(STILL, timeout=SOON)
+    box = plot.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=8)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"since=\d{4}-.*until=\d{4}-"), timeout=SOON)
+    ends = dict(re.findall(r"(since|until)=([^&]+)", unquote(page.url)))
+    start, end = (datetime.fromisoformat(ends[name]).timestamp() for name in ("since", "until"))
+    assert 600 < end - start < 1300  # a quarter of an hour or so
+    expect(page.get_by_role("button", name="Back to now")).to_be_visible(timeout=SOON)
+    page.go_back()
+    expect(page.get_by_role("button", name="Back to now")).to_have_count(0, timeout=SOON)
 
 
 def test_everybody_can_use_it(visit: Visit) -> None:
@@ -134,7 +170,7 @@ def test_the_demo_opens_on_moving_data(visit: Visit, tmp_path: Path) -> None:
         until(lambda: bool(address.search((tmp_path / "said").read_text())), 60)
         (url,) = address.findall((tmp_path / "said").read_text())
         page = visit("?refresh=2s", base=url)
-        requests = page.get_by_role("group", name="Requests").locator(".value")
+        requests = page.get_by_role("group", name="Requests", exact=True).locator(".value")
         expect(requests).not_to_have_text("0", timeout=SOON)
         earlier = requests.inner_text()
         expect(requests).not_to_have_text(earlier, timeout=SOON)

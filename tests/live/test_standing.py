@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -14,11 +16,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tts import semconv
-from otel_tts.history import HistoryUnavailableError, Point, Row, Timeline
+from otel_tts.history import Distribution, HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import Judge
+from otel_tts.live.onset import onset
+from otel_tts.live.screens import now as now_page
 from otel_tts.live.standing import Standing, State, state
 from otel_tts.live.view import Period
 from otel_tts.sdk.store import Store
@@ -160,3 +164,130 @@ def test_windows_that_are_over_are_read_once(tmp_path: Path) -> None:
         reading.rows(period)
         asked.append(history.asked - before)
     assert asked == [2, 0, 1]
+
+
+class Slow(LocalHistory):
+    """A history whose answers about services come when ``release`` is set. asked: how often it was asked for them."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, interval=1.0)
+        self.release, self.entered, self.asked = Event(), Event(), 0
+
+    def services(self, *args: Any, **options: Any) -> list[Any]:
+        """None, after a while."""
+        self.asked += 1
+        self.entered.set()
+        assert self.release.wait(30)
+        return []
+
+
+def test_two_viewers_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """While one question is slow, others are answered; the same question of two is asked once, and both get the answer."""
+    history = Slow(tmp_path)
+    reading = CachedHistory(history, lambda: 90_000.0)
+    period = reading.period("15m", 1)
+    with ThreadPoolExecutor(2) as viewers:
+        first = viewers.submit(reading.services, period)
+        assert history.entered.wait(30)
+        assert reading.total(period).request_count == 0
+        second = viewers.submit(reading.services, period)
+        history.release.set()
+        assert (first.result(30), second.result(30), history.asked) == ([], [], 1)
+
+
+def test_a_page_asks_its_questions_at_the_same_time(tmp_path: Path) -> None:
+    """Two that wait for each other are both answered, and an error of one is raised."""
+    reading, both = CachedHistory(LocalHistory(tmp_path)), Barrier(2, timeout=30)
+    reading.ask_ahead([both.wait, both.wait])
+
+    def unanswered() -> None:
+        raise SourceUnavailableError("Away.", 0.0)
+
+    with pytest.raises(SourceUnavailableError, match="Away"):
+        reading.ask_ahead([unanswered, lambda: None])
+
+
+def test_an_answer_that_failed_is_asked_for_again(tmp_path: Path) -> None:
+    """An error is given to whoever waits for it, and kept for nobody else."""
+    history = Dying(tmp_path, interval=1.0)
+    reading = CachedHistory(history, lambda: 90_000.0)
+    history.dead = True
+    with pytest.raises(SourceUnavailableError):
+        reading.total(reading.period("15m", 1))
+    history.dead = False
+    assert reading.total(reading.period("15m", 1)).request_count == 0
+
+
+class Told(LocalHistory):
+    """A history whose provider succeeded in all attempts until ``failing``, from which on it failed in half of them."""
+
+    def __init__(self, directory: Path, failing: float, newest: float) -> None:
+        super().__init__(directory, interval=1.0)
+        self._failing, self._newest = failing, newest
+
+    @property
+    def newest(self) -> float:
+        """The moment of its last export."""
+        return self._newest
+
+    def series(self, metric: Metric, start: float, end: float, step: float, by: Any = (), **options: Any) -> list[Timeline]:
+        """Ten attempts a second."""
+        if metric is not semconv.ATTEMPT_DURATION:
+            return []
+        count = round((end - start) / step)
+        windows = [(end - (count - n) * step, end - (count - n - 1) * step) for n in range(count)]
+        rates = [(begin, stop, min(max(stop - max(self._failing, begin), 0), stop - begin)) for begin, stop in windows]
+        return [
+            Timeline(
+                {"gen_ai.provider.name": "piper", "tts.outcome": outcome},
+                tuple(
+                    Point(begin, stop, Distribution({math.inf: 10 * ((stop - begin - bad / 2) if outcome == "ok" else bad / 2)}))
+                    for begin, stop, bad in rates
+                ),
+            )
+            for outcome in ("ok", "error")
+        ]
+
+
+@pytest.mark.parametrize("minutes", [3, 17, 42, 90])
+def test_a_banner_says_since_when(tmp_path: Path, minutes: int) -> None:
+    """To a minute, over a window that it names; what began before all that is looked at began before that."""
+    now = 1_795_424_417.0
+    reading = CachedHistory(Told(tmp_path, now - minutes * 60, now), lambda: now)
+    period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+    (verdict,) = (v for v in Judge(reading, period, settings).verdicts() if v.holds)
+    assert verdict.condition.name == "TTSProviderFailing"
+    assert verdict.over == "over the last 5 min"
+    found = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
+    assert found is not None
+    assert found.before is (minutes == 90)
+    if not found.before:
+        assert (
+            0 <= found.since - (now - minutes * 60) <= 120
+        )  # a tenth of five minutes must have failed, and a minute of rounding
+    assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == found
+
+
+def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
+    """Absence is a condition; after an hour of it nothing is said to be well."""
+    now = 1_795_424_417.0
+    for age, met, words in ((5, False, "No problem."), (240, True, "Nobody knows."), (7200, False, "Nobody knows.")):
+        reading = CachedHistory(Told(tmp_path, now, now - age), lambda: now)
+        period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+        verdicts = Judge(reading, period, settings).verdicts()
+        assert [v.condition.name for v in verdicts if v.holds] == (["TTSTelemetryAbsent"] if met else [])
+        assert words in now_page.well(reading, period, verdicts)
+
+
+def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:
+    """Neither while a condition is met for it, nor while its attempts fail; the worst of them decides."""
+    fine = State(True, START, reported=True, before=False)
+    assert 'data-state="good"' in tiles.card(Standing("piper", fine, None), START + 60, 0)
+    warned = tiles.card(Standing("piper", fine, None), START + 60, 0, [("warn", "too slow"), ("unknown", "no reference")])
+    assert 'data-state="warn"' in warned
+    assert "too slow; no reference" in warned
+    nothing = LocalHistory(tmp_path).totals(START, START + 60)
+    row = replace(nothing, provider="piper", attempt_count=10, attempt_success_rate=0.4)
+    failing = tiles.card(Standing("piper", fine, row), START + 60, 0)
+    assert 'data-state="warn"' in failing
+    assert "only 40.0 % of attempts succeed" in failing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_tts.live.view import RANGES, Period, View
+from otel_tts.live.view import RANGES, Period, View, between
 
 
 def test_a_view_survives_its_url() -> None:
@@ -20,7 +20,8 @@ def test_a_view_survives_its_url() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("range", "2y"), ("refresh", "0s"), ("source", "elsewhere"), ("outcome", "fine"), ("slower", "-1"), ("slower", "nan"), ("slower", "x"),
-     ("request", "../etc"), ("measure", "nothing"), ("unheard", "of"), ("range", "")],
+     ("request", "../etc"), ("measure", "nothing"), ("unheard", "of"), ("range", ""),
+     ("since", "yesterday"), ("until", "2026-13-01T00:00:00Z"), ("problem", "all"), ("where", "nothing"), ("where", "=x")],
 )  # fmt: skip
 def test_what_cannot_be_counts_as_not_said(name: str, value: str) -> None:
     """A mistyped address shows what no address would."""
@@ -39,3 +40,27 @@ def test_windows_stay_as_they_are(range: str, interval: float) -> None:
     assert RANGES[range][0] - period.step <= period.length <= RANGES[range][0] + period.step + 2 * interval
     later = Period.from_range(range, now + 1, interval)
     assert (later.start, later.closed) == (period.start, period.closed)
+
+
+@pytest.mark.parametrize("length", [0.5, 7.0, 61.0, 3600.0, 86_400.0, 40 * 86_400.0])
+@pytest.mark.parametrize("interval", [0.5, 10.0, 60.0])
+def test_a_time_of_its_own_can_be_counted(length: float, interval: float) -> None:
+    """It ends where it was said, begins no later, and has windows that can be counted, about sixty at most."""
+    end = 1795424417.0
+    period = Period.between(end - length, end, interval)
+    assert period.past
+    assert period.now == end
+    assert period.start <= max(end - length, end - 4 * interval) + period.step
+    assert period.start < period.closed
+    assert period.step >= 2 * interval
+    assert (period.closed - period.start) / period.step <= 61
+
+
+def test_a_time_that_was_chosen_survives_its_url() -> None:
+    """In UTC to the second; one that ends before it begins is none."""
+    since, until = between(1795424417.4, 1795424450.2)
+    view = View(since=since, until=until)
+    assert View.parse(view.params()) == view
+    assert view.chosen == (1795424417, 1795424451)
+    assert View(since=until, until=since).chosen is None
+    assert View(since=since).chosen is None

@@ -6,7 +6,9 @@ A directory named ``pages`` beside the program would be taken by Streamlit for i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -14,7 +16,7 @@ import streamlit as st
 from otel_tts.history import Service
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
-from otel_tts.live.view import Period, View
+from otel_tts.live.view import Period, View, between
 from otel_tts.settings import LiveSettings
 
 
@@ -31,13 +33,37 @@ class Page:
     params: tuple[str, ...] = ()
 
 
+def widget(name: str) -> str:
+    """The key of a control. It is another one after the browser went back, so that the control begins anew with what the URL says."""
+    generation = st.session_state.get("generation", 0)
+    return f"{name} {generation}" if generation else name
+
+
 def chart(title: str, figure: go.Figure, key: str, definition: str) -> None:
     """Draw a chart below its heading; the heading's question mark shows the definition."""
     st.subheader(title, help=definition, anchor=False)
     if not any(_drawn(trace) for trace in figure.data):
         st.caption("No data in this time range.")
         return
-    st.plotly_chart(figure, key=key, config=dict(CONFIG), alt=f"{title}. {definition}")
+    view: View = st.session_state.view
+    key = f"{key} {view.since} {view.until}".strip()  # so that it comes back without a box
+    st.plotly_chart(
+        figure,
+        key=key,
+        config=dict(CONFIG),
+        alt=f"{title}. {definition}",
+        on_select=partial(_zoom, key),
+        selection_mode="box",
+    )
+
+
+def _zoom(key: str) -> None:
+    """Choose the time over which a box was drawn."""
+    boxes = st.session_state[key].selection.box
+    if boxes and len(ends := boxes[0].get("x", ())) == 2:
+        start, end = sorted(datetime.fromisoformat(str(moment)).timestamp() for moment in ends)
+        since, until = between(start, end)
+        st.session_state.view = replace(st.session_state.view, since=since, until=until)
 
 
 def _drawn(trace: go.Scatter | go.Bar) -> bool:

@@ -13,7 +13,7 @@ from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
 from otel_tts.live.plain import markdown
-from otel_tts.live.screens import chart
+from otel_tts.live.screens import chart, widget
 from otel_tts.live.view import Period, View
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.tracking import TrackingUnreachableError
@@ -85,7 +85,7 @@ def _embedded(reports_shown: Sequence[Report]) -> None:
             ids,
             ids.index(view.report) if view.report in ids else 0,
             format_func=lambda run: named[run],
-            key="report",
+            key=widget("report"),
             width=420,
         )
         settings = LiveSettings.load()

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from urllib.parse import urlencode
+
 import streamlit as st
 
 from otel_tts import formatting, palette, semconv
+from otel_tts.conditions import figure
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.judgement import Judge, Verdict
+from otel_tts.live.judgement import MOODS, PROBLEMS, Judge, Verdict, is_late
+from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
-from otel_tts.live.view import Period, View
+from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
-
-_MOODS = {"page": "bad", "ticket": "warn", "info": "unknown"}
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
     """Draw the conditions that are met, the most important figures, these over time, and the providers."""
+    service = view.service
+    history.ask_ahead(
+        (
+            lambda: history.total(period, service=service),
+            lambda: history.rows(period, service=service),
+            lambda: history.series(semconv.SYNTHESIS_ACTIVE, period, service=service),
+            lambda: history.series(semconv.SYNTHESIS_DURATION, period, (semconv.OUTCOME,), service=service),
+            lambda: history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=service),
+            lambda: history.providers(period, service=service),
+            lambda: history.over(semconv.PROVIDER_FALLBACKS, period.start, period.now, (semconv.FALLBACK_FROM,), service=service),
+            lambda: Judge(history, period, settings, service).verdicts(),
+        )
+    )
     total = history.total(period, service=view.service)
     rows = history.rows(period, service=view.service)
     active = history.series(semconv.SYNTHESIS_ACTIVE, period, service=view.service)
-    conditions(Judge(history, period, settings, view.service).verdicts())
+    verdicts = Judge(history, period, settings, view.service).verdicts()
+    banners(history, period, view, settings, verdicts)
     st.html(tiles.grid(numbers(total, active, period, settings)))
     outcomes = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.OUTCOME,), service=view.service)
     left, right = st.columns(2)
@@ -60,18 +77,77 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             "now-success",
             "Share of requests that delivered all of their audio. Cancelled and rejected requests are not counted.",
         )
-    cards(history, period, view)
+    cards(history, period, view, verdicts)
 
 
-def conditions(verdicts: list[Verdict]) -> None:
+def banners(history: CachedHistory, period: Period, view: View, settings: LiveSettings, verdicts: list[Verdict]) -> None:
     """Draw a notice for each condition that is met, or one notice that none is."""
     notices = [
-        tiles.notice(_MOODS[verdict.condition.severity], f"{'; '.join(sentences)}.", verdict.condition.meaning)
+        tiles.banner(
+            MOODS[verdict.condition.severity],
+            f"{'; '.join(sentences)}.",
+            when(verdict, [onset(history, period, settings, view.service, verdict.condition, each) for each in verdict.holds], period),
+            verdict.condition.meaning,
+            behind(verdict, period, view, settings),
+            f"{settings.runbooks_url}#{verdict.condition.name.lower()}",
+            verdict.condition.steps,
+        )
         for verdict in verdicts
         if (sentences := list(verdict.sentences()))
-    ]
-    well = tiles.notice("good", "No problem.", f"None of the {len(verdicts)} conditions is met.")
-    st.html(tiles.notices(notices or [well]))
+    ]  # fmt: skip
+    st.html(tiles.notices(notices or [well(history, period, verdicts)]))
+
+
+def well(history: CachedHistory, period: Period, verdicts: list[Verdict]) -> str:
+    """Make the notice that no condition is met: good news only while there is anything to judge."""
+    newest = history.newest()
+    if newest is None or is_late(period.now - newest, history.interval):
+        since = "" if newest is None else f" for {formatting.elapsed(period.now - newest)}"
+        return tiles.notice("unknown", "Nobody knows.", f"Nothing has been received{since}, so nothing can be judged.")
+    if period.past:
+        return tiles.notice(
+            "good", "No problem.", f"None of the {len(verdicts)} conditions was met at {formatting.date(period.now)}."
+        )
+    return tiles.notice("good", "No problem.", f"None of the {len(verdicts)} conditions is met.")
+
+
+def when(verdict: Verdict, onsets: list[Onset | None], period: Period) -> str:
+    """Say since when a condition is met, for the subject of which it has been longest, and over which window."""
+    began = [each for each in onsets if each is not None]
+    if began:
+        first = min(began, key=lambda each: each.since)
+        lasted = formatting.elapsed(period.now - first.since)
+        more, longer = ("before ", "more than ") if first.before else ("", "")
+        since = f"since {more}{formatting.clock(first.since, period.now)} {formatting.zone(first.since)} ({longer}{lasted})"
+    else:
+        since = "since just now"
+    return ", ".join(filter(None, (since, verdict.over)))
+
+
+def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
+    """Give the address of the page with the requests behind a condition; empty where there are none."""
+    condition = verdict.condition
+    problem = PROBLEMS.get(condition.figure)
+    if problem is None and condition.figure not in _SLOW:
+        return ""
+    providers = [subject.attributes.get(semconv.PROVIDER.key, "") for subject in verdict.holds]
+    shown = replace(
+        View(refresh=view.refresh, source=view.source, service=view.service),
+        problem=problem or "",
+        **({"since": view.since, "until": view.until} if period.past else {"range": _range(condition.window)}),
+    )
+    if condition.figure in _SLOW:
+        slower = condition.threshold * settings.reference_latency_p95
+        shown = replace(shown, slower=f"{slower:g}", provider=providers[0] if len(providers) == 1 else "")
+    return f"requests?{urlencode(shown.params(('problem', 'slower', 'provider')))}"
+
+
+def _range(window: float) -> str:
+    """The shortest range that a condition's window is within."""
+    return next((name for name, (length, _) in RANGES.items() if length >= min(max(window, 1), 7 * DAY)), "7d")
+
+
+_SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
 
 
 def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSettings) -> list[str]:

@@ -10,6 +10,7 @@ from otel_tts import formatting, semconv
 from otel_tts.history import Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
+from otel_tts.live.judgement import MOODS, Judge, Verdict
 from otel_tts.live.screens import chart
 from otel_tts.live.standing import standings
 from otel_tts.live.view import Period, View
@@ -18,7 +19,7 @@ from otel_tts.settings import LiveSettings
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
     """Draw cards, availability, success and latency of attempts, fallbacks and errors."""
-    cards(history, period, view)
+    cards(history, period, view, Judge(history, period, settings, view.service).verdicts())
     available = history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)
     chart(
         "Availability",
@@ -49,8 +50,15 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         errors(history, period, view)
 
 
-def cards(history: CachedHistory, period: Period, view: View) -> None:
-    """Draw a card for each provider."""
+def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable[Verdict]) -> None:
+    """Draw a card for each provider; ``verdicts`` has the conditions that are met for some."""
+    problems: dict[str, list[tuple[str, str]]] = {}
+    for verdict in verdicts:
+        for subject in verdict.holds:
+            if (provider := subject.attributes.get(semconv.PROVIDER.key)) and subject.value is not None:
+                sentence = " ".join(filter(None, (verdict.condition.sentence(subject.value), verdict.over)))
+                mood = MOODS[verdict.condition.severity]
+                problems.setdefault(provider, []).append((mood, f"{sentence[0].lower()}{sentence[1:]}"))
     available = history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)
     fallbacks_counted = history.over(
         semconv.PROVIDER_FALLBACKS, period.start, period.now, (semconv.FALLBACK_FROM,), service=view.service
@@ -68,7 +76,13 @@ def cards(history: CachedHistory, period: Period, view: View) -> None:
     cards_shown = standings(available, history.providers(period, service=view.service))
     st.html(
         tiles.cards(
-            tiles.card(standing, period.now, fallbacks_by_provider.get(standing.provider, 0.0)) for standing in cards_shown
+            tiles.card(
+                standing,
+                period.now,
+                fallbacks_by_provider.get(standing.provider, 0.0),
+                problems.get(standing.provider, ()),
+            )
+            for standing in cards_shown
         )
     )
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 import pandas as pd
 import streamlit as st
 
 from otel_tts import formatting, semconv
-from otel_tts.history import Request, RequestFilter, Service, Trace
+from otel_tts.history import Problem, Request, RequestFilter, Service, Trace
 from otel_tts.history.requests import as_text
 from otel_tts.live import conversation, grafana, tiles, waterfall
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
 from otel_tts.live.plain import markdown
-from otel_tts.live.view import Period, View
+from otel_tts.live.screens import widget
+from otel_tts.live.view import Period, View, condition_of
 from otel_tts.report.reports import Reports
 from otel_tts.report.tracking import TrackingUnreachableError
 from otel_tts.semconv import Outcome
 from otel_tts.settings import LiveSettings
 
-PARAMS = ("outcome", "provider", "voice", "slower", "conversation", "request")
-_SHOWN, _SEARCHED = 200, 5000
+PARAMS = ("outcome", "problem", "error", "provider", "voice", "slower", "where", "conversation", "request")
+_SHOWN = 200
+_PROBLEMS: Mapping[str, str] = {Problem.FAILED: "failed", Problem.AFFECTED: "failed or fell back", Problem.GAPS: "gaps"}
 _COLUMNS = {
-    "start": st.column_config.DatetimeColumn("time", format="HH:mm:ss.SSS"),
+    "start": st.column_config.DatetimeColumn("time", format="YYYY-MM-DD HH:mm:ss.SSS", pinned=True),
+    "service": st.column_config.TextColumn("service", help="The service.name of the process that made it."),
     "outcome": st.column_config.TextColumn("outcome", help=formatting.definition(semconv.OUTCOME)),
     "provider": st.column_config.TextColumn("provider", help=formatting.definition(semconv.PROVIDER)),
+    "stream": st.column_config.TextColumn("stream", help=formatting.definition(semconv.STREAM)),
+    "error": st.column_config.TextColumn("error", help="What went wrong, or why it was cancelled."),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
     "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
     "first_audio": st.column_config.NumberColumn(
@@ -36,7 +42,6 @@ _COLUMNS = {
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
     "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
     "attempts": st.column_config.NumberColumn("attempts", help=formatting.definition(semconv.ATTEMPT_COUNT)),
-    "error": st.column_config.TextColumn("error", help="What went wrong, or why it was cancelled."),
     "conversation": st.column_config.TextColumn("conversation", help=formatting.definition(semconv.CONVERSATION)),
     "attributes": st.column_config.TextColumn("attributes", help="The application's own attributes."),
     "trace": st.column_config.TextColumn("trace id"),
@@ -47,20 +52,35 @@ def controls(view: View, services: Sequence[Service]) -> View:
     """Draw the filters, or the button that leads back to the list."""
     if view.request or view.conversation:
         back = "The conversation" if view.request and view.conversation else "All requests"
-        if st.button(back, icon=":material/arrow_back:", key="back"):
+        if st.button(back, icon=":material/arrow_back:", key=widget("back")):
             st.session_state.view = replace(view, request="", conversation=view.conversation if view.request else "")
             st.rerun()
         return view
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         outcome = _choice("Outcome", view.outcome, map(str, Outcome))
+        problem = _choice("Problem", view.problem, map(str, Problem), _PROBLEMS)
+        error = st.text_input("Error type", view.error, placeholder="any", key=widget("error"), width=150)
         provider = _choice("Provider", view.provider, sorted({name for service in services for name in service.providers}))
         voice = _choice("Voice", view.voice, sorted({name for service in services for name in service.voices if name}))
         slower = st.number_input(
-            "Slower than, seconds", 0.0, value=view.slower_than, step=0.1, placeholder="any", key="slower", width=190
+            "Slower than, seconds", 0.0, value=view.slower_than, step=0.1, placeholder="any", key=widget("slower"), width=190
         )
-        trace_id = st.text_input("Trace id", placeholder="8 digits or more", key="wanted", width=190)
-        conversation_id = st.text_input("Conversation", placeholder="its id", key="conversation", width=190)
-    view = replace(view, outcome=outcome, provider=provider, voice=voice, slower=f"{slower:g}" if slower else "")
+        where = st.text_input("Attribute", view.where, placeholder="NAME=VALUE", key=widget("where"), width=190)
+        trace_id = st.text_input("Trace id", placeholder="8 digits or more", key=widget("wanted"), width=190)
+        conversation_id = st.text_input("Conversation", placeholder="its id", key=widget("conversation"), width=190)
+    if where.strip() and condition_of(where) is None:
+        st.error("An attribute is chosen as NAME=VALUE, such as app.tenant=acme.")
+        where = ""
+    view = replace(
+        view,
+        outcome=outcome,
+        problem=problem,
+        error=error.strip(),
+        provider=provider,
+        voice=voice,
+        slower=f"{slower:g}" if slower else "",
+        where=where.strip(),
+    )
     if trace_id.strip():
         st.session_state.view = replace(view, request=trace_id.strip())
         st.rerun()
@@ -70,11 +90,16 @@ def controls(view: View, services: Sequence[Service]) -> View:
     return view
 
 
-def _choice(label: str, chosen: str, options: Iterable[str]) -> str:
+def _choice(label: str, chosen: str, options: Iterable[str], named: Mapping[str, str] = MappingProxyType({})) -> str:
     """One of the options or, as the first, all of them. What the URL says may be chosen even if nothing like it is there."""
     listed = list(dict.fromkeys(["", *options, chosen]))
     return st.selectbox(
-        label, listed, listed.index(chosen), format_func=lambda name: name or "all", key=f"wanted {label}", width=160
+        label,
+        listed,
+        listed.index(chosen),
+        format_func=lambda name: named.get(name, name) or "all",
+        key=widget(f"wanted {label}"),
+        width=160,
     )
 
 
@@ -93,12 +118,15 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
     _prepare(history, period)
     request_filter = RequestFilter(
         outcome=view.outcome or None,
+        problem=Problem(view.problem) if view.problem else None,
+        error_type=view.error or None,
         provider=view.provider or None,
+        voice=view.voice or None,
         service=view.service or None,
         slower_than=view.slower_than,
+        where=(wanted,) if (wanted := condition_of(view.where)) else (),
     )
-    requests = history.requests(request_filter, _SEARCHED if view.voice else _SHOWN, period)
-    requests = [request for request in requests if view.voice in ("", request.voice)][:_SHOWN]
+    requests = list(history.requests(request_filter, _SHOWN, period))
     requests.sort(key=lambda request: request.start, reverse=True)  # they came by their ends, which the table does not show
     if not requests:
         st.html(
@@ -111,9 +139,8 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
         )
         return
     st.caption(
-        f"The newest {len(requests)} requests. Choose a row to open it."
-        if len(requests) == _SHOWN
-        else f"{len(requests)} requests, the newest first. Choose a row to open it."
+        f"{'The newest ' if len(requests) == _SHOWN else ''}{len(requests)} requests, the newest first. Times are in "
+        f"{formatting.zone(period.now)}. Click a row to open it."
     )
     _table(requests)
 
@@ -128,7 +155,7 @@ def _table(requests: Sequence[Request]) -> None:
         column_config=_COLUMNS,
         height=560,
         on_select=_open,
-        selection_mode="single-row",
+        selection_mode="single-cell",
         placeholder=formatting.NOTHING,
         alt="Requests, the newest first",
     )
@@ -169,19 +196,21 @@ def _prepare(history: CachedHistory, period: Period) -> None:
 
 def frame(requests: Sequence[Request]) -> pd.DataFrame:
     """Make a table of requests. Times are local, durations in milliseconds."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
             {
                 "start": datetime.fromtimestamp(request.start),  # noqa: DTZ006 - shown as it is here
+                "service": request.service,
                 "outcome": request.outcome,
                 "provider": request.provider,
+                "stream": formatting.NOTHING if request.stream is None else "yes" if request.stream else "no",
+                "error": request.error_type or request.cancel_reason or "",
                 "voice": request.voice,
                 "took": request.duration * 1000,
                 "first_audio": None if request.ttfa is None else request.ttfa * 1000,
                 "characters": request.characters,
                 "cache": request.cache_result,
                 "attempts": request.attempts,
-                "error": request.error_type or request.cancel_reason or "",
                 "conversation": request.conversation or "",
                 "attributes": ", ".join(f"{key}={as_text(value)}" for key, value in request.attributes.items()),
                 "trace": request.trace_id,
@@ -189,14 +218,16 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
             for request in requests
         ]
     )
+    seldom = [name for name in ("conversation", "attributes", "error") if name in table and not table[name].any()]
+    return table.drop(columns=seldom)
 
 
 def _open() -> None:
     """Open the row that was chosen in the list as it was shown then."""
     opened = st.session_state.get("opened", 0)
-    rows = st.session_state[f"requests {opened}"].selection.rows
-    if rows:
-        st.session_state.view = replace(st.session_state.view, request=st.session_state.listed[rows[0]])
+    cells = st.session_state[f"requests {opened}"].selection.cells
+    if cells:
+        st.session_state.view = replace(st.session_state.view, request=st.session_state.listed[cells[0][0]])
         st.session_state.opened = opened + 1  # so that the list comes back without a choice
 
 

@@ -12,7 +12,7 @@ from otel_tts.history import Point, Service, Timeline
 from otel_tts.live import charts
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.screens import chart
+from otel_tts.live.screens import chart, widget
 from otel_tts.live.view import Period, View
 from otel_tts.semconv import Attribute, Instrument, Metric
 from otel_tts.settings import LiveSettings
@@ -31,7 +31,7 @@ def controls(view: View, services: Sequence[Service]) -> View:
         names,
         names.index(view.measure or semconv.SYNTHESIS_DURATION.name),
         format_func=lambda name: f"{name} · {_METRICS[name].description}",
-        key="measure",
+        key=widget("measure"),
     )
     keys = ["", *(attribute.key for attribute in _METRICS[name].attributes)]
     split = second.selectbox(
@@ -39,7 +39,7 @@ def controls(view: View, services: Sequence[Service]) -> View:
         keys,
         keys.index(view.split) if view.split in keys else 0,
         format_func=lambda key: key or "nothing",
-        key=f"split {name}",
+        key=widget(f"split {name}"),
     )
     return replace(view, measure=name, split=split)
 

@@ -1,0 +1,153 @@
+"""``otel-tts status``: what is wrong now, with the exit code of a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from otel_tts import formatting
+from otel_tts.commands import terminal
+from otel_tts.commands.output import json_option, print_json
+from otel_tts.history import open_history
+from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
+from otel_tts.live.judgement import PROBLEMS, Judge, Verdict, is_late
+from otel_tts.live.onset import Onset, onset
+from otel_tts.live.view import Period
+from otel_tts.settings import LiveSettings
+
+
+class CheckState(IntEnum):
+    """The exit code: that of a check, as Nagios, Icinga and Sensu read it."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+_STATES = {"page": CheckState.CRITICAL, "ticket": CheckState.WARNING, "info": CheckState.OK}
+_STYLES = {"page": "bold red", "ticket": "yellow", "info": "dim"}
+_INDENT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A condition that is met. onsets: since when, for each subject for which that is known."""
+
+    verdict: Verdict
+    onsets: tuple[Onset, ...]
+
+    @property
+    def since(self) -> Onset | None:
+        """Since when it is met, for the subject of which it has been longest."""
+        return min(self.onsets, key=lambda each: each.since, default=None)
+
+
+@click.command()
+@click.option("--service", default="", metavar="NAME", help="Only what this service counted.")
+@json_option
+def status(service: str, as_json: bool) -> None:
+    """Say what is wrong now.
+
+    The conditions are those that the live dashboard and the alerts judge. Each says since when it is met, over which window, and where
+    to read what to do.
+
+    \b
+    The exit code is that of a check:
+    0 nothing is wrong       2 something is wrong that people are woken for
+    1 something can wait     3 nobody knows: no telemetry arrives, or it cannot be read
+    """  # noqa: D301 - \b keeps click from joining the lines
+    settings = LiveSettings.load()
+    history = CachedHistory(open_history(settings))
+    console = terminal.console()
+    try:
+        met, age = _judged(history, settings, service)
+    except SourceUnavailableError as unavailable:
+        click.echo(f"Nobody knows: {unavailable}", err=True)
+        raise SystemExit(CheckState.UNKNOWN) from None
+    state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
+    if age is None or is_late(age, history.interval):
+        state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
+    if as_json:
+        print_json("status", _as_json(state, met, age, history.source, settings))
+    else:
+        _print(console, state, met, age, history.source, settings)
+    raise SystemExit(state)
+
+
+def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tuple[list[Met], float | None]:
+    """The conditions that are met, and the age of the newest telemetry in seconds; None where there is none."""
+    period = Period.from_range("15m", history.now, history.interval)
+    newest = history.newest()
+    if newest is None:
+        return [], None
+    met = [
+        Met(
+            verdict,
+            tuple(
+                each
+                for subject in verdict.holds
+                if (each := onset(history, period, settings, service, verdict.condition, subject)) is not None
+            ),
+        )
+        for verdict in Judge(history, period, settings, service).verdicts()
+        if any(verdict.sentences())
+    ]
+    return met, max(history.now - newest, 0.0)
+
+
+def _as_json(state: CheckState, met: list[Met], age: float | None, source: str, settings: LiveSettings) -> dict[str, object]:
+    return {
+        "state": state.name.lower(),
+        "source": source,
+        "newest_telemetry_age_s": age,
+        "conditions": [
+            {
+                "name": each.verdict.condition.name,
+                "severity": each.verdict.condition.severity,
+                "sentences": list(each.verdict.sentences()),
+                "meaning": each.verdict.condition.meaning,
+                "window_s": each.verdict.condition.window,
+                "since": each.since and formatting.utc(each.since.since),
+                "since_before": each.since and each.since.before,
+                "runbook": _runbook(each.verdict, settings),
+            }
+            for each in met
+        ],
+    }
+
+
+def _print(console: Console, state: CheckState, met: list[Met], age: float | None, source: str, settings: LiveSettings) -> None:
+    for each in met:
+        condition = each.verdict.condition
+        for sentence in each.verdict.sentences():
+            console.print(Text.assemble((f"{condition.severity:<{_INDENT}}", _STYLES[condition.severity]), (sentence, "bold")))
+        lines = [_when(each), condition.meaning]
+        if (problem := PROBLEMS.get(condition.figure)) is not None:
+            lines.append(f"otel-tts requests --problem {problem}")
+        lines.append(f"runbook: {_runbook(each.verdict, settings)}")
+        for line in filter(None, lines):
+            console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
+    if age is None:
+        console.print(f"Nobody knows: there are no metrics in {source}.", soft_wrap=True)
+        return
+    if state is CheckState.UNKNOWN:
+        console.print(f"Nobody knows how things are: nothing has been received for {formatting.elapsed(age)}.", style="yellow")
+    elif not met:
+        console.print("Nothing is wrong.", style="green")
+    console.print(f"{source}; newest telemetry {formatting.elapsed(age)} old", style="dim", soft_wrap=True)
+
+
+def _when(met: Met) -> str:
+    since = met.since
+    words = "since just now" if since is None else f"since {'before ' if since.before else ''}{formatting.date(since.since)}"
+    return ", ".join(filter(None, (words, met.verdict.over)))
+
+
+def _runbook(verdict: Verdict, settings: LiveSettings) -> str:
+    return f"{settings.runbooks_url}#{verdict.condition.name.lower()}"

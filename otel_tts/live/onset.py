@@ -1,0 +1,137 @@
+"""Since when a condition is met: the same judgement, at the moments before now.
+
+They are a minute apart, or a twelfth of the condition's window; that is how exact the answer is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from otel_tts import semconv
+from otel_tts.conditions import Condition
+from otel_tts.history import Distribution, Point, Timeline
+from otel_tts.live.cached_history import CachedHistory, Where
+from otel_tts.live.judgement import Judge, SubjectFigure
+from otel_tts.live.view import MINUTE, Period
+from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.settings import LiveSettings
+
+_MOMENTS = 60
+"""How many moments back it is looked."""
+_PARTS = 12
+"""Of a condition's window: so far apart these moments are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """When something began, in seconds since the Unix epoch. before: it had begun already at ``since``, from which on it is known."""
+
+    since: float
+    before: bool
+
+
+class _Earlier:
+    """Figures up to an earlier moment, put together from windows that are read once for all moments.
+
+    Args:
+        history: where the windows come from.
+        start, end: the time that is read.
+        step: the length of a window, which divides every window that is asked for.
+    """
+
+    def __init__(self, history: CachedHistory, start: float, end: float, step: float) -> None:
+        self._history = history
+        self._start = start
+        self._end = end
+        self._step = step
+
+    @property
+    def interval(self) -> float:
+        """See `CachedHistory.interval`."""
+        return self._history.interval
+
+    def newest(self) -> float | None:
+        """See `CachedHistory.newest`."""
+        return self._history.newest()
+
+    def series(
+        self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
+    ) -> list[Timeline]:
+        """See `CachedHistory.series`: what was known by then."""
+        windows = self._windows(metric, by, where, service)
+        timelines = [Timeline(t.attributes, tuple(p for p in t.points if p.end <= period.now)) for t in windows]
+        return [timeline for timeline in timelines if timeline.points]
+
+    def over(
+        self,
+        metric: Metric,
+        start: float,
+        end: float,
+        by: Sequence[Attribute] = (),
+        where: Where | None = None,
+        *,
+        service: str = "",
+    ) -> list[Timeline]:
+        """See `CachedHistory.over`; the reference is the present one."""
+        if metric is semconv.REFERENCE_LATENCY:
+            return self._history.over(metric, self._end - (end - start), self._end, by, where, service=service)
+        joined = []
+        for timeline in self._windows(metric, by, where, service):
+            points = [point for point in timeline.points if point.start >= start - 1e-3 and point.end <= end + 1e-3]
+            if (value := _together(metric, points)) is not None:
+                joined.append(Timeline(timeline.attributes, (Point(start, end, value),)))
+        return joined
+
+    def _windows(self, metric: Metric, by: Sequence[Attribute], where: Where | None, service: str) -> list[Timeline]:
+        whole = Period(self._start, self._end, self._end, self._step)
+        return self._history.windows(metric, whole, by, where, service=service)
+
+
+def _together(metric: Metric, points: Sequence[Point]) -> float | Distribution | None:
+    values = [point.value for point in points if point.value is not None]
+    if not values:
+        return None
+    if metric.instrument is Instrument.HISTOGRAM:
+        return Distribution.merged(value for value in values if isinstance(value, Distribution))
+    if metric.instrument is Instrument.COUNTER:
+        return sum(value for value in values if isinstance(value, float))
+    return values[-1]
+
+
+def onset(
+    history: CachedHistory, period: Period, settings: LiveSettings, service: str, condition: Condition, subject: SubjectFigure
+) -> Onset | None:
+    """Since when a condition that is met now has been so, without a moment in between at which it was not.
+
+    What was began is remembered while the condition goes on. None where nobody can tell: the condition began within the last moments.
+    """
+    key = "onset", condition.name, tuple(subject.attributes.items()), service
+    step = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
+    remembered = history.remembered.get(key)
+    if not period.past and remembered is not None and 0 <= period.now - remembered[1] < 2 * step:
+        history.remembered[key] = remembered[0], period.now
+        return cast("Onset", remembered[0])
+    latest = period.now // step * step
+    start = latest - _MOMENTS * step - (condition.window or step)
+    earlier = _Earlier(history, start, latest, step)
+
+    def met(moment: float) -> bool:
+        judge = Judge(earlier, replace(period, now=moment), settings, service)
+        return subject.attributes in [each.attributes for each in judge.holding(condition)]
+
+    began = _first(met, latest, step)
+    if began is not None and not period.past:
+        history.remembered[key] = began, period.now
+    return began
+
+
+def _first(met: Callable[[float], bool], latest: float, step: float) -> Onset | None:
+    since = None
+    for number in range(_MOMENTS):
+        moment = latest - number * step
+        if not met(moment):
+            return None if since is None else Onset(since, before=False)
+        since = moment
+    return None if since is None else Onset(since, before=True)
