@@ -65,6 +65,10 @@ def test_piper_is_measured_to_its_last_sample(
         "gen_ai.client.operation.time_to_first_chunk": [by() | {"gen_ai.operation.name": "text_to_speech"}],
         "tts.attempt.duration": [by(tts_outcome="ok", tts_attempt_reason="initial")],
         "tts.attempt.real_time_factor": [by()],
+        **{
+            f"gen_ai.client.operation.{name}": [by() | {"gen_ai.operation.name": "text_to_speech"}]
+            for name in ("duration", "time_to_first_chunk")
+        },
         "tts.audio.clipping_ratio": [HEARD],
         "tts.audio.loudness": [HEARD],
         "tts.audio.silence_ratio": [HEARD],
