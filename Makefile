@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test lint typecheck generate check coverage docs dist chart bench bench-exact constraints clean
+.PHONY: help install demo stack tools test quick oldest lint typecheck generate check coverage docs dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -29,6 +29,18 @@ tools: .tools/ovos/.ready .tools/pipecat/.ready ## Make .tools: the real program
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)
+
+quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser; minutes
+	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \
+		tests/test_needed.py tests/test_semconv.py tests/test_settings.py $(ARGS)
+
+oldest: ## Run the core's tests on the oldest Python that is supported, 3.11, if it is here
+	@if python3.11 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+		python3.11 -m venv build/oldest && \
+		build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
+			--editable . hypothesis pytest pytest-asyncio pytest-timeout && \
+		build/oldest/bin/python -m pytest -q tests/core; \
+	else echo "There is no python3.11 on PATH: the core's tests run on one Python only."; fi
 
 lint: $(VENV)/.dev ## Check style, format and the architecture's import contracts
 	@$(BIN)/ruff check

@@ -6,9 +6,13 @@ The names load when they are first used, so that importing the package costs nex
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_tts.version import __version__
+
+if sys.platform == "win32":
+    raise ImportError("otel-tts runs on Linux and macOS, and not on Windows. Use WSL or a container.")
 
 if TYPE_CHECKING:
     from otel_tts.core.attempt import Attempt

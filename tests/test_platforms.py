@@ -1,0 +1,96 @@
+"""Where the library runs: Python's versions, the wheel alone, and not on Windows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+NO_INDEX = ("Could not connect", "error sending request", "dns error", "Failed to fetch", "Connect")
+
+
+def resolve(version: str) -> subprocess.CompletedProcess[str]:
+    """Resolve what users can install for a version of Python, which need not be here, from wheels only."""
+    extras = [word for extra in ("all", "demo") for word in ("--extra", extra)]
+    options = ["--python-version", version, "--only-binary", ":all:", "--quiet", "--no-header", "--no-annotate"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *extras, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_dependencies_resolve_for_every_python() -> None:
+    """For each version of Python that is supported there are wheels of all dependencies that fit together; it asks the index."""
+    with ThreadPoolExecutor(len(VERSIONS)) as threads:
+        resolved = dict(zip(VERSIONS, threads.map(resolve, VERSIONS), strict=True))
+    if any(word in result.stderr for result in resolved.values() for word in NO_INDEX) and not os.environ.get(
+        "OTEL_TTS_REQUIRE_TOOLS"
+    ):
+        pytest.skip("The package index does not answer, and only it knows which wheels there are.")
+    assert {version: result.stderr for version, result in resolved.items() if result.returncode} == {}
+    assert all("opentelemetry-sdk==" in result.stdout for result in resolved.values())
+
+
+def test_windows_is_refused_with_one_line() -> None:
+    """There the import says where it runs, instead of failing somewhere inside."""
+    program = "import sys; sys.platform = 'win32'; import otel_tts"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "ImportError: otel-tts runs on Linux and macOS, and not on Windows. Use WSL or a container."
+    )
+
+
+PROGRAM = """
+import otel_tts
+from otel_tts import PCM16
+pipeline = otel_tts.configure(service_name="wheel", local=True)
+with otel_tts.Telemetry().synthesis(text="Hello.", voice="tone") as synthesis, synthesis.attempt("my-engine") as attempt:
+    attempt.audio(bytes(48_000), PCM16(24_000))
+pipeline.shutdown()
+print(otel_tts.__file__)
+"""
+
+
+def test_the_wheel_alone_gives_the_first_trace(tmp_path: Path) -> None:
+    """Installed from the wheel into an empty folder, the library records a trace and the command draws it, without the checkout."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--directory", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    installed = tmp_path / "installed"
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(installed),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    path = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])  # its dependencies come from this environment
+    environ = os.environ | {"PYTHONPATH": path, "OTEL_TTS_DATA_DIR": str(tmp_path / "data")}
+    run = [sys.executable, "-S", "-c", PROGRAM]
+    program = subprocess.run(run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    assert Path(program.stdout.strip()).is_relative_to(installed)
+    command = [sys.executable, "-S", str(installed / "bin" / "otel-tts"), "trace"]
+    trace = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    assert "tts.synthesize" in trace.stdout
+    assert "my-engine" in trace.stdout
+
+
+def test_nothing_deprecated_is_imported() -> None:
+    """No module of the library that the core needs uses what Python has deprecated."""
+    modules = ["otel_tts", "otel_tts.sdk", "otel_tts.grpc", "otel_tts.core.telemetry", "otel_tts.history", "otel_tts.cli"]
+    program = f"import importlib; [importlib.import_module(name) for name in {modules}]"
+    options = ["-W", "error::DeprecationWarning:otel_tts", "-W", "error::PendingDeprecationWarning:otel_tts"]
+    result = subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
