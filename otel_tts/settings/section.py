@@ -32,7 +32,7 @@ def setting(name: str, parse: Callable[[str], T], default: T | Callable[[], T], 
 
     Args:
         name: the variable.
-        parse: makes the value from its text, or raises ValueError with what is allowed; see :mod:`otel_tts.settings.values`.
+        parse: makes the value from its text, or raises ValueError with what is allowed; see ``otel_tts.settings.values``.
         default: the value without the variable, or a function that makes it.
         description: what the setting does, for docs/configuration.md.
     """

@@ -290,7 +290,7 @@ def reports(caplog: pytest.LogCaptureFixture) -> None:
 
 SITES: list[tuple[Any, str]] = [
     (outcome, "from_exception"),
-    (outcome.Cause, "of"),
+    (outcome.Cause, "from_outcome"),
     (AudioMeter, "__init__"),
     (AudioMeter, "feed"),
     (AudioMeter, "facts"),
