@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
+from otel_tts.sdk import encodable
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
@@ -132,7 +133,7 @@ class ForkedSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
-        return self._own().export(spans)
+        return self._own().export(encodable.spans(spans))
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""
@@ -156,7 +157,7 @@ class ForkedMetricExporter(MetricExporter):
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Export through this process's exporter."""
-        return self._own().export(metrics_data, timeout_millis, **kwargs)
+        return self._own().export(encodable.metrics(metrics_data), timeout_millis, **kwargs)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Shut this process's exporter down."""
@@ -175,7 +176,7 @@ class ForkedLogExporter(LogRecordExporter):
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Export through this process's exporter."""
-        return self._own().export(batch)
+        return self._own().export(encodable.logs(batch))
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""

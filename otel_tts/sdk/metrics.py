@@ -21,6 +21,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReade
 from prometheus_client import CollectorRegistry
 
 from otel_tts.monitor import Monitor
+from otel_tts.sdk import encodable
 from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
 from otel_tts.sdk.exporters import ForkedMetricExporter
 from otel_tts.sdk.pull import PullServer
@@ -152,13 +153,13 @@ class Pull(Holdable, PrometheusMetricReader):
             self._received = False
             metrics = list(collect())
             if not self._received and (ours := self._merged(None)) is not None:  # the SDK had nothing, and so did not call
-                super()._receive_metrics(ours)
+                super()._receive_metrics(encodable.metrics(ours))
                 metrics = list(collect())
             return metrics
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
         self._received = True
-        super()._receive_metrics(self._merged(metrics_data) or metrics_data, timeout_millis, **kwargs)
+        super()._receive_metrics(encodable.metrics(self._merged(metrics_data) or metrics_data), timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Nothing: whoever wants metrics comes for them."""
