@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 from otel_tts.core import fork
@@ -28,11 +29,19 @@ class Register(fork.ForkAware):
     def __init__(self) -> None:
         # Single operations on a dictionary need no lock, which a finaliser might meet.
         self._references: dict[int, weakref.ref[UnderWay]] = {}
+        self._on_first: Callable[[], None] | None = None
         fork.register(self)
+
+    def on_first(self, callback: Callable[[], None]) -> None:
+        """Have something called once, when the next one begins in this process."""
+        self._on_first = callback
 
     def add(self, item: UnderWay) -> None:
         """It has begun."""
         self._references[id(item)] = weakref.ref(item)
+        if self._on_first is not None:
+            callback, self._on_first = self._on_first, None
+            callback()
 
     def remove(self, item: UnderWay) -> None:
         """It has ended, or is being dropped."""
@@ -57,6 +66,7 @@ class Register(fork.ForkAware):
     def after_fork_in_child(self) -> None:
         """What is under way is the parent's."""
         self._references = {}
+        self._on_first = None
 
 
 UNDER_WAY = Register()

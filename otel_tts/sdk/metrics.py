@@ -26,6 +26,7 @@ from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
 from otel_tts.sdk.exporters import ForkedMetricExporter
 from otel_tts.sdk.pull import PullServer
 from otel_tts.sdk.starts import Starts
+from otel_tts.sdk.workers import announce
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -174,8 +175,9 @@ class Pull(Holdable, PrometheusMetricReader):
             self._server.server_close()
 
     def renew(self, provider: MeterProvider) -> None:
-        """After a fork, in the child: leave the port to the parent."""
+        """After a fork, in the child: leave the port to the parent, which is told as soon as this process counts."""
         provider.remove_metric_reader(self)
+        announce(self.port, forked=True)
 
 
 class _Registry(CollectorRegistry):

@@ -41,6 +41,7 @@ from otel_tts.sdk.late import join_meters, join_tracers, warn_of_loggers
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
+from otel_tts.sdk.workers import announce
 from otel_tts.settings import MonitorSettings, SettingError, Settings
 
 _logger = logging.getLogger(__name__)
@@ -257,9 +258,11 @@ def _pull(settings: Settings, argument: int | None) -> Pull | None:
         reason = getattr(error, "strerror", None) or error
         problem = (
             f"Metrics cannot be served on {host}:{number}: {reason}. "
-            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one."
+            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one. "
+            "Of several workers only one can be scraped: let them push, with OTEL_EXPORTER_OTLP_ENDPOINT."
         )
         if argument is not None:
             raise SettingError(problem) from None
+    announce(number, forked=False)
     _logger.error(problem)  # the environment may be shared with processes that are not meant; they run on without the endpoint
     return None

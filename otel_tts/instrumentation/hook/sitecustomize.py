@@ -24,4 +24,4 @@ def _observe():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
         os.environ["PYTHONPATH"] = before
 
 
-_observe()
+_observe()  # type: ignore[no-untyped-call]

@@ -1,0 +1,88 @@
+"""Several processes behind one pull endpoint: a scrape reaches the one that owns the port, and what the others count is not in it.
+
+Prometheus would take the owner's series for everything. So the others say that they are there as soon as they have something to count,
+with a lock on a file that belongs to the port, and as long as they are, the owner refuses to answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from otel_tts.core.underway import UNDER_WAY
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_logger = logging.getLogger(__name__)
+
+REFUSED = (
+    "Several processes of this service count, and only one of them can be scraped here. Have each push its own: set "
+    "OTEL_EXPORTER_OTLP_ENDPOINT instead of PROMETHEUS_PORT, or run one worker."
+)
+
+
+class Workers:
+    """The other processes, as the owner of a port sees them."""
+
+    def __init__(self, port: int) -> None:
+        self._file = _file(port)
+        if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
+
+    def count(self) -> bool:
+        """Whether another process counts, or a forked child of this one has counted."""
+        if self._file is None:
+            return False
+        try:
+            if os.pread(self._file, 1, 0):
+                return True
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def announce(port: int, *, forked: bool) -> None:
+    """Have the owner of the port know of this process, from the first request or RPC on.
+
+    Args:
+        port: of the endpoint that this process has not got.
+        forked: whether it is a child of the owner, whose totals are missing even when it has ended.
+    """
+
+    def begun() -> None:
+        file = _file(port)
+        if file is None:
+            return
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)  # the file stays open, and so the lock held, until the process ends
+            if forked:
+                os.pwrite(file, b"1", 0)
+        _logger.warning("The metrics of this process cannot be scraped on port %d, which another one owns. %s", port, REFUSED)
+
+    UNDER_WAY.on_first(begun)
+
+
+def _file(port: int) -> int | None:
+    """A descriptor of the file of this user's that belongs to the port; None where there can be none."""
+    if fcntl is None:
+        return None
+    path = Path(tempfile.gettempdir(), f"otel-tts-{os.getuid()}-pull-{port}")
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    if os.fstat(file).st_uid != os.getuid():
+        os.close(file)
+        return None
+    return file

@@ -1,0 +1,96 @@
+"""The pull endpoint of a service with several processes: refused with what to do, never an answer that lacks what others counted."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+APP = """
+import os, otel_tts
+from otel_tts import PCM16, Telemetry
+CONFIGURE
+
+def speak():
+    with Telemetry().synthesis("Hello") as s, s.attempt("piper") as attempt:
+        attempt.audio(bytes(3200), PCM16(16000))
+
+def app(environ, start):
+    speak()
+    start("200 OK", [])
+    return [b""]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        speak()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+"""
+RUN = [str(Path(sys.executable).with_name("otel-tts")), "run", "--"]
+PYTHON = [sys.executable, "-W", "ignore::DeprecationWarning", "-m"]
+GUNICORN = [*PYTHON, "gunicorn", "-b", "127.0.0.1:{port}", "program:app", "-w"]
+UVICORN = [*PYTHON, "uvicorn", "--port", "{port}", "program:asgi", "--log-level", "warning", "--workers"]
+KINDS = {
+    "gunicorn": [*GUNICORN, "2"], "gunicorn, preloaded": [*GUNICORN, "2", "--preload"],
+    "gunicorn under otel-tts run": [*RUN, *GUNICORN, "2"],
+    "uvicorn": [*UVICORN, "2"], "uvicorn under otel-tts run": [*RUN, *UVICORN, "2"],
+    "one process": [*UVICORN, "1"], "one process under otel-tts run": [*RUN, *UVICORN, "1"],
+}  # fmt: skip
+
+
+def free_ports() -> list[int]:
+    """Two of them."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return [one.getsockname()[1], other.getsockname()[1]]
+
+
+def get(port: int, path: str = "") -> tuple[int, str]:
+    """Status and body; 0 while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@pytest.mark.vendors
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_workers_are_refused(tmp_path: Path, kind: str) -> None:
+    """From the first request of another worker's on, the scrape is 503 and names OTLP; one process is scraped as ever."""
+    port, metrics = free_ports()
+    configure = "" if "otel-tts run" in kind else "otel_tts.configure()"
+    (tmp_path / "program.py").write_text(APP.replace("CONFIGURE", configure))
+    variables = {"PROMETHEUS_PORT": str(metrics), "OTEL_TTS_DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(tmp_path)}
+    command = [part.format(port=port) for part in KINDS[kind]]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        single = "one process" in kind
+        while True:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            if get(port)[0] != 200:
+                continue
+            status, body = get(metrics, "metrics")
+            if status == 503 or (single and status == 200):
+                break
+            # whoever answered 200 so far was the one that owns the port, or its worker has not got to it
+            assert status in (0, 200)
+            assert status == 0 or "tts_synthesis_requests" in body
+        assert single or ("OTEL_EXPORTER_OTLP_ENDPOINT" in body and "tts_" not in body)
+        assert not single or "tts_synthesis_requests" in body
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert single or "OTEL_EXPORTER_OTLP_ENDPOINT" in errors
