@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test quick oldest lint typecheck generate check coverage docs dist chart bench bench-exact constraints clean
+.PHONY: help install demo stack tools test quick oldest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -64,6 +64,9 @@ coverage: $(VENV)/.dev ## Run the tests and report the lines that none of them r
 docs: $(VENV)/.dev ## Build the documentation with the API reference into build/site; a broken link fails it
 	@$(BIN)/python -m sphinx -q -W --keep-going -c tools/site -d build/doctrees docs build/site
 	@echo "build/site/index.html"
+
+pictures: $(VENV)/.dev ## Draw all dashboards into docs/images from a pipeline that is fed for MINUTES (10); needs `make tools`
+	@$(BIN)/python -m tools.pictures $(or $(MINUTES),10)
 
 dist: $(VENV)/.dev ## Build the source distribution and the wheel into dist/
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --clean

@@ -32,8 +32,9 @@ SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
 _UNNAMED = (
     (f"/^(?:(?:{NONE})?(?: · )?)*$/", "none"), (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "), ("/^( · )+|( · )+$/g", ""),
+    (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
 )  # fmt: skip
-"""What legends say of labels without a value: nothing, or "none" where no label has one."""
+"""What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +190,8 @@ class Panels:
         meanings = {condition.name: condition.meaning for condition in judged}
         anchors = {condition.name: condition.name.lower() for condition in judged}
         columns = {
-            "severity": "Severity", "alertname": "Alert", "meaning": "Meaning", "service_name": "Service", label(PROVIDER): "Provider",
-            "Value": "Since", "runbook": "Runbook",
+            "severity": "Severity", "alertname": "Alert", "service_name": "Service", label(PROVIDER): "Provider", "Value": "Since",
+            "runbook": "Runbook", "meaning": "Meaning",
         }  # fmt: skip
         runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
         overrides = [

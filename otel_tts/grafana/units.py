@@ -10,6 +10,7 @@ _UNITS: Mapping[str, str] = {
     "s/s": "none",
     "By": "bytes",
     "dB": "dB",
+    "{score}": "none",
     "ms": "dateTimeFromNow",
     "{request}/s": "reqps",
     "{call}/s": "reqps",

@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from html import unescape
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,8 @@ from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import serving
 from tests.e2e.stack import ROOT, Stack, get, until
 from tests.service.test_openai import Script, ScriptedServer, answer
+from tools.pictures.answers import sources
+from tools.pictures.drawing import page
 
 SERVICE, COLLECTOR = "dashboards", "otelcol-tts"
 CHOSEN = {
@@ -289,6 +292,16 @@ def test_a_panel_shows_something(fed: Fed, panel: Panel) -> None:
         assert set(wanted) - there == set(), f"labels of the legend that no series has: {expression}"
         legends += [legend(target["legendFormat"], labels) for labels, _ in series]
     assert sorted(legends) == sorted(set(legends)), "series of the same name"
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_its_picture_has_everything(fed: Fed, dashboard: str) -> None:
+    """What `make pictures` draws has every panel that is not collapsed, and a number or the reason for none in each."""
+    found = replace(sources(fed.stack.prometheus, fed.stack.traces, SERVICE, 5), start=fed.since)
+    drawn = unescape(page(DASHBOARDS[dashboard], found, "dark", ""))
+    for panel in DASHBOARDS[dashboard]["panels"]:
+        assert found.filled(panel["title"]) in drawn
+    assert drawn.count("Plotly.newPlot") == drawn.count('class="plot"')
 
 
 @panels(lambda panel: any(target.get("exemplar") for target in panel.targets("prometheus")))

@@ -106,9 +106,9 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             renamed(panel, "_NONE · _NONE"),
             renamed(panel, "piper · _NONE"),
             renamed(panel, " · timeout"),
-            renamed(panel, "a · b"),
+            renamed(panel, "a.v1.B/Get · OK"),
         )
-        if said != ("none", "piper", "timeout", "a · b"):
+        if said != ("none", "piper", "timeout", "Get · OK"):
             yield f"{named(panel)} says {said} of missing labels"
 
 

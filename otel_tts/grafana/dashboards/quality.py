@@ -45,7 +45,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Utterances judged",
             "0 with traffic: the cache serves all requests, or the audio has a format that is not decoded.",
             PanelQuery(query="judged_utterances"),
-            width=16,
+            width=24,
             stacked=True,
         ),
     ]
