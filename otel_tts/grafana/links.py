@@ -16,7 +16,7 @@ KEPT = ("datasource", "traces", "service")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PanelLink:
     """A link to another dashboard. page: its name."""
 
     title: str
@@ -40,4 +40,4 @@ class Link:
         }
 
 
-TO_REQUESTS = Link("Requests of this time", "requests")
+TO_REQUESTS = PanelLink("Requests of this time", "requests")

@@ -13,7 +13,7 @@ from otel_tts.grafana import thresholds
 from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
-from otel_tts.grafana.links import Link
+from otel_tts.grafana.links import PanelLink
 from otel_tts.grafana.searches import LIMIT as FOUND
 from otel_tts.grafana.searches import Search
 from otel_tts.grafana.units import grafana_unit
@@ -96,7 +96,7 @@ class Panels:
         stacked: bool = False,
         near: Literal["", "nothing", "all"] = "",
         absent: str = SILENT,
-        links: Sequence[Link] = (),
+        links: Sequence[PanelLink] = (),
         width: int = 8,
         height: int = 8,
     ) -> Placed:
@@ -146,7 +146,7 @@ class Panels:
         objective: float | None = None,
         at_most: float | None = None,
         absent: str = SILENT,
-        links: Sequence[Link] = (),
+        links: Sequence[PanelLink] = (),
         named: Mapping[int, tuple[str, str]] | None = None,
         width: int = 4,
     ) -> Placed:

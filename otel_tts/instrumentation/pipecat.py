@@ -144,11 +144,11 @@ class _Services:
         self._telemetry = telemetry
         self._services: MutableMapping[Any, _Service] = WeakKeyDictionary()
 
-    def _of(self, service: Any) -> _Service:
-        known = self._services.get(service)
-        if known is None:
-            known = self._services[service] = _Service(self._telemetry, service)
-        return known
+    def _state(self, service: Any) -> _Service:
+        state = self._services.get(service)
+        if state is None:
+            state = self._services[service] = _Service(self._telemetry, service)
+        return state
 
     def init(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A service is made: what speaks is its own."""
@@ -157,7 +157,7 @@ class _Services:
 
         async def observed(text: str, *rest: Any, **named: Any) -> AsyncIterator[Any]:
             context_id = str(rest[0] if rest else named.get("context_id") or "")
-            state = self._of(service)
+            state = self._state(service)
             state.text(service, context_id, text)
             frames = run(text, *rest, **named)
             state.running.add(context_id)
@@ -182,7 +182,7 @@ class _Services:
         """A frame comes to a service."""
         frame = args[0] if args else kwargs.get("frame")
         if type(frame).__name__ in ("LLMTextFrame", "TextFrame", "TTSSpeakFrame"):
-            self._of(service).token()
+            self._state(service).token()
         return await wrapped(*args, **kwargs)
 
     async def append(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -191,24 +191,24 @@ class _Services:
         if context_id:
             kind = type(frame).__name__
             if kind == "TTSAudioRawFrame":
-                self._of(service).made(context_id, frame)
+                self._state(service).made(context_id, frame)
             elif kind == "TTSStoppedFrame":
-                self._of(service).ended(context_id)
+                self._state(service).ended(context_id)
             elif kind == "ErrorFrame":
-                self._of(service).failed(getattr(frame, "exception", None), context_id)
+                self._state(service).failed(getattr(frame, "exception", None), context_id)
         return await wrapped(*args, **kwargs)
 
     async def remove(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """No more will come for an audio context."""
         context_id = args[0] if args else kwargs.get("context_id")
         if context_id:
-            self._of(service).ended(context_id)
+            self._state(service).ended(context_id)
         return await wrapped(*args, **kwargs)
 
     async def push(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A service hands a frame on."""
         frame = args[0] if args else kwargs.get("frame")
-        kind, state = type(frame).__name__, self._of(service)
+        kind, state = type(frame).__name__, self._state(service)
         if kind == "TTSAudioRawFrame":
             state.handed_out(frame)
         elif kind == "ErrorFrame":
@@ -224,14 +224,14 @@ class _Services:
     async def quiet(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An audio context is over, by its end or because nothing came for it any more."""
         result = await wrapped(*args, **kwargs)
-        context_id, state = (args[0] if args else kwargs.get("context_id")), self._of(service)
+        context_id, state = (args[0] if args else kwargs.get("context_id")), self._state(service)
         if context_id not in state.running:
             state.finish(str(context_id), _QUIET)
         return result
 
     async def interrupt(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The listener interrupts."""
-        state, contexts = self._of(service), getattr(service, "_tts_contexts", {})
+        state, contexts = self._state(service), getattr(service, "_tts_contexts", {})
         preserved = [name for name, context in contexts.items() if not getattr(context, "interruptible", True)]
         state.interrupted(preserved)
         try:
@@ -244,7 +244,7 @@ class _Services:
         try:
             return await wrapped(*args, **kwargs)
         finally:
-            self._of(service).close([])
+            self._state(service).close([])
 
 
 def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -254,7 +254,7 @@ def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
 def _asked(service: Any) -> Asked:
     settings = getattr(service, "_settings", None)
 
-    def of(name: str) -> str | None:
+    def text(name: str) -> str | None:
         value = getattr(settings, name, None)
         return str(value) if isinstance(value, str) and value else None
 
@@ -262,9 +262,9 @@ def _asked(service: Any) -> Asked:
     provider = module.removeprefix(_SERVICES).partition(".")[0] if module.startswith(_SERVICES) else type(service).__name__
     return Asked(
         provider=provider.lower(),
-        model=of("model"),
-        voice=of("voice"),
-        language=of("language"),
+        model=text("model"),
+        voice=text("voice"),
+        language=text("language"),
         audio=PCM16(service.sample_rate or 24000),
         stream=True,
     )

@@ -84,8 +84,8 @@ def quantile(scope: Scope, share: float, metric: Metric, *matchers: str, by: tup
     """A quantile of the values in the window, where it is known: there are `enough`, and it does not lie beyond the last bucket."""
     labels = ", ".join((BOUND, *scope.by, *map(label, by)))
     spread = _summed("rate", scope, bucket_series(metric), metric, matchers, labels)
-    known = f"{growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
-    return f"(histogram_quantile({share:g}, {spread}) and {known}) unless {_beyond(scope, share, metric, *matchers, by=by)}"
+    has_enough = f"{growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
+    return f"(histogram_quantile({share:g}, {spread}) and {has_enough}) unless {_beyond(scope, share, metric, *matchers, by=by)}"
 
 
 def limit(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection, Placed
-from otel_tts.grafana.links import TO_REQUESTS, Link
+from otel_tts.grafana.links import TO_REQUESTS, PanelLink
 from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
@@ -167,7 +167,7 @@ def _latency(panels: Panels) -> list[Placed]:
             PanelQuery(query="first_audio_made_p95", legend="p95 {{gen_ai_provider_name}}", exemplars=True),
             PanelQuery(query="first_audio_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
-            links=[TO_REQUESTS, Link("This provider", "providers")],
+            links=[TO_REQUESTS, PanelLink("This provider", "providers")],
         ),
         panels.chart(
             "Duration against its reference",
@@ -176,7 +176,7 @@ def _latency(panels: Panels) -> list[Placed]:
             PanelQuery(query="duration_made_p95", legend="p95 {{gen_ai_provider_name}}", exemplars=True),
             PanelQuery(query="duration_reference", legend="reference {{gen_ai_provider_name}} ({{reference}})"),
             colours={"reference.*": REFERENCE},
-            links=[TO_REQUESTS, Link("This provider", "providers")],
+            links=[TO_REQUESTS, PanelLink("This provider", "providers")],
         ),
         panels.chart(
             "Real-time factor",
