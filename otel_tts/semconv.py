@@ -255,7 +255,7 @@ TIME_TO_SILENCE = Attribute(
 REAL_TIME_FACTOR = Attribute(
     "tts.real_time_factor",
     "double",
-    "Seconds spent waiting for the engine per second of audio; below 1 is faster than real time.",
+    "Seconds spent waiting for the engine, and not for text, per second of audio; below 1 is faster than real time.",
 )
 UNDERRUN = Attribute(
     "tts.stream.underrun", "double", "The worst shortfall that the listener met, in seconds, for a player without pre-roll."
@@ -268,6 +268,9 @@ UNDERRUN_CONSUMER = Attribute(
 )
 UNDERRUN_CAUSE = Attribute("tts.underrun.cause", "string", "Who left the player short.", values=("provider", "consumer"))
 CHUNK_COUNT = Attribute("tts.stream.chunk.count", "int", "Audio chunks handed out.")
+TEXT_WAIT = Attribute(
+    "tts.text.wait", "double", "Text in pieces: seconds for which more of it was waited for, after its first piece."
+)
 QUEUE_WAIT = Attribute("tts.queue.wait", "double", "Seconds the request waited for a free engine.")
 CHARACTERS_STATE = Attribute(
     "tts.characters.state", "string", "What became of the text.", values=("synthesized", "cached", "wasted")
@@ -406,7 +409,7 @@ SYNTHESIS_SPAN = Span(
         ERROR_TYPE, CANCEL_REASON, CACHE_RESULT, CACHE_TIER, ATTEMPT_COUNT, FALLBACK_USED, AUDIO_DURATION, AUDIO_DELIVERED,
         AUDIO_HEARD, AUDIO_FORMAT, AUDIO_SAMPLE_RATE, TIME_TO_FIRST_SEGMENT, TIME_TO_FIRST_BYTE, TIME_TO_FIRST_AUDIO,
         TIME_TO_INTERRUPTION, TIME_TO_SILENCE, REAL_TIME_FACTOR, UNDERRUN,
-        UNDERRUN_PROVIDER, UNDERRUN_CONSUMER, CHUNK_COUNT, QUEUE_WAIT,
+        UNDERRUN_PROVIDER, UNDERRUN_CONSUMER, CHUNK_COUNT, TEXT_WAIT, QUEUE_WAIT,
         *_AUDIO_QUALITY, COST,
     ),
     (SKIPPED_EVENT, COALESCED_EVENT, INTERRUPTED_EVENT, EXCEPTION_EVENT),

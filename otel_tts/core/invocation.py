@@ -49,6 +49,9 @@ class Requester(Protocol):
     def invocation_ended(self, invocation: Invocation, result: InvocationResult) -> None:
         """A provider has done what it did."""
 
+    def take_text_waits(self, since_ns: int) -> int:
+        """For how many nanoseconds text was waited for here since then."""
+
     def interruption(self) -> Cause:
         """Why work for this request was cut off."""
 
@@ -143,7 +146,7 @@ class Invocation:
     @in_turn
     def whole(self, data: Any, format: AudioFormat) -> None:
         """All the audio came at once, as :func:`otel_tts.core.payload.audio_bytes` takes it."""
-        self._waited_ns = self._timeline.monotonic() - self._start_ns
+        self._waited_ns = self._for_engine(self._timeline.monotonic() - self._start_ns)
         self._feed(self._meter_for(format), data)
 
     @guarded
@@ -168,7 +171,8 @@ class Invocation:
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """A chunk came."""
-        self.waiting(waited_ns)
+        waited_ns = self._for_engine(waited_ns)
+        self._waited_ns = (self._waited_ns or 0) + waited_ns
         total_s = self._feed(self._meter, data) if self._meter is not None else None
         if total_s is None or self._meter is None:
             if self._request is not None and self.delivers:
@@ -182,8 +186,14 @@ class Invocation:
 
     @in_turn
     def waiting(self, waited_ns: int) -> None:
-        """Count time spent waiting for the engine; time in the consumer is none of it."""
-        self._waited_ns = (self._waited_ns or 0) + waited_ns
+        """Count time spent waiting for the engine; time in the consumer is none of it, nor is time without text to speak."""
+        self._waited_ns = (self._waited_ns or 0) + self._for_engine(waited_ns)
+
+    def _for_engine(self, waited_ns: int) -> int:
+        """The part of the time until now that was not spent waiting for text."""
+        if self._request is None:
+            return waited_ns
+        return max(0, waited_ns - self._request.take_text_waits(self._timeline.monotonic() - waited_ns))
 
     def dropped(self) -> None:
         """The stream was dropped: end later, outside of the garbage collector, as of now."""

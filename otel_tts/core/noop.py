@@ -48,5 +48,7 @@ class NoOp:
         """The chunks, as an iterator."""
         return aiter(chunks) if isinstance(chunks, AsyncIterable) else iter(chunks)
 
+    text_from = stream
+
 
 NOOP: Any = NoOp()

@@ -95,6 +95,8 @@ class Record:
     """Of provider-made audio."""
     real_time_factor: float | None = None
     queue_wait: float | None = None
+    text_wait_ns: int | None = None
+    """For how long more text was waited for; of text in pieces only."""
 
     @property
     def handed_out(self) -> bool:
@@ -271,6 +273,7 @@ class Record:
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
             semconv.REAL_TIME_FACTOR.key: self.real_time_factor,
             semconv.QUEUE_WAIT.key: self.queue_wait,
+            semconv.TEXT_WAIT.key: self.text_wait_ns * NANOSECOND if self.text_wait_ns is not None else None,
         }
         if self.audio is not None:
             optional |= {

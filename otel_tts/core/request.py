@@ -31,6 +31,7 @@ from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.texts import Place, here
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, CacheResult, CancelReason, ErrorType, Outcome
@@ -39,6 +40,9 @@ REQUEST = create_key("request")
 """Where a weak reference to the SynthesisRequest stands in the OpenTelemetry context while one of its blocks is running."""
 Reference: TypeAlias = "Callable[[], SynthesisRequest | None]"
 _BLOCK: ContextVar[Reference | None] = ContextVar("block", default=None)  # the SynthesisRequest whose own block was entered last
+
+
+_TEXT_WAITS = 1000  # that are kept for a pull of audio to take
 
 
 class Unfinished(Protocol):
@@ -166,6 +170,7 @@ class SynthesisRequest:
         self._error: BaseException | None = None
         self._failed_provider: tuple[str, ErrorType | None] | None = None  # whom a fallback would replace, and why
         self._unfinished: list[Unfinished] = []
+        self._text_waits: list[tuple[Place, int, int]] = []  # who waited for text, since when and for how long
         self._span = emitter.start_span(
             semconv.SYNTHESIS_SPAN.name,
             SpanKind.INTERNAL,
@@ -267,6 +272,38 @@ class SynthesisRequest:
         record.characters += len(delta)
         if self.emitter.settings.capture_text:
             record.text = (record.text or "") + delta
+
+    def text_now(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self.timeline.monotonic()
+
+    @in_turn
+    def text_piece(self, piece: str, since_ns: int) -> None:
+        """A piece of text came, which was waited for since then."""
+        first = not self.record.characters
+        self.text_waited(since_ns, first=first)
+        self.add_text(piece)
+
+    @in_turn
+    def text_waited(self, since_ns: int, *, first: bool) -> None:
+        """Text was waited for, here, since then; not as a part of the request where it is the first."""
+        place = here()
+        inner_ns = sum(waited_ns for at, began_ns, waited_ns in self._text_waits if at == place and began_ns >= since_ns)
+        waited_ns = max(0, self.timeline.monotonic() - since_ns - inner_ns)  # whatever passes text on may count it too
+        self._text_waits = [*self._text_waits[-_TEXT_WAITS:], (place, since_ns, waited_ns)]
+        self.record.text_wait_ns = (self.record.text_wait_ns or 0) + (0 if first else waited_ns)
+
+    def take_text_waits(self, since_ns: int) -> int:
+        """For how many nanoseconds text was waited for here since then: an engine that is pulled here did nothing meanwhile.
+
+        Text that something else waits for, a task that reads ahead say, keeps no engine from working.
+        """
+        if not self._text_waits:
+            return 0
+        place = here()
+        mine = [wait for wait in self._text_waits if wait[0] == place]
+        self._text_waits = [wait for wait in self._text_waits if wait[0] != place]
+        return sum(waited_ns for _, began_ns, waited_ns in mine if began_ns >= since_ns)
 
     @in_turn
     def flush_text(self) -> None:

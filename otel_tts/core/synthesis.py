@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -21,6 +21,7 @@ from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.core.texts import CountedAsyncText, CountedText
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
 T = TypeVar("T")
@@ -200,6 +201,25 @@ class Synthesis:
             delta: the next piece.
         """
         self._request.add_text(delta)
+
+    @overload
+    def text_from(self, pieces: AsyncIterable[str]) -> AsyncIterator[str]: ...
+    @overload
+    def text_from(self, pieces: Iterable[str]) -> Iterator[str]: ...
+    def text_from(self, pieces: Iterable[str] | AsyncIterable[str]) -> Iterator[str] | AsyncIterator[str]:
+        """Count text that arrives in pieces on its way to the engine, as :meth:`add_text` does, and how long it was waited for.
+
+        An engine that takes its text from here, while its audio is pulled, is not waited for until the text is there.
+
+        Args:
+            pieces: of the text.
+
+        Returns:
+            The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous.
+        """
+        if isinstance(pieces, AsyncIterable):
+            return CountedAsyncText(pieces, self._request)
+        return CountedText(pieces, self._request)
 
     @deferrable
     def flush(self) -> None:

@@ -68,6 +68,10 @@ class Exchange:
         if self._speech is not None:
             self._speech.exit_block(None)  # the RPC knows the error
 
+    def monotonic(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self._clock.monotonic()
+
     # -- requests ------------------------------------------------------------------------------------------------------------
 
     def requests(self, request: Any) -> Any:
@@ -82,14 +86,28 @@ class Exchange:
         return self._each_async(request) if self._request_streaming else self.requests(request)
 
     def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
+        since_ns = self._clock.monotonic()
         for request in requests:
-            self.read_request(request)
+            self.read_awaited(request, since_ns)
             yield request
+            since_ns = self._clock.monotonic()
 
     async def _each_async(self, requests: AsyncIterable[Any]) -> AsyncIterator[Any]:
+        since_ns = self._clock.monotonic()
         async for request in requests:
-            self.read_request(request)
+            self.read_awaited(request, since_ns)
             yield request
+            since_ns = self._clock.monotonic()
+
+    @guarded
+    def read_awaited(self, request: Any, since_ns: int) -> None:
+        """A request came, of many; it was waited for since then."""
+        first = self._speech is None or not self._speech.record.characters
+        if self._speech is not None:
+            self._speech.text_waited(since_ns, first=first)
+        self.read_request(request)
+        if first and self._speech is not None:
+            self._speech.text_waited(since_ns, first=True)
 
     @guarded
     def read_request(self, request: Any) -> None:
@@ -126,8 +144,9 @@ class Exchange:
     def read_response(self, response: Any) -> None:
         """The handler gave a response."""
         now_ns = self._clock.monotonic()
-        self._waited_ns += now_ns - self._since_ns
         speech = self._speech
+        text_ns = speech.take_text_waits(self._since_ns) if speech is not None else 0
+        self._waited_ns += max(0, now_ns - self._since_ns - text_ns)
         if speech is None:
             return
         values = self._method.response.read(response)
@@ -204,9 +223,10 @@ class _Conversation:
         return getattr(self._context, name)
 
     async def read(self) -> Any:
+        since_ns = self._exchange.monotonic()
         request = await self._context.read()
         if request is not grpc.aio.EOF:
-            self._exchange.read_request(request)
+            self._exchange.read_awaited(request, since_ns)
         return request
 
     async def write(self, response: Any) -> None:

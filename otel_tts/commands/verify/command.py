@@ -48,7 +48,7 @@ Calls = list[tuple[Planned, Reply]]
 @click.option(
     "--prices",
     type=click.Path(exists=True, dir_okay=False),
-    help="The service's file of prices, to compare cost; by default OTEL_TTS_PRICES.",
+    help="The service's file of prices, to compare cost; by default that of this environment.",
 )
 @json_option
 def verify(

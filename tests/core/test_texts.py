@@ -1,0 +1,109 @@
+"""Waiting for text is not waiting for the engine, and is a fact of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_tts import PCM16
+from otel_tts.testing.capture import Capture, SessionProviders
+
+RATE = 24_000
+FORMAT = PCM16(RATE)
+SECOND = b"\x00\x10" * RATE
+# Seconds until a piece of text comes, and seconds that the engine then works for its second of audio.
+STEPS = st.lists(st.tuples(st.sampled_from((0.0, 0.25, 3.0)), st.sampled_from((0.0, 0.125, 0.5))), min_size=1, max_size=6)
+
+
+def check(capture: Capture, steps: list[tuple[float, float]]) -> None:
+    """The real-time factor is of the engine's work, and the time without text is that after the first piece."""
+    span = capture.synthesis()
+    worked_s, waited_s = sum(work for _, work in steps), sum(wait for wait, _ in steps[1:])
+    assert span["tts.real_time_factor"] == pytest.approx(worked_s / len(steps))
+    assert span["tts.text.wait"] == pytest.approx(waited_s)
+    assert span["tts.text.length"] == len(steps)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_providers: SessionProviders) -> None:
+    """Whatever the pauses of the text, an engine that takes it as it comes is only judged by its own work."""
+    with Capture(_tts_providers) as capture:
+
+        def texts() -> Iterator[str]:
+            for wait, _ in steps:
+                capture.clock.advance(wait)
+                yield "x"
+
+        def engine(pieces: Iterator[str]) -> Iterator[bytes]:
+            for (_, work), _piece in zip(steps, pieces, strict=False):
+                capture.clock.advance(work)
+                yield SECOND
+
+        s = capture.telemetry().synthesis(stream=True)
+        list(s.stream(engine(s.text_from(texts())), "piper", "joe", audio=FORMAT))
+        check(capture, steps)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_an_asynchronous_generator_that_waits_for_text(
+    steps: list[tuple[float, float]], _tts_providers: SessionProviders
+) -> None:
+    """The same, asynchronously, also where the host's task goes to sleep in between."""
+    with Capture(_tts_providers) as capture:
+
+        async def texts() -> AsyncIterator[str]:
+            for wait, _ in steps:
+                await asyncio.sleep(0)
+                capture.clock.advance(wait)
+                yield "x"
+
+        async def engine(pieces: AsyncIterator[str]) -> AsyncIterator[bytes]:
+            left = iter(steps)
+            async for _ in pieces:
+                await asyncio.sleep(0)
+                capture.clock.advance(next(left)[1])
+                yield SECOND
+
+        async def main() -> None:
+            s = capture.telemetry().synthesis(stream=True)
+            async for _ in s.stream(engine(s.text_from(texts())), "piper", "joe", audio=FORMAT):
+                capture.clock.advance(7)  # the listener's time is nobody's
+
+        asyncio.run(main())
+        check(capture, steps)
+
+
+async def test_text_that_a_task_reads_ahead_keeps_no_engine_from_working(capture_tts: Capture) -> None:
+    """A task that always waits for more text says nothing of the engine: its time counts whole."""
+    clock, more = capture_tts.clock, asyncio.Event()
+
+    async def texts() -> AsyncIterator[str]:
+        yield "x"
+        await more.wait()
+
+    async def engine(pieces: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        await anext(pieces)
+        ahead = asyncio.ensure_future(anext(pieces, None))
+        await asyncio.sleep(0)
+        clock.advance(0.5)
+        more.set()
+        await ahead
+        yield SECOND
+
+    s = capture_tts.telemetry().synthesis(stream=True)
+    async for _ in s.stream(engine(s.text_from(texts())), "piper", "joe", audio=FORMAT):
+        pass
+    assert capture_tts.synthesis()["tts.real_time_factor"] == pytest.approx(0.5)
+
+
+def test_a_whole_request_has_no_wait_for_text(capture_tts: Capture) -> None:
+    """Where nothing comes in pieces, nothing is said of it: not 0."""
+    s = capture_tts.telemetry().synthesis("Hello.", stream=True)
+    list(s.stream([SECOND], "piper", "joe", audio=FORMAT))
+    assert capture_tts.synthesis()["tts.text.wait"] is None
