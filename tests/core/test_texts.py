@@ -15,6 +15,7 @@ from otel_tts.testing.capture import Capture, SessionProviders
 RATE = 24_000
 FORMAT = PCM16(RATE)
 SECOND = b"\x00\x10" * RATE
+# `_tts_providers` is the kit's own name for what it needs.
 # Seconds until a piece of text comes, and seconds that the engine then works for its second of audio.
 STEPS = st.lists(st.tuples(st.sampled_from((0.0, 0.25, 3.0)), st.sampled_from((0.0, 0.125, 0.5))), min_size=1, max_size=6)
 
@@ -30,7 +31,7 @@ def check(capture: Capture, steps: list[tuple[float, float]]) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_providers: SessionProviders) -> None:
+def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_providers: SessionProviders) -> None:  # noqa: PT019
     """Whatever the pauses of the text, an engine that takes it as it comes is only judged by its own work."""
     with Capture(_tts_providers) as capture:
 
@@ -52,7 +53,8 @@ def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_an_asynchronous_generator_that_waits_for_text(
-    steps: list[tuple[float, float]], _tts_providers: SessionProviders
+    steps: list[tuple[float, float]],
+    _tts_providers: SessionProviders,  # noqa: PT019
 ) -> None:
     """The same, asynchronously, also where the host's task goes to sleep in between."""
     with Capture(_tts_providers) as capture:
