@@ -38,7 +38,7 @@ oldest: ## Run the core's tests on the oldest Python that is supported, 3.11, if
 	@if python3.11 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
 		python3.11 -m venv build/oldest && \
 		build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
-			--editable . hypothesis pytest pytest-asyncio pytest-timeout && \
+			--editable '.[dev]' && \
 		build/oldest/bin/python -m pytest -q tests/core; \
 	else echo "There is no python3.11 on PATH: the core's tests run on one Python only."; fi
 
