@@ -290,7 +290,8 @@ def test_a_panel_shows_something(fed: Fed, panel: Panel) -> None:
         wanted = LABEL.findall(target["legendFormat"])
         there = {label for labels, _ in series for label, value in labels.items() if value}
         assert set(wanted) - there == set(), f"labels of the legend that no series has: {expression}"
-        legends += [legend(target["legendFormat"], labels) for labels, _ in series]
+        if panel.json["type"] != "table":  # whose columns tell rows apart
+            legends += [legend(target["legendFormat"], labels) for labels, _ in series]
     assert sorted(legends) == sorted(set(legends)), "series of the same name"
 
 
