@@ -50,3 +50,11 @@ def _own_main() -> Iterator[None]:
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """A test that lets faults pass while it captures leaves no strict guard: `monkeypatch` puts back what it found in the capture."""
+    yield
+    if (module := sys.modules.get("otel_tts.core.guard")) is not None:
+        module.guard.strict = False

@@ -54,8 +54,9 @@ class Guard:
         message = f"{argument}={value!r:.80} at {place} cannot be used: {allowed}"
         if self.strict:
             raise ValueError(message)
-        if message not in self._warned:
-            self._warned.add(message)
+        site = f"{argument} at {place}"  # not the value: there may be a new one in each request
+        if site not in self._warned:
+            self._warned.add(site)
             _logger.warning("%s It counts as a failure of an unknown kind.", message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -30,6 +31,7 @@ from otel_tts.core import invocation, outcome, request
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
+from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.instruments import AttributeSets, Histogram, Total
 from otel_tts.core.labels import Labels, LabelSets
@@ -55,11 +57,14 @@ def fault(*_: object, **__: object) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _as_in_production(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Faults are caught and reported, and none has been reported yet."""
+def _as_in_production(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Faults are caught and reported, and none has been reported yet; what a test drops ends here, not in a later one."""
     monkeypatch.setattr(guard, "strict", False)
     monkeypatch.setattr(guard, "_warned", set())
     caplog.set_level(logging.DEBUG)
+    yield
+    gc.collect()
+    run_deferred()
 
 
 # -- a host ------------------------------------------------------------------------------------------------------------

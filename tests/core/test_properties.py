@@ -42,7 +42,7 @@ STEPS = st.one_of(
     st.tuples(st.just("lookup"), st.booleans(), ERRORS),
     st.tuples(st.just("coalesced"), st.none() | PROVIDERS),
     st.tuples(st.just("skipped"), PROVIDERS),
-    st.tuples(st.just("fail"), st.none() | OUTCOMES, st.sampled_from([None, "queue_full", "made up"])),
+    st.tuples(st.just("fail"), st.none() | OUTCOMES, st.sampled_from([None, "queue_full", "timeout"])),
     st.tuples(st.just("enter")),
     st.tuples(st.just("leave"), ERRORS),
     st.tuples(st.just("attempt"), PROVIDERS, AUDIO, ERRORS, st.none() | OUTCOMES),
