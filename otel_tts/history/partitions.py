@@ -8,6 +8,7 @@ from pathlib import Path
 from otel_tts import files
 from otel_tts.files import Partition, Signal
 from otel_tts.history.unavailable import HistoryUnavailableError
+from otel_tts.settings import HistorySettings
 
 
 def partitions(directory: Path, signal: Signal, since: float | None = None, until: float | None = None) -> list[Partition]:
@@ -21,7 +22,7 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     except OSError as error:
         raise HistoryUnavailableError(
             f"{directory / signal} cannot be read: {error.strerror}. It may belong to another user: run this as that one, or set "
-            "OTEL_TTS_DATA_DIR to a directory of your own."
+            f"{HistorySettings.variable('data_dir')} to a directory of your own."
         ) from None
 
 

@@ -169,7 +169,11 @@ class Problem(StrEnum):
     """The listener heard a gap."""
 
     def holds(self, request: Request) -> bool:
-        """Whether a request has it."""
+        """Whether a request has it.
+
+        Args:
+            request: the one to look at.
+        """
         failed = request.outcome in FAILURES
         match self:
             case Problem.FAILED:

@@ -73,7 +73,7 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
         return []
     if not settings.data_dir.is_absolute() and settings.data_dir.parts[:1] == ("~",):  # what is left of a default that needs it
         raise SettingError(
-            "There is no home directory to keep telemetry in: set OTEL_TTS_DATA_DIR, or OTEL_EXPORTER_OTLP_ENDPOINT."
+            f"There is no home directory to keep telemetry in: set {Settings.variable('data_dir')}, or OTEL_EXPORTER_OTLP_ENDPOINT."
         )
 
     def build() -> Any:

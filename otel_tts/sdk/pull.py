@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from otel_tts.hosts import is_answered
 from otel_tts.sdk import workers
-from otel_tts.sdk.workers import Workers
+from otel_tts.sdk.workers import WorkerProcesses
 
 CONNECTIONS = 8
 """At once; more are closed."""
@@ -38,7 +38,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._free = threading.Semaphore(CONNECTIONS)
         super().__init__((str(address[0]), int(address[1])), _Handler)
-        self._workers = Workers(self.server_port)
+        self._workers = WorkerProcesses(self.server_port)
         self.set_app(_with_known_hosts(self._of_one_process(make_wsgi_app(registry)), allowed_hosts))
         threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
 

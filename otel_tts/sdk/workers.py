@@ -27,7 +27,7 @@ REFUSED = (
 )
 
 
-class Workers:
+class WorkerProcesses:
     """The other processes, as the owner of a port sees them."""
 
     def __init__(self, port: int) -> None:
