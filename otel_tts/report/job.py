@@ -16,6 +16,7 @@ from otel_tts.history import History, Row, Service
 from otel_tts.report import traces, workspace
 from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.feedback import Feedback, latencies
+from otel_tts.report.headline import NOTE, Headline, window_figures
 from otel_tts.report.measures import Measures, metric_part
 from otel_tts.report.reference import Reference
 from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, RunEntry, Runs
@@ -60,6 +61,7 @@ class ReportJob:
     only: str | None = None
     copy_traces: bool = False
     workspace: Path | None = None
+    trace_address: str = ""
     _references: dict[str, Reference] = field(default_factory=dict)
 
     def report(self, windows: Iterable[Window]) -> Iterator[WindowResult]:
@@ -103,7 +105,15 @@ class ReportJob:
             judgement = judge(sample, compared, reference.name)
             reference.learn(window, sample)
         with step(semconv.REPORT_WRITE_SPAN.name), TemporaryDirectory() as directory:
+            headline = Headline(
+                f"{service.name}, {formatting.period(window.start, window.end)}",
+                judgement,
+                window_figures(measures.overall),
+                worst=sample.worst,
+                traces=self.trace_address,
+            )
             _save(Path(directory), measures, sample, judgement)
+            (Path(directory) / "headline.html").write_text(headline.html(), encoding="utf-8")
 
             def more(run_id: str) -> None:
                 if self.copy_traces:
@@ -114,7 +124,8 @@ class ReportJob:
                     workspace.add(self.workspace, service.name, str(window), judgement)
 
             entry = _entry(window, measures, sample, judgement, compared, content, source, Path(directory))
-            run_id = self.runs.write(replace(entry, more=more))
+            entry = replace(entry, tags={**entry.tags, NOTE: headline.markdown()}, more=more)
+            run_id = self.runs.write(entry)
         self.feedback.tell(judgement, compared)
         link = self.runs.link(run_id)
         return WindowResult(window, service.name, "written", link, measures.overall, judgement, sample, compared)

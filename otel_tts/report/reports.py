@@ -63,11 +63,11 @@ class Reports:
         return min(holding, key=lambda report: report.window.width, default=None)
 
     def pages(self, run_id: str) -> Sequence[str]:
-        """Which pages a report has: ``engines``, ``traffic``."""
+        """Which pages a report has: ``headline`` first, ``engines``, ``traffic``."""
         client = self._client()
         with tracking.reaching(self.uri):
             names = [_PAGE.fullmatch(file.path) for file in client.list_artifacts(run_id)]
-        return [name[1] for name in names if name]
+        return sorted((name[1] for name in names if name), key=lambda name: (name != "headline", name))
 
     def page(self, run_id: str, name: str) -> str:
         """One page of a report, a whole HTML document."""

@@ -133,7 +133,10 @@ class Runs:
         self._log(run_id, entry.figures, end, revision)
         self._client.log_artifacts(run_id, str(entry.files))
         self._log(parent, entry.headline, end + revision, round(entry.window.start) + revision)
-        self._tag(run_id, entry.tags)
+        self._tag(run_id, {name: value for name, value in entry.tags.items() if value})
+        for name, value in entry.tags.items():
+            if not value and name in run.data.tags:  # of an earlier revision
+                self._client.delete_tag(run_id, name)
         entry.more(str(run_id))
         self._client.set_terminated(run_id, "FINISHED", end)
         self._tag(run_id, {SOURCE: entry.source, STATE: COMPLETE})

@@ -69,12 +69,21 @@ def test_figures_are_those_of_the_raw_telemetry(
     tags = told["tags"]
     assert (tags["service.name"], tags["service.version"], tags["otel_tts.state"]) == (SERVICE, "1.0", "complete")
     assert (tags["otel_tts.engines"], tags["otel_tts.voices"]) == ("ada, bob, cleo", "en-gb, en-us, it")
-    assert (tags["otel_tts.judgement"], tags["otel_tts.traffic_changed"]) == ("drifted", "")
+    assert (tags["otel_tts.judgement"], "otel_tts.traffic_changed" in tags) == ("drifted", False)
     assert "failures of bob" in tags["otel_tts.drifted"]
     assert (told["status"], told["parent"]) == ("FINISHED", f"service|{SERVICE}|1.0")
     assert sorted(told["artifacts"]) == [
-        "aggregates.csv", "engines.html", "engines.json", "judgement.json", "traffic.html", "traffic.json", "worst_requests.json",
+        "aggregates.csv", "engines.html", "engines.json", "headline.html", "judgement.json",
+        "traffic.html", "traffic.json", "worst_requests.json",
     ]  # fmt: skip
+    assert all(tags.values())
+    note, page = tags["mlflow.note.content"], told["artifacts"]["headline.html"]
+    assert note.startswith("**")
+    assert "measures have drifted" in note
+    assert "| drifted | failures |" in note
+    assert "otel-tts trace " in note
+    assert page.index(">drifted<") < page.index(">steady<")
+    assert "relative to the reference's median" in page
     worst = json.loads(told["artifacts"]["worst_requests.json"])
     assert len(worst) == 10
     assert {request["outcome"] for request in worst} == {"error"}

@@ -26,6 +26,7 @@ from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
+from otel_tts.report.headline import Headline
 from otel_tts.report.job import ReportJob, WindowResult, pending
 from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
@@ -136,6 +137,7 @@ def _report(
                             service,
                             traces,
                             workspace,
+                            _trace_address(settings),
                         )
                         reported = _pass(job, console, width, grace, since, until, stop)
                         if as_json:
@@ -214,8 +216,14 @@ def _require_telemetry(history: History, service: str | None) -> None:
 @click.argument("first")
 @click.argument("second")
 @click.option("--service", metavar="NAME", help="The service; needed when there is telemetry of several.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one page to send to somebody into this file.",
+)
 @json_option
-def compare(first: str, second: str, service: str | None, as_json: bool) -> None:
+def compare(first: str, second: str, service: str | None, page: Path | None, as_json: bool) -> None:
     """Compare the SECOND side with the FIRST: what is better, what is worse.
 
     A side is a service version, or the name of a saved profile; or version:V, profile:NAME or range:START..END.
@@ -225,10 +233,32 @@ def compare(first: str, second: str, service: str | None, as_json: bool) -> None
         history = open_history(settings)
         name = _one(history, service)
         result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
+        if page is not None:
+            headline = Headline(
+                f"{name}: {second} compared with {first}",
+                result.judgement,
+                summary.sizes(first, second, result),
+                (first, second),
+                result.second.worst,
+                _trace_address(settings),
+            )
+            _write_page(page, headline)
         if as_json:
             print_json("report compare", summary.plain_comparison(name, first, second, result))
         else:
             terminal.console().print(summary.comparison_summary(name, first, second, result))
+
+
+def _trace_address(settings: ReportSettings) -> str:
+    """The address of a trace, with ``{trace_id}`` in it; empty without a Jaeger."""
+    return f"{redact_url(settings.jaeger.url).rstrip('/')}/trace/{{trace_id}}" if settings.jaeger.url else ""
+
+
+def _write_page(path: Path, headline: Headline) -> None:
+    try:
+        path.write_text(headline.html(), encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--html {str(path)!r} cannot be written: {error.strerror}.") from None
 
 
 @report.group()

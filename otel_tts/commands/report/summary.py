@@ -13,6 +13,7 @@ from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
+from otel_tts.report.headline import change, middle
 from otel_tts.report.job import WindowResult
 from otel_tts.report.window import Window
 
@@ -77,11 +78,16 @@ def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: f
     return Text(f"{text}{kept}.")
 
 
+def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[str, str]]:
+    """How many requests each side has."""
+    return [(name, f"{side.requests:,} requests") for name, side in ((first, comparison.first), (second, comparison.second))]
+
+
 def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
     """Two sides."""
     judgement = comparison.judgement
-    sizes = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
-    parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), sizes]
+    counted = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
+    parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), counted]
     if judgement.reason:
         parts.append(Text(f"Single requests were not judged: {judgement.reason}.", "yellow"))
     for title, kept in (
@@ -122,30 +128,12 @@ def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> 
         rendered.add_row(
             finding.measure.replace("_", " "),
             finding.group or "all",
-            _value(finding, finding.reference),
-            _value(finding, finding.current),
-            _change(finding),
+            middle(finding, finding.reference),
+            middle(finding, finding.current),
+            change(finding),
             f"{finding.rows:,} / {finding.reference_rows:,}",
         )
     return rendered
-
-
-def _value(finding: Finding, value: float | None) -> str:
-    if value is None:
-        return formatting.NOTHING
-    match finding.unit:
-        case "s":
-            return formatting.duration(value)
-        case "share":
-            return formatting.percent(value)
-    return f"{value:.3g}"
-
-
-def _change(finding: Finding) -> str:
-    now, then = finding.current, finding.reference
-    if now is None or then is None:
-        return "other distribution" if finding.status == "drifted" else "same distribution"
-    return formatting.change(now, then, of_share=finding.unit == "share")
 
 
 def _unjudged(judgement: Judgement) -> Iterator[Text]:

@@ -1,0 +1,178 @@
+"""The headline of a report: what a window or a comparison came to, on one page that can be sent to somebody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from otel_tts import formatting
+from otel_tts.history import Request, Row
+from otel_tts.report.drift import Finding, Judgement
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description."""
+ORDER = ("drifted", "improved", "steady", "not judged")
+"""What became of a measure: the most important first."""
+_RELATIVE = (
+    "Pages of single measures show speeds relative to the reference's median of the same engine and voice: 1 is that median. Rare "
+    "events, such as requests that are far slower than usual, are shown as their share."
+)
+_NO_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
+    "h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0}div{overflow-x:auto}"
+    "table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885}"
+    ".drifted{color:#D55E00;font-weight:600}.improved,.steady{color:#008a63}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What a report begins with.
+
+    Attributes:
+        title: the service and its window, or the two sides.
+        judgement: what was judged, and by which reference.
+        figures: names and values of the most important figures.
+        sides: the headings of the reference's column and of the other.
+        worst: the requests to look at first.
+        traces: the address of a trace, with ``{trace_id}`` in it; empty where there is none.
+    """
+
+    title: str
+    judgement: Judgement
+    figures: Sequence[tuple[str, str]] = ()
+    sides: tuple[str, str] = ("reference", "now")
+    worst: Sequence[Request] = ()
+    traces: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence."""
+        judgement = self.judgement
+        if judgement.status == "not judged":
+            return f"Not judged: {judgement.reason or 'too few comparable requests'}."
+        moved = len(judgement.drifted)
+        result = f"{moved} {'measure has' if moved == 1 else 'measures have'} drifted" if moved else "nothing has drifted"
+        return f"{judgement.status.capitalize()}: compared with {judgement.reference}, {result}."
+
+    def findings(self) -> list[Finding]:
+        """All measures, those that drifted first, and among them those that moved farthest."""
+        return sorted(self.judgement.findings, key=lambda finding: (ORDER.index(finding.status), -(finding.score or 0.0)))
+
+    def markdown(self) -> str:
+        """The headline for MLflow's description of a run: what the terminal says."""
+        lines = [f"**{_plain(self.title)}**", "", _plain(self.verdict), ""]
+        lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in self.figures]
+        moved = [finding for finding in self.findings() if finding.status in ("drifted", "improved")]
+        if moved:
+            lines += ["", *_markdown_table(("result", "measure", "group", *self.sides, "change"), map(_moved, moved))]
+        if self.worst:
+            lines += ["", "Worst requests:", ""]
+            for request in self.worst:
+                trace = request.trace_id[:12]
+                shown = f"[{trace}]({self._link(request)})" if self.traces else f"`otel-tts trace {trace}`"
+                lines.append(f"- {shown} {_plain(_request(request))}")
+        return "\n".join(lines)
+
+    def html(self) -> str:
+        """The headline as a whole HTML document that needs nothing else."""
+        parts = [
+            f"<h1>{escape(self.title)}</h1>",
+            f'<p class="{escape(self.judgement.status.replace(" ", "-"))}">{escape(self.verdict)}</p>',
+        ]
+        if self.judgement.reason and self.judgement.status != "not judged":
+            parts.append(f"<p>Single requests were not judged: {escape(self.judgement.reason)}.</p>")
+        if self.figures:
+            parts += ["<h2>Figures</h2>", _html_table(("figure", "value"), self.figures)]
+        headings = ("result", "measure", "group", *self.sides, "change", "requests", "why not")
+        rows = [
+            (*_moved(finding), f"{finding.rows:,} / {finding.reference_rows:,}", finding.reason) for finding in self.findings()
+        ]
+        if rows:
+            parts += ["<h2>All measures</h2>", _html_table(headings, rows), f"<p>{_RELATIVE}</p>"]
+        if self.worst:
+            parts += ["<h2>Worst requests</h2>", "<ul>"]
+            for request in self.worst:
+                trace = escape(request.trace_id)
+                link = f'<a href="{escape(self._link(request))}">{trace}</a>'
+                shown = link if self.traces else f"<code>otel-tts trace {trace[:12]}</code>"
+                parts.append(f"<li>{shown} {escape(_request(request))}</li>")
+            parts.append("</ul>")
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+        )
+
+    def _link(self, request: Request) -> str:
+        return self.traces.replace("{trace_id}", request.trace_id)
+
+
+def window_figures(row: Row) -> list[tuple[str, str]]:
+    """Give the most important figures of a window, as the terminal has them."""
+    return [
+        ("Requests", formatting.count(row.request_count)),
+        ("Success", formatting.percent(row.request_success_rate)),
+        ("p95", formatting.duration(row.request_duration_p95)),
+        ("First audio, p95", formatting.duration(row.request_first_audio_p95)),
+        ("Cache hits", formatting.percent(row.request_hit_rate)),
+    ]
+
+
+def middle(finding: Finding, value: float | None) -> str:
+    """Format the middle of a measure on one side."""
+    if value is None:
+        return formatting.NOTHING
+    match finding.unit:
+        case "s":
+            return formatting.duration(value)
+        case "share":
+            return formatting.percent(value)
+    return f"{value:.3g}"
+
+
+def change(finding: Finding) -> str:
+    """Format how far a measure moved."""
+    if finding.status == "not judged":
+        return formatting.NOTHING
+    now, then = finding.current, finding.reference
+    if now is None or then is None:
+        return "other distribution" if finding.status == "drifted" else "same distribution"
+    return formatting.change(now, then, of_share=finding.unit == "share")
+
+
+def _moved(finding: Finding) -> tuple[str, ...]:
+    return (
+        finding.status,
+        finding.measure.replace("_", " "),
+        finding.group or "all",
+        middle(finding, finding.reference),
+        middle(finding, finding.current),
+        change(finding),
+    )
+
+
+def _request(request: Request) -> str:
+    parts = (request.outcome, request.error_type, request.provider, request.voice, formatting.duration(request.duration))
+    return ", ".join(filter(None, parts))
+
+
+def _plain(words: str) -> str:
+    """Escape what Markdown would read, and what HTML within it would."""
+    return _NO_MARKDOWN.sub(r"\\\1", " ".join(words.split()))
+
+
+def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    body = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    return [f"| {' | '.join(map(_plain, headings))} |", f"|{' --- |' * len(headings)}", *body]
+
+
+def _html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
+    body = "".join(
+        f'<tr><td class="{escape(row[0])}">{escape(row[0])}</td>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
