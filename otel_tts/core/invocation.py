@@ -318,7 +318,7 @@ class Invocation:
         if self._first_byte_ns is not None:
             span.add_event(semconv.FIRST_BYTE_EVENT.name, None, timestamp(self._first_byte_ns))
             playback = self._request.record.playback if self._request is not None else None
-            if playback is not None and playback.first_byte == self._first_byte_ns:
+            if playback is not None and playback.first_byte_ns == self._first_byte_ns:
                 first_audio_ns = playback.first_audio()
                 if first_audio_ns is not None:
                     span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))

@@ -28,25 +28,25 @@ class Playback:
         "_meter",
         "_waited",
         "chunks",
-        "consumer",
-        "first_byte",
-        "last_byte",
-        "provider",
-        "seconds",
-        "total",
+        "underrun_consumer_s",
+        "first_byte_ns",
+        "last_byte_ns",
+        "underrun_provider_s",
+        "audio_s",
+        "underrun_s",
     )
 
     def __init__(self) -> None:
         self.chunks = 0
-        self.first_byte: int | None = None
-        self.last_byte: int | None = None
-        self.seconds = 0.0
+        self.first_byte_ns: int | None = None
+        self.last_byte_ns: int | None = None
+        self.audio_s = 0.0
         """Audio handed out so far, as far as it can be read."""
-        self.total = 0.0
+        self.underrun_s = 0.0
         """The worst shortfall that the listener met, whoever caused it."""
-        self.provider = 0.0
+        self.underrun_provider_s = 0.0
         """The worst shortfall that the provider caused."""
-        self.consumer = 0.0
+        self.underrun_consumer_s = 0.0
         """The worst shortfall that the consumer added."""
         self._waited = 0  # for the engine, since the first chunk
         self._meter: AudioMeter | None = None
@@ -56,34 +56,34 @@ class Playback:
 
     def waiting(self, waited: int) -> None:
         """The engine was waited for, ``waited`` nanoseconds, and gave no audio."""
-        if self.first_byte is not None:
+        if self.first_byte_ns is not None:
             self._waited += waited
 
     def chunk(self, meter: AudioMeter, total: float, now: int, waited: int) -> None:
         """A chunk is handed out at ``now``, after ``waited`` nanoseconds for the engine; ``meter`` holds ``total`` seconds with it."""
         if meter is not self._meter:
             self._resolve()
-            self._meter, self._base, self._arrivals = meter, self.seconds, []
-        before, self.seconds = self.seconds, self._base + total
+            self._meter, self._base, self._arrivals = meter, self.audio_s, []
+        before, self.audio_s = self.audio_s, self._base + total
         self.chunks += 1
-        self.last_byte = now
-        if self.first_byte is None:
-            self.first_byte = now
+        self.last_byte_ns = now
+        if self.first_byte_ns is None:
+            self.first_byte_ns = now
         else:
             self._waited += waited
             if before:
-                short = (now - self.first_byte) * _S - before
+                short = (now - self.first_byte_ns) * _S - before
                 if short > 0:
                     provider = max(0.0, self._waited * _S - before)
-                    self.total = max(self.total, short)
-                    self.provider = max(self.provider, provider)
-                    self.consumer = max(self.consumer, short - provider)
+                    self.underrun_s = max(self.underrun_s, short)
+                    self.underrun_provider_s = max(self.underrun_provider_s, provider)
+                    self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider)
         if self._first_audio is None:
-            self._arrivals.append((self.seconds, now))
+            self._arrivals.append((self.audio_s, now))
             if len(self._arrivals) >= _PENDING:
                 self._resolve()
                 # Before the onset all was silence, so what came long before cannot be where it stands.
-                self._arrivals = [a for a in self._arrivals if a[0] > self.seconds - _OVERLAP][-_PENDING // 2 :]
+                self._arrivals = [a for a in self._arrivals if a[0] > self.audio_s - _OVERLAP][-_PENDING // 2 :]
 
     def first_audio(self) -> int | None:
         """When the first audible sample could be heard: the later of (first byte + leading silence) and the arrival of its chunk."""
@@ -91,12 +91,12 @@ class Playback:
         return self._first_audio
 
     def _resolve(self) -> None:
-        if self._first_audio is not None or self._meter is None or self.first_byte is None:
+        if self._first_audio is not None or self._meter is None or self.first_byte_ns is None:
             return
         onset = self._meter.onset()
         if onset is None:
             return
         silence = self._base + onset
         arrival = next((now for seconds, now in self._arrivals if seconds > silence), self._arrivals[-1][1])
-        self._first_audio = max(self.first_byte + round(silence / _S), arrival)
+        self._first_audio = max(self.first_byte_ns + round(silence / _S), arrival)
         self._arrivals = []

@@ -87,14 +87,14 @@ class Record:
     fallback: bool = False
     billed: list[tuple[str, str | None]] = field(default_factory=list)
     """The attempts that made audio."""
-    duration: float | None = None
+    duration_s: float | None = None
     """Seconds of audio made or found."""
     format: AudioFormat | None = None
     sample_rate: int | None = None
     audio: AudioFacts | None = None
     """Of provider-made audio."""
     real_time_factor: float | None = None
-    queue_wait: float | None = None
+    queue_wait_s: float | None = None
     text_wait_ns: int | None = None
     """For how long more text was waited for; of text in pieces only."""
 
@@ -114,13 +114,13 @@ class Record:
             self.real_time_factor = result.real_time_factor
             made = result.cause.good or result.cause.reason is not None
             if made and result.audio.duration is not None:
-                self.duration = (self.duration or 0.0) + result.audio.duration
+                self.duration_s = (self.duration_s or 0.0) + result.audio.duration
 
     def discard_lookup(self) -> None:
         """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
         if self.cache in SERVED_FROM_CACHE:
             self.cache = CacheResult.MISS
-            self.tier = self.provider = self.model = self.duration = self.format = self.sample_rate = None
+            self.tier = self.provider = self.model = self.duration_s = self.format = self.sample_rate = None
 
     def speaking_rate(self, audio: AudioFacts) -> float | None:
         """Code points of the text per second of voiced audio."""
@@ -141,9 +141,9 @@ class Record:
 
     def delivered(self, outcome: Outcome) -> float | None:
         """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well; None: not known."""
-        if self.handed_out and (self.playback.seconds or outcome is not Outcome.OK):
-            return self.playback.seconds or None  # no seconds: bytes that cannot be read
-        return self.duration if outcome is Outcome.OK else 0.0
+        if self.handed_out and (self.playback.audio_s or outcome is not Outcome.OK):
+            return self.playback.audio_s or None  # no seconds: bytes that cannot be read
+        return self.duration_s if outcome is Outcome.OK else 0.0
 
     def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True) -> SpanAttributes:
         """Record all metrics of the finished request; gives the attributes that its span still lacks, where it takes any."""
@@ -182,9 +182,9 @@ class Record:
         if not (self.handed_out or cause.good):
             return 1.0
         heard_s = self.heard_s if self.heard_s is not None else delivered if cause.outcome is Outcome.CANCELLED else None
-        if heard_s is None or not self.duration:
+        if heard_s is None or not self.duration_s:
             return 0.0
-        return min(1.0, max(0.0, 1.0 - heard_s / self.duration))
+        return min(1.0, max(0.0, 1.0 - heard_s / self.duration_s))
 
     def _emit_characters(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> None:
         wasted = round(self.characters * unheard)
@@ -201,15 +201,15 @@ class Record:
         if self.first_segment_ns is not None:
             attributes[semconv.TIME_TO_FIRST_SEGMENT.key] = (self.first_segment_ns - self.start_ns) * NANOSECOND
         if self.interrupted_ns is not None:
-            last = playback.last_byte if playback.last_byte is not None else self.interrupted_ns
+            last = playback.last_byte_ns if playback.last_byte_ns is not None else self.interrupted_ns
             silence = max(0, last - self.interrupted_ns) * NANOSECOND
             attributes[semconv.TIME_TO_INTERRUPTION.key] = (self.interrupted_ns - self.start_ns) * NANOSECOND
             attributes[semconv.TIME_TO_SILENCE.key] = silence
             instruments.time_to_silence.record(silence, maker, context, own)
-        if playback.first_byte is None:
+        if playback.first_byte_ns is None:
             return attributes
         interactive = self.purpose.interactive
-        first_byte = (playback.first_byte - self.start_ns) * NANOSECOND
+        first_byte = (playback.first_byte_ns - self.start_ns) * NANOSECOND
         attributes |= {semconv.TIME_TO_FIRST_BYTE.key: first_byte, semconv.CHUNK_COUNT.key: playback.chunks}
         if interactive:
             instruments.first_byte.record(first_byte, (*maker, self.cache), context)
@@ -219,13 +219,13 @@ class Record:
             attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
             if interactive:
                 instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context, own)
-        if playback.seconds:  # where the audio can be read
-            attributes[semconv.UNDERRUN.key] = playback.total
-            attributes[semconv.UNDERRUN_PROVIDER.key] = playback.provider
-            attributes[semconv.UNDERRUN_CONSUMER.key] = playback.consumer
+        if playback.audio_s:  # where the audio can be read
+            attributes[semconv.UNDERRUN.key] = playback.underrun_s
+            attributes[semconv.UNDERRUN_PROVIDER.key] = playback.underrun_provider_s
+            attributes[semconv.UNDERRUN_CONSUMER.key] = playback.underrun_consumer_s
             if interactive:
-                instruments.underrun.record(playback.provider, (*maker, self.cache, "provider"), context)
-                instruments.underrun.record(playback.consumer, (*maker, self.cache, "consumer"), context)
+                instruments.underrun.record(playback.underrun_provider_s, (*maker, self.cache, "provider"), context)
+                instruments.underrun.record(playback.underrun_consumer_s, (*maker, self.cache, "consumer"), context)
         return attributes
 
     def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> float | None:
@@ -265,14 +265,14 @@ class Record:
             semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
             semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
             semconv.CACHE_TIER.key: self.tier,
-            semconv.AUDIO_DURATION.key: self.duration,
+            semconv.AUDIO_DURATION.key: self.duration_s,
             semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
             semconv.AUDIO_DELIVERED.key: delivered,
             semconv.AUDIO_HEARD.key: self.heard_s,
             semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
             semconv.REAL_TIME_FACTOR.key: self.real_time_factor,
-            semconv.QUEUE_WAIT.key: self.queue_wait,
+            semconv.QUEUE_WAIT.key: self.queue_wait_s,
             semconv.TEXT_WAIT.key: self.text_wait_ns * NANOSECOND if self.text_wait_ns is not None else None,
         }
         if self.audio is not None:

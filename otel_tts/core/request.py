@@ -349,7 +349,7 @@ class SynthesisRequest:
         """Audio that is there already has this length and format; None: not known."""
         record = self.record
         if seconds is not None:  # what cannot be read here may be known from the cache
-            record.duration = float(clean.number(seconds))
+            record.duration_s = float(clean.number(seconds))
         if format is not None:
             record.format, record.sample_rate = format, getattr(format, "sample_rate", None)
 

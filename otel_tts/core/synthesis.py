@@ -258,7 +258,7 @@ class Synthesis:
         record, instruments = self._request.record, self._request.emitter.instruments
         recorded = instruments.queue_wait.record(seconds, (), self._request.context)
         if recorded is not None:
-            record.queue_wait = (record.queue_wait or 0.0) + recorded
+            record.queue_wait_s = (record.queue_wait_s or 0.0) + recorded
 
     @deferrable
     def encoded(self, format: str, seconds: float) -> None:

@@ -175,19 +175,19 @@ class Exchange:
         no_audio = self._meter is None or self._meter.empty
         if self._failed or (self._meter is not None and isinstance(self._meter.format, NoAudio)):
             speech.answer_failed(_FAILED)
-        elif no_audio and not self._other_type and record.duration is None and not record.playback.chunks:
+        elif no_audio and not self._other_type and record.duration_s is None and not record.playback.chunks:
             speech.answer_failed(EMPTY)
         else:
             facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
             record.sample_rate = record.sample_rate or facts.sample_rate
-            if record.duration is None:
+            if record.duration_s is None:
                 speech.set_audio(facts.duration or self._stated_s or None, None)
 
     def _deliver(self, speech: SynthesisRequest, audio: bytes, now_ns: int) -> None:
         record = speech.record
         if record.provider is None and not record.attempts:
             record.provider, record.model = self._maker
-        measured = record.playback.chunks != self._chunks if self._response_streaming else record.duration is not None
+        measured = record.playback.chunks != self._chunks if self._response_streaming else record.duration_s is not None
         self._measured_inside = self._measured_inside or measured
         if self._measured_inside:
             return
