@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools test quick oldest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
+.PHONY: help install demo stack tools test quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -34,13 +34,15 @@ quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and
 	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \
 		tests/test_needed.py tests/test_semconv.py tests/test_settings.py $(ARGS)
 
-oldest: ## Run the core's tests on the oldest Python that is supported, 3.11, if it is here
-	@if python3.11 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
-		python3.11 -m venv build/oldest && \
-		build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
+newest: ## Run the core's tests on the newest Python that is here, if .venv has another one; pyenv's count too
+	@newest=$$(for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-4]*/bin/python; do \
+		"$$python" -c 'import ensurepip, sys, venv; print(sys.version_info[1], sys.executable)' 2>/dev/null; done | sort -n | tail -n 1); \
+	if [ -n "$$newest" ] && [ "$${newest%% *}" != "$$($(BIN)/python -c 'import sys; print(sys.version_info[1])')" ]; then \
+		"$${newest#* }" -m venv build/newest && \
+		build/newest/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
 			--editable '.[dev]' && \
-		build/oldest/bin/python -m pytest -q tests/core; \
-	else echo "There is no python3.11 on PATH: the core's tests run on one Python only."; fi
+		build/newest/bin/python -m pytest -q tests/core; \
+	else echo "There is no newer Python than that of .venv: the core's tests run on one Python only."; fi
 
 lint: $(VENV)/.dev ## Check style, format and the architecture's import contracts
 	@$(BIN)/ruff check
