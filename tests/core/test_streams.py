@@ -17,6 +17,7 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import get_current_span
 
 from otel_tts import PCM16, Telemetry
+from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard
 from otel_tts.testing.capture import Capture
 
@@ -57,6 +58,14 @@ def inert_delivery(tts: Telemetry, chunks: Any) -> Any:
         return tts.synthesis("Hello", voice=1).deliver(chunks, FORMAT)  # type: ignore[arg-type]
     finally:
         guard.strict = strict
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage(caplog: pytest.LogCaptureFixture) -> None:
+    """What earlier tests dropped ends before this one begins, so that its collections and its log are its own."""
+    gc.collect()
+    run_deferred()
+    caplog.clear()
 
 
 MEASURED = [whole, attempt, deliver]

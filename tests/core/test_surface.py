@@ -16,7 +16,7 @@ BLOCK = {"__enter__", "__exit__", "__aenter__", "__aexit__"}
 SURFACE: dict[type, set[str]] = {
     otel_tts.Synthesis: {
         "add_text", "attempt", "cache_write", "coalesced", "deliver", "encoded", "fail", "flush", "heard", "interrupt", "lookup", "outcome",
-        "queued", "sampled", "score", "skipped", "stream", "trace_id",
+        "queued", "sampled", "score", "skipped", "stream", "text_from", "trace_id",
     },
     otel_tts.Attempt: {"audio", "connection", "fail", "stream"},
 }  # fmt: skip
