@@ -338,7 +338,8 @@ def test_a_taken_port_is_refused_or_said() -> None:
         port = taken.getsockname()[1]
         problem = (
             f"Metrics cannot be served on 127.0.0.1:{port}: Address already in use. "
-            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one."
+            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one. "
+            "Of several workers only one can be scraped: let them push, with OTEL_EXPORTER_OTLP_ENDPOINT."
         )
         script = "try:\n    otel_tts.configure(local=False, prometheus_port={})\nexcept ValueError as error:\n    print(error)"
         assert run(script.format(port)).stdout == problem + "\n"
