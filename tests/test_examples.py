@@ -82,6 +82,7 @@ def delivered(seconds: float) -> dict[str, Any]:
 
 
 AT_ONCE = {"tts.real_time_factor": 0.0}
+FIRST_CHUNK = {"gen_ai.response.time_to_first_chunk": 0.0}
 """The tests' clock stands still."""
 
 
@@ -244,7 +245,7 @@ def test_streaming(example: Any, capture_tts: Capture) -> None:
         "tts.underrun.consumer": 0.0,
     }
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
-    made = attempt(stream=True, **heard(seconds), **flow)
+    made = attempt(stream=True, **heard(seconds), **flow) | FIRST_CHUNK
     assert tree == [[METHOD, RPC, [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]]]
     assert counts(capture_tts) == {
         "rpc.server.call.duration": {"OK": 1},
@@ -305,7 +306,7 @@ def test_starlette(capture_tts: Capture) -> None:
         "tts.underrun.provider": 0.0,
         "tts.underrun.consumer": 0.0,
     }
-    made = attempt(stream=True, **heard(seconds), **flow)
+    made = attempt(stream=True, **heard(seconds), **flow) | FIRST_CHUNK
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
     assert tree == [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]
     first, refused = capture_tts.spans[1:]
@@ -354,9 +355,10 @@ def test_starlette_when_the_client_hangs_up(
         "tts.underrun.provider": 0.0,
         "tts.underrun.consumer": 0.0,
     }
-    cut = attempt(stream=True, **heard(got), **flow)
-    whole = {key: value for key, value in delivered(got).items() if key != "tts.audio.duration"}
-    assert tree == [["tts.synthesize", synthesize(stream=True, **whole, **flow, **timing), [["text_to_speech heart", cut, []]]]]
+    cut = attempt(stream=True, **heard(got), **flow) | FIRST_CHUNK
+    why = {"tts.cancel.reason": "caller"}
+    spoken = synthesize(stream=True, **delivered(got), **flow, **timing) | why
+    assert tree == [["tts.synthesize", spoken, [["text_to_speech heart", cut | why, []]]]]
     assert counts(capture_tts) == {
         "tts.synthesis.requests": {"cancelled": 1},
         "tts.attempt.duration": {"cancelled": 1},

@@ -36,7 +36,7 @@ def forms(name: str) -> tuple[str, str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The checkout, with the metric renamed in its one line; tests that state the name as a contract state the new one."""
-    directory = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(*LEFT_OUT)))
+    directory = Path(shutil.copytree(ROOT, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT)))
     (directory / ".tools").symlink_to(ROOT / ".tools")
     registry = directory / "otel_tts" / "semconv.py"
     assert registry.read_text().count(f'"{OLD}"') == 1
@@ -66,6 +66,7 @@ def test_a_rename_is_one_line(copy: Path) -> None:
         expected.add("wrote dashboards/providers.json")
     assert expected <= set(wrote)
     places = [path for name in ("otel_tts", "docs", "deploy", "dashboards", "collector") for path in (copy / name).rglob("*")]
+    places = [path for path in places if "rendered" not in path.parts]  # of the Helm chart: `make chart` writes these
     texts = {path: path.read_text("utf-8") for path in places if path.suffix in {".py", ".md", ".yml", ".yaml", ".json", ".toml"}}
     assert [path for path, text in texts.items() if any(form in text for form in forms(OLD))] == []
     selected = [name for name in SELECTED if (copy / name.partition("::")[0]).exists()]

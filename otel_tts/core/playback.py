@@ -27,12 +27,12 @@ class Playback:
         "_first_audio",
         "_meter",
         "_waited",
+        "audio_s",
         "chunks",
-        "underrun_consumer_s",
         "first_byte_ns",
         "last_byte_ns",
+        "underrun_consumer_s",
         "underrun_provider_s",
-        "audio_s",
         "underrun_s",
     )
 
