@@ -242,6 +242,7 @@ alone = tts.synthesis("alone")
 if ending == "sigterm":
     import os
     os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
 otel_tts.configure(local=True, handle_sigterm=ending == "sigterm").shutdown()
 import os
 os._exit(0)
