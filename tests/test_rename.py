@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
     """The checkout, with the metric renamed in its one line; tests that state the name as a contract state the new one."""
     directory = Path(shutil.copytree(ROOT, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT)))
     (directory / ".tools").symlink_to(ROOT / ".tools")
-    registry = directory / "otel_tts" / "semconv.py"
+    registry = directory / "otel_tts" / "semconv" / "metrics.py"
     assert registry.read_text().count(f'"{OLD}"') == 1
     registry.write_text(registry.read_text().replace(f'"{OLD}"', f'"{NEW}"'))
     for path in (directory / "tests").rglob("*.py"):

@@ -39,7 +39,7 @@ def render() -> str:
         "spans": "\n\n".join(map(_span, semconv.SPANS)),
         "attributes": _attributes(),
     }
-    return page("telemetry.md", "otel_tts/semconv.py", dict(_names()) | tables)
+    return page("telemetry.md", "otel_tts/semconv/", dict(_names()) | tables)
 
 
 def _names() -> Iterator[tuple[str, object]]:
