@@ -44,6 +44,21 @@ _TWICE: Sequence[_Twice] = (
 )
 
 
+_POSITIVE = frozenset(
+    {
+        semconv.SYNTHESIS_DURATION,
+        semconv.SYNTHESIS_FIRST_BYTE,
+        semconv.SYNTHESIS_FIRST_AUDIO,
+        semconv.RPC_DURATION,
+        semconv.ATTEMPT_DURATION,
+        semconv.ATTEMPT_REAL_TIME_FACTOR,
+        semconv.CLIENT_DURATION,
+        semconv.CLIENT_FIRST_CHUNK,
+    }
+)
+"""What always takes some time, so that a sum of 0 is none."""
+
+
 def disagreements(before: Scrape, after: Scrape) -> list[str]:
     """What does not agree in what was added between two scrapes, a line each."""
     lines = [line for metric in METRICS if metric.instrument is Instrument.HISTOGRAM for line in _buckets(metric, before, after)]
@@ -80,6 +95,8 @@ def _buckets(metric: Metric, before: Scrape, after: Scrape) -> Iterator[str]:
             previous, lower = number, bound
         if not reached or previous != count or math.inf not in cumulative:
             yield f"{metric.name}: its buckets do not add up to its number of values, {count:,.0f}."
+        elif count and not total and metric in _POSITIVE:
+            yield f"{metric.name}: its sum is 0 for {count:,.0f} values, each of which is more than 0."
         elif not low - _TOLERANCE <= total <= high + _TOLERANCE:
             yield f"{metric.name}: its sum, {total:.6g}, is not between the bounds of its buckets, {low:.6g} and {high:.6g}."
 

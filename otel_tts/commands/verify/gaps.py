@@ -35,8 +35,8 @@ _ALWAYS: Sequence[Gap] = (
     Gap(
         "the exact sums",
         (*_TIMED, *(metric for metric in _EXACT if metric not in _TIMED)),
-        "what the caller measures is longer, since the way to the service takes time too; they agree with their buckets, with the "
-        "other metrics of the same calls, and are no more than the caller measured",
+        "what the caller measures is longer, since the way to the service takes time too; they lie between the bounds of their "
+        "buckets, agree with the other metrics of the same calls, and are no more than the caller measured",
     ),
     Gap(
         "the values",
