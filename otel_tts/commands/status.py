@@ -115,7 +115,7 @@ def _as_json(state: CheckState, met: list[Met], age: float | None, source: str, 
                 "window_s": each.verdict.condition.window,
                 "since": each.since and formatting.utc(each.since.since),
                 "since_before": each.since and each.since.before,
-                "runbook": _runbook(each.verdict, settings),
+                "runbook": each.verdict.condition.runbook(settings.runbooks_url),
             }
             for each in met
         ],
@@ -130,7 +130,7 @@ def _print(console: Console, state: CheckState, met: list[Met], age: float | Non
         lines = [_when(each), condition.meaning]
         if (problem := PROBLEMS.get(condition.figure)) is not None:
             lines.append(f"otel-tts requests --problem {problem}")
-        lines.append(f"runbook: {_runbook(each.verdict, settings)}")
+        lines.append(f"runbook: {each.verdict.condition.runbook(settings.runbooks_url)}")
         for line in filter(None, lines):
             console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
     if age is None:
@@ -147,7 +147,3 @@ def _when(met: Met) -> str:
     since = met.since
     words = "since just now" if since is None else f"since {'before ' if since.before else ''}{formatting.date(since.since)}"
     return ", ".join(filter(None, (words, met.verdict.over)))
-
-
-def _runbook(verdict: Verdict, settings: LiveSettings) -> str:
-    return f"{settings.runbooks_url}#{verdict.condition.name.lower()}"

@@ -85,6 +85,10 @@ class Condition:
         bad = (1 - value if self.comparison is Comparison.BELOW else value) * traffic
         return round(bad) >= self.minimum_events
 
+    def runbook(self, page: str) -> str:
+        """The address of its runbook. ``page``: where people read the runbooks."""
+        return f"{page}#{self.name.lower()}"
+
     def sentence(self, value: float, attributes: Mapping[str, object] = MappingProxyType({})) -> str:
         """Give the condition as a sentence. ``attributes``: the subject that it was judged for, by key."""
         subject = ", ".join(str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)

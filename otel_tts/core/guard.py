@@ -44,6 +44,14 @@ class Guard:
             type(error).__name__,
         )
 
+    def is_new(self, site: str, error: Exception) -> bool:
+        """Whether an exception of this class is the first at ``site``: its stack trace is logged once, and lines after that."""
+        place = f"{type(error).__name__} in {site}"
+        if place in self._warned:
+            return False
+        self._warned.add(place)
+        return True
+
     def misused(self, argument: str, value: object, allowed: str) -> None:
         """Report that the application gave ``value``, which cannot be used, for ``argument``: one warning, with its file and line.
 

@@ -394,7 +394,7 @@ def _override(name: str, **properties: object) -> JSON:
 def _description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
     over = " Each value is of the $window before it." if windowed else ""
     alert = (
-        f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({runbooks}#{judged.name.lower()})."
+        f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({judged.runbook(runbooks)})."
         if judged
         else ""
     )

@@ -175,7 +175,7 @@ class Monitor:
         words = f" ({judged.words})" if judged.words else ""
         if holds and held is None:
             self._held[condition.name, provider] = _Held(now, now)
-            return f"{sentence}{words}."
+            return f"{sentence}{words}. Runbook: {condition.runbook(self._settings.runbooks_url)}"
         if holds and held is not None:
             held.last, held.over = now, None
         elif held is not None and now - held.last >= _CALM * self._settings.monitor_window:

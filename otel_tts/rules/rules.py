@@ -76,7 +76,7 @@ def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
         "annotations": {
             "summary": f"{subject}: {condition.title.format(value=_at_least(condition) + _SHOWN[condition.figure.unit])}",
             "description": condition.meaning,
-            "runbook_url": f"{runbooks}#{condition.name.lower()}",
+            "runbook_url": condition.runbook(runbooks),
         },
     }
 

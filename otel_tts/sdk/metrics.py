@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from prometheus_client import CollectorRegistry
 
+from otel_tts.core.guard import guard
 from otel_tts.monitor import Monitor
 from otel_tts.sdk import encodable
 from otel_tts.sdk.direct.meter import Cells, temporality_of_histograms
@@ -128,8 +129,9 @@ class Push(Holdable):
         while not stopped.wait(self._interval):
             try:
                 self.force_flush()
-            except Exception:  # an exporter or a callback of the host's may raise anything; the next time may go well
-                _logger.warning("Metrics could not be exported.", exc_info=True)
+            except Exception as error:  # an exporter or a callback of the host's may raise anything; the next time may go well
+                is_new = guard.is_new("Push", error)
+                _logger.warning("Metrics could not be exported (%s).", type(error).__name__, exc_info=is_new)
 
 
 class Pull(Holdable, PrometheusMetricReader):

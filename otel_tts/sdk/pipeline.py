@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_tts.core import fork
 from otel_tts.core.deferred import run_deferred
+from otel_tts.core.guard import guard
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.sdk.ending import Ending
 from otel_tts.sdk.locks import renew_all_locks, renew_locks
@@ -57,8 +58,9 @@ class Lane:
             function, call = calls.get()
             try:
                 call.succeeded = function() is not False
-            except Exception:  # an exporter may raise anything
-                _logger.warning("Telemetry (%s) could not be flushed.", self._name, exc_info=True)
+            except Exception as error:  # an exporter may raise anything
+                is_new = guard.is_new(f"Lane {self._name}", error)
+                _logger.warning("Telemetry (%s) could not be flushed (%s).", self._name, type(error).__name__, exc_info=is_new)
             call.done.set()
 
 

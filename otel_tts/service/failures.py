@@ -125,8 +125,8 @@ async def answering(context: grpc.aio.ServicerContext[Any, Any], s: Synthesis | 
 
 
 def frames(error: BaseException) -> str:
-    """Where an exception was raised, and its class, without its message."""
-    return "".join((*traceback.format_tb(error.__traceback__), type(error).__name__))
+    """An exception's class and, on the lines after it, where it was raised; without its message."""
+    return "".join((type(error).__name__, "\n", *traceback.format_tb(error.__traceback__))).rstrip()
 
 
 def _trailer(status: Answer) -> tuple[tuple[str, bytes], ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ import click
 
 import otel_tts
 from otel_tts.sdk import configure
+from otel_tts.service import log
 from otel_tts.service import providers as engines_there_are
 from otel_tts.service.config import ServiceConfig
 from otel_tts.service.providers import MissingEngineError, Provider
@@ -25,8 +25,7 @@ NAME = "otel-tts-service"
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM, configured by the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
+    log.configure()
     try:
         asyncio.run(_serve(ServiceConfig.load(), Settings.load()))
     except (SettingError, MissingEngineError, PortTakenError) as error:

@@ -43,7 +43,7 @@ class ObjectiveSettings(Section):
         "OTEL_TTS_RUNBOOKS_URL",
         text,
         RUNBOOKS,
-        "Where people read the runbooks, an address that opens from anywhere; alerts, dashboards and pages link to it.",
+        "Where people read the runbooks, an address that opens from anywhere; alerts, dashboards, pages and the monitor name it.",
     )
 
 

@@ -20,11 +20,13 @@ from otel_tts import PCM16, Settings, Telemetry
 from otel_tts.monitor import Monitor
 from otel_tts.monitor.notify import Notifier
 from otel_tts.settings import MonitorSettings, Secret, SettingError
+from otel_tts.settings.judging import RUNBOOKS
 
 TONE = PCM16(8000)
 SOUND = b"\x00\x40" * 800
 # Apprise imports a module of the standard library that Python 3.13 has no more, where it is still there.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+RUNBOOK = f" Runbook: {RUNBOOKS}#"
 TEMPORALITIES = [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA]
 
 
@@ -85,7 +87,9 @@ def test_success_that_falls_is_told_once_and_so_is_its_recovery(temporality: Agg
     speech.failed(3)
     assert speech.told() == []  # 95 % is the limit, and not below it
     speech.failed(1)
-    assert speech.told() == ["Only 93.4% of requests succeed (57 of 61 in the last 300 s; the limit is 95%)."]
+    assert speech.told() == [
+        "Only 93.4% of requests succeed (57 of 61 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
+    ]
     speech.failed(10)
     assert [speech.told() for _ in range(20)] == [[]] * 20
     speech.ok(100, 0.01)
@@ -101,7 +105,9 @@ def test_too_little_traffic_is_not_judged() -> None:
     speech.failed(19)
     assert speech.told() == []
     speech.failed(1)
-    assert speech.told() == ["Only 0% of requests succeed (0 of 20 in the last 300 s; the limit is 95%)."]
+    assert speech.told() == [
+        "Only 0% of requests succeed (0 of 20 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
+    ]
     assert [speech.told(after=100) for _ in range(10)] == [[]] * 10
 
 
@@ -123,7 +129,7 @@ def test_what_wavers_around_its_limit_is_told_once() -> None:
     for minute in range(30):
         provider.available(minute % 2 == 1)
         told += speech.told(after=30)
-    assert told == ["piper: This process cannot use the provider."]
+    assert told == ["piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"]
     provider.available(True)
     assert [said for _ in range(10) for said in speech.told()] == ["Resolved: TTSProviderDown, piper. It lasted 15 min."]
 
@@ -138,11 +144,11 @@ def test_a_slow_provider_is_told_with_its_reference() -> None:
     p95, mean = speech.told()
     assert p95 == (
         "piper: Unary requests take 1.88x their reference at the 95th percentile "
-        "(4.70 s against 2.50 s, the default; 38 requests in the last 300 s)."
+        "(4.70 s against 2.50 s, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
     )
     assert mean == (
         "piper: Unary requests take 2.32x their reference on average "
-        "(1.86 s against 800 ms, the default; 38 requests in the last 300 s)."
+        "(1.86 s against 800 ms, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesismeanslow"
     )
 
 
@@ -158,7 +164,7 @@ def test_the_reference_that_was_set_comes_first() -> None:
     (told,) = speech.told()
     assert told == (
         "piper: Unary requests take 2.95x their reference at the 95th percentile "
-        "(295 ms against 100 ms, the setting; 5 requests in the last 300 s)."
+        "(295 ms against 100 ms, the setting; 5 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
     )
 
 
@@ -173,7 +179,7 @@ def test_without_a_reference_the_last_hour_is_one() -> None:
     assert [said.partition(" (")[0] for said in told] == [
         "piper: Unary requests take 2.33x their reference at the 95th percentile"
     ]
-    assert told[0].endswith("the last hour; 90 requests in the last 300 s).")
+    assert "the last hour; 90 requests in the last 300 s)." in told[0]
     for _ in range(40):
         speech.ok(30, 1.0)
         assert [said for said in speech.told(after=100) if said.startswith("Resolved")] == []
@@ -242,11 +248,13 @@ def test_configure_switches_it_on() -> None:
     What is exported is what is judged: metrics are collected once for both, and a value that is asked at export is asked once.
     """
     *told, asked = program(
-        COUNTED + "began = time.monotonic()" + BREAKDOWN + "print(asked == flushed)", OTEL_TTS_MONITOR_WINDOW="1"
+        COUNTED + "began = time.monotonic()" + BREAKDOWN + "print(asked == flushed)",
+        OTEL_TTS_MONITOR_WINDOW="1",
+        OTEL_TTS_RUNBOOKS_URL="https://wiki.example.org/tts",
     )
     assert asked == "True"
     assert told == [
-        "otel_tts.monitor WARNING piper: This process cannot use the provider.",
+        "otel_tts.monitor WARNING piper: This process cannot use the provider. Runbook: https://wiki.example.org/tts#ttsproviderdown",
         "otel_tts.monitor WARNING Resolved: TTSProviderDown, piper. It lasted 0 s.",
     ]
 
@@ -282,7 +290,10 @@ if (child := os.fork()) == 0:
 os.waitpid(child, 0)
 pipeline.flush()
 """
-    assert program(script) == ["otel_tts.monitor WARNING piper: This process cannot use the provider."] * 2
+    assert (
+        program(script)
+        == ["otel_tts.monitor WARNING piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"] * 2
+    )
 
 
 class Inbox(ThreadingHTTPServer):

@@ -89,7 +89,7 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
             when(verdict, [onset(history, period, settings, view.service, verdict.condition, each) for each in verdict.holds], period),
             verdict.condition.meaning,
             behind(verdict, period, view, settings),
-            f"{settings.runbooks_url}#{verdict.condition.name.lower()}",
+            verdict.condition.runbook(settings.runbooks_url),
             verdict.condition.steps,
         )
         for verdict in verdicts

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_tts.core.fork import ForkAware, register
+from otel_tts.core.guard import guard
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -161,8 +162,9 @@ class Queue(ForkAware, Generic[T]):
         try:
             with suppress_instrumentation():
                 again_s = self._export(batch)
-        except Exception:  # an exporter may raise anything; what it raises at one batch it may not at the next
-            _logger.warning("%d spans could not be exported.", len(batch), exc_info=True)
+        except Exception as error:  # an exporter may raise anything; what it raises at one batch it may not at the next
+            is_new = guard.is_new(type(self).__qualname__, error)
+            _logger.warning("%d spans could not be exported (%s).", len(batch), type(error).__name__, exc_info=is_new)
             again_s = None
         if again_s is not None:
             self._wait_s = max(again_s, min(_LONGEST_WAIT_S, 2 * self._wait_s or 0.5))
