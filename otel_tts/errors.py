@@ -8,6 +8,7 @@
     │
     │   The readers
     ├── HistoryUnavailableError, ConnectionError    a source of history does not answer, or not as it should
+    │   └── HistoryIncompleteError                  it answered with only a part
     ├── NoResponseError, ConnectionError            a server gave no response
     │   ├── TLSError                                no TLS connection
     │   └── UnreachableError                        nothing listens at the address, or the name is unknown

@@ -26,7 +26,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".tools" / "bin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tts" / "tools"
-MANIFEST = ROOT / "collector" / "builder.yaml"
 GO = (1, 26)  # what the newest of the modules asks for
 
 NO_UI = "<!doctype html><title>Alertmanager</title><p>This build has an API and no pages: its module holds none.</p>"
@@ -64,7 +63,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Collector:
-    """The slim Collector of collector/builder.yaml, by the official builder of the same release."""
+    """A Collector with the components that a manifest names, by the official builder of the same release."""
 
     version: str
     manifest: str
@@ -75,16 +74,17 @@ class Collector:
         go("install", f"go.opentelemetry.io/collector/cmd/builder@v{self.version}", cwd=work, GOBIN=str(work))
         (work / "builder.yaml").write_text(self.manifest)
         go.run([str(work / "builder"), "--config=builder.yaml"], cwd=work)
-        shutil.move(work / "build" / "otelcol-tts", into)
+        shutil.move(work / "build" / self.commands[0], into)
 
 
-def collector() -> Collector:
-    """The Collector that the manifest describes, in the manifest's version."""
-    manifest = MANIFEST.read_text()
-    version = re.search(r"^  version: (\S+)$", manifest, re.MULTILINE)
-    if version is None:
-        raise BuildError(f"{MANIFEST} names no version.")
-    return Collector(version[1], manifest)
+def collector(manifest_name: str = "builder.yaml") -> Collector:
+    """The Collector that a manifest in collector/ describes, in the manifest's version."""
+    path = ROOT / "collector" / manifest_name
+    manifest = path.read_text()
+    name, version = (re.search(rf"^  {key}: (\S+)$", manifest, re.MULTILINE) for key in ("name", "version"))
+    if name is None or version is None:
+        raise BuildError(f"{path} names no distribution, or no version of it.")
+    return Collector(version[1], manifest, (name[1],))
 
 
 PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
@@ -103,6 +103,11 @@ PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
     # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
     "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
 }
+SCALE: Mapping[str, Callable[[], Module | Collector]] = {
+    "gateway": lambda: collector("gateway-builder.yaml"),
+    "thanos": lambda: Module("github.com/thanos-io/thanos", "v0.42.4", ("thanos",), "netgo", "0.42.4"),
+}
+"""What only the tests of several machines' parts run: `make tools-scale`."""
 
 
 class Go:
@@ -190,11 +195,13 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Provide all programs, or those that are named."""
+    programs = {**PROGRAMS, **SCALE}
     parser = argparse.ArgumentParser(description="Build the programs that the end-to-end tests run, into .tools/bin.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all of them when none is named")
+    help_of_names = f"of {', '.join(programs)}; all of the end-to-end tests' ({', '.join(PROGRAMS)}) when none is named"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=help_of_names)
     names = parser.parse_args().names or list(PROGRAMS)
-    if unknown := set(names) - set(PROGRAMS):
-        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(PROGRAMS)}")
+    if unknown := set(names) - set(programs):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(programs)}")
     if (version := go_version()) < GO:
         installed = f"Go {'.'.join(map(str, version))}, which is older" if version else "none on PATH"
         raise SystemExit(
@@ -204,7 +211,7 @@ def main() -> None:
     try:
         with alone():
             for name in names:
-                provide(name, PROGRAMS[name]())
+                provide(name, programs[name]())
     except BuildError as error:
         raise SystemExit(f"otel-tts: {error}") from None
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from otel_tts.history.unavailable import HistoryUnavailableError
+from otel_tts.history.unavailable import HistoryIncompleteError, HistoryUnavailableError
 from otel_tts.http import Client, NoResponseError, UnreachableError
-from otel_tts.settings import ServerSettings
+from otel_tts.settings import ServerSettings, redact_url
+
+_EXCERPT = 200
+"""Characters of a server's own words that a message shows."""
 
 
 class Backend:
@@ -52,6 +55,17 @@ class Backend:
             raise self.unavailable("answered something else than JSON", f"Is {self._client.variable} the address of its API?")
         return response.body
 
+    def incomplete(self, part: str, reason: str = "") -> HistoryIncompleteError:
+        """Make the error that says that an answer is not whole.
+
+        Args:
+            part: what came: "a part of the metrics".
+            reason: the server's own words; they may be missing.
+        """
+        words = redact_url(" ".join(reason.split()))[:_EXCERPT]
+        problem = f"gave only {part}{f': {words}' if words else ''}"
+        return HistoryIncompleteError(self._sentence(problem, "Ask again, or look into its log for what is away"))
+
     def unavailable(self, problem: str, advice: str) -> HistoryUnavailableError:
         """Make the error that says so.
 
@@ -59,6 +73,7 @@ class Backend:
             problem: what happened, to follow the server's name.
             advice: what to do.
         """
-        return HistoryUnavailableError(
-            f"{self.name[0].upper()}{self.name[1:]} {problem}. {advice}{'' if advice.endswith('?') else '.'}"
-        )
+        return HistoryUnavailableError(self._sentence(problem, advice))
+
+    def _sentence(self, problem: str, advice: str) -> str:
+        return f"{self.name[0].upper()}{self.name[1:]} {problem}. {advice}{'' if advice.endswith('?') else '.'}"

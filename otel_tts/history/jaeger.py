@@ -93,7 +93,7 @@ class Jaeger(TraceBackend):
                 return result
             case {"error": problem} | {"errors": problem} | {"warnings": problem} if problem:
                 message = problem.get("message", problem) if isinstance(problem, dict) else problem
-                raise self._backend.unavailable(f"gave only a part of the traces: {message}", "Ask again, or look into its log")
+                raise self._backend.incomplete("a part of the traces", str(message))
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
     def _spans(self, answer: Any) -> Iterator[Span]:

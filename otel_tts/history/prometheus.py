@@ -16,6 +16,7 @@ from otel_tts.history import otlp
 from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Growth, Series
+from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
 
@@ -41,8 +42,10 @@ class _Answer:
 class Prometheus:
     """The metrics of all processes that export to it.
 
+    What it answers is whole, or an error: a part is never taken for all.
+
     Raises:
-        HistoryUnavailableError: from every method, when it does not answer as it should.
+        HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -121,7 +124,9 @@ class Prometheus:
         return self._asked("query", {"query": query, "time": _written(moment)})
 
     def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_Answer]:
-        reply = self._backend.get(f"/api/v1/{path}", parameters)
+        reply = self._backend.get(f"/api/v1/{path}", {**parameters, **WHOLE})
+        if (reason := missing_because(reply)) is not None:
+            raise self._backend.incomplete(PART, reason)
         match reply:
             case {"status": "success", "data": {"result": list(result)}}:
                 answers = []

@@ -34,7 +34,7 @@ class Tempo(TraceBackend):
                 self._matches({"q": "{}", "limit": 1})  # 404 is its word for nothing, and any other server's too
                 return None
             case {"status": "PARTIAL", **others}:
-                raise self._in_part(f"a part of trace {trace_id}", str(others.get("message", "")))
+                raise self._backend.incomplete(f"a part of trace {trace_id}", str(others.get("message", "")))
             case dict(answer):
                 return Trace.from_spans(spans(_otlp(answer.get("trace") or {}), self.unreadable))
         raise self._unlike()
@@ -89,18 +89,13 @@ class Tempo(TraceBackend):
             raise self._unlike()
         traces = list(otlp.items(answer, "traces", self.unreadable))
         if answer.get("status") == "PARTIAL":
-            raise self._in_part("a part of the traces", str(answer.get("message", "")))
+            raise self._backend.incomplete("a part of the traces", str(answer.get("message", "")))
         match answer.get("metrics"):
             case {"totalJobs": jobs, **metrics} if len(traces) < int(parameters["limit"]):  # with as many it stops early
                 done = metrics.get("completedJobs", 0)  # protobuf's own JSON leaves 0 out
                 if done != jobs:
-                    raise self._in_part("a part of the traces", f"{done} of {jobs} jobs were done")
+                    raise self._backend.incomplete("a part of the traces", f"{done} of {jobs} jobs were done")
         return traces
-
-    def _in_part(self, part: str, reason: str) -> HistoryUnavailableError:
-        return self._backend.unavailable(
-            f"gave only {part}{reason and f': {reason}'}", "Ask again, or look into its log for what is away"
-        )
 
     def _unlike(self) -> HistoryUnavailableError:
         return self._backend.unavailable("does not answer as Tempo does", "Is that the address of its API?")

@@ -38,7 +38,7 @@ def answering(variable: str, answers: Mapping[str, Any], status: int = 200) -> I
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         settings = HistorySettings.load({variable: f"http://me:secret@127.0.0.1:{server.server_port}"})
         yield open_history(settings), requests
         server.shutdown()

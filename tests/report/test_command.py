@@ -12,15 +12,21 @@ from collections import Counter
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from otel_tts import semconv
+from otel_tts.commands.report import command as report_command
 from otel_tts.commands.report.command import SERVICE_NAME as JOB
-from otel_tts.history import open_history
+from otel_tts.history import Row, open_history
+from otel_tts.history.local import LocalHistory
+from otel_tts.history.unavailable import HistoryIncompleteError
 from otel_tts.report.lock import locked
 from otel_tts.settings import HistorySettings
-from tests.report.conftest import Recording, of_range
+from tests.report.conftest import MakeJob, Recording, of_range
 from tests.report.forked import command
 from tests.report.recording import INTERVAL, SERVICE
 from tests.report.state import state
@@ -185,6 +191,32 @@ def test_a_source_that_does_not_answer(tmp_path: Path) -> None:
     assert code == 7, output
     assert f"http://127.0.0.1:{port}" in output
     assert "Traceback" not in output
+
+
+def test_a_window_of_which_only_a_part_is_known_stays_open(
+    recording: Recording, make_job: MakeJob, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written of it nor of what follows, and the watermark stays before it; when all is known, the next pass goes on there."""
+    job = make_job(store)
+    aggregates = LocalHistory.aggregates
+
+    def partial(history: LocalHistory, start: float, end: float, *arguments: Any, **options: Any) -> list[Row]:
+        if end > recording.faulty.start:
+            raise HistoryIncompleteError("Prometheus gave only a part of the metrics: receive-2 is away.")
+        return aggregates(history, start, end, *arguments, **options)
+
+    def one_pass() -> list[dict[str, Any]]:
+        return report_command._pass(job, Console(quiet=True), 10.0, 0.0, None, None, Event())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalHistory, "aggregates", partial)
+        with pytest.raises(HistoryIncompleteError):
+            one_pass()
+    before = state(store, "speech")
+    assert all(float(value) <= recording.faulty.start for name, value in before["tags"].items() if "watermark" in name)
+    assert one_pass()
+    after = state(store, "speech")
+    assert {run["name"] for run in before["runs"]} < {run["name"] for run in after["runs"]}
 
 
 def test_references_that_are_not_there(recording: Recording, data: Path) -> None:

@@ -12,6 +12,7 @@ from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken
 from otel_tts.history import History, HistoryUnavailableError, Span, Trace
+from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql.readings import equals
 from otel_tts.semconv import CacheResult
 
@@ -90,7 +91,10 @@ class Counter:
 
     def _values(self, name: str, *matchers: str) -> Counts:
         series = promql.Scope().select(name, *matchers)
-        match (answer := self._server.ask("/api/v1/query", {"query": series})).body:
+        answer = self._server.ask("/api/v1/query", {"query": series, **WHOLE})
+        if (reason := missing_because(answer.body)) is not None:
+            raise HopBrokenError(f"{self._server.shown} gave only {PART}: {reason}", "Its log says what is away.")
+        match answer.body:
             case {"status": "success", "data": {"result": list(result)}}:
                 return {frozenset(item["metric"].items()): float(item["value"][1]) for item in result}
         raise HopBrokenError(
