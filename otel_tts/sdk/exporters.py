@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
         endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # a password is nobody's business
         entry_point, description = _PROTOCOLS[protocol], f"OTLP {protocol} {endpoint}".rstrip()
     for exporter in entry_points(group=group, name=entry_point):
-        return Destination(exporter.load(), description, entry_point)
+        return Destination(_checked(exporter.load(), entry_point, environ), description, entry_point)
     if name == "otlp":
         package = "opentelemetry-exporter-" + entry_point.replace("_", "-")
         raise SettingError(
@@ -104,6 +105,20 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
         )
     allowed = ", ".join(sorted({"none", "otlp", *(exporter.name for exporter in entry_points(group=group))}))
     raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={name!r} is not allowed: it takes {allowed}.")
+
+
+def _checked(exporter: Callable[..., Any], entry_point: str, environ: Mapping[str, str]) -> Callable[[], Any]:
+    """What builds an exporter: over HTTP with a session that recognises a receiver of gRPC, unless the environment names a session."""
+    if entry_point != _PROTOCOLS["http/protobuf"] or any(name.endswith("_CREDENTIAL_PROVIDER") for name in environ):
+        return exporter
+
+    def build() -> Any:
+        from otel_tts.sdk import receiver
+
+        logging.getLogger(exporter.__module__).addFilter(receiver.is_news)
+        return exporter(session=receiver.CheckedSession())
+
+    return build
 
 
 def _endpoint(signal: Signal, environ: Mapping[str, str]) -> str:

@@ -293,7 +293,8 @@ def test_a_receiver_of_grpc_is_recognised(caplog: pytest.LogCaptureFixture) -> N
     finally:
         server.stop(None).wait()
     [record] = caplog.records
-    assert "it speaks gRPC, and spans are sent by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in record.getMessage()
+    assert f"127.0.0.1:{port} speaks gRPC" in record.getMessage()
+    assert "set OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in record.getMessage()
 
 
 def test_what_a_receiver_refuses_is_said(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:

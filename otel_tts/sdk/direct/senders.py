@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.client import BadStatusLine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -117,8 +116,8 @@ class _Reports:
                     partial.error_message or "no reason given",
                 )
 
-    def unavailable(self, reason: object) -> None:
-        if not self._failing:
+    def unavailable(self, reason: object, *, is_reported: bool = False) -> None:
+        if not self._failing and not is_reported:
             _logger.warning("Spans cannot be sent to %s now (%s). They wait.", self._endpoint, reason)
         self._failing = True
 
@@ -131,6 +130,8 @@ class HTTPSender:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         import requests
+
+        from otel_tts.sdk.receiver import CheckedSession, SpeaksGRPCError
 
         general = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or "http://localhost:4318"
         self._url = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip() or f"{general.removesuffix('/')}/v1/traces"
@@ -148,7 +149,7 @@ class HTTPSender:
         if compression != "none":
             self._headers.setdefault("content-encoding", compression)
         certificate, key = _setting(environ, "CLIENT_CERTIFICATE"), _setting(environ, "CLIENT_KEY")
-        self._session = requests.Session()
+        self._session = CheckedSession()
         self._session.verify = _setting(environ, "CERTIFICATE") or True
         if certificate:
             self._session.cert = (certificate, key) if key else certificate
@@ -159,6 +160,7 @@ class HTTPSender:
         self._session.proxies = merged["proxies"]
         self._session.verify = merged["verify"]
         self._unreachable = (requests.ConnectionError, requests.Timeout)
+        self._speaks_grpc = SpeaksGRPCError
         self._reports = _Reports(_without_user(self._url))
 
     def send(self, request: bytes, count: int) -> float | None:
@@ -173,7 +175,10 @@ class HTTPSender:
                     raise
                 response = self._post(body, left)  # a kept connection may have been closed meanwhile
         except self._unreachable as error:
-            self._reports.unavailable(_SPEAKS_GRPC if _answered_in_http2(error) else type(error).__name__)
+            self._reports.unavailable(type(error).__name__)
+            return 0.0
+        except self._speaks_grpc as error:
+            self._reports.unavailable(error, is_reported=True)
             return 0.0
         if response.status_code in _UNAVAILABLE_HTTP:
             self._reports.unavailable(f"{response.status_code} {response.reason}")
@@ -190,20 +195,6 @@ class HTTPSender:
 
     def _post(self, body: bytes, timeout_s: float) -> Any:
         return self._session.post(self._url, data=body, headers=self._headers, timeout=timeout_s, allow_redirects=False)
-
-
-_SPEAKS_GRPC = "it speaks gRPC, and spans are sent by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
-
-
-def _answered_in_http2(error: BaseException | None) -> bool:
-    """Whether a request by HTTP/1.1 was answered with a SETTINGS frame, with which each server of gRPC begins."""
-    while error is not None:
-        if isinstance(error, BadStatusLine):
-            line = str(error.args[0]) if error.args else ""
-            return line.startswith("\0\0") and line[3:4] == "\4"
-        wrapped = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
-        error = error.__cause__ or wrapped or error.__context__
-    return False
 
 
 def _retry_after_s(header: str) -> float:

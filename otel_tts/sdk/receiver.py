@@ -1,0 +1,70 @@
+"""A receiver that speaks gRPC where telemetry is sent by HTTP: recognised by its answer, and said once.
+
+Each server of gRPC begins with a SETTINGS frame of HTTP/2, which a client of HTTP/1.1 takes for a bad status line. Without this module, the
+exporters would try again and log that line for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from http.client import BadStatusLine
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+_logger = logging.getLogger(__name__)
+
+_reported: set[str] = set()
+"""Hosts with ports."""
+
+
+class SpeaksGRPCError(requests.RequestException):
+    """A receiver speaks gRPC. It is no `requests.ConnectionError`: to try again is of no use."""
+
+
+class CheckedSession(requests.Session):
+    """A session that recognises a receiver of gRPC."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request.
+
+        Raises:
+            SpeaksGRPCError: the receiver speaks gRPC. It has been reported.
+            requests.RequestException: as ever.
+        """
+        try:
+            return super().send(request, **kwargs)
+        except requests.ConnectionError as error:
+            if not speaks_grpc(error):
+                raise
+            report(str(request.url))
+            raise SpeaksGRPCError(str(error)) from error
+
+
+def speaks_grpc(error: BaseException | None) -> bool:
+    """Whether a request by HTTP/1.1 was answered with a SETTINGS frame."""
+    while error is not None:
+        if isinstance(error, BadStatusLine):
+            line = str(error.args[0]) if error.args else ""
+            return line.startswith("\0\0") and line[3:4] == "\4"
+        wrapped = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+        error = error.__cause__ or wrapped or error.__context__
+    return False
+
+
+def report(url: str) -> None:
+    """Say what to set: once for each receiver, whatever signals are sent to it."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    if host not in _reported:
+        _reported.add(host)
+        _logger.warning(
+            "%s speaks gRPC, and telemetry is sent to it by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc. Nothing arrives until then.",
+            host,
+        )
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a log record of an exporter is about something else: a filter of its logger."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(argument, SpeaksGRPCError) for argument in arguments)
