@@ -4,6 +4,7 @@
 
     OtelTtsError
     ├── SettingError, ValueError                    a setting or an argument cannot be used
+    ├── SpeaksGRPCError, RequestException           telemetry is sent by HTTP to a receiver of gRPC
     ├── UnreadableAudioError, ValueError            bytes are not the audio that they should be
     │
     │   The readers

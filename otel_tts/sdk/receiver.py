@@ -13,13 +13,15 @@ from urllib.parse import urlsplit
 
 import requests
 
+from otel_tts.errors import OtelTtsError
+
 _logger = logging.getLogger(__name__)
 
 _reported: set[str] = set()
 """Hosts with ports."""
 
 
-class SpeaksGRPCError(requests.RequestException):
+class SpeaksGRPCError(OtelTtsError, requests.RequestException):
     """A receiver speaks gRPC. It is no `requests.ConnectionError`: to try again is of no use."""
 
 
