@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from packaging.requirements import Requirement
 from packaging.version import Version
-from wrapt import FunctionWrapper, resolve_path
 
 from otel_tts.instrumentation.registry import HEAD, LIBRARIES, Library, rows
+from tests.instrumentation.installed import Installed, distribution, inspect_where_installed
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # of its legacy client
 PROJECT = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 
 # What each instrumentation has to be shown to do, and the test that shows it.
@@ -211,14 +211,18 @@ def test_every_cell_and_case_is_backed_by_a_test(library: Library) -> None:
         assert library.instrumentor.__name__ in driven or file == "test_programs.py", name
 
 
+def where_installed(library: Library) -> Installed:
+    """What holds of it in the environment that has it."""
+    installed = inspect_where_installed(library.entry_point)
+    if installed is None:
+        pytest.skip(f"{distribution(library)} is not installed: it needs the extra `vendors`, or `make tools`")
+    return installed
+
+
 @each
 def test_the_newest_version_is_the_one_that_is_tested_here(library: Library) -> None:
     """The table names it last."""
-    name = Requirement(library.instrumentor.requires).name
-    try:
-        assert library.tested_versions[-1] == version(name)
-    except PackageNotFoundError:
-        pytest.skip(f"{name} is not installed: it needs the extra `vendors`")
+    assert library.tested_versions[-1] == where_installed(library).version
 
 
 @each
@@ -252,48 +256,24 @@ def test_the_page_has_every_name() -> None:
 
 @each
 def test_versions_are_bounded(library: Library) -> None:
-    """On both sides; and what is installed here is within."""
+    """On both sides; and what is installed is within."""
     requirement = Requirement(library.instrumentor.requires)
     assert sorted(specifier.operator for specifier in requirement.specifier) == ["<", ">="]
-    try:
-        assert requirement.specifier.contains(version(requirement.name))
-    except PackageNotFoundError:
-        assert library.entry_point not in ("tts_piper", "tts_hibari"), "the test extra brings these"
+    assert requirement.specifier.contains(where_installed(library).version)
 
 
 @each
 def test_a_target_is_where_it_is_said_to_be(library: Library) -> None:
-    """In the SDK that is installed here. A module that an older one lacks is never imported; one without the function warns."""
-    try:
-        version(Requirement(library.instrumentor.requires).name)
-    except PackageNotFoundError:
-        pytest.skip(f"{library.name} is not installed: it needs the extra `vendors`")
-    for target in library.instrumentor.targets:
-        found = import_module(target.module)
-        for name in target.name.split("."):
-            found = getattr(found, name)
-        assert callable(found)
+    """In the SDK that is installed. A module that an older one lacks is never imported; one without the function warns."""
+    assert where_installed(library).missing == []
 
 
-@pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # of its legacy client
 @each
 def test_everything_that_is_wrapped_is_put_back(library: Library) -> None:
     """Also what is wrapped besides the calls themselves, such as what loads a model."""
-    try:
-        version(Requirement(library.instrumentor.requires).name)
-    except PackageNotFoundError:
-        pytest.skip(f"{library.name} is not installed: it needs the extra `vendors`")
-    instrumentor = library.instrumentor()
-    instrumentor.instrument()
-    try:
-        places = [resolve_path(import_module(patch._module), patch._name)[:2] for patch in instrumentor._patches]
-        wrappers = [vars(owner)[name] for owner, name in places]
-    finally:
-        instrumentor.uninstrument()
-    assert len(places) >= len(library.instrumentor.targets)
-    assert all(isinstance(wrapper, FunctionWrapper) for wrapper in wrappers)
-    for (owner, name), wrapper in zip(places, wrappers, strict=True):
-        assert vars(owner)[name] is wrapper.__wrapped__
+    installed = where_installed(library)
+    assert installed.wrapped >= len(library.instrumentor.targets)
+    assert (installed.unwrapped, installed.kept) == ([], [])
 
 
 def test_the_table_is_complete() -> None:
