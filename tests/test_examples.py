@@ -6,6 +6,7 @@ import ast
 import asyncio
 import contextlib
 import functools
+import json
 import os
 import socket
 import subprocess
@@ -14,13 +15,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import grpc
 import httpx
 import pytest
 import uvicorn
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as connect_websocket
 
-from examples import starlette_stream, streaming_aio, streaming_sync, unary_aio, unary_sync
+from examples import agent_loop, starlette_stream, streaming_aio, streaming_sync, unary_aio, unary_sync, websocket_agent
 from otel_tts.testing.capture import Capture
 from tests.grpc.servers import connect, wait_for, wait_for_standstill
 
@@ -379,6 +383,171 @@ def test_starlette_when_the_engine_breaks(capture_tts: Capture) -> None:
     assert counts(capture_tts)["tts.synthesis.requests"] == {"partial": 1}
 
 
+class Client:
+    """A client of the WebSocket example, which keeps all that it gets."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self.seconds = 0.0  # of the current utterance
+
+    def send(self, **message: Any) -> None:
+        self.socket.send(json.dumps(message))
+
+    def say(self, text: str) -> None:
+        """Word by word, as a language model gives it."""
+        for word in text.split(" "):
+            self.send(text=f"{word} ")
+        self.send(end=True)
+
+    def hear(self, seconds: float) -> None:
+        """Wait for that much audio."""
+        while self.seconds < seconds:
+            self.seconds += len(self.socket.recv(10)) / 2 / RATE
+
+    def outcome(self) -> tuple[dict[str, str], float]:
+        """Wait for the end of the utterance: what is said of it, and how much audio came."""
+        while isinstance(message := self.socket.recv(10), bytes):
+            self.seconds += len(message) / 2 / RATE
+        seconds, self.seconds = self.seconds, 0.0
+        return json.loads(message), seconds
+
+
+@contextlib.contextmanager
+def talking(telemetry: Any, engine: Any, ahead: float = 60.0) -> Iterator[Client]:
+    """A connection of the conversation ``call-7`` to the WebSocket example."""
+    with (
+        serving_http(websocket_agent.create_app(telemetry, engine, ahead)) as port,
+        connect_websocket(f"ws://127.0.0.1:{port}/speech?conversation=call-7", proxy=None) as connection,
+    ):
+        yield Client(connection)
+
+
+def told_of(capture: Capture, number: int) -> list[Any]:
+    """The syntheses, when there are so many, the first that ended first."""
+    wait_for(lambda: len([span for span in capture.spans if span.name == "tts.synthesize"]) >= number, 10)
+    return list(capture.syntheses())
+
+
+def test_two_utterances_over_a_websocket(capture_tts: Capture) -> None:
+    """Each is a request of the same conversation, with the text of its pieces and the audio that the client got."""
+    texts = ("Hello there. How are you?", "This is one more")
+    with talking(capture_tts.telemetry(), voice(streaming_aio)) as client:
+        told = []
+        for text in texts:
+            client.say(text)
+            told.append(client.outcome())
+    syntheses = told_of(capture_tts, 2)
+    assert [synthesis["gen_ai.conversation.id"] for synthesis in syntheses] == ["call-7", "call-7"]
+    for synthesis, text, (message, seconds) in zip(syntheses, texts, told, strict=True):
+        assert synthesis["tts.text.length"] == len(text) + 1  # each word came with a blank
+        assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds)
+        assert seconds > 0.5
+        assert message == {"outcome": "ok", "trace": f"{synthesis.span.context.trace_id:032x}"}
+        assert [attempt.outcome for attempt in synthesis.attempts] == ["ok"]
+    assert counts(capture_tts)["tts.synthesis.requests"] == {"ok": 2}
+
+
+def barge_in(client: Client) -> None:
+    """Half a second was heard."""
+    client.send(interrupt=0.5)
+
+
+def talk_on(client: Client) -> None:
+    """More text, though the utterance is not over."""
+    client.send(text="Wait!")
+
+
+def hang_up(client: Client) -> None:
+    """Leave."""
+    client.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason", "listened"), [(barge_in, "interrupted", 0.5), (talk_on, "superseded", None), (hang_up, "caller", None)]
+)
+def test_an_utterance_over_a_websocket_that_is_cut_off(
+    leave: Callable[[Client], None], reason: str, listened: float | None, capture_tts: Capture
+) -> None:
+    """By the listener, by the next utterance, or by a client that goes away: the reason, and exactly the audio that was sent."""
+    engine = Engine(seconds=None)
+    with talking(capture_tts.telemetry(), engine, ahead=0.2) as client:
+        client.say("A very long story.")
+        client.hear(1.0)
+        leave(client)
+        if leave is not hang_up:
+            message, seconds = client.outcome()
+            assert message["outcome"] == "cancelled"
+        synthesis = told_of(capture_tts, 1)[0]
+    wait_for(lambda: engine.closed)
+    assert (synthesis.outcome, synthesis["tts.cancel.reason"]) == ("cancelled", reason)
+    assert synthesis["tts.audio.heard_duration"] == listened
+    if leave is not hang_up:
+        assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds)
+    assert synthesis["tts.audio.delivered_duration"] >= 1.0
+    assert synthesis.attempts[0].outcome == "cancelled"
+
+
+def test_a_websocket_service_that_stops(capture_tts: Capture) -> None:
+    """What it did not finish is its own failure, and no listener's cancel."""
+    app = websocket_agent.create_app(capture_tts.telemetry(), Engine(seconds=None), 0.2)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_for(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with connect_websocket(f"ws://127.0.0.1:{port}/speech", proxy=None) as socket:
+        client = Client(socket)
+        client.say("A very long story.")
+        client.hear(1.0)
+        server.should_exit = True
+        thread.join(20)
+    [synthesis] = told_of(capture_tts, 1)
+    assert (synthesis.outcome, synthesis["error.type"]) == ("partial", "shutdown")
+
+
+@pytest.mark.parametrize("message", ["no JSON", b"\x00\xff", "{}", '{"text": 5}', '{"interrupt": "now"}', "[]", "null"])
+def test_what_is_no_message_ends_the_conversation(message: str | bytes, capture_tts: Capture) -> None:
+    """With a close code that says so, and no request."""
+    with talking(capture_tts.telemetry(), Engine(seconds=1)) as client:
+        client.socket.send(message)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.socket.recv(10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1003
+    assert capture_tts.spans == []
+
+
+def test_no_words_over_a_websocket(capture_tts: Capture) -> None:
+    """An utterance without a word is rejected, and the next one is spoken."""
+    with talking(capture_tts.telemetry(), voice(streaming_aio)) as client:
+        client.say("... !")
+        assert client.outcome() == ({"outcome": "rejected", "trace": ANY}, 0.0)
+        client.say("Hello.")
+        assert client.outcome()[0]["outcome"] == "ok"
+    assert [synthesis.outcome for synthesis in told_of(capture_tts, 2)] == ["rejected", "ok"]
+
+
+async def test_an_agent_s_loop(capture_tts: Capture) -> None:
+    """Its call: a whole reply, one that is interrupted, a fallback, and a phrase that was made ahead; heard is what was played."""
+    engines = {"hibari": voice(agent_loop), "cloud": agent_loop.cloud}
+    await agent_loop.Agent(capture_tts.telemetry(), engines, speed=20.0).call("call-7", agent_loop.CALL)
+    syntheses = capture_tts.syntheses()
+    assert {synthesis["gen_ai.conversation.id"] for synthesis in syntheses} == {"call-7"}
+    by_kind = {kind: [s for s in syntheses if s["tts.request.kind"] == kind] for kind in (None, "prefetch")}
+    assert [synthesis.outcome for synthesis in by_kind["prefetch"]] == ["ok"]
+    whole, interrupted, fallback, hit = by_kind[None]
+    assert [s.outcome for s in (whole, interrupted, fallback, hit)] == ["ok", "cancelled", "ok", "ok"]
+    assert interrupted["tts.cancel.reason"] == "interrupted"
+    assert interrupted["tts.audio.delivered_duration"] >= interrupted["tts.audio.heard_duration"] >= 1.0
+    assert [(a["gen_ai.provider.name"], a.outcome) for a in fallback.attempts] == [("cloud", "error"), ("hibari", "ok")]
+    assert hit["tts.cache.result"] == "hit"
+    for synthesis in (whole, fallback, hit):
+        assert synthesis["tts.audio.heard_duration"] == pytest.approx(synthesis["tts.audio.delivered_duration"], abs=0.001)
+    characters = [len(reply.text) for reply in agent_loop.CALL if isinstance(reply, agent_loop.Reply)]
+    assert [s["tts.text.length"] for s in (whole, fallback)] == [characters[0], characters[2]]
+    assert 0 < interrupted["tts.text.length"] <= characters[1]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_needs_the_library_only(example: Path) -> None:
     """No example leans on the reference service."""
@@ -392,7 +561,7 @@ def test_an_example_needs_the_library_only(example: Path) -> None:
 
 def test_the_examples_run_as_programs(tmp_path: Path) -> None:
     """Each serves when started, and has written what it did when it is stopped."""
-    names = ["unary_sync", "unary_aio", "streaming_sync", "streaming_aio", "starlette_stream"]
+    names = ["unary_sync", "unary_aio", "streaming_sync", "streaming_aio", "starlette_stream", "websocket_agent"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with contextlib.ExitStack() as running:
         programs = {}
@@ -409,6 +578,11 @@ def test_the_examples_run_as_programs(tmp_path: Path) -> None:
             port = int(line.partition("127.0.0.1:")[2].split()[0])
             if name.startswith("starlette"):
                 audio = httpx.post(f"http://127.0.0.1:{port}/speech", content=TEXT).content
+            elif name.startswith("websocket"):
+                with connect_websocket(f"ws://127.0.0.1:{port}/speech", proxy=None) as connection:
+                    client = Client(connection)
+                    client.say(TEXT)
+                    audio = bytes(round(client.outcome()[1] * RATE) * 2)
             elif name.startswith("unary"):
                 audio = speak(port)
             else:
@@ -420,3 +594,21 @@ def test_the_examples_run_as_programs(tmp_path: Path) -> None:
             program.communicate(timeout=10)
             written = "".join(path.read_text("utf-8") for path in (tmp_path / name).rglob("*") if path.is_file())
             assert written.count('"tts.synthesize"') == 1, name
+
+
+def test_the_agent_s_loop_runs_as_a_program(tmp_path: Path) -> None:
+    """And the command that it names finds its call."""
+    environment = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
+    path = next(path for path in EXAMPLES if path.stem == "agent_loop")
+    program = subprocess.run(
+        [sys.executable, str(path), "--speed", "20"], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert program.returncode == 0, program.stderr
+    [command] = program.stdout.splitlines()
+    listed = subprocess.run(
+        [sys.executable, "-c", "from otel_tts.cli import main; main()", *command.split()[1:], "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert [request["outcome"] for request in json.loads(listed.stdout)["requests"]] == ["ok", "ok", "cancelled", "ok", "ok"]

@@ -111,6 +111,7 @@ class Invocation:
         self._waited_ns: int | None = None
         self._chunks = 0
         self._has_audio = False
+        self._complete = False  # whether all of its audio came
         self.delivers = True
         """Whether its audio is handed out to the caller as it comes; else whoever hands it out says when."""
         self._first_byte_ns: int | None = None
@@ -146,6 +147,7 @@ class Invocation:
     @in_turn
     def whole(self, data: Any, format: AudioFormat) -> None:
         """All the audio came at once, as :func:`otel_tts.core.payload.audio_bytes` takes it."""
+        self._complete = True
         self._waited_ns = self._for_engine(self._timeline.monotonic() - self._start_ns)
         self._feed(self._meter_for(format), data)
 
@@ -203,6 +205,7 @@ class Invocation:
     @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """The stream ended; so does the invocation, unless it has a block that is still running."""
+        self._complete = cause is not None and cause.good
         if not self.has_block:
             self.end(cause, error, now_ns)
 
@@ -250,6 +253,8 @@ class Invocation:
             cause = self._declared
         elif cause is None:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
+        if cause.good and self._cut_off():
+            cause = outcome.CANCELLED
         if cause.outcome is Outcome.CANCELLED and self._request is not None:
             interruption = self._request.interruption()
             if interruption.outcome in (Outcome.CANCELLED, Outcome.DEADLINE):
@@ -261,6 +266,12 @@ class Invocation:
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return replace(Cause.from_outcome(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
         return cause
+
+    def _cut_off(self) -> bool:
+        """Whether its request was interrupted before it had given all of its audio: a block is left just as well then."""
+        if self._request is None or self._request.record.interrupted_ns is None:
+            return False
+        return (self.has_block and not self._complete) or (self._meter is not None and not self._has_audio)
 
     def _record(self, result: InvocationResult, duration_s: float) -> None:
         instruments, labels, cause, audio = self._emitter.instruments, self._labels, result.cause, result.audio

@@ -267,6 +267,27 @@ def test_every_reason_is_said(capture_tts: Capture, reason: str, outcome: str) -
     assert capture_tts.synthesis(outcome=outcome)["tts.cancel.reason"] == reason
 
 
+@pytest.mark.parametrize("pulled", range(4))
+@pytest.mark.parametrize("reported", ["stream", "whole", "nothing"])
+def test_an_attempt_whose_block_is_left_after_an_interruption(reported: str, pulled: int, capture_tts: Capture) -> None:
+    """It is cancelled like the request, unless its provider had given everything; and never a provider that gave nothing."""
+    clock = capture_tts.clock
+    with capture_tts.telemetry().synthesis("Hello.", stream=True) as s, s.attempt("piper") as attempt:
+        if reported == "whole":
+            attempt.audio(b"\x00\x10" * 8000, FORMAT)
+        if reported != "stream" or pulled == 0:
+            s.interrupt()
+        for number, _ in enumerate(attempt.stream(chunks(clock, 2 if pulled else 0), FORMAT) if reported == "stream" else ()):
+            if number == min(pulled, 2) - 1:
+                s.interrupt()
+                if pulled < 3:
+                    break
+    [asked] = capture_tts.synthesis(outcome="cancelled").attempts
+    complete = reported == "whole" or (reported == "stream" and pulled == 3)
+    assert (asked.outcome, asked["tts.cancel.reason"]) == (("ok", None) if complete else ("cancelled", "interrupted"))
+    assert capture_tts.total("tts.attempt.duration", {"tts.outcome": "error"}) == 0
+
+
 def test_an_interruption_before_any_audio_wastes_all_text(capture_tts: Capture) -> None:
     """Nothing was handed out, so nothing was heard: silence came at once, and all characters are wasted."""
     clock = capture_tts.clock
