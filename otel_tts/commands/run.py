@@ -11,6 +11,7 @@ import click
 
 from otel_tts import instrumentation
 from otel_tts.instrumentation import NAME
+from otel_tts.settings import SettingError, plugins
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -32,13 +33,12 @@ def run(command: tuple[str, ...]) -> None:
 
 
 def _observing() -> Mapping[str, str]:
-    """The variables that have a Python program observed; none where OpenTelemetry itself cannot be imported."""
-    if "OTEL_PROPAGATORS" in os.environ:
-        try:
-            import opentelemetry.propagate  # noqa: F401 - which reads the variable, and raises what is wrong with it
-        except ValueError as error:
-            click.echo(f"otel-tts: telemetry is off: OTEL_PROPAGATORS={os.environ['OTEL_PROPAGATORS']!r}: {error}", err=True)
-            return {}
+    """The variables that have a Python program observed; none where OpenTelemetry itself cannot be imported as it is wanted."""
+    try:
+        plugins.check(os.environ)
+    except SettingError as error:
+        click.echo(f"otel-tts: telemetry is off: {error}", err=True)
+        return {}
     # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
     hook = str(Path(instrumentation.__file__).with_name("hook"))
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from otel_tts.errors import SettingError
+from otel_tts.settings import plugins
 from otel_tts.settings.values import milliseconds, redact_url
 
 _MOST = 2**31 - 1
@@ -108,7 +109,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
 }  # fmt: skip
 
 
-VARIABLES = (*_PARSERS, *(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in _SIGNALS))
+VARIABLES = (*_PARSERS, *(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in _SIGNALS), *plugins.VARIABLES)
 """What is checked."""
 
 
@@ -118,6 +119,7 @@ def check(environ: Mapping[str, str]) -> None:
     Raises:
         SettingError: a variable has such a value; with what it takes.
     """
+    plugins.check(environ)
     for name, parse in _PARSERS.items():
         _parse(name, parse, environ)
     for signal in _SIGNALS:

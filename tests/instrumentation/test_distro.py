@@ -83,7 +83,17 @@ def test_without_any_setting_telemetry_stays_on_this_machine() -> None:
         (
             "OTEL_PROPAGATORS",
             "tracecontxt",
-            "otel-tts: telemetry is off: OTEL_PROPAGATORS='tracecontxt': Propagator tracecontxt not found.",
+            "otel-tts: telemetry is off: OTEL_PROPAGATORS='tracecontxt' is not allowed: no installed package provides ",
+        ),
+        (
+            "OTEL_PYTHON_CONTEXT",
+            "threads",
+            "otel-tts: telemetry is off: OTEL_PYTHON_CONTEXT='threads' is not allowed: no installed package provides ",
+        ),
+        (
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+            "sometimes",
+            "otel-tts: telemetry is off: OTEL_METRICS_EXEMPLAR_FILTER='sometimes' is not allowed: no installed package provides ",
         ),
         (
             "OTEL_CONFIG_FILE",

@@ -66,6 +66,12 @@ def test_opentelemetry_s_variables_are_refused_in_one_line(value: str) -> None:
         ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"}, "it takes the path of a file that can be read"),
         ({"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "65"}, "no more than OTEL_BSP_MAX_QUEUE_SIZE, which is 64"),
         ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"}, "it takes a share from 0 to 1"),
+        ({"OTEL_PROPAGATORS": "tracecontext,b4"}, "no installed package provides 'b4'. It takes baggage, tracecontext; or unset it."),
+        ({"OTEL_PROPAGATORS": " "}, "OTEL_PROPAGATORS=' ' is not allowed: no installed package provides ''."),
+        ({"OTEL_PYTHON_CONTEXT": "threads"}, "It takes contextvars_context; or unset it."),
+        ({"OTEL_PYTHON_TRACER_PROVIDER": "mine"}, "no installed package provides 'mine'."),
+        ({"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "os,moon"}, "no installed package provides 'moon'."),
+        ({"OTEL_METRICS_EXEMPLAR_FILTER": "Always_On"}, "It takes always_off, always_on, trace_based; or unset it."),
     ],
 )  # fmt: skip
 def test_what_is_said(environ: dict[str, str], message: str) -> None:
@@ -85,6 +91,8 @@ def test_what_is_said(environ: dict[str, str], message: str) -> None:
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]:4318/v1/traces"},
         {"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0", "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5"},
         {"OTEL_TRACES_SAMPLER": "my_own", "OTEL_TRACES_SAMPLER_ARG": "endpoint=http://x"},
+        {"OTEL_PROPAGATORS": "tracecontext, None,what comes after counts no more", "OTEL_PYTHON_CONTEXT": ""},
+        {"OTEL_PROPAGATORS": "", "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel, *,", "OTEL_METRICS_EXEMPLAR_FILTER": "always_on"},
     ],
 )
 def test_what_can_be_used_passes(environ: dict[str, str]) -> None:
@@ -93,10 +101,10 @@ def test_what_can_be_used_passes(environ: dict[str, str]) -> None:
 
 
 PROGRAM = """
-
-from otel_tts import Telemetry, configure
 from otel_tts.settings import SettingError
 try:
+    from otel_tts import Telemetry, configure
+    from otel_tts.grpc import server_interceptor
     configure()
 except SettingError as error:
     print(error)
@@ -109,6 +117,8 @@ TRIED = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:99999"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "99999999999999999999"), ("OTEL_BSP_SCHEDULE_DELAY", "1e30"), ("OTEL_TRACES_EXPORTER", "=,="),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"), ("PROMETHEUS_HOST", "x" * 300), ("OTEL_RESOURCE_ATTRIBUTES", "=,="),
+    ("OTEL_PROPAGATORS", "b4"), ("OTEL_PYTHON_CONTEXT", "threads"), ("OTEL_PYTHON_METER_PROVIDER", ""),
+    ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "moon"), ("OTEL_METRICS_EXEMPLAR_FILTER", ""),
 ]  # fmt: skip
 
 

@@ -1,0 +1,70 @@
+"""OpenTelemetry's variables that name something that it, or another package, provides: a name that nobody provides is refused.
+
+OpenTelemetry reads some of them while it is imported, and raises or logs a stack trace there. So they are checked before that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from itertools import takewhile
+
+from otel_tts.errors import SettingError
+
+_AT_IMPORT = {"OTEL_PROPAGATORS": "opentelemetry_propagator", "OTEL_PYTHON_CONTEXT": "opentelemetry_context"}
+_GROUPS = {
+    **_AT_IMPORT,
+    "OTEL_PYTHON_TRACER_PROVIDER": "opentelemetry_tracer_provider",
+    "OTEL_PYTHON_METER_PROVIDER": "opentelemetry_meter_provider",
+    "OTEL_PYTHON_LOGGER_PROVIDER": "opentelemetry_logger_provider",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "opentelemetry_resource_detector",
+}
+_BUILT_IN = {"OTEL_METRICS_EXEMPLAR_FILTER": ("always_off", "always_on", "trace_based")}
+VARIABLES = (*_GROUPS, *_BUILT_IN)
+"""What is checked."""
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Refuse a name that nobody provides.
+
+    Raises:
+        SettingError: a variable has such a name; with those that it takes here.
+    """
+    for name in VARIABLES:
+        _check(name, environ)
+
+
+def check_imports() -> None:
+    """Check what OpenTelemetry reads while it is imported.
+
+    Raises:
+        SettingError: as for :func:`check`.
+    """
+    for name in _AT_IMPORT:
+        _check(name, os.environ)
+
+
+def _check(name: str, environ: Mapping[str, str]) -> None:
+    text = environ.get(name)
+    if text is None or not (names := _names(name, text)):
+        return
+    provided = _BUILT_IN.get(name) or {entry.name for entry in entry_points(group=_GROUPS[name])}
+    if missing := [wanted for wanted in names if wanted not in provided]:
+        raise SettingError(
+            f"{name}={text!r} is not allowed: no installed package provides {missing[0]!r}. "
+            f"It takes {', '.join(sorted(provided))}; or unset it."
+        )
+
+
+def _names(variable: str, text: str) -> Sequence[str]:
+    """Those that OpenTelemetry looks for when the variable is set so."""
+    parts = [part.strip() for part in text.split(",")]
+    match variable:
+        case "OTEL_PROPAGATORS":
+            return list(takewhile(lambda part: part.lower() != "none", parts)) if text else []
+        case "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS":
+            return [part for part in parts if part not in ("", "*")]
+        case "OTEL_PYTHON_CONTEXT":
+            return [text] if text else []
+    return [text]
