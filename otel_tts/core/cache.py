@@ -20,6 +20,7 @@ from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
+from otel_tts.core.sources import AudioSources
 from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import LookupResult
@@ -35,17 +36,7 @@ class CachedRequest(Protocol):
     record: Record
     context: Context
     turn: Turn
-
-    def cache_hit(
-        self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
-    ) -> None:
-        """A cache tier had the audio."""
-
-    def cache_miss(self) -> None:
-        """A cache tier did not have it."""
-
-    def set_audio(self, seconds: float | None, format: AudioFormat | None) -> None:
-        """The audio has this length and format; None: not known."""
+    sources: AudioSources
 
 
 class _Block:
@@ -116,14 +107,14 @@ class Lookup(_Block):
         self._hit = True
         if duration_s is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
             duration_s = _seconds(value, audio)
-        self._request.cache_hit(self._tier, provider, model, duration_s, audio)
+        self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
     def _end(self, error: BaseException | None) -> None:
         result = LookupResult.HIT if self._hit else LookupResult.MISS
         if isinstance(error, Exception):
             result = LookupResult.ERROR
         if not self._hit:
-            self._request.cache_miss()
+            self._request.sources.cache_miss()
         self._request.emitter.instruments.lookups.add(1, (self._tier, result))
 
 
@@ -156,7 +147,7 @@ class CachedAudio:
     @guarded
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:
         self.chunk(audio, self.monotonic(), 0)
-        self._request.set_audio(self._meter.seconds, self._meter.format)
+        self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
     def monotonic(self) -> int:
         """The clock's reading, nanoseconds."""
@@ -177,7 +168,7 @@ class CachedAudio:
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
         """All of it came, or no more will: the request's own end says why."""
         if cause is not None and cause.good:
-            self._request.set_audio(self._meter.seconds, self._meter.format)
+            self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
     def dropped(self) -> None:
         """Nothing to do: the request notices by itself."""

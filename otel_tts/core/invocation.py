@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from dataclasses import replace
 from typing import Any, Protocol
 
 from opentelemetry.context import Context, create_key, set_value
@@ -24,6 +23,8 @@ from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.sources import AudioSources
+from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, Outcome
 
@@ -39,18 +40,8 @@ class Requester(Protocol):
     record: Record
     context: Context
     turn: Turn
-
-    def attempt_reason(self, provider: str) -> AttemptReason:
-        """Why ``provider`` would be asked now."""
-
-    def invocation_began(self, invocation: Invocation, provider: str, model: str | None, reason: AttemptReason) -> None:
-        """A provider is asked."""
-
-    def invocation_ended(self, invocation: Invocation, result: InvocationResult) -> None:
-        """A provider has done what it did."""
-
-    def take_text_waits(self, since_ns: int) -> int:
-        """For how many nanoseconds text was waited for here since then."""
+    sources: AudioSources
+    text_input: TextInput
 
     def interruption(self) -> Cause:
         """Why work for this request was cut off."""
@@ -67,11 +58,11 @@ def invoke(
 ) -> Invocation:
     """Ask a provider for a request; ``reason`` None: what follows from what happened before. ``start_ns``: when, if that is past."""
     provider, model = clean.name(provider), clean.optional_name(model)
-    reason = request.attempt_reason(provider) if reason is None else AttemptReason(reason)
+    reason = request.sources.attempt_reason(provider) if reason is None else AttemptReason(reason)
     invocation = Invocation(
         request.emitter, request.timeline, request, provider, model, reason, remote=remote, start_ns=start_ns
     )  # fmt: skip
-    request.invocation_began(invocation, provider, model, reason)
+    request.sources.invocation_began(invocation, provider, model, reason)
     return invocation
 
 
@@ -195,7 +186,7 @@ class Invocation:
         """The part of the time until now that was not spent waiting for text."""
         if self._request is None:
             return waited_ns
-        return max(0, waited_ns - self._request.take_text_waits(self._timeline.monotonic() - waited_ns))
+        return max(0, waited_ns - self._request.text_input.take_waits_ns(self._timeline.monotonic() - waited_ns))
 
     def dropped(self) -> None:
         """The stream was dropped: end later, outside of the garbage collector, as of now."""
@@ -244,7 +235,7 @@ class Invocation:
             self._describe(result, error or self._error, now_ns)
         finally:
             if self._request is not None:
-                self._request.invocation_ended(self, result)
+                self._request.sources.invocation_ended(self, result)
             self._request = self._error = None  # no circle of references: what is over is freed at once
             self._span.end(self._timeline.timestamp(now_ns))
 
@@ -264,7 +255,7 @@ class Invocation:
         if cause.good and self._meter is not None and not self._has_audio:
             return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
-            return replace(Cause.from_outcome(Outcome.PARTIAL, cause.error_type), cancel_reason=cause.cancel_reason)
+            return cause.as_partial()
         return cause
 
     def _cut_off(self) -> bool:

@@ -6,7 +6,7 @@ The table of outcomes is in ``docs/telemetry.md``. Nothing here looks at an exce
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts.core.guard import guard
@@ -61,6 +61,10 @@ class Cause:
     def reason(self) -> CancelReason | None:
         """Why it was cut off: where nobody said, the caller went away; None when it was not."""
         return self.cancel_reason or (CancelReason.CALLER if self.outcome is Outcome.CANCELLED else None)
+
+    def as_partial(self) -> Cause:
+        """The same of what had given some audio before."""
+        return replace(self.from_outcome(Outcome.PARTIAL, self.error_type), cancel_reason=self.cancel_reason)
 
     @property
     def good(self) -> bool:

@@ -93,7 +93,7 @@ class Synthesis:
             leader: that request: the span links to its span.
         """
         span = leader._request.span_context if isinstance(leader, Synthesis) else None  # noqa: SLF001 - another of its kind
-        self._request.coalesce(provider, model, span)
+        self._request.sources.coalesce(provider, model, span)
 
     @outside_collections(lambda *_, **__: NOOP)
     def attempt(
@@ -122,7 +122,7 @@ class Synthesis:
         """
         if error is not None:
             error_type = outcome.from_exception(error).error_type or ErrorType.OTHER
-        self._request.skip_provider(provider, outcome.known_error_type(error_type))
+        self._request.sources.skip_provider(provider, outcome.known_error_type(error_type))
 
     @overload
     def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
@@ -200,7 +200,7 @@ class Synthesis:
         Args:
             delta: the next piece.
         """
-        self._request.add_text(delta)
+        self._request.text_input.add(delta)
 
     @overload
     def text_from(self, pieces: AsyncIterable[str]) -> AsyncIterator[str]: ...
@@ -218,13 +218,13 @@ class Synthesis:
             The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
         if isinstance(pieces, AsyncIterable):
-            return CountedAsyncText(pieces, self._request)
-        return CountedText(pieces, self._request)
+            return CountedAsyncText(pieces, self._request.text_input)
+        return CountedText(pieces, self._request.text_input)
 
     @deferrable
     def flush(self) -> None:
         """Report that the engine is given the text so far, to speak it: the first time counts, as the end of waiting for text."""
-        self._request.flush_text()
+        self._request.text_input.flush()
 
     @deferrable
     def interrupt(self, reason: CancelReason | str = CancelReason.INTERRUPTED, *, heard: float | None = None) -> None:

@@ -18,6 +18,7 @@ from otel_tts.core.clock import Clock, RequestClock, SystemClock
 from otel_tts.core.connection import Opening
 from otel_tts.core.deferred import deferrable, outside_collections, run_deferred
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.enclosing import begin_request, current_context
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
 from otel_tts.core.invocation import Invocation
@@ -26,7 +27,6 @@ from otel_tts.core.noop import NOOP
 from otel_tts.core.prices import Prices
 from otel_tts.core.providers import Providers, ProviderState
 from otel_tts.core.purpose import PURPOSE, Attributes, as_label, current
-from otel_tts.core.request import begin, current_context
 from otel_tts.core.streams import Current
 from otel_tts.core.synthesis import Synthesis
 from otel_tts.semconv import AttemptReason, Attribute, RequestKind
@@ -132,7 +132,7 @@ class Telemetry:
                 :meth:`conversation` around are added.
         """
         purpose = current().with_(conversation, kind, attributes)
-        return Synthesis(begin(self._emitter, text, voice, language, stream=stream, purpose=purpose))
+        return Synthesis(begin_request(self._emitter, text, voice, language, stream=stream, purpose=purpose))
 
     @staticmethod
     def conversation(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from threading import get_ident
-from typing import Protocol
 
+from otel_tts.core import clean
+from otel_tts.core.clock import RequestClock
 from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.record import Record
+from otel_tts.core.turn import Turn, in_turn
+
+_WAITS_KEPT = 1000  # for a pull of audio to take
 
 Place = tuple[int, int]
 """A thread, and the task that runs in it."""
@@ -22,58 +27,127 @@ def here() -> Place:
     return get_ident(), id(task) if task is not None else 0
 
 
-class TextReader(Protocol):
-    """The request that text is for."""
+class TextInput:
+    """The text of one request, and the time for which more of it was waited for.
 
-    def text_now(self) -> int:
-        """The clock's reading, nanoseconds."""
+    Args:
+        record: of the request.
+        timeline: of the request.
+        turn: of whoever touches the request.
+        capture: whether the text itself is kept.
+    """
 
-    def text_piece(self, piece: str, since_ns: int) -> None:
-        """A piece came, or nothing more, which is no text; it was waited for since then."""
+    __slots__ = ("_capture", "_in_messages", "_record", "_timeline", "_waits", "turn")
+
+    def __init__(self, record: Record, timeline: RequestClock, turn: Turn, *, capture: bool) -> None:
+        self.turn = turn
+        self._record = record
+        self._timeline = timeline
+        self._capture = capture
+        self._in_messages = False  # whether the RPC's own messages tell the text
+        self._waits: list[tuple[Place, int, int]] = []  # who waited for text, since when and for how long
+
+    @in_turn
+    def add(self, delta: str) -> None:
+        """Add a piece of the text, unless the RPC's messages have told it."""
+        if not self._in_messages:
+            self._extend(clean.spoken(delta))
+
+    @in_turn
+    def add_message(self, delta: str) -> None:
+        """Add text as the RPC's own messages have it. From now on, pieces that the application adds are the same text once more."""
+        self._in_messages = True
+        self._extend(delta)
+
+    def _extend(self, delta: str) -> None:
+        record = self._record
+        if not record.characters and delta:
+            record.start_ns = self._timeline.monotonic()
+        record.characters += len(delta)
+        if self._capture:
+            record.text = (record.text or "") + delta
+
+    def now_ns(self) -> int:
+        """The clock's reading."""
+        return self._timeline.monotonic()
+
+    @in_turn
+    def add_awaited(self, piece: str, since_ns: int) -> None:
+        """Add a piece, which was waited for since then; the end of the text is an empty one."""
+        first = not self._record.characters
+        self.waited(since_ns, first=first)
+        self.add(piece)
+
+    @in_turn
+    def waited(self, since_ns: int, *, first: bool) -> None:
+        """Count time in which text was waited for, here, since then; it is no part of the request where the text is the first."""
+        place = here()
+        inner_ns = sum(waited_ns for at, began_ns, waited_ns in self._waits if at == place and began_ns >= since_ns)
+        waited_ns = max(0, self._timeline.monotonic() - since_ns - inner_ns)  # whatever passes text on may count it too
+        self._waits = [*self._waits[-_WAITS_KEPT:], (place, since_ns, waited_ns)]
+        self._record.text_wait_ns = (self._record.text_wait_ns or 0) + (0 if first else waited_ns)
+
+    def take_waits_ns(self, since_ns: int) -> int:
+        """For how long text was waited for here since then: an engine that is pulled here did nothing meanwhile.
+
+        Text that something else waits for, a task that reads ahead say, keeps no engine from working.
+        """
+        if not self._waits:
+            return 0
+        place = here()
+        mine = [wait for wait in self._waits if wait[0] == place]
+        self._waits = [wait for wait in self._waits if wait[0] != place]
+        return sum(waited_ns for _, began_ns, waited_ns in mine if began_ns >= since_ns)
+
+    @in_turn
+    def flush(self) -> None:
+        """Note that the engine is given the text so far, to speak it."""
+        if self._record.first_segment_ns is None:
+            self._record.first_segment_ns = self._timeline.monotonic()
 
 
 class CountedText(Iterator[str]):
     """An iterator of pieces."""
 
-    def __init__(self, pieces: Iterable[str], reader: TextReader) -> None:
+    def __init__(self, pieces: Iterable[str], text: TextInput) -> None:
         self._pieces = iter(pieces)
-        self._reader = reader
+        self._text = text
 
     def __next__(self) -> str:
-        since_ns = _now(self._reader)
+        since_ns = _now(self._text)
         try:
             piece = next(self._pieces)
         except StopIteration:
-            _came(self._reader, "", since_ns)
+            _came(self._text, "", since_ns)
             raise
-        _came(self._reader, piece, since_ns)
+        _came(self._text, piece, since_ns)
         return piece
 
 
 class CountedAsyncText(AsyncIterator[str]):
     """An asynchronous iterator of pieces."""
 
-    def __init__(self, pieces: AsyncIterable[str], reader: TextReader) -> None:
+    def __init__(self, pieces: AsyncIterable[str], text: TextInput) -> None:
         self._pieces = aiter(pieces)
-        self._reader = reader
+        self._text = text
 
     async def __anext__(self) -> str:
-        since_ns = _now(self._reader)
+        since_ns = _now(self._text)
         try:
             piece = await anext(self._pieces)
         except StopAsyncIteration:
-            _came(self._reader, "", since_ns)
+            _came(self._text, "", since_ns)
             raise
-        _came(self._reader, piece, since_ns)
+        _came(self._text, piece, since_ns)
         return piece
 
 
 @guarded_or(lambda _: None)
-def _now(reader: TextReader) -> int | None:
-    return reader.text_now()
+def _now(text: TextInput) -> int | None:
+    return text.now_ns()
 
 
 @guarded
-def _came(reader: TextReader, piece: str, since_ns: int | None) -> None:
+def _came(text: TextInput, piece: str, since_ns: int | None) -> None:
     if since_ns is not None:
-        reader.text_piece(piece, since_ns)
+        text.add_awaited(piece, since_ns)

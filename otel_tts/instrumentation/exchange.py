@@ -17,9 +17,9 @@ from opentelemetry.context import attach, get_current
 
 from otel_tts.core.audio import AudioFacts, AudioMeter, NoAudio
 from otel_tts.core.call import CALL, Call
+from otel_tts.core.enclosing import begin_request
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import EMPTY, Cause
-from otel_tts.core.request import begin as begin_request
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.semconv import Outcome
@@ -104,10 +104,10 @@ class Exchange:
         """A request came, of many; it was waited for since then."""
         first = self._speech is None or not self._speech.record.characters
         if self._speech is not None:
-            self._speech.text_waited(since_ns, first=first)
+            self._speech.text_input.waited(since_ns, first=first)
         self.read_request(request)
         if first and self._speech is not None:
-            self._speech.text_waited(since_ns, first=True)
+            self._speech.text_input.waited(since_ns, first=True)
 
     @guarded
     def read_request(self, request: Any) -> None:
@@ -118,7 +118,7 @@ class Exchange:
         text = "".join(values.get("text", ()))
         self._read_format(values)
         if self._speech is not None:
-            self._speech.add_message_text(text)
+            self._speech.text_input.add_message(text)
         elif isinstance(call := self._context.get(CALL), Call) and not call.over:
             self._begin(values, text)
 
@@ -134,7 +134,7 @@ class Exchange:
             )
         speech.enter_block()
         self._speech = speech
-        speech.add_message_text("" if whole else text)
+        speech.text_input.add_message("" if whole else text)
         if get_current() is self._context:  # where the handler has made something of its own current, that stays
             attach(speech.context)  # this context ends with the RPC, so there is nothing to restore
 
@@ -145,7 +145,7 @@ class Exchange:
         """The handler gave a response."""
         now_ns = self._clock.monotonic()
         speech = self._speech
-        text_ns = speech.take_text_waits(self._since_ns) if speech is not None else 0
+        text_ns = speech.text_input.take_waits_ns(self._since_ns) if speech is not None else 0
         self._waited_ns += max(0, now_ns - self._since_ns - text_ns)
         if speech is None:
             return
@@ -181,7 +181,7 @@ class Exchange:
             facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
             record.sample_rate = record.sample_rate or facts.sample_rate
             if record.duration_s is None:
-                speech.set_audio(facts.duration or self._stated_s or None, None)
+                speech.sources.set_audio(facts.duration or self._stated_s or None, None)
 
     def _deliver(self, speech: SynthesisRequest, audio: bytes, now_ns: int) -> None:
         record = speech.record
@@ -196,7 +196,7 @@ class Exchange:
         pieces = self._meter.pieces
         total_s = self._meter.feed(audio)
         if record.format is None:
-            speech.set_audio(None, self._meter.format)
+            speech.sources.set_audio(None, self._meter.format)
         if self._response_streaming and self._meter.pieces > pieces:
             record.playback.chunk(self._meter, total_s, now_ns, self._waited_ns)
             self._waited_ns = 0

@@ -6,13 +6,15 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current, set_value
 
-from otel_tts.core import outcome, request
+from otel_tts.core import outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter
+from otel_tts.core.blocks import REQUEST
+from otel_tts.core.enclosing import begin_request, enclosing_request
 from otel_tts.core.guard import guarded
 from otel_tts.core.invocation import Invocation, invoke
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import current as current_purpose
-from otel_tts.core.request import REQUEST, SynthesisRequest
+from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.utterance import Asked
@@ -43,9 +45,9 @@ class Speech:
         start_ns: int | None = None,
     ) -> None:
         with Current(context if context is not None else get_current()):
-            enclosing = request.enclosing()
+            outer = enclosing_request()
             purpose = current_purpose().with_(conversation, None, None)
-            self.request: SynthesisRequest = enclosing or request.begin(
+            self.request: SynthesisRequest = outer or begin_request(
                 telemetry.emitter,
                 asked.text,
                 asked.voice,
@@ -54,10 +56,10 @@ class Speech:
                 purpose=purpose,
                 start_ns=start_ns,
             )
-        self._text_known = enclosing is not None and enclosing.record.characters > 0  # the application has told it
-        if enclosing is not None:
-            enclosing.update(asked.text, asked.voice, asked.language, purpose)
-        self._own = enclosing is None
+        self._text_known = outer is not None and outer.record.characters > 0  # the application has told it
+        if outer is not None:
+            outer.update(asked.text, asked.voice, asked.language, purpose)
+        self._own = outer is None
         self._invocation: Invocation | None = None
         self._delivered: AudioMeter | None = None
         self._working_since_ns = self.request.timeline.monotonic()
@@ -92,7 +94,7 @@ class Speech:
     def text(self, piece: str) -> None:
         """A piece of the text came."""
         if not self._text_known:
-            self.request.add_text(piece)
+            self.request.text_input.add(piece)
 
     @guarded
     def given(self) -> None:
@@ -103,7 +105,7 @@ class Speech:
     @guarded
     def flush(self) -> None:
         """The engine is told to speak the text so far."""
-        self.request.flush_text()
+        self.request.text_input.flush()
         self.given()
 
     # -- providers ------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from otel_tts.core.request import current_context
+from otel_tts.core.enclosing import current_context
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor

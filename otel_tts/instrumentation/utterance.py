@@ -8,9 +8,10 @@ from typing import Any, Self
 
 from opentelemetry.context import Context, create_key, get_current
 
-from otel_tts.core import outcome, request
+from otel_tts.core import outcome
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.deferred import defer
+from otel_tts.core.enclosing import begin_request, enclosing_request
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.invocation import INVOCATION, invoke
 from otel_tts.core.outcome import Cause
@@ -43,15 +44,15 @@ class Utterance:
     """
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
-        enclosing = request.enclosing()
-        self._text_known = enclosing is not None and enclosing.record.characters > 0  # the application has told it
-        if enclosing is not None:
-            enclosing.update(asked.text, asked.voice, asked.language)
+        outer = enclosing_request()
+        self._text_known = outer is not None and outer.record.characters > 0  # the application has told it
+        if outer is not None:
+            outer.update(asked.text, asked.voice, asked.language)
         self.audio = asked.audio
         """The format of the audio, unless its first bytes say otherwise."""
         self._emitter = telemetry.emitter
-        self._request = enclosing or request.begin(self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream)
-        self._own = None if enclosing else self._request
+        self._request = outer or begin_request(self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream)
+        self._own = None if outer else self._request
         self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
         self._expected = False
         self._over = False
@@ -77,7 +78,7 @@ class Utterance:
     def add_text(self, delta: str) -> None:
         """Text that arrives in pieces."""
         if not self._text_known:
-            self._request.add_text(delta)
+            self._request.text_input.add(delta)
 
     def whole(self, data: Any) -> None:
         """All the audio came at once."""

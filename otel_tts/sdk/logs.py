@@ -16,8 +16,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.deferred import deferrable
+from otel_tts.core.enclosing import purpose_here
 from otel_tts.core.privacy import exception_attributes
-from otel_tts.core.request import purpose_here
 from otel_tts.sdk.masking import masked
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}

@@ -19,15 +19,18 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
 import otel_tts.core.attempt
 import otel_tts.core.cache
 import otel_tts.core.emitter
+import otel_tts.core.enclosing
 import otel_tts.core.invocation
 import otel_tts.core.playback
 import otel_tts.core.providers
 import otel_tts.core.record
 import otel_tts.core.request
+import otel_tts.core.sources
 import otel_tts.core.streams
 import otel_tts.core.telemetry
+import otel_tts.core.texts
 from otel_tts import PCM16, Telemetry, Wav
-from otel_tts.core import invocation, outcome, request
+from otel_tts.core import enclosing, invocation, outcome
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
@@ -307,7 +310,7 @@ SITES: list[tuple[Any, str]] = [
     (Call, "current"),
     (Histogram, "record"),
     (invocation, "defer"),
-    (request, "run_deferred"),
+    (enclosing, "run_deferred"),
     (Labels, "bound"),
     (LabelSets, "fold"),
     (Prices, "cost"),
@@ -359,25 +362,28 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.streams, "detach"),
     (otel_tts.core.request, "exception_attributes"),
     (otel_tts.core.request.SynthesisRequest, "__init__"),
-    (otel_tts.core.request.SynthesisRequest, "add_text"),
-    (otel_tts.core.request.SynthesisRequest, "attempt_reason"),
+    (otel_tts.core.texts.TextInput, "add"),
+    (otel_tts.core.sources.AudioSources, "attempt_reason"),
     (otel_tts.core.request.SynthesisRequest, "declare"),
-    (otel_tts.core.request.SynthesisRequest, "invocation_began"),
-    (otel_tts.core.request.SynthesisRequest, "serve_from_cache"),
-    (otel_tts.core.request.SynthesisRequest, "set_audio"),
-    (otel_tts.core.request.SynthesisRequest, "skip_provider"),
+    (otel_tts.core.sources.AudioSources, "invocation_began"),
+    (otel_tts.core.sources.AudioSources, "_serve_from_cache"),
+    (otel_tts.core.sources.AudioSources, "set_audio"),
+    (otel_tts.core.sources.AudioSources, "__init__"),
+    (otel_tts.core.sources.AudioSources, "end_unfinished"),
+    (otel_tts.core.sources.AudioSources, "skip_provider"),
+    (otel_tts.core.texts.TextInput, "__init__"),
     (otel_tts.core.record.InvocationResult, "__init__"),
     (otel_tts.core.record.InvocationResult, "attributes"),
     (otel_tts.core.record.Record, "add_invocation"),
-    (otel_tts.core.request.SynthesisRequest, "_first_cause"),
+    (otel_tts.core.request.SynthesisRequest, "_final_cause"),
     (otel_tts.core.request.SynthesisRequest, "_finish"),
     (otel_tts.core.request.SynthesisRequest, "_apparent_cause"),
-    (otel_tts.core.request.SynthesisRequest, "invocation_ended"),
-    (otel_tts.core.request.SynthesisRequest, "cache_hit"),
+    (otel_tts.core.sources.AudioSources, "invocation_ended"),
+    (otel_tts.core.sources.AudioSources, "cache_hit"),
     (otel_tts.core.request.SynthesisRequest, "interruption"),
     (otel_tts.core.request.SynthesisRequest, "update"),
-    (otel_tts.core.request.SynthesisRequest, "cache_miss"),
-    (otel_tts.core.request, "get_current"),
+    (otel_tts.core.sources.AudioSources, "cache_miss"),
+    (otel_tts.core.enclosing, "get_current"),
 ]
 
 

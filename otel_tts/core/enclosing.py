@@ -1,0 +1,78 @@
+"""The request that a piece of code works for: how it is found from wherever the code runs, and begun where there is none."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context, get_current, set_value
+
+from otel_tts.core.blocks import REQUEST, innermost
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.deferred import run_deferred
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.guard import guarded_or
+from otel_tts.core.purpose import Purpose
+from otel_tts.core.purpose import current as current_purpose
+from otel_tts.core.request import SynthesisRequest
+
+
+def begin_request(
+    emitter: Emitter,
+    text: str | None,
+    voice: str | None,
+    language: str | None,
+    *,
+    stream: bool,
+    purpose: Purpose | None = None,
+    start_ns: int | None = None,
+) -> SynthesisRequest:
+    """The request that a piece of code works for: the open one that it stands in, else a new one.
+
+    So a request is counted once, however many layers ask for one. What an inner layer knows more is added. purpose: by default that of
+    the current context. start_ns: when it began, if that is past.
+    """
+    purpose = current_purpose() if purpose is None else purpose
+    call, request = _enclosing(get_current())
+    if request is not None:
+        request.update(text, voice, language, purpose)
+        return request
+    run_deferred()
+    if call is None:
+        return SynthesisRequest(emitter, None, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+    with call.turn:  # it may end just now, in another thread
+        call = None if call.over else call
+        return SynthesisRequest(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+
+
+def enclosing_request() -> SynthesisRequest | None:
+    """The open request in which the caller stands, be it in its own block only."""
+    return _enclosing(current_context())[1]
+
+
+@guarded_or(get_current)
+def current_context() -> Context:
+    """The current context, and in it the request whose own block is running here, to be seen from elsewhere.
+
+    That block is not current in OpenTelemetry's sense: a generator may yield in it, and whatever consumes the generator would find
+    itself inside. So engines that are called in the block, and threads that are started there, ask for this.
+    """
+    context, reference = get_current(), innermost()
+    request = reference() if reference is not None else None
+    if not isinstance(request, SynthesisRequest) or not request.open or REQUEST in context:
+        return context
+    return set_value(REQUEST, reference, context)
+
+
+def purpose_here() -> Purpose:
+    """What the caller works for: that of the request in which it stands, else that of the current context."""
+    request = enclosing_request()
+    return current_purpose() if request is None else request.record.purpose
+
+
+def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
+    """The RPC and the open request that stand in a context."""
+    call, request = context.get(CALL), None
+    if isinstance(call, Call) and not call.over:
+        request = call.current
+    else:
+        call, reference = None, context.get(REQUEST)
+        request = reference() if callable(reference) else None
+    return call, request if isinstance(request, SynthesisRequest) and request.open else None
