@@ -186,10 +186,29 @@ def test_nobody_there_is_one_line() -> None:
     command = [*OTEL_TTS, "verify", "--target", target]
     result = subprocess.run(command, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == (
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(
         f"Error: No speech service answers at {target} (UNAVAILABLE). "
-        "Start one with `otel-tts serve`, or give --target HOST:PORT.\n"
+        "Start one with `otel-tts serve`, or give --target HOST:PORT. "
     )
+
+
+def test_a_service_that_is_not_ours_is_told_what_cannot_be_done_and_what_can() -> None:
+    """Another gRPC service: why its counts cannot be verified, and the commands and the fixture that are there for it."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    result = CliRunner().invoke(main, ["verify", "--target", f"127.0.0.1:{port}"])
+    server.stop(None).wait()
+    output = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert f"What listens at 127.0.0.1:{port} is not the speech service yap.tts.v1." in output
+    assert "Of another service it cannot know that." in output
+    for way in ("otel-tts doctor --trace-id", "--wait", "otel-tts trace", "capture_tts"):
+        assert way in output
+    described = CliRunner().invoke(main, ["verify", "--help"]).output
+    assert "It needs a service that speaks yap.tts.v1" in described
+    assert "For any other:" in described
 
 
 def test_the_defaults_are_those_of_serve(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 
 import pytest
 from click.testing import CliRunner
@@ -27,19 +33,23 @@ class Report:
     exit_code: int
     states: dict[str, str]
     said: dict[str, str]
+    announced: str = ""
 
     @classmethod
     def of(cls, exit_code: int, output: str) -> Report:
         """Of the output, whose further lines belong to the hop before them."""
         states: dict[str, str] = {}
         said: dict[str, str] = {}
+        announced = "\n".join(line for line in output.splitlines() if "Waiting up to" in line)
         for line in output.splitlines():
+            if "Waiting up to" in line:
+                continue
             if match := SEEN.match(line):
                 hop = match[2]
                 states[hop], said[hop] = match[1], match[3]
             else:
                 said[hop] += " " + line.strip()
-        return cls(exit_code, states, said)
+        return cls(exit_code, states, said, announced)
 
 
 Examine = Callable[..., Report]
@@ -63,8 +73,9 @@ def examine(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Examine]:
     with grafana(DASHBOARDS) as url:
         monkeypatch.setenv("OTEL_TTS_GRAFANA_URL", url)
 
-        def run(target: str, patience: float = 30) -> Report:
-            result = CliRunner().invoke(main, ["doctor", "--target", target, "--patience", str(patience)])
+        def run(*options: str, patience: float = 30) -> Report:
+            options = ("--target", *options) if len(options) == 1 and not options[0].startswith("-") else options
+            result = CliRunner().invoke(main, ["doctor", *options, "--patience", str(patience)])
             assert isinstance(result.exception, SystemExit | None), result.output
             return Report.of(result.exit_code, result.output)
 
@@ -99,7 +110,7 @@ def test_no_service(stack: Stack, examine: Examine) -> None:
 @pytest.mark.parametrize(
     ("process", "exit_code", "states"),
     [
-        ("collector", 4, {"Collector": "broken", "metrics": "unknown", "traces": "unknown"}),
+        ("collector", 4, {"Collector": "broken", "metrics": "broken", "traces": "broken"}),
         ("prometheus_process", 5, {"metrics": "broken"}),
         ("traces_process", 6, {"traces": "broken"}),
     ],
@@ -111,7 +122,7 @@ def test_a_part_that_is_stopped(
     part: Process = getattr(stack, process)
     part.kill()
     try:
-        report = examine(service.target)
+        report = examine(service.target, patience=2 if process == "collector" else 30)
     finally:
         part.start()
     assert (report.exit_code, report.states) == (exit_code, {**WHOLE, **states})
@@ -186,3 +197,126 @@ def test_the_option_counts_more_than_the_other_backend_s_variable(monkeypatch: p
         assert result.exit_code == 3, result.output
         assert "elsewhere.example" not in result.output
         monkeypatch.delenv(variable)
+
+
+APPLICATION = """
+import sys, time
+import otel_tts
+from otel_tts import PCM16
+pipeline = otel_tts.configure(service_name=sys.argv[1])
+tts = otel_tts.Telemetry()
+traces = []
+for line in sys.stdin:
+    with tts.synthesis("hello") as synthesis, synthesis.attempt("acme") as attempt:
+        attempt.audio(bytes(32000), PCM16(16000))
+    pipeline.flush()
+    print(synthesis.trace_id, flush=True)
+pipeline.shutdown()
+"""
+
+
+@contextmanager
+def application(name: str, **environ: str) -> Iterator[Callable[[], str]]:
+    """A service that is not ours, without any RPC; calling it makes a request and gives its trace id."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", APPLICATION, name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environ},
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    stdin, stdout = process.stdin, process.stdout
+
+    def speak() -> str:
+        stdin.write("speak\n")
+        stdin.flush()
+        return stdout.readline().strip()
+
+    try:
+        yield speak
+    finally:
+        stdin.close()
+        assert process.wait(60) == 0
+        stdout.close()
+
+
+def test_a_request_that_was_made_already(stack: Stack, examine: Examine) -> None:
+    """Of any service, by its trace id: its points and its spans are looked for, and none is sent."""
+    with application("bookshop", **stack.service_environ) as speak:
+        trace_id = speak()
+        report = examine("--trace-id", trace_id)
+        speak()
+    assert (report.exit_code, report.states) == (0, WHOLE)
+    assert re.fullmatch(rf"bookshop spoke at .*: ok by acme, 1\.00 s of audio, trace {trace_id}", report.said["service"])
+    assert report.said["traces"] == "all 2 spans are there"
+    assert report.said["metrics"] == (
+        "tts_synthesis_duration_seconds_count of bookshop with the outcome ok has increased to 1 since then"
+    )
+
+
+@pytest.mark.parametrize("options", [("--wait",), ("--service", "library")])
+def test_the_next_request(options: tuple[str, ...], stack: Stack, examine: Examine) -> None:
+    """It is waited for; one that was made before is not it."""
+    with application("library", **stack.service_environ) as speak:
+        earlier = speak()
+        until(lambda: stack.spans(earlier), "the earlier request is there")
+        with ThreadPoolExecutor() as beside:
+            report = beside.submit(examine, *options)
+            while not report.done():
+                speak()
+                sleep(0.3)
+    assert (report.result().exit_code, report.result().states) == (0, WHOLE)
+    assert earlier not in report.result().said["service"]
+
+
+def test_no_next_request(examine: Examine) -> None:
+    """When the time is over it is said what was waited for, and what to do; the exit code says that nothing was seen."""
+    report = examine("--service", "nobody", patience=1)
+    assert (report.exit_code, report.states) == (3, {**WHOLE, "service": "broken", "metrics": "unknown", "traces": "unknown"})
+    assert report.said["service"].startswith(
+        "no request of nobody arrived within 1 s, neither as a point nor as a span Was one made?"
+    )
+
+
+def test_a_trace_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
+    """Nothing is made up of it: the service is not known, and the hop of the traces is broken."""
+    report = examine("--trace-id", "0123456789abcdef" * 2, patience=1)
+    assert (report.exit_code, report.states) == (6, {**WHOLE, "service": "unknown", "metrics": "unknown", "traces": "broken"})
+    assert f"lacks every span at {stack.traces}" in report.said["traces"]
+
+
+def test_points_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
+    """A service whose spans come and whose points do not: what was counted for others meanwhile is no proof."""
+    with application("mute", **{**stack.service_environ, "METRICS_ENABLED": "false"}) as mute:
+        trace_id = mute()
+        with application("bookshop", **stack.service_environ) as speak:
+            speak()
+            report = examine("--trace-id", trace_id, patience=3)
+    assert (report.exit_code, report.states) == (5, {**WHOLE, "metrics": "broken"})
+    assert "of mute with the outcome ok did not increase from" in report.said["metrics"]
+    assert "At that time it counted for: " in report.said["metrics"]
+    assert "bookshop" in report.said["metrics"]
+
+
+def test_where_there_is_no_reference_service_the_next_request_is_waited_for(
+    stack: Stack, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word of which request to follow: a sentence says what to do and how long there is."""
+    monkeypatch.setenv("TTS_PORT", str(free_port()))
+    with application("library", **stack.service_environ) as speak, ThreadPoolExecutor() as beside:
+        report = beside.submit(examine)
+        while not report.done():
+            speak()
+            sleep(0.3)
+    assert (report.result().exit_code, report.result().states) == (0, WHOLE)
+    assert "Waiting up to 30 s for the next request of any service. Make one now." in report.result().announced
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--trace-id", "xyz"], ["--trace-id", "abc"], ["--target", "x:1", "--wait"], ["--trace-id", "0" * 32, "--service", "a"]],
+)
+def test_what_cannot_be_followed_is_refused(options: list[str]) -> None:
+    """A trace id that is none, and two requests at once."""
+    result = CliRunner().invoke(main, ["doctor", *options])
+    assert result.exit_code == 2
+    assert "Error: " in result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -12,14 +13,18 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from otel_tts import formatting
+from otel_tts import formatting, promql, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopResult, HopState
+from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, NextRequest, SentOrNextRequest, SentRequest
 from otel_tts.commands.doctor.journey import Destinations, Journey
+from otel_tts.commands.doctor.telemetry import Counter, Spans
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
+from otel_tts.promql.readings import equals
+from otel_tts.semconv import CacheResult
 from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
 
 T = TypeVar("T", bound=ServerSettings)
@@ -41,8 +46,20 @@ class _Address(click.ParamType[str]):
             self.fail(f"it takes {error}.", param, ctx)
 
 
+class _TraceId(click.ParamType[str]):
+    name = "ID"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[0-9a-fA-F]{8,32}", value):
+            self.fail(f"{value!r} is no trace id: it takes 32 hexadecimal digits, or the first 8 or more of them.", param, ctx)
+        return value.lower()
+
+
 @click.command()
-@click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
+@click.option("--target", metavar="HOST:PORT", help="The reference service; by default where `otel-tts serve` would be.")
+@click.option("--trace-id", type=_TraceId(), help="Follow a request that was made already, of any service.")
+@click.option("--wait", is_flag=True, help="Wait for the next request of any service, and follow that.")
+@click.option("--service", metavar="NAME", help="Wait for the next request of this service, by its service.name.")
 @click.option("--collector-url", type=_Address(), help=f"The Collector's health check; by default {_COLLECTOR}.")
 @click.option("--prometheus-url", type=_Address(), help=f"Prometheus; by default {_PROMETHEUS}.")
 @click.option("--jaeger-url", type=_Address(), help=f"Jaeger; by default {_JAEGER}.")
@@ -57,11 +74,22 @@ class _Address(click.ParamType[str]):
     default=45.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for telemetry.",
+    help="How long to wait for telemetry, and before that for a request.",
 )
 @json_option
-def doctor(target: str | None, patience: float, as_json: bool, **given: Any) -> None:
-    """Send one synthesis and follow its telemetry, hop by hop.
+def doctor(
+    target: str | None,
+    trace_id: str | None,
+    wait: bool,
+    service: str | None,
+    patience: float,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Follow the telemetry of one request, hop by hop.
+
+    The request is one of any service that was made already (--trace-id), the next one (--wait, --service), or a synthesis that is sent to
+    the reference service; where there is none, the next one of any service.
 
     From the service through the Collector to Prometheus, where a counter must move, and to Jaeger or Tempo, where all spans of its
     trace must be; then Grafana. Each hop has a line with how long it took, and what to do where it is broken. `otel-tts config` names the
@@ -71,20 +99,17 @@ def doctor(target: str | None, patience: float, as_json: bool, **given: Any) -> 
     The exit code is 0 when nothing is broken, else that of the first broken hop:
     3 service   4 Collector   5 metrics   6 traces   7 Grafana
     """  # noqa: D301 - \b keeps click from joining the lines
-    for one, other in (("jaeger_url", "tempo_url"), ("tempo_url", "jaeger_url")):
-        if given[one] and not given[other]:
-            given[other] = ""  # the option counts more than a variable of the other
-    settings = DoctorSettings.load(**given)
-    if not settings.tempo.url:
-        settings = replace(settings, jaeger=_at(settings.jaeger, _JAEGER))
-    settings = replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS))
+    if sum(map(bool, (target, trace_id, wait or service))) > 1:
+        raise click.UsageError(
+            "--target, --trace-id and --wait or --service exclude one another: each names a request to follow."
+        )
+    settings = _settings(given)
     pipeline = Destinations(
-        target=target or own_target(),
+        collector_expected=bool(settings.collector.url),
         collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
         prometheus=_server(settings.prometheus, "prometheus"),
         traces=_server(settings.traces, settings.trace_backend),
         traces_kind=settings.trace_backend,
-        history=open_history(settings),
         grafana=Server(
             _at(settings.grafana, _GRAFANA),
             "Start it: `docker compose up -d grafana`. Elsewhere? Give --grafana-url.",
@@ -94,7 +119,22 @@ def doctor(target: str | None, patience: float, as_json: bool, **given: Any) -> 
         patience=patience,
     )
     console, results = terminal.console(), []
-    for result in Journey(pipeline).findings():
+
+    def announce(sentence: str) -> None:
+        if not as_json:
+            console.print(sentence, style="dim", highlight=False)
+
+    history = open_history(settings)
+    counter, spans = Counter(pipeline.prometheus, service=service), Spans(pipeline.traces, history)
+    following = NextRequest(service, counter, spans, history, patience, announce)
+    followed: FollowedRequest = following
+    if trace_id:
+        followed = MadeRequest(trace_id, counter, spans, history, patience)
+    elif not (wait or service):
+        past_cache = Counter(pipeline.prometheus, equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
+        followed = SentRequest(target or own_target(), past_cache, spans)
+        followed = followed if target else SentOrNextRequest(followed, following)
+    for result in Journey(pipeline, followed, counter, spans).findings():
         results.append(result)
         if not as_json:
             _print(console, result)
@@ -103,6 +143,16 @@ def doctor(target: str | None, patience: float, as_json: bool, **given: Any) -> 
     if as_json:
         print_json("doctor", {"exit_code": exit_code, "hops": [_plain(result) for result in results]})
     raise SystemExit(exit_code)
+
+
+def _settings(given: dict[str, Any]) -> DoctorSettings:
+    for one, other in (("jaeger_url", "tempo_url"), ("tempo_url", "jaeger_url")):
+        if given[one] and not given[other]:
+            given[other] = ""  # the option counts more than a variable of the other
+    settings = DoctorSettings.load(**given)
+    if not settings.tempo.url:
+        settings = replace(settings, jaeger=_at(settings.jaeger, _JAEGER))
+    return replace(settings, prometheus=_at(settings.prometheus, _PROMETHEUS))
 
 
 def _plain(result: HopResult) -> dict[str, Any]:

@@ -9,51 +9,50 @@ from dataclasses import dataclass
 from typing import Literal
 
 from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.collector import collector
 from otel_tts.commands.doctor.finding import Hop, HopAbsentError, HopResult, HopState, HopUnknownError, find
+from otel_tts.commands.doctor.followed import FollowedRequest
 from otel_tts.commands.doctor.grafana import grafana
-from otel_tts.commands.doctor.service import Spoken, speak
-from otel_tts.commands.doctor.telemetry import Counter, Spans, collector
-from otel_tts.history import History
+from otel_tts.commands.doctor.telemetry import Counter, Spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destinations:
     """Where telemetry goes.
 
-    traces: Jaeger or Tempo, as traces_kind says. history: reads what is there and in Prometheus. grafana_expected: whether it is a
-    fault when there is no Grafana. patience: seconds that telemetry may take to arrive.
+    traces: Jaeger or Tempo, as traces_kind says. collector_expected, grafana_expected: whether it is a fault when there is none.
+    patience: seconds that telemetry may take to arrive.
     """
 
-    target: str
     collector: Server
+    collector_expected: bool
     prometheus: Server
     traces: Server
     traces_kind: Literal["jaeger", "tempo"]
-    history: History
     grafana: Server
     grafana_expected: bool
     patience: float
 
 
 class Journey:
-    """One synthesis, followed."""
+    """One request, followed. What counts is that its points and spans arrive; that servers answer is no proof."""
 
-    def __init__(self, pipeline: Destinations) -> None:
+    def __init__(self, pipeline: Destinations, followed: FollowedRequest, counter: Counter, spans: Spans) -> None:
         self._pipeline = pipeline
-        self._counter = Counter(pipeline.prometheus)
-        self._spans = Spans(pipeline.traces, pipeline.history)
-        self._spoken: Spoken | None = None
+        self._followed = followed
+        self._counter = counter
+        self._spans = spans
         self._cut = ""
         self._deadline = 0.0
 
     def findings(self) -> Iterator[HopResult]:
         """What is seen at each hop, in their order, as soon as it is known. Metrics and spans are waited for at once."""
-        self._counter.remember()
-        for hop, check in ((Hop.SERVICE, self._service), (Hop.COLLECTOR, self._collector)):
-            result = find(hop, check)
-            if result.state is HopState.BROKEN:
-                self._cut = self._cut or f"not checked, since the {hop.title} is broken"
-            yield result
+        self._followed.begin()
+        service = find(Hop.SERVICE, self._followed.service)
+        if service.state is HopState.BROKEN:
+            self._cut = f"not checked, since the {Hop.SERVICE.title} is broken"
+        yield service
+        yield find(Hop.COLLECTOR, self._collector)
         self._deadline = time.monotonic() + self._pipeline.patience
         with ThreadPoolExecutor() as both:
             checks: tuple[tuple[Hop, Callable[[], str]], ...] = ((Hop.METRICS, self._metrics), (Hop.TRACES, self._traces))
@@ -61,24 +60,20 @@ class Journey:
                 yield future.result()
         yield find(Hop.GRAFANA, self._grafana)
 
-    def _service(self) -> str:
-        self._spoken = speak(self._pipeline.target)
-        return self._spoken.message
-
     def _collector(self) -> str:
-        return collector(self._pipeline.collector)
+        return collector(self._pipeline.collector, expected=self._pipeline.collector_expected)
 
     def _metrics(self) -> str:
         self._counter.counts()  # whether it answers is known in any case
         if self._cut:
             raise HopUnknownError(f"{self._pipeline.prometheus.shown} answers; {self._cut}")
-        return self._counter.moved(self._deadline)
+        return self._followed.metrics(self._deadline)
 
     def _traces(self) -> str:
         self._spans.reachable()
-        if self._cut or self._spoken is None:
+        if self._cut:
             raise HopUnknownError(f"{self._pipeline.traces.shown} answers; {self._cut}")
-        return self._spans.arrived(self._spoken, self._deadline)
+        return self._followed.traces(self._deadline)
 
     def _grafana(self) -> str:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from otel_tts import formatting
-from otel_tts.commands.doctor.finding import HopBrokenError
+from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError
 from otel_tts.grpc import TRACE_RESPONSE
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
@@ -57,8 +57,12 @@ def _broken(target: str, error: Any) -> HopBrokenError:
             f"it answered {error.code().name}: {error.details()}", "See its log. Without an engine there is no audio."
         )
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return HopBrokenError(f"what listens at {target} is not the speech service yap.tts.v1", "Give another --target.")
-    return HopBrokenError(
+        return HopAbsentError(
+            f"what listens at {target} is not the speech service yap.tts.v1",
+            "Give another --target, or follow a request of your own service: --wait, --trace-id.",
+        )
+    return HopAbsentError(
         f"{target} does not answer ({error.code().name})",
-        "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT.",
+        "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT. "
+        "A service of your own? --wait follows its next request, --trace-id one that was made.",
     )

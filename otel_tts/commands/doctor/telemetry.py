@@ -1,47 +1,43 @@
-"""What became of one synthesis: taken by the Collector, counted in Prometheus, and its spans in the trace backend."""
+"""What became of one synthesis: counted in Prometheus, and its spans in the trace backend."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from http.client import OK
 from typing import TypeVar
 
-from otel_tts import promql, semconv
+from otel_tts import formatting, promql, semconv
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken
-from otel_tts.history import History, HistoryUnavailableError, Span, Trace
+from otel_tts.history import History, HistoryUnavailableError, Request, Trace
 from otel_tts.history.whole import PART, WHOLE, missing_because
+from otel_tts.promql import readings
 from otel_tts.promql.readings import equals
-from otel_tts.semconv import CacheResult
 
 T = TypeVar("T")
 
 _PAUSE = 0.2  # seconds between two looks
+_EXPORTED_S = 120.0  # after a request, within which its points must be there: twice the longest interval that is usual
 _COUNTED = semconv.SYNTHESIS_DURATION
 _ACCEPTED = "otelcol_receiver_accepted_metric_points_total"
 """The Collector's own: https://opentelemetry.io/docs/collector/internal-telemetry/."""
 Counts = Mapping[frozenset[tuple[str, str]], float]
 
 
-def collector(server: Server) -> str:
-    """The Collector says that it is well.
-
-    Raises:
-        HopBrokenError: it does not.
-    """
-    answer = server.ask("/")
-    if answer.status != OK:
-        raise HopBrokenError(f"{server.shown} answers {answer.excerpt}", "The Collector's log says why it is not ready.")
-    return f"{server.shown} is healthy"
-
-
 class Counter:
-    """How many syntheses Prometheus knows that no cache was asked for: those of a doctor, and few others."""
+    """How many syntheses Prometheus has counted.
 
-    def __init__(self, server: Server) -> None:
+    Args:
+        server: Prometheus.
+        service: only those of this service.
+        matchers: label matchers of the series that count.
+    """
+
+    def __init__(self, server: Server, *matchers: str, service: str | None = None) -> None:
         self._server = server
+        self._matchers = matchers
+        self._service = service
         self._before: Counts | HopBrokenError = {}
         self._accepted: Counts = {}
 
@@ -52,13 +48,24 @@ class Counter:
         except HopBrokenError as broken:
             self._before = broken
 
-    def counts(self) -> Counts:
-        """The count of each series.
+    def counts(self, at: float | None = None) -> Counts:
+        """The count of each series, now or at a moment in seconds since the Unix epoch.
 
         Raises:
             HopBrokenError: Prometheus does not answer.
         """
-        return self._values(promql.count_series(_COUNTED), equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
+        counts = self._values(promql.count_series(_COUNTED), *self._matchers, at=at)
+        return {series: count for series, count in counts.items() if self._service in (None, _service(series))}
+
+    def has_moved(self) -> bool:
+        """Whether any of the series has grown since then.
+
+        Raises:
+            HopBrokenError: Prometheus does not answer, or did not then.
+        """
+        if isinstance(self._before, HopBrokenError):
+            raise self._before
+        return _grown(self._before, self.counts())
 
     def moved(self, deadline: float) -> str:
         """Wait until any of the series has grown since then.
@@ -66,14 +73,33 @@ class Counter:
         Raises:
             HopBrokenError: none does before the deadline, a monotonic time; or what was before is not known.
         """
-        if isinstance(before := self._before, HopBrokenError):
-            raise before
         began = time.monotonic()
-        if _until(lambda: _grown(before, self.counts()), deadline):
+        if until(self.has_moved, deadline):
             return f"{promql.count_series(_COUNTED)} has increased"
         raise HopBrokenError(
             f"{promql.count_series(_COUNTED)} did not increase within {time.monotonic() - began:.0f} s at {self._server.shown}",
             self._diagnosis(),
+        )
+
+    def has_counted(self, request: Request, deadline: float) -> str:
+        """Wait until the series of a request's service and outcome has grown since it began.
+
+        Raises:
+            HopBrokenError: it has not before the deadline, a monotonic time, or within two minutes after the request.
+        """
+        outcome = str(request.outcome)
+        counter = Counter(self._server, equals(promql.label(semconv.OUTCOME), outcome), service=request.service or None)
+        before, last = counter.counts(at=request.start), request.end + _EXPORTED_S
+        until(lambda: time.time() >= last or _grown(before, counter.counts()), deadline)
+        after = counter.counts(at=min(time.time(), last))
+        words = f"{promql.count_series(_COUNTED)} of {request.service or 'the service'} with the outcome {outcome}"
+        if _grown(before, after):
+            return f"{words} has increased to {sum(after.values()):,.0f} since then"
+        services = sorted({_service(series) for series in Counter(self._server).counts(at=min(time.time(), last))})
+        raise HopBrokenError(
+            f"{words} did not increase from {formatting.date(request.start)} to {formatting.date(min(time.time(), last))} at "
+            f"{self._server.shown}",
+            f"At that time it counted for: {', '.join(services) or 'no service'}. {self._diagnosis()}",
         )
 
     def _diagnosis(self) -> str:
@@ -89,9 +115,10 @@ class Counter:
             "Prometheus (METRICS_OTLP_URL)? Has Prometheus --web.enable-otlp-receiver? The Collector's log has what it could not send."
         )
 
-    def _values(self, name: str, *matchers: str) -> Counts:
+    def _values(self, name: str, *matchers: str, at: float | None = None) -> Counts:
         series = promql.Scope().select(name, *matchers)
-        answer = self._server.ask("/api/v1/query", {"query": series, **WHOLE})
+        moment = {} if at is None else {"time": f"{at:.3f}"}
+        answer = self._server.ask("/api/v1/query", {"query": series, **WHOLE, **moment})
         if (reason := missing_because(answer.body)) is not None:
             raise HopBrokenError(f"{self._server.shown} gave only {PART}: {reason}", "Its log says what is away.")
         match answer.body:
@@ -105,6 +132,13 @@ class Counter:
 def _grown(before: Counts, now: Counts) -> bool:
     """Whether any series counted more than before; one that was not there counted from 0."""
     return any(count > before.get(series, 0.0) for series, count in now.items())
+
+
+def _service(series: frozenset[tuple[str, str]]) -> str:
+    """Whose a series is: Prometheus promotes the service's name, or has it in the job, where the endpoint was not scraped."""
+    labels = dict(series)
+    promoted, job = readings.RESOURCE[0], readings.PROCESS[0]
+    return labels.get(promoted) or labels.get(job, "").rpartition("/")[2]
 
 
 class Spans:
@@ -131,48 +165,55 @@ class Spans:
             raise HopUnknownError(
                 "the service's sampler dropped this trace (OTEL_TRACES_SAMPLER): run it again, or sample all traces for a while"
             )
+        return self.whole(spoken.trace_id, deadline, rpc=True)
+
+    def whole(self, trace_id: str, deadline: float, *, rpc: bool = False) -> str:
+        """Wait until all spans of a trace are there. rpc: that of its RPC belongs to them.
+
+        Raises:
+            HopBrokenError: they are not before the deadline, a monotonic time.
+        """
         missing = "every span"
 
-        def whole() -> int:
+        def number() -> int:
             nonlocal missing
-            trace = self._history.trace(spoken.trace_id)
-            missing = lacking(trace)
+            trace = self._history.trace(trace_id)
+            missing = lacking(trace, rpc=rpc)
             return len(list(trace.walk())) if trace and not missing else 0
 
         began = time.monotonic()
         try:
-            number = _until(whole, deadline)
+            there = until(number, deadline)
         except HistoryUnavailableError as unavailable:
             raise HopBrokenError(str(unavailable), "Elsewhere? Give --jaeger-url or --tempo-url.") from None
-        if number:
-            return f"all {number} spans are there"
+        if there:
+            return f"all {there} spans are there"
         raise HopBrokenError(
-            f"after {time.monotonic() - began:.0f} s, trace {spoken.trace_id} lacks {missing} at {self._server.shown}",
+            f"after {time.monotonic() - began:.0f} s, trace {trace_id} lacks {missing} at {self._server.shown}",
             "Does the Collector export there (TRACES_OTLP_URL), and does it sample? Its log has what it could not send.",
         )
 
 
-def lacking(trace: Trace | None) -> str:
-    """What a synthesis's trace has not, for people; empty when it is whole: the RPC, the synthesis, as many attempts as that says."""
+def lacking(trace: Trace | None, *, rpc: bool = False) -> str:
+    """What a trace has not, for people; empty when it is whole: each synthesis with as many attempts as it says.
+
+    rpc: the span of an RPC belongs to it.
+    """
     if trace is None:
         return "every span"
-    rpc = next((span for _, span in trace.walk() if span.kind == semconv.RPC_SPAN.kind), None)
-    if rpc is None:
+    spans = [span for _, span in trace.walk()]
+    if rpc and not any(span.kind == semconv.RPC_SPAN.kind for span in spans):
         return "the span of the RPC"
-    synthesis = _named(rpc, semconv.SYNTHESIS_SPAN.name)
-    if synthesis is None:
+    syntheses = [span for span in spans if span.name == semconv.SYNTHESIS_SPAN.name]
+    if not syntheses:
         return f"the span {semconv.SYNTHESIS_SPAN.name}"
-    expected = int(synthesis.attributes.get(semconv.ATTEMPT_COUNT.key, 0))
-    there = sum(semconv.ATTEMPT_REASON.key in span.attributes for span in synthesis.children)
+    expected = sum(int(span.attributes.get(semconv.ATTEMPT_COUNT.key, 0)) for span in syntheses)
+    there = sum(semconv.ATTEMPT_REASON.key in child.attributes for span in syntheses for child in span.children)
     return "" if there == expected else f"{expected - there} of the {expected} attempts"
 
 
-def _named(parent: Span, name: str) -> Span | None:
-    return next((span for span in parent.children if span.name == name), None)
-
-
-def _until(look: Callable[[], T], deadline: float) -> T:
-    """What is seen as soon as it is something, or in the end."""
+def until(look: Callable[[], T], deadline: float, pause: float = _PAUSE) -> T:
+    """What is seen as soon as it is something, or at the deadline, a monotonic time. pause: seconds between two looks."""
     while not (seen := look()) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
+        time.sleep(pause)
     return seen

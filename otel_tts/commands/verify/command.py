@@ -25,7 +25,7 @@ from otel_tts.commands.load.traffic import Mix, Planned, plan
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.verify.account import CountComparison, Traffic, compare, outcome, restarted
 from otel_tts.commands.verify.agreement import disagreements
-from otel_tts.commands.verify.gaps import Gap, gaps
+from otel_tts.commands.verify.gaps import OTHER_SERVICES, Gap, gaps
 from otel_tts.commands.verify.measures import MEASURES, PRICED
 from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
 from otel_tts.core.prices import Prices
@@ -65,6 +65,9 @@ def verify(
     Sends requests, about one in five of them invalid, and knows from the answers and its own clock what the service must have
     counted. Then reads the service's metrics and compares; at the end it says what it did not compare, and why. What was counted
     before does not matter; traffic of others meanwhile does. The exit code is 1 when anything differs.
+
+    It needs a service that speaks yap.tts.v1, as `otel-tts serve` does. For any other: `otel-tts doctor --trace-id` or `--wait` follows one
+    request, and the pytest fixture capture_tts compares counts in the service's own tests.
     """
     target = target or own_target()
     settings = Settings.load()
@@ -165,7 +168,7 @@ async def _verified(
         try:
             voices = await caller.voices()
         except grpc.aio.AioRpcError as error:
-            raise unreachable(target, error) from None
+            raise click.ClickException(f"{unreachable(target, error).message} {OTHER_SERVICES}") from None
         try:
             planned = list(islice(plan(voices, _MIX, seed), iterations))
         except ValueError as error:

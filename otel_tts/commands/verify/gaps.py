@@ -27,6 +27,13 @@ class Gap:
         return f"{self.what} of {', '.join(metric.name for metric in self.metrics)}: {self.why}."
 
 
+OTHER_SERVICES = (
+    "verify speaks yap.tts.v1, the API of `otel-tts serve`, and knows from its answers what must have been counted. "
+    "Of another service it cannot know that. There, `otel-tts doctor --trace-id ID` or `--wait` follows one request through the pipeline, "
+    "`otel-tts trace` shows what was recorded of it, and the pytest fixture capture_tts compares counts in the service's own tests."
+)
+"""What is not done for a service that is not ours, and what to do in its place."""
+
 _TIMED = tuple({measure.metric: None for measure in MEASURES if measure.in_seconds})
 _EXACT = (
     semconv.SYNTHESIS_DURATION, semconv.RPC_DURATION, semconv.ATTEMPT_DURATION, semconv.CLIENT_DURATION,
