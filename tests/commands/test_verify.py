@@ -206,7 +206,7 @@ def test_a_service_that_is_not_ours_is_told_what_cannot_be_done_and_what_can() -
     assert "Of another service it cannot know that." in output
     for way in ("otel-tts doctor --trace-id", "--wait", "otel-tts trace", "capture_tts"):
         assert way in output
-    described = CliRunner().invoke(main, ["verify", "--help"]).output
+    described = " ".join(CliRunner().invoke(main, ["verify", "--help"]).output.split())
     assert "It needs a service that speaks yap.tts.v1" in described
     assert "For any other:" in described
 
