@@ -23,7 +23,7 @@ from otel_tts.settings import ReportSettings
 DAY = 1_763_596_800.0  # 2025-11-20T00:00Z
 HOURS = 24
 BATCH = 512
-_KEPT = {"OTEL_TTS_DATA_MAX_AGE": "1e12", "OTEL_TTS_DATA_MAX_SIZE": "1TB"}  # the job's own telemetry deletes nothing of this
+_KEPT = {"OTEL_TTS_DATA_MAX_AGE": "1e9", "OTEL_TTS_DATA_MAX_SIZE": "1TB"}  # the job's own telemetry deletes nothing of this
 ENGINES = (("piper", "joe", "joe"), ("hibari", "hibari-heart", "heart"), ("cloud", "cloud-1", "nova"))
 
 

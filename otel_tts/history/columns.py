@@ -32,10 +32,22 @@ class Columns:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Columns:
-        """From the fields of each request, in their order; whole numbers may be text, as OTLP/JSON has them."""
+        """From the fields of each request, in their order."""
+        return cls.from_values(list(zip(*rows, strict=True)) if rows else [()] * len(_TYPES), range(len(rows)))
+
+    @classmethod
+    def from_values(cls, values: Sequence[Sequence[Any]], order: Sequence[int]) -> Columns:
+        """From the values of each field, in the order of fields.
+
+        Args:
+            values: as many of each field.
+            order: the number of each request.
+        """
         arrays: dict[str, Column] = {}
-        for name, values in zip(_TYPES, zip(*rows, strict=True) if rows else [()] * len(_TYPES), strict=True):
-            arrays |= _column(name, values)
+        places = np.argsort(np.array(order, dtype=np.intp), kind="stable")
+        for name, of_field in zip(_TYPES, values, strict=True):
+            arrays |= _column(name, of_field)
+            arrays[name] = arrays[name][places]
         return cls(arrays)
 
     @classmethod
@@ -138,7 +150,7 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Column]:
             return {name: np.array(codes, dtype=np.int32), _NAMES[name]: np.array(list(numbers), dtype=str)}
         case "bool":
             return {name: np.array([-1 if value is None else value for value in values], dtype=np.int8)}
-    return {name: np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)}
+    return {name: np.array(values, dtype=np.float64)}  # None is NaN
 
 
 def _joined(parts: Sequence[tuple[Column, Column]]) -> tuple[Column, Column]:

@@ -8,27 +8,26 @@ index lives as long as the process.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import msgspec
 import numpy as np
 
 from otel_tts import files, semconv
 from otel_tts.files import Partition
 from otel_tts.history.columns import Columns
-from otel_tts.history.otlp import Unreadable, whole
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.partitions import is_readable, readable
-from otel_tts.history.requests import ATTRIBUTES, DEFAULTS, OURS, Request, own
+from otel_tts.history.requests import Request
+from otel_tts.history.table import Row, Table
 from otel_tts.history.traces import spans
 
 _FORMAT = 2
@@ -135,115 +134,21 @@ def _proof(path: Path, read: int) -> int:
 
 def _more(path: Path, indexed: _IndexedFile) -> _IndexedFile:
     """What is known when the file has been read on to its end."""
-    rows: list[Row] = []
+    table = Table()
     read, unreadable = indexed.read, Unreadable(indexed.spoilt)
     if not is_readable(path):
         return replace(indexed, spoilt=1)
     for offset, line in readable(path, indexed.read):
         read = offset
-        decoded = files.decode(line, _rows)
-        if decoded is None:  # something in it is not as it should be: the rest may be
-            decoded = _salvaged(line, unreadable)
-        rows += decoded
-    columns = Columns.joined([indexed.columns, Columns.from_rows(rows)]) if rows else indexed.columns
+        if files.decode(line, table.add_export) is None:  # something in it is not as it should be: the rest may be
+            table.add(_salvaged(line, unreadable))
+    columns = Columns.joined([indexed.columns, table.columns()]) if len(table) else indexed.columns
     return replace(indexed, columns=columns, read=read, spoilt=unreadable.count)
 
 
-Row = tuple[Any, ...]
-_TRACE_ID = re.compile("[0-9a-f]{32}").fullmatch
-_SPAN_ID = re.compile("[0-9a-f]{16}").fullmatch
-_LAST = 2**63
-_INT = {"intValue": (int, str)}
-_VALUES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "string": {"stringValue": (str,)}, "boolean": {"boolValue": (bool,)}, "int": _INT, "double": _INT | {"doubleValue": (int, float)},
-}  # fmt: skip
-_ANY: Mapping[str, tuple[type, ...]] = {kind: types for kinds in _VALUES.values() for kind, types in kinds.items()}
-_DEFAULTS = tuple(DEFAULTS.get(name) for name in ATTRIBUTES)
-_PLACES = {attribute.key: (number, _VALUES[attribute.type]) for number, attribute in enumerate(ATTRIBUTES.values())}
-
-
-class _Attribute(msgspec.Struct, gc=False):
-    key: str
-    value: dict[str, Any] = {}
-
-
-class _Span(msgspec.Struct, gc=False):
-    traceId: str  # noqa: N815 - OTLP/JSON's own names
-    spanId: str  # noqa: N815
-    startTimeUnixNano: int | str  # noqa: N815
-    endTimeUnixNano: int | str  # noqa: N815
-    name: str = ""
-    attributes: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class _Scope(msgspec.Struct):
-    spans: list[_Span] = []
-
-
-class _Process(msgspec.Struct):
-    attributes: list[_Attribute] = []
-
-
-class _Resource(msgspec.Struct):
-    resource: _Process = msgspec.field(default_factory=_Process)
-    scopeSpans: list[_Scope] = []  # noqa: N815
-
-
-class _Export(msgspec.Struct):
-    resourceSpans: list[_Resource] = []  # noqa: N815
-
-
-_export = msgspec.json.Decoder(_Export)
-_attributes = msgspec.json.Decoder(list[_Attribute])
-
-
 def _salvaged(line: bytes, unreadable: Unreadable) -> list[Row]:
-    """The same, slowly, with whatever can be read."""
+    """The requests of a line, slowly, with whatever can be read."""
     if (export := files.parse(line)) is None:
         unreadable.count += 1
         return []
     return [astuple(Request.from_span(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name)]
-
-
-def _rows(export: bytes) -> list[Row]:
-    """The fields of each request of an export. Raises ValueError when it cannot be read.
-
-    Only what requests need is decoded, which is many times faster than all.
-    """
-    return [
-        _row(span, service, version)
-        for resource in _export.decode(export).resourceSpans
-        for service, version in [_service(resource.resource)]
-        for scope in resource.scopeSpans
-        for span in scope.spans
-        if span.name == semconv.SYNTHESIS_SPAN.name
-    ]
-
-
-def _service(process: _Process) -> tuple[str, str]:
-    values = {attribute.key: attribute.value.get("stringValue", "") for attribute in process.attributes}
-    service, version = values.get("service.name", ""), values.get("service.version", "")
-    if not (isinstance(service, str) and isinstance(version, str)):
-        raise ValueError("no service")  # noqa: TRY004 - as every field that is something else
-    return service, version
-
-
-def _row(span: _Span, service: str, version: str) -> Row:
-    """The fields of one request. Raises ValueError when one of them is something else than it should be."""
-    start, end = int(span.startTimeUnixNano), int(span.endTimeUnixNano)
-    if not (0 <= start <= end < _LAST and _TRACE_ID(span.traceId) and _SPAN_ID(span.spanId)):
-        raise ValueError("no span")
-    fields: list[Any] = list(_DEFAULTS)
-    others: dict[str, Any] = {}
-    for attribute in _attributes.decode(span.attributes):
-        if (place := _PLACES.get(attribute.key)) is not None:
-            number, types = place
-            for kind, value in attribute.value.items():
-                if type(value) not in types.get(kind, ()):
-                    raise ValueError("no value of that attribute")
-                fields[number] = whole(value) if kind == "intValue" else value
-        elif attribute.key not in OURS:
-            for kind, value in attribute.value.items():
-                if type(value) in _ANY.get(kind, ()):
-                    others[attribute.key] = whole(value) if kind == "intValue" else value
-    return span.traceId, span.spanId, start / 1e9, (end - start) / 1e9, service, version, *fields, own(others)

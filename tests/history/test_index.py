@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tts import files
-from otel_tts.history import Request, RequestFilter
+from otel_tts import files, semconv
+from otel_tts.history import Request, RequestFilter, traces
 from otel_tts.history.columns import Columns
 from otel_tts.history.local import LocalHistory
+from otel_tts.history.otlp import Unreadable
+from otel_tts.history.table import Table
 from tests.history.test_spans import NINE, Service
 
 
@@ -107,6 +112,80 @@ def test_progress_is_told(written: Path) -> None:
     assert told == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
     LocalHistory(written).prepare(since=NINE + 3600, on_progress=lambda done, total: told.append((done, total)))
     assert told[2:] == [(sizes[1], sizes[1])]
+
+
+OURS = [attribute.key for attribute in semconv.SYNTHESIS_SPAN.attributes]
+good_values = st.one_of(
+    st.builds(lambda value: {"stringValue": value}, st.text(max_size=3)),
+    st.builds(lambda value: {"intValue": value}, st.integers(-5, 2**63) | st.integers(0, 99).map(str)),
+    st.builds(lambda value: {"doubleValue": value}, st.floats(-1e9, 1e9) | st.integers(0, 5)),
+    st.builds(lambda value: {"boolValue": value}, st.booleans()),
+    st.builds(lambda value: {"arrayValue": {"values": [{"stringValue": value}]}}, st.text(max_size=2)),
+    st.just({"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}}),
+    st.just({"bytesValue": "AAAA"}),
+)
+bad_values = st.sampled_from(
+    [
+        {},
+        {"intValue": "x"},
+        {"intValue": 2**65},
+        {"stringValue": None},
+        {"other": 1},
+        {"boolValue": "true"},
+        {"doubleValue": "NaN"},
+    ]
+)
+fitting = {
+    "string": st.builds(lambda value: {"stringValue": value}, st.text(max_size=3)),
+    "boolean": st.builds(lambda value: {"boolValue": value}, st.booleans()),
+    "int": st.builds(lambda value: {"intValue": value}, st.integers(0, 9).map(str) | st.integers(0, 9)),
+    "double": st.builds(lambda value: {"doubleValue": value}, st.floats(0, 9)) | st.just({"intValue": "3"}),
+}
+keys = st.sampled_from([*semconv.SYNTHESIS_SPAN.attributes, *(None,) * 9]).flatmap(
+    lambda attribute: (
+        st.tuples(st.just(attribute.key), fitting[attribute.type])
+        if attribute is not None and attribute.type in fitting
+        else st.tuples(st.sampled_from(["acme.tenant", "acme.list"]), good_values)
+    )
+)
+some_spans = st.lists(
+    st.fixed_dictionaries(
+        {
+            "traceId": st.text("0123456789abcdef", min_size=32, max_size=32),
+            "spanId": st.text("0123456789abcdef", min_size=16, max_size=16),
+            "startTimeUnixNano": st.integers(0, 2**40) | st.integers(0, 2**40).map(str),
+            "endTimeUnixNano": st.integers(2**41, 2**62),
+            "name": st.sampled_from(["tts.synthesize", "tts.synthesize", "other"]),
+            "attributes": st.lists(keys, max_size=6),
+        }
+    ),
+    max_size=5,
+)
+
+
+@given(some_spans, st.none() | st.tuples(st.sampled_from([*OURS, "acme.tenant"]), good_values | bad_values))
+def test_reading_fast_and_reading_carefully_are_the_same(spans: list[Any], odd: tuple[str, Any] | None) -> None:
+    """Whatever the spans of a line say, what the fast reading takes is what the careful one makes of it, in the same order."""
+    if odd is not None and spans:
+        spans[0]["attributes"].insert(0, odd)
+    for span in spans:
+        span["attributes"] = [{"key": key, "value": value} for key, value in span["attributes"]]
+    process = {"attributes": [{"key": "service.name", "value": {"stringValue": "speech"}}]}
+    line = {"resourceSpans": [{"resource": process, "scopeSpans": [{"spans": spans}]}]}
+    unreadable, table = Unreadable(), Table()
+    carefully = [Request.from_span(span) for span in traces.spans(line, unreadable, semconv.SYNTHESIS_SPAN.name)]
+    try:
+        count = table.add_export(json.dumps(line).encode())
+    except ValueError:
+        assert odd is not None or any(len({a["key"] for a in span["attributes"]}) < len(span["attributes"]) for span in spans)
+        assert len(table) == 0
+        return
+    assert count == len(table) == len(carefully)
+    assert odd is not None or unreadable.count == 0
+    read = list(table.columns().requests(np.arange(count)))
+    assert [replace(request, start=round(request.start, 6), duration=round(request.duration, 3)) for request in read] == [
+        replace(request, start=round(request.start, 6), duration=round(request.duration, 3)) for request in carefully
+    ]
 
 
 texts = st.none() | st.text(max_size=5).filter(lambda text: "\x00" not in text)
