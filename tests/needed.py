@@ -31,6 +31,9 @@ NEEDED = (
     ),
     Tool("ovos-tts-server", "vendors' SDKs in tests/instrumentation", "`make tools` installs it", ("../ovos/bin/python",)),
     Tool(
+        "Pipecat", "tests/instrumentation/test_pipecat.py and its guide", "`make tools` installs it", ("../pipecat/bin/python",)
+    ),
+    Tool(
         "Chromium",
         "tests/live/test_browser.py",
         "as root: apt install chromium",

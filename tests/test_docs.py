@@ -1,10 +1,7 @@
 """The pages do what they say: each code block and each command of README, CONTRIBUTING and docs/ is run or read by what it is for.
 
-- ``python``: a whole program, run in a process of its own; one with a ``def test_`` is run by pytest. Programs of one page share a
-  data directory.
-- ``output``: what the block above it prints; ``…`` stands for anything within a line, and the width of blanks does not count.
-- ``sh``: commands. Those with an ``output`` below are run, after the page's first program. Of all others the subcommand, its options,
-  make's targets, files, modules and extras must be there.
+- ``python``, ``output``, and commands that print one: what a reader does, see `tests.reader`.
+- ``sh``: of all commands the subcommand, its options, make's targets, files, modules and extras must be there.
 - ``toml``, ``yaml``, ``json``, ``proto``, ``promql``: read by the parser that a user's copy meets.
 """
 
@@ -14,14 +11,11 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import promql_parser
@@ -32,6 +26,7 @@ from otel_tts.cli import main
 from otel_tts.core.prices import Prices
 from otel_tts.instrumentation.protos import load
 from otel_tts.settings import Settings
+from tests.reader import PIPECAT, Block, Reader, arguments, blocks, commands, steps
 from tools import timeline
 
 ROOT = Path(__file__).parents[1]
@@ -39,42 +34,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BUILT_BY_SPHINX = {"mermaid", "{toctree}", "{eval-rst}"}  # tests/test_contributing.py builds the site
 READ = {"text", "ini"}
 """Nothing runs these: layouts of messages, and files of other programs."""
-SHELL = {
-    "cd",
-    "echo",
-    "export",
-    "git",
-    "docker",
-    "curl",
-    "mlflow",
-    "kubectl",
-    "helm",
-    "evidently",
-    "eval",
-    "gunicorn",
-    "celery",
-    "rq",
-}
+SHELL = {"cd", "echo", "export", "git", "docker", "curl", "mlflow", "kubectl", "helm", "evidently", "eval"}
 """Programs of others, which are not ours to run here."""
-
-
-class Block(NamedTuple):
-    """A fenced block: where it is, its language, and what stands in it."""
-
-    page: Path
-    line: int
-    language: str
-    code: str
-
-
-def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page."""
-    text = page.read_text("utf-8")
-    pattern = r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^ *```$"
-    return [
-        Block(page, text.count("\n", 0, match.start()) + 1, match["language"], match["code"])
-        for match in re.finditer(pattern, text, re.MULTILINE | re.DOTALL)
-    ]
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -96,64 +57,15 @@ def test_every_block_has_a_language_that_is_checked() -> None:
 # -- programs ---------------------------------------------------------------------------------------------------------------------
 
 
-def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of a page as its reader would, with a data directory of the page's own."""
-    scripts = Path(sys.executable).parent
-    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(directory / "data"), "COLUMNS": "100", "PYTHONUTF8": "1"}
-    environ["PATH"] = f"{scripts}{os.pathsep}{environ['PATH']}"
-    return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=100)
-
-
-def programs(page: Path) -> list[Block]:
-    """What of a page is run."""
-    every = blocks(page)
-    followed = [block for block, after in pairwise(every) if after.language == "output"]
-    first, *others = [block for block in every if block.language == "python"] or [None]
-    return [block for block in (first, *(block for block in followed if block.language == "sh"), *others) if block is not None]
-
-
-def same(pattern: str, printed: str) -> bool:
-    """Whether a program printed what the page says."""
-    lines, expected = ([" ".join(line.split()) for line in text.strip("\n").splitlines()] for text in (printed, pattern))
-    return len(lines) == len(expected) and all(
-        re.fullmatch(".*".join(map(re.escape, wanted.split("…"))), line) for wanted, line in zip(expected, lines, strict=True)
-    )
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if programs(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_programs_run(page: Path, tmp_path: Path) -> None:
-    """Each program of the page ends well, without a word on standard error, and prints what the page says."""
-    outputs = {block.line: after for block, after in pairwise(blocks(page)) if after.language == "output"}
-    for number, block in enumerate(programs(page)):
-        if block.language == "sh":
-            ran = [run(shlex.split(line, comments=True), tmp_path) for line in commands(block)]
-        else:
-            is_test = "def test_" in block.code
-            program = tmp_path / f"{'test_' if is_test else ''}program_{number}.py"
-            program.write_text(block.code, "utf-8")
-            pytest_ = (
-                ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--rootdir", str(tmp_path)]
-                if is_test
-                else []
-            )
-            ran = [run([sys.executable, *pytest_, str(program)], tmp_path)]
-        where = f"{page.name}:{block.line}"
-        for result in ran:
-            assert (result.returncode, result.stderr) == (0, ""), f"{where}\n{result.stdout}\n{result.stderr}"
-        if block.line in outputs:
-            printed = "".join(result.stdout for result in ran)
-            assert same(outputs[block.line].code, printed), (
-                f"{where} prints\n{printed}\nand the page says\n{outputs[block.line].code}"
-            )
+    """Who follows the page to the letter in an empty folder sees what it says, and nothing on standard error."""
+    if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
+        pytest.skip("`make tools` installs Pipecat")
+    Reader(page, tmp_path).follow()
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------------------
-
-
-def commands(block: Block) -> Iterator[str]:
-    """The commands of a block, without comments; a line that ends with a backslash goes on in the next."""
-    for line in re.sub(r" > \S+", "", block.code.replace("\\\n", " ")).splitlines():
-        yield from filter(None, (part.strip() for part in re.split(r"&&|\|\||[|;&]$|\| ", line.partition(" #")[0].strip())))
 
 
 @pytest.mark.parametrize("block", of("sh"))
@@ -162,10 +74,7 @@ def test_commands_exist(block: Block) -> None:
     for line in commands(block):
         if line.startswith("#"):
             continue
-        words = shlex.split(line, comments=True)
-        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):  # variables for this command only
-            words.pop(0)
-        if words:
+        if words := arguments(line):
             check(words, f"{block.page.name}:{block.line}: {line}")
 
 
@@ -245,7 +154,11 @@ def test_protos_compile(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", of("promql", "yaml", "json"))
 def test_queries_and_data_parse(block: Block) -> None:
     """Prometheus's own grammar takes a query; YAML and JSON are that."""
-    readers = {"promql": promql_parser.parse, "yaml": lambda text: list(yaml.safe_load_all(text)), "json": json.loads}
+    readers: dict[str, Callable[[str], object]] = {
+        "promql": promql_parser.parse,
+        "yaml": lambda text: list(yaml.safe_load_all(text)),
+        "json": json.loads,
+    }
     readers[block.language](block.code)
 
 
@@ -254,11 +167,26 @@ def test_there_is_something_to_check() -> None:
     assert {block.language for block in BLOCKS if block.page.name == "README.md"} >= {"python", "output", "sh"}
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings as GitHub writes them, and anchors of its own."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = (re.sub(r"\]\([^)]*\)", "", heading).strip().lower() for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings} | set(
+        re.findall(r'<a id="([^"]+)">', text)
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link leads to a file of the repository."""
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    """Every link leads to a file of the repository, and to a heading or an anchor that is in it."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    astray = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target.resolve())):
+            astray.append(link)
+    assert astray == []
 
 
 def test_the_picture_of_a_stream_is_as_it_is_drawn() -> None:

@@ -47,7 +47,7 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.RPC_RESPONSE_STATUS_CODE: _text,
         semconv.OUTCOME: _text,
         semconv.ERROR_TYPE: _after("because of"),
-        semconv.CANCEL_REASON: _after("cancelled by"),
+        semconv.CANCEL_REASON: _after("reason"),
         semconv.ATTEMPT_REASON: lambda reason: f"{reason} attempt",
         semconv.PROVIDER: _after("by"),
         semconv.MODEL: _after("model"),
