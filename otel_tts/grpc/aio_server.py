@@ -1,0 +1,179 @@
+"""The interceptor of ``grpc.aio.server``."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from opentelemetry.context import attach
+
+from otel_tts.core.guard import guarded
+from otel_tts.grpc import serialization
+from otel_tts.grpc.contexts import AioContext, Thread
+from otel_tts.grpc.interception import Handler, Interceptor
+from otel_tts.grpc.internals import of_aio_rpc, on_failure
+from otel_tts.grpc.rpc import Rpc
+from otel_tts.grpc.status import OURS, code_of, failure_of, fault
+from otel_tts.grpc.synchronous import begin, observe_synchronous
+
+T = TypeVar("T")
+
+
+class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
+    """Each RPC has a task of its own, so its context is set there once and never restored."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Look up the handler, and observe it."""
+        handler = await continuation(handler_call_details)
+        return self._intercept(handler, handler_call_details, of_aio_rpc)
+
+    def _arrived(self, rpc: Rpc) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(functools.partial(_aio_over, rpc))
+
+    def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
+        deserialize, serialize, streaming = handler.request_deserializer, handler.response_serializer, handler.response_streaming
+
+        def reading(raw: bytes) -> Any:
+            rpc = self._rpc.get()
+            return (deserialize if rpc is None else serialization.reading(deserialize, rpc, "UNKNOWN"))(raw)
+
+        def writing(message: Any) -> Any:
+            rpc = self._rpc.get()
+            if rpc is None:
+                return message if serialize is None else serialize(message)
+            if not streaming:
+                _watch(rpc)
+            return serialization.writing(serialize, rpc, "UNKNOWN")(message)
+
+        def made(behavior: Any) -> Handler:
+            return make(behavior, reading if deserialize is not None else None, writing)
+
+        if inspect.isasyncgenfunction(behavior):
+            shared = made(self._generator(behavior))
+        elif inspect.iscoroutinefunction(behavior):
+            shared = made(self._coroutine(behavior))
+        else:
+            shared = None
+
+        def observed(rpc: Rpc) -> Handler:
+            if not handler.request_streaming:  # grpc receives the request before the handler begins
+                _watch(rpc, request=True)
+            return made(self._in_threads(behavior, rpc, streaming=streaming)) if shared is None else shared
+
+        return observed
+
+    def _in_threads(self, behavior: Any, rpc: Rpc, *, streaming: bool) -> Any:
+        thread = Thread(copy_context(), asyncio.current_task())
+        return functools.partial(thread.context.run, observe_synchronous(behavior, rpc, streaming=streaming, thread=thread))
+
+    def _coroutine(self, behavior: Any) -> Any:
+        @functools.wraps(behavior)
+        async def observed(request: Any, context: Any) -> Any:
+            rpc = self._rpc.get()
+            if rpc is None:  # an interceptor further out has changed the context
+                return await behavior(request, context)
+            begin(rpc)
+            attach(rpc.context)
+            try:
+                response = await behavior(_requests(request, rpc), AioContext(context, rpc))
+            except BaseException as error:
+                _aio_raised(rpc, context, error)
+                raise
+            _aio_returned(rpc, context)
+            return response
+
+        return observed
+
+    def _generator(self, behavior: Any) -> Any:
+        @functools.wraps(behavior)
+        async def observed(request: Any, context: Any) -> AsyncIterator[Any]:
+            rpc = self._rpc.get()
+            if rpc is None:
+                async with aclosing(behavior(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+                return
+            begin(rpc)
+            attach(rpc.context)
+            try:
+                async with aclosing(behavior(_requests(request, rpc), AioContext(context, rpc))) as responses:
+                    async for response in responses:
+                        yield response
+            except GeneratorExit:  # grpc drops it: why, is known when the RPC is over
+                raise
+            except BaseException as error:
+                _aio_raised(rpc, context, error)
+                raise
+            _aio_returned(rpc, context)
+
+        return observed
+
+
+@guarded
+def _aio_over(rpc: Rpc, _: object) -> None:
+    internals = rpc.internals
+    context = internals.context
+    if context is None:
+        rpc.over(sent=rpc.answered and not rpc.response_failed)
+        return
+    if isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
+        # The handler's own, to which grpc answers nothing: its caller waits for as long as it likes.
+        rpc.abandon("UNKNOWN" if internals.remaining() is None else "DEADLINE_EXCEEDED")
+        return
+    sent = context.done() and not rpc.response_failed
+    refused = context.code() is None and not rpc.has_begun and not rpc.answered and rpc.internals.limits_rpcs()
+    rpc.over(sent=sent, code="RESOURCE_EXHAUSTED" if refused else failure_of(context))
+
+
+@guarded
+def _aio_returned(rpc: Rpc, context: Any) -> None:
+    rpc.answer(code_of(context, "OK"))
+    _watch(rpc)
+
+
+@guarded
+def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError):
+        if task is not None and not task.cancelling():  # nobody has cancelled it: grpc will send no status at all
+            rpc.answer("UNKNOWN", error, OURS)
+        else:
+            rpc.cancelled()
+    elif isinstance(error, grpc.aio.AbortError):
+        rpc.answer(code_of(context, "UNKNOWN"))
+    elif not isinstance(error, grpc.aio.InternalError):  # that is grpc's: nobody takes what is sent
+        code = failure_of(context)
+        rpc.answer(code, error, fault(code, error))
+
+
+@guarded
+def _watch(rpc: Rpc, *, request: bool = False) -> None:
+    """Have the RPC know if what its task sends next, or receives, fails."""
+    task = asyncio.current_task()
+    if task is not None:
+        on_failure(task, rpc.lose_request if request else rpc.lose_response)
+
+
+def _requests(request: Any, rpc: Rpc) -> Any:
+    """The requests of a streaming method, watched as they are received."""
+    return _Requests(request, rpc) if hasattr(request, "__anext__") else request
+
+
+class _Requests(AsyncIterator[T]):
+    def __init__(self, requests: Any, rpc: Rpc) -> None:
+        self._requests = requests
+        self._rpc = rpc
+
+    async def __anext__(self) -> T:
+        _watch(self._rpc, request=True)
+        request: T = await anext(self._requests)
+        return request

@@ -1,0 +1,108 @@
+"""Which RPCs are observed, and the handlers that observe them: what the interceptors of ``grpc`` and ``grpc.aio`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import grpc
+
+from otel_tts.core.clock import RequestClock
+from otel_tts.core.guard import guard
+from otel_tts.core.labels import Labels
+from otel_tts.core.telemetry import Telemetry
+from otel_tts.grpc.internals import Internals
+from otel_tts.grpc.rpc import Rpc
+from otel_tts.semconv import OTHER, RPC_METHOD
+
+EXCLUDED = ("grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+"""Services that are asked by machines, all the time, and are no synthesis."""
+
+_METHODS = 256
+
+Handler = Any  # grpc.RpcMethodHandler: a structure with one callable of four kinds; grpc's own types leave it open
+
+
+class Mapping(Protocol):
+    """Knows methods whose messages tell of syntheses; see ``otel_tts.instrumentation.protos.load``."""
+
+    def observe(
+        self, behavior: Any, method: str, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool
+    ) -> Any:
+        """What is to be called for ``behavior``, the handler's function: that itself for a method that is not known.
+
+        Args:
+            behavior: the handler's function.
+            method: the RPC's full name, such as ``acme.v1.Speech/Say``.
+            telemetry: that of the service.
+            request_streaming: whether requests are streams.
+            response_streaming: whether responses are.
+        """
+
+
+class Interceptor:
+    """What both kinds share: which RPCs are observed, and the handlers that observe them."""
+
+    def __init__(self, telemetry: Telemetry, excluded: Iterable[str], mapping: Mapping | None) -> None:
+        self._telemetry = telemetry
+        self._emitter = telemetry.emitter
+        self._mapping = mapping
+        self._excluded = tuple(f"/{service}/" for service in excluded)
+        self._methods = Labels(RPC_METHOD)
+        self._observed: dict[str, tuple[Handler, tuple[str, Callable[[Rpc], Handler]] | None]] = {}
+        self._rpc: ContextVar[Rpc | None] = ContextVar("rpc", default=None)
+
+    def _intercept(
+        self, handler: Handler | None, details: grpc.HandlerCallDetails, internals: Callable[[], Internals]
+    ) -> Handler | None:
+        method: str = details.method
+        if method.startswith(self._excluded):
+            return handler
+        try:
+            timeline = RequestClock(self._emitter.clock)
+            metadata = details.invocation_metadata or ()
+            if handler is None:
+                Rpc(self._emitter, OTHER, metadata, timeline, Internals()).over(sent=True, code="UNIMPLEMENTED")
+                return None
+            observed = self._observed.get(method)
+            if observed is None or observed[0] is not handler:
+                if len(self._observed) >= _METHODS:  # a generic handler may answer any method
+                    self._observed.clear()
+                observed = self._observed[method] = (handler, self._observe(handler, method.lstrip("/")))
+            if observed[1] is None:
+                return handler
+            label, make = observed[1]
+            rpc = Rpc(self._emitter, label, metadata, timeline, internals())
+            self._rpc.set(rpc)
+            self._arrived(rpc)
+            return make(rpc)
+        except Exception as error:  # noqa: BLE001 - the boundary: the RPC goes on unobserved
+            guard.caught("intercepting an RPC", error)
+            return handler
+
+    def _arrived(self, rpc: Rpc) -> None:
+        """Have grpc tell when it is done with the RPC."""
+        raise NotImplementedError
+
+    def _observe(self, handler: Handler, method: str) -> tuple[str, Callable[[Rpc], Handler]] | None:
+        """The method's label, and what gives the handler that observes an RPC; None when it cannot be observed."""
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            behavior = getattr(handler, kind)
+            if behavior is not None:
+                break
+        else:
+            return None
+        if getattr(behavior, "experimental_non_blocking", False):  # it answers through a callback, after its return
+            return None
+        if self._mapping is not None:
+            request_streaming, response_streaming = handler.request_streaming, handler.response_streaming
+            behavior = self._mapping.observe(
+                behavior, method, self._telemetry, request_streaming=request_streaming, response_streaming=response_streaming
+            )
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        return self._methods.bound(method), self._maker(make, behavior, handler)
+
+    def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
+        """What gives the handler that observes an RPC. make: makes a handler of this kind."""
+        raise NotImplementedError

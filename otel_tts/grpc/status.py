@@ -1,0 +1,44 @@
+"""The status of an RPC, from what a handler set or raised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from otel_tts.core import outcome
+from otel_tts.core.outcome import Cause
+from otel_tts.grpc.rpc import Rpc
+from otel_tts.semconv import ErrorType, Outcome
+
+_BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
+
+OURS = Cause(Outcome.ERROR, ErrorType.OTHER)
+
+
+def name_of(code: Any) -> str:
+    """A status code by name; handlers may give its number."""
+    return getattr(code, "name", None) or _BY_NUMBER.get(code, "UNKNOWN")
+
+
+def code_of(context: Any, default: str) -> str:
+    """The status code by name that the handler set."""
+    code = context.code()
+    return default if code is None else name_of(code)
+
+
+def failure_of(context: Any, default: str = "UNKNOWN") -> str:
+    """The status of an RPC that an exception ended under ``grpc.aio``: what the handler set before, else the default."""
+    code = code_of(context, default)
+    return default if code == "OK" else code
+
+
+def fault(code: str, error: BaseException) -> Cause | None:
+    """What an exception means that left a handler; None where the handler has said that by a status."""
+    return outcome.by_itself(error) if code in ("UNKNOWN", "OK") else None
+
+
+def set_code(rpc: Rpc, default: str) -> str:
+    """The status that the handler has set, if it is a failure."""
+    context = rpc.internals.context
+    return default if context is None else failure_of(context, default)

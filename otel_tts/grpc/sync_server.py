@@ -1,0 +1,52 @@
+"""The interceptor of ``grpc.server``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from otel_tts.core.guard import guarded
+from otel_tts.grpc.interception import Handler, Interceptor
+from otel_tts.grpc.internals import of_sync_rpc
+from otel_tts.grpc.rpc import Rpc
+from otel_tts.grpc.serialization import reading, writing
+from otel_tts.grpc.status import name_of
+from otel_tts.grpc.synchronous import observe_synchronous
+
+
+class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
+    """Each RPC has a thread of the pool, and a context of its own there."""
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Look up the handler, and observe it."""
+        return self._intercept(continuation(handler_call_details), handler_call_details, of_sync_rpc)
+
+    def _arrived(self, rpc: Rpc) -> None:
+        if rpc.refused:
+            rpc.over(sent=True, code="RESOURCE_EXHAUSTED")
+        elif rpc.internals.context is not None:
+            rpc.internals.context.add_callback(functools.partial(_sync_over, rpc))
+
+    def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
+        deserialize, serialize, streaming = handler.request_deserializer, handler.response_serializer, handler.response_streaming
+
+        def observed(rpc: Rpc) -> Handler:
+            return make(
+                observe_synchronous(behavior, rpc, streaming=streaming),
+                reading(deserialize, rpc, "INTERNAL") if deserialize is not None else None,
+                writing(serialize, rpc, "INTERNAL"),
+            )
+
+        return observed
+
+
+@guarded
+def _sync_over(rpc: Rpc) -> None:
+    internals = rpc.internals
+    sent = internals.sent()
+    code = internals.context.code() if internals.context is not None else None
+    # A status that nobody gave is grpc's own: the caller sent no request where there must be one.
+    rpc.over(sent=rpc.answered if sent is None else sent, code="UNIMPLEMENTED" if code is None else name_of(code))

@@ -1,0 +1,95 @@
+"""Synchronous handlers, in a thread of ``grpc`` or of ``grpc.aio``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from opentelemetry.context import attach
+
+from otel_tts.core.guard import guarded
+from otel_tts.grpc.contexts import Thread, ThreadContext, answer_with
+from otel_tts.grpc.rpc import Rpc
+from otel_tts.grpc.status import code_of, failure_of, fault
+
+T = TypeVar("T")
+
+
+def observe_synchronous(behavior: Any, rpc: Rpc, *, streaming: bool, thread: Thread | None = None) -> Any:
+    """The handler's function, observed. It runs in a context that is the RPC's own: what is current there stays so, nothing is restored."""
+
+    @functools.wraps(behavior)
+    def observed(request: Any, context: Any) -> Any:
+        if thread is not None:
+            context = ThreadContext(context, thread.task)
+        begin(rpc)
+        handling = _Handling(rpc, context)
+        attach(rpc.context)
+        try:
+            response = behavior(request, context)
+        except BaseException as error:
+            handling.raised(error)
+            raise
+        if streaming:
+            pull = functools.partial(next, response)
+            return _Responses(pull if thread is None else functools.partial(thread.context.run, pull), handling)
+        handling.returned()
+        return response
+
+    return observed
+
+
+@guarded
+def begin(rpc: Rpc) -> None:
+    """Note that the handler begins, in the current context."""
+    rpc.begin()
+
+
+class _Handling:
+    """How a synchronous handler ends."""
+
+    def __init__(self, rpc: Rpc, context: Any) -> None:
+        self._rpc = rpc
+        self._context = context
+        self._prepare()
+
+    @guarded
+    def _prepare(self) -> None:
+        answer_with(self._rpc.trace_response, self._context)
+
+    @guarded
+    def returned(self) -> None:
+        if self._context.is_active():
+            self._rpc.answer(code_of(self._context, "OK"))
+
+    @guarded
+    def raised(self, error: BaseException) -> None:
+        if not self._context.is_active():
+            return
+        if isinstance(error, grpc.aio.AbortError) or (type(error) is Exception and not error.args and self._context.code()):
+            self._rpc.answer(code_of(self._context, "UNKNOWN"))  # a bare Exception is all that `abort` raises
+        else:
+            # `grpc` sends what the handler has set, be it OK; `grpc.aio` sends no OK for an exception.
+            code = (failure_of if isinstance(self._context, ThreadContext) else code_of)(self._context, "UNKNOWN")
+            self._rpc.answer(code, error, fault(code, error))
+
+
+class _Responses(Iterator[T]):
+    """The responses of a streaming handler. ``pull`` gives the next one."""
+
+    def __init__(self, pull: Callable[[], T], handling: _Handling) -> None:
+        self._pull = pull
+        self._handling = handling
+
+    def __next__(self) -> T:
+        try:
+            return self._pull()
+        except StopIteration:
+            self._handling.returned()
+            raise
+        except BaseException as error:
+            self._handling.raised(error)
+            raise
