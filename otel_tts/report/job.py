@@ -153,7 +153,7 @@ def _entry(
 ) -> RunEntry:
     service = measures.service
     version = max(service.versions, key=lambda version: (service.versions[version], version))
-    figures = {**measures.figures(), **judgement.figures(), "spans": float(sample.spans)}
+    figures = {**measures.figures(), **judgement.figures(), "request/spans": float(sample.spans)}
     for (provider, measure), finding in judgement.worst().items():
         figures[f"{'traffic' if finding.family == 'traffic' else f'drift/{metric_part(provider)}'}/{measure}"] = (
             finding.score or 0.0

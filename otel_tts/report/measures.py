@@ -44,21 +44,22 @@ class Measures:
         yield from self.languages
 
     def figures(self) -> dict[str, float]:
-        """By name: ``request_count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``."""
-        figures = {_prefix(row) + name: value for row in self.rows for name, value in _numbers(row).items()}
+        """By name: ``request/count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``.
+
+        MLflow draws metrics in groups, by what stands before the last slash.
+        """
+        figures = {_name(row, field): value for row in self.rows for field, value in _numbers(row).items()}
         return figures | {f"errors/{metric_part(kind)}": float(count) for kind, count in self.service.errors.items()}
 
     def headline(self) -> dict[str, float]:
         """The few that are shown over time."""
-        return {name: value for name, value in _numbers(self.overall).items() if name in HEADLINE}
+        row = self.overall
+        return {_name(row, field): value for field, value in _numbers(row).items() if field in HEADLINE}
 
     def limits(self) -> dict[str, AtLeast]:
         """The figures of which no more is known than that they are at least so much; MLflow's metrics cannot say that."""
         return {
-            name: value
-            for row in self.rows
-            for name, value in ((_prefix(row) + name, value) for name, value in asdict(row).items())
-            if isinstance(value, AtLeast)
+            _name(row, field): value for row in self.rows for field, value in asdict(row).items() if isinstance(value, AtLeast)
         }
 
 
@@ -67,11 +68,13 @@ def metric_part(value: str) -> str:
     return _REFUSED.sub("_", value) or "_"
 
 
-def _prefix(row: Row) -> str:
-    """What the names of a row's figures begin with."""
+def _name(row: Row, field: str) -> str:
+    """The name of a row's figure."""
     if row.provider is not None:
-        return f"provider/{metric_part(row.provider)}/"
-    return f"language/{metric_part(row.language)}/" if row.language is not None else ""
+        return f"provider/{metric_part(row.provider)}/{field}"
+    if row.language is not None:
+        return f"language/{metric_part(row.language)}/{field}"
+    return field.replace("_", "/", 1)
 
 
 def _numbers(row: Row) -> Mapping[str, float]:

@@ -133,7 +133,7 @@ class Runs:
         self._log(run_id, entry.figures, end, revision)
         self._client.log_artifacts(run_id, str(entry.files))
         self._log(parent, entry.headline, end + revision, round(entry.window.start) + revision)
-        self._tag(run_id, {name: value for name, value in entry.tags.items() if value})
+        self._tag(run_id, entry.tags)
         for name, value in entry.tags.items():
             if not value and name in run.data.tags:  # of an earlier revision
                 self._client.delete_tag(run_id, name)
@@ -158,7 +158,7 @@ class Runs:
         return min(matching, key=lambda run: str(run.info.run_id), default=None)
 
     def _create(self, key: str, name: str, start: int, tags: Mapping[str, str]) -> Run:
-        made = self._client.create_run(self.experiment_id, start, dict(tags), name)
+        made = self._client.create_run(self.experiment_id, start, _filled(tags), name)
         kept = self._find(key) or made
         if kept.info.run_id != made.info.run_id:
             self._client.delete_run(made.info.run_id)
@@ -174,9 +174,14 @@ class Runs:
     def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        listed = [RunTag(name, value[:_LONGEST_TAG]) for name, value in tags.items()]
+        listed = [RunTag(name, value[:_LONGEST_TAG]) for name, value in _filled(tags).items()]
         for first in range(0, len(listed), _TAGS_AT_ONCE):
             self._client.log_batch(run_id, tags=listed[first : first + _TAGS_AT_ONCE])
+
+
+def _filled(tags: Mapping[str, str]) -> dict[str, str]:
+    """Without those that say nothing: people would look at them."""
+    return {name: value for name, value in tags.items() if value}
 
 
 def _key(kind: str, *parts: str) -> str:

@@ -44,7 +44,7 @@ def state(uri: str, experiment: str) -> dict[str, Any]:
 def _histories(client: Any, uri: str, run_id: str, names: list[str]) -> dict[str, list[tuple[float, int]]]:
     """All values of each metric with their steps; from a database all at once, since asking a server for each takes seconds."""
     if not uri.startswith("sqlite:///"):
-        few = [name for name in names if name in ("request_count", "request_success_rate", "drift/detected")]
+        few = [name for name in names if name in ("request/count", "request/success_rate", "drift/detected")]
         return {name: [(metric.value, metric.step) for metric in client.get_metric_history(run_id, name)] for name in few}
     with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
         rows = database.execute(

@@ -21,9 +21,9 @@ def test_a_quantile_beyond_the_last_bucket_is_no_metric() -> None:
     service = Service(name="tts", versions={"": 100}, voices={}, languages={}, providers={}, errors={}, attempts={}, scores={})
     measures = Measures(service, overall, tuple(providers), ())
     limits = measures.limits()
-    names = {f"{prefix}request_duration_{name}" for prefix in ("", "provider/piper/") for name in ("p95", "p99")}
+    names = {f"{prefix}duration_{name}" for prefix in ("request/", "provider/piper/request_") for name in ("p95", "p99")}
     assert limits.keys() == names
     assert {str(limit) for limit in limits.values()} == {f"at least {bounds[-1]:g}"}
     assert measures.figures().keys() & names == set()
-    assert {"request_duration_p50", "provider/piper/request_duration_p50"} <= measures.figures().keys()
+    assert {"request/duration_p50", "provider/piper/request_duration_p50"} <= measures.figures().keys()
     assert "request_duration_p95" not in measures.headline()
