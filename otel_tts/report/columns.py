@@ -34,7 +34,7 @@ class Measure:
     """Something that is compared.
 
     unit: as in texts for people. limit: how far the middle (the median, or for shares the mean) may move: a factor if relative,
-    else so much in either direction. better: which direction is good news, if one is.
+    else so much in either direction. better: which direction is good news, if one is. counted: of the share of events, what counts.
     """
 
     name: str
@@ -44,16 +44,17 @@ class Measure:
     relative: bool = False
     mean: bool = False
     better: Literal["lower", "higher", ""] = ""
+    counted: str = ""
 
 
 LATENCY = Measure("latency", "performance", "s", 1.5, relative=True, better="lower")
 FIRST_AUDIO = Measure("first_audio", "performance", "s", 1.5, relative=True, better="lower")
 REAL_TIME_FACTOR = Measure("real_time_factor", "performance", "", 1.5, relative=True, better="lower")
 TAILS = {
-    measure: Measure(f"{measure.name}_tail", "performance", "share", 0.05, mean=True, better="lower")
+    measure: Measure(f"{measure.name}_tail", "performance", "share", 0.05, mean=True, better="lower", counted="slow")
     for measure in (LATENCY, FIRST_AUDIO, REAL_TIME_FACTOR)
 }
-FAILURES = Measure("failures", "performance", "share", 0.05, mean=True, better="lower")
+FAILURES = Measure("failures", "performance", "share", 0.05, mean=True, better="lower", counted="failed")
 LOUDNESS = Measure("loudness", "audio", "dB below full scale", 2.0)
 SPEAKING_RATE = Measure("speaking_rate", "audio", "characters/s", 1.2, relative=True)
 SILENCE_RATIO = Measure("silence_ratio", "audio", "share", 0.15)
@@ -63,7 +64,7 @@ SCORE = Measure("score", "audio", "", 1.1, relative=True, mean=True, better="hig
 CHARACTERS = Measure("characters", "traffic", "characters", 1.3, relative=True)
 LANGUAGE = Measure("language", "traffic", "mix", 0.2)
 VOICE = Measure("voice", "traffic", "mix", 0.2)
-HIT_RATE = Measure("hit_rate", "traffic", "share", 0.15, mean=True)
+HIT_RATE = Measure("hit_rate", "traffic", "share", 0.15, mean=True, counted="hit")
 
 _ROWS: Mapping[Measure, str] = {
     LATENCY: "duration",
@@ -97,8 +98,15 @@ class Column:
 
     @property
     def name(self) -> str:
-        """For people, and for Evidently."""
+        """For people."""
         return f"{self.measure.name} of {self.group}" if self.group else self.measure.name
+
+    @property
+    def title(self) -> str:
+        """For Evidently's pages: the name, and what its values are."""
+        if self.measure.relative:
+            return f"{self.name}, relative to the reference's {'mean' if self.measure.mean else 'median'}"
+        return f"{self.name}, share that is {self.measure.counted}" if self.measure.counted else self.name
 
 
 def engine_columns(current: Sample, reference: Sample) -> Iterator[Column]:

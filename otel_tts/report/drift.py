@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,6 @@ from otel_tts.report.sample import Sample
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas
     from evidently.core.report import Snapshot
 
 ALPHA = 1e-4
@@ -145,7 +145,7 @@ def judge(current: Sample, reference: Sample | None, name: str) -> Judgement:
         judged = [column for column in columns if not reasons[column.name]]
         snapshot = _evidently(judged) if judged else None
         results = _results(snapshot) if snapshot else {}
-        findings += [_finding(column, results.get(column.name), reasons[column.name]) for column in columns]
+        findings += [_finding(column, results.get(column.title), reasons[column.name]) for column in columns]
         passed += sum(test["status"] == "SUCCESS" for tests in results.values() for test in tests)
         failed += sum(test["status"] == "FAIL" for tests in results.values() for test in tests)
         if snapshot:
@@ -173,40 +173,51 @@ def _evidently(columns: Sequence[Column]) -> Snapshot:
         warnings.simplefilter("ignore")  # of the libraries' own making
         import pandas as pd
         from evidently import DataDefinition, Dataset, Report
-        from evidently.metrics import MeanValue, QuantileValue, ValueDrift
+        from evidently.metrics import CategoryCount, MeanValue, QuantileValue, ValueDrift
         from evidently.tests import gte, lte
 
         shares.register()
 
-        def frame(values: Mapping[str, np.ndarray]) -> pandas.DataFrame:
-            plain = {name: of_column.astype(float) if _share(of_column) else of_column for name, of_column in values.items()}
-            return pd.DataFrame({name: pd.Series(of_column) for name, of_column in plain.items()})
-
         metrics: list[Any] = []
         for column in columns:
-            if _categorical(column):
-                metrics.append(ValueDrift(column=column.name, method="chisquare", threshold=ALPHA))
-                metrics.append(ValueDrift(column=column.name, method="jensenshannon", threshold=column.measure.limit))
-                continue
-            low, high = _bounds(column)
-            tests = [gte(low), lte(high)]
-            middle = MeanValue if column.measure.mean else QuantileValue
-            method = shares.METHOD if _share(column.reference) else "ks"
-            metrics.append(ValueDrift(column=column.name, method=method, threshold=ALPHA))
-            metrics.append(middle(column=column.name, tests=tests, **({} if column.measure.mean else {"quantile": 0.5})))
+            title, limit = column.title, column.measure.limit
+            if column.measure.counted:
+                low, high = _bounds(column)
+                metrics.append(ValueDrift(column=title, method=shares.METHOD, threshold=ALPHA))
+                metrics.append(CategoryCount(title, category=column.measure.counted, share_tests=[gte(low), lte(high)]))
+            elif _categorical(column):
+                metrics.append(ValueDrift(column=title, method="chisquare", threshold=ALPHA))
+                metrics.append(ValueDrift(column=title, method="jensenshannon", threshold=limit))
+            else:
+                low, high = _bounds(column)
+                metrics.append(ValueDrift(column=title, method="ks", threshold=ALPHA))
+                middle = MeanValue if column.measure.mean else partial(QuantileValue, quantile=0.5)
+                metrics.append(middle(column=title, tests=[gte(low), lte(high)]))
+        categorical = [column.title for column in columns if _categorical(column) or column.measure.counted]
         definition = DataDefinition(
-            numerical_columns=[column.name for column in columns if not _categorical(column)],
-            categorical_columns=[column.name for column in columns if _categorical(column)],
+            numerical_columns=[column.title for column in columns if column.title not in categorical],
+            categorical_columns=categorical,
         )
-        current = Dataset.from_pandas(frame({column.name: column.current for column in columns}), definition)
-        reference = Dataset.from_pandas(frame({column.name: column.reference for column in columns}), definition)
+        now, then = (
+            pd.DataFrame({column.title: pd.Series(_shown(column, values)) for column, values in zip(columns, side, strict=True)})
+            for side in ([column.current for column in columns], [column.reference for column in columns])
+        )
+        current, reference = Dataset.from_pandas(now, definition), Dataset.from_pandas(then, definition)
         return Report(metrics, include_tests=True).run(current, reference)
+
+
+def _shown(column: Column, values: np.ndarray) -> np.ndarray:
+    """The values as Evidently draws them: of a share, a bar for what counts and one for the rest."""
+    import numpy as np
+
+    counted = column.measure.counted
+    return np.where(values, counted, f"not {counted}") if counted else values
 
 
 def _results(snapshot: Snapshot) -> Mapping[str, list[Any]]:
     """Evidently's tests by column, each with the value of its metric: first whether it is certain, then whether it is large."""
     evaluated = json.loads(snapshot.json())
-    values = {metric["id"]: metric["value"] for metric in evaluated["metrics"]}
+    values = {metric["id"]: _number(metric["value"]) for metric in evaluated["metrics"]}
     results: dict[str, list[Any]] = {}
     for test in evaluated["tests"]:
         config = test["metric_config"]
@@ -214,6 +225,10 @@ def _results(snapshot: Snapshot) -> Mapping[str, list[Any]]:
             {"status": test["status"], "value": values[config["metric_id"]], "method": config["params"].get("method")}
         )
     return results
+
+
+def _number(value: Any) -> Any:
+    return value["share"] if isinstance(value, dict) and "share" in value else value
 
 
 def _finding(column: Column, tests: Sequence[Any] | None, reason: str) -> Finding:
@@ -271,10 +286,6 @@ def _middle(column: Column) -> float:
 
 def _categorical(column: Column) -> bool:
     return column.current.dtype.kind not in "bfiu"
-
-
-def _share(values: np.ndarray) -> bool:
-    return values.dtype.kind == "b"
 
 
 def _rounded(value: float) -> float:

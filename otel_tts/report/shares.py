@@ -22,14 +22,15 @@ def register() -> None:
     from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
 
-    test = StatTest(METHOD, "Fisher's exact test", [ColumnType.Numerical])
+    test = StatTest(METHOD, "Fisher's exact test", [ColumnType.Categorical])
     register_stattest(test, _differ)
 
 
 def _differ(reference: pandas.Series, current: pandas.Series, feature_type: ColumnType, threshold: float) -> tuple[float, bool]:
-    """The probability of so much difference by chance, of columns of zeros and ones, and whether it is below the threshold."""
+    """The probability of so much difference by chance, of columns of two categories, and whether it is below the threshold."""
     from scipy.stats import fisher_exact  # type: ignore[import-untyped]  # it ships no types
 
-    table = [[side.sum(), len(side) - side.sum()] for side in (reference, current)]
+    counted = [side.eq(reference.iloc[0]).sum() for side in (reference, current)]
+    table = [[number, len(side) - number] for number, side in zip(counted, (reference, current), strict=True)]
     p_value = float(fisher_exact(table).pvalue)
     return p_value, p_value <= threshold
