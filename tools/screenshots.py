@@ -1,6 +1,6 @@
-"""Takes the pictures in docs/images of a running dashboard, say the demo's: python tools/screenshots.py [http://127.0.0.1:8501].
+"""Takes the pictures in docs/images of a running dashboard, say the demo's: python tools/screenshots.py [http://127.0.0.1:8501 [PAGE ...]].
 
-It needs the data directory of the demo, to find a request worth showing.
+It needs the data directory of the demo, to find a request worth showing; and of `otel-tts demo --agents` for the page of a conversation.
 """
 
 from __future__ import annotations
@@ -22,19 +22,24 @@ TALLEST = {1440: 1250, 390: 1500}
 SHOWN = (
     ("now", 1440, "light"), ("now", 1440, "dark"), ("now", 390, "dark"), ("cache", 1440, "light"), ("providers", 1440, "dark"),
     ("providers", 390, "light"), ("requests", 1440, "light"), ("request", 1440, "light"), ("request", 390, "dark"),
-    ("trends", 1440, "light"),
+    ("trends", 1440, "light"), ("conversation", 1440, "light"), ("conversation", 1440, "dark"), ("conversation", 390, "light"),
 )  # fmt: skip
 _DRAWN = "document.querySelector('.main-svg, [data-testid=stDataFrame]') !== null"
 
 
 def main() -> None:
-    """Take them all; the request that is opened is the first fallback in the list."""
+    """Take them all, or those of the pages that are named; the request that is opened is the first fallback in the list."""
     url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8501"
+    shown = [picture for picture in SHOWN if picture[0] in sys.argv[2:]] or SHOWN
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        pages = {**PAGES, "request": f"requests?refresh=off&request={fallback()}"}
-        for name, width, scheme in SHOWN:
+        pages = {**PAGES}
+        if any(name == "request" for name, *_ in shown):
+            pages["request"] = f"requests?refresh=off&request={fallback()}"
+        if any(name == "conversation" for name, *_ in shown):
+            pages["conversation"] = f"requests?refresh=off&conversation={interrupted()}"
+        for name, width, scheme in shown:
             context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
             page.goto(f"{url}/{pages[name]}")
@@ -57,6 +62,12 @@ def fallback() -> str:
     """The trace id of the newest stream that two providers were asked for."""
     streams = open_history(HistorySettings.load()).requests(RequestFilter(outcome="ok"), 5000)
     return next((r.trace_id for r in streams if (r.attempts or 0) > 1 and r.stream), streams[0].trace_id)
+
+
+def interrupted() -> str:
+    """The newest conversation in which an utterance was interrupted."""
+    requests = open_history(HistorySettings.load()).requests(RequestFilter(where=(("tts.cancel.reason", "interrupted"),)), 1)
+    return requests[0].conversation or ""
 
 
 if __name__ == "__main__":

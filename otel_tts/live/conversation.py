@@ -26,6 +26,7 @@ class Bar:
 
 _BARS = {
     "waiting for audio": palette.GREY,
+    "made ahead": palette.ORANGE,
     "audio": palette.SKY,
     "audio from the cache": palette.GREEN,
     "audio of an interrupted utterance": palette.PURPLE,
@@ -34,8 +35,14 @@ _BARS = {
 
 
 def bars(requests: Sequence[Request]) -> Iterator[Bar]:
-    """What to draw: until the first byte it is waited for, then the audio plays for as long as it was heard, or handed out."""
+    """What to draw: until the first byte it is waited for, then the audio plays for as long as it was heard, or handed out.
+
+    What is made ahead is neither waited for nor played: its bar is the time in which it was made.
+    """
     for row, request in enumerate(requests):
+        if _in_background(request):
+            yield Bar("made ahead", request.start, request.duration, row)
+            continue
         waited = request.duration if request.ttfb is None else request.ttfb
         yield Bar("waiting for audio", request.start, waited, row)
         played = played_seconds(request)
@@ -44,8 +51,14 @@ def bars(requests: Sequence[Request]) -> Iterator[Bar]:
 
 
 def played_seconds(request: Request) -> float | None:
-    """Seconds of audio that were heard or, where no player says so, handed out; None when that is not known."""
+    """Seconds of audio that were heard or, where no player says so, handed out; None when that is not known, or it was made ahead."""
+    if _in_background(request):
+        return None
     return request.heard if request.heard is not None else request.delivered
+
+
+def _in_background(request: Request) -> bool:
+    return request.kind not in (None, semconv.RequestKind.INTERACTIVE)
 
 
 def _audio(request: Request) -> str:
@@ -66,7 +79,7 @@ def label(request: Request) -> str:
         words.append("fallback")
     if request.underrun:
         words.append(f"gap of {formatting.duration(request.underrun)}")
-    if request.kind not in (None, semconv.RequestKind.INTERACTIVE):
+    if _in_background(request):
         words.append(str(request.kind))
     return " · ".join(words)
 
@@ -89,9 +102,9 @@ def figure(requests: Sequence[Request]) -> go.Figure:
                 customdata=[f"{kind}, +{bar.start - zero:.3f} s, {formatting.duration(bar.length)}" for bar in of_kind],
                 hovertemplate="%{customdata}<extra></extra>",
             )
-    for name, symbol, colour, moments in (
-        ("first audio", "diamond", palette.YELLOW, [(n, r.start + r.ttfa) for n, r in enumerate(requests) if r.ttfa is not None]),
-        ("interruption", "x", palette.VERMILION,
+    for name, symbol, size, colour, moments in (
+        ("first audio", "diamond", 12, palette.YELLOW, [(n, r.start + r.ttfa) for n, r in enumerate(requests) if r.ttfa is not None]),
+        ("interruption", "x", 15, palette.VERMILION,
          [(n, r.start + r.interrupted) for n, r in enumerate(requests) if r.interrupted is not None]),
     ):  # fmt: skip
         if moments:
@@ -100,7 +113,7 @@ def figure(requests: Sequence[Request]) -> go.Figure:
                 mode="markers",
                 x=[moment - zero for _, moment in moments],
                 y=[row for row, _ in moments],
-                marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 1.5, "color": "#20252b"}},
+                marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1, "color": "#20252b"}},
                 customdata=[f"{name}, +{moment - zero:.3f} s" for _, moment in moments],
                 hovertemplate="%{customdata}<extra></extra>",
             )
@@ -123,6 +136,7 @@ def figure(requests: Sequence[Request]) -> go.Figure:
 
 def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
     """What is most important of it."""
+    ahead = sum(map(_in_background, requests))
     interrupted = [request for request in requests if request.interrupted is not None]
     silent = [request.silent for request in interrupted if request.silent is not None]
     first = sorted(request.ttfa for request in requests if request.ttfa is not None)
@@ -132,7 +146,8 @@ def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
     return [
         tiles.tile("Conversation", conversation[:24], f"{formatting.date(requests[0].start)}, {requests[0].service}",
                    definition=conversation),
-        tiles.tile("Utterances", formatting.count(len(requests)), f"in {formatting.duration(length)}"),
+        tiles.tile("Utterances", formatting.count(len(requests) - ahead),
+                   f"in {formatting.duration(length)}" + (f"; {formatting.count(ahead)} made ahead" if ahead else "")),
         tiles.tile(
             "First audio",
             formatting.duration(first[len(first) // 2] if first else None),

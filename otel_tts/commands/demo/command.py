@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 import click
 import grpc
@@ -15,6 +16,7 @@ from rich.console import Console
 from otel_tts.commands import terminal
 from otel_tts.commands.demo import cloud
 from otel_tts.commands.demo.dashboard import Dashboard, dashboard
+from otel_tts.commands.demo.listener import ListenerRecord
 from otel_tts.commands.demo.process import ProcessFailedError, ServiceProcess, free_port, running
 from otel_tts.commands.demo.progress import Progress
 from otel_tts.commands.demo.summary import summary
@@ -42,15 +44,25 @@ _LOCAL_ENGINES = ("hibari", "piper", "espeak")
 @click.option(
     "--dashboard/--no-dashboard", "watched", default=True, help="Show it live in a browser; on where Streamlit is installed."
 )
-def demo(duration: float | None, watched: bool) -> None:
+@click.option(
+    "--agents", is_flag=True, help="Show voice agents instead: conversations, interruptions, fallbacks, speech made ahead."
+)
+@click.option("--speed", type=click.FloatRange(min=0.1), default=1.0, hidden=True)
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
+def demo(duration: float | None, watched: bool, agents: bool, speed: float, record: Path | None) -> None:
     """Try it: real speech, real telemetry, and a summary of that telemetry.
 
     Runs the reference service with every engine that is installed, and with a speech server over HTTP that is sometimes unavailable.
     Sends it traffic: streams and files, many cached, some invalid, some cancelled by the caller. At the end it
     prints a summary from telemetry alone; the live dashboard shows it meanwhile. A second Ctrl-C ends it at once.
+
+    With --agents it runs voice agents on the telephone. Their listeners keep a record of their own, with which telemetry is compared.
     """
     console = terminal.console()
     settings = LiveSettings.load()
+    if agents:
+        _agents(console, settings, duration, watched=watched, speed=speed, record=record)
+        return
     start = time.time()
     try:
         sent = asyncio.run(_run(console, settings, duration, watched=watched))
@@ -66,6 +78,40 @@ def demo(duration: float | None, watched: bool) -> None:
     console.print()
     for line in suggestion(history, SERVICE_NAME, start, end):
         console.print(line, soft_wrap=True)
+
+
+def _agents(
+    console: Console, settings: LiveSettings, duration: float | None, *, watched: bool, speed: float, record: Path | None
+) -> None:
+    try:
+        _installed()
+        from otel_tts.commands.demo import calls
+    except (MissingEngineError, ImportError) as error:
+        raise click.ClickException(f"{error} For all that the demo can show: pip install 'otel-tts[demo]'") from None
+
+    async def run() -> list[ListenerRecord]:
+        task, stopped = asyncio.current_task(), asyncio.Event()
+        assert task is not None  # noqa: S101 - asyncio.run made it
+
+        def interrupt() -> None:
+            _on_signals(task.cancel)
+            console.print("The calls under way go on to their end. Ctrl-C once more cuts them off.")
+            stopped.set()
+
+        _on_signals(interrupt)
+        log = settings.data_dir / "dashboard.log"
+        async with dashboard(settings.dashboard_port, log) if watched else nullcontext() as live, _announced(live, console):
+            console.print(f"Two agents are on the telephone; telemetry in {settings.data_dir}.", soft_wrap=True)
+            return await calls.run(duration, speed, stopped)
+
+    try:
+        records = asyncio.run(run())
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None  # as of a process that SIGINT ended
+    if record is not None:
+        calls.keep(records, record)
+    console.print()
+    console.print(calls.summary(open_history(settings), records))
 
 
 async def _run(console: Console, settings: LiveSettings, duration: float | None, *, watched: bool) -> int:

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from otel_tts.errors import OtelTtsError
 
-_FOREIGN = re.compile(r"TTS_|METRICS_|PROMETHEUS_|OTEL_(?!TTS_)")
+FOREIGN = re.compile(r"TTS_|METRICS_|PROMETHEUS_|OTEL_(?!TTS_)")
 """Variables that are for another service than the demo's. Where telemetry is kept stays as it is: that is where it is read."""
 _READY = 60.0  # seconds for the engines to load
 _POLL = 0.05
@@ -97,7 +97,7 @@ async def running(port: int, environ: Mapping[str, str], log: Path) -> AsyncIter
     environ: its variables, beside those that are nobody else's. log: the file for what it says.
     """
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
+    inherited = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

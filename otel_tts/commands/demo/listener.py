@@ -1,0 +1,93 @@
+"""Listener: plays what an agent gives it, in real time, and keeps its own record of that. It knows nothing of telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ListenerRecord:
+    """What a listener recorded of one utterance; None: it did not happen. Seconds, and of audio where it says so."""
+
+    conversation: str
+    text: str = ""
+    """As far as the agent had it when the utterance ended."""
+    bytes: int = 0
+    """Of audio that arrived."""
+    played: float = 0.0
+    """Of audio."""
+    first: float | None = None
+    """Until the first audio arrived, since the first piece of text."""
+    cut_off: float | None = None
+    """Until the listener, or the agent itself, cut it off."""
+    reason: str | None = None
+    """Why it was cut off."""
+    late: float = 0.0
+    """From then until audio last arrived."""
+    gap: float = 0.0
+    """In which there was nothing to play before the end."""
+    asked: tuple[str, ...] = ()
+    """Who was asked for it, the last one gave the audio; empty: it had been made before."""
+    ended: bool = False
+    """Whether the agent says that this was all."""
+
+
+class Listener:
+    """One utterance on its way to a loudspeaker, which takes ``AHEAD_S`` of audio before it is played.
+
+    record: the record to keep. bytes_per_s: of the audio. speed: how much faster than in real time it is played.
+    """
+
+    AHEAD_S = 0.4
+
+    def __init__(self, record: ListenerRecord, bytes_per_s: int, speed: float) -> None:
+        self.record = record
+        self._bytes_per_s = bytes_per_s
+        self._speed = speed
+        self._begin: float | None = None  # of the first text
+        self._since = self._until = 0.0  # of what plays without a gap
+        self._before_s = 0.0  # of audio, played before that
+
+    @property
+    def played(self) -> float:
+        """Seconds of audio."""
+        return self._before_s + max(0.0, min(time.monotonic(), self._until) - self._since) * self._speed
+
+    def text(self, piece: str) -> None:
+        """The agent has a piece of the text."""
+        if self._begin is None:
+            self._begin = time.monotonic()
+        self.record.text += piece
+
+    async def play(self, audio: bytes) -> None:
+        """Take audio; return when there is room for more."""
+        now, record = time.monotonic(), self.record
+        if self._begin is None:
+            self._begin = now
+        if record.first is None:
+            record.first = now - self._begin
+        elif now > self._until:
+            record.gap += now - self._until
+        if record.cut_off is not None:
+            record.late = now - self._begin - record.cut_off
+        if now > self._until:
+            self._before_s += max(0.0, self._until - self._since) * self._speed
+            self._since = self._until = now
+        record.bytes += len(audio)
+        self._until += len(audio) / self._bytes_per_s / self._speed
+        await asyncio.sleep(max(0.0, self._until - now - self.AHEAD_S / self._speed))
+
+    def cut_off(self, reason: str) -> float:
+        """It is cut off now, and no more is played. Gives the seconds of audio that were."""
+        self.record.cut_off = time.monotonic() - (self._begin or time.monotonic())
+        self.record.reason = reason
+        self.record.played = self.played
+        return self.record.played
+
+    async def finish(self) -> float:
+        """Play what is there. Gives the seconds of audio that were played."""
+        await asyncio.sleep(max(0.0, self._until - time.monotonic()))
+        self.record.played = self.played
+        return self.record.played
