@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
-from otel_tts.core.audio import AudioFacts, AudioFormat, AudioMeter, NoAudio
+from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
@@ -22,7 +22,8 @@ from otel_tts.core.guard import guarded
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
-from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.record import Record
+from otel_tts.core.result import InvocationResult
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
@@ -224,14 +225,13 @@ class Invocation:
             return
         cause = self._final_cause(cause, error)
         self.open = False
-        now_ns = (
-            self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
-        )  # a dropped request may have gone on
+        # A request that was dropped may have gone on after that.
+        now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         result = InvocationResult(self._provider, self._model, cause, connection_reused=self.connection_reused)
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
-            self._record(result, (now_ns - self._start_ns) * NANOSECOND)
+            self._record(result, now_ns)
             self._describe(result, error or self._error, now_ns)
         finally:
             if self._request is not None:
@@ -264,53 +264,25 @@ class Invocation:
             return False
         return (self.has_block and not self._complete) or (self._meter is not None and not self._has_audio)
 
-    def _record(self, result: InvocationResult, duration_s: float) -> None:
-        instruments, labels, cause, audio = self._emitter.instruments, self._labels, result.cause, result.audio
-        if not (
-            cause.good and self._reason is AttemptReason.PROBE and not self._has_audio
-        ):  # only speech proves that it can speak
+    def _record(self, result: InvocationResult, now_ns: int) -> None:
+        request, cause = self._request, result.cause
+        # Only speech proves that it can speak.
+        if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio
-        counted = self._request is None or self._request.record.purpose.interactive
-        if counted:
-            instruments.attempt_duration.record(
-                duration_s, (*labels, cause.outcome, cause.error_type, self._reason), self.context
-            )
-        self._record_convention(result, duration_s)
-        if audio is None:
-            return
-        if audio.duration:
-            instruments.audio.add(audio.duration, (*labels, "generated", "provider"))
-        if cause.good:
-            if self._waited_ns is not None and audio.duration:
-                result.real_time_factor = self._waited_ns * NANOSECOND / audio.duration
-                if counted:
-                    instruments.real_time_factor.record(result.real_time_factor, labels, self.context)
-            if self._request is not None:
-                self._record_quality(self._request.record, audio)
-
-    def _record_convention(self, result: InvocationResult, duration_s: float) -> None:
-        """What the GenAI conventions have of it, by their names, so that backends which know them show it."""
-        instruments, labels = self._emitter.instruments, ("text_to_speech", *self._labels)
-        instruments.client_duration.record(duration_s, (*labels, result.cause.error_type), self.context)
-        if self._first_byte_ns is not None and self._request is not None and self._request.record.stream:
+        result.waited_s = self._waited_ns * NANOSECOND if self._waited_ns is not None else None
+        if self._first_byte_ns is not None and request is not None and request.record.stream:
             result.first_chunk_s = (self._first_byte_ns - self._start_ns) * NANOSECOND
-            instruments.client_first_chunk.record(result.first_chunk_s, labels, self.context)
-        if self.connection_reused is not None:
-            instruments.connection_uses.add(1, (self._labels[0], self.connection_reused))
-
-    def _record_quality(self, record: Record, audio: AudioFacts) -> None:
-        instruments, emitter = self._emitter.instruments, self._emitter
-        labels = (self._labels[0], emitter.voice_labels.bound(record.voice), emitter.language_labels.bound(record.language))
-        for histogram, value in (
-            (instruments.loudness, audio.loudness),
-            (instruments.silence_ratio, audio.silence_ratio),
-            (instruments.clipping_ratio, audio.clipping_ratio),
-            (instruments.trailing_silence, audio.trailing_silence),
-            (instruments.speaking_rate, record.speaking_rate(audio)),
-        ):
-            if value is not None:
-                histogram.record(value, labels, self.context)
+        result.emit(
+            self._emitter,
+            self._labels,
+            self.context,
+            reason=self._reason,
+            duration_s=(now_ns - self._start_ns) * NANOSECOND,
+            counted=request is None or request.record.purpose.interactive,
+        )
+        if cause.good and result.audio is not None and request is not None:
+            request.record.emit_quality(self._emitter, self._labels[0], result.audio, self.context)
 
     def _describe(self, result: InvocationResult, error: BaseException | None, now_ns: int) -> None:
         span, timestamp, cause = self._span, self._timeline.timestamp, result.cause

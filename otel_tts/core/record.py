@@ -15,49 +15,8 @@ from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import Cause
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
+from otel_tts.core.result import InvocationResult, SpanAttributes
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
-
-SpanAttributes = dict[str, str | bool | int | float]
-
-
-@dataclass(slots=True)
-class InvocationResult:
-    """What one call of a provider came to; None where nothing is known."""
-
-    provider: str
-    model: str | None
-    cause: Cause
-    audio: AudioFacts | None = None
-    format: AudioFormat | None = None
-    billable: bool = False
-    """Whether it made any audio: a provider's bill is for that."""
-    real_time_factor: float | None = None
-    first_chunk_s: float | None = None
-    """From asking to the first audio; of streams only."""
-    connection_reused: bool | None = None
-
-    def attributes(self, chunks: int) -> SpanAttributes:
-        """The attributes that its span still lacks."""
-        attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
-        if self.cause.error_type is not None:
-            attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value
-        if self.cause.reason is not None:
-            attributes[semconv.CANCEL_REASON.key] = self.cause.reason.value
-        if self.first_chunk_s is not None:
-            attributes[semconv.TIME_TO_FIRST_CHUNK.key] = self.first_chunk_s
-        if self.connection_reused is not None:
-            attributes[semconv.CONNECTION_REUSED.key] = self.connection_reused
-        if self.format is not None and self.audio is not None:
-            attributes[semconv.AUDIO_FORMAT.key] = self.format.name
-            if self.audio.duration is not None:
-                attributes[semconv.AUDIO_DURATION.key] = self.audio.duration
-            if self.audio.sample_rate is not None:
-                attributes[semconv.AUDIO_SAMPLE_RATE.key] = self.audio.sample_rate
-        if self.real_time_factor is not None:
-            attributes[semconv.REAL_TIME_FACTOR.key] = self.real_time_factor
-        if chunks:
-            attributes[semconv.CHUNK_COUNT.key] = chunks
-        return attributes
 
 
 @dataclass(slots=True)
@@ -250,6 +209,20 @@ class Record:
         if cost is not None:
             emitter.instruments.cost.add(cost, emitter.maker(provider, model), self.purpose.labels(emitter.own_labels))
         return cost
+
+    def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
+        """Record what provider-made audio is like; ``provider``: its label."""
+        instruments = emitter.instruments
+        labels = (provider, emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language))
+        for histogram, value in (
+            (instruments.loudness, audio.loudness),
+            (instruments.silence_ratio, audio.silence_ratio),
+            (instruments.clipping_ratio, audio.clipping_ratio),
+            (instruments.trailing_silence, audio.trailing_silence),
+            (instruments.speaking_rate, self.speaking_rate(audio)),
+        ):
+            if value is not None:
+                histogram.record(value, labels, context)
 
     def _end_attributes(self, cause: Cause, delivered: float | None) -> SpanAttributes:
         attributes: SpanAttributes = {

@@ -12,7 +12,8 @@ from otel_tts.core.audio import AudioFormat
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
-from otel_tts.core.record import InvocationResult, Record
+from otel_tts.core.record import Record
+from otel_tts.core.result import InvocationResult
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from opentelemetry.context import Context
 from opentelemetry.trace import Link, TraceFlags, format_trace_id
 
 from otel_tts import semconv
@@ -14,14 +13,15 @@ from otel_tts.core import clean, outcome
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
-from otel_tts.core.deferred import defer, deferrable, outside_collections
+from otel_tts.core.deferred import deferrable, outside_collections
 from otel_tts.core.guard import guarded, guarded_or
-from otel_tts.core.invocation import Invocation, invoke
+from otel_tts.core.invocation import invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
 from otel_tts.core.texts import CountedAsyncText, CountedText
+from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
 T = TypeVar("T")
@@ -177,7 +177,7 @@ class Synthesis:
             The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
         self._request.begin_stream()
-        whole = _WholeRequest(self._request, lambda: invoke(self._request, provider, model, None, remote=remote), audio)
+        whole = WholeRequest(self._request, lambda: invoke(self._request, provider, model, None, remote=remote), audio)
         if isinstance(chunks, AsyncIterable):
             return MeasuredAsyncIterator(chunks, whole, payload)
         return MeasuredIterator(chunks, whole, payload)
@@ -305,46 +305,3 @@ class Synthesis:
             error_type: a value of ``error.type``, by default what ``error`` means.
         """
         self._request.declare(Cause.declared(error, outcome, error_type), error)
-
-
-class _WholeRequest:
-    """The source of :meth:`Synthesis.stream`: an invocation that begins with the first pull, and the request that ends with it."""
-
-    def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
-        self._request = request
-        self._begin = begin
-        self._format = format
-        self._invocation: Invocation | None = None
-
-    @property
-    def context(self) -> Context:
-        return self._begun().context
-
-    def monotonic(self) -> int:
-        return self._request.timeline.monotonic()
-
-    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        self._begun().chunk(data, now_ns, waited_ns)
-
-    def waiting(self, waited_ns: int) -> None:
-        self._begun().waiting(waited_ns)
-
-    def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        if self._invocation is not None:
-            self._invocation.end(cause, error, now_ns)
-        ended = cause or (outcome.from_exception(error) if error is not None else self._request.interruption())
-        self._request.release(ended, error, now_ns)
-
-    def dropped(self) -> None:
-        now_ns = self.monotonic()
-        defer(lambda: self.finished(None, None, now_ns))
-
-    def _begun(self) -> Invocation:
-        if self._invocation is None:
-            self._invocation = self._guarded_begin()
-            self._invocation.expect(self._format)
-        return self._invocation
-
-    @guarded_or(lambda *_: NOOP)
-    def _guarded_begin(self) -> Invocation:
-        return self._begin()

@@ -25,20 +25,23 @@ import otel_tts.core.playback
 import otel_tts.core.providers
 import otel_tts.core.record
 import otel_tts.core.request
+import otel_tts.core.result
 import otel_tts.core.sources
 import otel_tts.core.streams
 import otel_tts.core.telemetry
 import otel_tts.core.texts
 from otel_tts import PCM16, Telemetry, Wav
 from otel_tts.core import enclosing, invocation, outcome
+from otel_tts.core.attribute_sets import AttributeSets
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard, guarded, guarded_or
-from otel_tts.core.instruments import AttributeSets, Histogram, Total
+from otel_tts.core.histogram import Histogram
 from otel_tts.core.labels import Labels, LabelSets
 from otel_tts.core.prices import Prices
+from otel_tts.core.total import Total
 from otel_tts.semconv import METRICS, Instrument
 from otel_tts.testing.capture import FakeClock
 
@@ -372,8 +375,10 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.sources.AudioSources, "end_unfinished"),
     (otel_tts.core.sources.AudioSources, "skip_provider"),
     (otel_tts.core.texts.TextInput, "__init__"),
-    (otel_tts.core.record.InvocationResult, "__init__"),
-    (otel_tts.core.record.InvocationResult, "attributes"),
+    (otel_tts.core.result.InvocationResult, "__init__"),
+    (otel_tts.core.result.InvocationResult, "emit"),
+    (otel_tts.core.record.Record, "emit_quality"),
+    (otel_tts.core.result.InvocationResult, "attributes"),
     (otel_tts.core.record.Record, "add_invocation"),
     (otel_tts.core.request.SynthesisRequest, "_final_cause"),
     (otel_tts.core.request.SynthesisRequest, "_finish"),

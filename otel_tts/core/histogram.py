@@ -1,0 +1,50 @@
+"""Histograms: those of the SDK. Nothing here aggregates distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opentelemetry import metrics
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+
+from otel_tts.core.attribute_sets import Attributes, AttributeSets, Value
+from otel_tts.core.clean import Range
+from otel_tts.core.labels import OwnLabels
+from otel_tts.semconv import Metric
+
+Record = Callable[[float, Context | None], None]
+"""Records a value with attributes that are known beforehand."""
+
+
+class Histogram:
+    """A histogram of the registry."""
+
+    def __init__(self, metric: Metric, meter: Meter) -> None:
+        histogram = meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
+        )
+        self._range = Range(metric)
+        self._series: AttributeSets[Record] = AttributeSets(metric, _binding(histogram))
+
+    def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
+        """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
+        accepted = self._range.accept(value)
+        if accepted is not None:
+            self._series.at(values, own)(accepted, context)
+        return accepted
+
+    def after_fork(self) -> None:
+        """Free the lock, which another thread of the parent may have held."""
+        self._series.after_fork()
+
+
+def _binding(histogram: metrics.Histogram) -> Callable[[Attributes], Record]:
+    """Give what makes a function that records with given attributes.
+
+    The API has no instruments that are bound to attributes, which would save most of a record; a provider's may know how.
+    """
+    bind: Callable[[Attributes], Record] | None = getattr(histogram, "bind", None)
+    if bind is not None:
+        return bind
+    return lambda attributes: lambda value, context: histogram.record(value, attributes, context)

@@ -1,0 +1,96 @@
+"""What one call of a provider came to, and how that becomes its metrics and the attributes of its span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.context import Context
+
+from otel_tts import semconv
+from otel_tts.core.audio import AudioFacts, AudioFormat
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.outcome import Cause
+from otel_tts.semconv import AttemptReason
+
+SpanAttributes = dict[str, str | bool | int | float]
+
+
+@dataclass(slots=True)
+class InvocationResult:
+    """What one call of a provider came to; None where nothing is known."""
+
+    provider: str
+    model: str | None
+    cause: Cause
+    audio: AudioFacts | None = None
+    format: AudioFormat | None = None
+    billable: bool = False
+    """Whether it made any audio: a provider's bill is for that."""
+    waited_s: float | None = None
+    """For how long the engine was waited for; time in the consumer and time without text are none of it."""
+    real_time_factor: float | None = None
+    """Worked out by :meth:`emit`."""
+    first_chunk_s: float | None = None
+    """From asking to the first audio; of streams only."""
+    connection_reused: bool | None = None
+
+    def emit(
+        self,
+        emitter: Emitter,
+        labels: tuple[str, str],
+        context: Context,
+        *,
+        reason: AttemptReason,
+        duration_s: float,
+        counted: bool,
+    ) -> None:
+        """Record its metrics.
+
+        Args:
+            emitter: what they are recorded with.
+            labels: of provider and model.
+            context: of its span.
+            reason: why the provider was asked.
+            duration_s: how long it took.
+            counted: whether it counts among the attempts that somebody waited for.
+        """
+        instruments, cause = emitter.instruments, self.cause
+        if counted:
+            instruments.attempt_duration.record(duration_s, (*labels, cause.outcome, cause.error_type, reason), context)
+        # Once more by the names of the GenAI conventions, so that backends which know them show it.
+        operation = ("text_to_speech", *labels)
+        instruments.client_duration.record(duration_s, (*operation, cause.error_type), context)
+        if self.first_chunk_s is not None:
+            instruments.client_first_chunk.record(self.first_chunk_s, operation, context)
+        if self.connection_reused is not None:
+            instruments.connection_uses.add(1, (labels[0], self.connection_reused))
+        if self.audio is None or not self.audio.duration:
+            return
+        instruments.audio.add(self.audio.duration, (*labels, "generated", "provider"))
+        if cause.good and self.waited_s is not None:
+            self.real_time_factor = self.waited_s / self.audio.duration
+            if counted:
+                instruments.real_time_factor.record(self.real_time_factor, labels, context)
+
+    def attributes(self, chunks: int) -> SpanAttributes:
+        """The attributes that its span still lacks."""
+        attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
+        if self.cause.error_type is not None:
+            attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value
+        if self.cause.reason is not None:
+            attributes[semconv.CANCEL_REASON.key] = self.cause.reason.value
+        if self.first_chunk_s is not None:
+            attributes[semconv.TIME_TO_FIRST_CHUNK.key] = self.first_chunk_s
+        if self.connection_reused is not None:
+            attributes[semconv.CONNECTION_REUSED.key] = self.connection_reused
+        if self.format is not None and self.audio is not None:
+            attributes[semconv.AUDIO_FORMAT.key] = self.format.name
+            if self.audio.duration is not None:
+                attributes[semconv.AUDIO_DURATION.key] = self.audio.duration
+            if self.audio.sample_rate is not None:
+                attributes[semconv.AUDIO_SAMPLE_RATE.key] = self.audio.sample_rate
+        if self.real_time_factor is not None:
+            attributes[semconv.REAL_TIME_FACTOR.key] = self.real_time_factor
+        if chunks:
+            attributes[semconv.CHUNK_COUNT.key] = chunks
+        return attributes

@@ -1,0 +1,66 @@
+"""A request that is one stream of one provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.context import Context
+
+from otel_tts.core import outcome
+from otel_tts.core.audio import AudioFormat
+from otel_tts.core.deferred import defer
+from otel_tts.core.guard import guarded_or
+from otel_tts.core.invocation import Invocation
+from otel_tts.core.noop import NOOP
+from otel_tts.core.outcome import Cause
+from otel_tts.core.request import SynthesisRequest
+
+
+class WholeRequest:
+    """The source of :meth:`Synthesis.stream`: an invocation that begins with the first pull, and the request that ends with it."""
+
+    def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
+        self._request = request
+        self._begin = begin
+        self._format = format
+        self._invocation: Invocation | None = None
+
+    @property
+    def context(self) -> Context:
+        """The context in which the provider works."""
+        return self._begun().context
+
+    def monotonic(self) -> int:
+        """The clock's reading, nanoseconds."""
+        return self._request.timeline.monotonic()
+
+    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
+        """Pass a chunk on to the invocation."""
+        self._begun().chunk(data, now_ns, waited_ns)
+
+    def waiting(self, waited_ns: int) -> None:
+        """Pass on how long the engine took to give nothing."""
+        self._begun().waiting(waited_ns)
+
+    def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """End the invocation and the request."""
+        if self._invocation is not None:
+            self._invocation.end(cause, error, now_ns)
+        ended = cause or (outcome.from_exception(error) if error is not None else self._request.interruption())
+        self._request.release(ended, error, now_ns)
+
+    def dropped(self) -> None:
+        """End both later, outside of the garbage collector, as of now."""
+        now_ns = self.monotonic()
+        defer(lambda: self.finished(None, None, now_ns))
+
+    def _begun(self) -> Invocation:
+        if self._invocation is None:
+            self._invocation = self._guarded_begin()
+            self._invocation.expect(self._format)
+        return self._invocation
+
+    @guarded_or(lambda *_: NOOP)
+    def _guarded_begin(self) -> Invocation:
+        return self._begin()
