@@ -52,6 +52,10 @@ class OpenBlocks:
         """Count a stream that begins."""
         self._depth += 1
 
+    def reopen(self) -> None:
+        """Begin anew, after all were closed."""
+        self._depth = 0
+
     def close(self) -> bool:
         """Count a block or stream that ended: whether it was the outermost."""
         self._depth -= 1

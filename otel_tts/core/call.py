@@ -13,6 +13,7 @@ from opentelemetry.context import create_key
 
 from otel_tts.core import outcome
 from otel_tts.core.clock import RequestClock
+from otel_tts.core.enclosure import Enclosure
 from otel_tts.core.outcome import Cause
 from otel_tts.core.turn import Turn
 
@@ -26,6 +27,10 @@ class Part(Protocol):
     @property
     def open(self) -> bool:
         """Whether the application is still at it."""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether a call of an engine or SDK is all that asked for it: then other calls beside that one are no part of it."""
 
     def settle(self) -> None:
         """The application is done with it, and with nothing else to come it went as it looks."""
@@ -51,8 +56,8 @@ class RpcEnding:
     final: bool = False
 
 
-class Call:
-    """What encloses requests to speak, and knows how it went: an RPC, or an HTTP request.
+class Call(Enclosure):
+    """What encloses requests to speak, and knows how it went: an RPC.
 
     Args:
         timeline: since its arrival.
@@ -61,7 +66,7 @@ class Call:
         turn: of whoever tells about it, and of the requests inside.
     """
 
-    __slots__ = ("_cut_off", "_interruption", "_last", "_remaining", "allowance", "over", "timeline", "turn")
+    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance", "timeline", "turn")
 
     def __init__(
         self,
@@ -70,31 +75,44 @@ class Call:
         cut_off: Callable[[], Cause] | None = None,
         turn: Turn | None = None,
     ) -> None:
+        super().__init__()
         self.timeline = timeline
         self.turn = turn if turn is not None else Turn()
         self.allowance = remaining()
         """Seconds to the deadline when it arrived; None without a deadline."""
-        self.over = False
-        """Whether it has ended: what begins later, in a task of the background say, is on its own."""
         self._remaining = remaining
         self._cut_off = cut_off
         self._interruption: Cause | None = None
         self._last: Part | None = None
+        self._beside: list[Part] = []  # calls of SDKs that were under way when a later one began
 
     @property
     def current(self) -> Part | None:
         """The request that the application is at, if any."""
-        return self._last if self._last is not None and self._last.open else None
+        last = self._last
+        return last if last is not None and last.open and not last.implicit else None
 
     def start(self) -> int:
         """When a request that begins now started: the first one with the Call, the next utterance of a long Call by itself."""
         return self.timeline.start if self._last is None else self.timeline.monotonic()
 
     def adopt(self, part: Part) -> None:
-        """A request starts. The one before it is over: only the last one shares the fate of the Call."""
-        if self._last is not None:
-            self._last.settle()
+        """A request starts, or goes on. The one before it is over: only the last one shares the fate of the Call.
+
+        A call of an SDK that is still under way goes on beside it, and one that failed may go on later.
+        """
+        last = self._last
+        self._beside = [other for other in self._beside if other.open and other is not part]
+        if last is not None and last is not part:
+            if last.open and last.implicit:
+                self._beside.append(last)
+            elif not self.holds(last):
+                last.settle()
         self._last = part
+
+    def decides(self, part: Part) -> bool:
+        """Whether the end of the Call decides how a request went."""
+        return part is self._last
 
     def interruption(self) -> Cause:
         """Why it is, or was, cut off."""
@@ -122,6 +140,8 @@ class Call:
             self.over = True
             self._interruption = interruption or outcome.CANCELLED
             self._remaining, self._cut_off = (lambda: None), None  # no circle of references: they are the RPC's own
-            part, self._last = self._last, None
-            if part is not None:
-                part.close(RpcEnding(status, now_ns, error, cause, interruption, final))
+            parts, self._last, self._beside = (*self._beside, self._last), None, []
+            for part in parts:
+                if part is not None and (part.open or part is parts[-1]):
+                    part.close(RpcEnding(status, now_ns, error, cause, interruption, final))
+            self.settle()

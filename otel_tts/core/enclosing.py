@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 from opentelemetry.context import Context, get_current, set_value
 
+from otel_tts.core import clean, enclosure
 from otel_tts.core.blocks import REQUEST, innermost
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.deferred import run_deferred
@@ -23,11 +26,13 @@ def begin_request(
     stream: bool,
     purpose: Purpose | None = None,
     start_ns: int | None = None,
+    implicit: bool = False,
 ) -> SynthesisRequest:
     """The request that a piece of code works for: the open one that it stands in, else a new one.
 
     So a request is counted once, however many layers ask for one. What an inner layer knows more is added. purpose: by default that of
-    the current context. start_ns: when it began, if that is past.
+    the current context. start_ns: when it began, if that is past. implicit: whether a call of an engine or SDK is all that asks for it:
+    then it is the one that failed for this text before, in the same enclosing request, if there is one.
     """
     purpose = current_purpose() if purpose is None else purpose
     call, request = _enclosing(get_current())
@@ -35,11 +40,17 @@ def begin_request(
         request.update(text, voice, language, purpose)
         return request
     run_deferred()
+    around = (call or enclosure.current()) if implicit else None
+    failed = around.take(clean.spoken(text)) if around is not None else None
+    if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
+        return failed
+    new = functools.partial(
+        SynthesisRequest, emitter, text=text, voice=voice, language=language, stream=stream, purpose=purpose, start_ns=start_ns
+    )
     if call is None:
-        return SynthesisRequest(emitter, None, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+        return new(call=None, implicit_in=around)
     with call.turn:  # it may end just now, in another thread
-        call = None if call.over else call
-        return SynthesisRequest(emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns)
+        return new(call=None) if call.over else new(call=call, implicit_in=around)
 
 
 def enclosing_request() -> SynthesisRequest | None:
@@ -54,7 +65,7 @@ def current_context() -> Context:
     That block is not current in OpenTelemetry's sense: a generator may yield in it, and whatever consumes the generator would find
     itself inside. So engines that are called in the block, and threads that are started there, ask for this.
     """
-    context, reference = get_current(), innermost()
+    context, reference = enclosure.carried(get_current()), innermost()
     request = reference() if reference is not None else None
     if not isinstance(request, SynthesisRequest) or not request.open or REQUEST in context:
         return context
@@ -69,10 +80,10 @@ def purpose_here() -> Purpose:
 
 def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
     """The RPC and the open request that stand in a context."""
-    call, request = context.get(CALL), None
-    if isinstance(call, Call) and not call.over:
-        request = call.current
-    else:
-        call, reference = None, context.get(REQUEST)
-        request = reference() if callable(reference) else None
+    around, reference = context.get(CALL), context.get(REQUEST)
+    call = around if isinstance(around, Call) and not around.over else None
+    request = reference() if callable(reference) else None
+    if isinstance(request, SynthesisRequest) and request.open and (call is None or request.part_of(call)):
+        return call, request
+    request = call.current if call is not None else None
     return call, request if isinstance(request, SynthesisRequest) and request.open else None

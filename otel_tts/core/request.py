@@ -20,7 +20,8 @@ from otel_tts.core.call import Call, RpcEnding
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.guard import guarded
+from otel_tts.core.enclosure import Enclosure
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
@@ -45,6 +46,7 @@ class SynthesisRequest:
         stream: whether audio is delivered in pieces.
         purpose: what it is for.
         start_ns: when it began, if that is past.
+        implicit_in: where a call of an engine or SDK is all that asks for it, what encloses that: after a failure it may go on there.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SynthesisRequest:
         stream: bool,
         purpose: Purpose,
         start_ns: int | None = None,
+        implicit_in: Enclosure | None = None,
     ) -> None:
         self.emitter = emitter
         self.turn = call.turn if call is not None else Turn()
@@ -73,7 +76,11 @@ class SynthesisRequest:
             bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), captured_text, start_ns, purpose
         )
         self._call = call
-        self._released_ns: int | None = None  # when the application was done with it
+        self.implicit = implicit_in is not None
+        """Whether a call of an engine or SDK is all that asked for it, in something that encloses it."""
+        self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None  # which may hold this
+        self._released: Cause | None = None  # how it went when the application was done with it
+        self._released_ns: int | None = None
         self._declared: Cause | None = None  # by the application
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
@@ -83,7 +90,13 @@ class SynthesisRequest:
             self.timeline.timestamp(start_ns),
             self.record.start_attributes(),
         )
-        self.text_input = TextInput(self.record, self.timeline, self.turn, capture=emitter.settings.capture_text)
+        self.text_input = TextInput(
+            self.record,
+            self.timeline,
+            self.turn,
+            capture=emitter.settings.capture_text,
+            kept=spoken if self.implicit else None,
+        )
         self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
         # Weak, here and in the context: an application may keep a context for as long as it likes, and a request that it dropped
         # would never reach its finaliser, so never be counted.
@@ -108,6 +121,10 @@ class SynthesisRequest:
         """Whether the application is still at it."""
         return self._released_ns is None
 
+    def part_of(self, call: Call) -> bool:
+        """Whether the end of this RPC may decide how it went."""
+        return self._call is call
+
     @property
     def finished(self) -> bool:
         """Whether it has ended, or is just ending."""
@@ -131,6 +148,9 @@ class SynthesisRequest:
     def begin_stream(self) -> None:
         """A stream begins whose end :meth:`release` is told. Audio is delivered in pieces, also where the request began otherwise."""
         self._blocks.open_stream()
+        self._deliver_in_pieces()
+
+    def _deliver_in_pieces(self) -> None:
         if not self.record.stream:
             self.record.stream = True
             self._span.set_attribute(semconv.STREAM.key, True)
@@ -207,14 +227,48 @@ class SynthesisRequest:
             return
         self._released_ns = self.timeline.monotonic() if now_ns is None else now_ns
         self._error = self._error or error
-        if self._call is None:
-            self._finish(cause or self._apparent_cause(), self._released_ns)
+        self._released = cause or self._apparent_cause()
+        enclosure = self._enclosure() if self._enclosure is not None else None
+        if enclosure is not None and self._may_go_on(self._released) and enclosure.hold(self):
+            return
+        if self._call is None or not self._call.decides(self):
+            self._settle()
+
+    def _may_go_on(self, cause: Cause) -> bool:
+        """Whether the same text, asked for again, would be this request: it failed, and nobody said that it shall stop."""
+        return not self._final_cause(cause, interrupted=False).good and self.record.interrupted_ns is None
 
     @guarded
     @in_turn
     def settle(self) -> None:
-        """Another request follows in the same RPC, so the RPC's end will say nothing of this one."""
-        self._finish(self._apparent_cause(), self._released_ns if self._released_ns is not None else self.timeline.monotonic())
+        """Nothing more will come, and what encloses it, an RPC say, will say nothing of how it went."""
+        self._settle()
+
+    def _settle(self) -> None:
+        cause = self._released or self._apparent_cause()
+        left = self.implicit and cause.outcome is Outcome.CANCELLED  # by the caller, whatever failed before
+        end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
+        self._finish(cause, end_ns, interrupted=left)
+
+    def repeated_by(self, text: str) -> bool:
+        """Whether this is its text."""
+        return self.text_input.equals(text)
+
+    @guarded_or(lambda *_, **__: False)
+    @in_turn
+    def reopen(self, voice: str | None, language: str | None, purpose: Purpose, *, stream: bool) -> bool:
+        """It failed, and goes on with another call for its text; False when it has ended meanwhile."""
+        if self.finished:
+            return False
+        self._released_ns = self._released = self._error = None
+        self._blocks.reopen()
+        self.sources.go_on()
+        if self._call is not None:
+            self._call.adopt(self)
+        if stream:
+            self._deliver_in_pieces()
+        self.update(None, voice, language, purpose)
+        return True
 
     @guarded
     @in_turn
@@ -238,6 +292,7 @@ class SynthesisRequest:
     @guarded
     def _stop(self, now_ns: int) -> None:
         if self._released_ns is not None and self._call is None:
+            self._settle()
             return
         self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
 
@@ -252,6 +307,8 @@ class SynthesisRequest:
 
     @guarded
     def _finish_dropped(self, now_ns: int) -> None:
+        if self._released is not None and self._call is None:  # so was what encloses it
+            self._settle()
         self._finish(self.interruption(), now_ns, interrupted=True)
 
     def _apparent_cause(self) -> Cause:

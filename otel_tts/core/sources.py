@@ -116,6 +116,12 @@ class AudioSources:
         return AttemptReason.RETRY if self._failed_provider[0] == provider else AttemptReason.FALLBACK
 
     @in_turn
+    def go_on(self) -> None:
+        """The request goes on after its last call ended without success: whoever is asked next stands in for that one."""
+        if self._failed_provider is None and self._record.provider is not None:  # it was cut off, which proves nothing of it
+            self._failed_provider = (self._record.provider, None)
+
+    @in_turn
     def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> None:
         """A provider is asked."""
         record = self._record

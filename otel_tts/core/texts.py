@@ -34,16 +34,18 @@ class TextInput:
         record: of the request.
         timeline: of the request.
         turn: of whoever touches the request.
-        capture: whether the text itself is kept.
+        capture: whether the text itself is recorded.
+        kept: the text so far, where it is kept to be compared with others; it is recorded nowhere.
     """
 
-    __slots__ = ("_capture", "_in_messages", "_record", "_timeline", "_waits", "turn")
+    __slots__ = ("_capture", "_in_messages", "_record", "_text", "_timeline", "_waits", "turn")
 
-    def __init__(self, record: Record, timeline: RequestClock, turn: Turn, *, capture: bool) -> None:
+    def __init__(self, record: Record, timeline: RequestClock, turn: Turn, *, capture: bool, kept: str | None = None) -> None:
         self.turn = turn
         self._record = record
         self._timeline = timeline
         self._capture = capture
+        self._text = kept
         self._in_messages = False  # whether the RPC's own messages tell the text
         self._waits: list[tuple[Place, int, int]] = []  # who waited for text, since when and for how long
 
@@ -64,8 +66,14 @@ class TextInput:
         if not record.characters and delta:
             record.start_ns = self._timeline.monotonic()
         record.characters += len(delta)
+        if self._text is not None:
+            self._text += delta
         if self._capture:
             record.text = (record.text or "") + delta
+
+    def equals(self, text: str) -> bool:
+        """Whether this is the text, where it is kept; no text equals none."""
+        return bool(text) and self._text == text
 
     def now_ns(self) -> int:
         """The clock's reading."""

@@ -55,6 +55,7 @@ class Speech:
                 stream=asked.stream,
                 purpose=purpose,
                 start_ns=start_ns,
+                implicit=True,
             )
         self._text_known = outer is not None and outer.record.characters > 0  # the application has told it
         if outer is not None:

@@ -51,7 +51,9 @@ class Utterance:
         self.audio = asked.audio
         """The format of the audio, unless its first bytes say otherwise."""
         self._emitter = telemetry.emitter
-        self._request = outer or begin_request(self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream)
+        self._request = outer or begin_request(
+            self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream, implicit=True
+        )
         self._own = None if outer else self._request
         self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
         self._expected = False

@@ -1,0 +1,118 @@
+"""ASGI: HTTP requests, and messages of WebSockets, as what encloses requests to speak. Nothing that passes is looked at or changed."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Awaitable, Callable, MutableSet, Sequence
+from typing import Any
+
+from otel_tts.core.enclosing import CURRENT, Enclosing, current, inside
+from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.patch import Patch
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class AsgiInstrumentor(Instrumentor):
+    """Knows where an ASGI application is called: by uvicorn, hypercorn and gunicorn, and in Starlette (FastAPI) and Django by others."""
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """The outermost of these that a request passes counts."""
+        called = ("hypercorn.app_wrappers.ASGIWrapper", "hypercorn.app_wrappers.WSGIWrapper", "starlette.applications.Starlette",
+                  "django.core.handlers.asgi.ASGIHandler")  # fmt: skip
+        return [
+            Patch("uvicorn.config", "Config.load", lambda _: functools.partial(_loaded, "loaded_app")),
+            Patch("gunicorn.workers.gasgi", "ASGIWorker.load_wsgi", lambda _: functools.partial(_loaded, "asgi")),
+            *(Patch(path.rpartition(".")[0], f"{path.rpartition('.')[2]}.__call__", lambda _: _called) for path in called),
+        ]
+
+
+def _loaded(attribute: str, load: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A server loads its application, and keeps it in an attribute."""
+    result = load(*args, **kwargs)
+    application = getattr(server, attribute, None)
+    if application is not None:
+        setattr(server, attribute, enclosed(application))
+    return result
+
+
+def enclosed(application: Any) -> Any:
+    """The application (ASGI 3), each of its requests an `Enclosing`."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await _called(application, None, args, kwargs)
+
+    return call
+
+
+async def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    enclosing = _begin(*args, **kwargs)
+    if enclosing is None:
+        return await application(*args, **kwargs)
+    if isinstance(enclosing, Connection):
+        args, kwargs = _with_receive(enclosing, args, kwargs)
+    try:
+        with inside(enclosing):
+            return await application(*args, **kwargs)
+    finally:
+        enclosing.close()
+
+
+@guarded_or(lambda *_, **__: None)
+def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosing | None:
+    """What the request is; None of what is none, and inside another."""
+    kind = scope.get("type") if hasattr(scope, "get") else None
+    if kind not in ("http", "websocket") or current() is not None:
+        return None
+    return Connection() if kind == "websocket" else Enclosing()
+
+
+def _with_receive(
+    connection: Connection, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if len(args) > 1:
+        return (args[0], connection.receiving(args[1]), *args[2:]), kwargs
+    if "receive" in kwargs:
+        return args, {**kwargs, "receive": connection.receiving(kwargs["receive"])}
+    return args, kwargs
+
+
+class Connection(Enclosing):
+    """A WebSocket connection.
+
+    What receives a message is in an `Enclosing` of its own from then on, until it receives the next one; so are the tasks that it
+    begins meanwhile, for as long as they run. Everything else is in the connection itself, where each message ends what was before.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._messages: MutableSet[Enclosing] = weakref.WeakSet()
+
+    def receiving(self, receive: Receive) -> Receive:
+        """The function that the server gives the application, to receive."""
+
+        async def received() -> Any:
+            message = await receive()
+            self._came(message)
+            return message
+
+        return received
+
+    @guarded
+    def _came(self, message: Any) -> None:
+        if message["type"] == "websocket.receive":
+            self.settle()
+            enclosing = Enclosing()
+            self._messages.add(enclosing)
+            CURRENT.set(enclosing)
+
+    def close(self) -> None:
+        """It ended, and so did all messages."""
+        super().close()
+        for enclosing in tuple(self._messages):
+            enclosing.close()

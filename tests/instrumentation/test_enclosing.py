@@ -1,0 +1,290 @@
+"""What happens inside one enclosing request: repetitions after failures are one synthesis, everything else is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.context import attach, detach, set_value
+
+from otel_tts import PCM16, Telemetry
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.clock import RequestClock
+from otel_tts.core.deferred import run_deferred
+from otel_tts.core.enclosing import Enclosing, inside
+from otel_tts.instrumentation.threads import ThreadsInstrumentor
+from otel_tts.instrumentation.utterance import Asked, Utterance, begin
+from otel_tts.testing.capture import Capture
+from tests.instrumentation.conftest import Observe
+
+AUDIO = bytes(4800)
+PROVIDERS = ("first", "second")
+EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+Told = tuple[str, str, tuple[tuple[str, str, str], ...]]
+
+
+@dataclass
+class Asking:
+    """A call of an SDK that has begun. How it ends, whoever made it says."""
+
+    telemetry: Telemetry
+    provider: str
+    text: str
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def __post_init__(self) -> None:
+        asked = Asked(provider=self.provider, text=self.text, audio=PCM16(24000))
+        utterance = self.context.run(begin, self.telemetry, asked)
+        assert isinstance(utterance, Utterance)
+        self._utterance = utterance
+
+    def end(self, ending: str) -> None:
+        """With audio, an error of the provider's, an answer without audio, or because the host waits no more."""
+        self.context.run(self._end, ending)
+
+    def _end(self, ending: str) -> None:
+        if ending in ("ok", "empty"):
+            self._utterance.whole(AUDIO if ending == "ok" else b"")
+            return
+        try:
+            with self._utterance:
+                raise ConnectionError if ending == "error" else asyncio.CancelledError
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+
+
+def speak(telemetry: Telemetry, provider: str, text: str, ending: str = "ok") -> None:
+    """One call, from its beginning to its end."""
+    Asking(telemetry, provider, text).end(ending)
+
+
+@contextmanager
+def http_request(_: Telemetry) -> Iterator[None]:
+    """What an HTTP request is."""
+    enclosing = Enclosing()
+    with inside(enclosing):
+        yield
+    enclosing.close()
+
+
+@contextmanager
+def rpc(telemetry: Telemetry) -> Iterator[None]:
+    """What an RPC is."""
+    call = Call(RequestClock(telemetry.emitter.clock))
+    token = attach(set_value(CALL, call))
+    yield
+    detach(token)
+    call.end("OK")
+
+
+Enclose = Callable[[Telemetry], AbstractContextManager[None]]
+ENCLOSED = pytest.mark.parametrize("enclose", [http_request, rpc])
+
+
+def recorded(capture: Capture) -> list[Told]:
+    """Of each synthesis: its text's length, outcome and attempts, in no order."""
+    return sorted(
+        (
+            str(synthesis["tts.text.length"]),
+            synthesis.outcome,
+            tuple((attempt.provider, attempt.reason, attempt.outcome) for attempt in synthesis.attempts),
+        )
+        for synthesis in capture.syntheses()
+    )
+
+
+class Truth:
+    """What the rule says, told by itself: of each text, failures are open until a call with the same text makes them good."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, object]] = []
+
+    def begin(self, provider: str, text: str) -> dict[str, object]:
+        """A call begins."""
+        for request in self.requests:
+            if request["text"] == text and request["state"] == "failed":
+                reason = "retry" if request["failed"] == provider else "fallback"
+                break
+        else:
+            request, reason = {"text": text, "calls": [], "causes": []}, "initial"
+            self.requests.append(request)
+        request["state"] = "open"
+        call = {"request": request, "provider": provider, "reason": reason}
+        request["calls"].append(call)  # type: ignore[attr-defined]
+        return call
+
+    def end(self, call: dict[str, object], ending: str) -> None:
+        """It ends."""
+        request = call["request"]
+        assert isinstance(request, dict)
+        call["outcome"] = {"wait": "cancelled"}.get(ending, ending)
+        if ending == "ok":
+            request |= {"state": "good", "causes": ["ok"]}
+            return
+        request |= {"state": "failed", "failed": call["provider"]}
+        # Which of its failures names a request: the first of a provider's, unless its caller left in the end.
+        request["causes"] += [call["outcome"]]
+        # In the order of their failures, since the one that waits longest goes on first.
+        self.requests.remove(request)
+        self.requests.append(request)
+
+    def told(self) -> list[Told]:
+        """As `recorded`."""
+        return sorted(
+            (
+                str(len(str(request["text"]))),
+                self._outcome(request["causes"]),  # type: ignore[arg-type]
+                tuple((call["provider"], call["reason"], call["outcome"]) for call in request["calls"]),  # type: ignore[attr-defined]
+            )
+            for request in self.requests
+        )
+
+    @staticmethod
+    def _outcome(causes: list[str]) -> str:
+        if causes[-1] in ("ok", "cancelled"):
+            return causes[-1]
+        return next(cause for cause in causes if cause != "cancelled")
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(("begin", "end")),
+        st.integers(0, 3),
+        st.sampled_from(PROVIDERS),
+        st.sampled_from(("a", "bb", "ccc")),
+        st.sampled_from(("ok", "error", "empty", "wait")),
+    ),
+    max_size=24,
+)
+
+
+def _play(providers: object, enclose: Enclose, steps: list[tuple[str, int, str, str, str]]) -> tuple[list[Told], list[Told]]:
+    """What is recorded of calls that begin and end so, and what the rule says."""
+    with Capture(providers) as capture:  # type: ignore[arg-type]  # which pytest gives
+        telemetry, truth = capture.telemetry(), Truth()
+        under_way: list[tuple[Asking, dict[str, object]]] = []
+        with enclose(telemetry):
+            for step, which, provider, text, ending in steps:
+                if step == "begin":
+                    under_way.append((Asking(telemetry, provider, text), truth.begin(provider, text)))
+                elif under_way:
+                    asking, call = under_way.pop(which % len(under_way))
+                    asking.end(ending)
+                    truth.end(call, ending)
+            for asking, call in under_way:
+                asking.end("ok")
+                truth.end(call, "ok")
+        assert capture.total("tts.synthesis.active") == 0
+        return recorded(capture), truth.told()
+
+
+@given(steps=STEPS)
+@EXAMPLES
+def test_any_sequence_of_calls_is_told_as_the_rule_says(_tts_providers: object, steps: list[tuple[str, int, str, str, str]]) -> None:
+    """Calls that begin and end in any order, several at a time: never mixed, each text's failures made good by its own repetitions."""
+    counted, expected = _play(_tts_providers, http_request, steps)
+    assert counted == expected
+
+
+@given(steps=STEPS.map(lambda steps: [step for step in steps if step[4] != "wait"]))
+@EXAMPLES
+def test_any_sequence_of_calls_in_an_rpc_is_told_so(_tts_providers: object, steps: list[tuple[str, int, str, str, str]]) -> None:
+    """The same in an RPC that ends well."""
+    counted, expected = _play(_tts_providers, rpc, steps)
+    assert counted == expected
+
+
+@ENCLOSED
+def test_a_fallback_is_one_request(capture_tts: Capture, enclose: Enclose) -> None:
+    """One request, ok, with two attempts, and in the metrics one fallback and no failed request."""
+    telemetry = capture_tts.telemetry()
+    with enclose(telemetry):
+        speak(telemetry, "first", "Hello.", "error")
+        speak(telemetry, "second", "Hello.")
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert [(attempt.provider, attempt.reason) for attempt in synthesis.attempts] == [("first", "initial"), ("second", "fallback")]
+    assert synthesis["tts.fallback.used"] is True
+    assert capture_tts.total("tts.synthesis.requests") == 1
+    assert capture_tts.total("tts.provider.fallbacks", {"tts.fallback.from": "first", "error.type": "connection"}) == 1
+    assert capture_tts.total("tts.synthesis.failures") == 0
+
+
+@ENCLOSED
+def test_what_nothing_repeats_fails_when_it_failed(capture_tts: Capture, enclose: Enclose) -> None:
+    """Its end is that of its call, however long the enclosing request goes on."""
+    telemetry = capture_tts.telemetry()
+    with enclose(telemetry):
+        speak(telemetry, "first", "Hello.", "error")
+        speak(telemetry, "first", "Good bye.")
+    failed = capture_tts.synthesis(outcome="error")
+    assert [span.name for span in capture_tts.spans].count("tts.synthesize") == 2
+    assert failed["error.type"] == "connection"
+
+
+def test_nothing_encloses_what_comes_after(capture_tts: Capture) -> None:
+    """A task that outlives its request is on its own."""
+    telemetry = capture_tts.telemetry()
+    with http_request(telemetry):
+        context = contextvars.copy_context()
+        speak(telemetry, "first", "Hello.", "error")
+    context.run(speak, telemetry, "second", "Hello.")
+    assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
+
+
+def test_what_encloses_may_be_dropped(capture_tts: Capture) -> None:
+    """Whoever never ends it, a task that is never awaited say, loses no request."""
+    telemetry = capture_tts.telemetry()
+
+    def drop() -> None:
+        enclosing = Enclosing()
+        with inside(enclosing):
+            speak(telemetry, "first", "Hello.", "error")
+
+    drop()
+    gc.collect()
+    run_deferred()
+    assert capture_tts.synthesis()["error.type"] == "connection"
+
+
+def test_an_interruption_is_no_failure(capture_tts: Capture) -> None:
+    """Whoever interrupts an utterance, and asks for the same text again, wants two."""
+    telemetry = capture_tts.telemetry()
+    with http_request(telemetry):
+        asking = Asking(telemetry, "first", "Hello.")
+        asking._utterance._request.interrupt("interrupted")  # noqa: SLF001 - as a framework's instrumentation does
+        asking.end("wait")
+        speak(telemetry, "first", "Hello.")
+    assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["cancelled", "ok"]
+
+
+def test_the_application_s_own_requests_are_never_joined(capture_tts: Capture) -> None:
+    """It says what a request is: two `synthesis()` blocks are two, whatever failed."""
+    telemetry = capture_tts.telemetry()
+    with http_request(telemetry):
+        for ending in ("error", "ok"):
+            with telemetry.synthesis("Hello."):
+                speak(telemetry, "first", "Hello.", ending)
+    assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
+
+
+def test_a_thread_is_inside(capture_tts: Capture, observe: Observe) -> None:
+    """What the host hands to a pool of threads, with `run_in_executor` say."""
+    observe(ThreadsInstrumentor)
+    telemetry = capture_tts.telemetry()
+
+    async def handle() -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, speak, telemetry, "first", "Hello.", "error")
+        await loop.run_in_executor(None, speak, telemetry, "second", "Hello.")
+
+    with http_request(telemetry):
+        asyncio.run(handle())
+    assert len(capture_tts.synthesis(outcome="ok").attempts) == 2
