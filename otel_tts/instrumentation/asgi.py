@@ -15,6 +15,9 @@ from otel_tts.instrumentation.patch import Patch
 
 Receive = Callable[[], Awaitable[Any]]
 
+_PATIENCE_S = 30.0
+"""How long a failure in a task of an earlier message waits to be repeated."""
+
 
 class AsgiInstrumentor(Instrumentor):
     """Knows where an ASGI application is called: by uvicorn, hypercorn and gunicorn, and in Starlette (FastAPI) and Django by others."""
@@ -48,15 +51,20 @@ def enclosed(application: Any) -> Any:
     return call
 
 
-async def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """No coroutine function: what is no request raises here what it raises, which is how uvicorn tells applications from factories."""
     enclosing = _begin(*args, **kwargs)
     if enclosing is None:
-        return await application(*args, **kwargs)
+        return application(*args, **kwargs)
     if isinstance(enclosing, Connection):
         args, kwargs = _with_receive(enclosing, args, kwargs)
+    return _call(functools.partial(application, *args, **kwargs), enclosing)
+
+
+async def _call(application: Callable[[], Awaitable[Any]], enclosing: Enclosing) -> Any:
     try:
         with inside(enclosing):
-            return await application(*args, **kwargs)
+            return await application()
     finally:
         enclosing.close()
 
@@ -107,6 +115,8 @@ class Connection(Enclosing):
     def _came(self, message: Any) -> None:
         if message["type"] == "websocket.receive":
             self.settle()
+            for earlier in tuple(self._messages):
+                earlier.settle(_PATIENCE_S)
             enclosing = Enclosing()
             self._messages.add(enclosing)
             CURRENT.set(enclosing)
