@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Awaitable, Callable, MutableSet, Sequence
 from typing import Any
 
-from otel_tts.core.enclosing import CURRENT, Enclosing, current, inside
+from otel_tts.core.enclosure import CURRENT, Enclosure, current, inside
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -43,7 +43,7 @@ def _loaded(attribute: str, load: Any, server: Any, args: tuple[Any, ...], kwarg
 
 
 def enclosed(application: Any) -> Any:
-    """The application (ASGI 3), each of its requests an `Enclosing`."""
+    """The application (ASGI 3), each of its requests an `Enclosure`."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         return await _called(application, None, args, kwargs)
@@ -53,29 +53,29 @@ def enclosed(application: Any) -> Any:
 
 def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """No coroutine function: what is no request raises here what it raises, which is how uvicorn tells applications from factories."""
-    enclosing = _begin(*args, **kwargs)
-    if enclosing is None:
+    enclosure = _begin(*args, **kwargs)
+    if enclosure is None:
         return application(*args, **kwargs)
-    if isinstance(enclosing, Connection):
-        args, kwargs = _with_receive(enclosing, args, kwargs)
-    return _call(functools.partial(application, *args, **kwargs), enclosing)
+    if isinstance(enclosure, Connection):
+        args, kwargs = _with_receive(enclosure, args, kwargs)
+    return _call(functools.partial(application, *args, **kwargs), enclosure)
 
 
-async def _call(application: Callable[[], Awaitable[Any]], enclosing: Enclosing) -> Any:
+async def _call(application: Callable[[], Awaitable[Any]], enclosure: Enclosure) -> Any:
     try:
-        with inside(enclosing):
+        with inside(enclosure):
             return await application()
     finally:
-        enclosing.close()
+        enclosure.close()
 
 
 @guarded_or(lambda *_, **__: None)
-def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosing | None:
+def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosure | None:
     """What the request is; None of what is none, and inside another."""
     kind = scope.get("type") if hasattr(scope, "get") else None
     if kind not in ("http", "websocket") or current() is not None:
         return None
-    return Connection() if kind == "websocket" else Enclosing()
+    return Connection() if kind == "websocket" else Enclosure()
 
 
 def _with_receive(
@@ -88,10 +88,10 @@ def _with_receive(
     return args, kwargs
 
 
-class Connection(Enclosing):
+class Connection(Enclosure):
     """A WebSocket connection.
 
-    What receives a message is in an `Enclosing` of its own from then on, until it receives the next one; so are the tasks that it
+    What receives a message is in an `Enclosure` of its own from then on, until it receives the next one; so are the tasks that it
     begins meanwhile, for as long as they run. Everything else is in the connection itself, where each message ends what was before.
     """
 
@@ -99,7 +99,7 @@ class Connection(Enclosing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._messages: MutableSet[Enclosing] = weakref.WeakSet()
+        self._messages: MutableSet[Enclosure] = weakref.WeakSet()
 
     def receiving(self, receive: Receive) -> Receive:
         """The function that the server gives the application, to receive."""
@@ -117,12 +117,12 @@ class Connection(Enclosing):
             self.settle()
             for earlier in tuple(self._messages):
                 earlier.settle(_PATIENCE_S)
-            enclosing = Enclosing()
-            self._messages.add(enclosing)
-            CURRENT.set(enclosing)
+            enclosure = Enclosure()
+            self._messages.add(enclosure)
+            CURRENT.set(enclosure)
 
     def close(self) -> None:
         """It ended, and so did all messages."""
         super().close()
-        for enclosing in tuple(self._messages):
-            enclosing.close()
+        for enclosure in tuple(self._messages):
+            enclosure.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import wrapt
 
-from otel_tts.core.enclosing import Enclosing, current, inside
+from otel_tts.core.enclosure import Enclosure, current, inside
 from otel_tts.core.guard import guarded_or
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -39,7 +39,7 @@ def _loaded(load: Any, worker: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def enclosed(application: Any) -> Any:
-    """The application, each of its requests an `Enclosing`."""
+    """The application, each of its requests an `Enclosure`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return _called(application, None, args, kwargs)
@@ -50,16 +50,16 @@ def enclosed(application: Any) -> Any:
 def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if current() is not None:
         return application(*args, **kwargs)
-    enclosing = Enclosing()
+    enclosure = Enclosure()
     lazy = False
     try:
-        with inside(enclosing):
+        with inside(enclosure):
             body = application(*args, **kwargs)
         lazy = _lazy(body, *args, **kwargs)
     finally:
         if not lazy:
-            enclosing.close()
-    return _Body(body, enclosing) if lazy else body
+            enclosure.close()
+    return _Body(body, enclosure) if lazy else body
 
 
 @guarded_or(lambda *_, **__: False)
@@ -72,9 +72,9 @@ def _lazy(body: Any, environ: Any = None, *_: Any, **__: Any) -> bool:
 class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
     """The host's body, made inside the request."""
 
-    def __init__(self, body: Any, enclosing: Enclosing) -> None:
+    def __init__(self, body: Any, enclosure: Enclosure) -> None:
         super().__init__(body)
-        self._self_enclosing = enclosing
+        self._self_enclosure = enclosure
         self._self_pieces: Any = None
 
     def __iter__(self) -> Iterator[Any]:
@@ -82,19 +82,19 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older release
 
     def __next__(self) -> Any:
         try:
-            with inside(self._self_enclosing):
+            with inside(self._self_enclosure):
                 if self._self_pieces is None:
                     self._self_pieces = iter(self.__wrapped__)
                 return next(self._self_pieces)
         except BaseException:  # its end, or a failure of the host's
-            self._self_enclosing.close()
+            self._self_enclosure.close()
             raise
 
     def close(self) -> None:
         try:
-            with inside(self._self_enclosing):
+            with inside(self._self_enclosure):
                 close = getattr(self.__wrapped__, "close", None)
                 if close is not None:
                     close()
         finally:
-            self._self_enclosing.close()
+            self._self_enclosure.close()

@@ -18,10 +18,10 @@ from otel_tts import PCM16, Telemetry
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import run_deferred
-from otel_tts.core.enclosing import Enclosing, inside
+from otel_tts.core.enclosure import Enclosure, inside
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
 from otel_tts.instrumentation.utterance import Asked, Utterance, begin
-from otel_tts.testing.capture import Capture
+from otel_tts.testing.capture import Capture, SessionProviders
 from tests.instrumentation.conftest import Observe
 
 AUDIO = bytes(4800)
@@ -69,10 +69,10 @@ def speak(telemetry: Telemetry, provider: str, text: str, ending: str = "ok") ->
 @contextmanager
 def http_request(_: Telemetry) -> Iterator[None]:
     """What an HTTP request is."""
-    enclosing = Enclosing()
-    with inside(enclosing):
+    enclosure = Enclosure()
+    with inside(enclosure):
         yield
-    enclosing.close()
+    enclosure.close()
 
 
 @contextmanager
@@ -166,9 +166,11 @@ STEPS = st.lists(
 )
 
 
-def _play(providers: object, enclose: Enclose, steps: list[tuple[str, int, str, str, str]]) -> tuple[list[Told], list[Told]]:
+def _play(
+    providers: SessionProviders, enclose: Enclose, steps: list[tuple[str, int, str, str, str]]
+) -> tuple[list[Told], list[Told]]:
     """What is recorded of calls that begin and end so, and what the rule says."""
-    with Capture(providers) as capture:  # type: ignore[arg-type]  # which pytest gives
+    with Capture(providers) as capture:
         telemetry, truth = capture.telemetry(), Truth()
         under_way: list[tuple[Asking, dict[str, object]]] = []
         with enclose(telemetry):
@@ -186,19 +188,30 @@ def _play(providers: object, enclose: Enclose, steps: list[tuple[str, int, str, 
         return recorded(capture), truth.told()
 
 
+@pytest.fixture
+def providers(_tts_providers: SessionProviders) -> SessionProviders:
+    """Those of the session, of which each example has a Capture of its own."""
+    return _tts_providers
+
+
 @given(steps=STEPS)
 @EXAMPLES
-def test_any_sequence_of_calls_is_told_as_the_rule_says(_tts_providers: object, steps: list[tuple[str, int, str, str, str]]) -> None:
+def test_any_sequence_of_calls_is_told_as_the_rule_says(
+    providers: SessionProviders, steps: list[tuple[str, int, str, str, str]]
+) -> None:
     """Calls that begin and end in any order, several at a time: never mixed, each text's failures made good by its own repetitions."""
-    counted, expected = _play(_tts_providers, http_request, steps)
+    counted, expected = _play(providers, http_request, steps)
     assert counted == expected
 
 
 @given(steps=STEPS.map(lambda steps: [step for step in steps if step[4] != "wait"]))
 @EXAMPLES
-def test_any_sequence_of_calls_in_an_rpc_is_told_so(_tts_providers: object, steps: list[tuple[str, int, str, str, str]]) -> None:
+def test_any_sequence_of_calls_in_an_rpc_is_told_so(
+    providers: SessionProviders,
+    steps: list[tuple[str, int, str, str, str]],
+) -> None:
     """The same in an RPC that ends well."""
-    counted, expected = _play(_tts_providers, rpc, steps)
+    counted, expected = _play(providers, rpc, steps)
     assert counted == expected
 
 
@@ -210,7 +223,10 @@ def test_a_fallback_is_one_request(capture_tts: Capture, enclose: Enclose) -> No
         speak(telemetry, "first", "Hello.", "error")
         speak(telemetry, "second", "Hello.")
     synthesis = capture_tts.synthesis(outcome="ok")
-    assert [(attempt.provider, attempt.reason) for attempt in synthesis.attempts] == [("first", "initial"), ("second", "fallback")]
+    assert [(attempt.provider, attempt.reason) for attempt in synthesis.attempts] == [
+        ("first", "initial"),
+        ("second", "fallback"),
+    ]
     assert synthesis["tts.fallback.used"] is True
     assert capture_tts.total("tts.synthesis.requests") == 1
     assert capture_tts.total("tts.provider.fallbacks", {"tts.fallback.from": "first", "error.type": "connection"}) == 1
@@ -244,8 +260,8 @@ def test_what_encloses_may_be_dropped(capture_tts: Capture) -> None:
     telemetry = capture_tts.telemetry()
 
     def drop() -> None:
-        enclosing = Enclosing()
-        with inside(enclosing):
+        enclosure = Enclosure()
+        with inside(enclosure):
             speak(telemetry, "first", "Hello.", "error")
 
     drop()
@@ -259,7 +275,7 @@ def test_an_interruption_is_no_failure(capture_tts: Capture) -> None:
     telemetry = capture_tts.telemetry()
     with http_request(telemetry):
         asking = Asking(telemetry, "first", "Hello.")
-        asking._utterance._request.interrupt("interrupted")  # noqa: SLF001 - as a framework's instrumentation does
+        asking._utterance._request.interrupt("interrupted")
         asking.end("wait")
         speak(telemetry, "first", "Hello.")
     assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["cancelled", "ok"]

@@ -317,13 +317,11 @@ def _tasks() -> Any:
 
     async def endpoint(socket: WebSocket) -> None:
         await socket.accept()
-        tasks = []
 
         async def answer(text: str) -> None:
             await socket.send_bytes(await _answer(text))
 
-        async for text in socket.iter_text():
-            tasks.append(asyncio.create_task(answer(text)))
+        tasks = [asyncio.create_task(answer(text)) async for text in socket.iter_text()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     return Starlette(routes=[WebSocketRoute("/", endpoint)])
@@ -441,13 +439,12 @@ def test_calls_at_the_same_time_in_an_rpc_are_not_mixed(capture_tts: Capture, ob
         "gunicorn --bind {address} --worker-class sync two_providers:wsgi",
         "gunicorn --bind {address} --worker-class gthread --threads 2 two_providers:wsgi",
         "gunicorn --bind {address} --worker-class asgi two_providers:asgi",
-        "uvicorn --port {port} --lifespan off --log-level error two_providers:asgi",
     ],
 )
 def test_a_server_in_front_of_a_program(server: str) -> None:
     """With two words in front of it, and nothing in it that is known but the engines: a fallback is one request."""
     port = free_port()
-    arguments = [word.format(port=port, address=f"127.0.0.1:{port}") for word in server.split()]
+    arguments = server.format(address=f"127.0.0.1:{port}").split()
     run = [str(Path(sys.executable).with_name("otel-tts")), "run", "--"]
 
     def ask() -> bytes:
