@@ -106,7 +106,7 @@ class Call(Enclosure):
         if last is not None and last is not part:
             if last.open and last.implicit:
                 self._beside.append(last)
-            elif not self.holds(last):
+            elif not self.waits_for(last):
                 last.settle()
         self._last = part
 

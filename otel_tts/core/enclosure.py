@@ -46,15 +46,15 @@ class Enclosure:
         """Whether it has ended: what begins later, in a task of the background say, is on its own."""
         self._failed: dict[Repeatable, float] = {}  # each with when it failed
 
-    def hold(self, request: Repeatable) -> bool:
+    def keep(self, request: Repeatable) -> bool:
         """Keep a request that failed, to go on or to be settled later; False where it is too late for that."""
         if self.over:
             return False
         self._failed[request] = time.monotonic()
         return not (self.over and self._remove(request))
 
-    def holds(self, request: object) -> bool:
-        """Whether it is kept."""
+    def waits_for(self, request: object) -> bool:
+        """Whether it is kept, to go on or to be settled."""
         return request in self._failed
 
     def take(self, text: str) -> Repeatable | None:

@@ -229,7 +229,7 @@ class SynthesisRequest:
         self._error = self._error or error
         self._released = cause or self._apparent_cause()
         enclosure = self._enclosure() if self._enclosure is not None else None
-        if enclosure is not None and self._may_go_on(self._released) and enclosure.hold(self):
+        if enclosure is not None and self._may_go_on(self._released) and enclosure.keep(self):
             return
         if self._call is None or not self._call.decides(self):
             self._settle()
