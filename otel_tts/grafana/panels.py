@@ -21,8 +21,8 @@ from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
 from otel_tts.palette import BAD, CYCLE, GOOD
 from otel_tts.promql import QUERIES, label
 from otel_tts.promql.expressions import LIMIT
-from otel_tts.promql.query import Query
-from otel_tts.semconv import NONE, PROVIDER
+from otel_tts.promql.query import MOST_VOICES, Query
+from otel_tts.semconv import NONE, PROVIDER, VOICE
 
 WHOLE = "$__range"
 """The window of a query that is asked once, about all of the time shown."""
@@ -338,9 +338,12 @@ class Panels:
     ) -> JSON:
         targets = [self._target(ref, line, form, once=once) for ref, line in zip(ascii_uppercase, lines, strict=False)]
         windowed = any(WINDOW in target.query["expr"] for target in targets)
+        shows = shows or lines[0].definition.description
+        if VOICE in lines[0].definition.labels:
+            shows += f" Of more than {MOST_VOICES} voices, those with the most requests in all the time shown."
         return {
             "title": title,
-            "description": _description(shows or lines[0].definition.description, bad, judged, self.home.runbooks, windowed),
+            "description": _description(shows, bad, judged, self.home.runbooks, windowed),
             "dataSource": METRICS,
             "targets": targets,
             "maxDataPoints": None,

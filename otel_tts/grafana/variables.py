@@ -22,7 +22,9 @@ def scope(name: str, window: str, objectives: Objectives) -> Scope:
     """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors."""
     if name == "collector":
         return Scope(matchers=(_COLLECTOR,), window=window, objectives=objectives)
-    return Scope(matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives)
+    return Scope(
+        matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives, ranked_over="$__range"
+    )
 
 
 def metrics_source(home: Home) -> DashboardVariable:

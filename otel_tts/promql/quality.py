@@ -61,8 +61,8 @@ def quality_score(scope: Scope) -> str:
 
 @QUERIES.query("{score}", PROVIDER, DRIFT_COLUMN)
 def drift_score(scope: Scope) -> str:
-    """Distance of a measure from its reference, in the batch job's last run within two days."""
-    return last_run(scope, DRIFT_SCORE, by=(PROVIDER, DRIFT_COLUMN))
+    """Distance of a measure from its reference, in the batch job's last run within two days; the ten that are farthest."""
+    return f"topk(10, {last_run(scope, DRIFT_SCORE, by=(PROVIDER, DRIFT_COLUMN))})"
 
 
 @QUERIES.query("{detection}", PROVIDER, DRIFT_COLUMN)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from otel_tts.conditions.objectives import Objectives
-from otel_tts.promql.naming import label
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.promql.naming import label, series
+from otel_tts.semconv import SYNTHESIS_REQUESTS, VOICE, Attribute, Metric
+
+MOST_VOICES = 10
+"""How many voices a legend has room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,8 @@ class Scope:
     matchers: label matchers, written as PromQL has them (``service_name="tts"``), that every selector carries. window: the range of
     rates and increases (``5m``, ``$__rate_interval``). narrowed: patterns (RE2, anchored) for the values of attributes; each narrows the
     metrics that have the attribute, and no others. by: labels that the answer is split by, beside the query's own. objectives: what the
-    service is held to, for queries that judge it.
+    service is held to, for queries that judge it. ranked_over: the time at the end of all that is shown over which voices are ranked
+    by their requests, so that only the first `MOST_VOICES` are in the answer; empty for all voices.
     """
 
     matchers: tuple[str, ...] = ()
@@ -25,6 +29,7 @@ class Scope:
     narrowed: Mapping[Attribute, str] = field(default_factory=dict)
     by: tuple[str, ...] = ()
     objectives: Objectives = field(default_factory=Objectives)
+    ranked_over: str = ""
 
     def select(self, name: str, *matchers: str) -> str:
         """An instant selector of the series ``name``."""
@@ -41,6 +46,13 @@ class Scope:
     def labels(self, *attributes: Attribute) -> str:
         """The grouping of an aggregation: the scope's labels and those of ``attributes``, as ``by (...)`` holds them."""
         return ", ".join((*self.by, *map(label, attributes)))
+
+    def busiest(self, expression: str) -> str:
+        """Of an expression by voice, the series of the voices with the most requests."""
+        requests = (
+            f"increase({self.select(series(SYNTHESIS_REQUESTS), *self.narrow(SYNTHESIS_REQUESTS))}[{self.ranked_over}] @ end())"
+        )
+        return f"({expression}) and on ({label(VOICE)}) topk({MOST_VOICES}, sum by ({label(VOICE)}) ({requests}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,8 @@ class Query:
 
     def __call__(self, scope: Scope) -> str:
         """The PromQL expression over the scope."""
-        return self.build(scope)
+        expression = self.build(scope)
+        return scope.busiest(expression) if scope.ranked_over and VOICE in self.labels else expression
 
 
 class Queries(Mapping[str, Query]):

@@ -112,6 +112,17 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             yield f"{named(panel)} says {said} of missing labels"
 
 
+def legends_fit(board: JSON) -> Iterator[str]:
+    """Of many voices a chart draws those with the most requests in all the time shown, and says so; nobody scrolls in a legend."""
+    for panel in _kind(board, "timeseries"):
+        for target in panel["targets"]:
+            many = "tts_voice" in target["legendFormat"]
+            if many and ("topk(10, sum by (tts_voice)" not in target["expr"] or "@ end()" not in target["expr"]):
+                yield f"{named(panel)} has a line for each voice"
+            if many and "10 voices" not in panel["description"]:
+                yield f"{named(panel)} does not say which voices it leaves out"
+
+
 def renamed(panel: JSON, name: str) -> str:
     """A series' name after the panel's transformations, as Grafana makes them."""
     for one in panel.get("transformations", ()):
@@ -191,6 +202,15 @@ CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     legends_are_for_people: (
         lambda board: _first(board, "timeseries")["targets"][0].update(legendFormat="{{instance}}"),
         lambda board: _first(board, "timeseries").pop("transformations"),
+    ),
+    legends_fit: (
+        lambda board: (
+            _first(board, "timeseries")["targets"][0].update(
+                legendFormat="{{tts_voice}}", expr="sum by (tts_voice) (rate(x[5m]))"
+            )
+            or _first(board, "timeseries").update(description="10 voices")
+        ),
+        lambda board: next(p for p in _kind(board, "timeseries") if "voice" in p["title"]).update(description="All."),
     ),
     links_keep_everything: (
         _say("timeseries", links=[{"url": "/d/otel-tts-requests?${__url_time_range}&${service:queryparam}"}]),

@@ -33,14 +33,17 @@ from otel_tts.semconv import (
     OUTCOME,
     PROVIDER,
     PROVIDER_AVAILABLE,
+    QUALITY_SCORE,
     REFERENCE_LATENCY,
     STREAM,
     STREAM_UNDERRUN,
     SYNTHESIS_DURATION,
     SYNTHESIS_FIRST_AUDIO,
+    SYNTHESIS_REQUESTS,
     SYNTHESIS_SPAN,
     UNDERRUN_CAUSE,
     USAGE_COST,
+    VOICE,
     Attribute,
     Instrument,
     Metric,
@@ -109,7 +112,7 @@ def test_dashboards_ask_by_name() -> None:
         target["expr"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "expr" in target
     } | {annotation["target"]["expr"] for board in BOARDS.values() for annotation in board["annotations"]["list"]}
     scopes = [
-        Scope(matchers=(f'service_name=~"${of}"',), window=window, narrowed=narrowed)
+        Scope(matchers=(f'service_name=~"${of}"',), window=window, narrowed=narrowed, ranked_over="$__range")
         for of, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
         for window in ("$__rate_interval", "$__range", "$window", "1h", "6h")
     ]
@@ -358,6 +361,21 @@ CASES: Mapping[str, Case] = {
         },
         {reference("yesterday", "piper"): 0.4},
     ),
+    "of many voices those with the most requests are drawn": Case(
+        "requests_by_voice",
+        {of(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)},
+        {f'{{{label(VOICE)}="v{number}"}}': float(number) for number in range(3, 13)},
+    ),
+    "what is drawn of a voice is judged by its requests": Case(
+        "quality_score",
+        {of(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)}
+        | {
+            of(name(QUALITY_SCORE), **{label(VOICE): f"v{number}"}): gain
+            for number in (1, 12)
+            for name, gain in ((sum_series, 240.0), (count_series, 60.0))
+        },
+        {f'{{{label(VOICE)}="v12"}}': 4.0},
+    ),
 }
 
 
@@ -365,7 +383,9 @@ CASES: Mapping[str, Case] = {
 def test_a_query_means_what_it_says(what: str, tmp_path: Path) -> None:
     """Prometheus gives the answer, to within a millionth."""
     case = CASES[what]
-    scope = Scope(matchers=(SERVICE,), narrowed={PROVIDER: ".*"}, window=case.window, objectives=case.objectives)
+    scope = Scope(
+        matchers=(SERVICE,), narrowed={PROVIDER: ".*"}, window=case.window, objectives=case.objectives, ranked_over="5m"
+    )
     test = {
         "interval": "1m",
         "input_series": [
