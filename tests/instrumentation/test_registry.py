@@ -233,16 +233,18 @@ def test_the_oldest_version_is_where_the_range_begins(library: Library) -> None:
 
 
 def test_entry_points_are_those_of_the_registry() -> None:
-    """Of OpenTelemetry's group, ours are the libraries and four that are none: servers and threads."""
+    """Of OpenTelemetry's group, ours are the libraries and those that are none: servers and threads."""
     ours = {
         entry_point.name: entry_point.load()
         for entry_point in entry_points(group="opentelemetry_instrumentor")
         if entry_point.module.startswith("otel_tts.")
     }
     assert PROJECT["entry-points"]["opentelemetry_instrumentor"].keys() == ours.keys()
-    assert {name: ours.pop(name).__name__ for name in ("tts_asgi", "tts_grpc_server", "tts_threads", "tts_wsgi")} == {
+    others = ("tts_asgi", "tts_grpc_server", "tts_threads", "tts_wsgi", "tts_wyoming")
+    assert {name: ours.pop(name).__name__ for name in others} == {
         "tts_asgi": "AsgiInstrumentor",
         "tts_grpc_server": "GrpcServerInstrumentor",
+        "tts_wyoming": "WyomingInstrumentor",
         "tts_threads": "ThreadsInstrumentor",
         "tts_wsgi": "WsgiInstrumentor",
     }
