@@ -9,10 +9,12 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from graphlib import TopologicalSorter
 from importlib.metadata import files
 from pathlib import Path
 
 import pytest
+from grimp import build_graph
 
 import otel_tts
 from otel_tts import semconv
@@ -56,6 +58,38 @@ def test_import_contracts() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run([lint_imports, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """The graph of imports, those for annotations included, has no circle: each module can be read after those that it imports."""
+    graph = build_graph("otel_tts", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # names the circle, if there is one
+
+
+MOST_LINES = 300
+WHOLE = {
+    "otel_tts/commands/verify/measures.py": "one table, and the functions that fill it",
+    "otel_tts/sdk/direct/span.py": "all of OpenTelemetry's interface of a span",
+}
+"""Modules that are longer, and why they are not split."""
+
+
+def lines(path: Path) -> int:
+    """The lines of a module without its docstrings."""
+    text = path.read_text("utf-8")
+    strings = [
+        node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    return len(text.splitlines()) - sum(
+        (node.end_lineno or 0) - node.lineno + 1 for node in strings if isinstance(node.value, str)
+    )
+
+
+def test_modules_are_short() -> None:
+    """A module holds one concept: none has more than 300 lines beside its docstrings, but those named with a reason."""
+    paths = [path for folder in ("otel_tts", "tools") for path in (ROOT / folder).rglob("*.py") if "_pb2" not in path.name]
+    assert {path.relative_to(ROOT).as_posix() for path in paths if lines(path) > MOST_LINES} == set(WHOLE)
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Literal
 
 from otel_tts.conditions import BY_NAME, Condition
 from otel_tts.conditions.telemetry import SILENT_AFTER
-from otel_tts.grafana import thresholds
+from otel_tts.grafana import styling, thresholds
 from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
 from otel_tts.grafana.links import PanelLink
+from otel_tts.grafana.queries import PanelQuery
 from otel_tts.grafana.searches import LIMIT as FOUND
 from otel_tts.grafana.searches import Search
 from otel_tts.grafana.units import grafana_unit
 from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
 from otel_tts.palette import BAD, CYCLE, GOOD
-from otel_tts.promql import QUERIES, label
-from otel_tts.promql.expressions import LIMIT
-from otel_tts.promql.query import MOST_VOICES, Query
+from otel_tts.promql import label
+from otel_tts.promql.query import MOST_VOICES
 from otel_tts.semconv import NONE, PROVIDER, VOICE
 
-WHOLE = "$__range"
-"""The window of a query that is asked once, about all of the time shown."""
-POINT = "$__rate_interval"
-"""The window of what is counted by the second: as long as a point."""
 SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
 _UNNAMED = (
@@ -35,47 +30,6 @@ _UNNAMED = (
     (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
 )  # fmt: skip
 """What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PanelQuery:
-    """A query of a panel.
-
-    legend: the name of each of its series; by default their attributes. window: by default that of a point for what is counted by the
-    second, and for shares, quantiles and means the chosen one, so that one request more does not turn them over. scope: what it is
-    asked about, see `variables.scope`.
-    """
-
-    query: str
-    legend: str = ""
-    window: str = ""
-    exemplars: bool = False
-    scope: str = "service"
-
-    @property
-    def definition(self) -> Query:
-        """The query."""
-        return QUERIES[self.query]
-
-    @property
-    def over(self) -> str:
-        """The window that it is asked over."""
-        counted = self.definition.unit not in ("1", "s", "dB") and not self.query.endswith(("_p50", "_p95", "_p99"))
-        return self.window or (POINT if counted else WINDOW)
-
-    @property
-    def limit(self) -> PanelQuery | None:
-        """Where a quantile is only known to be at least the last bucket's bound; None of what is no quantile."""
-        if self.query + LIMIT not in QUERIES:
-            return None
-        bound = QUERIES[self.query + LIMIT].bound
-        legend = f"{self.name}, " if self.name else ""
-        return replace(self, query=self.query + LIMIT, legend=f"{legend}at least {bound:g}", exemplars=False)
-
-    @property
-    def name(self) -> str:
-        """Its legend, as Grafana has it."""
-        return self.legend or " · ".join(f"{{{{{label(attribute)}}}}}" for attribute in self.definition.labels)
 
 
 class Panels:
@@ -107,7 +61,7 @@ class Panels:
             attribute for attribute in lines[0].definition.labels if all(attribute in line.definition.labels for line in lines)
         ]
         fields = {
-            **_formatted(unit),
+            **styling.formatted(unit),
             "noValue": absent,
             "color": thresholds.BY_NAME,
             "custom": {"axisSoftMin": 0.9} if near == "all" else {"axisSoftMax": 0.1} if near == "nothing" else {},
@@ -125,7 +79,7 @@ class Panels:
             tooltipMode="multi",
             tooltipSort="desc",
             showPoints="auto",
-            overrides=[*_coloured(colours or {}), *(_DASHED if limits else ())],
+            overrides=[*styling.coloured(colours or {}), *(styling.DASHED if limits else ())],
             thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
             transformations=[
@@ -166,8 +120,8 @@ class Panels:
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }
         unit = unit or grafana_unit(line.definition.unit)
-        fields = {**_formatted(unit), **thresholds.unknown(absent), "links": [link.of_whole() for link in links]}
-        fields["mappings"] = [*fields["mappings"], *_words(named or {})]
+        fields = {**styling.formatted(unit), **thresholds.unknown(absent), "links": [link.of_whole() for link in links]}
+        fields["mappings"] = [*fields["mappings"], *styling.words(named or {})]
         panel = self._view("stat", title, bad, line, judged, options, unit=unit, fields=fields)
         panel.thresholds = thresholds.steps(judged, objective, at_most)
         return Placed(panel, width, 5)
@@ -195,9 +149,9 @@ class Panels:
         }  # fmt: skip
         runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
         overrides = [
-            _override("Meaning", mappings=_texts(meanings)),
-            _override("Runbook", mappings=_texts(anchors), links=[runbook]),
-            _override("Since", unit=grafana_unit("ms")),
+            styling.override("Meaning", mappings=styling.texts(meanings)),
+            styling.override("Runbook", mappings=styling.texts(anchors), links=[runbook]),
+            styling.override("Since", unit=grafana_unit("ms")),
         ]
         panel = OtherPanel(
             **self._common(
@@ -220,7 +174,7 @@ class Panels:
                     },
                 }
             ],
-            extraJson=_own(
+            extraJson=styling.own(
                 "table", {"showHeader": True, "cellHeight": "sm"}, {"unit": "none", "noValue": "no alert fires"}, overrides
             ),
         )
@@ -275,7 +229,7 @@ class Panels:
             "tooltip": {"mode": "single", "sort": "none"},
         }
         fields = {**thresholds.unknown(absent), "custom": {"fillOpacity": 70, "lineWidth": 0}}
-        fields["mappings"] = [*fields["mappings"], *_words(named)]
+        fields["mappings"] = [*fields["mappings"], *styling.words(named)]
         panel = self._view("state-timeline", title, bad, line, None, options, unit="none", fields=fields)
         return Placed(panel, width, 6)
 
@@ -289,7 +243,7 @@ class Panels:
         how = f"slowest first of the newest {FOUND}" if slowest_first else f"the newest {FOUND} at most"
         panel = OtherPanel(
             title=f"{title}: {how}",
-            description=_description(f"{shows} {_COLUMNS}", bad),
+            description=styling.description(f"{shows} {_COLUMNS}", bad),
             dataSource=TRACES,
             targets=[
                 PanelTarget(ref=ref, datasource={"type": kind, **TRACES}, query=asked[kind])
@@ -297,7 +251,7 @@ class Panels:
             ],
             thresholds=thresholds.steps(None),
             maxDataPoints=None,
-            extraJson=_own(
+            extraJson=styling.own(
                 "table",
                 {"showHeader": True, "cellHeight": "sm", "sortBy": order},
                 {"unit": "short", "noValue": "no such request in this time"},
@@ -322,7 +276,7 @@ class Panels:
         return OtherPanel(
             **self._common(title, bad, (line,), "", judged, form, once=kind == "stat"),
             thresholds=thresholds.steps(judged),
-            extraJson=_own(kind, options, given),
+            extraJson=styling.own(kind, options, given),
         )
 
     def _common(
@@ -343,7 +297,7 @@ class Panels:
             shows += f" Of more than {MOST_VOICES} voices, those with the most requests in all the time shown."
         return {
             "title": title,
-            "description": _description(shows, bad, judged, self.home.runbooks, windowed),
+            "description": styling.description(shows, bad, judged, self.home.runbooks, windowed),
             "dataSource": METRICS,
             "targets": targets,
             "maxDataPoints": None,
@@ -361,55 +315,3 @@ _COLUMNS = (
     "With Tempo the table has outcome, error, provider and voice of each; Grafana's table of Jaeger's traces has start and duration "
     "only, and the outcome is that of the table."
 )
-_DASHED = (
-    {
-        "matcher": {"id": "byRegexp", "options": "/at least/"},
-        "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash"}}],
-    },
-)
-"""What is only known to be at least so much is dashed, at that limit."""
-
-
-def _own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:
-    """The part of a panel that only its type has."""
-    return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": list(overrides)}}
-
-
-def _formatted(unit: str) -> JSON:
-    """The digits of a unit, the same everywhere: two of a percentage, so that all but all is not 100 %, and none of a count."""
-    return {"percentunit": {"decimals": 2}, "short": {"decimals": 0}}.get(unit, {})
-
-
-def _words(named: Mapping[int, tuple[str, str]]) -> list[JSON]:
-    words = {str(value): {"text": text, "color": colour, "index": value + 1} for value, (text, colour) in named.items()}
-    return [{"type": "value", "options": words}] if words else []
-
-
-def _texts(texts: Mapping[str, str]) -> list[JSON]:
-    return [{"type": "value", "options": {value: {"text": text, "index": i} for i, (value, text) in enumerate(texts.items())}}]
-
-
-def _override(name: str, **properties: object) -> JSON:
-    listed = [{"id": identity, "value": value} for identity, value in properties.items()]
-    return {"matcher": {"id": "byName", "options": name}, "properties": listed}
-
-
-def _description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
-    over = " Each value is of the $window before it." if windowed else ""
-    alert = (
-        f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({judged.runbook(runbooks)})."
-        if judged
-        else ""
-    )
-    return f"{' '.join(shows.split())}{over}\n\n**What to check:** {bad}{alert}"
-
-
-def _coloured(colours: Mapping[str, str]) -> list[JSON]:
-    """Series whose name is, or ends with, a word have the word's colour; so has what is at least so much of it."""
-    return [
-        {
-            "matcher": {"id": "byRegexp", "options": f"/(^|· ){word}(, at least .*)?$/"},
-            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
-        }
-        for word, colour in colours.items()
-    ]

@@ -11,25 +11,17 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import set_value
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
-from otel_tts.core.guard import guarded, guarded_or
-from otel_tts.core.outcome import OK
+from otel_tts.core.guard import guarded
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.livekit_stream import RECOVERY, LiveKitStream
 from otel_tts.instrumentation.patch import Patch, Wrapper
 from otel_tts.instrumentation.speech import Speech
-from otel_tts.instrumentation.utterance import OBSERVED, Asked
 
-_OUTER = create_key("livekit stream")
-"""Where the stream stands inside which others are made."""
-_RECOVERY = create_key("livekit recovery")
-"""Stands where the fallback adapter tries whether a provider is good again: nobody hears that."""
-_ADAPTERS = ("livekit.agents.tts.fallback_adapter", "livekit.agents.tts.stream_adapter")
-_WRAPPER = "_ChunkedStreamFromStream"
-_PLUGINS = "livekit.plugins."
 _ENCODED = {"mpeg": "mp3", "mp3": "mp3", "ogg": "opus", "opus": "opus", "flac": "flac", "aac": "aac", "mp4": "aac"}
 
 
@@ -67,159 +59,8 @@ class LiveKitInstrumentor(Instrumentor):
 
 
 def _try_recovery(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with Current(set_value(_RECOVERY, True)):
+    with Current(set_value(RECOVERY, True)):
         return wrapped(*args, **kwargs)
-
-
-class _Stream:
-    """What is known of one stream of LiveKit's."""
-
-    def __init__(self, telemetry: Telemetry, stream: Any, of_handle: MutableMapping[Any, list[Speech]]) -> None:
-        self._telemetry = telemetry
-        self._of_handle = of_handle
-        self._tts = stream._tts
-        self.adapter = type(stream).__module__ in _ADAPTERS or type(stream).__name__ == _WRAPPER
-        self.context: Context | None = None
-        self.handle: Any = None
-        self.outer: _Stream | None = None
-        self.speech: Speech | None = None
-        self._recovery = False
-        self._pieces: list[str] = []
-        self._first_ns: int | None = None
-        self._run_ns: int | None = None
-        self._asked: Asked | None = None
-        self._running = False
-        self.format: AudioFormat | None = None
-        self._made = False
-        self.error: BaseException | None = None
-        self.complete = False  # whether all audio was made
-        self.final = False  # whether its last audio was handed out
-
-    @guarded
-    def start(self, stream: Any) -> None:
-        """Its task begins: it happens here."""
-        self.context = get_current()
-        outer = self.context.get(_OUTER)
-        self.outer = outer if isinstance(outer, _Stream) else None
-        self._recovery = bool(self.context.get(_RECOVERY))
-        activity = sys.modules.get("livekit.agents.voice.agent_activity")
-        variable = getattr(activity, "_SpeechHandleContextVar", None)
-        self.handle = variable.get(None) if variable is not None else None
-        if hasattr(stream, "_input_text"):
-            self.text(stream._input_text)
-            self.given()
-        self._begin()
-
-    @guarded
-    def text(self, piece: str) -> None:
-        """Text came."""
-        if self._first_ns is None:
-            self._first_ns = self._telemetry.emitter.clock.monotonic()
-        if self.speech is not None and self.outer is None:
-            self.speech.text(piece)
-        else:
-            self._pieces.append(piece)
-            self._begin()
-
-    def _begin(self) -> None:
-        """Begin the utterance, as soon as it is known where it happens and that there is text; inside another, that is it."""
-        if self.speech is not None or self.context is None or self._first_ns is None or self._recovery:
-            return
-        if self.outer is not None:
-            self.speech = self.outer.speech
-            return
-        self.speech = Speech(
-            self._telemetry, self._described(), context=self.context, conversation=_conversation(), start_ns=self._first_ns
-        )
-        for piece in self._pieces:
-            self.speech.text(piece)
-        self._pieces.clear()
-        if self.handle is not None:
-            self._of_handle.setdefault(self.handle, []).append(self.speech)
-
-    def _described(self) -> Asked:
-        options = getattr(self._tts, "_opts", None)
-        label = type(self._tts).__module__
-        plugin = label.removeprefix(_PLUGINS).partition(".")[0] if label.startswith(_PLUGINS) else str(self._tts.provider)
-        voice = getattr(options, "voice", None) or getattr(options, "voice_id", None)
-        language = getattr(options, "language", None)
-        return Asked(
-            provider=plugin.lower(),
-            model=str(self._tts.model) if self._tts.model and self._tts.model != "unknown" else None,
-            voice=voice if isinstance(voice, str) else None,
-            language=str(language) if isinstance(language, str) else None,
-            audio=self.format or PCM16(self._tts.sample_rate, self._tts.num_channels),
-            stream=True,
-        )
-
-    # -- an attempt -----------------------------------------------------------------------------------------------------------------
-
-    @guarded_or(lambda self, *_: get_current())
-    def run(self) -> Context:
-        """A run of the plugin begins; gives the context for it."""
-        self._run_ns = self._telemetry.emitter.clock.monotonic()
-        self._running, self._made = not self.adapter, False
-        return set_value(_OUTER, self) if self.adapter else set_value(OBSERVED, True)
-
-    @guarded
-    def given(self) -> None:
-        """The provider is given text."""
-        if self.speech is not None and not self.adapter:
-            self.speech.flush() if self.outer is None else self.speech.given()
-            self._ask()
-
-    def _ask(self) -> None:
-        if self.speech is None or not self._running or self.adapter or self.speech.invocation is not None:
-            return
-        began_ns = max(self._run_ns or 0, self._first_ns or 0)
-        self._asked = self._described()
-        self.speech.ask(self._asked, delivers=False, start_ns=began_ns)
-
-    @guarded
-    def made(self, data: bytes) -> None:
-        """Audio came from the provider."""
-        if self._recovery or self.speech is None:
-            return
-        self._ask()
-        self._made = self._made or len(data) > 0
-        self.speech.made(data)
-
-    @guarded
-    def run_ended(self, stream: Any, error: BaseException | None) -> None:
-        """The run ended."""
-        if not self._running:
-            return
-        if self.speech is not None and (self._made or error is not None or self._first_ns is not None):
-            self._ask()
-            reused = getattr(stream, "_connection_reused", False)
-            if reused or getattr(stream, "_acquire_time", 0.0):
-                self.speech.connection(reused=bool(reused))
-            self.speech.attempted(OK if error is None else None, error)
-        self._running = False
-
-    # -- the caller -----------------------------------------------------------------------------------------------------------------
-
-    @guarded
-    def handed_out(self, event: Any) -> None:
-        """Audio goes to whoever reads the stream."""
-        if self.speech is not None and self.outer is None:
-            frame = event.frame
-            self.speech.handed_out(bytes(frame.data), PCM16(frame.sample_rate, frame.num_channels))
-            self.final = self.final or bool(event.is_final)
-
-    @guarded
-    def end(self, error: BaseException | None, *, left: bool) -> None:
-        """Nobody reads it any more: it came to its end, failed, or was ``left``."""
-        speech = self.speech
-        if speech is None or self.outer is not None or speech.over:
-            return
-        error = error or self.error
-        whole = error is None and (not left or (self.complete and self.final))
-        cause, now_ns, handle = OK if whole else None, speech.monotonic(), self.handle
-        if handle is None or handle.done():
-            speech.finish(cause, error, now_ns)
-        else:  # how much of it is heard is known when it has been played
-            handle.add_done_callback(lambda _: speech.finish(cause, error, now_ns))
 
 
 class _Streams:
@@ -227,15 +68,15 @@ class _Streams:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._streams: MutableMapping[Any, _Stream] = WeakKeyDictionary()
-        self._emitters: MutableMapping[Any, _Stream] = WeakKeyDictionary()
+        self._streams: MutableMapping[Any, LiveKitStream] = WeakKeyDictionary()
+        self._emitters: MutableMapping[Any, LiveKitStream] = WeakKeyDictionary()
         self._of_handle: MutableMapping[Any, list[Speech]] = WeakKeyDictionary()
         self._playing: MutableMapping[Any, Any] = WeakKeyDictionary()  # players, and the handle of what they play
 
-    def _state(self, stream: Any) -> _Stream:
+    def _state(self, stream: Any) -> LiveKitStream:
         state = self._streams.get(stream)
         if state is None:
-            state = self._streams[stream] = _Stream(self._telemetry, stream, self._of_handle)
+            state = self._streams[stream] = LiveKitStream(self._telemetry, stream, self._of_handle)
         return state
 
     async def main_task(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -357,11 +198,3 @@ def _format(emitter: Any) -> AudioFormat:
     if emitter._is_raw_pcm:
         return PCM16(emitter._sample_rate, emitter._num_channels)
     return Wav() if kind in ("wav", "wave") else Encoded(_ENCODED.get(kind, kind or "mp3"))
-
-
-@guarded_or(lambda *_: None)
-def _conversation() -> str | None:
-    """The id that LiveKit gives its own spans: that of the room."""
-    telemetry = sys.modules.get("livekit.agents.telemetry.gen_ai")
-    ask = getattr(telemetry, "_conversation_id", None)
-    return ask() if ask is not None else None

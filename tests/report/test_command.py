@@ -20,7 +20,7 @@ from rich.console import Console
 
 from otel_tts import semconv
 from otel_tts.commands.report import command as report_command
-from otel_tts.commands.report.command import SERVICE_NAME as JOB
+from otel_tts.commands.report.surroundings import SERVICE_NAME as JOB
 from otel_tts.history import Row, open_history
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.unavailable import HistoryIncompleteError

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +13,12 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
-from otel_tts.commands.report import summary
+from otel_tts.commands.report import summary, surroundings
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
@@ -33,12 +30,9 @@ from otel_tts.report.profile import Profiles
 from otel_tts.report.reference import LAST_WEEK, UnknownReferenceError, length, moment, resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window, closed, windows
-from otel_tts.sdk import configure
-from otel_tts.settings import ReportSettings, Settings, redact_url
+from otel_tts.settings import ReportSettings, redact_url
 
 NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
-SERVICE_NAME = "otel-tts-report"
-"""``service.name`` of what the job tells of itself."""
 
 
 class ReportFailedError(OtelTtsError, click.ClickException):
@@ -114,12 +108,16 @@ def _report(
     as_json: bool,
 ) -> None:
     settings = ReportSettings.load()
-    history, console, stop = open_history(settings), Console(quiet=True) if as_json else terminal.console(), _stopping()
+    history, console, stop = (
+        open_history(settings),
+        Console(quiet=True) if as_json else terminal.console(),
+        surroundings.stopping(),
+    )
     if width < 2 * history.interval:
         raise click.UsageError(
             f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
         )
-    with _telemetry(keep_port=every is not None):
+    with surroundings.telemetry(keep_port=every is not None):
         feedback = Feedback()
         profiles = Profiles(settings.data_dir)
         uri = tracking.default_uri(settings)
@@ -167,7 +165,7 @@ def _pass(
     wanted = list(windows(first, last if until is None else min(until, now), width))
     done: list[WindowResult] = []
     contents: list[dict[str, Any]] = []
-    with _progress(console, len(wanted), shown=since is not None) as advance:
+    with surroundings.progress(console, len(wanted), shown=since is not None) as advance:
         for window in wanted:
             if stop.is_set():
                 console.print("Stopped between two windows. The next pass continues from here.")
@@ -321,44 +319,3 @@ def _one(history: History, service: str | None) -> str:
     if service is None and len(names) > 1:
         raise click.UsageError(f"There is telemetry of {', '.join(names)}: choose one with --service.")
     return service or names[0]
-
-
-@contextmanager
-def _telemetry(*, keep_port: bool) -> Iterator[None]:
-    """Telemetry of the job itself goes where the services' goes.
-
-    A job of one pass is gone before anybody could pull its metrics from a port, which the service may have.
-    """
-    settings = Settings.load({name: value for name, value in os.environ.items() if keep_port or name != "PROMETHEUS_PORT"})
-    pipeline = configure(
-        service_name=os.environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME, settings=settings, local=True, logs=False
-    )
-    try:
-        yield
-    finally:
-        pipeline.shutdown()
-
-
-def _stopping() -> threading.Event:
-    """Set by the first SIGINT or SIGTERM; the second one ends the process at once."""
-    stop = threading.Event()
-
-    def handle(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return stop
-
-
-@contextmanager
-def _progress(console: Console, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """A bar for the length of the block, on a terminal; gives what moves it."""
-    if not (shown and console.is_terminal and total > 1):
-        yield lambda: None
-        return
-    columns = TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)

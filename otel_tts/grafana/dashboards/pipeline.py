@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
+from otel_tts.grafana.panels import Panels
+from otel_tts.grafana.queries import WHOLE, PanelQuery
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
 from otel_tts.promql.slo import SERVICE
 

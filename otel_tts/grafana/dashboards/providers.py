@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.links import TO_REQUESTS
-from otel_tts.grafana.panels import WHOLE, PanelQuery, Panels
+from otel_tts.grafana.panels import Panels
+from otel_tts.grafana.queries import WHOLE, PanelQuery
 from otel_tts.grafana.units import NUMBER
 from otel_tts.palette import BAD, GOOD, OUTCOMES, REFERENCE, YELLOW
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import PanelQuery, Panels
+from otel_tts.grafana.panels import Panels
+from otel_tts.grafana.queries import PanelQuery
 from otel_tts.grafana.units import NUMBER
 
 

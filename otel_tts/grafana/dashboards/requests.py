@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from otel_tts.grafana import searches
 from otel_tts.grafana.layout import PanelSection
-from otel_tts.grafana.panels import PanelQuery, Panels
+from otel_tts.grafana.panels import Panels
+from otel_tts.grafana.queries import PanelQuery
 from otel_tts.palette import OUTCOMES
 from otel_tts.semconv import Outcome
 

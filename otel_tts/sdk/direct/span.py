@@ -7,12 +7,12 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -21,9 +21,6 @@ from opentelemetry.util.types import AnyValue, Attributes
 from otel_tts import semconv
 from otel_tts.core.once import Once
 
-if TYPE_CHECKING:
-    from otel_tts.sdk.direct.tracer import Tracer
-
 _logger = logging.getLogger(__name__)
 
 _UNSET = Status()
@@ -31,6 +28,22 @@ _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept as they are."""
 _KEYS = frozenset((str,))
 _Attributes: TypeAlias = "dict[str, AnyValue] | BoundedAttributes"
+
+
+class SpanOwner(Protocol):
+    """The tracer of a span, as the span sees it."""
+
+    instrumentation_scope: InstrumentationScope
+    limits: SpanLimits
+    plain_attributes: int
+    """The most attributes that are kept in a plain dict."""
+
+    @property
+    def resource(self) -> Resource:
+        """Of whom its spans tell."""
+
+    def ended(self, span: Span) -> None:
+        """The span ended."""
 
 
 class Span(trace.Span):
@@ -42,7 +55,7 @@ class Span(trace.Span):
 
     def __init__(
         self,
-        tracer: Tracer,
+        tracer: SpanOwner,
         name: str,
         context: SpanContext,
         parent: SpanContext | None,
@@ -130,7 +143,7 @@ class Span(trace.Span):
 
     @property
     def resource(self) -> Resource:
-        return self.tracer.provider.resource
+        return self.tracer.resource
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope:

@@ -1,0 +1,65 @@
+"""What Grafana has in a panel's JSON beside its queries: formats, colours, words, and the description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from otel_tts.conditions import Condition
+from otel_tts.grafana.elements import JSON
+
+DASHED = (
+    {
+        "matcher": {"id": "byRegexp", "options": "/at least/"},
+        "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash"}}],
+    },
+)
+"""What is only known to be at least so much is dashed, at that limit."""
+
+
+def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:
+    """The part of a panel that only its type has."""
+    return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": list(overrides)}}
+
+
+def formatted(unit: str) -> JSON:
+    """The digits of a unit, the same everywhere: two of a percentage, so that all but all is not 100 %, and none of a count."""
+    return {"percentunit": {"decimals": 2}, "short": {"decimals": 0}}.get(unit, {})
+
+
+def words(named: Mapping[int, tuple[str, str]]) -> list[JSON]:
+    """Mappings of values to words and colours."""
+    words = {str(value): {"text": text, "color": colour, "index": value + 1} for value, (text, colour) in named.items()}
+    return [{"type": "value", "options": words}] if words else []
+
+
+def texts(texts: Mapping[str, str]) -> list[JSON]:
+    """Mappings of strings to what is shown in their place."""
+    return [{"type": "value", "options": {value: {"text": text, "index": i} for i, (value, text) in enumerate(texts.items())}}]
+
+
+def override(name: str, **properties: object) -> JSON:
+    """Properties of one column, by its name."""
+    listed = [{"id": identity, "value": value} for identity, value in properties.items()]
+    return {"matcher": {"id": "byName", "options": name}, "properties": listed}
+
+
+def description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
+    """What a panel shows, what to check when it looks bad, and the alert whose colours it has."""
+    over = " Each value is of the $window before it." if windowed else ""
+    alert = (
+        f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({judged.runbook(runbooks)})."
+        if judged
+        else ""
+    )
+    return f"{' '.join(shows.split())}{over}\n\n**What to check:** {bad}{alert}"
+
+
+def coloured(colours: Mapping[str, str]) -> list[JSON]:
+    """Series whose name is, or ends with, a word have the word's colour; so has what is at least so much of it."""
+    return [
+        {
+            "matcher": {"id": "byRegexp", "options": f"/(^|· ){word}(, at least .*)?$/"},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        }
+        for word, colour in colours.items()
+    ]
