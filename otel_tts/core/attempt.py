@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
+from otel_tts.core import clean
 from otel_tts.core import outcome as outcomes
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.guard import guarded
@@ -64,7 +65,7 @@ class Attempt:
         Args:
             reused: whether it had served another utterance or was opened ahead, so that this one did not wait for it.
         """
-        self._invocation.connection_reused = bool(reused)
+        self._invocation.connection_reused = clean.flag("reused", reused)
 
     @overload
     def stream(
@@ -107,4 +108,5 @@ class Attempt:
             outcome: by default what ``error`` means, else ``error``.
             error_type: a value of ``error.type``, by default what ``error`` means.
         """
+        error = clean.exception(error)
         self._invocation.declare(Cause.declared(error, outcome, error_type), error)

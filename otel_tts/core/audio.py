@@ -43,6 +43,7 @@ from otel_tts.core.formats import (
     Samples,
     UnreadableAudioError,
     Wav,
+    checked,
     levels_of,
 )
 from otel_tts.core.guard import guard
@@ -153,11 +154,11 @@ class AudioMeter:
         """``format``: what was asked for. What comes decides, see :mod:`otel_tts.core.container`."""
         self.pieces = 0
         """How many pieces held audio, readable or not. A header is none."""
-        self._expected = self._format = format
+        self._expected = self._format = checked(format)
         self._head: bytes | None = b""  # what is not recognised yet; None: it is
         self._reader: WavReader | None = None
         self._lost = False  # whether something could not be read
-        self._tally = _Tally(format) if isinstance(format, Samples) else None
+        self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
         self._pending: list[bytes] = []  # audio that is in no sum yet
         self._size = 0  # bytes of audio so far
         self._due = 0  # bytes of audio at which to fold

@@ -15,7 +15,7 @@ from otel_tts.core.audio import AudioMeter
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import deferrable
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.formats import AudioFormat, Samples
+from otel_tts.core.formats import AudioFormat, Samples, checked
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
@@ -105,6 +105,7 @@ class Lookup(_Block):
         if value is None:
             return
         self._hit = True
+        audio = None if audio is None else checked(audio)
         if duration_s is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
             duration_s = _seconds(value, audio)
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 import operator
 import re
-from enum import Enum
-from typing import Any
+from collections.abc import Container
+from enum import Enum, StrEnum
+from typing import Any, TypeVar
 
-from otel_tts.core.guard import guard
-from otel_tts.semconv import Instrument, Metric
+from otel_tts.core.guard import caller, guard
+from otel_tts.semconv import OTHER, Instrument, Metric
+
+E = TypeVar("E", bound=StrEnum)
 
 LONGEST_NAME = 128
 """Code points of a name (a voice, a model, a cache tier): what is longer is cut, and ends in an ellipsis."""
@@ -52,10 +55,12 @@ def text(value: object) -> str:
 
 def spoken(value: object) -> str:
     """The text of a request, as it is: it is counted before it is shown. What is no text has no characters, and is reported."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).decode("utf-8", "replace")
+    if value is None:
+        return ""
+    if is_a(value, str):
+        return value  # type: ignore[return-value]
+    if is_a(value, (bytes, bytearray)):
+        return str(value, "utf-8", "replace")  # type: ignore[call-overload, no-any-return]
     guard.caught("the text of a request", TypeError(f"A text is str, not {type(value).__name__}."))
     return ""
 
@@ -75,6 +80,54 @@ def number(value: Any) -> float:
     if plain is None or not -LARGEST <= plain <= LARGEST:  # not a number is in no range
         raise ValueError(f"{shown(value)} is no finite number up to {LARGEST:,}")
     return plain
+
+
+def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
+    """Whether it is of these types; the object itself is not asked, which may raise anything."""
+    return issubclass(type(value), kinds)
+
+
+def choice(kind: type[E], argument: str, value: object, consequence: str = "") -> E | None:
+    """The member of a closed set that an application names; None, reported with the caller's line, for what is none of it."""
+    if is_a(value, str):
+        word = _plain(value)
+        if word in tuple(kind):
+            return kind(word)
+    guard.misused(argument, shown(value), f"use one of {', '.join(kind)}.", *([consequence] if consequence else []))
+    return None
+
+
+def one_of(allowed: Container[object], value: object) -> str:
+    """A label of a closed set; ``_OTHER`` for what is none of it."""
+    label = _plain(value) if is_a(value, str) else ""
+    return label if label in allowed else OTHER
+
+
+def flag(argument: str, value: object) -> bool:
+    """Yes or no; no, reported with the caller's line, for what cannot say which."""
+    try:
+        return bool(value)
+    except Exception:  # noqa: BLE001 - the host's object: an array of several, say
+        guard.misused(argument, shown(value), "use True or False.", "It counts as False.")
+        return False
+
+
+def seconds(argument: str, value: object) -> float | None:
+    """A time of 0 or more; None, reported with the caller's line, for what is no number."""
+    try:
+        return max(0.0, float(number(value)))
+    except ValueError:
+        guard.misused(argument, shown(value), "use a number of seconds.", "It is left out.")
+        return None
+
+
+def exception(value: object) -> BaseException | None:
+    """An exception that an application reports; None, reported with the caller's line, for what is none."""
+    if value is None or is_a(value, BaseException):
+        return value  # type: ignore[return-value]
+    # Not the value: it may be the message of an exception, and hold the text.
+    guard.misused("error", f"<{type(value).__name__}>", "pass the exception itself.")
+    return None
 
 
 def shown(value: object) -> str:
@@ -116,7 +169,7 @@ class Range:
     def _warn(self, value: object) -> None:
         kind = "whole numbers" if self._whole else "finite numbers"
         least = " of 0 or more" if self._least == 0 else ""
-        message = f"{shown(value)} is left out of {self._metric.name}, which takes {kind}{least}."
+        message = f"{shown(value)} is left out of {self._metric.name}, which takes {kind}{least}: given at {caller()}."
         if guard.strict:
             raise ValueError(message)
         if not self._warned:

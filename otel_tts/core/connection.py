@@ -8,7 +8,7 @@ from typing import Self
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
-from otel_tts.core import outcome
+from otel_tts.core import clean, outcome
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
@@ -23,13 +23,13 @@ class Opening:
 
     def __init__(self, emitter: Emitter, provider: str) -> None:
         self._emitter = emitter
-        self._provider = provider
+        self._provider = clean.name(provider)
         self._timeline = RequestClock(emitter.clock)
         self._span = emitter.start_span(
             semconv.CONNECT_SPAN.name,
             SpanKind.CLIENT,
             self._timeline.timestamp(self._timeline.start),
-            {semconv.PROVIDER.key: provider},
+            {semconv.PROVIDER.key: self._provider},
         )
         self._current = Current(set_span_in_context(self._span))
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from otel_tts.core import clean
+from otel_tts.core.guard import guard
 from otel_tts.errors import OtelTtsError
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 
@@ -166,6 +168,17 @@ class Encoded:
 
 
 AudioFormat = Samples | Wav | Encoded | NoAudio
+
+
+def checked(format: AudioFormat) -> AudioFormat:
+    """The format that an application states; an unknown one, reported with the caller's line, for what is none."""
+    if clean.is_a(format, (Samples, Wav, Encoded, NoAudio)):
+        return format
+    guard.misused(
+        "format", clean.shown(format), "pass a format such as otel_tts.PCM16(24_000).", "The audio counts as of no known format."
+    )
+    return Encoded(OTHER)
+
 
 # ITU-T G.711, tables 1 and 2, scaled to 16 bits: segment and step of a code whose inverted bits were turned back.
 # The sign is left out: nothing here depends on it.

@@ -39,9 +39,10 @@ class Guard:
         self._warned.add(site)
         _logger.log(
             level,
-            "Telemetry failed in %s (%s). The service is not affected; this telemetry is missing.",
+            "Telemetry failed in %s (%s), called at %s. The service is not affected; this telemetry is missing.",
             site,
             type(error).__name__,
+            caller(),
         )
 
     def is_new(self, site: str, error: Exception) -> bool:
@@ -52,23 +53,31 @@ class Guard:
         self._warned.add(place)
         return True
 
-    def misused(self, argument: str, value: object, allowed: str) -> None:
+    def misused(
+        self, argument: str, value: str, allowed: str, consequence: str = "It counts as a failure of an unknown kind."
+    ) -> None:
         """Report that the application gave ``value``, which cannot be used, for ``argument``: one warning, with its file and line.
+
+        Args:
+            argument: its name.
+            value: as it is shown.
+            allowed: what it takes.
+            consequence: what becomes of it.
 
         Raises:
             ValueError: in strict mode.
         """
-        place = _caller()
-        message = f"{argument}={value!r:.80} at {place} cannot be used: {allowed}"
+        place = caller()
+        message = f"{argument}={value} at {place} cannot be used: {allowed}"
         if self.strict:
             raise ValueError(message)
         site = f"{argument} at {place}"  # not the value: there may be a new one in each request
         if site not in self._warned:
             self._warned.add(site)
-            _logger.warning("%s It counts as a failure of an unknown kind.", message)
+            _logger.warning("%s %s", message, consequence)
 
 
-def _caller() -> str:
+def caller() -> str:
     """The file and line in the application that called us."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("otel_tts", "functools"):

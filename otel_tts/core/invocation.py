@@ -18,6 +18,7 @@ from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.formats import checked
 from otel_tts.core.guard import guarded
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
@@ -59,11 +60,12 @@ def invoke(
 ) -> Invocation:
     """Ask a provider for a request; ``reason`` None: what follows from what happened before. ``start_ns``: when, if that is past."""
     provider, model = clean.name(provider), clean.optional_name(model)
-    reason = request.sources.attempt_reason(provider) if reason is None else AttemptReason(reason)
+    stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
+    why = stated or request.sources.attempt_reason(provider)
     invocation = Invocation(
-        request.emitter, request.timeline, request, provider, model, reason, remote=remote, start_ns=start_ns
+        request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
     )  # fmt: skip
-    request.sources.invocation_began(invocation, provider, model, reason)
+    request.sources.invocation_began(invocation, provider, model, why)
     return invocation
 
 
@@ -310,11 +312,12 @@ class Invocation:
         return total_s if meter.pieces > pieces else None
 
     def _meter_for(self, format: AudioFormat) -> AudioMeter:
+        declared = checked(format)
         if self._meter is None:
-            self._format = format
-            self._meter = AudioMeter(format)
-        elif format != self._format:
+            self._format = declared
+            self._meter = AudioMeter(declared)
+        elif declared != self._format:
             raise ValueError(
-                f"This attempt's audio is {self._format}, so {format} cannot follow. Use one attempt for each format."
+                f"This attempt's audio is {self._format}, so {declared} cannot follow. Use one attempt for each format."
             )
         return self._meter

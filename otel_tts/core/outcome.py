@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from otel_tts.core.guard import guard
+from otel_tts.core import clean
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
 
@@ -48,14 +48,13 @@ class Cause:
         counts as well.
         """
         cause = from_exception(error) if error is not None else _ERROR
-        if outcome is not None and outcome not in tuple(Outcome):
-            guard.misused("outcome", outcome, f"use one of {', '.join(Outcome)}.")
+        chosen = None if outcome is None else clean.choice(Outcome, "outcome", outcome)
+        if outcome is not None and chosen is None:
             return _ERROR
-        if error_type is not None:
-            error_type = known_error_type(error_type)
-        if outcome is None and error_type is None:
+        known = None if error_type is None else known_error_type(error_type)
+        if chosen is None and known is None:
             return cause
-        return cls.from_outcome(outcome or cause.outcome, error_type or cause.error_type)
+        return cls.from_outcome(chosen or cause.outcome, known or cause.error_type)
 
     @property
     def reason(self) -> CancelReason | None:
@@ -136,10 +135,7 @@ _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
 def known_error_type(value: ErrorType | str) -> ErrorType:
     """An error type that an application gives; one that there is not is reported, and is ``_OTHER``."""
-    if value not in tuple(ErrorType):
-        guard.misused("error_type", value, f"use one of {', '.join(ErrorType)}.")
-        return ErrorType.OTHER
-    return ErrorType(value)
+    return clean.choice(ErrorType, "error_type", value) or ErrorType.OTHER
 
 
 def from_exception(error: BaseException) -> Cause:
@@ -168,18 +164,11 @@ def from_exception(error: BaseException) -> Cause:
 
 
 def interrupted(reason: CancelReason | str) -> Cause:
-    """The cause of a request that was cut off for this reason. Stopped by the service itself, it is a failure of the service.
-
-    Raises:
-        ValueError: no such reason.
-    """
-    try:
-        reason = CancelReason(reason)
-    except ValueError:
-        raise ValueError(f"{reason!r} is no reason. Use one of: {', '.join(CancelReason)}.") from None
-    if reason is CancelReason.STOPPED:
+    """The cause of a request that was cut off for this reason. Stopped by the service itself, it is a failure of the service."""
+    why = clean.choice(CancelReason, "reason", reason, "It counts as interrupted.") or CancelReason.INTERRUPTED
+    if why is CancelReason.STOPPED:
         return SHUTDOWN
-    return Cause(Outcome.CANCELLED, None, reason)
+    return Cause(Outcome.CANCELLED, None, why)
 
 
 def from_http_status(status: int) -> Cause:

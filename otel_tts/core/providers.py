@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
+from otel_tts.core import clean
 from otel_tts.core.clock import Clock
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guarded
@@ -32,7 +33,7 @@ class ProviderState:
             available: whether it can.
         """
         self._reported = True
-        self._set(bool(available))
+        self._set(clean.flag("available", available))
 
     def attempted(self, cause: Cause) -> None:
         """An attempt ended. Without reports, the last attempt that says something of the provider tells its state."""

@@ -13,6 +13,7 @@ from opentelemetry.context import Context, create_key, get_current
 
 from otel_tts import semconv
 from otel_tts.core import clean
+from otel_tts.core.guard import guard
 from otel_tts.core.labels import Labels, OwnLabels
 from otel_tts.semconv import RequestKind
 
@@ -34,18 +35,14 @@ class Purpose:
     attributes: Attributes = field(default_factory=dict)
 
     def with_(self, conversation: str | None, kind: RequestKind | str | None, attributes: Attributes | None) -> Purpose:
-        """The same, where nothing else is said. Attributes are added.
-
-        Raises:
-            ValueError: no such kind.
-        """
-        if conversation is None and kind is None and not attributes:
+        """The same, where nothing else is said. Attributes are added."""
+        if conversation is None and kind is None and attributes is None:
             return self
         return replace(
             self,
-            kind=self.kind if kind is None else _kind(kind),
+            kind=self.kind if kind is None else clean.choice(RequestKind, "kind", kind, "It is left out.") or self.kind,
             conversation=self.conversation if conversation is None else clean.optional_name(conversation),
-            attributes={**self.attributes, **_clean(attributes)} if attributes else self.attributes,
+            attributes={**self.attributes, **_clean(attributes)} if attributes is not None else self.attributes,
         )
 
     def update(self, inner: Purpose) -> Purpose:
@@ -90,21 +87,19 @@ def as_label(value: str | bool | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _kind(kind: RequestKind | str) -> RequestKind:
-    try:
-        return RequestKind(kind)
-    except ValueError:
-        raise ValueError(f"{kind!r} is no kind of request. Use one of: {', '.join(RequestKind)}.") from None
-
-
 def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
     """Those that can be kept, as they can be kept."""
     kept: dict[str, str | bool | int | float] = {}
-    for given, value in attributes.items():
+    try:
+        items = dict(attributes).items()
+    except Exception:  # noqa: BLE001 - the host's object
+        guard.misused("attributes", clean.shown(attributes), "use a mapping of names to values.", "They are left out.")
+        return kept
+    for given, value in items:
         key = clean.name(given)
         if not key or key in _RESERVED or len(kept) >= _MOST:
             _logger.debug("An attribute of a request was left out: it has no name, the name of one of ours, or is one too many.")
-        elif isinstance(value, bool):
+        elif type(value) is bool:
             kept[key] = value
         elif value is not None:
             kept[key] = _value(value)
@@ -113,6 +108,6 @@ def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
 
 def _value(value: object) -> str | int | float:
     try:
-        return clean.name(value) if isinstance(value, str) else clean.number(value)
+        return clean.name(value) if clean.is_a(value, str) else clean.number(value)
     except ValueError:
         return clean.name(value)

@@ -177,12 +177,9 @@ class SynthesisRequest:
         """It is cut off. The first time counts; audio that is handed out from now on comes too late.
 
         heard_s: seconds of audio that the listener heard, where the player says so.
-
-        Raises:
-            ValueError: no such reason.
         """
-        if heard_s is not None:
-            self.record.heard_s = max(0.0, float(clean.number(heard_s)))
+        if heard_s is not None and (seconds := clean.seconds("heard", heard_s)) is not None:
+            self.record.heard_s = seconds
         if self.finished or self.record.interrupted_ns is not None:
             return
         self._interruption = outcome.interrupted(reason)

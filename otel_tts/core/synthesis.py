@@ -92,7 +92,7 @@ class Synthesis:
             model: with which model.
             leader: that request: the span links to its span.
         """
-        span = leader._request.span_context if isinstance(leader, Synthesis) else None  # noqa: SLF001 - another of its kind
+        span = leader._request.span_context if leader is not None and clean.is_a(leader, Synthesis) else None  # noqa: SLF001 - another of its kind
         self._request.sources.coalesce(provider, model, span)
 
     @outside_collections(lambda *_, **__: NOOP)
@@ -121,7 +121,8 @@ class Synthesis:
             error: an exception that says what is wrong with it, instead.
         """
         if error is not None:
-            error_type = outcome.from_exception(error).error_type or ErrorType.OTHER
+            error = clean.exception(error)
+            error_type = (outcome.from_exception(error).error_type if error is not None else None) or ErrorType.OTHER
         self._request.sources.skip_provider(provider, outcome.known_error_type(error_type))
 
     @overload
@@ -246,7 +247,9 @@ class Synthesis:
         Args:
             seconds: of audio.
         """
-        self._request.record.heard_s = max(0.0, float(clean.number(seconds)))
+        heard_s = clean.seconds("seconds", seconds)
+        if heard_s is not None:
+            self._request.record.heard_s = heard_s
 
     @deferrable
     def queued(self, seconds: float) -> None:
@@ -268,7 +271,7 @@ class Synthesis:
             format: one of ``semconv.AUDIO_FORMATS``; others count as ``_OTHER``.
             seconds: how long that took.
         """
-        label = format if format in semconv.AUDIO_FORMATS else semconv.OTHER
+        label = clean.one_of(semconv.AUDIO_FORMATS, format)
         self._request.emitter.instruments.encode_duration.record(seconds, (label,), self._request.context)
 
     @deferrable
@@ -304,4 +307,5 @@ class Synthesis:
             outcome: by default what ``error`` means, else ``error``.
             error_type: a value of ``error.type``, by default what ``error`` means.
         """
+        error = clean.exception(error)
         self._request.declare(Cause.declared(error, outcome, error_type), error)

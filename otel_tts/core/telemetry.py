@@ -132,6 +132,7 @@ class Telemetry:
                 :meth:`conversation` around are added.
         """
         purpose = current().with_(conversation, kind, attributes)
+        stream = clean.flag("stream", stream)
         return Synthesis(begin_request(self._emitter, text, voice, language, stream=stream, purpose=purpose))
 
     @staticmethod
@@ -208,7 +209,7 @@ class Telemetry:
             reason: ``size``, ``expired`` or ``invalid``; anything else counts as ``_OTHER``.
             count: how many, a whole number of 0 or more.
         """
-        reason = reason if reason in semconv.CACHE_EVICTION_REASON.values else semconv.OTHER
+        reason = clean.one_of(semconv.CACHE_EVICTION_REASON.values, reason)
         self._emitter.instruments.cache_evictions.add(count, (clean.name(tier), reason))
 
     @staticmethod

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -285,7 +286,9 @@ def reports(caplog: pytest.LogCaptureFixture) -> None:
     levels: dict[str, list[str]] = {}
     for record in caplog.records:
         if record.name == "otel_tts.core.guard":
-            assert record.getMessage().endswith("(FaultError). The service is not affected; this telemetry is missing.")
+            message = record.getMessage()
+            assert "(FaultError), called at " in message
+            assert message.endswith(". The service is not affected; this telemetry is missing.")
             levels.setdefault(str(record.args[0] if isinstance(record.args, tuple) else None), []).append(record.levelname)
     assert levels
     for site, found in levels.items():
@@ -642,10 +645,11 @@ def test_a_function_that_fails_has_another_result(caplog: pytest.LogCaptureFixtu
 
     assert (divided(4, 2), divided(4), divided(4, b=0), divided.__name__, divided.__doc__) == (2, 4, 4, "divided", "Divides.")
     message = (
-        "Telemetry failed in test_a_function_that_fails_has_another_result.<locals>.divided (ZeroDivisionError). "
+        "Telemetry failed in test_a_function_that_fails_has_another_result.<locals>.divided (ZeroDivisionError), called at HERE. "
         "The service is not affected; this telemetry is missing."
     )
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", message), ("DEBUG", message)]
+    lines = [(record.levelname, re.sub(rf"{__file__}:\d+", "HERE", record.getMessage())) for record in caplog.records]
+    assert lines == [("WARNING", message), ("DEBUG", message)]
 
 
 def test_strict(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
