@@ -51,10 +51,10 @@ class Cause:
         chosen = None if outcome is None else clean.choice(Outcome, "outcome", outcome)
         if outcome is not None and chosen is None:
             return _ERROR
-        known = None if error_type is None else known_error_type(error_type)
-        if chosen is None and known is None:
+        kind = None if error_type is None else known_error_type(error_type)
+        if chosen is None and kind is None:
             return cause
-        return cls.from_outcome(chosen or cause.outcome, known or cause.error_type)
+        return cls.from_outcome(chosen or cause.outcome, kind or cause.error_type)
 
     @property
     def reason(self) -> CancelReason | None:
