@@ -35,6 +35,7 @@ class Instruments(ForkAware):
         self.first_byte = histogram(semconv.SYNTHESIS_FIRST_BYTE)
         self.first_audio = histogram(semconv.SYNTHESIS_FIRST_AUDIO)
         self.underrun = histogram(semconv.STREAM_UNDERRUN)
+        self.text_wait = histogram(semconv.TEXT_WAITING)
         self.queue_wait = histogram(semconv.QUEUE_WAITING)
         self.encode_duration = histogram(semconv.ENCODE_DURATION)
         self.time_to_silence = histogram(semconv.SYNTHESIS_TIME_TO_SILENCE)

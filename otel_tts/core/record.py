@@ -119,6 +119,8 @@ class Record:
         if self.purpose.interactive:
             instruments.synthesis_duration.record(duration, (*maker, self.stream, self.cache, outcome), context, own)
             instruments.requests.add(1, (language, voice, outcome), own)
+            if self.text_wait_ns is not None:
+                instruments.text_wait.record(self.text_wait_ns * NANOSECOND, (), context)
             if outcome in FAILURES:
                 instruments.failures.add(1, (*maker, outcome, cause.error_type), own)
         else:

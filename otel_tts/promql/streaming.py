@@ -18,6 +18,7 @@ from otel_tts.semconv import (
     SYNTHESIS_DURATION,
     SYNTHESIS_FIRST_AUDIO,
     SYNTHESIS_FIRST_BYTE,
+    TEXT_WAITING,
     UNDERRUN_CAUSE,
     Outcome,
 )
@@ -35,6 +36,7 @@ percentiles(
     STREAM_UNDERRUN,
     labels=(UNDERRUN_CAUSE,),
 )
+percentiles(QUERIES, tuple(PERCENTILES), "text_wait", "How long requests waited for more of their text", TEXT_WAITING)
 percentiles(QUERIES, tuple(PERCENTILES), "queue_wait", "How long requests waited for a free engine", QUEUE_WAITING)
 percentiles(QUERIES, ("p95",), "encode_duration", "Duration of encoding audio", ENCODE_DURATION, labels=(AUDIO_FORMAT,))
 

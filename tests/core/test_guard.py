@@ -174,7 +174,7 @@ class Host:
         with self.tts.conversation("call 1", attributes={"app.tenant": "acme"}), self.tts.connection("cartesia"):
             self.transcript.append("open")
         with self.tts.synthesis(stream=True, conversation="call 1") as s:
-            s.add_text(TEXT)
+            self.transcript += s.text_from([TEXT, "!"])
             s.flush()
             attempt = s.attempt("cartesia", remote=True)
             attempt.connection(reused=False)

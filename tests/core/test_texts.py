@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from otel_tts import PCM16
 from otel_tts.testing.capture import Capture, SessionProviders
@@ -27,6 +28,9 @@ def check(capture: Capture, steps: list[tuple[float, float]]) -> None:
     assert span["tts.real_time_factor"] == pytest.approx(worked_s / len(steps))
     assert span["tts.text.wait"] == pytest.approx(waited_s)
     assert span["tts.text.length"] == len(steps)
+    [point] = capture.points("tts.text.wait")
+    assert isinstance(point, HistogramDataPoint)
+    assert (point.count, point.sum) == (1, pytest.approx(waited_s))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,3 +113,4 @@ def test_a_whole_request_has_no_wait_for_text(capture_tts: Capture) -> None:
     s = capture_tts.telemetry().synthesis("Hello.", stream=True)
     list(s.stream([SECOND], "piper", "joe", audio=FORMAT))
     assert capture_tts.synthesis()["tts.text.wait"] is None
+    assert not capture_tts.points("tts.text.wait")

@@ -252,6 +252,7 @@ MEASURES: Sequence[CountedMeasure] = (
         only_expected=True,
     ),
     CountedMeasure("cache look-ups", semconv.CACHE_LOOKUPS, (semconv.CACHE_LOOKUP_RESULT,), _lookups, inside=True),
+    CountedMeasure("waits for text", semconv.TEXT_WAITING, (), _nothing),
     CountedMeasure("waits for an engine", semconv.QUEUE_WAITING, (), _queued, inside=True),
     CountedMeasure("encodings", semconv.ENCODE_DURATION, (semconv.AUDIO_FORMAT,), _encoded),
     CountedMeasure("cost in USD", semconv.USAGE_COST, _MAKER, _cost, inside=True, tolerance=TOLERANCE / 1000),

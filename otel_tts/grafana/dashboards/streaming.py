@@ -90,6 +90,13 @@ def sections(panels: Panels) -> list[PanelSection]:
             PanelQuery(query="audio_rate"),
         ),
         panels.chart(
+            "Waiting for text",
+            "Text that comes in pieces, from a language model say: how long its next pieces were waited for. It grows: whoever writes "
+            "the text is slow. The engine is not, and its real-time factor leaves this out.",
+            *(PanelQuery(query=f"text_wait_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
+            colours=QUANTILES,
+        ),
+        panels.chart(
             "Queue wait",
             "It grows: there are more requests than free engines. Add replicas, or allow more requests at once "
             "if the real-time factor is well below 1.",
@@ -105,5 +112,5 @@ def sections(panels: Panels) -> list[PanelSection]:
     return [
         PanelSection("", begins),
         PanelSection("Gaps and ends", stops),
-        PanelSection("Queue and encoding", time),
+        PanelSection("Text, queue and encoding", time),
     ]
