@@ -79,8 +79,8 @@ dist: $(VENV)/.dev ## Build the source distribution and the wheel into dist/
 chart: $(VENV)/.kubernetes ## Render the Helm chart with each example's values into deploy/kubernetes/rendered
 	@$(BIN)/python -m tools.chart
 
-bench: $(VENV)/.dev ## Measure what telemetry costs
-	@for benchmark in startup chunk memory overhead; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
+bench: $(VENV)/.dev ## Measure what telemetry costs, into build/benchmarks.txt (five minutes of a quiet machine); needs `make tools`
+	$(BIN)/python -m benchmarks.all $(ARGS)
 
 bench-exact: $(VENV)/.dev ## Count the instructions of a request, which needs Valgrind
 	$(BIN)/python -m benchmarks.exact

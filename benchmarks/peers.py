@@ -1,14 +1,11 @@
 """What instrumentations take for the same OpenAI call: ``audio.speech``, streamed, one second of PCM, from a transport in memory.
 
-    python -m benchmarks.peers [--calls 300] [--rounds 5]
+    python -m benchmarks.peers [--calls 300] [--rounds 5] [--environments build/peers] [--install]
 
 Each runs in a process of its own, with all spans exported to the same sink; they take turns, round by round. The CPU time of a round
-includes exporting what it recorded. What is not installed is left out; the peers want other versions of OpenTelemetry than this
-project, so they are measured in an environment of their own, in which otel-tts is installed too:
-
-    python -m venv build/peers
-    build/peers/bin/pip install -e . openai logfire openinference-instrumentation-openai opentelemetry-instrumentation-openai openlit
-    build/peers/bin/python -m benchmarks.peers
+includes exporting what it recorded. Peers want other versions of OpenTelemetry than this project and one another, so each has a virtual
+environment of its own, ``build/peers/NAME``, which ``--install`` makes; what has none is left out. All are under the Apache or MIT
+licence.
 
 Besides the cost, the table says what the sink has received, since an instrumentation that records nothing costs nothing.
 """
@@ -17,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -26,8 +24,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-from benchmarks import overhead
 
 AUDIO = bytes(48_000)  # a second at 24 kHz
 ROOT = Path(__file__).parents[1]
@@ -83,6 +79,13 @@ def openlit() -> Any:
     return provider.force_flush
 
 
+PACKAGES = {
+    "logfire": ("logfire",),
+    "openinference": ("openinference-instrumentation-openai", "opentelemetry-exporter-otlp-proto-http"),
+    "traceloop": ("opentelemetry-instrumentation-openai", "opentelemetry-exporter-otlp-proto-http"),
+    "openlit": ("openlit",),
+}
+"""What a peer's environment has besides ``openai``. Bare and otel-tts run in this one."""
 PEERS = {f.__name__: f for f in (bare, otel_tts, logfire, openinference, traceloop, openlit)}
 
 
@@ -111,29 +114,53 @@ def serve(peer: str) -> None:
         print(json.dumps((time.process_time() - began) / int(line) * 1e6), flush=True)
 
 
+def interpreter(peer: str, environments: Path) -> str:
+    """The Python of a peer's environment."""
+    return str(environments / peer / "bin" / "python") if peer in PACKAGES else sys.executable
+
+
+def install(environments: Path) -> None:
+    """Make the environments that are not there yet, with the release of ``openai`` that is installed here."""
+    openai = f"openai=={importlib.metadata.version('openai')}"
+    for peer, packages in PACKAGES.items():
+        if not Path(python := interpreter(peer, environments)).exists():
+            subprocess.run([sys.executable, "-m", "venv", environments / peer], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", openai, *packages], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--environments", type=Path, default=ROOT / "build" / "peers", metavar="DIRECTORY")
+    parser.add_argument("--install", action="store_true", help="make the environments that are missing")
     parser.add_argument("--serve", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
         return
+    from benchmarks import overhead
+
+    if arguments.install:
+        install(arguments.environments)
     sink, port = overhead.start("sink")
     running: dict[str, subprocess.Popen[str]] = {}
     try:
         for peer in PEERS:
+            python = interpreter(peer, arguments.environments)
+            if not Path(python).exists():
+                print(f"{peer}: not installed", file=sys.stderr)
+                continue
             environment = os.environ | overhead.exporting_to(port) | {"OTEL_SERVICE_NAME": peer}
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.peers", "--serve", peer],
+                [python, "-m", "benchmarks.peers", "--serve", peer],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT,
             )  # fmt: skip
             assert process.stdout is not None
             if "ready" in process.stdout.readline():
                 running[peer] = process
             else:
-                print(f"{peer}: not installed, or does not start here", file=sys.stderr)
+                print(f"{peer}: does not start here", file=sys.stderr)
         took: dict[str, list[float]] = {peer: [] for peer in running}
         for number in range(arguments.rounds + 1):
             for peer, process in running.items():

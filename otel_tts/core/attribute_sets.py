@@ -22,32 +22,33 @@ class AttributeSets(Generic[T]):
         self._keys = metric.keys
         self._make = make
         self._labels = LabelSets(metric)
-        self._series: dict[tuple[object, ...], T] = {}
+        self.kept: dict[tuple[object, ...], T] = {}
+        """By attribute values, as :meth:`at` finds them."""
         self._lock = Lock()
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> T:
         """What is kept for these attribute values, which stand in the order of the registry, and the application's own."""
-        series = self._series.get((values, own) if own else values)
+        series = self.kept.get((values, own) if own else values)
         if series is None:
             with self._lock:
                 folded = self._labels.fold(values, own)
                 keys = (*self._keys, *(key for key, _ in own))
                 rest = tuple(zip(keys[len(values) :], folded[len(values) :], strict=True))
                 place = (folded[: len(values)], rest) if own else folded
-                series = self._series.get(place)
+                series = self.kept.get(place)
                 if series is None:
                     attributes = {
                         key: str(value) if isinstance(value, str) else value  # an enumeration's member becomes its plain value
                         for key, value in zip(keys, folded, strict=True)
                         if value is not None
                     }
-                    series = self._series[place] = self._make(attributes)
+                    series = self.kept[place] = self._make(attributes)
         return series
 
     def all(self) -> list[T]:
         """Everything kept."""
         with self._lock:
-            return list(self._series.values())
+            return list(self.kept.values())
 
     def after_fork(self) -> list[T]:
         """A child starts from nothing: what the parent counted is the parent's, and a lock may have been held by a thread now gone.
@@ -55,5 +56,5 @@ class AttributeSets(Generic[T]):
         Gives what was kept.
         """
         self._lock = Lock()
-        inherited, self._series = self._series, {}
+        inherited, self.kept = self.kept, {}
         return list(inherited.values())

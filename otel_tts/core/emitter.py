@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Tracer
 from opentelemetry.util.types import Attributes
 
+from otel_tts.core.bounded import Bounded
 from otel_tts.core.clock import Clock
 from otel_tts.core.guard import guard
 from otel_tts.core.instruments import Instruments
@@ -16,6 +18,8 @@ from otel_tts.core.labels import Labels
 from otel_tts.core.prices import Prices
 from otel_tts.core.providers import Providers
 from otel_tts.settings import Settings
+
+_PLANS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Emitter:
     own_labels: tuple[tuple[str, Labels], ...]
     """The application's own attributes that metrics carry."""
     providers: Providers
+    plans: Bounded[Hashable, Any] = field(default_factory=lambda: Bounded(_PLANS))
+    """The series of requests that end alike; see `otel_tts.core.plan`."""
 
     def start_span(
         self,

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
 from otel_tts.core.attribute_sets import Attributes, AttributeSets, Value
-from otel_tts.core.clean import Range
+from otel_tts.core.clean import LARGEST, Range
 from otel_tts.core.labels import OwnLabels
 from otel_tts.semconv import Metric
 
@@ -29,10 +29,14 @@ class Histogram:
 
     def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
         """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
-        accepted = self._range.accept(value)
+        accepted = value if type(value) is float and 0 <= value <= LARGEST else self._range.accept(value)
         if accepted is not None:
-            self._series.at(values, own)(accepted, context)
+            (self._series.kept.get((values, own) if own else values) or self._series.at(values, own))(accepted, context)
         return accepted
+
+    def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Record:
+        """What records at these attribute values numbers that are known to be finite and 0 or more."""
+        return self._series.at(values, own)
 
     def after_fork(self) -> None:
         """Free the lock, which another thread of the parent may have held."""

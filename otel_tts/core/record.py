@@ -13,10 +13,11 @@ from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import Cause
+from otel_tts.core.plan import Facts, Plan
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.result import InvocationResult, SpanAttributes
-from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome
+from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
 
 
 @dataclass(slots=True)
@@ -106,30 +107,26 @@ class Record:
 
     def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True) -> SpanAttributes:
         """Record all metrics of the finished request; gives the attributes that its span still lacks, where it takes any."""
-        instruments, outcome = emitter.instruments, cause.outcome
-        admit = outcome is not Outcome.REJECTED  # a refused request proves no voice to exist
-        maker = emitter.maker(self.provider, self.model, admit=admit)
-        voice = emitter.voice_labels.bound(self.voice, admit=admit)
-        language = emitter.language_labels.bound(self.language, admit=admit)
+        outcome = cause.outcome
+        own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
+        plan = self._plan(emitter, cause, own)
+        maker = plan.maker
         delivered = self.delivered(outcome)
         unheard = self._unheard_share(cause, delivered)
-        own = self.purpose.labels(emitter.own_labels)
-
-        duration = (end - self.start_ns) * NANOSECOND
-        if self.purpose.interactive:
-            instruments.synthesis_duration.record(duration, (*maker, self.stream, self.cache, outcome), context, own)
-            instruments.requests.add(1, (language, voice, outcome), own)
-            if self.text_wait_ns is not None:
-                instruments.text_wait.record(self.text_wait_ns * NANOSECOND, (), context)
-            if outcome in FAILURES:
-                instruments.failures.add(1, (*maker, outcome, cause.error_type), own)
-        else:
-            instruments.background_duration.record(duration, (*maker, self.purpose.kind, outcome), context, own)
-        self._emit_characters(emitter, maker, unheard, own)
+        plan.duration((end - self.start_ns) * NANOSECOND, context)
+        for series in plan.counted:
+            series.add(1)
+        if self.purpose.interactive and self.text_wait_ns is not None:
+            emitter.instruments.text_wait.record(self.text_wait_ns * NANOSECOND, (), context)
+        wasted = round(self.characters * unheard)
+        if self.characters > wasted:
+            plan.characters.add(self.characters - wasted)
+        if wasted:
+            plan.wasted.add(wasted)
         source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
         for state, seconds in (("delivered", delivered), ("heard", self.heard_s)):
             if seconds:
-                instruments.audio.add(seconds, (*maker, state, source), own)
+                emitter.instruments.audio.add(seconds, (*maker, state, source), own)
         attributes = self._end_attributes(cause, delivered) if describe else {}
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, maker, context, own)
@@ -137,6 +134,17 @@ class Record:
         if cost is not None:
             attributes[semconv.COST.key] = cost
         return attributes
+
+    def _plan(self, emitter: Emitter, cause: Cause, own: OwnLabels) -> Plan:
+        """The series that it adds to."""
+        facts = (self.provider, self.model, self.voice, self.language, self.stream, self.cache, self.purpose.kind)
+        key = (facts, cause.outcome, cause.error_type, own)
+        plan: Plan | None = emitter.plans.get(key)
+        if plan is None:
+            plan = Plan(emitter, Facts(*facts), cause, own)
+            if plan.lasting:
+                emitter.plans.keep(key, plan)
+        return plan
 
     def _unheard_share(self, cause: Cause, delivered: float | None) -> float:
         """The share of the speech that nobody heard, by its length; where nothing says how much, it was heard."""
@@ -146,13 +154,6 @@ class Record:
         if heard_s is None or not self.duration_s:
             return 0.0
         return min(1.0, max(0.0, 1.0 - heard_s / self.duration_s))
-
-    def _emit_characters(self, emitter: Emitter, maker: tuple[str, str], unheard: float, own: OwnLabels) -> None:
-        wasted = round(self.characters * unheard)
-        state = "cached" if self.cache in SERVED_FROM_CACHE else "synthesized"
-        for characters, kind in ((self.characters - wasted, state), (wasted, "wasted")):
-            if characters:
-                emitter.instruments.characters.add(characters, (*maker, kind), own)
 
     def _emit_stream(
         self, emitter: Emitter, cause: Cause, maker: tuple[str, str], context: Context, own: OwnLabels

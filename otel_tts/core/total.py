@@ -17,7 +17,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from otel_tts.core import callback
 from otel_tts.core.attribute_sets import Attributes, AttributeSets, Value
 from otel_tts.core.callback import Callback
-from otel_tts.core.clean import Range
+from otel_tts.core.clean import LARGEST, Range
 from otel_tts.core.labels import OwnLabels
 from otel_tts.semconv import Instrument, Metric
 
@@ -29,7 +29,7 @@ class Total:
     """A sum of the registry: a counter or an up-down counter, or the last value of a gauge."""
 
     def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
-        self._slots: AttributeSets[_Slot] = AttributeSets(metric, _Slot)
+        self._series: AttributeSets[Sum] = AttributeSets(metric, Sum)
         self._range = Range(metric)
         self._before = before
         create = {
@@ -41,19 +41,20 @@ class Total:
 
     def add(self, amount: float, values: tuple[Value, ...], own: OwnLabels = ()) -> None:
         """Add to the sum at these attribute values."""
-        accepted = self._range.accept(amount)
-        if accepted is None:
-            return
-        slot = self._slots.at(values, own)
-        with slot.lock:
-            slot.value = (slot.value or 0) + accepted
+        accepted = amount if type(amount) is int and 0 <= amount <= LARGEST else self._range.accept(amount)
+        if accepted is not None:
+            (self._series.kept.get((values, own) if own else values) or self._series.at(values, own)).add(accepted)
+
+    def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Sum:
+        """What is summed up at these attribute values, for numbers that are known to be of its range."""
+        return self._series.at(values, own)
 
     def observe(self, source: Callable[[], float | None], values: tuple[Value, ...], owner: object) -> None:
         """Ask ``source`` at every export, as long as ``owner`` exists; None gives no point.
 
         Several owners may observe the same attribute values: what is exported is the sum of what they give.
         """
-        self._slots.at(values).observe(source, owner)
+        self._series.at(values).observe(source, owner)
 
     def call(self, function: Callable[[], float], values: tuple[Value, ...], owner: object) -> None:
         """The same with a function of the host's, which replaces an earlier one of the same owner and values.
@@ -61,17 +62,17 @@ class Total:
         Raises:
             TypeError: it is no function.
         """
-        self._slots.at(values).call(function, owner)
+        self._series.at(values).call(function, owner)
 
     def after_fork(self) -> None:
         """Forget what the parent counted, keep what is asked at export."""
-        for slot in self._slots.after_fork():
+        for slot in self._series.after_fork():
             if slot.sources:
-                self._slots.at(tuple(slot.attributes.values())).sources = slot.sources
+                self._series.at(tuple(slot.attributes.values())).sources = slot.sources
 
     def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
         self._before()
-        slots = self._slots.all()
+        slots = self._series.all()
         for slot in slots:
             slot.ask()
         deadline = time.monotonic() + callback.PATIENCE_S
@@ -82,7 +83,7 @@ class Total:
                 yield Observation(sum(numbers), slot.attributes)
 
 
-class _Slot:
+class Sum:
     """What is kept of one attribute set: a value, or what is asked for it at every export."""
 
     __slots__ = ("attributes", "lock", "sources", "value")
@@ -93,11 +94,18 @@ class _Slot:
         self.value: float | None = None
         self.sources: dict[weakref.ref[object], Source] = {}  # by owner, one each: so that there is no end of them
 
+    def add(self, amount: float) -> None:
+        """Add to the value."""
+        with self.lock:
+            self.value = (self.value or 0) + amount
+
     def observe(self, source: Source, owner: object) -> None:
+        """Ask ``source`` at every export, as long as ``owner`` exists."""
         with self.lock:
             self.sources[weakref.ref(owner)] = source
 
     def call(self, function: Callable[[], float], owner: object) -> None:
+        """Ask a function of the host's, in place of an earlier one of the same owner."""
         earlier = self.sources.get(weakref.ref(owner))
         if isinstance(earlier, Callback):
             earlier.replace(function)

@@ -15,11 +15,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from otel_tts.sdk.direct.path import path_of_spans
 from otel_tts.sdk.direct.queue import Queue
@@ -101,9 +104,9 @@ def make() -> Iterator[Callable[..., Queue[int]]]:
     queues: list[Queue[int]] = []
 
     def queue(
-        export: Callable[[Sequence[int]], float | None], size: int = 100, batch: int = 10, delay_s: float = 3600
+        export: Callable[[Sequence[int]], float | None], size: int = 100, batch: int = 10, delay_s: float = 3600, **bound: Any
     ) -> Queue[int]:
-        queues.append(Queue(export, size=size, batch=batch, delay_s=delay_s))
+        queues.append(Queue(export, size=size, batch=batch, delay_s=delay_s, **bound))
         return queues[-1]
 
     yield queue
@@ -170,6 +173,48 @@ def test_every_drop_is_counted_and_said(make: Callable[..., Queue[int]], caplog:
     assert "spans were dropped" in caplog.text
     queue.put(1)
     assert queue.dropped == 2011 - len(items)
+
+
+def test_what_waits_is_bounded_in_bytes(make: Callable[..., Queue[int]]) -> None:
+    """However large items are and however many threads put them, about so many bytes wait; each drop is counted, and room comes back."""
+    entered, leave = threading.Event(), threading.Event()
+    items: list[int] = []
+
+    def export(batch: Sequence[int]) -> None:
+        entered.set()
+        leave.wait(10)
+        items.extend(batch)
+
+    queue = make(export, size=10**6, bytes_of=lambda item: item, most_bytes=10_000)  # each takes as many bytes as it says
+    for _ in range(10):
+        queue.put(1)
+    assert entered.wait(10)
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(4):
+            threads.submit(lambda: [queue.put(100) for _ in range(500)])
+    put = 2010
+    waiting = put - 10 - queue.dropped
+    assert 100 <= waiting <= 104  # the bound may be passed by one for each thread
+    leave.set()
+    assert queue.flush(10)
+    assert len(items) + queue.dropped == put
+    dropped = queue.dropped
+    for _ in range(100):
+        queue.put(100)
+    assert queue.flush(10)
+    assert queue.dropped == dropped
+    assert len(items) + queue.dropped == put + 100
+
+
+def test_a_batch_is_no_larger_than_a_receiver_takes(make: Callable[..., Queue[int]]) -> None:
+    """A Collector refuses 4 MiB by gRPC, and all spans in them: few large items make a batch; a larger one goes by itself."""
+    batches: list[list[int]] = []
+    large = 1 << 20
+    queue = make(lambda batch: batches.append(list(batch)), batch=100, bytes_of=lambda item: item)
+    for size in (large, large, large, large, 5 * large, 1, 1):
+        queue.put(size)
+    assert queue.flush(10)
+    assert batches == [[large] * 3, [large], [5 * large], [1, 1]]
 
 
 def test_an_exporter_that_raises_costs_its_batch_only(make: Callable[..., Queue[int]], caplog: pytest.LogCaptureFixture) -> None:
@@ -319,10 +364,14 @@ def collector() -> Iterator[tuple[str, list[Any], list[tuple[Any, str]]]]:
     def export(request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
         seen.append((request, dict(context.invocation_metadata())))
         if answers:
-            context.abort(*answers.pop(0))
+            code, details = answers.pop(0)
+            if details == "in 3 s":
+                info = RetryInfo(retry_delay=Duration(seconds=3))
+                context.set_trailing_metadata((("google.rpc.retryinfo-bin", info.SerializeToString()),))
+            context.abort(code, details)
         return ExportTraceServiceResponse()
 
-    server = grpc.server(ThreadPoolExecutor(2))
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 100_000)])
     method = grpc.unary_unary_rpc_method_handler(
         export, ExportTraceServiceRequest.FromString, ExportTraceServiceResponse.SerializeToString
     )
@@ -343,10 +392,25 @@ def test_grpc_sends_what_http_sends(collector: tuple[str, list[Any], list[tuple[
     assert seen[0][1]["api-key"] == "secret"
     answers += [
         (grpc.StatusCode.UNAVAILABLE, "later"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, ""),
+        (grpc.StatusCode.ABORTED, ""),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "in 3 s"),
         (grpc.StatusCode.INVALID_ARGUMENT, "no"),
     ]
-    assert [way.send(BYTES, 1) for _ in range(4)] == [0.0, 0.0, None, None]
+    assert [way.send(BYTES, 1) for _ in range(5)] == [0.0, 0.0, 3.0, None, None]
+    way.close()
+
+
+def test_a_request_that_is_too_large_for_its_receiver_is_not_tried_without_end(
+    collector: tuple[str, list[Any], list[tuple[Any, str]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would hold up all that comes after it: it is dropped and said, and the next one is taken."""
+    endpoint, seen, _ = collector
+    way = sender("grpc", {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+    too_large = ExportTraceServiceRequest(resource_spans=[ResourceSpans(schema_url="x" * 200_000)]).SerializeToString()
+    assert way.send(too_large, 7) is None
+    assert "refused 7 spans: RESOURCE_EXHAUSTED" in caplog.text
+    assert way.send(BYTES, 1) is None
+    assert len(seen) == 1
     way.close()
 
 

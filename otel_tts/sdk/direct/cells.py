@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDa
 from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
 from opentelemetry.util.types import Attributes
 
-from otel_tts.sdk.direct.span import Span
+from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
 
 _PATIENCE_S = 0.2
 """How long a reader waits for a thread that is recording, which takes microseconds unless a signal handler stands in its middle."""
@@ -88,13 +88,15 @@ class Cell:
 
     def record(self, value: float, context: Context | None) -> None:
         """Record a value: finite, 0 or more. The sampled span of ``context`` makes it an exemplar."""
-        span = get_current_span(context)
+        span = context.get(SPAN_KEY) if context is not None else get_current_span()
         if type(span) is Span:
-            exemplar = (value, time.time_ns(), span.context) if span.sampled else None
+            exemplar = (value, time.time_ns(), span._context) if span.sampled else None  # noqa: SLF001 - a property is a call
+        elif type(span) is Unrecorded:
+            exemplar = None
         else:
-            span_context = span.get_span_context()
+            span_context = get_current_span(context).get_span_context()
             exemplar = (value, time.time_ns(), span_context) if span_context.trace_flags & TraceFlags.SAMPLED else None
-        if self._lock.acquire(blocking=False):
+        if self._lock.acquire(False):
             try:
                 self._fold(value, exemplar)
                 if self._waiting:

@@ -181,10 +181,11 @@ class SpanEncoder:
 
     def _attributes(self, parts: list[bytes], values: Iterable[tuple[str, Any]]) -> None:
         doubles, strings, integers, booleans = self._doubles, self._strings, self._integers, self._booleans
-        for key, value in values:
+        for item in values:  # which is the key of the caches, too: so no tuple is made
+            key, value = item
             kind = type(value)
             if kind is str:
-                encoded = strings.get((key, value))
+                encoded = strings.get(item)
                 parts.append(encoded if encoded is not None else self._new(strings, key, value, again=len(value) <= _LONGEST))
             elif kind is float:
                 encoded = doubles.get(key)
@@ -192,10 +193,10 @@ class SpanEncoder:
                     encoded = _kept(doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
                 parts += (encoded, _double(value))
             elif kind is int:
-                encoded = integers.get((key, value))
+                encoded = integers.get(item)
                 parts.append(encoded if encoded is not None else self._new(integers, key, value, again=True))
             elif kind is bool:
-                encoded = booleans.get((key, value))
+                encoded = booleans.get(item)
                 parts.append(encoded if encoded is not None else self._new(booleans, key, value, again=True))
             else:
                 parts.append(attributes(b"\x4a", ((key, value),)))

@@ -24,7 +24,11 @@ T = TypeVar("T")
 
 SIZE = 65_536
 """Spans that wait at most, unless ``OTEL_BSP_MAX_QUEUE_SIZE`` says otherwise: what 1,000 requests a second make in over 20 seconds."""
+BYTES = 64 << 20
+"""Bytes that wait at most: 65,536 spans of a usual size take 46 MB."""
 _BATCH, _DELAY_MS = 512, 5_000.0  # the specification's defaults
+_BATCH_BYTES = 3 << 20
+"""Bytes of a batch, beyond which it ends: a Collector refuses a message by gRPC of more than 4 MiB, and whatever is in it."""
 _LONGEST_WAIT_S = 5.0  # between attempts to export a batch whose receiver is not there
 
 
@@ -34,25 +38,42 @@ class Queue(ForkAware, Generic[T]):
     Args:
         export: exports a batch. None: it is done with, exported or refused for good. Else its receiver is not there now, and it is to
             be tried again in so many seconds, 0: whenever.
-        size: how many wait at most; what comes beyond is dropped.
+        size: how many wait at most. What comes when it is full is dropped, as the specification of OpenTelemetry has it: what waits
+            is in order and complete up to a moment, and a trace that was begun is not torn.
         batch: how many are exported at once at most.
         delay_s: the most seconds that one waits for others.
+        bytes_of: gives the bytes that one takes.
+        most_bytes: how many bytes wait at most.
     """
 
-    def __init__(self, export: Callable[[Sequence[T]], float | None], *, size: int, batch: int, delay_s: float) -> None:
+    def __init__(
+        self,
+        export: Callable[[Sequence[T]], float | None],
+        *,
+        size: int,
+        batch: int,
+        delay_s: float,
+        bytes_of: Callable[[T], int] = lambda _: 0,
+        most_bytes: int = BYTES,
+    ) -> None:
         self._export = export
         self._size = size
+        self._bytes_of = bytes_of
+        self._most_bytes = most_bytes
         self._batch = batch
         self._delay_s = delay_s
         self._begin()
         register(self)
 
     @classmethod
-    def from_environ(cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str]) -> Queue[T]:
+    def from_environ(
+        cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
+    ) -> Queue[T]:
         """A queue as the standard variables want it."""
         size = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", SIZE))
         batch = min(size, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
-        return cls(export, size=size, batch=batch, delay_s=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3)
+        delay_s = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3
+        return cls(export, size=size, batch=batch, delay_s=delay_s, bytes_of=bytes_of)
 
     def after_fork_in_child(self) -> None:
         """Start with nothing: what the parent recorded is the parent's to export."""
@@ -61,6 +82,9 @@ class Queue(ForkAware, Generic[T]):
     def _begin(self) -> None:
         self._items: deque[T] = deque()
         self._pending: list[T] = []  # of a batch that could not be exported yet
+        self._bytes = 0  # of what waits
+        self._came: deque[int] = deque()  # bytes that are still to be added to it, and to be taken away
+        self._counting = threading.Lock()
         self._wait_s = 0.0  # until it is tried again
         self._lost: deque[int] = deque()
         self._dropped = 0
@@ -80,10 +104,11 @@ class Queue(ForkAware, Generic[T]):
 
     def put(self, item: T) -> None:
         """Have it exported; drop it, if the queue is full."""
-        if self._closed or len(self._items) >= self._size:
+        if self._closed or len(self._items) >= self._size or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
         self._items.append(item)
+        self._count(self._bytes_of(item))
         if len(self._items) >= self._batch:
             self._wake()
 
@@ -121,6 +146,17 @@ class Queue(ForkAware, Generic[T]):
         self._ended = True
         self._say()
 
+    def _count(self, came: int) -> None:
+        """Note that so many bytes came, or went: whoever is counting already counts them, too."""
+        self._came.append(came)
+        while self._came and self._counting.acquire(blocking=False):
+            try:
+                with suppress(IndexError):
+                    while True:
+                        self._bytes += self._came.popleft()
+            finally:
+                self._counting.release()
+
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it is about to look anyway
             self._due.release()
@@ -155,7 +191,7 @@ class Queue(ForkAware, Generic[T]):
         """Export one batch; how many were in it, 0 when it could not be exported now."""
         batch = self._pending
         if not batch:
-            batch = [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+            batch = self._taken()
             if not batch:
                 return 0
         self._pending = batch
@@ -172,6 +208,16 @@ class Queue(ForkAware, Generic[T]):
         self._pending, self._wait_s = [], 0.0
         return len(batch)
 
+    def _taken(self) -> list[T]:
+        """The next batch."""
+        batch: list[T] = []
+        taken = 0
+        while self._items and len(batch) < self._batch and (not batch or taken + self._bytes_of(self._items[0]) <= _BATCH_BYTES):
+            batch.append(self._items.popleft())
+            taken += self._bytes_of(batch[-1])
+        self._count(-taken)
+        return batch
+
     def _say(self) -> None:
         """Tell people of drops, not in the thread of whoever ended a span."""
         lost = 0
@@ -181,10 +227,12 @@ class Queue(ForkAware, Generic[T]):
         if lost:
             self._dropped += lost
             _logger.warning(
-                "%d spans were dropped (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE.",
+                "%d spans were dropped (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE, "
+                "and %d MiB.",
                 lost,
                 self._dropped,
                 self._size,
+                self._most_bytes >> 20,
             )
 
 

@@ -265,14 +265,16 @@ class GRPCSender:
             response = self._export(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
-            if code.name not in _UNAVAILABLE_GRPC:
+            retry_s = _retry_info_s(error.trailing_metadata())
+            # A request that is too large for the receiver is RESOURCE_EXHAUSTED, too: only with RetryInfo it is worth another try.
+            if code.name not in _UNAVAILABLE_GRPC or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_s is None):
                 self._reports.refused(count, f"{code.name} {details}")
                 return None
             self._reports.unavailable(code.name)
             if code is grpc.StatusCode.UNAVAILABLE:  # a new connection is not held up by how long the old one was in vain
                 self._channel.close()
                 self._connect()
-            return _retry_info_s(error.trailing_metadata())
+            return retry_s or 0.0
         self._reports.accepted(response)
         return None
 
@@ -281,11 +283,11 @@ class GRPCSender:
         self._channel.close()
 
 
-def _retry_info_s(metadata: Any) -> float:
-    """Seconds that the receiver wants to be left alone; 0 when it does not say."""
+def _retry_info_s(metadata: Any) -> float | None:
+    """Seconds that the receiver wants to be left alone; None when it does not say."""
     encoded = dict(metadata or ()).get("google.rpc.retryinfo-bin")
     if encoded is None:
-        return 0.0
+        return None
     from google.rpc.error_details_pb2 import RetryInfo
 
     delay = RetryInfo.FromString(encoded).retry_delay

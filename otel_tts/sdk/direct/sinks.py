@@ -46,7 +46,7 @@ class OTLPSink:
     def __init__(self, sender: Sender, environ: Mapping[str, str]) -> None:
         self._sender = sender
         self._encoder = encoding.SpanEncoder()
-        self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ)
+        self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ, lambda encoded: len(encoded[1]))
 
     def take(self, span: Span | ReadableSpan) -> None:
         """Encode a span that ended and have it sent."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
 from opentelemetry.sdk.util import BoundedList
@@ -23,6 +24,8 @@ from otel_tts.core.once import Once
 
 _logger = logging.getLogger(__name__)
 
+[SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""Where a context has its span: `opentelemetry.trace.get_current_span` takes four calls to look there."""
 _UNSET = Status()
 _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept as they are."""
@@ -44,6 +47,10 @@ class SpanOwner(Protocol):
 
     def ended(self, span: Span) -> None:
         """The span ended."""
+
+
+class Unrecorded(trace.NonRecordingSpan):
+    """A span that the sampler drops: its children know that without asking it."""
 
 
 class Span(trace.Span):

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_OFF, DEFAULT_ON, Decision, ParentBasedTraceIdRatio
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
-    NonRecordingSpan,
     SpanContext,
     SpanKind,
     TraceFlags,
@@ -26,7 +25,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from otel_tts import semconv
-from otel_tts.sdk.direct.span import Span
+from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
 
 _logger = logging.getLogger(__name__)
 
@@ -139,7 +138,10 @@ class Tracer(trace.Tracer):
         """The most attributes that are kept in a plain dict."""
         self._sdk = sdk
         self._sampler = provider.sampler
-        self._follows_parent = provider.sampler is DEFAULT_ON
+        # What the SDK's own samplers decide is known without asking them, which takes ten calls a span.
+        self._follows_parent = provider.sampler in (DEFAULT_ON, DEFAULT_OFF) or type(provider.sampler) is ParentBasedTraceIdRatio
+        self._decided = {DEFAULT_ON: True, ALWAYS_ON: True, DEFAULT_OFF: False, ALWAYS_OFF: False}.get(provider.sampler)
+        """Of spans that follow no parent; None: the sampler says."""
         self._ids = provider.id_generator
         self._random = self._ids.is_trace_id_random()
         self._take: Callable[[Any], None] = provider.sink.take
@@ -160,14 +162,18 @@ class Tracer(trace.Tracer):
             return self._sdk.start_span(
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
-        parent: SpanContext | None = get_current_span(context).get_span_context()
+        current: Any = (context if context is not None else get_current()).get(SPAN_KEY)
+        ours = type(current) is Span or type(current) is Unrecorded
+        parent: SpanContext | None = current._context if ours else get_current_span(context).get_span_context()  # noqa: SLF001 - a method is a call
         trace_state: TraceState | None
         trace_id, _, _, parent_flags, trace_state, valid = parent or INVALID_SPAN_CONTEXT
         random = parent_flags & TraceFlags.RANDOM_TRACE_ID
         if not valid:
             parent, trace_id, random, trace_state = None, self._ids.generate_trace_id(), self._random, None
-        if self._follows_parent:
-            recording = sampled = parent is None or bool(parent_flags & TraceFlags.SAMPLED)
+        if parent is not None and self._follows_parent:
+            recording = sampled = bool(parent_flags & TraceFlags.SAMPLED)
+        elif self._decided is not None:
+            recording = sampled = self._decided
         else:
             result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
             recording = result.decision is not Decision.DROP
@@ -176,7 +182,7 @@ class Tracer(trace.Tracer):
         flags = (_SAMPLED_RANDOM if random else _SAMPLED) if sampled else _RANDOM if random else _NONE
         own = SpanContext(trace_id, self._ids.generate_span_id(), False, flags, trace_state)
         if not recording:
-            return NonRecordingSpan(own)
+            return Unrecorded(own)
         return Span(self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception)
 
     @contextmanager
