@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools tools-scale test quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
+.PHONY: help install demo stack tools tools-scale test test-scale quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -27,11 +27,14 @@ tools: .tools/ovos/.ready .tools/pipecat/.ready ## Make .tools: the real program
 	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
 
-tools-scale: tools ## Make what only `make test-scale` runs besides: Thanos and the gateways' Collector; needs Go
-	@$(BIN)/python tools/programs.py gateway thanos
+tools-scale: tools ## Make what only `make test-scale` runs besides: Thanos, Cassandra and the gateways' Collector; needs Go, Maven and Java 17
+	@$(BIN)/python tools/programs.py gateway thanos cassandra
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-scale: $(VENV)/.dev ## Run the tests of several machines' parts, of which members are killed; needs `make tools-scale`
+	@$(BIN)/python -m pytest tests/scale $(ARGS)
 
 quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser; minutes
 	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \

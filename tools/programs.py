@@ -77,6 +77,35 @@ class Collector:
         shutil.move(work / "build" / self.commands[0], into)
 
 
+@dataclass(frozen=True)
+class Cassandra:
+    """Cassandra and the libraries that it runs on, by Maven, beside the script that starts a node."""
+
+    version: str
+    pom: str
+    script: str
+    commands: Sequence[str] = ("cassandra",)
+
+    def build(self, into: Path, work: Path, go: Go) -> None:
+        """Fetch it into a directory."""
+        for program in ("mvn", "java"):
+            if not shutil.which(program):
+                raise BuildError(f"Cassandra needs Maven and Java 17, and there is no {program} on PATH: apt install maven.")
+        (work / "pom.xml").write_text(self.pom)
+        copy = ["dependency:copy-dependencies", f"-DoutputDirectory={into / 'lib'}", "-DincludeScope=runtime"]
+        go.run(["mvn", "--quiet", "--batch-mode", *copy], cwd=work)
+        (into / "cassandra").write_text(self.script)
+        (into / "cassandra").chmod(0o755)
+
+
+def cassandra() -> Cassandra:
+    """Cassandra in the version of tools/cassandra/pom.xml."""
+    directory = ROOT / "tools" / "cassandra"
+    pom = (directory / "pom.xml").read_text()
+    version = re.findall(r"<version>(\S+)</version>", pom)[-1]
+    return Cassandra(version, pom, (directory / "cassandra").read_text())
+
+
 def collector(manifest_name: str = "builder.yaml") -> Collector:
     """The Collector that a manifest in collector/ describes, in the manifest's version."""
     path = ROOT / "collector" / manifest_name
@@ -87,7 +116,8 @@ def collector(manifest_name: str = "builder.yaml") -> Collector:
     return Collector(version[1], manifest, (name[1],))
 
 
-PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
+Program = Module | Collector | Cassandra
+PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "collector": collector,
     "prometheus": lambda: Module(
         "github.com/prometheus/prometheus", "v0.314.0", ("prometheus", "promtool"), "remove_all_sd,netgo", "3.14.0"
@@ -103,15 +133,16 @@ PROGRAMS: Mapping[str, Callable[[], Module | Collector]] = {
     # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
     "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
 }
-SCALE: Mapping[str, Callable[[], Module | Collector]] = {
+SCALE: Mapping[str, Callable[[], Program]] = {
     "gateway": lambda: collector("gateway-builder.yaml"),
-    "thanos": lambda: Module("github.com/thanos-io/thanos", "v0.42.4", ("thanos",), "netgo", "0.42.4"),
+    "thanos": lambda: Module("github.com/thanos-io/thanos", "v0.42.4", ("thanos",), "netgo,slicelabels", "0.42.4"),
+    "cassandra": cassandra,
 }
 """What only the tests of several machines' parts run: `make tools-scale`."""
 
 
 class Go:
-    """The Go toolchain. What it says goes to a log; people see how long it has been at it."""
+    """The Go toolchain, and what else builds. What it says goes to a log; people see how long it has been at it."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -145,7 +176,7 @@ class BuildError(Exception):
     """A program cannot be built; the message is for people."""
 
 
-def key(program: Module | Collector) -> str:
+def key(program: Program) -> str:
     """What decides what comes out, as part of a file's name."""
     what = repr((program, go_version(), os.uname().sysname, os.uname().machine))
     return f"{program.version.removeprefix('v')}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
@@ -168,7 +199,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def provide(name: str, program: Module | Collector) -> None:
+def provide(name: str, program: Program) -> None:
     """Have a program's commands in .tools/bin."""
     kept = CACHE / f"{name}-{key(program)}"
     if not kept.exists():

@@ -220,4 +220,10 @@ def open_history(settings: HistorySettings | None = None) -> History:
 
     metrics, server = Backend(settings.prometheus), Backend(settings.traces)
     traces = {"jaeger": Jaeger, "tempo": Tempo}[settings.trace_backend](server)
-    return RemoteHistory(metrics, traces, f"{metrics.name} and {server.name}", interval=settings.export_interval)
+    return RemoteHistory(
+        metrics,
+        traces,
+        f"{metrics.name} and {server.name}",
+        interval=settings.export_interval,
+        stores_away=settings.prometheus.stores_away,
+    )

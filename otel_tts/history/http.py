@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from otel_tts.history.unavailable import HistoryIncompleteError, HistoryUnavailableError
-from otel_tts.http import Client, NoResponseError, UnreachableError
+from otel_tts.http import Client, NoResponseError, Response, UnreachableError
 from otel_tts.settings import ServerSettings, redact_url
 
 _EXCERPT = 200
@@ -32,14 +32,7 @@ class Backend:
         Raises:
             HistoryUnavailableError: it has no address, does not answer, answers with an error, or with something else than JSON.
         """
-        if not self._server.url:
-            raise HistoryUnavailableError(f"Nothing says where {self.name} is: set {self._client.variable}.")
-        try:
-            response = self._client.request("GET", path, parameters)
-        except UnreachableError as error:
-            raise HistoryUnavailableError(f"{error} Without it, local files are read.") from None
-        except NoResponseError as error:
-            raise HistoryUnavailableError(str(error)) from None
+        response = self._response(path, parameters)
         if response.status == HTTPStatus.NOT_FOUND:
             return None
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -54,6 +47,25 @@ class Backend:
         if response.body is None:
             raise self.unavailable("answered something else than JSON", f"Is {self._client.variable} the address of its API?")
         return response.body
+
+    def optional(self, path: str) -> Any:
+        """Give what it answers, from JSON; None when it refuses, whatever the reason: not every server has what is at that path.
+
+        Raises:
+            HistoryUnavailableError: it has no address, or does not answer.
+        """
+        response = self._response(path, {})
+        return response.body if response.ok else None
+
+    def _response(self, path: str, parameters: Mapping[str, str | float]) -> Response:
+        if not self._server.url:
+            raise HistoryUnavailableError(f"Nothing says where {self.name} is: set {self._client.variable}.")
+        try:
+            return self._client.request("GET", path, parameters)
+        except UnreachableError as error:
+            raise HistoryUnavailableError(f"{error} Without it, local files are read.") from None
+        except NoResponseError as error:
+            raise HistoryUnavailableError(str(error)) from None
 
     def incomplete(self, part: str, reason: str = "") -> HistoryIncompleteError:
         """Make the error that says that an answer is not whole.

@@ -16,6 +16,7 @@ from otel_tts.history import otlp
 from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Growth, Series
+from otel_tts.history.stores import Stores
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -48,8 +49,11 @@ class Prometheus:
         HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, interval: float = 10.0, stores_away: int = 0) -> None:
+        """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`."""
         self._backend = backend
+        self._interval = interval
+        self._stores = Stores(backend, stores_away)
         self.unreadable = Unreadable()
         """What it answered and could not be read."""
 
@@ -90,13 +94,20 @@ class Prometheus:
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """Of a metric that counts: the number of the window, and a series that was exported in it."""
         window = moments[1] - moments[0]
-        samples = self._each(readings.growth(metric, window, _SILENCE), moments)
-        for number, process, _ in self._each(readings.restarts(metric, window, _SILENCE), moments):
-            of_process = [readings.equals(name, process.get(name, "")) for name in readings.PROCESS]
-            for sampled in self._at(readings.samples(metric, window + _SILENCE, of_process), moments[number + 1]):
-                value = _counted(sampled.values, moments[number])
-                if value is not None:
-                    samples.append((number, sampled.labels, value))
+        restarted: dict[int, list[list[str]]] = {}
+        restarts = readings.restarts(metric, window, _SILENCE, self._interval / 2 if self._stores.is_thanos else None)
+        for number, process, _ in self._each(restarts, moments):
+            restarted.setdefault(number, []).append([readings.equals(name, process.get(name, "")) for name in readings.PROCESS])
+        growths = self._each(readings.growth(metric, window, _SILENCE), moments)
+        samples = [sample for sample in growths if sample[0] not in restarted]
+        for number, processes in restarted.items():
+            end = moments[number + 1]
+            others = self._at(readings.growth(metric, window, _SILENCE, processes), end)
+            samples += [(number, answer.labels, answer.values[0][1]) for answer in others]
+            for process_matchers in processes:
+                exported = self._at(readings.samples(metric, window + _SILENCE, process_matchers), end)
+                counts = ((answer.labels, _counted(answer.values, moments[number])) for answer in exported)
+                samples += [(number, labels, count) for labels, count in counts if count is not None]
         return _series(metric, samples)
 
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
@@ -129,6 +140,8 @@ class Prometheus:
             raise self._backend.incomplete(PART, reason)
         match reply:
             case {"status": "success", "data": {"result": list(result)}}:
+                if (reason := self._stores.missing_because()) is not None:
+                    raise self._backend.incomplete(PART, reason)
                 answers = []
                 for item in result:
                     try:

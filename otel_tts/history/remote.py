@@ -32,11 +32,14 @@ class RemoteHistory(Counted):
         traces: Jaeger or Tempo.
         source: the two of them, for people.
         interval: seconds between exports of metrics, as the exporting processes have it.
+        stores_away: how many of Thanos's stores may be away without anything missing.
     """
 
-    def __init__(self, metrics: Backend, traces: TraceBackend, source: str, *, interval: float = 10.0) -> None:
+    def __init__(
+        self, metrics: Backend, traces: TraceBackend, source: str, *, interval: float = 10.0, stores_away: int = 0
+    ) -> None:
         super().__init__(interval)
-        self._prometheus = Prometheus(metrics)
+        self._prometheus = Prometheus(metrics, interval=interval, stores_away=stores_away)
         self._traces = traces
         self._source = source
 

@@ -18,22 +18,34 @@ BOUND = "le"
 """The label of a histogram's buckets: their bound."""
 
 
-def growth(metric: Metric, window: float, silence: float, matchers: Sequence[str] = ()) -> str:
+def growth(metric: Metric, window: float, silence: float, without: Sequence[Sequence[str]] = ()) -> str:
     """How much a counter, or each bucket of a histogram, grew in the last ``window`` seconds, by service and attributes.
 
     A series that was not there at the beginning, nor up to ``silence`` seconds before, counted from 0; one that is lower than then
-    has begun anew. Processes of which `restarts` knows are left out, and so is what nobody exported in the window.
+    has begun anew. What nobody exported in the window is left out.
+
+    ``without`` are matchers of processes that are left out: those of which `restarts` knows, whose growth this is not.
     """
-    now = f"last_over_time({_selector(metric, matchers)}[{_duration(window)}])"
-    before = f"last_over_time({_selector(metric, matchers)}[{_duration(silence)}] offset {_duration(window)})"
+    now = f"last_over_time({samples(metric, window)})"
+    before = f"last_over_time({samples(metric, silence)} offset {_duration(window)})"
     by = ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *_bounds(metric)))
-    restarted = restarts(metric, window, silence, matchers)
-    return f"sum by ({by}) (({now} - {before} >= 0 or {now}) unless on ({', '.join(PROCESS)}) {restarted})"
+    grown = f"{now} - {before} >= 0 or {now}"
+    if without:
+        process = ", ".join(PROCESS)
+        excluded = " or ".join(f"last_over_time({samples(metric, window, matchers)})" for matchers in without)
+        grown = f"({grown}) unless on ({process}) group by ({process}) ({excluded})"
+    return f"sum by ({by}) ({grown})"
 
 
-def restarts(metric: Metric, window: float, silence: float, matchers: Sequence[str] = ()) -> str:
-    """The processes that began to count anew in the last ``window`` seconds or up to ``silence`` seconds before."""
-    return f"group by ({', '.join(PROCESS)}) (resets({samples(metric, window + silence, matchers)}) > 0)"
+def restarts(metric: Metric, window: float, silence: float, step: float | None = None) -> str:
+    """The processes that began to count anew in the last ``window`` seconds or up to ``silence`` seconds before.
+
+    With ``step``, seconds that are fewer than those between two exports, series are looked at step by step. Thanos needs that: in
+    samples that are given to `resets` it has made up for what was reset.
+    """
+    since = _duration(window + silence)
+    looked_at = f"({_selector(metric, ())} + 0)[{since}:{_duration(step)}]" if step else samples(metric, window + silence)
+    return f"group by ({', '.join(PROCESS)}) (resets({looked_at}) > 0)"
 
 
 def samples(metric: Metric, window: float, matchers: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from otel_tts.settings.section import Section, Variable, setting
-from otel_tts.settings.values import Headers, header_list, path, redact_url, some_seconds, url
+from otel_tts.settings.values import Headers, allowance, header_list, path, redact_url, some_seconds, url
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,13 +49,21 @@ class ServerSettings(Section):
             yield name, replace(variable, name=f"{cls._prefix}{variable.name}", description=description)
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PrometheusServer(
     ServerSettings,
     prefix="OTEL_TTS_PROMETHEUS_",
     title="Prometheus",
     about="Prometheus, or what answers its API: where readers take metrics from, in place of local files. Goes with OTEL_TTS_JAEGER_URL.",
 ):
-    """Where metrics are."""
+    """Where metrics are. stores_away: see its variable."""
+
+    stores_away: int = setting(
+        "STORES_AWAY",
+        allowance,
+        0,
+        "How many of Thanos's stores may be away without anything missing: the copies of a sample that a write waits for, less one.",
+    )
 
 
 class JaegerServer(

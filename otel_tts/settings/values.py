@@ -81,6 +81,20 @@ def count(text: str) -> int:
     raise ValueError("a whole number of at least 1")
 
 
+def allowance(text: str) -> int:
+    """A whole number, 0 or more.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it is something else; the message says what is allowed.
+    """
+    if text.strip().isdecimal():
+        return int(text)
+    raise ValueError("a whole number, 0 or more")
+
+
 def seconds(text: str) -> float:
     """A finite, non-negative number of seconds.
 

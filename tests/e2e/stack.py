@@ -79,6 +79,7 @@ class Process:
     environ: Mapping[str, str]
     ready: Callable[[], bool]
     log: Path
+    patience_s: float = 30.0
     running: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -91,7 +92,7 @@ class Process:
         """Start it, and wait until it answers."""
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(self.command, env={**os.environ, **self.environ}, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + self.patience_s
         while not self.ready():
             if self.running.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{self.command[0]} did not start: ...{self.log.read_text()[-3000:]}")

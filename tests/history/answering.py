@@ -15,13 +15,16 @@ from otel_tts.settings import HistorySettings
 
 
 @contextmanager
-def answering(variable: str, answers: Mapping[str, Any], status: int = 200) -> Iterator[tuple[History, list[dict[str, str]]]]:
+def answering(
+    variable: str, answers: Mapping[str, Any], status: int = 200, **variables: str
+) -> Iterator[tuple[History, list[dict[str, str]]]]:
     """The history of a server that answers so by path, and the parameters of each request to it.
 
     Args:
         variable: the setting that leads there.
         answers: JSON, or text, by path; 404 for all others.
         status: of the answers.
+        variables: further settings.
     """
     requests: list[dict[str, str]] = []
 
@@ -39,6 +42,6 @@ def answering(variable: str, answers: Mapping[str, Any], status: int = 200) -> I
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        settings = HistorySettings.load({variable: f"http://me:secret@127.0.0.1:{server.server_port}"})
+        settings = HistorySettings.load({variable: f"http://me:secret@127.0.0.1:{server.server_port}", **variables})
         yield open_history(settings), requests
         server.shutdown()

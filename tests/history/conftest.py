@@ -78,7 +78,7 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Source:
-    """One source, and a service of this test's own that writes to it."""
+    """One source, and a service of this test's own that writes to it: into files, or as OTLP/JSON to ``url``."""
 
     def __init__(self, history: History, directory: Path, url: str | None) -> None:
         self.history = history
@@ -107,9 +107,7 @@ class Source:
                 file.write(line + b"\n")
         else:
             headers = {"Content-Type": "application/json"}
-            urllib.request.urlopen(
-                urllib.request.Request(f"{self._url}/api/v1/otlp/v1/metrics", line, headers), timeout=10
-            ).close()
+            urllib.request.urlopen(urllib.request.Request(self._url, line, headers), timeout=10).close()
 
 
 @pytest.fixture(params=["files", "prometheus"])
@@ -118,7 +116,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     if request.param == "files":
         return Source(open_history(HistorySettings.load({}, data_dir=tmp_path)), tmp_path, None)
     url = request.getfixturevalue("prometheus_url")
-    return Source(open_history(HistorySettings.load({}, prometheus_url=url)), tmp_path, url)
+    return Source(open_history(HistorySettings.load({}, prometheus_url=url)), tmp_path, f"{url}/api/v1/otlp/v1/metrics")
 
 
 def export(service: str, process: str, began: float, moment: float, totals: Totals) -> dict[str, Any]:

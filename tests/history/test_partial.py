@@ -81,8 +81,9 @@ def test_every_question_asks_for_all(question: str) -> None:
     """Thanos and VictoriaMetrics leave out what is away unless a request forbids it."""
     with answering("OTEL_TTS_PROMETHEUS_URL", dict.fromkeys(QUERIES, reply())) as (history, requests):
         QUESTIONS[question](history)
-        assert requests
-        for request in requests:
+        queries = [request for request in requests if "query" in request]
+        assert queries
+        for request in queries:
             assert request["partial_response"] == "false"
             assert request["deny_partial_response"] == "1"
 
@@ -93,6 +94,50 @@ def test_every_question_asks_for_all(question: str) -> None:
 def test_a_whole_answer_may_say_so(beside: dict[str, Any]) -> None:
     """Empty warnings, and remarks about the query, take nothing from it."""
     with answering("OTEL_TTS_PROMETHEUS_URL", dict.fromkeys(QUERIES, reply(**beside))) as (history, _):
+        assert history.fingerprint(NOW - 600, NOW) == "3"
+
+
+STORE = {"name": "10.0.0.7:10901", "lastCheck": "2026-11-28T08:16:59Z", "lastError": None}
+AWAY_STORE = {**STORE, "name": "10.0.0.8:10901", "lastError": "connection refused"}
+
+
+def thanos(*stores: Any, **others: Any) -> dict[str, Any]:
+    """What Thanos answers, with these stores behind it."""
+    return {**dict.fromkeys(QUERIES, reply()), "/api/v1/stores": {"status": "success", "data": {"receive": stores, **others}}}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_store_that_is_away_is_missed(question: str) -> None:
+    """Thanos itself says nothing once it knows of it: its list of stores does."""
+    message = r"1 of its stores is away \(10\.0\.0\.8:10901\)"
+    with (
+        answering("OTEL_TTS_PROMETHEUS_URL", thanos(STORE, AWAY_STORE)) as (history, _),
+        pytest.raises(HistoryIncompleteError, match=message),
+    ):
+        QUESTIONS[question](history)
+
+
+@pytest.mark.parametrize(
+    ("away", "allowed", "whole"), [(0, 0, True), (1, 0, False), (1, 1, True), (2, 1, False), (3, 1, False), (2, 2, True)]
+)
+def test_as_many_stores_may_be_away_as_there_are_copies_to_lose(away: int, allowed: int, whole: bool) -> None:
+    """Whatever kind they are of: receives, sidecars, object stores."""
+    stores = [{**AWAY_STORE, "name": f"10.0.0.{number}:10901"} for number in range(away)]
+    answers = thanos(STORE, *stores[1:], store=stores[:1])
+    variables = {"OTEL_TTS_PROMETHEUS_STORES_AWAY": str(allowed)}
+    with answering("OTEL_TTS_PROMETHEUS_URL", answers, **variables) as (history, _):
+        if whole:
+            assert history.fingerprint(NOW - 600, NOW) == "3"
+        else:
+            with pytest.raises(HistoryIncompleteError, match=f"{away} of its stores"):
+                history.fingerprint(NOW - 600, NOW)
+
+
+@pytest.mark.parametrize("stores", [None, "x", [], {"receive": None}, {"receive": [None, 5, {}, {"lastError": None}]}])
+def test_a_list_of_stores_that_is_none(stores: Any) -> None:
+    """Whoever has another thing at that path has no stores."""
+    answers = {**dict.fromkeys(QUERIES, reply()), "/api/v1/stores": {"status": "success", "data": stores}}
+    with answering("OTEL_TTS_PROMETHEUS_URL", answers) as (history, _):
         assert history.fingerprint(NOW - 600, NOW) == "3"
 
 

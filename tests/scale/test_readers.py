@@ -1,0 +1,39 @@
+"""The readers' own tests over Thanos with three copies of each sample, and over Jaeger on three nodes of Cassandra."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.commands.conftest import OTEL_TTS
+from tests.e2e.test_history import *  # noqa: F403 - all of its tests, over the fixture below
+from tests.e2e.test_history import Both, _both
+from tests.history.test_sources import *  # noqa: F403 - all of its tests, over `source` of this directory
+from tests.scale.cluster import Cluster
+from tests.scale.microseconds import Microseconds
+
+del globals()["test_commands_read_both"]  # compares nanoseconds of files with what is printed of Cassandra's microseconds
+
+
+@pytest.fixture(scope="module")
+def both(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Local files and the cluster, which got the same by a gateway."""
+    for both in _both(cluster, tmp_path_factory, cluster.traces, "jaeger"):  # type: ignore[arg-type] - a stack with more members
+        yield replace(both, local=Microseconds(both.local))  # type: ignore[arg-type] - all of a history
+
+
+def test_commands_read_the_cluster(both: Both) -> None:
+    """`otel-tts requests` and `otel-tts trace`, as against any other Prometheus and Jaeger."""
+    environ = {**os.environ, **both.environ}
+
+    def output(*arguments: str) -> str:
+        return subprocess.run([*OTEL_TTS, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    partial = json.loads(output("requests", "--outcome", "partial", "--json"))["requests"]
+    assert [request["outcome"] for request in partial] == ["partial", "partial"]
+    assert "partial" in output("trace", partial[0]["trace_id"][:12])
