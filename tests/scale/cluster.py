@@ -199,7 +199,7 @@ class Cluster:
                 TRACES_OTLP_URL=f"http://jaegers.test:{self.ports['jaeger_otlp']}",
                 QUEUE_DIR=str(self.directory / f"queue-{number}"),
                 OTEL_GO_X_PER_SERIES_START_TIMESTAMPS="true",
-                **{**QUICKLY, **environ},
+                **{**QUICKLY, **environ},  # type: ignore[arg-type]
             )
         for number, address in enumerate(GATEWAYS, 1):
             self._member(

@@ -20,11 +20,11 @@ from tests.scale.microseconds import Microseconds
 del globals()["test_commands_read_both"]  # compares nanoseconds of files with what is printed of Cassandra's microseconds
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # type: ignore[no-redef]
 def both(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """Local files and the cluster, which got the same by a gateway."""
-    for both in _both(cluster, tmp_path_factory, cluster.traces, "jaeger"):  # type: ignore[arg-type] - a stack with more members
-        yield replace(both, local=Microseconds(both.local))  # type: ignore[arg-type] - all of a history
+    for both in _both(cluster, tmp_path_factory, cluster.traces, "jaeger"):  # type: ignore[arg-type]
+        yield replace(both, local=Microseconds(both.local))
 
 
 def test_commands_read_the_cluster(both: Both) -> None:

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 
 from otel_tts.history import History, HistoryUnavailableError, RequestFilter, open_history
 from otel_tts.settings import HistorySettings
-from tests.e2e.stack import Process, until
+from tests.e2e.stack import until
 from tests.scale.cluster import Cluster
 
 RATE = 20.0
@@ -120,31 +119,3 @@ def test_all_arrives_without_a_member(cluster: Cluster, tmp_path: Path, member: 
         assert_all_arrived(cluster, account)
     finally:
         cluster.members[member].start()
-
-
-def test_two_of_three_stores_are_away(cluster: Cluster, tmp_path: Path) -> None:
-    """Readers say that it is so, and give no count that may be too low; when they are back, everything is there."""
-    away = ("receive 1", "receive 3", "node 2", "node 3")
-    history = readers(cluster)
-    try:
-        with load(cluster, tmp_path) as account:
-            time.sleep(2)
-            for member in away:
-                cluster.members[member].kill()
-            time.sleep(2)
-
-            def refusals() -> tuple[str, str] | None:
-                messages = []
-                for question in (lambda: history.totals(account.began, time.time()), history.requests):
-                    with pytest.raises(HistoryUnavailableError) as raised:
-                        question()
-                    messages.append(str(raised.value))
-                return (messages[0], messages[1]) if "2 of its stores are away" in messages[0] else None
-
-            metrics, traces = until(refusals, "Thanos has noticed", 60)
-            assert "gave only a part of the metrics" in metrics
-            assert traces.startswith("Jaeger at ")
-    finally:
-        with ThreadPoolExecutor(len(away)) as starting:
-            list(starting.map(Process.start, map(cluster.members.__getitem__, away)))
-    assert_all_arrived(cluster, account)
