@@ -16,18 +16,22 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 NO_INDEX = ("Could not connect", "error sending request", "dns error", "Failed to fetch", "Connect")
 
 
-def resolve(version: str) -> subprocess.CompletedProcess[str]:
-    """Resolve what users can install for a version of Python, which need not be here, from wheels only."""
-    extras = [word for extra in ("all", "demo") for word in ("--extra", extra)]
-    options = ["--python-version", version, "--only-binary", ":all:", "--quiet", "--no-header", "--no-annotate"]
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *extras, *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+USERS = ["--extra", "all", "--extra", "demo", "--only-binary", ":all:"]
+DEVELOPERS = ["--extra", "dev", "--constraint", "constraints.txt"]
 
 
-def test_dependencies_resolve_for_every_python() -> None:
-    """For each version of Python that is supported there are wheels of all dependencies that fit together; it asks the index."""
+def resolve(version: str, options: list[str]) -> subprocess.CompletedProcess[str]:
+    """Resolve dependencies for a version of Python, which need not be here; 3.11 is 3.11.0."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--python-version", version]
+    quiet = ["--quiet", "--no-header", "--no-annotate"]
+    return subprocess.run([*command, *options, *quiet], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("options", [pytest.param(USERS, id="pip install"), pytest.param(DEVELOPERS, id="make install")])
+def test_dependencies_resolve_for_every_python(options: list[str]) -> None:
+    """From its first release on, each Python has all that users install, as wheels, and all versions that `make install` pins."""
     with ThreadPoolExecutor(len(VERSIONS)) as threads:
-        resolved = dict(zip(VERSIONS, threads.map(resolve, VERSIONS), strict=True))
+        resolved = dict(zip(VERSIONS, threads.map(lambda version: resolve(version, options), VERSIONS), strict=True))
     if any(word in result.stderr for result in resolved.values() for word in NO_INDEX) and not os.environ.get(
         "OTEL_TTS_REQUIRE_TOOLS"
     ):
