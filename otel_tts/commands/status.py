@@ -59,8 +59,8 @@ def status(service: str, as_json: bool) -> None:
 
     \b
     The exit code is that of a check:
-    0 nothing is wrong       2 something is wrong that people are woken for
-    1 something can wait     3 nobody knows: no telemetry arrives, or it cannot be read
+    0 no condition is met        2 one of severity page is met
+    1 one of severity ticket     3 unknown: no telemetry arrives, or it cannot be read
     """  # noqa: D301 - \b keeps click from joining the lines
     settings = LiveSettings.load()
     history = CachedHistory(open_history(settings))
@@ -68,7 +68,7 @@ def status(service: str, as_json: bool) -> None:
     try:
         met, age = _judged(history, settings, service)
     except SourceUnavailableError as unavailable:
-        click.echo(f"Nobody knows: {unavailable}", err=True)
+        click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
     if age is None or is_late(age, history.interval):
@@ -134,10 +134,10 @@ def _print(console: Console, state: CheckState, met: list[Met], age: float | Non
         for line in filter(None, lines):
             console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
     if age is None:
-        console.print(f"Nobody knows: there are no metrics in {source}.", soft_wrap=True)
+        console.print(f"Unknown: there are no metrics in {source}.", soft_wrap=True)
         return
     if state is CheckState.UNKNOWN:
-        console.print(f"Nobody knows how things are: nothing has been received for {formatting.elapsed(age)}.", style="yellow")
+        console.print(f"Unknown: nothing has been received for {formatting.elapsed(age)}.", style="yellow")
     elif not met:
         console.print("Nothing is wrong.", style="green")
     console.print(f"{source}; newest telemetry {formatting.elapsed(age)} old", style="dim", soft_wrap=True)

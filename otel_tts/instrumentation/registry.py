@@ -193,7 +193,7 @@ LIBRARIES: Sequence[Library] = (
     ),
 )
 
-HEAD = ("engine or SDK", "versions", "sync", "async", "in pieces", "read as audio", "tested against")
+HEAD = ("engine or SDK", "versions", "sync", "async", "streamed", "audio that is analysed", "tested against")
 
 
 def rows() -> Iterator[Sequence[str]]:

@@ -55,7 +55,7 @@ PROVIDER = Attribute(
     limit=50,
 )
 MODEL = Attribute("gen_ai.request.model", "string", "The provider's model, or its voice file where that is the model.", limit=50)
-STREAM = Attribute("gen_ai.request.stream", "boolean", "Whether audio was delivered in pieces.", values=(True, False))
+STREAM = Attribute("gen_ai.request.stream", "boolean", "Whether audio was streamed.", values=(True, False))
 CONVERSATION = Attribute(
     "gen_ai.conversation.id", "string", "The conversation (session, call) that the utterance is part of. Never on metrics."
 )
@@ -116,7 +116,7 @@ TIME_TO_FIRST_CHUNK = Attribute(
 TIME_TO_FIRST_SEGMENT = Attribute(
     "tts.time_to_first_segment",
     "double",
-    "Text in pieces: seconds from its first piece to the first segment that the engine was given to speak.",
+    "Streamed text: seconds from its first part to the first segment that the engine was given to speak.",
 )
 TIME_TO_INTERRUPTION = Attribute("tts.time_to_interruption", "double", "Seconds until the utterance was interrupted.")
 TIME_TO_SILENCE = Attribute(
@@ -141,7 +141,7 @@ UNDERRUN_CONSUMER = Attribute(
 UNDERRUN_CAUSE = Attribute("tts.underrun.cause", "string", "Who left the player short.", values=("provider", "consumer"))
 CHUNK_COUNT = Attribute("tts.stream.chunk.count", "int", "Audio chunks handed out.")
 TEXT_WAIT = Attribute(
-    "tts.text.wait", "double", "Text in pieces: seconds for which more of it was waited for, after its first piece."
+    "tts.text.wait", "double", "Streamed text: seconds of waiting for more of it, after its first part."
 )
 QUEUE_WAIT = Attribute("tts.queue.wait", "double", "Seconds the request waited for a free engine.")
 CHARACTERS_STATE = Attribute(

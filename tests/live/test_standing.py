@@ -271,7 +271,7 @@ def test_a_banner_says_since_when(tmp_path: Path, minutes: int) -> None:
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
     """Absence is a condition; after an hour of it nothing is said to be well."""
     now = 1_795_424_417.0
-    for age, met, words in ((5, False, "No problem."), (240, True, "Nobody knows."), (7200, False, "Nobody knows.")):
+    for age, met, words in ((5, False, "No problem."), (240, True, "Unknown."), (7200, False, "Unknown.")):
         reading = CachedHistory(Told(tmp_path, now, now - age), lambda: now)
         period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
         verdicts = Judge(reading, period, settings).verdicts()

@@ -99,11 +99,11 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
 
 
 def well(history: CachedHistory, period: Period, verdicts: list[Verdict]) -> str:
-    """Make the notice that no condition is met: good news only while there is anything to judge."""
+    """Make the notice that no condition is met: only while there is anything to judge."""
     newest = history.newest()
     if newest is None or is_late(period.now - newest, history.interval):
         since = "" if newest is None else f" for {formatting.elapsed(period.now - newest)}"
-        return tiles.notice("unknown", "Nobody knows.", f"Nothing has been received{since}, so nothing can be judged.")
+        return tiles.notice("unknown", "Unknown.", f"Nothing has been received{since}, so nothing can be judged.")
     if period.past:
         return tiles.notice(
             "good", "No problem.", f"None of the {len(verdicts)} conditions was met at {formatting.date(period.now)}."
