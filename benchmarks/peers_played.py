@@ -109,17 +109,17 @@ def through_sdk(peer: str, interrupted: bool) -> dict[str, Any]:
     flush = SDK[peer]()
     openai = importlib.import_module("openai")
     client = openai.OpenAI(api_key="none", base_url=os.environ["SPEECH_URL"], max_retries=0)
-    began, size, first_byte_s = time.monotonic(), 0, 0.0
+    size, first_byte_at = 0, 0.0
     speech = client.audio.speech.with_streaming_response
     rate = {"sample_rate": RATE}  # what is known of the audio of api.openai.com
     with speech.create(model="tts-1", voice="alloy", input=TEXT, response_format="pcm", extra_body=rate) as response:
         for chunk in response.iter_bytes(CHUNK):
-            first_byte_s = first_byte_s or time.monotonic() - began
+            first_byte_at = first_byte_at or time.monotonic()
             size += len(chunk)
             if interrupted and size >= TAKEN * CHUNK:
                 break
     flush()
-    return {"audio_s": size / 2 / RATE, "first_byte_s": first_byte_s, "reported": []}
+    return {"audio_s": size / 2 / RATE, "first_byte_at": first_byte_at, "reported": []}
 
 
 async def livekit(interrupted: bool) -> dict[str, Any]:
@@ -129,7 +129,7 @@ async def livekit(interrupted: bool) -> dict[str, Any]:
     io = importlib.import_module("livekit.agents.voice.io")
     plugin = importlib.import_module("livekit.plugins.openai")
     importlib.import_module("livekit.agents.telemetry").set_tracer_provider(provider)
-    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_s": 0.0, "reported": []}
+    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "reported": []}
     enough = asyncio.Event()
 
     class Loudspeaker(io.AudioOutput):  # type: ignore[misc, name-defined]
@@ -140,7 +140,7 @@ async def livekit(interrupted: bool) -> dict[str, Any]:
         async def capture_frame(self, frame: Any) -> None:
             await super().capture_frame(frame)
             if not got["audio_s"]:
-                got["first_byte_s"] = time.monotonic() - began
+                got["first_byte_at"] = time.monotonic()
                 self.began = time.time()
                 self.on_playback_started(created_at=self.began)
             got["audio_s"] += frame.duration
@@ -162,7 +162,6 @@ async def livekit(interrupted: bool) -> dict[str, Any]:
         label="loudspeaker", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=RATE
     )
     await session.start(agents.Agent(instructions="Answer."))
-    began = time.monotonic()
     speech = session.say(TEXT)
     if interrupted:
         await enough.wait()
@@ -180,7 +179,7 @@ async def pipecat(interrupted: bool) -> dict[str, Any]:
     processor = importlib.import_module("pipecat.processors.frame_processor")
     work = importlib.import_module("pipecat.pipeline.worker")
     service = importlib.import_module("pipecat.services.openai.tts").OpenAITTSService
-    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_s": 0.0, "reported": []}
+    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "reported": []}
     enough, stopped = asyncio.Event(), asyncio.Event()
 
     class Loudspeaker(processor.FrameProcessor):  # type: ignore[misc, name-defined]
@@ -189,7 +188,7 @@ async def pipecat(interrupted: bool) -> dict[str, Any]:
         async def process_frame(self, frame: Any, direction: Any) -> None:
             await super().process_frame(frame, direction)
             if isinstance(frame, frames.TTSAudioRawFrame):
-                got["first_byte_s"] = got["first_byte_s"] or time.monotonic() - began
+                got["first_byte_at"] = got["first_byte_at"] or time.monotonic()
                 got["audio_s"] += len(frame.audio) / 2 / RATE
                 if interrupted and got["audio_s"] >= TAKEN * CHUNK / 2 / RATE - 0.01:
                     enough.set()
@@ -208,7 +207,6 @@ async def pipecat(interrupted: bool) -> dict[str, Any]:
     runner = importlib.import_module("pipecat.workers.runner").WorkerRunner()
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
-    began = time.monotonic()
     await worker.queue_frames(
         [frames.LLMFullResponseStartFrame(), frames.LLMTextFrame(text=TEXT), frames.LLMFullResponseEndFrame()]
     )

@@ -129,6 +129,7 @@ class Reader:
         wiped = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {"OTEL_TTS_DATA_DIR": str(self._directory / "data"), "PATH": path, "COLUMNS": "100", "PYTHONUTF8": "1"}
+        own["TZ"] = "Pacific/Kiritimati"  # 14 hours from UTC: what depends on the time zone is seen everywhere
         if self._page.stem == "pipecat":  # an environment of its own, in which this project is not installed
             own |= {"PYTHONPATH": str(ROOT), "LOGURU_LEVEL": "WARNING"}
         return wiped | own

@@ -63,6 +63,8 @@ def test_programs_run(page: Path, tmp_path: Path) -> None:
     if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
         pytest.skip("`make tools` installs Pipecat")
     Reader(page, tmp_path).follow()
+    drawn = {picture.name: picture.read_bytes()[:24] for picture in tmp_path.glob("*.png")}  # with width and height
+    assert {name: (ROOT / "docs" / "images" / name).read_bytes()[:24] for name in drawn} == drawn
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------------------
