@@ -123,7 +123,13 @@ class Reader:
                     running.callback(_end, self._start(code))
                 else:
                     command = ["sh", "-ec", code] if block.language == "sh" else self._program(code, number)
-                    self._run(command, output, f"{self._page.name}:{block.line}")
+                    self._step(command, output, f"{self._page.name}:{block.line}")
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run one command where the page's programs ran."""
+        return subprocess.run(
+            command, cwd=self._directory, env=self._environ(), capture_output=True, text=True, encoding="utf-8", timeout=100
+        )
 
     def _environ(self) -> dict[str, str]:
         wiped = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
@@ -149,12 +155,10 @@ class Reader:
                 cwd=self._directory, env=self._environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
-    def _run(self, command: list[str], output: str | None, where: str) -> None:
+    def _step(self, command: list[str], output: str | None, where: str) -> None:
         deadline = time.monotonic() + (_PATIENCE_S if self._has_services and output is not None else 0)
         while True:
-            result = subprocess.run(
-                command, cwd=self._directory, env=self._environ(), capture_output=True, text=True, encoding="utf-8", timeout=100
-            )
+            result = self.run(command)
             is_well = (result.returncode, result.stderr) == (0, "")
             if is_well and (output is None or same(output, result.stdout)):
                 return

@@ -30,12 +30,46 @@ from tests.reader import PIPECAT, Block, Reader, arguments, blocks, commands, st
 from tools import timeline
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OUTSIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "dashboards/README.md")]
+PAGES = [*OUTSIDE, *sorted((ROOT / "docs").rglob("*.md"))]
 BUILT_BY_SPHINX = {"mermaid", "{toctree}", "{eval-rst}"}  # tests/test_contributing.py builds the site
 READ = {"text", "ini"}
 """Nothing runs these: layouts of messages, and files of other programs."""
 SHELL = {"cd", "echo", "export", "git", "docker", "curl", "mlflow", "kubectl", "helm", "evidently", "eval"}
 """Programs of others, which are not ours to run here."""
+READS = (
+    "otel-tts requests",
+    "otel-tts trace",
+    "otel-tts config",
+    "otel-tts status",
+    "otel-tts grafana export",
+    "eval ",
+    "_OTEL_TTS",
+)
+"""Commands that are run here, on the telemetry of one request."""
+ELSEWHERE = {
+    "cd ": ".ci/run",
+    "docker ": "tests/test_compose.py",
+    "echo ": "tests/test_compose.py",
+    "export ": "tests/sdk/test_receiver.py",
+    "git clone ": ".ci/run",
+    "make check": ".ci/run",
+    "make demo": "tests/commands/test_demo.py",
+    "make dist": "tests/test_contributing.py",
+    "make docs": "tests/test_contributing.py",
+    "make install": ".ci/run",
+    "make quick": ".ci/run",
+    "make stack": "tests/e2e/test_native_stack.py",
+    "make tools": ".ci/run",
+    "otel-tts doctor": "tests/commands/test_json.py",
+    "otel-tts grafana push": "tests/commands/test_grafana.py",
+    "otel-tts live": "tests/live/test_browser.py",
+    "otel-tts report": "tests/report/test_command.py",
+    "otel-tts run ": "tests/instrumentation/test_programs.py",
+    "otel-tts verify": "tests/commands/test_verify.py",
+    "pip install ": "tests/test_platforms.py",
+}
+"""All other commands, by how they begin, and what runs the like of them."""
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -78,6 +112,37 @@ def test_commands_exist(block: Block) -> None:
             continue
         if words := arguments(line):
             check(words, f"{block.page.name}:{block.line}: {line}")
+
+
+def not_followed() -> dict[str, str]:
+    """The commands that no reader of a page runs, and where they stand."""
+    followed = {(block.page, block.line) for page in PAGES for block, _ in steps(page)}
+    return {
+        command: f"{block.page.name}:{block.line}"
+        for block in BLOCKS
+        if block.language == "sh" and (block.page, block.line) not in followed
+        for command in commands(block)
+        if not command.startswith("#")
+    }
+
+
+def test_every_command_is_run_somewhere() -> None:
+    """By a reader of its page, by the next test, or by what is named for it; and what is named is there, and needed."""
+    begins = (*READS, *ELSEWHERE)
+    assert {command: where for command, where in not_followed().items() if not command.startswith(begins)} == {}
+    assert [path for path in ELSEWHERE.values() if not (ROOT / path).exists()] == []
+    assert [begin for begin in begins if not any(command.startswith(begin) for command in not_followed())] == []
+
+
+def test_commands_that_read_run(tmp_path: Path) -> None:
+    """With the telemetry of one request each of them ends well, and completion is what a shell takes."""
+    reader = Reader(ROOT / "docs" / "commands.md", tmp_path)
+    reader.follow()
+    for command, where in not_followed().items():
+        if command.startswith(READS):
+            is_of_zsh = "zsh_source" in command  # which is not here: what it is to evaluate is only printed
+            result = reader.run(["bash", "-ec", command.replace("eval", "echo") if is_of_zsh else command])
+            assert (result.returncode, result.stderr) == (0, ""), f"{where}: {command}\n{result.stdout}\n{result.stderr}"
 
 
 def check(words: list[str], where: str) -> None:
@@ -196,3 +261,14 @@ def test_the_picture_of_a_stream_is_as_it_is_drawn() -> None:
     assert timeline.TARGET.read_text("utf-8") == timeline.draw()
     (_, before), (after, _) = timeline.playback()[1:3]
     assert round(after - before, 3) == 0.4
+
+
+def test_every_dashboard_is_shown() -> None:
+    """docs/dashboards.md has the question and a picture of each dashboard, and docs/live.md pictures of all that there are."""
+    page = (ROOT / "docs" / "dashboards.md").read_text("utf-8")
+    for path in (ROOT / "dashboards").glob("*.json"):
+        assert json.loads(path.read_text("utf-8"))["description"] in page
+        assert f"images/grafana-{path.stem}-1440-light.png" in page
+    live = (ROOT / "docs" / "live.md").read_text("utf-8")
+    shown = set(re.findall(r"images/live-(\w+)-", live))
+    assert shown == {path.name.split("-")[1] for path in (ROOT / "docs" / "images").glob("live-*.png")}
