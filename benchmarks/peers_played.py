@@ -20,7 +20,7 @@ from typing import Any
 
 TEXT = "This answer is so long that its listener interrupts it before the end."
 RATE = 24_000
-CHUNK = 14_400  # bytes: 0.3 s
+CHUNK = 28_800  # bytes: 0.6 s
 TAKEN = 8
 """Chunks after which the listener interrupts."""
 

@@ -4,7 +4,7 @@
 
 Each peer is installed into an environment of its own, in build/peers/, and plays the stream twice (`benchmarks.peers_played`): to its
 end, and interrupted. It calls OpenAI's API over HTTP; a server in this process speaks it, with a tone for a voice. Headers come after
-0.3 s, the first byte after 1 s (it is silent), the first audio after 3.5 s. There is a gap from 4.4 s to 6.6 s. After 6.9 s the listener
+0.3 s, the first byte after 1 s (it is silent), the first audio after 3.5 s. There is a gap from 5.3 s to 7.9 s. After 8.2 s the listener
 interrupts.
 
 All telemetry comes to the same process by OTLP. A fact counts as recorded when any attribute, metric or duration of a span has its
@@ -50,7 +50,7 @@ REQUIREMENTS = {
     "pipecat": ("pipecat-ai[openai]", "opentelemetry-sdk", OTLP),
 }
 """Of each peer; the first is the peer itself."""
-SCHEDULE_S = (1.0, 3.5, 3.6, 3.7, 6.6, 6.7, 6.8, 6.9, 9.0, 9.1, 9.2, 9.3)
+SCHEDULE_S = (1.0, 3.5, 3.6, 3.7, 7.9, 8.0, 8.1, 8.2, 10.5, 10.6, 10.7, 10.8)
 """When chunks of audio leave, after the request; the first is silent."""
 HEADERS_S = 0.3
 GAPS_S = SCHEDULE_S[4] - (SCHEDULE_S[1] + 3 * CHUNK / 2 / RATE), SCHEDULE_S[4] - (SCHEDULE_S[0] + 4 * CHUNK / 2 / RATE)
