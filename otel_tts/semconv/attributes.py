@@ -140,9 +140,7 @@ UNDERRUN_CONSUMER = Attribute(
 )
 UNDERRUN_CAUSE = Attribute("tts.underrun.cause", "string", "Who left the player short.", values=("provider", "consumer"))
 CHUNK_COUNT = Attribute("tts.stream.chunk.count", "int", "Audio chunks handed out.")
-TEXT_WAIT = Attribute(
-    "tts.text.wait", "double", "Streamed text: seconds of waiting for more of it, after its first part."
-)
+TEXT_WAIT = Attribute("tts.text.wait", "double", "Streamed text: seconds of waiting for more of it, after its first part.")
 QUEUE_WAIT = Attribute("tts.queue.wait", "double", "Seconds the request waited for a free engine.")
 CHARACTERS_STATE = Attribute(
     "tts.characters.state", "string", "What became of the text.", values=("synthesized", "cached", "wasted")
