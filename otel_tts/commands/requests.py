@@ -138,7 +138,7 @@ WIDE = 120
 
 
 def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
-    """The requests as a table, with services where there are several, and errors and conversations where there are any.
+    """The requests as a table, with services where there are several, and errors, resends and conversations where there are any.
 
     Errors take the place of lengths. A narrow table has shorter trace ids, and neither voices nor conversations.
     """
@@ -165,6 +165,8 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
         ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
         ("fb" if errors or not wide else "fallback", False, lambda r: "yes" if r.fallback_used else ""),
     ]
+    if wide and any(request.resends for request in listed):
+        columns.append(("resends", True, lambda r: formatting.count(r.resends) if r.resends else ""))
     if wide and any(request.conversation for request in listed):
         columns.append(("conversation", False, lambda r: r.conversation or ""))
     if errors:

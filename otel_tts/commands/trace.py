@@ -60,6 +60,7 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.CACHE_RESULT: _after("cache"),
         semconv.CACHE_TIER: _after("in"),
         semconv.ATTEMPT_COUNT: _number("attempt"),
+        semconv.RESEND_COUNT: _number("resend"),
         semconv.FALLBACK_USED: lambda used: "fallback used" if used else "",
         semconv.COST: lambda dollars: f"${dollars:.6f}",
     },
@@ -213,6 +214,12 @@ def _event(event: Event, span: Span) -> Text:
         return described.append(f"skipped {provider or 'a provider'}{f': {error}' if error else ''}", "yellow")
     if event.name == semconv.COALESCED_EVENT.name:
         return described.append(f"joined an identical request that was under way{f' at {provider}' if provider else ''}")
+    if event.name == semconv.RESEND_EVENT.name:
+        status = event.attributes.get(semconv.HTTP_STATUS_CODE.key, event.attributes.get(semconv.RPC_RESPONSE_STATUS_CODE.key))
+        described.append("sent once more" + (f" after {error or status}" if error or status else ""), "yellow")
+        described.append(f" ({status})" if error and status else "")
+        delay = event.attributes.get(semconv.RESEND_DELAY.key)
+        return described.append(f", {formatting.duration(delay)} later" if isinstance(delay, float) else "")
     described.append(name)
     if event.name == semconv.EXCEPTION_EVENT.name:
         described.append(f" {event.attributes.get(semconv.EXCEPTION_TYPE.key, '')}", "red")

@@ -24,6 +24,7 @@ from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
+from otel_tts.core.resends import Resends
 from otel_tts.core.result import InvocationResult
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.texts import TextInput
@@ -116,6 +117,8 @@ class Invocation:
         # Weak: the application may keep the context, and what it dropped shall reach its finaliser.
         self.context: Context = set_value(INVOCATION, weakref.ref(self), set_span_in_context(self._span, parent))
         """The context in which the provider works."""
+        self.resends = Resends(self._span, timeline, self.turn)
+        """What its SDK sent once more."""
         self._end = Once()
 
     def _start_span(self, kind: SpanKind, parent: Context) -> Span:
@@ -229,7 +232,9 @@ class Invocation:
         self.open = False
         # A request that was dropped may have gone on after that.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
-        result = InvocationResult(self._provider, self._model, cause, connection_reused=self.connection_reused)
+        result = InvocationResult(
+            self._provider, self._model, cause, connection_reused=self.connection_reused, resends=self.resends.count
+        )
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format

@@ -132,6 +132,9 @@ _ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
 # What servers raise into a handler that answers a caller who is gone: grpc's from a write, Starlette's.
 _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
+_LOST = {"NetworkError", "RemoteProtocolError"}
+"""What httpx raises when a connection breaks, or ends before its answer does."""
+
 
 def known_error_type(value: ErrorType | str) -> ErrorType:
     """An error type that an application gives; one that there is not is reported, and is ``_OTHER``."""
@@ -158,9 +161,20 @@ def from_exception(error: BaseException) -> Cause:
         return _GRPC_CLIENT.get(code, _ERROR)
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
-    if isinstance(error, ConnectionError) or any("Connect" in name for name in names):
+    if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     return _ERROR
+
+
+def statuses(error: BaseException) -> tuple[str | None, int | None]:
+    """The gRPC status code by name, or else the HTTP status, that an exception of a client carries; None where it has none."""
+    try:
+        status = _http_status(error)  # of Google's, over gRPC too, the status that it would be
+        code = getattr(getattr(error, "grpc_status_code", None), "name", None) if status is not None else _grpc_code(error)
+        over_http = hasattr(getattr(error, "response", None), "status_code")
+        return (None, status) if over_http or not isinstance(code, str) else (code, None)
+    except Exception:  # noqa: BLE001 - the boundary, as above
+        return None, None
 
 
 def interrupted(reason: CancelReason | str) -> Cause:

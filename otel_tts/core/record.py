@@ -44,6 +44,8 @@ class Record:
     model: str | None = None
     """Who made the audio that was delivered, else who was asked last."""
     attempts: int = 0
+    resends: int = 0
+    """Of all attempts' SDKs."""
     fallback: bool = False
     billed: list[tuple[str, str | None]] = field(default_factory=list)
     """The attempts that made audio."""
@@ -67,6 +69,7 @@ class Record:
         """A call of a provider ended."""
         if result.cause.good and self.cache not in SERVED_FROM_CACHE:
             self.provider, self.model = result.provider, result.model
+        self.resends += result.resends
         if result.billable:
             self.billed.append((result.provider, result.model))
         if result.audio is not None:
@@ -238,6 +241,7 @@ class Record:
         optional: dict[str, str | int | float | None] = {
             semconv.PROVIDER.key: self.provider,
             semconv.MODEL.key: self.model,
+            semconv.RESEND_COUNT.key: self.resends or None,
             semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
             semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
             semconv.CACHE_TIER.key: self.tier,

@@ -33,6 +33,8 @@ class InvocationResult:
     first_chunk_s: float | None = None
     """From asking to the first audio; of streams only."""
     connection_reused: bool | None = None
+    resends: int = 0
+    """How often its SDK sent a request once more."""
 
     def emit(
         self,
@@ -83,6 +85,8 @@ class InvocationResult:
             attributes[semconv.TIME_TO_FIRST_CHUNK.key] = self.first_chunk_s
         if self.connection_reused is not None:
             attributes[semconv.CONNECTION_REUSED.key] = self.connection_reused
+        if self.resends:
+            attributes[semconv.RESEND_COUNT.key] = self.resends
         if self.format is not None and self.audio is not None:
             attributes[semconv.AUDIO_FORMAT.key] = self.format.name
             if self.audio.duration is not None:

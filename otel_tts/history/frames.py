@@ -29,6 +29,7 @@ UNITS: Mapping[str, str] = {
     **dict.fromkeys(("request_success_rate", "attempt_success_rate", "request_underrun_provider", "request_underrun_consumer"), "1"),
     **dict.fromkeys(("cost", "request_cost", "request_cost_avoided"), "USD"),
     **dict.fromkeys(("attempts", "attempt_count"), "{attempt}"),
+    "resends": "{resend}",
     **dict.fromkeys(("characters", *(f"request_characters_{s}" for s in ("synthesized", "cached", "wasted"))), "{character}"),
     **{f"request_{name}": "{request}" for name in (
         "count", "ok", "rejected", "cancelled", "deadline", "partial", "empty", "error", "unpriced",

@@ -17,11 +17,12 @@ from otel_tts.semconv import FAILURES, Attribute, RequestKind
 class Request:
     """One synthesis. ``start`` is in seconds since the Unix epoch; durations are seconds; None is what the span doesn't say.
 
-    ttfb and ttfa: time to first byte and to first audio. rtf: real-time factor. attempts: how often a provider was asked. What is
-    known of how provider-made audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per
-    voiced second, trailing_silence in seconds, both ratios 0 to 1. delivered and heard: seconds of audio handed out and played.
-    interrupted: seconds from its start to the interruption, silent: from that to the last audio handed out. own: the application's
-    own attributes, as JSON; see :attr:`attributes`.
+    ttfb and ttfa: time to first byte and to first audio. rtf: real-time factor. attempts: how often a provider was asked.
+    resends: how often an SDK sent a request once more within an attempt, where that was seen. What is known of how provider-made
+    audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per voiced second,
+    trailing_silence in seconds, both ratios 0 to 1. delivered and heard: seconds of audio handed out and played. interrupted: seconds
+    from its start to the interruption, silent: from that to the last audio handed out. own: the application's own attributes, as JSON;
+    see :attr:`attributes`.
     """
 
     trace_id: str
@@ -60,6 +61,7 @@ class Request:
     silent: float | None = None
     underrun: float | None = None
     cost: float | None = None
+    resends: int | None = None
     own: str | None = None
 
     @property
@@ -130,6 +132,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "silent": semconv.TIME_TO_SILENCE,
     "underrun": semconv.UNDERRUN,
     "cost": semconv.COST,
+    "resends": semconv.RESEND_COUNT,
 }
 """The attributes that a request's fields come from, in the order of the fields. Those before them are the span's, the last is `own`."""
 DEFAULTS: Mapping[str, str] = {"kind": RequestKind.INTERACTIVE.value}

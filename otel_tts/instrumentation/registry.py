@@ -43,6 +43,8 @@ class Library:
     """Against what."""
     tested_versions: Sequence[str]
     """Of the distribution: the oldest that is supported and the newest there is."""
+    resends: str = "-"
+    """Whether it is seen that the SDK sends a request once more by itself."""
 
 
 _OVOS = "ovos-tts-server with Piper"
@@ -80,6 +82,7 @@ LIBRARIES: Sequence[Library] = (
         "`pcm`, `wav`",
         "local-tts-studio with Piper",
         ("1.60.0", "3.54.0"),
+        resends="seen",
     ),
     Library(
         "ElevenLabs",
@@ -91,6 +94,7 @@ LIBRARIES: Sequence[Library] = (
         "`pcm_*`, `wav_*`, `ulaw_*`, `alaw_*`",
         _OVOS,
         ("2.10.0", "2.78.0"),
+        resends="makes none",
     ),
     Library(
         "Amazon Polly",
@@ -102,6 +106,7 @@ LIBRARIES: Sequence[Library] = (
         "`pcm`, `mulaw`, `alaw`",
         _OVOS,
         ("1.35.0", "1.44.5"),
+        resends="seen",
     ),
     Library(
         "Google Cloud",
@@ -113,6 +118,7 @@ LIBRARIES: Sequence[Library] = (
         "`LINEAR16`, `PCM`, `MULAW`, `ALAW`",
         f"REST: {_OVOS}; gRPC: a server of Google's proto (`v1`) with Hibari",
         ("2.25.0", "2.38.0"),
+        resends="seen, where the host asks for them",
     ),
     Library(
         "Cartesia",
@@ -124,6 +130,7 @@ LIBRARIES: Sequence[Library] = (
         "`raw`, `wav`",
         _OVOS,
         ("3.0.0", "4.2.0"),
+        resends="seen",
     ),
     Library(
         "Deepgram",
@@ -135,6 +142,7 @@ LIBRARIES: Sequence[Library] = (
         "`linear16`, `mulaw`, `alaw`",
         _OVOS,
         ("5.0.0", "7.17.0"),
+        resends="makes none",
     ),
     Library(
         "Kokoro",
@@ -157,6 +165,7 @@ LIBRARIES: Sequence[Library] = (
         "nothing: it gives MP3",
         "a local server of its protocol with Hibari, not Microsoft's",
         ("7.0.0", "7.3.1"),
+        resends="seen",
     ),
     Library(
         "LiveKit Agents",
@@ -168,6 +177,7 @@ LIBRARIES: Sequence[Library] = (
         "all that LiveKit decodes, as it is handed out; of what plugins get, raw PCM and WAV",
         "its plugins for Cartesia, ElevenLabs and OpenAI with local servers of their protocols",
         ("1.8.7", "1.8.9"),
+        resends="its own, as attempts",
     ),
     Library(
         "Pipecat",
@@ -179,6 +189,7 @@ LIBRARIES: Sequence[Library] = (
         "all that it hands out",
         "its services for Cartesia, ElevenLabs, Deepgram and OpenAI with local servers of their protocols",
         ("1.14", "1.14.0"),
+        resends="not seen",
     ),
     Library(
         "WebSockets of ElevenLabs, Cartesia and Deepgram",
@@ -193,7 +204,7 @@ LIBRARIES: Sequence[Library] = (
     ),
 )
 
-HEAD = ("engine or SDK", "versions", "sync", "async", "streamed", "audio that is analysed", "tested against")
+HEAD = ("engine or SDK", "versions", "sync", "async", "streamed", "audio that is analysed", "resends", "tested against")
 
 
 def rows() -> Iterator[Sequence[str]]:
@@ -206,5 +217,6 @@ def rows() -> Iterator[Sequence[str]]:
             library.asynchronous or "-",
             library.stream or "-",
             library.readable,
+            library.resends,
             f"{library.tested}; {', '.join(library.tested_versions)}",
         )

@@ -15,6 +15,7 @@ from otel_tts.semconv import Attribute, CacheResult
 _MARKS = {
     semconv.FIRST_BYTE_EVENT.name: ("first byte", "triangle-down", palette.YELLOW),
     semconv.FIRST_AUDIO_EVENT.name: ("first audio", "diamond", palette.PURPLE),
+    semconv.RESEND_EVENT.name: ("sent once more", "arrow-right", palette.ORANGE),
     semconv.EXCEPTION_EVENT.name: ("exception", "x", palette.VERMILION),
 }
 _REGISTRY = {attribute.key: attribute for span in semconv.SPANS for attribute in span.attributes}
@@ -95,7 +96,7 @@ def figure(trace: Trace) -> go.Figure:
 
 
 def marks(trace: Trace) -> list[Mark]:
-    """List first byte, first audio and exceptions. Audio from the cache has no attempt: its times are those of the request."""
+    """List first byte, first audio, resends and exceptions. Audio from the cache has no attempt: its times are those of the request."""
     marks_of_events = [
         Mark(_MARKS[event.name][0], event.time, span, *_MARKS[event.name][1:])
         for _, span in trace.walk()
@@ -109,13 +110,15 @@ def marks(trace: Trace) -> list[Mark]:
 
 
 def label(span: Span) -> str:
-    """Label a row: the span's name, the cache result, the reason of an attempt, the error type, the duration."""
+    """Label a row: the span's name, the cache result, an attempt's reason and resends, the error type, the duration."""
     attribute = span.attributes.get
     words = [span.name]
     if span.name == semconv.SYNTHESIS_SPAN.name and attribute(semconv.CACHE_RESULT.key):
         words.append(f"cache {attribute(semconv.CACHE_RESULT.key)}")
     if reason := attribute(semconv.ATTEMPT_REASON.key):
         words.append(f"{reason} attempt at {attribute(semconv.PROVIDER.key)}")
+        if resends := attribute(semconv.RESEND_COUNT.key):
+            words.append(f"sent once more {resends} times" if resends != 1 else "sent once more")
     if error := attribute(semconv.ERROR_TYPE.key):
         words.append(str(error))
     words += [f"not as it was sent: {warning}" for warning in span.warnings]

@@ -41,6 +41,7 @@ RPC_METHOD = Attribute("rpc.method", "string", "The fully qualified method, `pac
 RPC_RESPONSE_STATUS_CODE = Attribute(
     "rpc.response.status_code", "string", "The gRPC status code by name.", values=GRPC_STATUS_CODES
 )
+HTTP_STATUS_CODE = Attribute("http.response.status_code", "int", "The status of an HTTP answer.")
 ERROR_TYPE = Attribute(
     "error.type", "string", "What went wrong; absent when nothing did.", values=tuple(ErrorType)
 )  # on RPC spans and metrics: the status code's name, as the RPC conventions say
@@ -86,6 +87,12 @@ CACHE_EVICTION_REASON = Attribute(
 )
 ATTEMPT_COUNT = Attribute("tts.attempt.count", "int", "How often a provider was asked for this request.")
 ATTEMPT_REASON = Attribute("tts.attempt.reason", "string", "Why a provider was asked.", values=tuple(AttemptReason))
+RESEND_COUNT = Attribute(
+    "tts.resend.count",
+    "int",
+    "How often the provider's SDK sent a request once more by itself, after a failure; absent where that was not seen.",
+)
+RESEND_DELAY = Attribute("tts.resend.delay", "double", "Seconds from the failure until the SDK sent the request once more.")
 FALLBACK_USED = Attribute("tts.fallback.used", "boolean", "Whether another provider than the first was asked.")
 FALLBACK_FROM = Attribute("tts.fallback.from", "string", "The provider that failed.", limit=50)
 FALLBACK_TO = Attribute("tts.fallback.to", "string", "The provider asked in its place.", limit=50)

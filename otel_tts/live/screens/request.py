@@ -52,6 +52,7 @@ def summary(trace: Trace) -> list[str]:
     if span is None:
         return [*placeholder, tiles.tile("Took", formatting.duration(end - start))]
     attribute = span.attributes.get
+    resends = f"{formatting.count(resent)} resends, " if (resent := attribute(semconv.RESEND_COUNT.key)) else ""
     return [
         *placeholder,
         tiles.tile(
@@ -81,7 +82,7 @@ def summary(trace: Trace) -> list[str]:
         tiles.tile(
             "Provider",
             str(attribute(semconv.PROVIDER.key, formatting.NOTHING)),
-            f"{formatting.count(attribute(semconv.ATTEMPT_COUNT.key))} attempts, voice "
+            f"{formatting.count(attribute(semconv.ATTEMPT_COUNT.key))} attempts, {resends}voice "
             f"{attribute(semconv.VOICE.key, formatting.NOTHING)}",
             definition=formatting.definition(semconv.PROVIDER),
         ),

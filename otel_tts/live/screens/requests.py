@@ -39,6 +39,7 @@ _COLUMNS = {
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
     "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
     "attempts": st.column_config.NumberColumn("attempts", help=formatting.definition(semconv.ATTEMPT_COUNT)),
+    "resends": st.column_config.NumberColumn("resends", help=formatting.definition(semconv.RESEND_COUNT)),
     "conversation": st.column_config.TextColumn("conversation", help=formatting.definition(semconv.CONVERSATION)),
     "attributes": st.column_config.TextColumn("attributes", help="The application's own attributes."),
     "trace": st.column_config.TextColumn("trace id"),
@@ -208,6 +209,7 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
                 "characters": request.characters,
                 "cache": request.cache_result,
                 "attempts": request.attempts,
+                "resends": request.resends or 0,
                 "conversation": request.conversation or "",
                 "attributes": ", ".join(f"{key}={as_text(value)}" for key, value in request.attributes.items()),
                 "trace": request.trace_id,
@@ -215,7 +217,7 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
             for request in requests
         ]
     )
-    seldom = [name for name in ("conversation", "attributes", "error") if name in table and not table[name].any()]
+    seldom = [name for name in ("conversation", "attributes", "error", "resends") if name in table and not table[name].any()]
     return table.drop(columns=seldom)
 
 

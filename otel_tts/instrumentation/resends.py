@@ -1,0 +1,178 @@
+"""Requests that the SDKs of vendors send once more by themselves, within one call: seen where they are sent."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opentelemetry.context import get_current
+
+from otel_tts.core.guard import guard, guarded, guarded_or
+from otel_tts.core.invocation import INVOCATION, Invocation
+from otel_tts.core.resends import Resends
+from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.patch import Patch
+
+_FAILED = 400
+"""HTTP statuses from here on are failures."""
+
+
+class ResendsInstrumentor(Instrumentor):
+    """Observes what is sent in an attempt: by httpx and httpx2 (OpenAI, Cartesia and others), botocore, Google's clients and edge-tts."""
+
+    def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
+        """Where a request is sent, or it is decided to send it once more."""
+        google = "google.api_core.retry"
+        return [
+            *(Patch(module, "Client.send", lambda _: _send) for module in ("httpx", "httpx2")),
+            *(Patch(module, "AsyncClient.send", lambda _: _send_async) for module in ("httpx", "httpx2")),
+            Patch("botocore.endpoint", "Endpoint._needs_retry", lambda _: _needs_retry),
+            Patch(f"{google}.retry_unary", "retry_target", lambda _: functools.partial(_retry_target, _Target)),
+            Patch(f"{google}.retry_unary_async", "retry_target", lambda _: functools.partial(_retry_target, _AsyncTarget)),
+            Patch("edge_tts.drm", "DRM.handle_client_response_error", lambda _: _clock_was_wrong),
+        ]
+
+
+@guarded_or(lambda: None)
+def _here() -> Resends | None:
+    """Those of the attempt that is open here."""
+    reference = get_current().get(INVOCATION)
+    invocation = reference() if callable(reference) else None
+    return invocation.resends if isinstance(invocation, Invocation) and invocation.open else None
+
+
+# -- httpx -------------------------------------------------------------------------------------------------------------------------
+
+
+def _send(send: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    resends = _here()
+    if resends is None:
+        return send(*args, **kwargs)
+    request = _sending(resends, args, kwargs)
+    try:
+        response = send(*args, **kwargs)
+    except Exception as error:
+        _failed(resends, request, error)
+        raise
+    _answered(resends, request, response)
+    return response
+
+
+async def _send_async(send: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    resends = _here()
+    if resends is None:
+        return await send(*args, **kwargs)
+    request = _sending(resends, args, kwargs)
+    try:
+        response = await send(*args, **kwargs)
+    except Exception as error:
+        _failed(resends, request, error)
+        raise
+    _answered(resends, request, response)
+    return response
+
+
+@guarded_or(lambda *_: None)
+def _sending(resends: Resends, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str]:
+    sent = args[0] if args else kwargs["request"]
+    request = (str(sent.method), str(sent.url))
+    resends.sending(request)
+    return request
+
+
+@guarded
+def _failed(resends: Resends, request: object, error: Exception) -> None:
+    resends.failed(request, error)
+
+
+@guarded
+def _answered(resends: Resends, request: object, response: Any) -> None:
+    if response.status_code >= _FAILED:
+        resends.failed(request, None, response.status_code)
+
+
+# -- botocore ----------------------------------------------------------------------------------------------------------------------
+
+
+def _needs_retry(needs_retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Whether it is sent once more; the pause before that is made in here."""
+    resends = _here()
+    if resends is None:
+        return needs_retry(*args, **kwargs)
+    since_ns = resends.now_ns()
+    needed = needs_retry(*args, **kwargs)
+    if needed:
+        try:
+            _attempts, _operation, _request, response, error = (*args, *_rest(len(args), kwargs))
+            resends.resent(error, response[0].status_code if response is not None else None, since_ns)
+        except Exception as fault:  # noqa: BLE001 - the boundary: this is the host's call
+            guard.caught("reading a retry of botocore's", fault)
+    return needed
+
+
+def _rest(given: int, kwargs: dict[str, Any]) -> list[Any]:
+    return [kwargs.get(name) for name in ("attempts", "operation_model", "request_dict", "response", "caught_exception")[given:]]
+
+
+# -- Google ------------------------------------------------------------------------------------------------------------------------
+
+
+class _Target:
+    """What is called until it succeeds."""
+
+    def __init__(self, target: Callable[[], Any], resends: Resends) -> None:
+        self._target = target
+        self._resends = resends
+
+    def __call__(self) -> Any:
+        _sends(self._resends)
+        try:
+            return self._target()
+        except Exception as error:
+            _failed(self._resends, None, error)
+            raise
+
+
+class _AsyncTarget(_Target):
+    async def __call__(self) -> Any:
+        _sends(self._resends)
+        try:
+            return await self._target()
+        except Exception as error:
+            _failed(self._resends, None, error)
+            raise
+
+
+@guarded
+def _sends(resends: Resends) -> None:
+    resends.sending(None)  # it is the same, whatever it is
+
+
+def _retry_target(observed: type[_Target], retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    resends = _here()
+    if resends is None:
+        return retry(*args, **kwargs)
+    if args:
+        return retry(observed(args[0], resends), *args[1:], **kwargs)
+    if "target" in kwargs:
+        kwargs = {**kwargs, "target": observed(kwargs["target"], resends)}
+    return retry(*args, **kwargs)
+
+
+# -- edge-tts ----------------------------------------------------------------------------------------------------------------------
+
+
+def _clock_was_wrong(correct: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The service refused what was signed with a clock that is wrong; the package corrects that and asks once more."""
+    result = correct(*args, **kwargs)
+    resends, error = _here(), args[0] if args else kwargs.get("e")
+    if resends is not None and isinstance(error, Exception):
+        _resent(resends, error)
+    return result
+
+
+@guarded
+def _resent(resends: Resends, error: Exception) -> None:
+    resends.resent(error, None, resends.now_ns())
