@@ -242,6 +242,28 @@ def test_what_happened_beside_the_attempts_is_drawn(written: Path) -> None:
     assert "joined the request of trace 0af7651916cd43dd8448eb211c80319c" in output
 
 
+def test_what_an_sdk_sent_once_more_is_drawn(written: Path) -> None:
+    """How often, why and after how long; the list of requests has a column for it, and a filter."""
+    request = json.loads(written.read_text())
+    spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    trace = "2af7651916cd43dd" + "f" * 16
+    limited = ("tts.resend", 0.6, {"error.type": "rate_limited", "http.response.status_code": 429, "tts.resend.delay": 0.5})
+    reset = ("tts.resend", 0.8, {"error.type": "connection", "tts.resend.delay": 0.1})
+    spans += [
+        span(7, 0, "tts.synthesize", 0, 1, trace=trace, attributes={"tts.outcome": "ok", "tts.resend.count": 2}),
+        span(8, 7, "text_to_speech", 0, 1, trace=trace, attributes={"tts.resend.count": 2}, events=[limited, reset]),
+    ]
+    written.write_text(json.dumps(request, separators=(",", ":")) + "\n", encoding="utf-8")
+    output = " ".join(run("trace", trace[:16]).output.split())
+    assert "2 resends" in output
+    assert "+600 ms sent once more after rate_limited (429), 500 ms later" in output
+    assert "+800 ms sent once more after connection, 100 ms later" in output
+    listed = json.loads(run("requests", "--json", "--where", "tts.resend.count=2").stdout)["requests"]
+    assert [(request["trace_id"], request["resends"]) for request in listed] == [(trace, 2)]
+    assert "resends" in run("requests", columns=200).output
+    assert "resends" not in run("requests", "--where", "tts.outcome=partial", columns=200).output
+
+
 def test_an_ambiguous_id_asks_for_more(written: Path) -> None:
     """Digits that two traces begin with are refused with both ids."""
     result = run("trace", "0af76519")
