@@ -145,6 +145,7 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "silent": None,
         "underrun": None,
         "cost": None,
+        "resends": None,
         "own": None,
     }
     assert bare.interactive
