@@ -51,9 +51,7 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
             sums[moment] = sums.get(moment, 0) + value
     top = max([*(sums.values() if stacked else values), custom.get("axisSoftMax", -math.inf)])
     high = fields.get("max") or (top + (top - low) * 0.08 if top > low else low + 1)
-    ticks = [low + (high - low) * share for share in (0, 0.25, 0.5, 0.75, 1)]
-    if fields["unit"] == "short" and high <= 5:
-        ticks = [float(tick) for tick in range(int(high) + 1)]
+    ticks = _ticks(low, high, whole=fields["unit"] == "short")
     axis = {"range": [low, high], "tickvals": ticks, "ticktext": [_text(tick, fields["unit"]) for tick in ticks]}
     steps = [s for s in fields["thresholds"]["steps"] if s["value"] is not None and custom["thresholdsStyle"]["mode"] == "dashed"]
     shapes = [
@@ -69,6 +67,16 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
         for s in steps
     ]
     return {"data": data, "yaxis": axis, "shapes": shapes}
+
+
+def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
+    """Round numbers on an axis, four or so. whole: no fractions."""
+    exact = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(exact))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= exact * 0.999)
+    step = max(step, 1.0) if whole else step
+    first = math.ceil(low / step - 1e-9)
+    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def heatmap(panel: JSON, series: list[Series]) -> JSON:
