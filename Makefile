@@ -73,7 +73,7 @@ docs: $(VENV)/.dev ## Build the documentation with the API reference into build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -c tools/site -d build/doctrees docs build/site
 	@echo "build/site/index.html"
 
-pictures: $(VENV)/.dev ## Draw all dashboards into docs/images from a pipeline that is fed for MINUTES (10); needs `make tools`
+pictures: $(VENV)/.dev ## Take all pictures into docs/images: dashboards, live pages, MLflow, Evidently; MINUTES (10) of traffic each; needs `make tools`
 	@$(BIN)/python -m tools.pictures $(or $(MINUTES),10)
 
 dist: $(VENV)/.dev ## Build the source distribution and the wheel into dist/

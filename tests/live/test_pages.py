@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
@@ -16,9 +20,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from otel_tts import formatting
 from otel_tts.history import open_history
 from otel_tts.live import app, grafana
 from otel_tts.live.screens import Page
+from otel_tts.live.screens.requests import frame
 from otel_tts.live.server import APP, command, url
 from otel_tts.settings import HistorySettings
 from tests.live.conftest import EXPORT, Watched
@@ -63,11 +69,44 @@ def test_without_telemetry_it_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("title", PAGES)
 def test_every_page_draws(title: str, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From what a real service wrote; the source is always said."""
+    """From what a real service wrote; the source is always said, and how old its newest telemetry is, with the zone of times."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
     test = one(title).run()
     assert not test.exception
     assert f"local files in {watched.served.data_dir}" in said(test)
+    assert re.search(rf"read at \d\d:\d\d:\d\d {formatting.zone(time.time())}.* newest telemetry \d+ \w+ old", said(test))
+
+
+def test_a_time_of_its_own_is_chosen(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its moments go into the address; one that ends before it begins is refused; *Back to now* ends it."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one("Now").run()
+    first, last = test.datetime_input
+    assert formatting.zone(time.time()) in first.label
+    first.set_value(datetime.fromisoformat("2026-03-01T12:00"))
+    last.set_value(datetime.fromisoformat("2026-03-01T11:00"))
+    test.button(key="show").click().run()
+    assert [error.value for error in test.error] == ["The first moment must be before the last."]
+    first, last = test.datetime_input
+    last.set_value(datetime.fromisoformat("2026-03-01T13:00"))
+    test.button(key="show").click().run()
+    assert not test.exception
+    assert {"since", "until"} <= set(test.query_params)
+    test.button(key="to now").click().run()
+    assert not {"since", "until"} & set(test.query_params)
+
+
+def test_the_list_of_requests_says_when_whose_and_what_went_wrong(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dates with their zone, services, streams and errors; conversations have a column where there is one."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
+    test = one("Requests").run()
+    listed = test.dataframe[0].value
+    assert {"start", "service", "outcome", "stream", "error", "took"} <= set(listed.columns)
+    assert "conversation" not in listed.columns
+    assert f"Times are in {formatting.zone(time.time())}." in said(test)
+    requests = open_history(HistorySettings.load()).requests(limit=3)
+    talking = replace(requests[0], conversation="c-1")
+    assert list(frame([talking, *requests[1:]])["conversation"]) == ["c-1", "", ""]
 
 
 def test_the_url_is_obeyed_and_kept(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

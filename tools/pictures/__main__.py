@@ -1,6 +1,6 @@
-"""Takes the pictures: starts the pipeline, feeds it for some minutes, and draws each dashboard.
+"""Takes the pictures: of Grafana's dashboards from a pipeline that is fed for some minutes, and of all pages from the demo's traffic.
 
-python -m tools.pictures [MINUTES]
+python -m tools.pictures [MINUTES] [grafana] [pages]
 """
 
 from __future__ import annotations
@@ -14,31 +14,35 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
-from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 from plotly.offline import get_plotlyjs
 
 from tests.commands.conftest import serving
 from tests.e2e.stack import Stack, running
 from tests.e2e.test_dashboards import Callers, beside, engine
+from tools.pictures import pages
 from tools.pictures.answers import Sources, sources
+from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
 from tools.pictures.drawing import page
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES = ROOT / "docs" / "images"
 SERVICE = "speech"
 _PAUSE_S = 5
 
 
 def main() -> None:
-    """Feed a pipeline of its own, then take all pictures."""
+    """Feed a pipeline of its own, then take all pictures, or those that are named."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    with ExitStack() as closing:
-        directory = Path(closing.enter_context(tempfile.TemporaryDirectory()))
-        (directory / "stack").mkdir()
-        stack = closing.enter_context(running(directory / "stack"))
-        feed(stack, directory, minutes, closing)
-        take(sources(stack.prometheus, stack.traces, SERVICE, minutes))
+    if "grafana" in sys.argv[2:] or not sys.argv[2:]:
+        with ExitStack() as closing:
+            directory = Path(closing.enter_context(tempfile.TemporaryDirectory()))
+            (directory / "stack").mkdir()
+            stack = closing.enter_context(running(directory / "stack"))
+            feed(stack, directory, minutes, closing)
+            take(sources(stack.prometheus, stack.traces, SERVICE, minutes))
+    if "pages" in sys.argv[2:] or not sys.argv[2:]:
+        with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+            pages.take(_chromium(playwright), Path(name), minutes)
 
 
 def feed(stack: Stack, directory: Path, minutes: float, closing: ExitStack) -> None:
@@ -69,21 +73,24 @@ def take(found: Sources) -> None:
     """Draw each dashboard, in light and dark, wide and narrow."""
     plotly = get_plotlyjs()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as directory:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = _chromium(playwright)
         for path in sorted((ROOT / "dashboards").glob("*.json")):
             board = json.loads(path.read_text("utf-8"))
-            for scheme in ("light", "dark"):
+            for scheme in SCHEMES:
                 html = Path(directory) / "board.html"
                 html.write_text(page(board, found, scheme, plotly), "utf-8")
-                for width in (1440, 390):
-                    view = browser.new_page(viewport={"width": width, "height": 900})
+                for width, height in SIZES.items():
+                    view = browser.new_page(viewport={"width": width, "height": height})
                     view.goto(html.as_uri())
                     view.wait_for_timeout(1500)
                     picture = IMAGES / f"grafana-{path.stem}-{width}-{scheme}.png"
                     view.screenshot(path=picture, full_page=True)
                     view.close()
-                    Image.open(picture).convert("RGB").quantize(192).save(picture, optimize=True)
-                    print(picture.name, picture.stat().st_size // 1000, "kB")
+                    compress(picture)
+
+
+def _chromium(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""The pages of the live dashboard, of MLflow and of Evidently, from the demo's traffic."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser
+from playwright.sync_api import Error as BrowserError
+
+from otel_tts.history import History, open_history
+from otel_tts.report.reports import Reports
+from otel_tts.settings import HistorySettings
+from tests.commands.conftest import OTEL_TTS
+from tests.e2e.stack import answers, until
+from tests.live.conftest import dashboard
+from tests.ports import free_port
+from tools.pictures import screenshots
+from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
+
+_TALLEST = 2600
+_AGENTS_S = 60
+
+
+def take(browser: Browser, directory: Path, minutes: float) -> None:
+    """Run the demo for some minutes, and take the pictures of its pages while it runs and of its reports; then that of voice agents."""
+    with demo(directory / "demo") as (environ, history):
+        began = time.time()
+        time.sleep(minutes * 60)
+        report(environ, began, time.time())
+        with dashboard(**_of(directory / "demo")) as url:
+            screenshots.take(browser, url, history)
+    reports(browser, directory / "demo")
+    with demo(directory / "agents", "--agents") as (_, history):
+        time.sleep(_AGENTS_S)
+        with dashboard(**_of(directory / "agents")) as url:
+            screenshots.take_conversation(browser, url, history)
+
+
+@contextmanager
+def demo(data: Path, *options: str) -> Iterator[tuple[dict[str, str], History]]:
+    """`otel-tts demo` for the length of the block; gives its variables, and what it writes."""
+    environ = {**os.environ, **_of(data)}
+    process = subprocess.Popen([*OTEL_TTS, "demo", "--no-dashboard", *options], env=environ, stdout=subprocess.DEVNULL)
+    try:
+        yield environ, open_history(HistorySettings.load({}, data_dir=data))
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _of(data: Path) -> dict[str, str]:
+    return {"OTEL_TTS_DATA_DIR": str(data)}
+
+
+def report(environ: dict[str, str], began: float, ended: float) -> None:
+    """Compare the second half of the time with the first."""
+    middle = began + (ended - began) / 2
+    first, second, third = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment)) for moment in (began, middle, ended))
+    command = ["report", "--window", "1m", "--since", second, "--until", third, "--reference", f"range:{first}..{second}"]
+    subprocess.run([*OTEL_TTS, *command], env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
+def reports(browser: Browser, data: Path) -> None:
+    """The pages of the newest window's run in MLflow, and of its report."""
+    store = f"sqlite:///{data / 'mlflow.db'}"
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--port", str(port), "--workers", "1"]
+    quiet = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    with ExitStack() as closing:
+        server = subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        closing.callback(server.wait)
+        closing.callback(server.terminate)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), "MLflow answers", 120)
+        reading = Reports(f"http://127.0.0.1:{port}")
+        newest = reading.latest(1)[0]
+        for width in SIZES:
+            for scheme in SCHEMES:
+                _shoot(browser, newest.link, f"mlflow-run-{width}-{scheme}", width, scheme)
+                _shoot(browser, f"{newest.link}/model-metrics", f"mlflow-metrics-{width}-{scheme}", width, scheme)
+                for name in ("headline", "engines"):
+                    page = data / f"{name}.html"
+                    page.write_text(reading.page(newest.run_id, name), "utf-8")
+                    _shoot(browser, page.as_uri(), f"evidently-{name}-{width}-{scheme}", width, scheme)
+
+
+def _shoot(browser: Browser, url: str, name: str, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    dark = "true" if scheme == "dark" else "false"
+    page.add_init_script(f"try {{ localStorage.setItem('_mlflow_dark_mode_toggle_enabled', '{dark}') }} catch (error) {{}}")
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(4000)
+    height = int(page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": width, "height": max(SIZES[width], min(height, _TALLEST))})
+    page.wait_for_timeout(2000)
+    try:
+        page.screenshot(path=IMAGES / f"{name}.png")
+    except BrowserError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    compress(IMAGES / f"{name}.png")
+    context.close()
