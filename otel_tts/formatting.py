@@ -46,19 +46,19 @@ def elapsed(seconds: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Format a share from 0 to 1."""
+    """Format a share from 0 to 1: ``93.4%``, ``95%``, ``>99.9%``."""
     if share is None or math.isnan(share):
         return NOTHING
     if 0 < share < 0.001:
-        return "<0.1 %"
-    return ">99.9 %" if 0.999 < share < 1 else f"{share:.1%}".replace("%", " %")
+        return "<0.1%"
+    return ">99.9%" if 0.999 < share < 1 else f"{share:.1%}".replace(".0%", "%")
 
 
 def change(now: float, before: float, *, of_share: bool = False) -> str:
     """Format a difference with its sign: of shares in points of percent, of everything else relative to what was before."""
     if of_share:
-        return f"{now - before:+.1%}".replace("%", " %")
-    return f"{now / before - 1:+.0%}".replace("%", " %") if before else f"{now - before:+.3g}"
+        return f"{now - before:+.1%}"
+    return f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
 
 
 def count(number: float | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from otel_tts.distribution import AtLeast
+from otel_tts.formatting import percent
 
 
 class Unit(StrEnum):
@@ -78,7 +79,7 @@ def formatted(value: float, unit: Unit) -> str:
         return f"at least {formatted(float(value), unit)}"
     match unit:
         case Unit.SHARE:
-            return f"{value:.1%}".replace(".0%", "%")
+            return percent(value)
         case Unit.FACTOR:
             return f"{value:.3g}x"
         case Unit.COUNT:

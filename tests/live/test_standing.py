@@ -290,4 +290,4 @@ def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:
     row = replace(nothing, provider="piper", attempt_count=10, attempt_success_rate=0.4)
     failing = tiles.card(Standing("piper", fine, row), START + 60, 0)
     assert 'data-state="warn"' in failing
-    assert "only 40.0 % of attempts succeed" in failing
+    assert "only 40% of attempts succeed" in failing
