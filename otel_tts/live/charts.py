@@ -21,7 +21,8 @@ from otel_tts.semconv import Attribute
 HEIGHT = 260
 CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 """How Plotly shows a figure: without its toolbar. A drag along the time chooses it for the whole page."""
-_TICKS = {"s": ("~s", "s"), "1/s": ("~s", "/s"), "share": (".0%", ""), "{USD}": ("$~s", ""), "By": ("~s", "B")}
+_PLAIN = ",.4~r"  # half a request is 0.5: SI's prefixes would call it 500m
+_TICKS = {"s": ("~s", "s"), "1/s": (_PLAIN, "/s"), "share": (".0%", ""), "{USD}": (f"${_PLAIN}", ""), "By": ("~s", "B")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
 
 
 def _figure(unit: str, period: Period) -> go.Figure:
-    tickformat, suffix = _TICKS.get(unit, ("~s", ""))
+    tickformat, suffix = _TICKS.get(unit, (_PLAIN, ""))
     return go.Figure(
         layout={
             "height": HEIGHT,

@@ -80,3 +80,11 @@ def test_a_reference_is_named_in_the_legend() -> None:
 def test_no_two_outcomes_look_alike() -> None:
     """Each has a colour of its own."""
     assert len(set(palette.OUTCOMES.values())) == len(palette.OUTCOMES) == 7
+
+
+def test_an_axis_writes_half_a_request_as_such() -> None:
+    """SI's prefixes are for seconds and bytes: 500m/s would be metres, $500m would be millions."""
+    for unit in ("1/s", "{score}", "{USD}", "{character}/s", "1"):
+        axis = charts.course([], unit, PERIOD).layout.yaxis
+        assert not axis.tickformat.endswith("s"), unit
+    assert charts.course([], "s", PERIOD).layout.yaxis.tickformat == "~s"

@@ -28,6 +28,7 @@ def test_what_drifted_comes_first() -> None:
     assert headline.verdict == "Drifted: compared with profile:good, 2 measures have drifted."
     page = headline.html()
     assert page.index("<td>d</td>") < page.index("<td>c</td>") < page.index("<td>b</td>") < page.index("<td>a</td>")
+    assert "<style>:root{color-scheme:light dark;background:Canvas;color:CanvasText}" in page  # whatever it stands in
     assert "+100%" in page
 
 

@@ -25,6 +25,7 @@ from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
 
 _TALLEST = 2600
 _AGENTS_S = 60
+_LOADING_MS = 12_000
 
 
 def take(browser: Browser, directory: Path, minutes: float) -> None:
@@ -100,8 +101,7 @@ def _shoot(browser: Browser, url: str, name: str, width: int, scheme: str) -> No
     dark = "true" if scheme == "dark" else "false"
     page.add_init_script(f"try {{ localStorage.setItem('_mlflow_dark_mode_toggle_enabled', '{dark}') }} catch (error) {{}}")
     page.goto(url)
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(_LOADING_MS)  # MLflow's page asks for ever, so that its network is never idle
     height = int(page.evaluate("document.documentElement.scrollHeight"))
     page.set_viewport_size({"width": width, "height": max(SIZES[width], min(height, _TALLEST))})
     page.wait_for_timeout(2000)

@@ -11,7 +11,8 @@ PAGES = {
     "now": "", "cache": "cache", "providers": "providers", "trends": "trends", "requests": "requests", "drift": "drift",
 }  # fmt: skip
 TALLEST = {1440: 1250, 390: 1500}
-_DRAWN = "document.querySelector('.main-svg, [data-testid=stDataFrame], iframe') !== null"
+_DRAWN = """document.querySelector('.main-svg, [data-testid=stDataFrame], iframe') !== null
+    && !/Loading \\.\\.\\.|Asking MLflow/.test(document.body.innerText)"""
 
 
 def take(browser: Browser, url: str, history: History) -> None:

@@ -30,7 +30,7 @@ _COLUMNS = {
     "outcome": st.column_config.TextColumn("outcome", help=formatting.definition(semconv.OUTCOME)),
     "provider": st.column_config.TextColumn("provider", help=formatting.definition(semconv.PROVIDER)),
     "stream": st.column_config.TextColumn("stream", help=formatting.definition(semconv.STREAM)),
-    "error": st.column_config.TextColumn("error", help="What went wrong, or why it was cancelled."),
+    "error": st.column_config.TextColumn("error", width=120, help="What went wrong, or why it was cancelled."),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
     "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
     "first_audio": st.column_config.NumberColumn(
