@@ -222,7 +222,7 @@ def _http_status(error: BaseException) -> int | None:
         candidates = (
             getattr(holder, name, None) for holder, name in holders
         )  # aiohttp warns of who asks for more than the first
-    return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 100 <= c <= 599), None)
+    return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 400 <= c <= 599), None)
 
 
 def _grpc_code(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
+from otel_tts.instrumentation.gemini import GeminiInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -119,6 +120,17 @@ LIBRARIES: Sequence[Library] = (
         f"REST: {_OVOS}; gRPC: a server of Google's proto (`v1`) with Hibari",
         ("2.25.0", "2.38.0"),
         resends="seen, where the host asks for them",
+    ),
+    Library(
+        "Google Gemini",
+        "tts_gemini",
+        GeminiInstrumentor,
+        "`models.generate_content`, `.generate_content_stream`, where they ask for audio",
+        "the same",
+        "`.generate_content_stream`",
+        "all: `audio/L16`, WAV",
+        "a local server of its REST protocol with Hibari",
+        ("3.0.0", "3.6.1"),
     ),
     Library(
         "Cartesia",

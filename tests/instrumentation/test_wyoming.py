@@ -263,12 +263,13 @@ async def test_what_is_no_speech_is_left_alone(capture_tts: Capture, observe: An
     assert capture_tts.syntheses() == []
 
 
-def test_the_functions_come_back() -> None:
+def test_the_functions_come_back(observe: Any) -> None:
     """Afterwards everything is as it was."""
     places = [(AsyncEventHandler, "run"), (AsyncEventHandler, "write_event"), (wyoming.server, "async_read_event")]
     before = [vars(owner)[name] for owner, name in places]
+    del observe  # whose end forgets the Telemetry
     instrumentor = WyomingInstrumentor()
     instrumentor.instrument()
     assert all(isinstance(vars(owner)[name], FunctionWrapper) for owner, name in places)
     instrumentor.uninstrument()
-    assert [vars(owner)[name] for owner, name in places] == before
+    assert all(vars(owner)[name] is function for (owner, name), function in zip(places, before, strict=True))
