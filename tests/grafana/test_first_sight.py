@@ -107,8 +107,11 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             renamed(panel, "piper · _NONE"),
             renamed(panel, " · timeout"),
             renamed(panel, "a.v1.B/Get · OK"),
+            renamed(panel, "none · none"),
+            renamed(panel, "none to none"),
+            renamed(panel, "piper to nonesuch"),
         )
-        if said != ("none", "piper", "timeout", "Get · OK"):
+        if said != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch"):
             yield f"{named(panel)} says {said} of missing labels"
 
 
