@@ -30,7 +30,8 @@ def check(capture: Capture, steps: list[tuple[float, float]]) -> None:
     assert span["tts.text.length"] == len(steps)
     [point] = capture.points("tts.text.wait")
     assert isinstance(point, HistogramDataPoint)
-    assert (point.count, point.sum) == (1, pytest.approx(waited_s))
+    assert point.count == 1
+    assert point.sum == pytest.approx(waited_s)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
