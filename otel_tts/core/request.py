@@ -315,7 +315,6 @@ class SynthesisRequest:
         """Finish it, once. final: nothing will end by itself any more."""
         if not self._end.claim():
             return
-        UNDER_WAY.remove(self)
         self.emitter.instruments.active.add(-1, (self.record.stream,))
         end_ns = max(end_ns, self.record.start_ns)  # text may have come after what seemed to be the end
         try:
@@ -332,6 +331,7 @@ class SynthesisRequest:
             # No circle of references: an exception keeps its frames, which keep this request and whatever else was in them.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
+            UNDER_WAY.remove(self)  # not before: a shutdown waits for what another thread is ending
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
         """What the application said, an interruption, a failed invocation that nothing made good, or else how it ended."""

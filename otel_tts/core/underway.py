@@ -58,10 +58,13 @@ class Register(fork.ForkAware):
             time.sleep(_PAUSE_S)
 
     def stop(self, timeout_s: float = 0.0) -> None:
-        """End everything; what is about to end by itself gets ``timeout_s`` seconds for that."""
+        """End everything; what is about to end by itself gets ``timeout_s`` seconds for that, and so does what others are just ending."""
         self.settle(timeout_s)
+        deadline = time.monotonic() + timeout_s
         for item in self.items():
             item.stop()
+        while self.items() and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
 
     def after_fork_in_child(self) -> None:
         """What is under way is the parent's."""

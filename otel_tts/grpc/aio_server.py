@@ -119,7 +119,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
 
 
 @guarded
-def _aio_over(rpc: Rpc, _: object) -> None:
+def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
     internals = rpc.internals
     context = internals.context
     if context is None:
@@ -129,9 +129,17 @@ def _aio_over(rpc: Rpc, _: object) -> None:
         # The handler's own, to which grpc answers nothing: its caller waits for as long as it likes.
         rpc.abandon("UNKNOWN" if internals.remaining() is None else "DEADLINE_EXCEEDED")
         return
+    if task.cancelling() and not (context.done() or rpc.answered or rpc.request_failed) and _is_ending(task.get_loop()):
+        rpc.stop()  # the program leaves its event loop with the RPC open: its caller loses the connection
+        return
     sent = context.done() and not rpc.response_failed
     refused = context.code() is None and not rpc.has_begun and not rpc.answered and rpc.internals.limits_rpcs()
     rpc.over(sent=sent, code="RESOURCE_EXHAUSTED" if refused else failure_of(context))
+
+
+def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether every task that is left is being cancelled, as at the end of ``asyncio.run``."""
+    return all(task.cancelling() for task in asyncio.all_tasks(loop))
 
 
 @guarded

@@ -243,7 +243,14 @@ class Rpc:
         if not self._begun:
             self._begin(INVALID_SPAN, Context())
         self._ended = True
-        UNDER_WAY.remove(self)
+        try:
+            self._record_end(code, now, error, cause, interruption, final=final)
+        finally:
+            UNDER_WAY.remove(self)  # not before: a shutdown waits for what another thread is ending
+
+    def _record_end(
+        self, code: str, now: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, *, final: bool
+    ) -> None:
         timeline = self._timeline
         self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
         self.internals, self._answer, self._metadata = (

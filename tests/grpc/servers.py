@@ -150,7 +150,7 @@ def connect(port: int) -> Iterator[Any]:
         yield channel
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true result of `condition`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -249,20 +249,82 @@ os._exit(0)
 """
 
 
+def by_name(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """The attributes of all spans in local files."""
+    spans: dict[str, list[dict[str, Any]]] = {}
+    for partition in files.partitions(directory, "traces"):
+        for _, request in files.read(partition.path):
+            for span in [s for r in request["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"]]:
+                values = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+                spans.setdefault(span["name"], []).append(values)
+    return spans
+
+
 @pytest.mark.parametrize(("ending", "status"), [("shutdown", 0), ("sigterm", -signal.SIGTERM)])
 def test_what_is_open_when_the_process_ends_was_stopped_by_us(tmp_path: Path, ending: str, status: int) -> None:
     """An open RPC, the request and the attempt in it, and a request outside of any RPC are counted once, as our failure."""
     process = run(f"ending = {ending!r}" + OPEN, OTEL_TTS_DATA_DIR=str(tmp_path))
     assert process.returncode == status, process.stderr
-    spans: dict[str, list[dict[str, Any]]] = {}
-    for partition in files.partitions(tmp_path, "traces"):
-        for _, request in files.read(partition.path):
-            for span in [s for r in request["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"]]:
-                values = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
-                spans.setdefault(span["name"], []).append(values)
+    spans = by_name(tmp_path)
     (rpc,) = spans.pop("test.Speech/Speak")
     assert rpc["rpc.response.status_code"] == "UNAVAILABLE"
     requests = sorted((s["tts.outcome"], s["error.type"]) for s in spans.pop("tts.synthesize"))
     assert requests == [("error", "shutdown"), ("partial", "shutdown")]
     ((attempt,),) = spans.values()
     assert attempt["tts.outcome"] == "cancelled"  # the provider did nothing wrong
+
+
+SYNC_END = OPEN.replace("threading.Event().wait()\n\nhandler", "import time; time.sleep(0.5)\n\nhandler").partition("if ending")[
+    0
+]
+AIO_END = """
+import asyncio, grpc
+import otel_tts
+from otel_tts import PCM16
+from otel_tts.grpc import aio_server_interceptor
+
+otel_tts.configure(local=True)
+tts = otel_tts.Telemetry()
+
+async def chunks():
+    yield bytes(32000)
+    yield bytes(32000)
+
+async def stream(request, context):
+    async with tts.synthesis("hello", stream=True) as s, s.attempt("piper") as attempt:
+        async for chunk in attempt.stream(chunks(), PCM16(16000)):
+            yield chunk
+        await asyncio.Event().wait()
+
+async def main():
+    server = grpc.aio.server(interceptors=[aio_server_interceptor(tts)])
+    handler = grpc.method_handlers_generic_handler("test.Speech", {"Speak": grpc.unary_stream_rpc_method_handler(stream)})
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    rpc = grpc.aio.insecure_channel(f"127.0.0.1:{port}").unary_stream("/test.Speech/Speak")(b"a")
+    await rpc.read(), await rpc.read()
+    return server, rpc, tts.synthesis("alone")
+
+kept = asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "outcomes"),
+    [
+        # Python waits for the threads of a synchronous server, whose handlers so come to their end.
+        ("ending = 'end'" + SYNC_END, "OK", [("error", "shutdown"), ("ok", None)]),
+        (AIO_END, "UNAVAILABLE", [("error", "shutdown"), ("partial", "shutdown")]),
+    ],
+    ids=["sync", "aio"],
+)
+def test_what_is_open_at_a_normal_end(tmp_path: Path, program: str, code: str, outcomes: list[tuple[str, str | None]]) -> None:
+    """A program that just comes to its end, its server running and an RPC open: all is counted once, and nothing as the caller's doing."""
+    process = run(program, OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    spans = by_name(tmp_path)
+    (rpc,) = spans.pop("test.Speech/Speak")
+    assert rpc["rpc.response.status_code"] == code
+    assert sorted((s["tts.outcome"], s.get("error.type")) for s in spans.pop("tts.synthesize")) == outcomes
+    assert len(spans.pop("text_to_speech")) == 1

@@ -1,0 +1,53 @@
+"""A shutdown loses nothing that another thread is just ending."""
+
+from __future__ import annotations
+
+import threading
+
+from opentelemetry.context import get_current, set_value
+
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.clock import RequestClock
+from otel_tts.core.streams import Current
+from otel_tts.core.underway import UNDER_WAY
+from otel_tts.semconv import Outcome
+from otel_tts.testing.capture import Capture
+
+LONG_S = 60
+
+
+def test_what_another_thread_is_ending_is_waited_for(capture_tts: Capture) -> None:
+    """A request whose end is under way in another thread, its turn taken: the shutdown goes on when its span has ended."""
+    s = capture_tts.telemetry().synthesis("hello")
+    turn = s._request.turn
+    inside, on = threading.Event(), threading.Event()
+
+    def end() -> None:
+        with turn:
+            inside.set()
+            assert on.wait(LONG_S)
+            s.fail(outcome="error", error_type="timeout")
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    assert inside.wait(LONG_S)
+    threading.Timer(0.05, on.set).start()
+    UNDER_WAY.stop(LONG_S)
+    assert [v.outcome for v in capture_tts.syntheses()] == [Outcome.ERROR]
+    ender.join(LONG_S)
+
+
+def test_nothing_is_left_under_way(capture_tts: Capture) -> None:
+    """Requests alone and inside a call, ended and stopped: nothing of them is kept."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis("hello"):
+        pass
+    call = Call(RequestClock(capture_tts.clock))
+    with Current(set_value(CALL, call, get_current())), tts.synthesis("hello"):
+        pass
+    call.end("OK")
+    kept = tts.synthesis("hello")
+    UNDER_WAY.stop(LONG_S)
+    assert UNDER_WAY.items() == []
+    assert kept.outcome is Outcome.ERROR
+    assert len(capture_tts.syntheses()) == 3
