@@ -7,6 +7,11 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
+# Before 3.13, Python cannot start in the C locale where the path of an installed checkout has other characters than ASCII.
+ifneq ($(shell pwd | LC_ALL=C tr -d '\000-\177'),)
+export LC_ALL := C.UTF-8
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo stack tools tools-scale test test-scale quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
 
@@ -39,6 +44,10 @@ test-scale: $(VENV)/.dev ## Run the tests of several machines' parts, of which m
 quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser; minutes
 	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \
 		tests/test_needed.py tests/test_semconv.py tests/test_settings.py $(ARGS)
+
+elsewhere: $(VENV)/.dev ## Run a few tests in a folder, time zone and locale that are unusual, on one core, with ports taken, without a network
+	@sh tools/elsewhere.sh $(or $(ARGS),tests/test_cli.py tests/commands/test_json.py tests/sdk/test_configure.py \
+		tests/history/test_frames.py "tests/test_docs.py::test_programs_run[README.md]")
 
 newest: ## Run the core's tests on the newest Python that is here, if .venv has another one; pyenv's count too
 	@newest=$$(for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-4]*/bin/python; do \

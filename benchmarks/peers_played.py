@@ -118,8 +118,9 @@ def through_sdk(peer: str, interrupted: bool) -> dict[str, Any]:
             size += len(chunk)
             if interrupted and size >= TAKEN * CHUNK:
                 break
+    enough_at = time.monotonic()
     flush()
-    return {"audio_s": size / 2 / RATE, "first_byte_at": first_byte_at, "reported": []}
+    return {"audio_s": size / 2 / RATE, "first_byte_at": first_byte_at, "enough_at": enough_at, "reported": []}
 
 
 async def livekit(interrupted: bool) -> dict[str, Any]:
@@ -129,7 +130,7 @@ async def livekit(interrupted: bool) -> dict[str, Any]:
     io = importlib.import_module("livekit.agents.voice.io")
     plugin = importlib.import_module("livekit.plugins.openai")
     importlib.import_module("livekit.agents.telemetry").set_tracer_provider(provider)
-    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "reported": []}
+    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "enough_at": 0.0, "reported": []}
     enough = asyncio.Event()
 
     class Loudspeaker(io.AudioOutput):  # type: ignore[misc, name-defined]
@@ -165,6 +166,7 @@ async def livekit(interrupted: bool) -> dict[str, Any]:
     speech = session.say(TEXT)
     if interrupted:
         await enough.wait()
+        got["enough_at"] = time.monotonic()
         await session.interrupt()
     await speech
     await session.aclose()
@@ -179,7 +181,7 @@ async def pipecat(interrupted: bool) -> dict[str, Any]:
     processor = importlib.import_module("pipecat.processors.frame_processor")
     work = importlib.import_module("pipecat.pipeline.worker")
     service = importlib.import_module("pipecat.services.openai.tts").OpenAITTSService
-    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "reported": []}
+    got: dict[str, Any] = {"audio_s": 0.0, "first_byte_at": 0.0, "enough_at": 0.0, "reported": []}
     enough, stopped = asyncio.Event(), asyncio.Event()
 
     class Loudspeaker(processor.FrameProcessor):  # type: ignore[misc, name-defined]
@@ -212,6 +214,7 @@ async def pipecat(interrupted: bool) -> dict[str, Any]:
     )
     if interrupted:
         await enough.wait()
+        got["enough_at"] = time.monotonic()
         await worker.queue_frame(frames.InterruptionFrame())
         await asyncio.sleep(0.2)
     else:
