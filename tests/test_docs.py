@@ -68,6 +68,7 @@ ELSEWHERE = {
     "otel-tts run ": "tests/instrumentation/test_programs.py",
     "otel-tts verify": "tests/commands/test_verify.py",
     "pip install ": "tests/test_platforms.py",
+    "python examples/": "tests/test_examples.py",
 }
 """All other commands, by how they begin, and what runs the like of them."""
 
