@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -57,7 +57,8 @@ class _Connection:
 
     def _begin(self, text: str | None, data: Any) -> None:
         self.end(None)
-        voice = data.get("voice") or {}
+        voice = data.get("voice")
+        voice = voice if isinstance(voice, Mapping) else {}
         emitter = self._telemetry.emitter
         self._request = begin_request(emitter, text, voice.get("name"), voice.get("language"), stream=True)
         self._failed = self._playing = self._measured_inside = False
@@ -139,10 +140,14 @@ class _Connection:
 
 
 def _format(data: Any) -> AudioFormat:
+    """Of what an event says; samples of another width, or of no possible rate, cannot be read."""
     data = data or {}
-    if data.get("width") == 2 and isinstance(data.get("rate"), int):
-        return PCM16(data["rate"], channels=int(data.get("channels") or 1))
-    return Encoded("pcm", data.get("rate"))
+    try:
+        if data.get("width") == 2:
+            return PCM16(data["rate"], channels=data.get("channels") or 1)
+    except (KeyError, TypeError, ValueError):
+        pass
+    return Encoded("pcm", None)
 
 
 _CURRENT: ContextVar[_Connection | None] = ContextVar("wyoming_connection", default=None)
