@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
-from otel_tts.instrumentation.result import chunks
+from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
 MODEL = "eleven_multilingual_v2"
 """The API's, where none is asked for."""
+DIALOGUE_MODEL = "eleven_v3"
+"""The same, for a dialogue."""
 _SAMPLES = {"pcm": PCM16, "ulaw": MuLaw, "alaw": ALaw}
 
 
@@ -46,14 +49,42 @@ def _ask_realtime(_: Any, arguments: Mapping[str, Any]) -> Asked:
     return replace(_ask(_, {**arguments, "text": None}), text=None)  # which comes in pieces
 
 
+def _ask_whole(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    return replace(_ask(_, arguments), stream=False)
+
+
+def _ask_dialogue(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    """Several voices, which are one voice of the request where they are the same."""
+    lines = [line if isinstance(line, Mapping) else vars(line) for line in arguments["inputs"]]
+    voices = {line["voice_id"] for line in lines}
+    asked = _ask(_, {**arguments, "text": "".join(line["text"] for line in lines), "voice_id": None})
+    return replace(
+        asked, model=_text(arguments.get("model_id")) or DIALOGUE_MODEL, voice=voices.pop() if len(voices) == 1 else None
+    )
+
+
+def _decoded(answer: Any) -> bytes:
+    return base64.b64decode(answer.audio_base_64 or "")
+
+
 class ElevenLabsInstrumentor(Instrumentor):
-    """Observes ``text_to_speech.convert`` and ``.stream`` of both clients, and ``convert_realtime``; all give the audio in pieces."""
+    """Observes what both clients speak: ``text_to_speech``, also with timestamps, ``convert_realtime`` and ``text_to_dialogue``."""
 
     requires = "elevenlabs >= 2.10, < 3"
     targets = (
         *(
             Target("elevenlabs.text_to_speech.client", f"{client}.{method}", _ask, chunks())
             for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
+            for method in ("convert", "stream")
+        ),
+        *(
+            Target("elevenlabs.text_to_speech.client", f"{client}.{method}_with_timestamps", ask, extract)
+            for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
+            for method, ask, extract in (("convert", _ask_whole, whole(_decoded)), ("stream", _ask, chunks(_decoded)))
+        ),
+        *(
+            Target("elevenlabs.text_to_dialogue.client", f"{client}.{method}", _ask_dialogue, chunks())
+            for client in ("TextToDialogueClient", "AsyncTextToDialogueClient")
             for method in ("convert", "stream")
         ),
         Target(
