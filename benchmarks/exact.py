@@ -82,8 +82,8 @@ async def serve(variant: str, requests: int) -> None:
         continuation = innermost
         for interceptor in reversed(interceptors):
             continuation = _bound(interceptor, continuation)
-        found = await continuation(details)
-        assert await found.unary_unary(overhead.TEXT, Context()) == overhead.AUDIO
+        method_handler = await continuation(details)
+        assert await method_handler.unary_unary(overhead.TEXT, Context()) == overhead.AUDIO
 
     for _ in range(requests):
         await asyncio.create_task(request())

@@ -132,7 +132,7 @@ def request(random: Random, moment: float, voice: str | None = None) -> Iterator
     made["gen_ai.request.stream"] = stream
     made |= {"gen_ai.provider.name": provider, "gen_ai.request.model": model, "tts.outcome": "error" if failed else "ok"}
     made |= {"tts.audio.duration": characters / 14, "tts.audio.format": "pcm16", "tts.audio.sample_rate": 24000}
-    said = made | {
+    encoded = made | {
         "tts.voice": voice or speaker, "tts.language": "en-US", "tts.cache.result": "hit" if hit else "miss",
         "tts.text.length": characters, "tts.attempt.count": 0 if hit else 1, "tts.fallback.used": False,
         "tts.audio.delivered_duration": characters / 14, "tts.time_to_first_byte": took / 3, "tts.time_to_first_audio": took / 2,
@@ -146,7 +146,7 @@ def request(random: Random, moment: float, voice: str | None = None) -> Iterator
     ids = [f"{random.getrandbits(64):016x}" for _ in range(3)]
     for name, kind, attributes, own, parent in (
         (f"text_to_speech {model}", 1, made | {"tts.attempt.reason": "initial"}, ids[2], ids[1]),
-        ("tts.synthesize", 1, said, ids[1], ids[0]),
+        ("tts.synthesize", 1, encoded, ids[1], ids[0]),
         (method, 2, rpc, ids[0], ""),
     ):
         yield {
@@ -173,8 +173,8 @@ def template() -> str:
     for metric in semconv.METRICS:
         points = []
         for number in range(SETS if metric.attributes else 1):
-            said = [attribute(a.key, _value(a, number)) for a in metric.attributes]
-            point: dict[str, Any] = {"attributes": said, "startTimeUnixNano": str(int(START * 1e9)), "timeUnixNano": "TIME"}
+            encoded = [attribute(a.key, _value(a, number)) for a in metric.attributes]
+            point: dict[str, Any] = {"attributes": encoded, "startTimeUnixNano": str(int(START * 1e9)), "timeUnixNano": "TIME"}
             if metric.instrument is Instrument.HISTOGRAM:
                 counts = ["0"] * len(metric.buckets) + ["0"]
                 counts[5] = "COUNT"
@@ -194,11 +194,11 @@ def metrics(moment: float, count: int) -> str:
     return template().replace("TIME", str(int(moment * 1e9))).replace("COUNT", str(count))
 
 
-def _value(said: semconv.Attribute, number: int) -> str | bool:
-    if said is semconv.PROVIDER:
+def _value(encoded: semconv.Attribute, number: int) -> str | bool:
+    if encoded is semconv.PROVIDER:
         return ENGINES[number % 3][0]
-    values = said.values or [f"{said.key}-{n}" for n in range(3)]
-    return values[number % len(values)] if said is not semconv.OUTCOME else "ok"
+    values = encoded.values or [f"{encoded.key}-{n}" for n in range(3)]
+    return values[number % len(values)] if encoded is not semconv.OUTCOME else "ok"
 
 
 def attribute(key: str, value: str | float) -> dict[str, Any]:

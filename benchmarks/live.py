@@ -38,13 +38,13 @@ def main() -> None:
                 history.write(Path(name), count)
                 cold, warm = drawn(name, page, soak=False), drawn(name, page, soak=True)
             print(
-                f"{count:>9} {page:<9} {said(cold['first']):>15} {said(warm['first']):>15} {said(warm['refresh']):>15} "
+                f"{count:>9} {page:<9} {seconds_of(cold['first']):>15} {seconds_of(warm['first']):>15} {seconds_of(warm['refresh']):>15} "
                 f"{max(cold['peak'], warm['peak']):>8.0f} {warm['grown']:>18.1f}",
                 flush=True,
             )
 
 
-def said(seconds: Any) -> str:
+def seconds_of(seconds: Any) -> str:
     """Of the clock, and of the processor."""
     return f"{seconds[0]:.2f} ({seconds[1]:.2f})"
 

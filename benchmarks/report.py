@@ -44,7 +44,7 @@ def span(random: Random, moment: float) -> dict[str, object]:
     provider, model, voice = random.choice(ENGINES)
     characters, hit, stream = random.randint(10, 200), random.random() < 0.4, random.random() < 0.5
     took = 0.002 if hit else 0.003 * characters * random.lognormvariate(0, 0.2)
-    said: dict[str, str | float] = {
+    span_attributes: dict[str, str | float] = {
         "gen_ai.operation.name": "text_to_speech", "gen_ai.output.type": "speech", "gen_ai.request.stream": stream,
         "tts.voice": voice, "tts.language": "en-US", "tts.outcome": "ok", "tts.cache.result": "hit" if hit else "miss",
         "tts.text.length": characters, "tts.attempt.count": 0 if hit else 1, "tts.fallback.used": False,
@@ -52,9 +52,9 @@ def span(random: Random, moment: float) -> dict[str, object]:
         "tts.audio.delivered_duration": characters / 14, "tts.audio.format": "pcm16", "tts.audio.sample_rate": 24000,
     }  # fmt: skip
     if stream:
-        said |= {"tts.time_to_first_byte": took / 3, "tts.time_to_first_audio": took / 2, "tts.stream.chunk.count": 5}
+        span_attributes |= {"tts.time_to_first_byte": took / 3, "tts.time_to_first_audio": took / 2, "tts.stream.chunk.count": 5}
     if not hit:
-        said |= {
+        span_attributes |= {
             "tts.real_time_factor": took / characters * 14, "tts.queue.wait": 0.0, "tts.audio.loudness": random.gauss(20, 1),
             "tts.audio.silence_ratio": 0.2 + random.random() / 10, "tts.audio.clipping_ratio": 0.0,
             "tts.audio.speaking_rate": random.gauss(14, 1), "tts.audio.trailing_silence": random.random() / 4,
@@ -62,7 +62,7 @@ def span(random: Random, moment: float) -> dict[str, object]:
     return {
         "traceId": f"{random.getrandbits(128):032x}", "spanId": f"{random.getrandbits(64):016x}", "name": "tts.synthesize", "kind": 1,
         "startTimeUnixNano": str(int((moment - took) * 1e9)), "endTimeUnixNano": str(int(moment * 1e9)),
-        "attributes": [attribute(*item) for item in said.items()], "status": {},
+        "attributes": [attribute(*item) for item in span_attributes.items()], "status": {},
     }  # fmt: skip
 
 

@@ -76,9 +76,9 @@ class Utterance:
         self.complete = True
         self._pieces.put_nowait("")
 
-    def interrupt(self, reason: str, heard: float | None = None) -> None:
+    def interrupt(self, reason: str, heard_s: float | None = None) -> None:
         """At most the chunk that is under way is sent. Nothing happens if it has ended."""
-        self._synthesis.interrupt(reason, heard=heard)
+        self._synthesis.interrupt(reason, heard=heard_s)
         self._cut_off = True
         self.end()
 
@@ -170,9 +170,9 @@ class Conversation:
             case {"end": True}:
                 if utterance is not None:
                     utterance.end()
-            case {"interrupt": int() | float() as heard}:
+            case {"interrupt": int() | float() as heard_s}:
                 if utterance is not None:
-                    utterance.interrupt("interrupted", heard)
+                    utterance.interrupt("interrupted", heard_s)
             case _:
                 raise ValueError(message)
 

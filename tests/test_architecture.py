@@ -113,15 +113,15 @@ def tables() -> Iterator[list[str]]:
 
 def named(cell: str) -> list[Path]:
     """The files that a cell names: a folder before a colon holds for the names up to a semicolon."""
-    found = []
+    named_paths = []
     for part in cell.split(";"):
         folder = ""
         for name in re.findall(r"`([^`]+)`", part):
             if name.endswith("/"):
                 folder = name
             else:
-                found.append(PACKAGE / (folder + name))
-    return found
+                named_paths.append(PACKAGE / (folder + name))
+    return named_paths
 
 
 def test_the_page_says_where_each_metric_is() -> None:

@@ -237,13 +237,13 @@ def unserved(stack: Stack) -> Iterator[str]:
     """Addresses that nobody listens at: of published ports, health checks, variables, commands and configuration files."""
     for name, service in stack.services.items():
         words = [word for words in (service.get("command"), service.get("entrypoint")) for word in words or ()]
-        found = {(name, str(port["target"])) for port in service.get("ports", ())}
-        found |= {(name, str(port)) for port in service.get("expose", ())}
+        ports = {(name, str(port["target"])) for port in service.get("ports", ())}
+        ports |= {(name, str(port)) for port in service.get("expose", ())}
         texts = [*words, *stack.environ(name).values(), *service.get("healthcheck", {}).get("test", ())]
         texts += [text for _, document in stack.documents(name) for text in scalars(document)]
         for text in texts:
-            found |= {(host or "127.0.0.1", port) for host, port in ADDRESS.findall(text)}
-        for host, port in found:
+            ports |= {(host or "127.0.0.1", port) for host, port in ADDRESS.findall(text)}
+        for host, port in ports:
             to = name if host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::]") else host
             if external(name, host, port):
                 continue
@@ -399,12 +399,12 @@ def test_grafana_s_data_sources() -> None:
 def test_links_from_traces_to_metrics_name_real_series() -> None:
     """Their queries parse, and every series and label in them is of the registry."""
     queries = ours().document("grafana", "datasources/otel-tts.yaml")["datasources"][1]["jsonData"]["tracesToMetrics"]["queries"]
-    known = {f"{promql.series(metric)}{suffix}" for metric in METRICS for suffix in ("", "_bucket", "_count", "_sum")}
+    series = {f"{promql.series(metric)}{suffix}" for metric in METRICS for suffix in ("", "_bucket", "_count", "_sum")}
     labels = {promql.label(attribute) for metric in METRICS for attribute in metric.attributes} | {"le"}
     for query in queries:
         text = query["query"].replace("$__tags", 'service_name="x"').replace("$__rate_interval", "5m")
         promql_parser.parse(text)
-        assert set(re.findall(r"\w+(?=\{)", text)) <= known
+        assert set(re.findall(r"\w+(?=\{)", text)) <= series
         assert {label for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(", ")} <= labels
 
 

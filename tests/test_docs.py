@@ -76,7 +76,7 @@ ELSEWHERE = {
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
-def of(*languages: str) -> list[pytest.param]:  # type: ignore[valid-type]
+def blocks_of(*languages: str) -> list[pytest.param]:  # type: ignore[valid-type]
     """The blocks in one of these languages, as parameters of a test."""
     return [
         pytest.param(block, id=f"{block.page.relative_to(ROOT)}:{block.line}") for block in BLOCKS if block.language in languages
@@ -105,7 +105,7 @@ def test_programs_run(page: Path, tmp_path: Path) -> None:
 # -- commands ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", of("sh"))
+@pytest.mark.parametrize("block", blocks_of("sh"))
 def test_commands_exist(block: Block) -> None:
     """Each command has a program, subcommand, options, targets and files that there are."""
     for line in commands(block):
@@ -199,7 +199,7 @@ def _check_pip(arguments: list[str], where: str) -> None:
 # -- files ------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", of("toml"))
+@pytest.mark.parametrize("block", blocks_of("toml"))
 def test_toml_is_taken(block: Block, tmp_path: Path) -> None:
     """Prices and mappings of gRPC services are taken by what reads them."""
     content = tomllib.loads(block.code)
@@ -211,7 +211,7 @@ def test_toml_is_taken(block: Block, tmp_path: Path) -> None:
         Prices.from_file(path)
 
 
-@pytest.mark.parametrize("block", of("proto"))
+@pytest.mark.parametrize("block", blocks_of("proto"))
 def test_protos_compile(block: Block, tmp_path: Path) -> None:
     """The compiler takes it."""
     (tmp_path / "page.proto").write_text(block.code, "utf-8")
@@ -219,7 +219,7 @@ def test_protos_compile(block: Block, tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("block", of("promql", "yaml", "json"))
+@pytest.mark.parametrize("block", blocks_of("promql", "yaml", "json"))
 def test_queries_and_data_parse(block: Block) -> None:
     """Prometheus's own grammar takes a query; YAML and JSON are that."""
     readers: dict[str, Callable[[str], object]] = {

@@ -74,7 +74,7 @@ def attempt(*, stream: bool, **more: Any) -> dict[str, Any]:
     } | {key.replace("__", "."): value for key, value in more.items()}
 
 
-def heard(seconds: float) -> dict[str, Any]:
+def audio_of(seconds: float) -> dict[str, Any]:
     """The attributes of audio."""
     return {"tts.audio.format": "pcm16", "tts.audio.sample_rate": RATE, "tts.audio.duration": seconds}
 
@@ -82,7 +82,7 @@ def heard(seconds: float) -> dict[str, Any]:
 def delivered(seconds: float) -> dict[str, Any]:
     """The attributes of audio that was handed out, and of who made it."""
     maker = {"gen_ai.provider.name": "hibari", "gen_ai.request.model": "heart"}
-    return {**maker, **heard(seconds), "tts.audio.delivered_duration": seconds}
+    return {**maker, **audio_of(seconds), "tts.audio.delivered_duration": seconds}
 
 
 AT_ONCE = {"tts.real_time_factor": 0.0}
@@ -161,7 +161,7 @@ def test_unary_sync(capture_tts: Capture) -> None:
         tree = picture(capture_tts, 7)
     seconds = len(audio) / 2 / RATE
     assert seconds > 1
-    made = attempt(stream=False, **heard(seconds), **AT_ONCE)
+    made = attempt(stream=False, **audio_of(seconds), **AT_ONCE)
     spoken = synthesize(stream=False, tts__cache__result="miss", **delivered(seconds), **AT_ONCE)
     hit = {"tts.cache.result": "hit", "tts.cache.tier": "memory", "tts.attempt.count": 0}
     nothing = {"tts.outcome": "rejected", "error.type": "invalid_input", "tts.text.length": 3, "tts.attempt.count": 0}
@@ -199,7 +199,7 @@ def test_unary_aio(capture_tts: Capture) -> None:
         tree = picture(capture_tts, 4)
     several = {"tts.attempt.count": 2, "tts.fallback.used": True}
     first = attempt(stream=False, gen_ai__provider__name="dead", **DEAD)
-    second = attempt(stream=False, tts__attempt__reason="fallback", **heard(seconds), **AT_ONCE)
+    second = attempt(stream=False, tts__attempt__reason="fallback", **audio_of(seconds), **AT_ONCE)
     attempts = [["text_to_speech heart", first, []], ["text_to_speech heart", second, []]]
     spoken = synthesize(stream=False, **delivered(seconds), **several, **AT_ONCE)
     assert tree == [[METHOD, RPC, [["tts.synthesize", spoken, attempts]]]]
@@ -249,7 +249,7 @@ def test_streaming(example: Any, capture_tts: Capture) -> None:
         "tts.underrun.consumer": 0.0,
     }
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
-    made = attempt(stream=True, **heard(seconds), **flow) | FIRST_CHUNK
+    made = attempt(stream=True, **audio_of(seconds), **flow) | FIRST_CHUNK
     assert tree == [[METHOD, RPC, [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]]]
     assert counts(capture_tts) == {
         "rpc.server.call.duration": {"OK": 1},
@@ -310,7 +310,7 @@ def test_starlette(capture_tts: Capture) -> None:
         "tts.underrun.provider": 0.0,
         "tts.underrun.consumer": 0.0,
     }
-    made = attempt(stream=True, **heard(seconds), **flow) | FIRST_CHUNK
+    made = attempt(stream=True, **audio_of(seconds), **flow) | FIRST_CHUNK
     spoken = synthesize(stream=True, **delivered(seconds), **flow, **timing)
     assert tree == [["tts.synthesize", spoken, [["text_to_speech heart", made, []]]]]
     first, refused = capture_tts.spans[1:]
@@ -359,7 +359,7 @@ def test_starlette_when_the_client_hangs_up(
         "tts.underrun.provider": 0.0,
         "tts.underrun.consumer": 0.0,
     }
-    cut = attempt(stream=True, **heard(got), **flow) | FIRST_CHUNK
+    cut = attempt(stream=True, **audio_of(got), **flow) | FIRST_CHUNK
     why = {"tts.cancel.reason": "caller"}
     spoken = synthesize(stream=True, **delivered(got), **flow, **timing) | why
     assert tree == [["tts.synthesize", spoken, [["text_to_speech heart", cut | why, []]]]]
@@ -432,13 +432,13 @@ def test_two_utterances_over_a_websocket(capture_tts: Capture) -> None:
     """Each is a request of the same conversation, with the text of its pieces and the audio that the client got."""
     texts = ("Hello there. How are you?", "This is one more")
     with talking(capture_tts.telemetry(), voice(streaming_aio)) as client:
-        told = []
+        messages = []
         for text in texts:
             client.say(text)
-            told.append(client.outcome())
+            messages.append(client.outcome())
     syntheses = told_of(capture_tts, 2)
     assert [synthesis["gen_ai.conversation.id"] for synthesis in syntheses] == ["call-7", "call-7"]
-    for synthesis, text, (message, seconds) in zip(syntheses, texts, told, strict=True):
+    for synthesis, text, (message, seconds) in zip(syntheses, texts, messages, strict=True):
         assert synthesis["tts.text.length"] == len(text) + 1  # each word came with a blank
         assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds)
         assert seconds > 0.5

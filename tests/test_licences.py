@@ -80,7 +80,7 @@ def test_the_modules_of_the_programs() -> None:
     modules |= {(made.path, made.version) for made in (make() for make in PROGRAMS.values()) if hasattr(made, "path")}
     assert len(modules) > 300
     families = {module: in_directory(source(*module, cache)) for module in sorted(modules)}
-    assert {module: found for module, found in families.items() if badness(found)} == {}
+    assert {module: families_found for module, families_found in families.items() if badness(families_found)} == {}
     assert {"github.com/dgraph-io/badger/v4", "github.com/jaegertracing/jaeger"} <= {path for path, _ in modules}
 
 
@@ -90,8 +90,8 @@ def test_the_modules_of_the_programs() -> None:
 def of_wheel(wheel: Distribution) -> set[str]:
     """The families of an installed distribution: as its metadata names them, else as its licence files read."""
     metadata = wheel.metadata
-    if known := READ_BY_US.get(canonicalize_name(metadata["Name"])):
-        return of_name(known)
+    if reading := READ_BY_US.get(canonicalize_name(metadata["Name"])):
+        return of_name(reading)
     classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
     for name in (metadata.get("License-Expression"), metadata.get("License"), " ".join(classifiers)):
         if name and (families := of_name(name) or of_text(name)):
@@ -131,7 +131,7 @@ def test_wheels() -> None:
     """Whatever is installed for tests and development has a licence, and none of those that are refused."""
     families = {wheel.metadata["Name"]: of_wheel(wheel) for wheel in installed()}
     assert len(families) > 150
-    assert {name: found for name, found in families.items() if badness(found) > 1} == {}
+    assert {name: families_found for name, families_found in families.items() if badness(families_found) > 1} == {}
 
 
 def test_gpl_stands_only_in_extras_that_say_so() -> None:

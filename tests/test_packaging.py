@@ -89,9 +89,9 @@ def extras_for(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", [*SOURCES, *AROUND], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_import_is_declared(path: Path) -> None:
     """Each third-party import comes from a distribution that the core, or the extra this module belongs to, names itself."""
-    known = set().union(*map(modules, declared(*extras_for(path))))
+    declared_modules = set().union(*map(modules, declared(*extras_for(path))))
     for names in imports(path):
-        assert names & known, f"{path.relative_to(ROOT)} imports {min(names)}, which no declared distribution provides"
+        assert names & declared_modules, f"{path.relative_to(ROOT)} imports {min(names)}, which no declared distribution provides"
 
 
 def test_every_dependency_is_imported() -> None:

@@ -47,9 +47,9 @@ def in_force(settings: Section) -> dict[str, tuple[Any, str]]:
 
 def test_defaults() -> None:
     """An empty environment gives the documented defaults; the text is not captured; data goes where the platform keeps it."""
-    found = in_force(Settings.load(environ={}))
-    assert {name: found[name] for name in DEFAULTS} == {name: (value, "default") for name, value in DEFAULTS.items()}
-    data_dir, source = found["OTEL_TTS_DATA_DIR"]
+    values = in_force(Settings.load(environ={}))
+    assert {name: values[name] for name in DEFAULTS} == {name: (value, "default") for name, value in DEFAULTS.items()}
+    data_dir, source = values["OTEL_TTS_DATA_DIR"]
     assert (data_dir.name, data_dir.is_absolute(), source) == ("otel-tts", True, "default")
 
 
@@ -57,8 +57,8 @@ def test_precedence() -> None:
     """An argument goes before the environment; None is no argument, and an empty variable is not set."""
     environ = {"PROMETHEUS_PORT": "9000", "OTEL_TTS_DATA_MAX_SIZE": "9001", "PROMETHEUS_HOST": " ", "OTEL_TTS_DEADLINE_FLOOR": ""}
     settings = Settings.load(environ, prometheus_port=9100, data_max_size=None)
-    found = in_force(settings)
-    assert [found[name] for name in ("PROMETHEUS_PORT", "OTEL_TTS_DATA_MAX_SIZE", "PROMETHEUS_HOST", "OTEL_TTS_DEADLINE_FLOOR")] == [
+    values = in_force(settings)
+    assert [values[name] for name in ("PROMETHEUS_PORT", "OTEL_TTS_DATA_MAX_SIZE", "PROMETHEUS_HOST", "OTEL_TTS_DEADLINE_FLOOR")] == [
         (9100, "argument"), (9001, "environment"), ("127.0.0.1", "default"), (0.0, "default"),
     ]  # fmt: skip
     assert settings.source("prometheus_port") == "argument"

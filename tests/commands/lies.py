@@ -58,16 +58,16 @@ def _of_histogram(metric: Metric, true: Scrape, before: Scrape) -> Iterator[Lie]
                 yield Lie(metric, f"sum x{factor:g} {shown}", "sum", Scrape(changed))
         for more in (1, -1):
             changed = dict(true.values)
-            for name, of in members:
-                if name == count or (name == bucket and dict(of)["le"] == "+Inf"):
-                    changed[name, of] += more
+            for name, label_pairs in members:
+                if name == count or (name == bucket and dict(label_pairs)["le"] == "+Inf"):
+                    changed[name, label_pairs] += more
             yield Lie(metric, f"count {more:+d} with its last bucket {shown}", "count", Scrape(changed))
         yield Lie(metric, f"lost {shown}", "count", _without(true, members))
         yield Lie(metric, f"buckets lost {shown}", "buckets", _without(true, {key for key in members if key[0] == bucket}))
         changed = dict(true.values)
-        for name, of in members:
-            if name == bucket and not math.isinf(float(dict(of)["le"])):
-                changed[name, of] = 0.0
+        for name, label_pairs in members:
+            if name == bucket and not math.isinf(float(dict(label_pairs)["le"])):
+                changed[name, label_pairs] = 0.0
         yield Lie(metric, f"all in the last bucket {shown}", "buckets", Scrape(changed))
         for key, _ in labels:
             yield _renamed(metric, true, (count, total, bucket), labels, key)
@@ -75,12 +75,16 @@ def _of_histogram(metric: Metric, true: Scrape, before: Scrape) -> Iterator[Lie]
 
 def _renamed(metric: Metric, true: Scrape, names: tuple[str, ...], labels: Labels, key: str) -> Lie:
     """The series under another value of one label, merged with what stands there."""
-    values = sorted({dict(of)[key] for name, of in true.values if name in names and key in dict(of)})
+    values = sorted({dict(label_pairs)[key] for name, label_pairs in true.values if name in names and key in dict(label_pairs)})
     old = dict(labels)[key]
     new = next((value for value in values if value != old), "somebody-else")
     changed: dict[tuple[str, Labels], float] = {}
-    for (name, of), value in true.values.items():
-        place = frozenset((k, new if k == key else v) for k, v in of) if name in names and _is_of(of, labels) else of
+    for (name, label_pairs), value in true.values.items():
+        place = (
+            frozenset((k, new if k == key else v) for k, v in label_pairs)
+            if name in names and _is_of(label_pairs, labels)
+            else label_pairs
+        )
         changed[name, place] = changed.get((name, place), 0.0) + value
     return Lie(metric, f"{key} {new} for {_shown(labels)}", key, Scrape(changed))
 

@@ -26,7 +26,7 @@ FOREVER = None  # in a script: nothing more comes
 
 
 @pytest.mark.parametrize(
-    ("script", "planned", "reply", "known"),
+    ("script", "planned", "reply", "knowable"),
     [
         ((Scripted.SECOND,), Planned(HELLO, stream=False), Reply("OK", True, 1.0, 1, MISS, *BY, "WAV"), Outcome.OK),
         ((Scripted.SECOND,) * 2, Planned(HELLO, stream=True), Reply("OK", True, 2.0, 2, MISS, *BY, "PCM"), Outcome.OK),
@@ -44,15 +44,15 @@ FOREVER = None  # in a script: nothing more comes
     ids=["whole", "stream", "broken off", "failed", "no audio", "hung up", "impatient"],
 )
 async def test_how_a_call_ends(
-    script: tuple[Step | None, ...], planned: Planned, reply: Reply, known: Outcome | None, capture_tts: Capture
+    script: tuple[Step | None, ...], planned: Planned, reply: Reply, knowable: Outcome | None, capture_tts: Capture
 ) -> None:
     """The status, whose it is, the audio that came, and what the service must have counted, where that can be known."""
     config = ServiceConfig.load({}, port=0, probe_interval=0.0, stop_grace=0.0)
     telemetry = capture_tts.telemetry(clock=SystemClock())
     engine = Scripted("scripted", *(asyncio.Event() if step is FOREVER else step for step in script))
     async with serve(config, telemetry, providers=[engine]) as service, calling(service.address) as caller:
-        heard = await caller.call(planned)
-        assert (heard, outcome(heard)) == (reply, known)
+        check_reply = await caller.call(planned)
+        assert (check_reply, outcome(check_reply)) == (reply, knowable)
         if reply.code == "OK":
             assert await caller.call(planned) == replace(reply, cache=HIT, chunks=1)
 
@@ -72,7 +72,7 @@ async def test_no_more_at_once_than_asked_for(capture_tts: Capture) -> None:
     engine = Scripted(concurrency=12)
     most = 0
 
-    def heard(planned: Planned, reply: Reply) -> None:
+    def check_reply(planned: Planned, reply: Reply) -> None:
         nonlocal most
         most = max(most, engine.active)
 
@@ -80,6 +80,6 @@ async def test_no_more_at_once_than_asked_for(capture_tts: Capture) -> None:
     telemetry = capture_tts.telemetry(clock=SystemClock())
     async with serve(config, telemetry, providers=[engine]) as service, calling(service.address) as caller:
         planned = Planned(tts_pb2.SynthesizeRequest(text="Hello.", no_cache=True), stream=True)
-        await exchange(caller, [planned] * 12, heard, concurrency=3)
+        await exchange(caller, [planned] * 12, check_reply, concurrency=3)
     assert len(engine.calls) == 12
     assert most <= 3

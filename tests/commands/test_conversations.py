@@ -157,8 +157,8 @@ def test_a_trace_store_is_asked_for_the_same() -> None:
         '(span.app.turn = "2" || span.app.turn = 2)', '(span."odd key" = "true" || span."odd key" = true)',
     ):  # fmt: skip
         assert part in query
-    told = query.partition("select(")[2]
-    assert all(key in told for key in ("span.gen_ai.conversation.id", "span.app.tenant", 'span."odd key"'))
+    selection = query.partition("select(")[2]
+    assert all(key in selection for key in ("span.gen_ai.conversation.id", "span.app.tenant", 'span."odd key"'))
 
 
 def test_a_conversation_has_a_page(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +176,9 @@ def test_a_conversation_has_a_page(recorded: Path, monkeypatch: pytest.MonkeyPat
     test.query_params["conversation"] = "call 1"
     test.run()
     assert not test.exception
-    said = " ".join(element.proto.body for element in test.get("html"))
+    page_text = " ".join(element.proto.body for element in test.get("html"))
     for part in ("call 1", "Interrupted", "silent after", "Fallbacks", "heard or handed out"):
-        assert part in said
+        assert part in page_text
     frame = test.dataframe[0].value
     assert list(frame["error"]) == ["", "interrupted", "", ""]
     assert set(frame["attributes"]) == {"app.tenant=acme, app.turn=2"}
@@ -191,15 +191,15 @@ def test_a_conversation_has_a_page(recorded: Path, monkeypatch: pytest.MonkeyPat
 def test_the_time_line_is_that_of_the_listener(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Audio begins with the first byte and is as long as it was heard, or handed out; marks stand where things happened."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(recorded))
-    found = open_history(HistorySettings.load()).requests(RequestFilter(conversation="call 1"))
-    found = sorted(found, key=lambda request: request.start)
-    audio = [(bar.kind, round(bar.length, 6)) for bar in conversation.bars(found) if bar.kind != "waiting for audio"]
+    utterances = open_history(HistorySettings.load()).requests(RequestFilter(conversation="call 1"))
+    utterances = sorted(utterances, key=lambda request: request.start)
+    audio = [(bar.kind, round(bar.length, 6)) for bar in conversation.bars(utterances) if bar.kind != "waiting for audio"]
     assert audio == [("audio", 3.0), ("audio of an interrupted utterance", 0.4), ("audio", 3.0), ("audio", 2.0)]
-    labels = [conversation.label(request) for request in found]
+    labels = [conversation.label(request) for request in utterances]
     assert "interrupted" in labels[1]
     assert "fallback" in labels[2]
     assert "gap of" in labels[3]
-    drawn = conversation.figure(found)
+    drawn = conversation.figure(utterances)
     assert {trace.name for trace in drawn.data} >= {"waiting for audio", "audio", "first audio", "interruption"}
     [mark] = [trace for trace in drawn.data if trace.name == "interruption"]
     assert list(mark.y) == [1]

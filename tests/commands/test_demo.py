@@ -35,12 +35,12 @@ def demo(tmp_path: Path, *options: str, **environ: str) -> subprocess.Popen[str]
         "COLUMNS": "100",
         **environ,
     }
-    with (tmp_path / "said").open("w") as said:
+    with (tmp_path / "said").open("w") as printed:
         command = [*OTEL_TTS, "demo", "--no-dashboard", *options]
-        return subprocess.Popen(command, env={**os.environ, **variables}, stdout=said, stderr=said, text=True)
+        return subprocess.Popen(command, env={**os.environ, **variables}, stdout=printed, stderr=printed, text=True)
 
 
-def said(tmp_path: Path) -> str:
+def printed(tmp_path: Path) -> str:
     """What it has said so far."""
     return (tmp_path / "said").read_text()
 
@@ -65,8 +65,8 @@ def summed_up(tmp_path: Path, sent: int) -> str:
 def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     """A few seconds of traffic: all of it counted, every part of the summary there, nothing left running."""
     process = demo(tmp_path, "--duration", "5")
-    assert process.wait(90) == 0, said(tmp_path)
-    output = said(tmp_path)
+    assert process.wait(90) == 0, printed(tmp_path)
+    output = printed(tmp_path)
     assert FIRST_AUDIO.search(output)
     sent = re.search(r"The demo sent (\d+) requests: all were counted\.", output)
     assert sent, output
@@ -89,10 +89,10 @@ def test_ctrl_c_ends_it_and_a_taken_port_does_not_matter(tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = demo(tmp_path, TTS_PORT=str(port))
-        until(lambda: bool(FIRST_AUDIO.search(said(tmp_path))), 60)
+        until(lambda: bool(FIRST_AUDIO.search(printed(tmp_path))), 60)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-    output = said(tmp_path)
+    output = printed(tmp_path)
     assert re.search(rf"Port {port} is in use: gRPC is on \d+\.", output)
     assert "all were counted" in output
 
@@ -100,10 +100,10 @@ def test_ctrl_c_ends_it_and_a_taken_port_does_not_matter(tmp_path: Path) -> None
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     """No summary, exit code 130, and the service is gone too."""
     process = demo(tmp_path)
-    until(lambda: bool(FIRST_AUDIO.search(said(tmp_path))), 60)
+    until(lambda: bool(FIRST_AUDIO.search(printed(tmp_path))), 60)
     (service,) = children(process)
     process.send_signal(signal.SIGINT)
-    until(lambda: "Stopping" in said(tmp_path) or process.poll() is not None)
+    until(lambda: "Stopping" in printed(tmp_path) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     assert process.wait(5) in (0, 130)  # 0: it had just ended
     with pytest.raises(ProcessLookupError):
@@ -113,19 +113,19 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
 def test_a_service_that_dies_is_a_failure(tmp_path: Path) -> None:
     """Exit code 1 and what became of the service; no summary of half the truth."""
     process = demo(tmp_path)
-    until(lambda: bool(FIRST_AUDIO.search(said(tmp_path))), 60)
+    until(lambda: bool(FIRST_AUDIO.search(printed(tmp_path))), 60)
     (service,) = children(process)
     os.kill(service, signal.SIGKILL)
     assert process.wait(30) == 1
-    assert "Error: The service ended with exit code -9." in said(tmp_path)
-    assert "Next steps" not in said(tmp_path)
+    assert "Error: The service ended with exit code -9." in printed(tmp_path)
+    assert "Next steps" not in printed(tmp_path)
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     """Its last words are part of the error."""
     process = demo(tmp_path, "--duration", "5", OTEL_TTS_PRICES=str(tmp_path / "nowhere.toml"))
     assert process.wait(60) == 1
-    output = said(tmp_path)
+    output = printed(tmp_path)
     assert "Error: The service ended with exit code 1. The last lines of " in output
     assert "nowhere.toml" in output
 

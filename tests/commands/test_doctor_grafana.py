@@ -38,9 +38,9 @@ def last_line(url: str, monkeypatch: pytest.MonkeyPatch, password: str | None = 
 def test_a_whole_one(traces: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data sources that reach their backends, and every dashboard; the one for traces that are elsewhere may lead nowhere."""
     with grafana(DASHBOARDS, {other: (502, "Bad Gateway")}) as url:
-        said = last_line(url, monkeypatch, traces=traces)
-    assert said.startswith("ok ")
-    assert said.endswith(f"ms 2 data sources are healthy, {len(DASHBOARDS)} dashboards present")
+        message = last_line(url, monkeypatch, traces=traces)
+    assert message.startswith("ok ")
+    assert message.endswith(f"ms 2 data sources are healthy, {len(DASHBOARDS)} dashboards present")
 
 
 @pytest.mark.parametrize(
@@ -58,41 +58,41 @@ def test_a_data_source_that_is_not_healthy(
     """Which one, and what Grafana says of it."""
     source = {HEALTH: "prometheus", SERVICES: "jaeger", ECHO: "tempo"}[path]
     with grafana(DASHBOARDS, {path: answer}) as url:
-        said = last_line(url, monkeypatch, traces="tempo" if path == ECHO else "jaeger")
-    assert said.startswith("broken ")
-    assert f"the data source {source} at {url} is not healthy: {says} Check that deploy/grafana/provisioning" in said
+        message = last_line(url, monkeypatch, traces="tempo" if path == ECHO else "jaeger")
+    assert message.startswith("broken ")
+    assert f"the data source {source} at {url} is not healthy: {says} Check that deploy/grafana/provisioning" in message
 
 
 def test_dashboards_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many, and which."""
     with grafana(DASHBOARDS[2:]) as url:
-        said = last_line(url, monkeypatch)
-    assert said.startswith("broken ")
-    assert f"2 of {len(DASHBOARDS)} dashboards are not at {url}: otel-tts-overview, otel-tts-providers" in said
+        message = last_line(url, monkeypatch)
+    assert message.startswith("broken ")
+    assert f"2 of {len(DASHBOARDS)} dashboards are not at {url}: otel-tts-overview, otel-tts-providers" in message
 
 
 def test_no_password_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is there and says no more: nothing is known, and what to give is said. A wrong password is the same."""
     with grafana(DASHBOARDS) as url:
         for password in (None, "wrong"):
-            said = last_line(url, monkeypatch, password)
-            assert said == f"unknown {url} answers, but its checks need the right password: give --grafana-password"
+            message = last_line(url, monkeypatch, password)
+            assert message == f"unknown {url} answers, but its checks need the right password: give --grafana-password"
 
 
 def test_one_that_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers that it is not, and the password stands nowhere."""
     with grafana((), database="failing") as url:
-        said = last_line(url, monkeypatch)
-    assert f'{url} answers 503 {{"database": "failing"' in said
-    assert PASSWORD not in said
+        message = last_line(url, monkeypatch)
+    assert f'{url} answers 503 {{"database": "failing"' in message
+    assert PASSWORD not in message
 
 
 def test_one_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that was given and has nobody is a fault."""
     url = f"http://127.0.0.1:{free_port()}"
-    said = last_line(url, monkeypatch)
-    assert said.startswith("broken ")
-    assert f"{url} does not answer Start it: `docker compose up -d grafana`" in said
+    message = last_line(url, monkeypatch)
+    assert message.startswith("broken ")
+    assert f"{url} does not answer Start it: `docker compose up -d grafana`" in message
 
 
 def test_the_dashboards_are_those_that_are_generated() -> None:

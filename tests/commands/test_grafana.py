@@ -37,7 +37,7 @@ def url(store: Store) -> Iterator[str]:
         yield address
 
 
-def told(*arguments: str | Path) -> Result:
+def run(*arguments: str | Path) -> Result:
     """What the command does and says, which is never the token."""
     result = CliRunner().invoke(main, ["grafana", *map(str, arguments)], terminal_width=1000)
     assert TOKEN not in result.output
@@ -52,7 +52,7 @@ def variables(board: dict[str, Any]) -> dict[str, Any]:
 
 def test_export_is_what_is_generated(tmp_path: Path) -> None:
     """Without options the files are those that are committed, in a directory that is made."""
-    result = told("export", "--out", tmp_path / "new" / "boards")
+    result = run("export", "--out", tmp_path / "new" / "boards")
     assert result.exit_code == 0
     assert {path.name: path.read_text("utf-8") for path in (tmp_path / "new" / "boards").iterdir()} == COMMITTED
     assert sorted(result.output.splitlines()) == sorted(f"wrote {tmp_path / 'new' / 'boards' / name}" for name in COMMITTED)
@@ -63,7 +63,7 @@ def test_export_for_another_grafana(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OTEL_TTS_RUNBOOKS_URL", "https://wiki.example/tts")
     monkeypatch.setenv("OTEL_TTS_SLO_SUCCESS", "0.875")
     options = ["--datasource-uid", "mimir", "--tempo-uid", "traces-eu", "--traces", "tempo", "--service", "reader"]
-    assert told("export", "--out", tmp_path, *options).exit_code == 0
+    assert run("export", "--out", tmp_path, *options).exit_code == 0
     texts = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
     assert texts.keys() == COMMITTED.keys()
     for name, text in texts.items():
@@ -77,7 +77,7 @@ def test_export_for_another_grafana(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_push(store: Store, url: str) -> None:
     """All dashboards are there, in a folder of ours, with a message that says whose they are."""
-    result = told("push", url)
+    result = run("push", url)
     assert result.output.splitlines() == [f"created {url}/d/{uid}" for uid in UIDS]
     assert result.exit_code == 0
     assert store.folders == {"folder0": "otel-tts"}
@@ -90,11 +90,11 @@ def test_push(store: Store, url: str) -> None:
 
 def test_push_again_changes_nothing(store: Store, url: str) -> None:
     """Only what differs is saved anew: what somebody changed, or moved, or what shall open otherwise."""
-    told("push", url)
-    assert told("push", url).output.splitlines() == [f"unchanged {url}/d/{uid}" for uid in UIDS]
+    run("push", url)
+    assert run("push", url).output.splitlines() == [f"unchanged {url}/d/{uid}" for uid in UIDS]
     store.dashboards["otel-tts-cache"]["dashboard"]["title"] = "Mine"
     store.dashboards["otel-tts-quality"]["meta"]["folderUid"] = "elsewhere"
-    again = told("push", url).output.splitlines()
+    again = run("push", url).output.splitlines()
     assert [line for line in again if "unchanged" not in line] == [
         f"replaced {url}/d/otel-tts-cache",
         f"replaced {url}/d/otel-tts-quality",
@@ -102,14 +102,14 @@ def test_push_again_changes_nothing(store: Store, url: str) -> None:
     assert store.dashboards["otel-tts-cache"]["dashboard"]["version"] == 2
     assert len(store.saved) == len(UIDS) + 2
     assert store.folders == {"folder0": "otel-tts"}
-    assert told("push", url, "--service", "reader").output.count("replaced") == len(UIDS)
+    assert run("push", url, "--service", "reader").output.count("replaced") == len(UIDS)
     assert variables(store.dashboards["otel-tts-cache"]["dashboard"])["service"] == ["reader"]
 
 
 def test_push_into_a_folder_that_is_there(store: Store, url: str) -> None:
     """A folder is known by its title, whatever its uid."""
     store.folders |= {"abc": "Speech", "def": "otel-tts"}
-    assert told("push", f"{url}/", "--folder", "Speech").exit_code == 0
+    assert run("push", f"{url}/", "--folder", "Speech").exit_code == 0
     assert store.folders == {"abc": "Speech", "def": "otel-tts"}
     assert {kept["meta"]["folderUid"] for kept in store.dashboards.values()} == {"abc"}
 
@@ -160,7 +160,7 @@ def test_push_into_a_folder_that_is_there(store: Store, url: str) -> None:
 def test_what_grafana_refuses(asked: tuple[str, str], answer: tuple[int, Any], says: str, store: Store, url: str) -> None:
     """What it was asked, what it said, and what to do; nothing is claimed to be done."""
     store.instead[asked] = answer
-    result = told("push", url)
+    result = run("push", url)
     assert result.exit_code == 1
     assert says in result.output
     assert url in result.output
@@ -170,7 +170,7 @@ def test_what_grafana_refuses(asked: tuple[str, str], answer: tuple[int, Any], s
 def test_a_wrong_token(store: Store, url: str) -> None:
     """Grafana's words, and not the token."""
     store.token = "another"
-    result = told("push", url)
+    result = run("push", url)
     assert result.exit_code == 1
     assert f"Grafana at {url} answered 401 to GET /api/folders?limit=1000: Invalid API key. Is the token valid" in result.output
 
@@ -178,14 +178,14 @@ def test_a_wrong_token(store: Store, url: str) -> None:
 def test_a_token_from_a_file(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a line belongs to no token."""
     monkeypatch.setenv("OTEL_TTS_GRAFANA_TOKEN", f"{TOKEN}\n")
-    assert told("push", url).exit_code == 0
+    assert run("push", url).exit_code == 0
 
 
 @pytest.mark.usefixtures("store")
 def test_nobody_there() -> None:
     """An address where nobody listens is named."""
     url = f"http://127.0.0.1:{free_port()}"
-    result = told("push", url)
+    result = run("push", url)
     assert result.exit_code == 1
     assert f"Grafana at {url} does not answer. Is it running" in result.output
 
@@ -196,7 +196,7 @@ def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TTS_GRAFANA_TIMEOUT", "0.05")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        result = told("push", url)
+        result = run("push", url)
     assert result.exit_code == 1
     assert f"Grafana at {url} did not answer in time." in result.output
 
@@ -213,7 +213,7 @@ def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_used(token: str, address: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token or an address that is none is refused before anybody is asked, and neither it nor a password is shown."""
     monkeypatch.setenv("OTEL_TTS_GRAFANA_TOKEN", token)
-    result = told("push", address)
+    result = run("push", address)
     assert result.exit_code == 2
     assert says in result.output
     assert "pass@" not in result.output

@@ -47,15 +47,15 @@ def test_requests_and_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> 
         tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(tts_pb2.SynthesizeRequest(text="A text for programs.", voice="heart"))
     until(lambda: bool(content(run("requests", "--json", "--outcome", "ok"), "requests")["requests"]))
     [newest] = content(run("requests", "--json", "--limit", "1"), "requests")["requests"]
-    found = content(run("trace", newest["trace_id"], "--json"), "trace")
-    assert found["trace_id"] == newest["trace_id"]
-    spans = {span["span_id"]: span for span in found["spans"]}
-    for span in found["spans"]:
+    document = content(run("trace", newest["trace_id"], "--json"), "trace")
+    assert document["trace_id"] == newest["trace_id"]
+    spans = {span["span_id"]: span for span in document["spans"]}
+    for span in document["spans"]:
         parent = spans.get(span["parent_id"])
         assert span["depth"] == (0 if parent is None else parent["depth"] + 1)
-    synthesis = next(span for span in found["spans"] if span["name"] == "tts.synthesize")
+    synthesis = next(span for span in document["spans"] if span["name"] == "tts.synthesize")
     assert synthesis["attributes"]["tts.outcome"] == newest["outcome"]
-    assert content(run("trace", "--json"), "trace") == found
+    assert content(run("trace", "--json"), "trace") == document
 
 
 def test_a_trace_of_nothing() -> None:
@@ -69,10 +69,12 @@ def test_verify(served: Served) -> None:
     """Both sides of each number, and whether the service counted exactly; a difference still ends with 1."""
     options = ("--iterations", "5", "--seed", "3", "--target", served.target, "--metrics-url", served.metrics_url)
     result = run("verify", "--json", *options)
-    found = content(result, "verify")
-    assert (found["exact"], found["problem"], found["requests"]) == (True, "", 5)
+    document = content(result, "verify")
+    assert (document["exact"], document["problem"], document["requests"]) == (True, "", 5)
     requests = [
-        number for number in found["numbers"] if number["metric"] == "tts.synthesis.duration" and number["measure"] == "requests"
+        number
+        for number in document["numbers"]
+        if number["metric"] == "tts.synthesis.duration" and number["measure"] == "requests"
     ]
     assert sum(number["least"] for number in requests) == 5
     assert all(number["agrees"] and number["counted"] == number["least"] == number["most"] for number in requests)
@@ -83,11 +85,11 @@ def test_doctor() -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     addresses = [f"--{name}-url=http://{nowhere}" for name in ("collector", "prometheus", "jaeger", "grafana")]
     result = run("doctor", "--json", "--target", nowhere, "--patience", "0", *addresses)
-    found = content(result, "doctor")
-    assert (result.exit_code, found["exit_code"]) == (3, 3)
-    assert [hop["hop"] for hop in found["hops"]] == ["service", "Collector", "metrics", "traces", "Grafana"]
-    assert found["hops"][0]["state"] == "broken"
-    assert found["hops"][0]["remedy"]
+    document = content(result, "doctor")
+    assert (result.exit_code, document["exit_code"]) == (3, 3)
+    assert [hop["hop"] for hop in document["hops"]] == ["service", "Collector", "metrics", "traces", "Grafana"]
+    assert document["hops"][0]["state"] == "broken"
+    assert document["hops"][0]["remedy"]
 
 
 @dataclasses.dataclass

@@ -32,17 +32,17 @@ def run(*arguments: str, columns: int = 120) -> Result:
 @pytest.fixture(scope="module")
 def trace_ids(served: Served) -> dict[str, str]:
     """The ids that callers got back for a stream, the same from the cache, and a refusal."""
-    found = {}
+    trace_ids = {}
     with grpc.insecure_channel(served.target) as channel:
         stub = tts_pb2_grpc.TextToSpeechStub(channel)
         for name in ("stream", "cached"):
             parts = list(stub.SynthesizeStream(Request(text="A text for the list of requests.", voice="heart")))
-            found[name] = parts[0].header.trace_id
+            trace_ids[name] = parts[0].header.trace_id
         with pytest.raises(grpc.RpcError) as refused:
             stub.Synthesize(Request(text="Who?", voice="nobody"))
         metadata: Any = refused.value
-        found["refused"] = dict(metadata.trailing_metadata())["traceresponse"].split("-")[1]
-    return found
+        trace_ids["refused"] = dict(metadata.trailing_metadata())["traceresponse"].split("-")[1]
+    return trace_ids
 
 
 @pytest.fixture
@@ -272,12 +272,12 @@ def test_an_ambiguous_id_asks_for_more(written: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "said"), [("deadbeef", 1, "No trace deadbeef in "), ("xyz", 2, "'xyz' is no trace id")]
+    ("given", "code", "message"), [("deadbeef", 1, "No trace deadbeef in "), ("xyz", 2, "'xyz' is no trace id")]
 )
-def test_an_unknown_id_is_an_error(written: Path, given: str, code: int, said: str) -> None:
+def test_an_unknown_id_is_an_error(written: Path, given: str, code: int, message: str) -> None:
     """It says what was looked for and where, or what an id looks like."""
     result = run("trace", given)
-    assert (result.exit_code, said in result.output) == (code, True)
+    assert (result.exit_code, message in result.output) == (code, True)
 
 
 def test_nothing_yet_says_what_to_do(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     """METRICS_ENABLED=false closes the pull endpoint and says so; the service serves all the same."""
     with serving(tmp_path / "data", METRICS_ENABLED="false") as service, pytest.raises(NoMetricsError, match="does not answer"):
         read(service.metrics_url)
-    said = (tmp_path / f"{service.port}.log").read_text()
-    assert "metrics: switched off by METRICS_ENABLED\n" in said
+    log = (tmp_path / f"{service.port}.log").read_text()
+    assert "metrics: switched off by METRICS_ENABLED\n" in log
 
 
 @pytest.mark.parametrize("variable", ["TTS_PORT", "PROMETHEUS_PORT"])

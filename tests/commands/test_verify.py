@@ -59,7 +59,7 @@ def verify(service: Served, *options: str, iterations: int = 20, seed: int = 7) 
 
 def rows(output: str) -> dict[tuple[str, str], tuple[str, str, str]]:
     """The table: expected, counted and verdict of each number."""
-    found: dict[tuple[str, str], tuple[str, str, str]] = {}
+    verdicts: dict[tuple[str, str], tuple[str, str, str]] = {}
     head = next(line for line in output.splitlines() if line.startswith("metric "))
     width, title = head.index("attributes"), ""
     for line in output.partition("─\n")[2].partition("*: of any value")[0].splitlines():
@@ -67,17 +67,17 @@ def rows(output: str) -> dict[tuple[str, str], tuple[str, str, str]]:
         cells = line[width:].split()
         for position, cell in enumerate(cells):
             if cell in ("same", "within", "differs"):
-                found[title, " ".join(cells[: position - 2])] = (
+                verdicts[title, " ".join(cells[: position - 2])] = (
                     cells[position - 2],
                     cells[position - 1],
                     " ".join(cells[position:]),
                 )
-    return found
+    return verdicts
 
 
 def total(output: str, title: str, value: str) -> tuple[int, int]:
     """What was expected and counted of a title, over all rows that have a value among their attributes."""
-    chosen = [row for (of, values), row in rows(output).items() if of == title and value in values.split()]
+    chosen = [row for (title_of, values), row in rows(output).items() if title_of == title and value in values.split()]
     return sum(int(expected) for expected, _, _ in chosen), sum(int(counted) for _, counted, _ in chosen)
 
 
@@ -86,16 +86,16 @@ def test_a_service_that_counts_right_passes(served: Served) -> None:
     for _ in range(2):
         result = verify(served)
         assert result.exit_code == 0, result.output
-        found = rows(result.output)
+        verdicts = rows(result.output)
         assert total(result.output, "requests", "ok") == (16, 16)
         assert total(result.output, "requests", "rejected") == (4, 4)
-        assert {title for title, _ in found} >= {
+        assert {title for title, _ in verdicts} >= {
             "requests", "requests by voice", "characters", "seconds of audio", "RPCs", "first bytes", "under way", "seconds of requests",
         }  # fmt: skip
-        assert {verdict for _, _, verdict in found.values()} == {"same", "within"}
-        said = " ".join(result.output.split())
-        assert f"The service counted all 20 requests exactly, as far as it was compared: {len(found)} numbers." in said
-        assert "Not compared: the exact sums of tts.synthesis.duration," in said
+        assert {verdict for _, _, verdict in verdicts.values()} == {"same", "within"}
+        printed = " ".join(result.output.split())
+        assert f"The service counted all 20 requests exactly, as far as it was compared: {len(verdicts)} numbers." in printed
+        assert "Not compared: the exact sums of tts.synthesis.duration," in printed
 
 
 def test_identical_requests_at_once_are_accounted_for(served: Served) -> None:
@@ -112,11 +112,11 @@ def test_traffic_of_others_is_a_difference(served: Served) -> None:
     def talk() -> int:
         with grpc.insecure_channel(served.target) as channel:
             stub = tts_pb2_grpc.TextToSpeechStub(channel)
-            said = 0
+            printed = 0
             while not over.wait(0.02):
                 stub.Synthesize(Request(text="Me too."))
-                said += 1
-            return said
+                printed += 1
+            return printed
 
     with futures.ThreadPoolExecutor() as pool:
         talking = pool.submit(talk)
@@ -134,10 +134,10 @@ def test_metrics_switched_off_fail_and_say_why(tmp_path: Path) -> None:
     with serving(tmp_path / "data", METRICS_ENABLED="false") as service:
         result = verify(service)
         assert result.exit_code == 1
-        said = " ".join(result.output.split())
+        printed = " ".join(result.output.split())
         assert (
             f"Error: No metrics at {service.metrics_url}: it does not answer. Does the service run with METRICS_ENABLED=false"
-            in said
+            in printed
         )
 
         server, thread = start_http_server(0, addr="127.0.0.1", registry=CollectorRegistry())
@@ -148,9 +148,9 @@ def test_metrics_switched_off_fail_and_say_why(tmp_path: Path) -> None:
             server.server_close()
             thread.join()
         assert result.exit_code == 1
-        said = " ".join(result.output.split())
-        assert "The service answered 20 requests, and the endpoint has no tts.synthesis.duration." in said
-        assert "METRICS_ENABLED=false?" in said
+        printed = " ".join(result.output.split())
+        assert "The service answered 20 requests, and the endpoint has no tts.synthesis.duration." in printed
+        assert "METRICS_ENABLED=false?" in printed
 
 
 def test_another_service_s_endpoint_is_suspected(served: Served, tmp_path: Path) -> None:
@@ -231,13 +231,13 @@ def test_a_url_that_is_none_is_refused(served: Served) -> None:
 
 def test_what_calls_must_have_added() -> None:
     """A hit, a miss that was streamed, a refusal, a full queue and a stream that broke off, number by number."""
-    said = Planned(Request(text="Grüße 🙂"), stream=False)
+    printed = Planned(Request(text="Grüße 🙂"), stream=False)
     streamed = Planned(Request(text="Once upon"), stream=True)
     calls = [
-        (said, Reply("OK", True, 1.5, 1, CacheResult.HIT, "p", "m")),
+        (printed, Reply("OK", True, 1.5, 1, CacheResult.HIT, "p", "m")),
         (streamed, Reply("OK", True, 2.25, 4, CacheResult.MISS, "p", "m")),
         (Planned(Request(text="x" * 7), stream=False, invalid=True), Reply("NOT_FOUND", True)),
-        (said, Reply("RESOURCE_EXHAUSTED", True)),
+        (printed, Reply("RESOURCE_EXHAUSTED", True)),
         (streamed, Reply("UNAVAILABLE", True, 0.5, 1, CacheResult.MISS, "p", "m")),
         (streamed, Reply("DEADLINE_EXCEEDED", False)),  # nobody knows
     ]
@@ -319,11 +319,11 @@ def test_every_lie_is_found_or_listed(
     assert not verdict(calls, before, after, truth)
     accepted = [
         f"{lie.metric.name}: {lie.what}"
-        for lie, found in judged
-        if not found and not any(lie.metric in gap.metrics and _is_about(gap, lie) for gap in truth.gaps)
+        for lie, verdicts in judged
+        if not verdicts and not any(lie.metric in gap.metrics and _is_about(gap, lie) for gap in truth.gaps)
     ]
     assert accepted == []
-    assert sum(found for _, found in judged) > 500
+    assert sum(verdicts for _, verdicts in judged) > 500
 
 
 def test_lies_about_what_matters_most_are_found(
@@ -333,14 +333,14 @@ def test_lies_about_what_matters_most_are_found(
     calls, before, after, prices = true
     [exact] = [gap for gap in judge(calls, before, after, prices).gaps if gap.what == "the exact sums"]
     chosen = [
-        (lie, found)
-        for lie, found in judged
+        (lie, verdicts)
+        for lie, verdicts in judged
         if lie.metric in FOUND
         and not (lie.metric is semconv.SYNTHESIS_REQUESTS and "rejected" in lie.what)
-        and (found or not (lie.aspect == "sum" and lie.metric in exact.metrics))
+        and (verdicts or not (lie.aspect == "sum" and lie.metric in exact.metrics))
     ]
     assert len({(lie.metric, lie.aspect) for lie, _ in chosen}) > 40
-    assert [f"{lie.metric.name}: {lie.what}" for lie, found in chosen if not found] == []
+    assert [f"{lie.metric.name}: {lie.what}" for lie, verdicts in chosen if not verdicts] == []
 
 
 def histogram(metric: semconv.Metric, values: Sequence[float], total: float | None = None, **labels: str) -> Scrape:
@@ -453,7 +453,7 @@ def _names(metric: semconv.Metric) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("reply", "known"),
+    ("reply", "knowable"),
     [
         (Reply("OK", True), Outcome.OK),
         (Reply("OK", False), None),  # a stream without its trailer
@@ -465,9 +465,9 @@ def _names(metric: semconv.Metric) -> list[str]:
         (Reply("CANCELLED", False), None),
     ],
 )
-def test_what_a_caller_can_know(reply: Reply, known: Outcome | None) -> None:
+def test_what_a_caller_can_know(reply: Reply, knowable: Outcome | None) -> None:
     """The outcome follows from the answer, or there is no telling."""
-    assert account.outcome(reply) is known
+    assert account.outcome(reply) is knowable
 
 
 def test_what_cannot_be_known_is_no_pass() -> None:

@@ -184,11 +184,11 @@ def test_onset(sounds: list[tuple[float, float]], onset: float | None) -> None:
 def test_onset_is_known_while_the_stream_goes_on() -> None:
     """A stream's onset is unknown until 50 ms are voiced, and then stays what it was."""
     meter = AudioMeter(PCM16(8000))
-    heard = []
+    onset_readings = []
     for piece in np.split(np.concatenate((np.zeros(800), sine(0.1, 0.5, 8000), np.zeros(8000))), 120):
         meter.feed(pcm16(piece))
-        heard.append(meter.onset())
-    assert heard == [None] * 14 + [0.1] * 106
+        onset_readings.append(meter.onset())
+    assert onset_readings == [None] * 14 + [0.1] * 106
 
 
 def test_silence_is_all_silence() -> None:

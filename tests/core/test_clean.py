@@ -77,9 +77,11 @@ class Exported:
         assert data is not None
         encode_metrics(data).SerializeToString()
         encode_spans(self.spans.get_finished_spans()).SerializeToString()
-        found = {m.name: list(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+        exported_points = {
+            m.name: list(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics
+        }
         attributes = [span.attributes or {} for span in self.spans.get_finished_spans()]
-        attributes += [point.attributes for points in found.values() for point in points]
+        attributes += [point.attributes for points in exported_points.values() for point in points]
         attributes += [event.attributes or {} for span in self.spans.get_finished_spans() for event in span.events]
         for value in (value for one in attributes for value in one.values()):
             assert type(value) in (str, bool, int, float)
@@ -89,7 +91,7 @@ class Exported:
             msgspec.json.decode(msgspec.json.encode(value))
         names = [span.name for span in self.spans.get_finished_spans()]
         assert all(name.isprintable() for name in names)
-        return found
+        return exported_points
 
 
 def speak_as(tts: Telemetry, value: Any) -> None:
@@ -136,8 +138,8 @@ def test_a_request_is_counted_whatever_its_names_are(value: Any) -> None:
     """All requests are counted, every encoder takes every point and span, and nothing that reaches a terminal controls it."""
     exported = Exported()
     speak_as(exported.tts, value)
-    found = exported.points()
-    assert sum(point.value for point in found[semconv.SYNTHESIS_REQUESTS.name]) == 4
+    exported_points = exported.points()
+    assert sum(point.value for point in exported_points[semconv.SYNTHESIS_REQUESTS.name]) == 4
     assert len(exported.spans.get_finished_spans()) == 4 + 1 + 1 + 1
 
 
@@ -187,16 +189,16 @@ def test_a_number_of_any_library_is_recorded_or_left_out(
             lookup.found(object(), duration=given_)
     exported.tts.cache_evicted("memory", "size", given_)
     exported.tts.observe_cache("memory", entries=lambda: given_, size=lambda: 2)
-    found = exported.points()
+    exported_points = exported.points()
     for metric in (semconv.QUEUE_WAITING, semconv.QUALITY_SCORE, semconv.ENCODE_DURATION):
-        assert [point.sum for point in found.get(metric.name, [])] == ([] if exact is None else [exact])
+        assert [point.sum for point in exported_points.get(metric.name, [])] == ([] if exact is None else [exact])
     for metric in (semconv.CACHE_EVICTIONS, semconv.CACHE_ENTRIES):
         level = -1 if metric is semconv.CACHE_ENTRIES and type(given_) is int and given_ == -1 else exact
-        assert [(point.value, type(point.value)) for point in found.get(metric.name, [])] in (
+        assert [(point.value, type(point.value)) for point in exported_points.get(metric.name, [])] in (
             [] if level is None else [(level, int)], [] if level is None else [(level, float)],
         )  # fmt: skip
-    assert [point.value for point in found[semconv.CACHE_SIZE.name]] == [2]
-    assert [point.value for point in found[semconv.SYNTHESIS_REQUESTS.name]] == [1]
+    assert [point.value for point in exported_points[semconv.CACHE_SIZE.name]] == [2]
+    assert [point.value for point in exported_points[semconv.SYNTHESIS_REQUESTS.name]] == [1]
     assert bool(caplog.records) is (exact is None)
 
 

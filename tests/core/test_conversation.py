@@ -115,11 +115,11 @@ def test_declared_attributes_are_on_metrics_within_their_bound() -> None:
         with tts.synthesis("Hello.", attributes=own) as s, s.attempt("piper") as attempt:
             attempt.audio(SECOND, FORMAT)
     for name in ("tts.synthesis.duration", "tts.synthesis.requests", "tts.synthesis.characters", "tts.synthesis.audio"):
-        found = [attributes for attributes, _ in points(reader, name) if attributes.get("tts.audio.state") != "generated"]
-        assert {(a["app.tenant"], a["app.tier"]) for a in found} == {
+        recorded = [attributes for attributes, _ in points(reader, name) if attributes.get("tts.audio.state") != "generated"]
+        assert {(a["app.tenant"], a["app.tier"]) for a in recorded} == {
             ("tenant 0", "_OTHER"), ("tenant 1", "paid"), ("_OTHER", "paid"),
         }  # fmt: skip
-        assert not any("app.user" in attributes for attributes in found)
+        assert not any("app.user" in attributes for attributes in recorded)
 
 
 def test_own_attributes_never_break_a_metrics_limit() -> None:
@@ -300,7 +300,7 @@ def test_an_interruption_before_any_audio_wastes_all_text(capture_tts: Capture) 
 
 
 @given(st.lists(st.floats(0.001, 5), min_size=1, max_size=8), st.integers(0, 8), st.none() | st.floats(0, 20))
-def test_what_was_wasted_is_never_more_than_all(waits: list[float], before: int, heard: float | None) -> None:
+def test_what_was_wasted_is_never_more_than_all(waits: list[float], before: int, heard_s: float | None) -> None:
     """Whenever the interruption comes and whatever the player says, wasted and other characters are all of them, and money alike."""
     reader, clock = InMemoryMetricReader(), FakeClock()
     tts = Telemetry(clock=clock, meter_provider=MeterProvider([reader], shutdown_on_exit=False), prices={"p": 7.0})
@@ -308,7 +308,7 @@ def test_what_was_wasted_is_never_more_than_all(waits: list[float], before: int,
         stream = s.attempt("p").stream((b for w in waits for b in chunks(clock, 1, w)), FORMAT)
         for _ in range(min(before, len(waits))):
             next(stream)
-        s.interrupt(heard=heard)
+        s.interrupt(heard=heard_s)
         stream.close()
     states = {a["tts.characters.state"]: value for a, value in points(reader, "tts.synthesis.characters")}
     assert sum(states.values()) == 97

@@ -31,19 +31,19 @@ def in_child(check: Callable[[], Any]) -> int:
 
 
 class Owner(fork.ForkAware):
-    def __init__(self, name: str, told: list[str]) -> None:
+    def __init__(self, name: str, names_told: list[str]) -> None:
         self.name = name
-        self.told = told
+        self.names_told = names_told
         fork.register(self)
 
     def before_fork(self) -> None:
-        self.told.append(f"before {self.name}")
+        self.names_told.append(f"before {self.name}")
 
     def after_fork_in_parent(self) -> None:
-        self.told.append(f"parent {self.name}")
+        self.names_told.append(f"parent {self.name}")
 
     def after_fork_in_child(self) -> None:
-        self.told.append(f"child {self.name}")
+        self.names_told.append(f"child {self.name}")
 
 
 class Faulty(Owner):
@@ -55,14 +55,14 @@ class Faulty(Owner):
 
 def test_owners_are_told_in_order() -> None:
     """Before a fork the newest first, afterwards the oldest first, in parent and child alike."""
-    told: list[str] = []
-    owners = [Owner("a", told), Owner("b", told)]
+    names_told: list[str] = []
+    owners = [Owner("a", names_told), Owner("b", names_told)]
 
     def child() -> None:
-        assert told == ["before b", "before a", "child a", "child b"]
+        assert names_told == ["before b", "before a", "child a", "child b"]
 
     assert in_child(child) == 0
-    assert told == ["before b", "before a", "parent a", "parent b"]
+    assert names_told == ["before b", "before a", "parent a", "parent b"]
     assert len(owners) == 2
 
 
@@ -70,23 +70,23 @@ def test_a_dropped_owner_is_forgotten() -> None:
     """The registry keeps nothing alive, and nothing of what is gone."""
     gc.collect()
     before = set(fork._owners)
-    told: list[str] = []
-    owner = Owner("a", told)
+    names_told: list[str] = []
+    owner = Owner("a", names_told)
     assert len(set(fork._owners) - before) == 1
     del owner
     gc.collect()
     assert set(fork._owners) - before == set()
     assert in_child(lambda: None) == 0
-    assert told == []
+    assert names_told == []
 
 
 def test_one_that_raises_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The fork goes on, and the others are told."""
     guard._warned.clear()
-    told: list[str] = []
-    owners = [Owner("a", told), Faulty("b", told), Owner("c", told)]
+    names_told: list[str] = []
+    owners = [Owner("a", names_told), Faulty("b", names_told), Owner("c", names_told)]
     assert in_child(lambda: None) == 0
-    assert told == ["before c", "before a", "parent a", "parent c"]
+    assert names_told == ["before c", "before a", "parent a", "parent c"]
     assert "a fork" in caplog.text
     assert len(owners) == 3
 

@@ -138,7 +138,7 @@ class Host:
                 raise EngineError(TEXT)
         self.note("unary")
 
-    def found(self) -> None:
+    def hit(self) -> None:
         """Cached and coalesced audio, whole and in pieces; layers that ask twice."""
         with self.tts.synthesis(TEXT, stream=True) as s:
             with s.lookup("memory") as lookup:
@@ -240,7 +240,7 @@ class Host:
     def _live(self) -> Transcript:
         """Outside of an RPC and inside one."""
         self.unary()
-        self.found()
+        self.hit()
         self.streams()
         self.conversation()
         self.refused()
@@ -291,8 +291,8 @@ def reports(caplog: pytest.LogCaptureFixture) -> None:
             assert message.endswith(". The service is not affected; this telemetry is missing.")
             levels.setdefault(str(record.args[0] if isinstance(record.args, tuple) else None), []).append(record.levelname)
     assert levels
-    for site, found in levels.items():
-        assert found == ["WARNING"] + ["DEBUG"] * (len(found) - 1), site
+    for site, log_levels in levels.items():
+        assert log_levels == ["WARNING"] + ["DEBUG"] * (len(log_levels) - 1), site
     assert TEXT not in caplog.text
     assert "canary" not in caplog.text
     assert [

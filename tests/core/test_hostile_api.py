@@ -96,7 +96,7 @@ def aside(step: Callable[[Telemetry, Any], object]) -> Callable[[Telemetry, Any]
     return case
 
 
-def _found(synthesis: Synthesis, **arguments: Any) -> None:
+def _hit(synthesis: Synthesis, **arguments: Any) -> None:
     with synthesis.lookup("memory") as tier:
         tier.found(CHUNK, **arguments)
 
@@ -148,9 +148,9 @@ GOOD: dict[str, Callable[[Telemetry, Any], None]] = {
     "score(name)": spoken(lambda s, value: s.score(value, 1.0)),
     "score(value)": spoken(lambda s, value: s.score("mos", value)),
     "cache_write(tier)": spoken(lambda s, value: enter(s.cache_write(value))),
-    "found(provider)": spoken(lambda s, value: _found(s, provider=value)),
-    "found(audio)": spoken(lambda s, value: _found(s, audio=value)),
-    "found(duration)": spoken(lambda s, value: _found(s, duration=value)),
+    "found(provider)": spoken(lambda s, value: _hit(s, provider=value)),
+    "found(audio)": spoken(lambda s, value: _hit(s, audio=value)),
+    "found(duration)": spoken(lambda s, value: _hit(s, duration=value)),
     "connection(provider)": aside(lambda tts, value: enter(tts.connection(value))),
     "probe(provider)": aside(lambda tts, value: enter(tts.probe(value))),
     "provider(name)": aside(lambda tts, value: tts.provider(value).available(True)),
@@ -233,5 +233,7 @@ def test_a_failed_attempt_is_none_that_went_well(how: str, capture_tts: Capture,
         for value in VALUES[1:]:
             _failing(s, lambda tried, value=value: tried.fail(**{how: value}))  # type: ignore[misc]
         attempt(s)
-    outcomes = [of["tts.outcome"] for span in capture_tts.spans if "tts.attempt.reason" in (of := span.attributes or {})]
+    outcomes = [
+        attributes["tts.outcome"] for span in capture_tts.spans if "tts.attempt.reason" in (attributes := span.attributes or {})
+    ]
     assert outcomes == ["error"] * (len(VALUES) - 1) + ["ok"]

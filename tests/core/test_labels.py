@@ -90,15 +90,15 @@ def test_combinations_are_bounded(metric: Metric) -> None:
     """Every metric's attribute sets stay within its worst case, whatever values its labels and its closed attributes take."""
     sets = LabelSets(metric)
     closed = [attribute.values or (None,) for attribute in metric.attributes]
-    found = set()
+    attribute_sets = set()
     for i in range(3000):
         values = tuple(
             f"{i}" if attribute.limit else values[0] for attribute, values in zip(metric.attributes, closed, strict=True)
         )
         folded = sets.fold(values)
-        found.add(folded)
+        attribute_sets.add(folded)
         assert [f == v for f, v, a in zip(folded, values, metric.attributes, strict=True) if not a.limit].count(False) == 0
-    assert len(found) <= metric.label_sets + 1
+    assert len(attribute_sets) <= metric.label_sets + 1
     assert metric.worst_case <= semconv.MAX_ATTRIBUTE_SETS
 
 
@@ -184,7 +184,7 @@ class Series(MeterProvider):
         """By metric, the attributes of all its points."""
         for name, observe in self._observed.items():
             self.seen[name] = {frozenset((o.attributes or {}).items()) for o in observe(CallbackOptions())}
-        return {name: [dict(attributes) for attributes in found] for name, found in self.seen.items()}
+        return {name: [dict(attributes) for attributes in attribute_sets] for name, attribute_sets in self.seen.items()}
 
 
 def test_no_caller_can_make_series() -> None:
@@ -208,12 +208,24 @@ def test_no_caller_can_make_series() -> None:
         request(tts, i)
     worst = {metric.name: metric.worst_case for metric in METRICS}
     points = meters.export()
-    assert {name: len(found) for name, found in points.items() if len(found) > worst[name]} == {}
-    assert {name for name, found in points.items() if not found} == {"rpc.server.call.duration", "tts.queue.wait"}
+    assert {name: len(attribute_sets) for name, attribute_sets in points.items() if len(attribute_sets) > worst[name]} == {}
+    assert {name for name, attribute_sets in points.items() if not attribute_sets} == {
+        "rpc.server.call.duration",
+        "tts.queue.wait",
+    }
     for metric in METRICS:
         for attribute in metric.attributes:
             values = {attributes.get(attribute.key) for attributes in points.get(metric.name, [])} - {None, "_OTHER", "_NONE"}
             assert values <= set(attribute.values) if attribute.values else len(values) <= attribute.limit, attribute.key
-    tenants = {attributes["app.tenant"] for found in points.values() for attributes in found if "app.tenant" in attributes}
+    tenants = {
+        attributes["app.tenant"]
+        for attribute_sets in points.values()
+        for attributes in attribute_sets
+        if "app.tenant" in attributes
+    }
     assert len(tenants) == 21
-    assert not any({"app.user", "gen_ai.conversation.id"} & set(attributes) for found in points.values() for attributes in found)
+    assert not any(
+        {"app.user", "gen_ai.conversation.id"} & set(attributes)
+        for attribute_sets in points.values()
+        for attributes in attribute_sets
+    )

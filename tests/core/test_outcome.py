@@ -60,7 +60,7 @@ GRPC = {
 }
 
 
-def told(cause: Cause) -> tuple[str, str | None]:
+def parts_of(cause: Cause) -> tuple[str, str | None]:
     """A cause as plain values."""
     return cause.outcome.value, cause.error_type.value if cause.error_type is not None else None
 
@@ -98,11 +98,11 @@ def test_a_real_http_status(http: str, status: int) -> None:
     """The errors of httpx and of urllib mean what their status means for an attempt."""
     with pytest.raises(httpx.HTTPStatusError) as raised:
         httpx.get(f"{http}/{status}").raise_for_status()
-    assert told(outcome.from_exception(raised.value)) == HTTP[status]
+    assert parts_of(outcome.from_exception(raised.value)) == HTTP[status]
     with pytest.raises(urllib.error.HTTPError) as opened:
         urllib.request.urlopen(f"{http}/{status}")
     opened.value.close()
-    assert told(outcome.from_exception(opened.value)) == HTTP[status]
+    assert parts_of(outcome.from_exception(opened.value)) == HTTP[status]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_real_http_status(http: str, status: int) -> None:
 )
 def test_where_clients_carry_their_status(attributes: dict[str, Any]) -> None:
     """Each of the attributes by which clients carry an HTTP status is found, whatever stands in the others."""
-    assert told(outcome.from_exception(carrying(**attributes))) == ("error", "rate_limited")
+    assert parts_of(outcome.from_exception(carrying(**attributes))) == ("error", "rate_limited")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_where_clients_carry_their_status(attributes: dict[str, Any]) -> None:
 )
 def test_what_is_no_status(attributes: dict[str, Any]) -> None:
     """A number that is no HTTP status, and an attribute of another kind, say nothing."""
-    assert told(outcome.from_exception(carrying(**attributes))) == ("error", "_OTHER")
+    assert parts_of(outcome.from_exception(carrying(**attributes))) == ("error", "_OTHER")
 
 
 @pytest.mark.parametrize("code", GRPC)
@@ -145,7 +145,7 @@ def test_a_real_grpc_status(code: str) -> None:
             call: Any = channel.unary_unary("/s/m")
             with pytest.raises(grpc.RpcError) as raised:
                 call(b"", timeout=10)
-        assert told(outcome.from_exception(raised.value)) == GRPC[code]
+        assert parts_of(outcome.from_exception(raised.value)) == GRPC[code]
     finally:
         server.stop(0).wait()
 
@@ -194,7 +194,7 @@ class QuietError(Exception):
 )
 def test_other_exceptions(error: BaseException, expected: tuple[str, str | None]) -> None:
     """By class and name of class, never by message."""
-    assert told(outcome.from_exception(error)) == expected
+    assert parts_of(outcome.from_exception(error)) == expected
 
 
 def test_an_exception_that_cannot_be_looked_at() -> None:
@@ -211,8 +211,8 @@ def test_an_exception_that_cannot_be_looked_at() -> None:
         def code(self) -> None:
             raise RuntimeError("not yet")
 
-    assert told(outcome.from_exception(HostileError())) == ("error", "_OTHER")
-    assert told(outcome.from_exception(RpcError())) == ("error", "_OTHER")
+    assert parts_of(outcome.from_exception(HostileError())) == ("error", "_OTHER")
+    assert parts_of(outcome.from_exception(RpcError())) == ("error", "_OTHER")
 
 
 @pytest.mark.parametrize("code", GRPC_STATUS_CODES)

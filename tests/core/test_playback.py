@@ -61,10 +61,10 @@ def deliver(capture: Capture, engine: Engine, pauses: Sequence[float] = (), form
     taking = iter(pauses)
     for _ in tts.synthesis("Hello", stream=True).stream(play(engine, clock), "piper", "joe", audio=format):
         clock.advance(next(taking, 0))
-    return told(capture)
+    return delivery(capture)
 
 
-def told(capture: Capture) -> Delivery:
+def delivery(capture: Capture) -> Delivery:
     """From the metrics, all of which have to be there once or not at all."""
 
     def only(name: str, **attributes: str) -> Any:
@@ -94,26 +94,26 @@ def test_leading_silence_is_waiting(capture_tts: Capture) -> None:
 
 def test_an_onset_in_a_later_chunk_that_comes_late(capture_tts: Capture) -> None:
     """What cannot be played yet cannot be heard: the arrival of the chunk counts when it comes after the silence before it."""
-    told = deliver(capture_tts, [(0.4, silence(0.1)), (0.5, silence(0.1)), (0.5, silence(0.1) + tone(0.5))])
-    assert (told.first_byte, told.first_audio) == (0.4, 1.4)
+    delivery = deliver(capture_tts, [(0.4, silence(0.1)), (0.5, silence(0.1)), (0.5, silence(0.1) + tone(0.5))])
+    assert (delivery.first_byte, delivery.first_audio) == (0.4, 1.4)
 
 
 def test_an_onset_in_a_later_chunk_that_comes_early(capture_tts: Capture) -> None:
     """What comes early is heard in its turn: the silence before it counts."""
-    told = deliver(capture_tts, [(0.4, silence(2)), (0.5, silence(1) + tone(0.5))])
-    assert (told.first_byte, told.first_audio) == (0.4, 3.4)
+    delivery = deliver(capture_tts, [(0.4, silence(2)), (0.5, silence(1) + tone(0.5))])
+    assert (delivery.first_byte, delivery.first_audio) == (0.4, 3.4)
 
 
 def test_an_onset_across_two_chunks(capture_tts: Capture) -> None:
     """An onset begins where it begins, also when 50 ms of sound are complete with the next chunk only."""
-    told = deliver(capture_tts, [(0.4, silence(0.2) + tone(0.02)), (1.0, tone(0.5))])
-    assert (told.first_byte, told.first_audio) == (0.4, pytest.approx(0.6))
+    delivery = deliver(capture_tts, [(0.4, silence(0.2) + tone(0.02)), (1.0, tone(0.5))])
+    assert (delivery.first_byte, delivery.first_audio) == (0.4, pytest.approx(0.6))
 
 
 def test_a_click_is_no_onset(capture_tts: Capture) -> None:
     """Sound of less than 50 ms is not speech."""
-    told = deliver(capture_tts, [(0.4, silence(0.5) + tone(0.02) + silence(0.5) + tone(0.3))])
-    assert told.first_audio == pytest.approx(0.4 + 1.02)
+    delivery = deliver(capture_tts, [(0.4, silence(0.5) + tone(0.02) + silence(0.5) + tone(0.3))])
+    assert delivery.first_audio == pytest.approx(0.4 + 1.02)
 
 
 def test_silence_only(capture_tts: Capture) -> None:
@@ -123,49 +123,49 @@ def test_silence_only(capture_tts: Capture) -> None:
 
 def test_a_long_silence_in_many_chunks(capture_tts: Capture) -> None:
     """Where the onset stands is known however many chunks of silence come before it, without keeping them all."""
-    told = deliver(capture_tts, [(0.001, silence(0.01))] * 3000 + [(0.5, tone(0.5))] + [(0.001, tone(0.01))] * 600)
-    assert (told.first_byte, told.first_audio) == (0.001, pytest.approx(30.001))
+    delivery = deliver(capture_tts, [(0.001, silence(0.01))] * 3000 + [(0.5, tone(0.5))] + [(0.001, tone(0.01))] * 600)
+    assert (delivery.first_byte, delivery.first_audio) == (0.001, pytest.approx(30.001))
 
 
 def test_empty_chunks_are_no_bytes(capture_tts: Capture) -> None:
     """An engine may yield nothing for a while; that is waiting for it."""
-    told = deliver(capture_tts, [(0.4, b""), (0.4, tone(1)), (0.1, b""), (0.1, tone(1))])
-    assert told == Delivery(0.8, 0.8, 0, 0, 0.5, 1.0)
+    delivery = deliver(capture_tts, [(0.4, b""), (0.4, tone(1)), (0.1, b""), (0.1, tone(1))])
+    assert delivery == Delivery(0.8, 0.8, 0, 0, 0.5, 1.0)
     assert capture_tts.synthesis()["tts.stream.chunk.count"] == 2
 
 
 def test_a_header_is_no_audio(capture_tts: Capture) -> None:
     """A WAV header that is flushed at once does not make the first byte of audio come early."""
     header = bytes.fromhex("52494646ffffffff57415645666d74201000000001000100803e0000007d00000200100064617461ffffffff")
-    told = deliver(capture_tts, [(0.01, header), (0.8, tone(1))], format=Wav())
-    assert told == Delivery(0.81, 0.81, 0, 0, 0.81, 0.81)
+    delivery = deliver(capture_tts, [(0.01, header), (0.8, tone(1))], format=Wav())
+    assert delivery == Delivery(0.81, 0.81, 0, 0, 0.81, 0.81)
 
 
 @pytest.mark.parametrize(("pause", "consumer", "duration"), [(0, 0, 1.0), (1, 0.8, 6.0), (3, 8.8, 16.0)])
 def test_a_slow_reader(capture_tts: Capture, pause: float, consumer: float, duration: float) -> None:
     """However long the consumer takes over each second of audio: the same real-time factor, and no underrun of the provider's."""
-    told = deliver(capture_tts, [(0.2, tone(1))] * 5, [pause] * 5)
+    delivery = deliver(capture_tts, [(0.2, tone(1))] * 5, [pause] * 5)
     # With 3 s, the 5th chunk comes 12.8 s after the 1st, when 4 s of audio have been there.
-    assert told == Delivery(0.2, 0.2, 0, consumer, 0.2, duration)
+    assert delivery == Delivery(0.2, 0.2, 0, consumer, 0.2, duration)
 
 
 def test_a_slow_engine(capture_tts: Capture) -> None:
     """An engine slower than real time leaves the player short whatever the consumer does; the shortfall is the provider's."""
-    told = deliver(capture_tts, [(0.2, tone(1))] + [(1.5, tone(1))] * 4)
-    assert told == Delivery(0.2, 0.2, 2.0, 0, pytest.approx(6.2 / 5), 6.2)
+    delivery = deliver(capture_tts, [(0.2, tone(1))] + [(1.5, tone(1))] * 4)
+    assert delivery == Delivery(0.2, 0.2, 2.0, 0, pytest.approx(6.2 / 5), 6.2)
 
 
 def test_a_slow_engine_and_a_slow_reader(capture_tts: Capture) -> None:
     """Each has its own part: what the engine alone would have caused, and what the consumer added to it."""
-    told = deliver(capture_tts, [(0.2, tone(1))] + [(1.5, tone(1))] * 2, [1, 1, 1])
+    delivery = deliver(capture_tts, [(0.2, tone(1))] + [(1.5, tone(1))] * 2, [1, 1, 1])
     # 3rd chunk: 5 s after the 1st, 2 s of audio before: 3 s short, of which waiting for the engine alone makes 1.
-    assert told == Delivery(0.2, 0.2, 1.0, 2.0, pytest.approx(3.2 / 3), 6.2)
+    assert delivery == Delivery(0.2, 0.2, 1.0, 2.0, pytest.approx(3.2 / 3), 6.2)
 
 
 def test_one_gap_among_many_chunks(capture_tts: Capture) -> None:
     """Audible although the real-time factor is fine: the worst shortfall is told."""
-    told = deliver(capture_tts, [(0.1, tone(0.5)), (0.1, tone(0.5)), (1.4, tone(0.5)), (0, tone(5))])
-    assert told == Delivery(0.1, 0.1, pytest.approx(0.5), 0, pytest.approx(1.6 / 6.5), 1.6)
+    delivery = deliver(capture_tts, [(0.1, tone(0.5)), (0.1, tone(0.5)), (1.4, tone(0.5)), (0, tone(5))])
+    assert delivery == Delivery(0.1, 0.1, pytest.approx(0.5), 0, pytest.approx(1.6 / 6.5), 1.6)
 
 
 def test_a_first_chunk_is_never_late(capture_tts: Capture) -> None:
@@ -181,13 +181,13 @@ def test_the_end_of_an_engine_is_waited_for(capture_tts: Capture) -> None:
         capture_tts.clock.advance(0.5)
 
     list(capture_tts.telemetry().synthesis("Hello", stream=True).stream(engine(), "piper", audio=FORMAT))
-    assert told(capture_tts).real_time_factor == 0.5
+    assert delivery(capture_tts).real_time_factor == 0.5
 
 
 def test_bytes_that_cannot_be_read(capture_tts: Capture) -> None:
     """Of MP3 the first byte is known and nothing else: no first audio, underrun or real-time factor, and no 0 for any of them."""
-    told = deliver(capture_tts, [(0.4, b"ID3"), (9, b"...")], format=Encoded("mp3"))
-    assert told == Delivery(0.4, None, None, None, None, 9.4)
+    delivery = deliver(capture_tts, [(0.4, b"ID3"), (9, b"...")], format=Encoded("mp3"))
+    assert delivery == Delivery(0.4, None, None, None, None, 9.4)
     view = capture_tts.synthesis()
     assert [view[key] for key in ("tts.audio.duration", "tts.audio.delivered_duration", "tts.stream.underrun")] == [
         None,
@@ -203,7 +203,7 @@ async def test_asynchronously_it_is_the_same(capture_tts: Capture) -> None:
     s = capture_tts.telemetry().synthesis("Hello", stream=True)
     async for _ in s.stream(aplay([(0.2, silence(0.5) + tone(0.5)), (1.5, tone(1))], clock), "piper", "joe", audio=FORMAT):
         clock.advance(0.5)
-    assert told(capture_tts) == Delivery(0.2, pytest.approx(0.7), 0.5, 0.5, pytest.approx(0.85), 2.7)
+    assert delivery(capture_tts) == Delivery(0.2, pytest.approx(0.7), 0.5, 0.5, pytest.approx(0.85), 2.7)
 
 
 def test_a_second_attempt_continues_the_playback(capture_tts: Capture) -> None:
@@ -232,14 +232,14 @@ def test_a_unary_answer_has_no_first_byte(capture_tts: Capture) -> None:
     tts: Telemetry = capture_tts.telemetry()
     with tts.synthesis("Hello") as s, s.attempt("piper") as attempt:
         list(attempt.stream(play([(0.4, tone(1)), (0.4, tone(1))], capture_tts.clock), FORMAT))
-    assert told(capture_tts) == Delivery(None, None, None, None, 0.4, 0.8)
+    assert delivery(capture_tts) == Delivery(None, None, None, None, 0.4, 0.8)
     assert capture_tts.synthesis()["tts.stream.chunk.count"] is None
 
 
 def test_both_parts_and_the_total_of_an_underrun(capture_tts: Capture) -> None:
     """0.3 s lost by the engine and 0.4 s by the reader are 0.7 s for the listener."""
-    told = deliver(capture_tts, [(0.2, tone(1)), (1.3, tone(1))], [0.4])
-    assert (told.provider, told.consumer) == (pytest.approx(0.3), pytest.approx(0.4))
+    delivery = deliver(capture_tts, [(0.2, tone(1)), (1.3, tone(1))], [0.4])
+    assert (delivery.provider, delivery.consumer) == (pytest.approx(0.3), pytest.approx(0.4))
     synthesis = capture_tts.synthesis()
     assert synthesis["tts.stream.underrun"] == pytest.approx(0.7)
     assert (synthesis["tts.underrun.provider"], synthesis["tts.underrun.consumer"]) == (pytest.approx(0.3), pytest.approx(0.4))
@@ -247,5 +247,5 @@ def test_both_parts_and_the_total_of_an_underrun(capture_tts: Capture) -> None:
 
 def test_waiting_for_an_empty_chunk_is_the_engines(capture_tts: Capture) -> None:
     """An engine that yields nothing for a while leaves the player short by itself."""
-    told = deliver(capture_tts, [(0.2, tone(1)), (1.0, b""), (0.5, tone(1))])
-    assert (told.provider, told.consumer) == (pytest.approx(0.5), 0)
+    delivery = deliver(capture_tts, [(0.2, tone(1)), (1.0, b""), (0.5, tone(1))])
+    assert (delivery.provider, delivery.consumer) == (pytest.approx(0.5), 0)

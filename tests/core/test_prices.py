@@ -30,8 +30,8 @@ GIVEN = {"openai": {"tts-1": 15.0, "*": 30.0}, "piper": 0.0, "azure": {"neural":
 )
 def test_cost_of_a_million_characters(provider: str, model: str | None, cost: float | None) -> None:
     """The model's own price, else that of the provider's others; where there is none it is not known, and not 0."""
-    found = Prices(GIVEN).cost(provider, model, 1_000_000)
-    assert found == (None if cost is None else pytest.approx(cost))
+    cost_usd = Prices(GIVEN).cost(provider, model, 1_000_000)
+    assert cost_usd == (None if cost is None else pytest.approx(cost))
 
 
 @pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf"), True, "15", None])

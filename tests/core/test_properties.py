@@ -121,11 +121,11 @@ class Application:
     def score(self, value: float) -> None:
         self.s.score("mos", value)
 
-    def lookup(self, found: bool, error: type[BaseException] | None) -> None:
+    def lookup(self, is_hit: bool, error: type[BaseException] | None) -> None:
         failed = error is not None and issubclass(error, Exception)
-        self.lookups["error" if failed else "hit" if found else "miss"] += 1
+        self.lookups["error" if failed else "hit" if is_hit else "miss"] += 1
         with self.s.lookup("memory") as lookup:
-            lookup.found(b"...." if found else None, "piper", audio=FORMAT)
+            lookup.found(b"...." if is_hit else None, "piper", audio=FORMAT)
             if error is not None:
                 raise error
 
@@ -147,12 +147,12 @@ class Application:
             self.depth -= 1
             self.s.__exit__(error, error() if error is not None else None, None)
 
-    def attempt(self, provider: str, audio: bytes, error: type[BaseException] | None, said: str | None) -> None:
+    def attempt(self, provider: str, audio: bytes, error: type[BaseException] | None, declared: str | None) -> None:
         self.attempts += 1
         with self.s.attempt(provider) as attempt:
             assert attempt.audio(audio, FORMAT) is audio
-            if said is not None:
-                attempt.fail(outcome=said)
+            if declared is not None:
+                attempt.fail(outcome=declared)
             if error is not None:
                 raise error
 
@@ -260,7 +260,7 @@ def test_whatever_happens_is_told_once(
     application = Application(tts, clock, stream=stream, inside=inside, text=text)
     for step in steps:
         application.take(step)
-    known = application.s.outcome if application.s is not None else None
+    stated = application.s.outcome if application.s is not None else None
     application.stream = application.s = application.call = application.engine.gives = None  # whose traceback holds the request
     for _ in range(2):  # a dropped stream first, and then the request that it kept
         gc.collect()
@@ -274,23 +274,25 @@ def test_whatever_happens_is_told_once(
 
     def total(name: str, **attributes: str) -> float:
         wanted = {key.replace("__", "."): value for key, value in attributes.items()}.items()
-        found = [p for p in points.get(name, []) if wanted <= p.attributes.items()]
-        return sum(p.count if isinstance(p, HistogramDataPoint) else p.value for p in found)
+        matching = [p for p in points.get(name, []) if wanted <= p.attributes.items()]
+        return sum(p.count if isinstance(p, HistogramDataPoint) else p.value for p in matching)
 
     ended: list[Any] = list(exporter.get_finished_spans())
     (request,) = [span for span in ended if span.name == "tts.synthesize"]
     attempts = [span for span in ended if span is not request]
-    told = dict(request.attributes)
-    outcome = Outcome(told["tts.outcome"])
-    assert known in (None, outcome)
-    assert told.get("error.type") in (ERROR_TYPES[outcome] or (None,))
+    span_attributes = dict(request.attributes)
+    outcome = Outcome(span_attributes["tts.outcome"])
+    assert stated in (None, outcome)
+    assert span_attributes.get("error.type") in (ERROR_TYPES[outcome] or (None,))
     assert (total("tts.synthesis.duration"), total("tts.synthesis.requests"), total("tts.synthesis.active")) == (1, 1, 0)
     assert total("tts.synthesis.failures") == (outcome in FAILURES)
-    assert total("tts.synthesis.characters") == told["tts.text.length"] == application.characters
-    assert total("tts.attempt.duration") == len(attempts) == application.attempts >= told["tts.attempt.count"]
+    assert total("tts.synthesis.characters") == span_attributes["tts.text.length"] == application.characters
+    assert total("tts.attempt.duration") == len(attempts) == application.attempts >= span_attributes["tts.attempt.count"]
     assert {p.attributes["tts.cache.lookup.result"]: p.value for p in points.get("tts.cache.lookups", [])} == application.lookups
-    assert total("tts.synthesis.audio", tts__audio__state="delivered") == (told.get("tts.audio.delivered_duration") or 0)
+    assert total("tts.synthesis.audio", tts__audio__state="delivered") == (
+        span_attributes.get("tts.audio.delivered_duration") or 0
+    )
     assert total("tts.synthesis.time_to_first_audio") <= total("tts.synthesis.time_to_first_byte") <= stream
-    assert all(point.min >= 0 for found in points.values() for point in found if isinstance(point, HistogramDataPoint))
+    assert all(point.min >= 0 for matching in points.values() for point in matching if isinstance(point, HistogramDataPoint))
     assert all(span.end_time >= span.start_time for span in ended)
     meters.shutdown()

@@ -15,11 +15,11 @@ from otel_tts.testing.capture import Capture
 
 def state(capture: Capture) -> dict[str, tuple[float | None, float | None]]:
     """By provider: available or not, and the seconds since it was last known to be good."""
-    found: dict[str, list[float | None]] = {}
+    values: dict[str, list[float | None]] = {}
     for column, name in enumerate(("tts.provider.available", "tts.provider.health.age")):
         for attributes, value in capture.metrics().get(name, []):
-            found.setdefault(attributes["gen_ai.provider.name"], [None, None])[column] = value
-    return {name: (columns[0], columns[1]) for name, columns in found.items()}
+            values.setdefault(attributes["gen_ai.provider.name"], [None, None])[column] = value
+    return {name: (columns[0], columns[1]) for name, columns in values.items()}
 
 
 def ask(tts: Telemetry, provider: str, **failure: Any) -> None:

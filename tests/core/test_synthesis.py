@@ -80,21 +80,23 @@ def points(capture: Capture) -> dict[str, list[Any]]:
     """All points of all metrics: attributes with the value, of histograms with count and sum; in an order of their own."""
     return {
         name: ordered(
-            (dict(p.attributes or {}), (p.count, p.sum) if isinstance(p, HistogramDataPoint) else p.value) for p in found
+            (dict(p.attributes or {}), (p.count, p.sum) if isinstance(p, HistogramDataPoint) else p.value) for p in matching
         )
         for name in capture.metrics()
-        if (found := capture.points(name))
+        if (matching := capture.points(name))
     }
 
 
-def ordered(found: Iterable[tuple[dict[str, Any], Any]]) -> list[Any]:
+def ordered(matching: Iterable[tuple[dict[str, Any], Any]]) -> list[Any]:
     """Points of one metric in an order of their own."""
-    return sorted(((sorted(attributes.items()), value) for attributes, value in found), key=lambda point: str(point[0]))
+    return sorted(((sorted(attributes.items()), value) for attributes, value in matching), key=lambda point: str(point[0]))
 
 
 def roughly(metrics: dict[str, list[tuple[dict[str, Any], Any]]]) -> dict[str, list[Any]]:
     """What `points` has to be, but for the last digits."""
-    return {name: [(key, pytest.approx(value, rel=1e-5)) for key, value in ordered(found)] for name, found in metrics.items()}
+    return {
+        name: [(key, pytest.approx(value, rel=1e-5)) for key, value in ordered(matching)] for name, matching in metrics.items()
+    }
 
 
 def without_none(**values: Any) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Case:
     engine: Steps | None
     outcome: str
     error_type: str | None = None
-    said: dict[str, Any] = field(default_factory=dict)
+    fail_arguments: dict[str, Any] = field(default_factory=dict)
     code: str = "OK"
     """With which status the RPC is answered, where nothing is raised."""
     remaining: float | None = None
@@ -183,7 +185,7 @@ def unary(tts: Telemetry, case: Case, clock: FakeClock) -> bytes:
     """Its engine streams, but the caller gets the audio as a whole."""
     with tts.synthesis(TEXT, "amy", "en") as s:
         if case.engine is None:
-            s.fail(**case.said)
+            s.fail(**case.fail_arguments)
             return b""
         with s.attempt("piper", "joe") as attempt:
             return b"".join(attempt.stream(play(case.engine, clock), FORMAT))
@@ -193,7 +195,7 @@ async def aunary(tts: Telemetry, case: Case, clock: FakeClock) -> bytes:
     """Its engine gives the audio as a whole."""
     async with tts.synthesis(TEXT, "amy", "en") as s:
         if case.engine is None:
-            s.fail(**case.said)
+            s.fail(**case.fail_arguments)
             return b""
         async with s.attempt("piper", "joe") as attempt:
             return attempt.audio(b"".join([chunk async for chunk in aplay(case.engine, clock)]), FORMAT)
@@ -204,7 +206,7 @@ def stream(tts: Telemetry, case: Case, clock: FakeClock) -> bytes:
     s = tts.synthesis(TEXT, "amy", "en", stream=True)
     if case.engine is None:
         with s:
-            s.fail(**case.said)
+            s.fail(**case.fail_arguments)
         return b""
     return b"".join(s.stream(play(case.engine, clock), "piper", "joe", audio=FORMAT))
 
@@ -214,7 +216,7 @@ async def astream(tts: Telemetry, case: Case, clock: FakeClock) -> bytes:
     s = tts.synthesis(TEXT, "amy", "en", stream=True)
     if case.engine is None:
         async with s:
-            s.fail(**case.said)
+            s.fail(**case.fail_arguments)
         return b""
     return b"".join([chunk async for chunk in s.stream(aplay(case.engine, clock), "piper", "joe", audio=FORMAT)])
 
@@ -377,7 +379,7 @@ def attempted(s: Synthesis, provider: str, fault: Exception | None = None, audio
         attempt.audio(audio, FORMAT)
 
 
-def told(capture: Capture) -> tuple[str, str | None, list[tuple[str, str, str, str | None]]]:
+def summarize(capture: Capture) -> tuple[str, str | None, list[tuple[str, str, str, str | None]]]:
     """Outcome and error type of the one request, and of its attempts: provider, reason, outcome, error type."""
     s = capture.synthesis()
     return s.outcome, s["error.type"], [(a.provider, a.reason, a.outcome, a.error_type) for a in s.attempts]
@@ -392,7 +394,7 @@ def test_what_the_application_said_first_counts(capture_tts: Capture) -> None:
             s.fail(outcome="rejected")
             raise ValueError("later")
         call.end("CANCELLED", interruption=call.interruption())
-    assert told(capture_tts) == ("error", "queue_full", [])
+    assert summarize(capture_tts) == ("error", "queue_full", [])
     assert s.outcome == "error"
 
 
@@ -402,7 +404,7 @@ def test_the_first_failure_counts(capture_tts: Capture) -> None:
     with tts.synthesis(TEXT) as s:
         attempted(s, "openai", TimeoutError())
         attempted(s, "piper", HttpError(500))
-    assert told(capture_tts) == (
+    assert summarize(capture_tts) == (
         "error",
         "timeout",
         [("openai", "initial", "error", "timeout"), ("piper", "fallback", "error", "server_error")],
@@ -419,7 +421,7 @@ def test_a_caller_who_goes_away_after_a_failure_still_went_away(
         with tts.synthesis(TEXT) as s:
             attempted(s, "openai", TimeoutError())
         call.end("CANCELLED", interruption=call.interruption())
-    assert told(capture_tts) == (outcome, error_type, [("openai", "initial", "error", "timeout")])
+    assert summarize(capture_tts) == (outcome, error_type, [("openai", "initial", "error", "timeout")])
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_the_rpc_decides_what_nobody_else_knows(
         assert s.outcome is None
         call.end(code)
     assert s.outcome == outcome
-    assert told(capture_tts)[:2] == (outcome, error_type)
+    assert summarize(capture_tts)[:2] == (outcome, error_type)
 
 
 def test_an_exception_that_the_handler_answered_is_not_the_outcome(capture_tts: Capture) -> None:
@@ -462,7 +464,7 @@ def test_an_exception_that_the_handler_answered_is_not_the_outcome(capture_tts: 
         with pytest.raises(KeyError), tts.synthesis(TEXT):
             raise KeyError("voice")
         call.end("NOT_FOUND")
-    assert told(capture_tts) == ("rejected", "invalid_input", [])
+    assert summarize(capture_tts) == ("rejected", "invalid_input", [])
 
 
 def test_a_failed_attempt_is_not_made_good_by_an_empty_answer(capture_tts: Capture) -> None:
@@ -472,7 +474,7 @@ def test_a_failed_attempt_is_not_made_good_by_an_empty_answer(capture_tts: Captu
         with tts.synthesis(TEXT) as s:
             attempted(s, "piper", HttpError(503))
         call.end("OK")
-    assert told(capture_tts) == ("error", "unavailable", [("piper", "initial", "error", "unavailable")])
+    assert summarize(capture_tts) == ("error", "unavailable", [("piper", "initial", "error", "unavailable")])
 
 
 @pytest.mark.parametrize(("allowance", "outcome"), [(0.1, "rejected"), (0.3, "deadline"), (None, "deadline")])
@@ -486,7 +488,7 @@ def test_a_deadline_that_nobody_could_meet_is_the_callers_fault(
         with tts.synthesis(TEXT):
             pass
         call.end("DEADLINE_EXCEEDED", interruption=call.interruption())
-    assert told(capture_tts)[0] == outcome
+    assert summarize(capture_tts)[0] == outcome
 
 
 def test_a_bug_of_the_application_in_the_middle_of_a_stream(capture_tts: Capture) -> None:
@@ -503,7 +505,7 @@ def test_a_bug_of_the_application_in_the_middle_of_a_stream(capture_tts: Capture
     assert next(responses) == HALF
     with pytest.raises(ZeroDivisionError):
         next(responses)
-    assert told(capture_tts) == ("partial", "_OTHER", [("piper", "initial", "cancelled", None)])
+    assert summarize(capture_tts) == ("partial", "_OTHER", [("piper", "initial", "cancelled", None)])
     assert capture_tts.total("tts.synthesis.requests") == 1
 
 
@@ -518,7 +520,7 @@ def test_a_caller_who_closes_the_handler(capture_tts: Capture) -> None:
     responses: Any = handler()
     assert next(responses) == HALF
     responses.close()
-    assert told(capture_tts) == ("cancelled", None, [("piper", "initial", "cancelled", None)])
+    assert summarize(capture_tts) == ("cancelled", None, [("piper", "initial", "cancelled", None)])
     assert capture_tts.synthesis()["tts.audio.delivered_duration"] == 0.5
 
 
@@ -530,7 +532,7 @@ def test_a_fault_that_is_reported_instead_of_raised(capture_tts: Capture) -> Non
             attempt.fail(HttpError(500), outcome="rejected", error_type="unsupported")
         with s.attempt("openai") as attempt:
             attempt.fail(HttpError(500))
-    assert told(capture_tts) == (
+    assert summarize(capture_tts) == (
         "rejected",
         "unsupported",
         [("piper", "initial", "rejected", "unsupported"), ("openai", "fallback", "error", "server_error")],
@@ -548,7 +550,7 @@ def test_an_exception_stands_on_one_span(capture_tts: Capture, inside: bool) -> 
             raise ZeroDivisionError
         if call is not None:
             call.end("UNKNOWN", error=caught.value)
-    assert told(capture_tts) == ("error", "_OTHER", [])
+    assert summarize(capture_tts) == ("error", "_OTHER", [])
     assert tree(capture_tts)[0][3] == ([] if inside else ["exception"])
 
 
@@ -558,7 +560,7 @@ def test_an_empty_wav_is_empty(capture_tts: Capture) -> None:
     tts = capture_tts.telemetry()
     s = tts.synthesis(TEXT, stream=True)
     assert list(s.stream([header, b""], "piper", audio=Wav())) == [header, b""]
-    assert told(capture_tts) == ("empty", "no_audio", [("piper", "initial", "empty", "no_audio")])
+    assert summarize(capture_tts) == ("empty", "no_audio", [("piper", "initial", "empty", "no_audio")])
     view = capture_tts.synthesis()
     assert (view.first_byte, view["tts.stream.chunk.count"], view["tts.audio.delivered_duration"]) == (None, None, 0.0)
 
@@ -574,7 +576,7 @@ def test_retries_and_fallbacks(capture_tts: Capture) -> None:
         attempted(s, "openai", HttpError(500))
         attempted(s, "azure", audio=b"")
         attempted(s, "piper")
-    assert told(capture_tts) == (
+    assert summarize(capture_tts) == (
         "ok",
         None,
         [
@@ -620,7 +622,7 @@ def test_a_second_attempt_after_a_good_one_is_no_fallback(capture_tts: Capture) 
     with tts.synthesis(TEXT) as s:
         attempted(s, "piper")
         attempted(s, "hibari")
-    assert told(capture_tts) == ("ok", None, [("piper", "initial", "ok", None), ("hibari", "initial", "ok", None)])
+    assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None), ("hibari", "initial", "ok", None)])
     view = capture_tts.synthesis()
     assert (view["tts.fallback.used"], view["tts.audio.duration"]) == (False, 1.0)
     assert capture_tts.points("tts.provider.fallbacks") == []
@@ -639,7 +641,7 @@ def test_a_provider_that_was_passed_over(capture_tts: Capture, served: str) -> N
                 lookup.found(HALF, "piper")
         else:
             s.coalesced("piper")
-    assert told(capture_tts) == ("ok", None, [("piper", "fallback", "ok", None)] * (served == "attempt"))
+    assert summarize(capture_tts) == ("ok", None, [("piper", "fallback", "ok", None)] * (served == "attempt"))
     assert capture_tts.synthesis()["tts.fallback.used"] is True
     assert points(capture_tts)["tts.provider.fallbacks"] == ordered(
         [({"tts.fallback.from": "openai", "tts.fallback.to": "piper", "error.type": "unavailable"}, 1)]
@@ -651,7 +653,7 @@ def test_a_fallback_that_the_application_knows_of(capture_tts: Capture) -> None:
     tts = capture_tts.telemetry()
     with tts.synthesis(TEXT) as s:
         attempted(s, "piper", reason="fallback", remote=True)
-    assert told(capture_tts) == ("ok", None, [("piper", "fallback", "ok", None)])
+    assert summarize(capture_tts) == ("ok", None, [("piper", "fallback", "ok", None)])
     assert capture_tts.synthesis()["tts.fallback.used"] is True
     assert tree(capture_tts)[0][5][0][1] is SpanKind.CLIENT
     assert capture_tts.points("tts.provider.fallbacks") == []
@@ -664,7 +666,7 @@ def test_a_fallback_after_the_first_sample_is_the_applications_affair(capture_tt
         with pytest.raises(ConnectionError):
             list(s.attempt("openai").stream(play([HALF, ConnectionError()], capture_tts.clock), FORMAT))
         assert list(s.attempt("piper").stream([HALF], FORMAT)) == [HALF]
-    assert told(capture_tts) == (
+    assert summarize(capture_tts) == (
         "ok",
         None,
         [("openai", "initial", "partial", "connection"), ("piper", "fallback", "ok", None)],
@@ -680,7 +682,7 @@ def test_the_provider_is_known_while_it_is_still_at_it(capture_tts: Capture) -> 
         call.end("DEADLINE_EXCEEDED", interruption=call.interruption())
         assert s.outcome == "deadline"
         raise asyncio.CancelledError
-    assert told(capture_tts) == ("deadline", "deadline", [("piper", "initial", "deadline", "deadline")])
+    assert summarize(capture_tts) == ("deadline", "deadline", [("piper", "initial", "deadline", "deadline")])
     assert capture_tts.total("tts.synthesis.duration", P | {"tts.outcome": "deadline"}) == 1
     assert capture_tts.total("tts.attempt.duration", P) == 1
 
@@ -691,7 +693,7 @@ def test_the_bill_of_an_engine_that_nobody_waits_for(capture_tts: Capture) -> No
     with rpc(capture_tts.clock, lambda: 0.0) as call, tts.synthesis(TEXT) as s, s.attempt("piper", "joe") as attempt:
         call.end("DEADLINE_EXCEEDED", interruption=call.interruption())
         attempt.audio(HALF, FORMAT)
-    assert told(capture_tts) == ("deadline", "deadline", [("piper", "initial", "ok", None)])
+    assert summarize(capture_tts) == ("deadline", "deadline", [("piper", "initial", "ok", None)])
     metrics = points(capture_tts)
     assert {name: metrics[name] for name in ("tts.usage.cost", "tts.synthesis.audio", "tts.synthesis.characters")} == roughly(
         {
@@ -915,13 +917,13 @@ def test_coalesced(capture_tts: Capture) -> None:
     assert capture_tts.points("tts.usage.cost") == []
 
 
-@pytest.mark.parametrize("found", ["hit", "coalesced"])
+@pytest.mark.parametrize("matching", ["hit", "coalesced"])
 @pytest.mark.parametrize("fault", [None, HttpError(503)])
-def test_found_but_asked_after_all(capture_tts: Capture, found: str, fault: Exception | None) -> None:
+def test_found_but_asked_after_all(capture_tts: Capture, matching: str, fault: Exception | None) -> None:
     """Audio that was found and could not be used counts for nothing once a provider is asked."""
     tts = capture_tts.telemetry(prices=PRICES)
     with tts.synthesis(TEXT) as s:
-        if found == "hit":
+        if matching == "hit":
             with suppress(ValueError), s.lookup("redis") as lookup:
                 lookup.found(HALF, "openai", "tts-1", audio=FORMAT, duration=9.0)
                 raise ValueError("torn")
@@ -1074,16 +1076,16 @@ def test_attribute_types(capture_tts: Capture) -> None:
         s.fail(error_type="queue_full")
     types = {"string": str, "int": int, "double": float, "boolean": bool}
     registry = {a.key: types[a.type] for a in vars(semconv).values() if isinstance(a, semconv.Attribute)}
-    found = [(key, type(value)) for span in capture_tts.spans for key, value in (span.attributes or {}).items()]
-    found += [
+    matching = [(key, type(value)) for span in capture_tts.spans for key, value in (span.attributes or {}).items()]
+    matching += [
         (key, type(value))
         for points in map(capture_tts.points, semconv.METRICS)
         for p in points
         for key, value in (p.attributes or {}).items()
     ]
-    assert {(key, kind) for key, kind in found if kind is not registry[key]} == set()
+    assert {(key, kind) for key, kind in matching if kind is not registry[key]} == set()
     assert {"error.type", "tts.queue.wait", "tts.audio.duration", "tts.audio.sample_rate", "tts.usage.cost"} <= {
-        key for key, _ in found
+        key for key, _ in matching
     }
 
 
@@ -1101,7 +1103,7 @@ def test_without_metrics_traces_stay(capture_tts: Capture) -> None:
     tts = capture_tts.telemetry(settings=Settings.load(environ={"METRICS_ENABLED": "false"}))
     with tts.synthesis(TEXT) as s:
         attempted(s, "piper")
-    assert told(capture_tts)[0] == "ok"
+    assert summarize(capture_tts)[0] == "ok"
     assert points(capture_tts) == {}
 
 
@@ -1130,7 +1132,7 @@ def test_an_inner_synthesis_inside_a_stream(capture_tts: Capture) -> None:
         yield HALF
 
     assert list(tts.synthesis(TEXT, stream=True).stream(engine(), "piper", audio=FORMAT)) == [HALF]
-    assert told(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
+    assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
 
 
 def test_several_utterances_in_one_rpc(capture_tts: Capture) -> None:
@@ -1166,7 +1168,7 @@ def test_a_synthesis_that_begins_after_its_rpc(capture_tts: Capture) -> None:
         with tts.synthesis(TEXT) as s:
             attempted(s, "piper")
         assert s.outcome == "ok"
-    assert told(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
+    assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
 
 
 # -- requests that nobody finishes -------------------------------------------------------------------------------------
@@ -1220,7 +1222,7 @@ def test_dropped_requests_were_cancelled(capture_tts: Capture, name: str, cycle:
     gc.collect()
     metrics = points(capture_tts)  # which is what finishes it
     asked = name not in ("never used", "never pulled", "an asynchronous stream")
-    assert told(capture_tts) == ("cancelled", None, [("piper", "initial", "cancelled", None)] if asked else [])
+    assert summarize(capture_tts) == ("cancelled", None, [("piper", "initial", "cancelled", None)] if asked else [])
     assert "tts.synthesis.active" not in metrics
     assert metrics["tts.synthesis.requests"] == ordered(
         [({"tts.language": "_NONE", "tts.voice": "_NONE", "tts.outcome": "cancelled"}, 1)]
@@ -1248,7 +1250,7 @@ def test_a_stream_broken_off_inside_its_attempt(capture_tts: Capture) -> None:
             break
         tts.flush_abandoned()
         assert list(attempt.stream([HALF], FORMAT)) == [HALF]
-    assert told(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
+    assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
     assert capture_tts.synthesis()["tts.audio.delivered_duration"] == 1.0
 
 

@@ -44,9 +44,9 @@ def conversations() -> None:
         assert pipeline.flush(30)
 
 
-def request(**known: object) -> Facts:
+def request(**facts: object) -> Facts:
     """The facts of a request that the batch job has read."""
-    return tuple(known.get(fact) for fact in FACTS)
+    return tuple(facts.get(fact) for fact in FACTS)
 
 
 def drift() -> None:

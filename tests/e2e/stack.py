@@ -39,8 +39,8 @@ def program(name: str) -> str:
 
     Without it the test is skipped, or fails where OTEL_TTS_REQUIRE_TOOLS says that it must be there.
     """
-    if found := shutil.which(name, path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"):
-        return found
+    if matching := shutil.which(name, path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"):
+        return matching
     reason = f"{name} is neither in .tools/bin nor on PATH: `make tools` builds it."
     if os.environ.get("OTEL_TTS_REQUIRE_TOOLS"):
         pytest.fail(reason)
@@ -230,8 +230,8 @@ class Stack:
     def spans(self, trace_id: str) -> list[dict[str, Any]]:
         """The spans of a trace as OTLP/JSON has them; none while it is unknown."""
         answer = get(f"{self.traces}/api/v3/traces/{trace_id}")
-        found = answer["result"].get("resourceSpans", ()) if answer else ()
-        return [span for resource in found for scope in resource["scopeSpans"] for span in scope["spans"]]
+        matching = answer["result"].get("resourceSpans", ()) if answer else ()
+        return [span for resource in matching for scope in resource["scopeSpans"] for span in scope["spans"]]
 
     def _prometheus_config(self) -> Path:
         """Its directory, copied: two ports are written into it, and Prometheus takes them from nowhere else."""

@@ -59,8 +59,10 @@ def test_the_slim_collector_has_what_is_used_and_no_more() -> None:
     sections = ("receivers", "processors", "exporters", "extensions")
     configs = [yaml.safe_load((COLLECTOR / f"{name}.yaml").read_text()) for name in ("config", *OVERLAYS)]
     used = {(section, key.partition("/")[0]) for config in configs for section in sections for key in config.get(section, ())}
-    said: Any = yaml.safe_load(subprocess.run([program("otelcol-tts"), "components"], capture_output=True, check=True).stdout)
-    built = {(section, component["name"]) for section in sections for component in said[section]}
+    components: Any = yaml.safe_load(
+        subprocess.run([program("otelcol-tts"), "components"], capture_output=True, check=True).stdout
+    )
+    built = {(section, component["name"]) for section in sections for component in components[section]}
     assert built == used
     manifest = (COLLECTOR / "builder.yaml").read_text()
     versions = set(re.findall(r"gomod: \S+ v(\S+)", manifest))

@@ -78,17 +78,17 @@ class Fed:
 
     def exemplars(self, expression: str) -> set[str]:
         """The trace ids of the exemplars of all series in an expression."""
-        found = self._asked("query_exemplars", query=expression, start=str(self.since), end=str(time.time()))
-        return {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+        matches = self._asked("query_exemplars", query=expression, start=str(self.since), end=str(time.time()))
+        return {exemplar["labels"]["trace_id"] for series in matches for exemplar in series["exemplars"]}
 
     def values(self, selector: str, label: str) -> set[str]:
         """The values of a label of the series selected."""
         return set(self._asked(f"label/{label}/values", **{"match[]": selector}))
 
     def _asked(self, what: str, **parameters: str) -> Any:
-        told = get(f"{self.stack.prometheus}/api/v1/{what}", **parameters)
-        assert told, f"Prometheus refuses {parameters}"
-        return told["data"]
+        response = get(f"{self.stack.prometheus}/api/v1/{what}", **parameters)
+        assert response, f"Prometheus refuses {parameters}"
+        return response["data"]
 
 
 def halting(seconds: float) -> Script:
@@ -260,12 +260,12 @@ def panels(chosen: Callable[[Panel], object]) -> pytest.MarkDecorator:
 
 def filled(text: str) -> str:
     """A query with the values of variables in place of their names."""
-    return re.sub(r"\$([a-z_]+)", lambda found: CHOSEN[found[1]], text)
+    return re.sub(r"\$([a-z_]+)", lambda matches: CHOSEN[matches[1]], text)
 
 
 def legend(form: str, labels: Mapping[str, str]) -> str:
     """The name of a series, as Grafana makes it."""
-    return LABEL.sub(lambda found: labels.get(found[1], ""), form)
+    return LABEL.sub(lambda matches: labels.get(matches[1], ""), form)
 
 
 def test_there_are_dashboards() -> None:
@@ -298,10 +298,10 @@ def test_a_panel_shows_something(fed: Fed, panel: Panel) -> None:
 @pytest.mark.parametrize("dashboard", DASHBOARDS)
 def test_its_picture_has_everything(fed: Fed, dashboard: str) -> None:
     """What `make pictures` draws has every panel that is not collapsed, and a number or the reason for none in each."""
-    found = replace(sources(fed.stack.prometheus, fed.stack.traces, SERVICE, 5), start=fed.since)
-    drawn = unescape(page(DASHBOARDS[dashboard], found, "dark", ""))
+    matches = replace(sources(fed.stack.prometheus, fed.stack.traces, SERVICE, 5), start=fed.since)
+    drawn = unescape(page(DASHBOARDS[dashboard], matches, "dark", ""))
     for panel in DASHBOARDS[dashboard]["panels"]:
-        assert found.filled(panel["title"]) in drawn
+        assert matches.filled(panel["title"]) in drawn
     assert drawn.count("Plotly.newPlot") == drawn.count('class="plot"')
 
 
@@ -310,9 +310,9 @@ def test_its_dots_open_traces(fed: Fed, panel: Panel) -> None:
     """Its queries have exemplars, and the trace backend has the trace of one of them, with the request in it."""
     for target in panel.targets("prometheus"):
         if target["exemplar"]:
-            found = until(partial(fed.exemplars, filled(target["expr"])), "exemplars", 5)
+            matches = until(partial(fed.exemplars, filled(target["expr"])), "exemplars", 5)
             names = {
-                span["name"] for trace_id in sorted(found)[:1] for span in until(partial(fed.stack.spans, trace_id), "trace")
+                span["name"] for trace_id in sorted(matches)[:1] for span in until(partial(fed.stack.spans, trace_id), "trace")
             }
             assert "tts.synthesize" in names
 
@@ -354,8 +354,8 @@ def test_a_search_finds_the_traces_that_it_is_for(fed: Fed, panel: Panel) -> Non
     kinds = FOUND[panel.json["title"].partition(":")[0]]
     wanted, besides = ({trace_id for kind in some for trace_id in fed.traces[kind]} for some in kinds)
     [target] = panel.targets("jaeger")
-    found = until(lambda: (found := searched(fed, target)) >= wanted | besides and found, panel.json["title"])
-    assert found == wanted | besides
+    matches = until(lambda: (matches := searched(fed, target)) >= wanted | besides and matches, panel.json["title"])
+    assert matches == wanted | besides
     if besides:
         assert "Badger" in panel.json["description"]
 
@@ -375,7 +375,7 @@ def searched(fed: Fed, target: Mapping[str, Any]) -> set[str]:
         "minDuration": target["minDuration"], "limit": str(target["limit"]),
         "start": str(int(fed.since * 1e6)), "end": str(int((time.time() + 1) * 1e6)),
     }  # fmt: skip
-    told = get(f"{fed.stack.traces}/api/traces", **{name: value for name, value in asked.items() if value})
-    assert told, f"Jaeger refuses {asked}"
-    assert not told["errors"]
-    return {trace["traceID"] for trace in told["data"]}
+    response = get(f"{fed.stack.traces}/api/traces", **{name: value for name, value in asked.items() if value})
+    assert response, f"Jaeger refuses {asked}"
+    assert not response["errors"]
+    return {trace["traceID"] for trace in response["data"]}

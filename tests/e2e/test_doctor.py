@@ -32,24 +32,24 @@ class Report:
 
     exit_code: int
     states: dict[str, str]
-    said: dict[str, str]
+    messages: dict[str, str]
     announced: str = ""
 
     @classmethod
-    def of(cls, exit_code: int, output: str) -> Report:
+    def from_output(cls, exit_code: int, output: str) -> Report:
         """Of the output, whose further lines belong to the hop before them."""
         states: dict[str, str] = {}
-        said: dict[str, str] = {}
+        messages: dict[str, str] = {}
         announced = "\n".join(line for line in output.splitlines() if "Waiting up to" in line)
         for line in output.splitlines():
             if "Waiting up to" in line:
                 continue
             if match := SEEN.match(line):
                 hop = match[2]
-                states[hop], said[hop] = match[1], match[3]
+                states[hop], messages[hop] = match[1], match[3]
             else:
-                said[hop] += " " + line.strip()
-        return cls(exit_code, states, said, announced)
+                messages[hop] += " " + line.strip()
+        return cls(exit_code, states, messages, announced)
 
 
 Examine = Callable[..., Report]
@@ -77,7 +77,7 @@ def examine(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Examine]:
             options = ("--target", *options) if len(options) == 1 and not options[0].startswith("-") else options
             result = CliRunner().invoke(main, ["doctor", *options, "--patience", str(patience)])
             assert isinstance(result.exception, SystemExit | None), result.output
-            return Report.of(result.exit_code, result.output)
+            return Report.from_output(result.exit_code, result.output)
 
         yield run
 
@@ -90,11 +90,11 @@ def test_a_whole_pipeline(stack: Stack, service: Served, examine: Examine) -> No
     report = examine(service.target)
     assert (report.exit_code, report.states) == (0, WHOLE)
     assert list(report.states) == list(WHOLE)
-    trace_id = re.search(r"hibari spoke .* of audio, trace ([0-9a-f]{32})", report.said["service"])
+    trace_id = re.search(r"hibari spoke .* of audio, trace ([0-9a-f]{32})", report.messages["service"])
     assert trace_id
     assert len(stack.spans(trace_id[1])) == 3
-    assert report.said["traces"] == "all 3 spans are there"
-    assert report.said["metrics"] == "tts_synthesis_duration_seconds_count has increased"
+    assert report.messages["traces"] == "all 3 spans are there"
+    assert report.messages["metrics"] == "tts_synthesis_duration_seconds_count has increased"
 
 
 def test_no_service(stack: Stack, examine: Examine) -> None:
@@ -102,9 +102,9 @@ def test_no_service(stack: Stack, examine: Examine) -> None:
     target = f"127.0.0.1:{free_port()}"
     report = examine(target)
     assert (report.exit_code, report.states) == (3, {**WHOLE, "service": "broken", "metrics": "unknown", "traces": "unknown"})
-    assert report.said["service"].startswith(f"{target} does not answer (UNAVAILABLE) Start it: `make stack`")
-    assert report.said["metrics"] == f"{stack.prometheus} answers; not checked, since the service is broken"
-    assert report.said["traces"] == f"{stack.traces} answers; not checked, since the service is broken"
+    assert report.messages["service"].startswith(f"{target} does not answer (UNAVAILABLE) Start it: `make stack`")
+    assert report.messages["metrics"] == f"{stack.prometheus} answers; not checked, since the service is broken"
+    assert report.messages["traces"] == f"{stack.traces} answers; not checked, since the service is broken"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_part_that_is_stopped(
         part.start()
     assert (report.exit_code, report.states) == (exit_code, {**WHOLE, **states})
     hop = next(iter(states))
-    assert re.match(r"http://127.0.0.1:\d+ does not answer Start it: `make stack` or `docker compose up -d", report.said[hop])
+    assert re.match(r"http://127.0.0.1:\d+ does not answer Start it: `make stack` or `docker compose up -d", report.messages[hop])
 
 
 def test_a_service_that_exports_elsewhere(stack: Stack, tmp_path: Path, examine: Examine) -> None:
@@ -135,10 +135,10 @@ def test_a_service_that_exports_elsewhere(stack: Stack, tmp_path: Path, examine:
     with serving(tmp_path / "data") as served:
         report = examine(served.target, patience=2)
     assert (report.exit_code, report.states) == (5, {**WHOLE, "metrics": "broken", "traces": "broken"})
-    assert "tts_synthesis_duration_seconds_count did not increase within 2 s" in report.said["metrics"]
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in report.said["metrics"]
-    assert re.search(r"after 2 s, trace [0-9a-f]{32} lacks every span", report.said["traces"])
-    assert "TRACES_OTLP_URL" in report.said["traces"]
+    assert "tts_synthesis_duration_seconds_count did not increase within 2 s" in report.messages["metrics"]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in report.messages["metrics"]
+    assert re.search(r"after 2 s, trace [0-9a-f]{32} lacks every span", report.messages["traces"])
+    assert "TRACES_OTLP_URL" in report.messages["traces"]
 
 
 def test_a_collector_that_is_sent_nothing(own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +151,11 @@ def test_a_collector_that_is_sent_nothing(own_stack: Stack, tmp_path: Path, monk
     with serving(tmp_path / "data") as served:
         options += ["--target", served.target, "--collector-url", f"http://127.0.0.1:{own_stack.ports['health']}"]
         result = CliRunner().invoke(main, ["doctor", *options])
-    report = Report.of(result.exit_code, result.output)
+    report = Report.from_output(result.exit_code, result.output)
     assert (report.exit_code, report.states["metrics"]) == (5, "broken")
     assert (
         "The Collector received no metrics in that time: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT)"
-        in report.said["metrics"]
+        in report.messages["metrics"]
     )
 
 
@@ -177,7 +177,7 @@ def test_a_service_that_samples(stack: Stack, tmp_path: Path, examine: Examine) 
     with serving(tmp_path / "data", **stack.service_environ, OTEL_TRACES_SAMPLER="always_off") as served:
         report = examine(served.target)
     assert (report.exit_code, report.states) == (0, {**WHOLE, "traces": "unknown"})
-    assert "OTEL_TRACES_SAMPLER" in report.said["traces"]
+    assert "OTEL_TRACES_SAMPLER" in report.messages["traces"]
 
 
 def test_something_else_on_the_port(stack: Stack, examine: Examine) -> None:
@@ -246,9 +246,9 @@ def test_a_request_that_was_made_already(stack: Stack, examine: Examine) -> None
         report = examine("--trace-id", trace_id)
         speak()
     assert (report.exit_code, report.states) == (0, WHOLE)
-    assert re.fullmatch(rf"bookshop spoke at .*: ok by acme, 1\.00 s of audio, trace {trace_id}", report.said["service"])
-    assert report.said["traces"] == "all 2 spans are there"
-    assert report.said["metrics"] == (
+    assert re.fullmatch(rf"bookshop spoke at .*: ok by acme, 1\.00 s of audio, trace {trace_id}", report.messages["service"])
+    assert report.messages["traces"] == "all 2 spans are there"
+    assert report.messages["metrics"] == (
         "tts_synthesis_duration_seconds_count of bookshop with the outcome ok has increased to 1 since then"
     )
 
@@ -265,14 +265,14 @@ def test_the_next_request(options: tuple[str, ...], stack: Stack, examine: Exami
                 speak()
                 sleep(0.3)
     assert (report.result().exit_code, report.result().states) == (0, WHOLE)
-    assert earlier not in report.result().said["service"]
+    assert earlier not in report.result().messages["service"]
 
 
 def test_no_next_request(examine: Examine) -> None:
     """When the time is over it is said what was waited for, and what to do; the exit code says that nothing was seen."""
     report = examine("--service", "nobody", patience=1)
     assert (report.exit_code, report.states) == (3, {**WHOLE, "service": "broken", "metrics": "unknown", "traces": "unknown"})
-    assert report.said["service"].startswith(
+    assert report.messages["service"].startswith(
         "no request of nobody arrived within 1 s, neither as a point nor as a span Was one made?"
     )
 
@@ -281,7 +281,7 @@ def test_a_trace_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
     """Nothing is made up of it: the service is not known, and the hop of the traces is broken."""
     report = examine("--trace-id", "0123456789abcdef" * 2, patience=1)
     assert (report.exit_code, report.states) == (6, {**WHOLE, "service": "unknown", "metrics": "unknown", "traces": "broken"})
-    assert f"lacks every span at {stack.traces}" in report.said["traces"]
+    assert f"lacks every span at {stack.traces}" in report.messages["traces"]
 
 
 def test_points_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
@@ -292,9 +292,9 @@ def test_points_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
             speak()
             report = examine("--trace-id", trace_id, patience=3)
     assert (report.exit_code, report.states) == (5, {**WHOLE, "metrics": "broken"})
-    assert "of mute with the outcome ok did not increase from" in report.said["metrics"]
-    assert "At that time it counted for: " in report.said["metrics"]
-    assert "bookshop" in report.said["metrics"]
+    assert "of mute with the outcome ok did not increase from" in report.messages["metrics"]
+    assert "At that time it counted for: " in report.messages["metrics"]
+    assert "bookshop" in report.messages["metrics"]
 
 
 def test_where_there_is_no_reference_service_the_next_request_is_waited_for(

@@ -27,9 +27,9 @@ GOOD = 9
 
 def failures(stack: Stack, query: str) -> float:
     """How many a dashboard shows of what failed, in the window."""
-    of = {label(OUTCOME): "error", label(ERROR_TYPE): "unavailable"}
-    found = stack.query(QUERIES[query](SCOPE))
-    return sum(value * WINDOW for labels, value in found if any(labels.get(name) == bad for name, bad in of.items()))
+    selection = {label(OUTCOME): "error", label(ERROR_TYPE): "unavailable"}
+    samples = stack.query(QUERIES[query](SCOPE))
+    return sum(value * WINDOW for labels, value in samples if any(labels.get(name) == bad for name, bad in selection.items()))
 
 
 def answered(stack: Stack, query: str) -> float:

@@ -185,10 +185,10 @@ def test_the_same_timelines(both: Both, metric: semconv.Metric) -> None:
     """Every metric, by all of its attributes, of each burst."""
     for start, end in both.windows:
         expected = both.local.series(metric, start, end, end - start, metric.attributes)
-        found = both.remote.series(metric, start, end, end - start, metric.attributes)
+        from_backend = both.remote.series(metric, start, end, end - start, metric.attributes)
         if metric is semconv.PROVIDER_HEALTH_AGE:  # each export tells its own
-            expected, found = ([(t.attributes) for t in timelines] for timelines in (expected, found))  # type: ignore[misc]
-        assert found == expected
+            expected, from_backend = ([(t.attributes) for t in timelines] for timelines in (expected, from_backend))  # type: ignore[misc]
+        assert from_backend == expected
 
 
 def test_windows_add_up_in_both(both: Both) -> None:
@@ -226,9 +226,9 @@ def test_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """More traces than one search may tell, some of them in the same second: all of them come, each once, the latest first."""
     monkeypatch.setattr(search, "_PAGE", 4)
     expected = both.local.requests(limit=1000)
-    found = list(both.remote.every_request())
-    assert sorted(found, key=lambda request: request.end, reverse=True) == expected
-    seconds = [int(request.start) for request in found]
+    from_backend = list(both.remote.every_request())
+    assert sorted(from_backend, key=lambda request: request.end, reverse=True) == expected
+    seconds = [int(request.start) for request in from_backend]
     assert seconds == sorted(seconds, reverse=True)
 
 
@@ -246,16 +246,20 @@ def test_the_same_traces(both: Both) -> None:
     ids = {request.trace_id for request in both.local.requests(limit=1000)}
     expected = both.local.traces(ids, start, end)
     assert len(expected) == len(ids)
-    spans = sum(len(known(trace)) for trace in expected)
-    until(lambda: sum(len(known(trace)) for trace in both.remote.traces(ids, start, end)) == spans, "all spans")
-    assert list(map(known, both.remote.traces(ids, start, end))) == list(map(known, expected))
+    spans = sum(len(attributes_of(trace)) for trace in expected)
+    until(lambda: sum(len(attributes_of(trace)) for trace in both.remote.traces(ids, start, end)) == spans, "all spans")
+    assert list(map(attributes_of, both.remote.traces(ids, start, end))) == list(map(attributes_of, expected))
     for some in (min(ids), max(ids)):  # the least of so many most likely begins with a zero
-        assert known(both.remote.trace(some)) == known(both.remote.trace(some[:12])) == known(both.local.trace(some))
+        assert (
+            attributes_of(both.remote.trace(some))
+            == attributes_of(both.remote.trace(some[:12]))
+            == attributes_of(both.local.trace(some))
+        )
     assert both.remote.trace("f" * 32) is None
     assert both.remote.trace("f" * 12) is None
 
 
-def known(trace: Trace | None) -> list[Any]:
+def attributes_of(trace: Trace | None) -> list[Any]:
     """All of a trace."""
     assert trace is not None
     return [(depth, asdict(replace(span, children=()))) for depth, span in trace.walk()]
@@ -296,10 +300,10 @@ def test_what_is_not_there_is_said(both: Both) -> None:
     with pytest.raises(HistoryUnavailableError, match=r"^Prometheus at .* (answered|does not answer as)"):
         history.totals(start, end + 20)
     environ = {**os.environ, "OTEL_TTS_PROMETHEUS_URL": nowhere, both.variable: nowhere}
-    said = subprocess.run([*OTEL_TTS, "requests"], env=environ, capture_output=True, text=True, timeout=60)
-    assert said.returncode == 1
-    assert said.stderr.startswith(f"Error: {title} at http://127.0.0.1:9 does not answer.")
-    assert "Traceback" not in said.stderr
+    process = subprocess.run([*OTEL_TTS, "requests"], env=environ, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"Error: {title} at http://127.0.0.1:9 does not answer.")
+    assert "Traceback" not in process.stderr
 
 
 def test_counters_of_the_traffic_are_there(both: Both) -> None:

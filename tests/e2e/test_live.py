@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from otel_tts.live import app
 from tests.e2e.stack import until
 from tests.e2e.test_history import Both, both
-from tests.live.test_pages import _forgotten, one, said
+from tests.live.test_pages import _forgotten, one, page_text
 
 __all__ = ["_forgotten", "both"]  # fixtures
 
@@ -24,12 +24,12 @@ def test_every_page_draws_from_either_source(both: Both, title: str, source: str
             monkeypatch.setenv(name, value)
     test = one(title).run()
     assert not test.exception
-    assert ("Prometheus at" in said(test)) == (source == "remote")
+    assert ("Prometheus at" in page_text(test)) == (source == "remote")
     if title == "Now":  # it reads up to the last multiple of its refresh: what is newer comes with the next one
         until(lambda: counted(test.run()) == "52", "all requests on the page")
 
 
 def counted(test: AppTest) -> str:
     """The number of requests on the page."""
-    (number,) = re.findall(r">Requests<.*?>([\d,]+)<", said(test))
+    (number,) = re.findall(r">Requests<.*?>([\d,]+)<", page_text(test))
     return str(number)

@@ -27,14 +27,14 @@ PORTS = (
 
 def processes(directory: Path) -> list[str]:
     """The commands of this machine that were told of a directory by their environment."""
-    found = []
+    differences = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"STACK_DIR={directory}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                differences.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return differences
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="It looks for processes in /proc.")

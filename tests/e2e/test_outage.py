@@ -19,7 +19,7 @@ def counted(stack: Stack, calls: Calls) -> None:
 def traced(stack: Stack, calls: Calls) -> None:
     """Every call's trace is there, whole and once: RPC, synthesis, attempt."""
     for trace_id in calls.traces:
-        spans = until(lambda trace_id=trace_id: len(found := stack.spans(trace_id)) >= 3 and found, f"trace {trace_id}")
+        spans = until(lambda trace_id=trace_id: len(arrived := stack.spans(trace_id)) >= 3 and arrived, f"trace {trace_id}")
         assert len({span["spanId"] for span in spans}) == len(spans) == 3
         assert {SYNTHESIS, "yap.tts.v1.TextToSpeech/Synthesize"} < {span["name"] for span in spans}
 

@@ -134,14 +134,14 @@ def trace(stack: Stack, trace_id: str) -> list[Any]:
 
 def series(stack: Stack, job: str) -> dict[str, float | None]:
     """All series of a service in Prometheus, with the values of those that count."""
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for labels, value in stack.query(f'{{job="{job}"}}'):
         kept = {k: v for k, v in labels.items() if k not in PROCESS}
         counts = kept["__name__"].endswith("_count") or (
             kept["__name__"].endswith("_total") and "seconds" not in kept["__name__"]
         )
-        found[json.dumps(kept, sort_keys=True)] = value if counts else None
-    return found
+        values[json.dumps(kept, sort_keys=True)] = value if counts else None
+    return values
 
 
 def exemplars(stack: Stack, job: str) -> dict[str, set[str]]:

@@ -23,7 +23,7 @@ def sung(stack: Stack) -> tuple[list[dict[str, Any]], str]:
     program = [sys.executable, "-m", "tests.e2e.canary", TEXT]
     trace_ids = subprocess.run(program, cwd=ROOT, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     spans = until(
-        lambda: len(found := [s for trace_id in trace_ids for s in stack.spans(trace_id)]) == 4 and found, "both traces"
+        lambda: len(arrived := [s for trace_id in trace_ids for s in stack.spans(trace_id)]) == 4 and arrived, "both traces"
     )
     until(lambda: stack.value('tts_synthesis_requests_total{service_name="canary"}') == 2, "the requests counted")
     everything = {"match[]": '{__name__=~".+"}'}

@@ -45,7 +45,7 @@ def quiet_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def told(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def expected_series(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Traffic of all kinds through the real service, whose preferred provider does not answer."""
     directory = tmp_path_factory.mktemp("service")
     prices = directory / "prices.toml"
@@ -58,7 +58,7 @@ def told(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "OTEL_TTS_PRICES": str(prices),
         "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2",
     }
-    told: Told = {}
+    expected_series: Told = {}
     with serving(directory / "data", **environ) as served, grpc.insecure_channel(served.target) as channel:
         stub: Any = tts_pb2_grpc.TextToSpeechStub(channel)
 
@@ -68,7 +68,7 @@ def told(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             with suppress(grpc.RpcError):
                 for _ in call if stream else [call.result()]:
                     pass
-            told[dict(call.trailing_metadata())["traceresponse"].split("-")[1]] = kind
+            expected_series[dict(call.trailing_metadata())["traceresponse"].split("-")[1]] = kind
 
         for number in range(UNARY):
             ask("unary", f"Number {number}.")
@@ -80,8 +80,8 @@ def told(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             ask("rejected", "?!")
         for _ in range(FAILED):
             ask("failed", "No answer.", provider="openai")
-        until(lambda: quiet_stack.value(promql.count_series(semconv.RPC_DURATION)) == len(told), "all RPCs counted")
-        yield told
+        until(lambda: quiet_stack.value(promql.count_series(semconv.RPC_DURATION)) == len(expected_series), "all RPCs counted")
+        yield expected_series
 
 
 def sample(metric: Metric) -> str:
@@ -96,13 +96,13 @@ def predicted(metric: Metric) -> set[str]:
     return {promql.bucket_series(metric), promql.count_series(metric), promql.sum_series(metric)}
 
 
-def test_names_and_labels(quiet_stack: Stack, told: Told) -> None:
+def test_names_and_labels(quiet_stack: Stack, expected_series: Told) -> None:
     """Each metric stands under the names that `promql` predicts, none under another, with its attributes and the process's labels."""
     made = [metric for metric in METRICS if metric not in ELSEWHERE]
     expected = set().union(*map(predicted, made))
-    found = until(lambda: names(quiet_stack), "names")
-    assert found - set().union(*map(predicted, METRICS)) == set()
-    assert expected - found == set()
+    stored = until(lambda: names(quiet_stack), "names")
+    assert stored - set().union(*map(predicted, METRICS)) == set()
+    assert expected - stored == set()
     for metric in made:
         labels = {promql.label(attribute) for attribute in metric.attributes}
         for name in predicted(metric):
@@ -127,9 +127,9 @@ def counted(stack: Stack, metric: Metric, *attributes: semconv.Attribute) -> dic
     return {key: value for key, value in counts.items() if value}
 
 
-def test_counts(quiet_stack: Stack, told: Told) -> None:
+def test_counts(quiet_stack: Stack, expected_series: Told) -> None:
     """Every count is exact, split by its attributes."""
-    said = {
+    expected_counts = {
         metric.name: counted(quiet_stack, metric, *attributes)
         for metric, attributes in (
             (semconv.RPC_DURATION, (semconv.RPC_METHOD, semconv.RPC_RESPONSE_STATUS_CODE)),
@@ -150,7 +150,7 @@ def test_counts(quiet_stack: Stack, told: Told) -> None:
         )
     }
     rpc = "yap.tts.v1.TextToSpeech/"
-    assert said == {
+    assert expected_counts == {
         "rpc.server.call.duration": {
             (f"{rpc}Synthesize", "OK"): UNARY + HIT,
             (f"{rpc}SynthesizeStream", "OK"): STREAM,
@@ -193,7 +193,7 @@ def test_counts(quiet_stack: Stack, told: Told) -> None:
     }
 
 
-def test_costs(quiet_stack: Stack, told: Told) -> None:
+def test_costs(quiet_stack: Stack, expected_series: Told) -> None:
     """Money is what characters cost: 4 dollars a million."""
     characters = counted(quiet_stack, semconv.SYNTHESIS_CHARACTERS, semconv.CHARACTERS_STATE)
     spent = quiet_stack.value(promql.series(semconv.USAGE_COST))
@@ -207,7 +207,7 @@ def tree(span: Span) -> Any:
     return span.name, span.kind, [tree(child) for child in span.children]
 
 
-def test_traces(quiet_stack: Stack, told: Told) -> None:
+def test_traces(quiet_stack: Stack, expected_series: Told) -> None:
     """Each request's trace is there, whole: the RPC, the synthesis, and an attempt at each provider that was asked."""
     history = open_history(HistorySettings.load({"OTEL_TTS_JAEGER_URL": quiet_stack.traces}))
     rpc = "yap.tts.v1.TextToSpeech/"
@@ -219,21 +219,21 @@ def test_traces(quiet_stack: Stack, told: Told) -> None:
         "failed": (f"{rpc}Synthesize", "SERVER", [("tts.synthesize", "INTERNAL", [failed])]),
         "rejected": (f"{rpc}Synthesize", "SERVER", [("tts.synthesize", "INTERNAL", [])]),
     }
-    for trace_id, kind in told.items():
-        found = until(lambda trace_id=trace_id: history.trace(trace_id), f"trace {trace_id}")
-        assert [tree(root) for root in found.roots] == [trees[kind]]
+    for trace_id, kind in expected_series.items():
+        stored = until(lambda trace_id=trace_id: history.trace(trace_id), f"trace {trace_id}")
+        assert [tree(root) for root in stored.roots] == [trees[kind]]
 
 
-def test_exemplars(quiet_stack: Stack, told: Told) -> None:
+def test_exemplars(quiet_stack: Stack, expected_series: Told) -> None:
     """From a bucket of a histogram there is a way to a trace: each exemplar has the id of one of the requests."""
     now = time.time()
     query = urlencode({"query": promql.bucket_series(semconv.SYNTHESIS_DURATION), "start": now - 600, "end": now + 1})
     with urlopen(f"{quiet_stack.prometheus}/api/v1/query_exemplars?{query}", timeout=10) as answer:
-        found = {
+        stored = {
             (exemplar["labels"]["trace_id"], series["seriesLabels"]["gen_ai_request_stream"])
             for series in json.load(answer)["data"]
             for exemplar in series["exemplars"]
         }
-    assert found
-    assert {told[trace_id] for trace_id, stream in found if stream == "true"} == {"stream"}
-    assert {trace_id for trace_id, _ in found} <= told.keys()
+    assert stored
+    assert {expected_series[trace_id] for trace_id, stream in stored if stream == "true"} == {"stream"}
+    assert {trace_id for trace_id, _ in stored} <= expected_series.keys()

@@ -59,7 +59,7 @@ def test_nothing_is_lost(own_stack: Stack, tmp_path: Path) -> None:
     row = history.totals(began - 20, time.time())
     # A request whose answer the end cut off may have been finished by the service: it is counted, and nobody got it.
     assert len(answered) <= row.request_ok <= row.request_count <= len(answered) + CALLERS
-    kept = until(lambda: len(found := requests(history)) >= row.request_count and found, "all requests traced")
+    kept = until(lambda: len(stored := requests(history)) >= row.request_count and stored, "all requests traced")
     assert len(kept) == row.request_count
     assert set(answered) <= kept
     for trace in history.traces(answered, began, time.time()):

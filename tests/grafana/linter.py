@@ -81,11 +81,11 @@ def expression(text: str) -> Any:
 
 def nodes(text: str) -> Iterator[tuple[Any, Sequence[Any]]]:
     """Everything in an expression, each with what it stands in, the innermost last; nothing of what is no PromQL."""
-    found: list[tuple[Any, Sequence[Any]]] = []
+    panels: list[tuple[Any, Sequence[Any]]] = []
     around: list[Any] = []
 
     def enter(node: Any) -> None:
-        found.append((node, tuple(around)))
+        panels.append((node, tuple(around)))
         around.append(node)
 
     def leave(_: Any) -> None:
@@ -95,7 +95,7 @@ def nodes(text: str) -> Iterator[tuple[Any, Sequence[Any]]]:
         promql_parser.walk(expression(text), enter, leave)
     except ValueError:
         return iter(())  # another rule tells it
-    return iter(found)
+    return iter(panels)
 
 
 def selectors(board: JSON) -> Iterator[tuple[str, Any, Mapping[str, tuple[Any, str]]]]:
@@ -109,9 +109,9 @@ def selectors(board: JSON) -> Iterator[tuple[str, Any, Mapping[str, tuple[Any, s
 @rule("template-datasource-rule")
 def one_choice_of_each_data_source(board: JSON) -> Iterator[str]:
     """People choose where metrics and traces come from."""
-    found = {name: variable["query"] for kind in ("datasource", "custom") for name, variable in variables(board, kind).items()}
-    if found != SOURCES:
-        yield f"data source variables are {found}, and not {SOURCES}"
+    panels = {name: variable["query"] for kind in ("datasource", "custom") for name, variable in variables(board, kind).items()}
+    if panels != SOURCES:
+        yield f"data source variables are {panels}, and not {SOURCES}"
 
 
 @rule("template-job-rule")

@@ -33,9 +33,9 @@ SOURCES = {
     for source in yaml.safe_load(path.read_text("utf-8"))["datasources"]
 }
 EXPRESSIONS = {
-    query(scope(of, window, Objectives()))
+    query(scope(asked_about, window, Objectives()))
     for query in QUERIES.values()
-    for of in ("service", "collector")
+    for asked_about in ("service", "collector")
     for window in ("$__rate_interval", "$__range", "$window", *(burn.label for burn in BURNS))
 }
 """Everything that a panel may ask Prometheus."""

@@ -102,7 +102,7 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
     for panel in _kind(board, "timeseries"):
         if any(re.search(r"instance", target["legendFormat"]) for target in panel["targets"]):
             yield f"{named(panel)} has UUIDs in its legend"
-        said = (
+        sentence = (
             renamed(panel, "_NONE · _NONE"),
             renamed(panel, "piper · _NONE"),
             renamed(panel, " · timeout"),
@@ -111,8 +111,8 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             renamed(panel, "none to none"),
             renamed(panel, "piper to nonesuch"),
         )
-        if said != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch"):
-            yield f"{named(panel)} says {said} of missing labels"
+        if sentence != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch"):
+            yield f"{named(panel)} says {sentence} of missing labels"
 
 
 def legends_fit(board: JSON) -> Iterator[str]:

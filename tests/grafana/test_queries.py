@@ -65,16 +65,16 @@ EVERYWHERE = {"ALERTS", "ALERTS_FOR_STATE", *map(series, (DRIFT_DETECTED, DRIFT_
 """What is not of one service: alerts, and what the batch job publishes."""
 
 
-def known() -> dict[str, set[str]]:
+def labels_of() -> dict[str, set[str]]:
     """The series of the registry, and the labels of each."""
-    found: dict[str, set[str]] = {}
+    by_series: dict[str, set[str]] = {}
     for metric in METRICS:
         labels = {label(attribute) for attribute in metric.attributes} | RESOURCE
         if metric.instrument is Instrument.HISTOGRAM:
-            found |= {count_series(metric): labels, sum_series(metric): labels, bucket_series(metric): labels | {"le"}}
+            by_series |= {count_series(metric): labels, sum_series(metric): labels, bucket_series(metric): labels | {"le"}}
         else:
-            found[series(metric)] = labels
-    return found
+            by_series[series(metric)] = labels
+    return by_series
 
 
 def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
@@ -97,8 +97,8 @@ def test_a_query_asks_for_what_the_registry_has(name: str) -> None:
     asked = [*selectors(promql_parser.parse(QUERIES[name](scope)))]
     for selector in asked:
         matchers = selector.matchers.matchers
-        if selector.name in known():
-            assert {matcher.name for matcher in matchers} <= known()[selector.name]
+        if selector.name in labels_of():
+            assert {matcher.name for matcher in matchers} <= labels_of()[selector.name]
         else:
             assert FOREIGN.fullmatch(selector.name or ""), selector.name
         if selector.name not in EVERYWHERE:
@@ -112,8 +112,8 @@ def test_dashboards_ask_by_name() -> None:
         target["expr"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "expr" in target
     } | {annotation["target"]["expr"] for board in BOARDS.values() for annotation in board["annotations"]["list"]}
     scopes = [
-        Scope(matchers=(f'service_name=~"${of}"',), window=window, narrowed=narrowed, ranked_over="$__range")
-        for of, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
+        Scope(matchers=(f'service_name=~"${series_text}"',), window=window, narrowed=narrowed, ranked_over="$__range")
+        for series_text, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
         for window in ("$__rate_interval", "$__range", "$window", "1h", "6h")
     ]
     written = {ask(scope): name for scope in scopes for name, ask in QUERIES.items()}
@@ -147,7 +147,7 @@ class Case:
     objectives: Objectives = field(default_factory=Objectives)
 
 
-def of(name: str, instance: str = "a", /, **labels: str) -> str:
+def series_text(name: str, instance: str = "a", /, **labels: str) -> str:
     """A series of the service."""
     matchers = (f'{key}="{value}"' for key, value in {"instance": instance, **labels}.items())
     return f"{name}{{{', '.join((SERVICE, *matchers))}}}"
@@ -155,33 +155,33 @@ def of(name: str, instance: str = "a", /, **labels: str) -> str:
 
 def counted(metric: Metric, attribute: Attribute, values: Mapping[str, float], **labels: str) -> dict[str, float | str]:
     """A histogram's counts, by the values of an attribute."""
-    return {of(count_series(metric), **{label(attribute): value}, **labels): gain for value, gain in values.items()}
+    return {series_text(count_series(metric), **{label(attribute): value}, **labels): gain for value, gain in values.items()}
 
 
 def attempts(provider: str, outcome: str, reason: str) -> str:
     """Attempts at a provider."""
     labels = {label(PROVIDER): provider, label(OUTCOME): outcome, label(ATTEMPT_REASON): reason}
-    return of(count_series(ATTEMPT_DURATION), **labels)
+    return series_text(count_series(ATTEMPT_DURATION), **labels)
 
 
 def available(provider: str, instance: str) -> str:
     """Whether a replica can use a provider."""
-    return of(series(PROVIDER_AVAILABLE), instance, **{label(PROVIDER): provider})
+    return series_text(series(PROVIDER_AVAILABLE), instance, **{label(PROVIDER): provider})
 
 
 def first_audio(le: str, outcome: str, instance: str = "a") -> str:
     """A bucket of streams."""
-    return of(bucket_series(SYNTHESIS_FIRST_AUDIO), instance, le=le, **{label(OUTCOME): outcome})
+    return series_text(bucket_series(SYNTHESIS_FIRST_AUDIO), instance, le=le, **{label(OUTCOME): outcome})
 
 
 def first_audio_count(outcome: str, instance: str = "a") -> str:
     """Streams that were heard."""
-    return of(count_series(SYNTHESIS_FIRST_AUDIO), instance, **{label(OUTCOME): outcome})
+    return series_text(count_series(SYNTHESIS_FIRST_AUDIO), instance, **{label(OUTCOME): outcome})
 
 
 def streams(outcome: str) -> str:
     """Streams that ended."""
-    return of(count_series(SYNTHESIS_DURATION), **{label(STREAM): "true", label(OUTCOME): outcome})
+    return series_text(count_series(SYNTHESIS_DURATION), **{label(STREAM): "true", label(OUTCOME): outcome})
 
 
 def drift(instance: str) -> str:
@@ -205,7 +205,7 @@ JUDGED = recorded(judged_first_audio_reference, REFERENCE_WINDOW)
 
 def underrun(name: str, **labels: str) -> str:
     """Gaps that providers left in streams."""
-    return of(name, **{label(UNDERRUN_CAUSE): "provider"}, **labels)
+    return series_text(name, **{label(UNDERRUN_CAUSE): "provider"}, **labels)
 
 
 ALL_OUTCOMES = {"ok": 60, "error": 10, "deadline": 10, "partial": 10, "empty": 10, "cancelled": 300, "rejected": 300}
@@ -319,8 +319,8 @@ CASES: Mapping[str, Case] = {
     "another version of a service that was there is a deploy, the first one is not": Case(
         "deploys",
         {
-            of(count_series(SYNTHESIS_DURATION), service_version="1"): "0+1x10 stale",
-            of(count_series(SYNTHESIS_DURATION), service_version="2"): "_ _ _ _ _ _ _ _ 0 1 2",
+            series_text(count_series(SYNTHESIS_DURATION), service_version="1"): "0+1x10 stale",
+            series_text(count_series(SYNTHESIS_DURATION), service_version="2"): "_ _ _ _ _ _ _ _ 0 1 2",
             count_series(SYNTHESIS_DURATION) + '{service_name="speech", service_version="9", job="other"}': "0+1x10",
         },
         {'{service_name="speech", service_version="2"}': 1},
@@ -334,7 +334,7 @@ CASES: Mapping[str, Case] = {
         {f'{{{label(DRIFT_COLUMN)}="latency", {label(PROVIDER)}="piper"}}': 0.5},
         minutes=300,
     ),
-    "cost is by the hour": Case("cost_rate", {of(series(USAGE_COST), **{label(PROVIDER): "piper"}): 0.01}, {PIPER: 0.6}),
+    "cost is by the hour": Case("cost_rate", {series_text(series(USAGE_COST), **{label(PROVIDER): "piper"}): 0.01}, {PIPER: 0.6}),
     "no fallback is 0 where there are requests": Case(
         "fallback_rate",
         counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 60}),
@@ -363,14 +363,14 @@ CASES: Mapping[str, Case] = {
     ),
     "of many voices those with the most requests are drawn": Case(
         "requests_by_voice",
-        {of(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)},
+        {series_text(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)},
         {f'{{{label(VOICE)}="v{number}"}}': float(number) for number in range(3, 13)},
     ),
     "what is drawn of a voice is judged by its requests": Case(
         "quality_score",
-        {of(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)}
+        {series_text(series(SYNTHESIS_REQUESTS), **{label(VOICE): f"v{number}"}): 60.0 * number for number in range(1, 13)}
         | {
-            of(name(QUALITY_SCORE), **{label(VOICE): f"v{number}"}): gain
+            series_text(name(QUALITY_SCORE), **{label(VOICE): f"v{number}"}): gain
             for number in (1, 12)
             for name, gain in ((sum_series, 240.0), (count_series, 60.0))
         },

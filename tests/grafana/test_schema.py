@@ -46,10 +46,10 @@ class Schema:
 
     def faults(self, board: JSON) -> list[str]:
         """What is wrong with a dashboard, for people."""
-        found = [*_faults(self._dashboard, {**_without_own(board), "panels": []}, "dashboard")]
+        problems = [*_faults(self._dashboard, {**_without_own(board), "panels": []}, "dashboard")]
         for panel in panels(board):
-            found += self._of_panel(panel)
-        return found
+            problems += self._of_panel(panel)
+        return problems
 
     def _of_panel(self, panel: JSON) -> Iterator[str]:
         where = named(panel)
@@ -68,12 +68,12 @@ class Schema:
         for override in fields.get("overrides", ()):
             for one in override["properties"]:
                 of_all, _, of_kind_only = one["id"].partition("custom.")
-                told = {of_all: one["value"]} if of_all else {"custom": {of_kind_only: one["value"]}}
-                yield from _faults(self._standard, told, f"{where}: fieldConfig.overrides")
-                yield from self._of_fields(told, of_kind.get("fields"), f"{where}: fieldConfig.overrides")
+                message = {of_all: one["value"]} if of_all else {"custom": {of_kind_only: one["value"]}}
+                yield from _faults(self._standard, message, f"{where}: fieldConfig.overrides")
+                yield from self._of_fields(message, of_kind.get("fields"), f"{where}: fieldConfig.overrides")
         for target in panel.get("targets", ()):
-            known = QUERIES[target["datasource"]["type"]]
-            yield from (f"{where}: target {target['refId']}: {key} is unknown" for key in target if key not in known)
+            queries = QUERIES[target["datasource"]["type"]]
+            yield from (f"{where}: target {target['refId']}: {key} is unknown" for key in target if key not in queries)
             yield from (f"{where}: target {target['refId']}: {key} is null" for key, value in target.items() if value is None)
 
     def _of_fields(self, fields: JSON, custom: JSON | None, where: str) -> Iterator[str]:
@@ -179,8 +179,8 @@ WRONG: Mapping[str, tuple[Callable[[JSON], Any], str]] = {
 def test_what_does_not_fit_is_told(what: str, schema: Schema) -> None:
     """The check can fail: each of these is found, and nothing else."""
     board = copy.deepcopy(BOARDS["overview"])
-    break_it, told = WRONG[what]
+    break_it, message = WRONG[what]
     break_it(board)
     faults = schema.faults(board)
     assert len(faults) == 1
-    assert told in faults[0]
+    assert message in faults[0]

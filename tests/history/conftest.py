@@ -36,12 +36,12 @@ Totals = Mapping[tuple[Metric, tuple[tuple[str, str | bool], ...]], float | Sequ
 
 def tool(name: str) -> str:
     """The path of a program that `make tools` builds; without it the test is skipped, or fails where tools are required."""
-    found = shutil.which(name, path=f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
+    program_path = shutil.which(name, path=f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}")
+    if program_path is None:
         (pytest.fail if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") == "1" else pytest.skip)(
             f"{name} is not there: `make tools` builds it"
         )
-    return str(found)
+    return str(program_path)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +121,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
 
 def export(service: str, process: str, began: float, moment: float, totals: Totals) -> dict[str, Any]:
     """An OTLP/JSON export request."""
-    said = {"service.name": service, "service.version": "1.2", "service.instance.id": process}
+    resource_attributes = {"service.name": service, "service.version": "1.2", "service.instance.id": process}
     metrics = []
     for (metric, attributes), value in totals.items():
         point: dict[str, Any] = {
@@ -139,7 +139,7 @@ def export(service: str, process: str, began: float, moment: float, totals: Tota
                 monotonic = metric.instrument is Instrument.COUNTER
                 data = {"sum": {"aggregationTemporality": 2, "isMonotonic": monotonic, "dataPoints": [point]}}
         metrics.append({"name": metric.name, "unit": metric.unit, **data})
-    resource = {"attributes": [_attribute(*item) for item in said.items()]}
+    resource = {"attributes": [_attribute(*item) for item in resource_attributes.items()]}
     return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"scope": {"name": semconv.SCOPE}, "metrics": metrics}]}]}
 
 

@@ -153,8 +153,8 @@ def test_a_whole_row(tmp_path: Path) -> None:
     assert (piper.provider, piper.request_count, piper.request_success_rate, piper.attempt_count) == ("piper", 6, 3 / 4, 3)
 
     [english] = history.aggregates(start, end, by=["language"])
-    told = {key: value for key, value in asdict(english).items() if value is not None}
-    assert told == {
+    fields = {key: value for key, value in asdict(english).items() if value is not None}
+    assert fields == {
         "start": start, "end": end, "language": "en-US", "request_count": 6, "request_ok": 3, "request_rejected": 1,
         "request_cancelled": 1, "request_deadline": 0, "request_partial": 0, "request_empty": 0, "request_error": 1,
         "request_success_rate": 3 / 4,

@@ -153,8 +153,8 @@ def test_an_attribute_of_a_wrong_type_costs_itself(tmp_path: Path, wrong: Any) -
         for number, (key, _) in enumerate(KNOWN, 1)
     ]
     write(tmp_path, "traces", export(*spans), export(span(GOOD)))
-    found = LocalHistory(tmp_path).requests(limit=1000)
-    assert len(found) == len(KNOWN) + 1
+    answer = LocalHistory(tmp_path).requests(limit=1000)
+    assert len(answer) == len(KNOWN) + 1
     for number in range(1, len(KNOWN) + 1):
         assert "tts.synthesize" in run(tmp_path, "trace", f"{number:032x}").output
         assert "tts.synthesize" in run(tmp_path, "trace", f"{number:032x}", "--all").output
@@ -245,9 +245,9 @@ def test_a_chain_and_a_circle_of_any_length(tmp_path: Path) -> None:
     output = run(tmp_path, "trace", TRACE).output
     assert all(f"span-{number} " in output for number in (1, 2, 1500, 3000))
     assert run(tmp_path, "trace", GOOD).output.count("tts.synthesize") == 2
-    found = LocalHistory(tmp_path).trace(TRACE)
-    assert found is not None
-    assert [depth for depth, _ in found.walk()] == list(range(3000))
+    answer = LocalHistory(tmp_path).trace(TRACE)
+    assert answer is not None
+    assert [depth for depth, _ in answer.walk()] == list(range(3000))
 
 
 @pytest.mark.parametrize("nested", ["[" * 100_000, '{"a":' * 100_000, '{"arrayValue":{"values":[' * 30_000])

@@ -106,12 +106,12 @@ def test_where_nothing_may_be_written(written: Path) -> None:
 
 def test_progress_is_told(written: Path) -> None:
     """In bytes, up to all of them."""
-    told: list[tuple[int, int]] = []
-    LocalHistory(written).prepare(on_progress=lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    LocalHistory(written).prepare(on_progress=lambda done, total: progress.append((done, total)))
     sizes = [partition.path.stat().st_size for partition in files.partitions(written, "traces")]
-    assert told == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
-    LocalHistory(written).prepare(since=NINE + 3600, on_progress=lambda done, total: told.append((done, total)))
-    assert told[2:] == [(sizes[1], sizes[1])]
+    assert progress == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+    LocalHistory(written).prepare(since=NINE + 3600, on_progress=lambda done, total: progress.append((done, total)))
+    assert progress[2:] == [(sizes[1], sizes[1])]
 
 
 OURS = [attribute.key for attribute in semconv.SYNTHESIS_SPAN.attributes]

@@ -70,24 +70,24 @@ def test_each_instrument_says_its_own(tmp_path: Path) -> None:
     first.meter.create_counter("tts.cache.lookups").add(2, {"tts.cache.tier": "memory", "tts.cache.lookup.result": "miss"})
     moments += [first.export(), time.time() + 1]
 
-    def said(metric: Metric, **asked: object) -> list[dict[tuple[str | bool, ...], list[float | Distribution | None]]]:
+    def values_of(metric: Metric, **asked: object) -> list[dict[tuple[str | bool, ...], list[float | Distribution | None]]]:
         return [values(window) for window in timelines(tmp_path, metric, moments, **asked)]
 
-    assert said(semconv.CACHE_LOOKUPS) == [{(): [7.0]}, {(): [2.0]}, {}]
-    assert said(semconv.CACHE_LOOKUPS, by=[semconv.CACHE_LOOKUP_RESULT]) == [
+    assert values_of(semconv.CACHE_LOOKUPS) == [{(): [7.0]}, {(): [2.0]}, {}]
+    assert values_of(semconv.CACHE_LOOKUPS, by=[semconv.CACHE_LOOKUP_RESULT]) == [
         {("hit",): [7.0]},
         {("hit",): [0.0], ("miss",): [2.0]},
         {},
     ]
-    assert said(semconv.CACHE_LOOKUPS, where={semconv.CACHE_LOOKUP_RESULT: ["miss"]}) == [{}, {(): [2.0]}, {}]
-    assert said(semconv.SYNTHESIS_ACTIVE, by=[semconv.STREAM]) == [{(True,): [4.0]}, {(True,): [2.0]}, {}]
-    assert said(semconv.PROVIDER_AVAILABLE, by=[semconv.PROVIDER]) == [
+    assert values_of(semconv.CACHE_LOOKUPS, where={semconv.CACHE_LOOKUP_RESULT: ["miss"]}) == [{}, {(): [2.0]}, {}]
+    assert values_of(semconv.SYNTHESIS_ACTIVE, by=[semconv.STREAM]) == [{(True,): [4.0]}, {(True,): [2.0]}, {}]
+    assert values_of(semconv.PROVIDER_AVAILABLE, by=[semconv.PROVIDER]) == [
         {("piper",): [0.0], ("hibari",): [1.0]},
         {("piper",): [1.0], ("hibari",): [1.0]},
         {},
     ]
-    assert said(semconv.PROVIDER_HEALTH_AGE) == [{(): [6.0]}, {(): [6.0]}, {}]
-    assert said(semconv.QUEUE_WAITING) == [
+    assert values_of(semconv.PROVIDER_HEALTH_AGE) == [{(): [6.0]}, {(): [6.0]}, {}]
+    assert values_of(semconv.QUEUE_WAITING) == [
         {(): [Distribution({0.1: 0, 1.0: 2, float("inf"): 2})]},
         {(): [Distribution({0.1: 0, 1.0: 0, float("inf"): 0})]},
         {},

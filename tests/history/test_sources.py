@@ -58,13 +58,13 @@ def test_windows_have_what_was_exported_in_them(source: Source) -> None:
         source.write("a", START + 10 + 20 * tick, {DURATION: [count, tick], ENTRIES: entries})
     source.write("b", START + 35, {ENTRIES: 5})
 
-    def said(metric: semconv.Metric) -> list[float | Distribution | None]:
+    def values(metric: semconv.Metric) -> list[float | Distribution | None]:
         [timeline] = source.history.series(metric, START, START + 100, 20, metric.attributes, service=source.service)
         assert [(point.start - START, point.end - START) for point in timeline.points] == list(pairwise(range(0, 101, 20)))
         return [point.value for point in timeline.points]
 
-    assert said(semconv.CACHE_ENTRIES) == [4, 9, 9, 2, None]
-    assert said(semconv.SYNTHESIS_DURATION) == [
+    assert values(semconv.CACHE_ENTRIES) == [4, 9, 9, 2, None]
+    assert values(semconv.SYNTHESIS_DURATION) == [
         Distribution({1.0: 1, float("inf"): 1}),
         Distribution({1.0: 2, float("inf"): 3}),
         Distribution({1.0: 0, float("inf"): 1}),
@@ -77,10 +77,10 @@ def test_only_what_is_asked_for(source: Source) -> None:
     """By service, by attributes and their values; truth stays truth, and what a series lacks is empty."""
     bare = semconv.SYNTHESIS_DURATION, (("tts.outcome", "error"),)
     source.write("a", START + 10, {DURATION: [2, 0], bare: [1, 0]})
-    found = source.history.series(
+    answer = source.history.series(
         semconv.SYNTHESIS_DURATION, START, START + 20, 20, [semconv.STREAM, semconv.OUTCOME], service=source.service
     )
-    assert [(dict(timeline.attributes), timeline.points[0].value) for timeline in found] == [
+    assert [(dict(timeline.attributes), timeline.points[0].value) for timeline in answer] == [
         ({"gen_ai.request.stream": "", "tts.outcome": "error"}, Distribution({1.0: 1, float("inf"): 1})),
         ({"gen_ai.request.stream": True, "tts.outcome": "ok"}, Distribution({1.0: 2, float("inf"): 2})),
     ]
@@ -106,8 +106,8 @@ def test_a_whole_service(source: Source) -> None:
             (semconv.SYNTHESIS_FAILURES, failed): 1, (semconv.QUALITY_SCORE, scored): [0, 3],
         },
     )  # fmt: skip
-    [found] = [s for s in source.history.services(START, START + 20) if s.name == source.service]
-    assert found == Service(
+    [answer] = [s for s in source.history.services(START, START + 20) if s.name == source.service]
+    assert answer == Service(
         name=source.service, versions={"1.2": 3}, voices={"joe": 3}, languages={"en-US": 3}, providers={"piper": 3},
         errors={"timeout": 1}, attempts={"piper": (3, 3)}, scores={("mos", "joe"): Distribution({1.0: 0, float("inf"): 3})},
     )  # fmt: skip

@@ -75,10 +75,10 @@ class Service:
         self._provider.add_span_processor(BatchSpanProcessor(store.span_exporter(), schedule_delay_millis=3_600_000))
         self.tracer = self._provider.get_tracer("test")
 
-    def synthesize(self, start: float, duration: float, **said: Any) -> None:
+    def synthesize(self, start: float, duration: float, **facts: Any) -> None:
         """One synthesis; `provider="x"` and the like change what it says."""
         keys = {"provider": "gen_ai.provider.name", "outcome": "tts.outcome", "error_type": "error.type"}
-        changed = {keys[name]: value for name, value in said.items()}
+        changed = {keys[name]: value for name, value in facts.items()}
         span = self.tracer.start_span("tts.synthesize", attributes={**ATTRIBUTES, **changed}, start_time=nanoseconds(start))
         span.end(nanoseconds(start + duration))
 
@@ -174,7 +174,7 @@ def test_requests_come_newest_first_across_files(tmp_path: Path, history: Histor
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("wanted", "answer"),
     [
         (RequestFilter(), [5, 4, 3, 2, 1]),
         (RequestFilter(outcome="ok"), [5, 2, 1]),
@@ -187,7 +187,7 @@ def test_requests_come_newest_first_across_files(tmp_path: Path, history: Histor
         (RequestFilter(service="other"), []),
     ],
 )
-def test_filters(service: Service, history: History, wanted: RequestFilter, found: list[int]) -> None:
+def test_filters(service: Service, history: History, wanted: RequestFilter, answer: list[int]) -> None:
     """Each filter alone, and two together."""
     service.synthesize(NINE + 1, 0.1)
     service.synthesize(NINE + 2, 0.1, provider="hibari")
@@ -195,7 +195,7 @@ def test_filters(service: Service, history: History, wanted: RequestFilter, foun
     service.synthesize(NINE + 4, 1.1, outcome="error", error_type="server_error")
     service.synthesize(NINE + 5.5, 1.0)
     service.write(NINE + 10)
-    assert [int(request.start - NINE) for request in history.requests(wanted)] == found
+    assert [int(request.start - NINE) for request in history.requests(wanted)] == answer
 
 
 def test_old_hours_are_not_read_when_the_limit_is_reached(service: Service, history: History, tmp_path: Path) -> None:
@@ -244,18 +244,18 @@ def test_a_trace_is_a_tree(service: Service, history: History, digits: int) -> N
     """The whole trace from two files, by its id or by how that begins; a span with a remote parent is the root."""
     service.synthesize(NINE, 1)
     trace_id = record_trace(service)
-    found = history.trace(trace_id[:digits].upper())
-    assert found is not None
-    assert found.trace_id == trace_id
+    answer = history.trace(trace_id[:digits].upper())
+    assert answer is not None
+    assert answer.trace_id == trace_id
     attempts = [
         ("text_to_speech joe", "INTERNAL", "ERROR", []),
         ("text_to_speech haru", "CLIENT", "UNSET", []),
     ]
-    assert [outline(root) for root in found.roots] == [
+    assert [outline(root) for root in answer.roots] == [
         ("speech/Synthesize", "SERVER", "UNSET", [("tts.synthesize", "INTERNAL", "UNSET", attempts)])
     ]
-    assert [depth for depth, _ in found.walk()] == [0, 1, 2, 2]
-    _, synthesis, failed, _ = [span for _, span in found.walk()]
+    assert [depth for depth, _ in answer.walk()] == [0, 1, 2, 2]
+    _, synthesis, failed, _ = [span for _, span in answer.walk()]
     assert (synthesis.attributes, synthesis.service, synthesis.duration) == (ATTRIBUTES, "speech", 2.5)
     assert [(link.trace_id, link.span_id, link.attributes) for link in synthesis.links] == [
         (trace_id, "0000000000001111", {"why": "retry"})
@@ -271,9 +271,9 @@ def test_a_trace_is_found_from_its_request(service: Service, history: History) -
     record_trace(service)
     [request] = history.requests()
     assert isinstance(request, Request)
-    found = history.trace(request.trace_id)
-    assert found is not None
-    assert request.span_id in {span.span_id for _, span in found.walk()}
+    answer = history.trace(request.trace_id)
+    assert answer is not None
+    assert request.span_id in {span.span_id for _, span in answer.walk()}
 
 
 def test_what_is_no_trace_id_is_refused(service: Service, history: History) -> None:
@@ -289,9 +289,9 @@ def test_what_is_no_trace_id_is_refused(service: Service, history: History) -> N
         history.trace("x" * 32)
     with pytest.raises(ValueError, match=r"2 traces begin with 'abcdefab': abcdefab1{24}, abcdefab2{24}\. Give more digits\."):
         history.trace("abcdefab")
-    found = history.trace("abcdefab2")
-    assert found is not None
-    assert found.trace_id == "abcdefab" + "2" * 24
+    answer = history.trace("abcdefab2")
+    assert answer is not None
+    assert answer.trace_id == "abcdefab" + "2" * 24
 
 
 def test_every_request_of_a_time(tmp_path: Path, history: History) -> None:
@@ -320,5 +320,5 @@ def test_traces_by_their_ids(service: Service, history: History) -> None:
     """Several at once, each a whole tree; unknown ids find nothing."""
     service.synthesize(NINE, 1)
     trace_id = record_trace(service)
-    [found] = history.traces({trace_id, "f" * 32}, NINE, NINE + 3600)
-    assert found == history.trace(trace_id)
+    [answer] = history.traces({trace_id, "f" * 32}, NINE, NINE + 3600)
+    assert answer == history.trace(trace_id)

@@ -90,20 +90,20 @@ def test_a_search() -> None:
 def test_a_trace() -> None:
     """By its id or the beginning of it; protobuf's JSON, with ids in base64 and names of kinds."""
     with answering({f"/api/v2/traces/{TRACE}": WHOLE, "/api/search": FOUND}) as (history, asked):
-        found = history.trace(TRACE)
-        assert history.trace(TRACE[:10]) == found
+        answer = history.trace(TRACE)
+        assert history.trace(TRACE[:10]) == answer
         searches = [question for question in asked if "q" in question]
         assert {question["q"] for question in searches} == {f'{{ trace:id =~ "{TRACE[2:10]}.{{22}}" }}'}
         assert int(searches[0]["end"]) - int(searches[-1]["start"]) >= 14 * 86400
         assert history.trace("f" * 32) is None
-    assert found is not None
-    [span] = found.roots
+    assert answer is not None
+    [span] = answer.roots
     assert (span.trace_id, span.span_id, span.name, span.kind) == (TRACE, SPAN, "tts.synthesize", "INTERNAL")
     assert (span.status, span.status_message, span.service, span.duration) == ("ERROR", "gone", "speech", 0.25)
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [
         (500, "it is  on\nfire", r"answered 500: it is on fire\. Its own log says more\."),
         (
@@ -115,12 +115,12 @@ def test_a_trace() -> None:
         (200, {"status": "fine"}, r"does not answer as Tempo does\. Is that the address of its API\?"),
     ],
 )
-def test_other_answers(status: int, body: Any, said: str) -> None:
+def test_other_answers(status: int, body: Any, message: str) -> None:
     """What happened and what to do, without the password."""
     with answering({"/api/search": body}, status) as (history, _), pytest.raises(HistoryUnavailableError) as raised:
         history.requests()
     assert "secret" not in str(raised.value)
-    raised.match(rf"^Tempo at http://127\.0\.0\.1:\d+ {said}$")
+    raised.match(rf"^Tempo at http://127\.0\.0\.1:\d+ {message}$")
 
 
 PARTS: dict[str, Any] = {
@@ -153,8 +153,8 @@ def test_finished_jobs_are_all() -> None:
 def test_a_trace_with_more_syntheses_than_a_search_tells() -> None:
     """They are taken from the whole trace."""
     [trace] = FOUND["traces"]
-    told = {**trace["spanSets"][0], "matched": 2}
-    search = {"traces": [{**trace, "spanSets": [told]}], "metrics": {}}
+    span_set = {**trace["spanSets"][0], "matched": 2}
+    search = {"traces": [{**trace, "spanSets": [span_set]}], "metrics": {}}
     [resource] = WHOLE["trace"]["resourceSpans"]
     [span] = resource["scopeSpans"][0]["spans"]
     both = [span, {**span, "spanId": base64.b64encode(bytes.fromhex("00cd" * 4)).decode()}]

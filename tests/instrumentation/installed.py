@@ -70,10 +70,10 @@ def inspect(library: Library) -> Installed:
 
 
 def _is_callable(target: object) -> bool:
-    found = import_module(target.module)  # type: ignore[attr-defined]  # of whichever kind
+    member = import_module(target.module)  # type: ignore[attr-defined]  # of whichever kind
     for name in target.name.split("."):  # type: ignore[attr-defined]  # likewise
-        found = getattr(found, name, None)
-    return callable(found)
+        member = getattr(member, name, None)
+    return callable(member)
 
 
 @functools.cache

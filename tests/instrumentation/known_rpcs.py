@@ -29,9 +29,9 @@ def onset(pcm: bytes) -> float:
     """Seconds of silence before speech."""
     meter = AudioMeter(PCM16(RATE))
     meter.feed(pcm)
-    heard = meter.onset()
-    assert heard is not None
-    return heard
+    onset_s = meter.onset()
+    assert onset_s is not None
+    return onset_s
 
 
 @dataclass
@@ -127,14 +127,14 @@ def aio_behavior(rpc: Rpc, clock: Any, end: Callable[[Any], Any]) -> Any:
 
 def asked(text: str, voice: str | None = None, language: str | None = None) -> dict[str, Any]:
     """Attributes of a request."""
-    known = {"tts.text.length": len(text), "tts.voice": voice, "tts.language": language}
-    return {key: value for key, value in known.items() if value is not None}
+    expected = {"tts.text.length": len(text), "tts.voice": voice, "tts.language": language}
+    return {key: value for key, value in expected.items() if value is not None}
 
 
 def made(name: str, rate: int | None = RATE, length: float | None = LENGTH) -> dict[str, Any]:
     """Attributes of audio."""
-    known = {"tts.audio.format": name, "tts.audio.sample_rate": rate, "tts.audio.duration": length}
-    return {key: value for key, value in known.items() if value is not None}
+    expected = {"tts.audio.format": name, "tts.audio.sample_rate": rate, "tts.audio.duration": length}
+    return {key: value for key, value in expected.items() if value is not None}
 
 
 def google(**input_: Any) -> Any:

@@ -43,10 +43,10 @@ def run(requirement: Requirement, tests: Sequence[str], directory: str) -> bool:
     (oldest,) = (specifier.version for specifier in requirement.specifier if specifier.operator == ">=")
     venv.create(directory, with_pip=True)
     python = str(Path(directory) / "bin" / "python")
-    found = subprocess.run(
+    process = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
     )
-    Path(found.stdout.strip(), "below.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+    Path(process.stdout.strip(), "below.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
     names = [requirement.name, *_BESIDE.get(requirement.name, [])]
     wanted = [f"{name}=={oldest}" for name in names]
     print(*wanted, flush=True)

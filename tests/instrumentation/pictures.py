@@ -103,10 +103,10 @@ class Spoken:
 
 def series(*utterances: Spoken) -> dict[str, dict[tuple[Any, ...], Any]]:
     """All series that these leave, by the values of their attributes in the order of their names: total, count or level."""
-    found: dict[str, dict[tuple[Any, ...], Any]] = {}
+    data_points: dict[str, dict[tuple[Any, ...], Any]] = {}
 
     def add(name: str, *labels: Any, value: float = 1) -> None:
-        of_metric = found.setdefault(name, {})
+        of_metric = data_points.setdefault(name, {})
         of_metric[labels] = of_metric.get(labels, 0) + value
 
     for spoken in utterances:
@@ -129,8 +129,8 @@ def series(*utterances: Spoken) -> dict[str, dict[tuple[Any, ...], Any]]:
             add("tts.synthesis.time_to_first_audio", *maker, "bypass", "ok")
             for cause in ("provider", "consumer"):
                 add("tts.stream.underrun", *maker, "bypass", cause)
-    for labels, seconds in found.get("tts.synthesis.audio", {}).items():
-        found["tts.synthesis.audio"][labels] = pytest.approx(seconds, abs=0.001)
+    for labels, seconds in data_points.get("tts.synthesis.audio", {}).items():
+        data_points["tts.synthesis.audio"][labels] = pytest.approx(seconds, abs=0.001)
     providers = {(spoken.provider,) for spoken in utterances}
     state = {"tts.provider.available": dict.fromkeys(providers, 1), "tts.provider.health.age": dict.fromkeys(providers, SOME)}
-    return found | state
+    return data_points | state

@@ -48,14 +48,14 @@ def program(launcher: Sequence[str], *arguments: str, ends_with: int = -signal.S
 def metrics() -> dict[str, dict[tuple[Any, ...], float]]:
     """Every series of every metric, by the values of its attributes in the order of their names: its total, count or level."""
     (growth,) = growths(Settings.load().data_dir, [0.0, time.time() + 60], 10.0)
-    found: dict[str, dict[tuple[Any, ...], float]] = {}
+    sums: dict[str, dict[tuple[Any, ...], float]] = {}
     for name, all_series in growth.items():
         for series in all_series:
             labels = tuple(value for _, value in sorted(series.attributes.items()))
             value = series.growth.count if isinstance(series.growth, Distribution) else series.growth
-            of_metric = found.setdefault(name, {})
+            of_metric = sums.setdefault(name, {})
             of_metric[labels] = of_metric.get(labels, 0) + value
-    return found
+    return sums
 
 
 def eventually(attempt: Callable[[], bytes]) -> bytes:

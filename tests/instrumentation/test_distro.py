@@ -106,8 +106,8 @@ def test_a_mistake_is_one_clear_line(name: str, value: str, line: str) -> None:
     """And the program runs all the same."""
     run = start("print('here')", **{name: value})
     assert (run.returncode, run.stdout) == (0, "here\n")
-    (said,) = run.stderr.splitlines()
-    assert said.startswith(line)
+    (message,) = run.stderr.splitlines()
+    assert message.startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_mistake_in_a_configuration_file_is_one_clear_line(tmp_path: Path, con
     file.write_text(content)
     run = start("print('here')", OTEL_CONFIG_FILE=str(file))
     assert (run.returncode, run.stdout) == (0, "here\n")
-    (said,) = run.stderr.splitlines()
-    assert said.startswith(f"otel-tts: telemetry is off: OTEL_CONFIG_FILE={str(file)!r} is not usable: {complaint}")
+    (message,) = run.stderr.splitlines()
+    assert message.startswith(f"otel-tts: telemetry is off: OTEL_CONFIG_FILE={str(file)!r} is not usable: {complaint}")
 
 
 def test_a_disabled_sdk_observes_nothing() -> None:
@@ -245,8 +245,8 @@ def test_next_to_opentelemetry_distro_ours_sets_up_where_it_is_asked_for(
     """By ``otel-tts run``, or by one variable: distribution and configurator, in whichever order they are listed."""
     path = [rival(tmp_path / "theirs"), listed("otel-tts", tmp_path / "ours")]
     run = start(SPEAK, *launcher, PYTHONPATH=os.pathsep.join(path if theirs_first else path[::-1]))
-    said = NOT_LOADED.format("configurator", ASKED_FOR if theirs_first else ", otel_tts already loaded")
-    assert (run.stdout, run.stderr) == ("True\n", said)
+    message = NOT_LOADED.format("configurator", ASKED_FOR if theirs_first else ", otel_tts already loaded")
+    assert (run.stdout, run.stderr) == ("True\n", message)
     assert spoken() == ["ok"]
 
 

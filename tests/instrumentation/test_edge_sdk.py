@@ -142,9 +142,9 @@ async def test_what_the_service_speaks(
     size = await speak(edge_tts.Communicate(TEXT), tmp_path / "speech.mp3")
     assert size > 2000
     spoken = {"tts.audio.format": "mp3", "tts.audio.sample_rate": 24000, "tts.stream.chunk.count": -(-size // 2000)}
-    heard = OF_VOICE | {"tts.time_to_first_byte": SOME}
+    expected = OF_VOICE | {"tts.time_to_first_byte": SOME}
     assert capture_tts.tree() == [
-        tree("microsoft.edge", None, characters=len(TEXT), stream=True, of_both=spoken, of_synthesis=heard)
+        tree("microsoft.edge", None, characters=len(TEXT), stream=True, of_both=spoken, of_synthesis=expected)
     ]
     assert counts(capture_tts) == ONE
     assert [span.kind.name for span in capture_tts.spans] == ["CLIENT", "INTERNAL"]

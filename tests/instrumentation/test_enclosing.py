@@ -136,7 +136,7 @@ class Truth:
         self.requests.remove(request)
         self.requests.append(request)
 
-    def told(self) -> list[Told]:
+    def outcomes(self) -> list[Told]:
         """As `recorded`."""
         return sorted(
             (
@@ -185,7 +185,7 @@ def _play(
                 asking.end("ok")
                 truth.end(call, "ok")
         assert capture.total("tts.synthesis.active") == 0
-        return recorded(capture), truth.told()
+        return recorded(capture), truth.outcomes()
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from otel_tts.instrumentation.polly import PollyInstrumentor
 
 def asked(instrumentor: type[Instrumentor], instance: Any = None, **arguments: Any) -> AudioFormat:
     """The format that a call of the first target asks for."""
-    told = instrumentor.targets[0].ask(instance, arguments)
-    assert told is not None
-    return told.audio
+    asked_for = instrumentor.targets[0].ask(instance, arguments)
+    assert asked_for is not None
+    return asked_for.audio
 
 
 @pytest.mark.parametrize(

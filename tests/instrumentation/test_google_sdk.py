@@ -169,9 +169,9 @@ def test_a_whole_answer(capture_tts: Capture, observe: Observe, service: tuple[S
     """Its model is the one that Google has in the voice's name."""
     observe(GoogleInstrumentor)
     seconds = (len(run(speak, service[1], TEXT)) - 44) / 2 / RATE
-    heard = OF_VOICE | QUALITY | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    expected = OF_VOICE | QUALITY | {"tts.audio.delivered_duration": pytest.approx(seconds)}
     assert capture_tts.tree() == [
-        tree("gcp.texttospeech", MODEL, characters=25, of_both=audio(seconds, RATE, "wav"), of_synthesis=heard)
+        tree("gcp.texttospeech", MODEL, characters=25, of_both=audio(seconds, RATE, "wav"), of_synthesis=expected)
     ]
     assert counts(capture_tts) == ONE
 
@@ -182,8 +182,10 @@ def test_a_stream_in_both_directions(capture_tts: Capture, observe: Observe, ser
     observe(GoogleInstrumentor)
     seconds = len(run(speak, service[1], "Hello there.", "How are you?")) / 2 / RATE
     spoken = audio(seconds, RATE, "pcm16") | {"tts.stream.chunk.count": 2}
-    heard = OF_VOICE | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
-    assert capture_tts.tree() == [tree("gcp.texttospeech", None, characters=24, stream=True, of_both=spoken, of_synthesis=heard)]
+    expected = OF_VOICE | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    assert capture_tts.tree() == [
+        tree("gcp.texttospeech", None, characters=24, stream=True, of_both=spoken, of_synthesis=expected)
+    ]
     assert counts(capture_tts) == ONE
 
 

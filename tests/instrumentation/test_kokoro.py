@@ -61,9 +61,9 @@ def test_what_is_made_as_a_whole(capture_tts: Capture, observe: Observe, engine:
     observe(KokoroInstrumentor)
     samples = getattr(engine, call)(TEXT, "af_heart")[0]
     seconds = len(samples) / 24000
-    heard = OF_VOICE | QUALITY | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    expected = OF_VOICE | QUALITY | {"tts.audio.delivered_duration": pytest.approx(seconds)}
     spoken = audio(seconds, 24000, "pcm_f32")
-    assert capture_tts.tree() == [tree("kokoro", "tone", characters=25, of_both=spoken, of_synthesis=heard)]
+    assert capture_tts.tree() == [tree("kokoro", "tone", characters=25, of_both=spoken, of_synthesis=expected)]
     assert counts(capture_tts) == ONE
     assert [span.kind.name for span in capture_tts.spans] == ["INTERNAL", "INTERNAL"]
 
@@ -77,9 +77,11 @@ async def test_a_stream(capture_tts: Capture, observe: Observe, engine: Any) -> 
     pieces = [samples async for samples, _ in stream]
     seconds = sum(map(len, pieces)) / 24000
     assert len(pieces) > 2
-    heard = OF_VOICE | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    expected = OF_VOICE | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
     spoken = audio(seconds, 24000, "pcm_f32") | {"tts.stream.chunk.count": len(pieces)}
-    assert capture_tts.tree() == [tree("kokoro", "tone", characters=len(LONG), stream=True, of_both=spoken, of_synthesis=heard)]
+    assert capture_tts.tree() == [
+        tree("kokoro", "tone", characters=len(LONG), stream=True, of_both=spoken, of_synthesis=expected)
+    ]
     assert counts(capture_tts) == ONE
 
 

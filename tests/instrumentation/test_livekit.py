@@ -103,8 +103,8 @@ async def test_two_utterances_on_one_connection(
         plain = await spoken(voice)
     observe(LiveKitInstrumentor, WebSocketsInstrumentor)
     async with plugin(name, provider.url) as voice:
-        heard = [await spoken(voice) for _ in range(2)]
-    assert {len(audio) for audio in heard} == {len(plain)}
+        played = [await spoken(voice) for _ in range(2)]
+    assert {len(audio) for audio in played} == {len(plain)}
     first, second = capture_tts.syntheses()
     assert (first.outcome, second.outcome) == ("ok", "ok")
     model = {"cartesia": "sonic-3.5", "elevenlabs": "eleven_flash_v2_5"}[name]

@@ -136,8 +136,8 @@ REFUSED = {
 
 def _rpc(method: str, status: str, synthesis: list[Any]) -> list[Any]:
     method = f"yap.tts.v1.TextToSpeech/{method}"
-    said = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
-    return [method, said, [synthesis]]
+    rpc = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
+    return [method, rpc, [synthesis]]
 
 
 @pytest.mark.parametrize("engine_is_seen", [True, False])
@@ -161,7 +161,7 @@ def test_a_grpc_server_with_a_proto_of_its_own(
             sound = say(protos.Line(text=TEXT, voice={"name": "heart", "language": "en-US"}), timeout=20)
             assert not say(protos.Line(), timeout=20).ok
     seconds = len(sound.audio) / 48000
-    said = {"rpc.system.name": "grpc", "rpc.method": "acme.v1.Speech/Say", "rpc.response.status_code": "OK"}
+    rpc = {"rpc.system.name": "grpc", "rpc.method": "acme.v1.Speech/Say", "rpc.response.status_code": "OK"}
     of_voice = {"tts.voice": "heart", "tts.language": "en-US", "tts.audio.delivered_duration": pytest.approx(seconds)}
     spoken = tree(
         "hibari", "hibari-heart", characters=25, of_both=audio(seconds, 24000, "pcm_f32"), of_synthesis=of_voice | QUALITY
@@ -169,13 +169,13 @@ def test_a_grpc_server_with_a_proto_of_its_own(
     if not engine_is_seen:
         _, attributes, _ = tree("", None, characters=25, of_both=audio(seconds, 24000, "pcm16"), of_synthesis=of_voice)
         unknown = ("gen_ai.provider.name", "tts.real_time_factor")
-        known = {key: value for key, value in attributes.items() if key not in unknown}
-        spoken = ["tts.synthesize", known | {"tts.attempt.count": 0}, []]
+        stated = {key: value for key, value in attributes.items() if key not in unknown}
+        spoken = ["tts.synthesize", stated | {"tts.attempt.count": 0}, []]
     failed = {key: value for key, value in REFUSED.items() if key != "tts.voice"}
     failed |= {"tts.outcome": "error", "error.type": "_OTHER", "gen_ai.request.stream": False}
     assert forest() == [
-        ["acme.v1.Speech/Say", said, [spoken]],
-        ["acme.v1.Speech/Say", said, [["tts.synthesize", failed, []]]],
+        ["acme.v1.Speech/Say", rpc, [spoken]],
+        ["acme.v1.Speech/Say", rpc, [["tts.synthesize", failed, []]]],
     ]
     counted = series(Spoken("hibari", "hibari-heart", "heart", "en-US", 25, seconds))
     if not engine_is_seen:  # nobody knows who spoke, nor what the engine did

@@ -35,17 +35,17 @@ def load(path: Path) -> protos.Protos:
 )
 def test_well_known_protos_are_known(method: str) -> None:
     """Without any file, the protos that many speak are known; methods of theirs that do not speak are not."""
-    known = protos.load(Settings.load({}))
-    assert method in known
-    assert f"{method.partition('/')[0]}/ListVoices" not in known
+    methods = protos.load(Settings.load({}))
+    assert method in methods
+    assert f"{method.partition('/')[0]}/ListVoices" not in methods
 
 
 def test_a_file_adds_methods_and_replaces_known_ones(tmp_path: Path) -> None:
     """What the user says of a method counts; everything else that is known stays."""
     path = tmp_path / "mapping.toml"
     path.write_text(NEEDED + NEEDED.replace("a.B/C", "tts.TTSService/GenerateSpeech"), "utf-8")
-    known = load(path)
-    assert all(method in known for method in ("a.B/C", "tts.TTSService/GenerateSpeech", "tts.TTSService/GeneratePhonemeAudio"))
+    methods = load(path)
+    assert all(method in methods for method in ("a.B/C", "tts.TTSService/GenerateSpeech", "tts.TTSService/GeneratePhonemeAudio"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ REQUEST = "speechkit.tts.v3.UtteranceSynthesisRequest"
 
 
 @pytest.mark.parametrize(
-    ("paths", "sent", "found"),
+    ("paths", "sent", "read_values"),
     [
         (["text"], message(REQUEST, text="a"), ["a"]),
         (["text"], message(REQUEST, text=""), None),
@@ -162,9 +162,9 @@ REQUEST = "speechkit.tts.v3.UtteranceSynthesisRequest"
         (["lines"], message("acme.v1.Words", lines=["e", "f"]), ["e", "f"]),
     ],
 )
-def test_text_is_found_by_paths(paths: list[str], sent: Any, found: list[str] | None) -> None:
+def test_text_is_found_by_paths(paths: list[str], sent: Any, read_values: list[str] | None) -> None:
     """The first path that is set counts, with all elements of a repeated field."""
-    assert Fields({"text": paths}, "text").read(sent) == ({} if found is None else {"text": found})
+    assert Fields({"text": paths}, "text").read(sent) == ({} if read_values is None else {"text": read_values})
 
 
 @pytest.mark.parametrize("path", ["none", "text.none", "hints", "hints.none", "hints.speed", "output_audio_spec"])
@@ -187,8 +187,8 @@ def test_enums_are_read_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "found"), [({}, {}), ({"result": {}}, {"success": [False]}), ({"result": {"fine": True}}, {"success": [True]})]
+    ("sent", "read_values"), [({}, {}), ({"result": {}}, {"success": [False]}), ({"result": {"fine": True}}, {"success": [True]})]
 )
-def test_what_is_not_there_is_not_false(sent: Any, found: Any) -> None:
+def test_what_is_not_there_is_not_false(sent: Any, read_values: Any) -> None:
     """A bool in a message that is not set is neither true nor false; one that is set to nothing is false."""
-    assert Fields({"audio": ["pcm"], "success": ["result.fine"]}, "audio").read(message("acme.v1.Sound", **sent)) == found
+    assert Fields({"audio": ["pcm"], "success": ["result.fine"]}, "audio").read(message("acme.v1.Sound", **sent)) == read_values

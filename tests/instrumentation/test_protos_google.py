@@ -50,8 +50,8 @@ def test_googles_client_and_googles_messages(stack: str, capture_tts: Capture) -
     length = seconds(*spoken(TEXT))
     assert response.audio_content == wav(b"".join(spoken(TEXT)))
     synthesis = capture_tts.synthesis(outcome="ok")
-    known = {key: synthesis[key] for key in ("tts.text.length", "tts.voice", "tts.language", "tts.audio.format")}
-    assert known == {
+    stated = {key: synthesis[key] for key in ("tts.text.length", "tts.voice", "tts.language", "tts.audio.format")}
+    assert stated == {
         "tts.text.length": len(TEXT),
         "tts.voice": "en-US-Standard-C",
         "tts.language": "en-US",

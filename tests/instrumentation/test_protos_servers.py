@@ -326,12 +326,12 @@ def test_a_service_of_ones_own(
     code, responses = served(stack, rpc, rpc.handler(stack, capture_tts.clock), mapping=acme)
     assert (code.name, responses) == ("OK", list(rpc.responses))
     synthesis = capture_tts.synthesis()
-    known = {key: synthesis[key] for key in (*rpc.asked, "gen_ai.request.stream", "tts.audio.delivered_duration")}
+    stated = {key: synthesis[key] for key in (*rpc.asked, "gen_ai.request.stream", "tts.audio.delivered_duration")}
     expected = rpc.asked | {
         "gen_ai.request.stream": rpc.response_streaming,
         "tts.audio.delivered_duration": pytest.approx(length),
     }
-    assert (synthesis.outcome, known) == (outcome, expected)
+    assert (synthesis.outcome, stated) == (outcome, expected)
     assert capture_tts.total("tts.synthesis.requests", {"tts.outcome": outcome, "tts.voice": "joe"}) == 1
 
 
@@ -445,8 +445,8 @@ def test_the_mapping_fills_what_an_explicit_synthesis_leaves_out(stack: str, cap
         assert rpc.call(port) == (grpc.StatusCode.OK, list(rpc.responses))
         wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
     synthesis = capture_tts.synthesis(outcome="ok")
-    known = {key: synthesis[key] for key in (*rpc.asked, *rpc.made, "gen_ai.provider.name")}
-    assert known == rpc.asked | rpc.made | {"tts.audio.duration": pytest.approx(LENGTH), "gen_ai.provider.name": "hibari"}
+    stated = {key: synthesis[key] for key in (*rpc.asked, *rpc.made, "gen_ai.provider.name")}
+    assert stated == rpc.asked | rpc.made | {"tts.audio.duration": pytest.approx(LENGTH), "gen_ai.provider.name": "hibari"}
     assert len(synthesis.attempts) == 1
     audio = {"gen_ai.provider.name": "hibari", "gen_ai.request.model": "heart", "tts.audio.state": "delivered"}
     assert capture_tts.total("tts.synthesis.audio", audio) == capture_tts.total("tts.synthesis.audio") == pytest.approx(LENGTH)
@@ -526,8 +526,8 @@ def test_engines_that_are_called_sentence_by_sentence_belong_to_one_request(stac
     assert [attempt.outcome for attempt in synthesis.attempts] == ["ok", "ok"]
     assert (synthesis["tts.text.length"], synthesis["tts.audio.duration"]) == (len(TEXT), pytest.approx(LENGTH))
     audio = [("generated", pytest.approx(LENGTH)), ("delivered", pytest.approx(LENGTH))]
-    found = [(labels["tts.audio.state"], value) for labels, value in points(capture_tts)["tts.synthesis.audio"]]
-    assert sorted(found, key=lambda f: str(f[0])) == sorted(audio, key=lambda f: str(f[0]))
+    seconds = [(labels["tts.audio.state"], value) for labels, value in points(capture_tts)["tts.synthesis.audio"]]
+    assert sorted(seconds, key=lambda f: str(f[0])) == sorted(audio, key=lambda f: str(f[0]))
 
 
 # -- the host's view ---------------------------------------------------------------------------------------------------
@@ -550,8 +550,8 @@ def test_handlers_that_read_and_write(request_streaming: bool, served: Any, capt
     assert served("aio", rpc, handler) == (grpc.StatusCode.OK, list(rpc.responses))
     assert seen == (list(rpc.requests) if request_streaming else [])
     synthesis = capture_tts.synthesis(outcome="ok")
-    known = {key: synthesis[key] for key in (*rpc.asked, *rpc.made)}
-    assert known == rpc.asked | rpc.made | {"tts.audio.duration": pytest.approx(LENGTH)}
+    stated = {key: synthesis[key] for key in (*rpc.asked, *rpc.made)}
+    assert stated == rpc.asked | rpc.made | {"tts.audio.duration": pytest.approx(LENGTH)}
     assert (synthesis.first_byte, synthesis["tts.stream.chunk.count"]) == (ENGINE_TIME, len(PCM))
 
 
@@ -667,16 +667,16 @@ def test_what_goes_on_after_the_rpc_is_on_its_own(stack: str, capture_tts: Captu
 @pytest.mark.parametrize("kind", ["original yap", "riva online", "google streaming"])
 def test_messages_of_another_kind_are_served_unobserved(stack: str, kind: str, served: Any, capture_tts: Capture) -> None:
     """Where a method of a known name has messages that lack the fields, there is the RPC's span and nothing else."""
-    known = RPCS[kind]
+    stated = RPCS[kind]
     answer = message("alien.Response", answer="42")
     rpc = Rpc(
-        known.method,
+        stated.method,
         [message("alien.Request", query="?")],
         [answer],
         {},
         {},
-        request_streaming=known.request_streaming,
-        response_streaming=known.response_streaming,
+        request_streaming=stated.request_streaming,
+        response_streaming=stated.response_streaming,
     )
     assert served(stack, rpc, rpc.handler(stack, capture_tts.clock)) == (grpc.StatusCode.OK, [answer])
     assert picture(capture_tts) == [[rpc.method, SpanKind.SERVER, "UNSET", server_span(rpc), []]]
@@ -686,8 +686,8 @@ def test_messages_of_another_kind_are_served_unobserved(stack: str, kind: str, s
 @pytest.mark.parametrize("stack", SERVERS)
 def test_an_answer_of_another_kind_is_not_judged(stack: str, served: Any, capture_tts: Capture) -> None:
     """A request that is known with an answer that is not has its outcome from the status alone."""
-    known = RPCS["riva"]
-    rpc = Rpc(known.method, known.requests, [message("alien.Response", answer="42")], known.asked, {})
+    stated = RPCS["riva"]
+    rpc = Rpc(stated.method, stated.requests, [message("alien.Response", answer="42")], stated.asked, {})
     served(stack, rpc, rpc.handler(stack, capture_tts.clock))
     synthesis = capture_tts.synthesis(outcome="ok")
     assert (synthesis["tts.text.length"], synthesis["tts.audio.duration"]) == (len(TEXT), None)

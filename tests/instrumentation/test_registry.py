@@ -219,8 +219,8 @@ def test_every_cell_and_case_is_backed_by_a_test(library: Library) -> None:
     for name in set(proofs.values()):
         file, _, function = name.partition("::")
         source = (HERE / file).read_text("utf-8")
-        found = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-        assert function in {node.name for node in found}, name
+        functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        assert function in {node.name for node in functions}, name
         driven = (HERE / "vendors.py").read_text("utf-8") if file == "test_vendors.py" else source
         assert library.instrumentor.__name__ in driven or file == "test_programs.py", name
 

@@ -224,7 +224,7 @@ def resends(capture: Capture) -> list[dict[str, Any]]:
     return events
 
 
-def told(events: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+def types_and_statuses(events: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
     """Error type and status of each; 0 where there was none."""
     return [(event["error.type"], event.get("http.response.status_code", 0)) for event in events]
 
@@ -240,7 +240,7 @@ def test_a_failure_that_the_sdk_makes_good(
     vendor.statuses = [status]
     assert sdk.run(vendor.url) == "ok"
     (event,) = resends(capture_tts)
-    assert told([event]) == [(ERROR_TYPES[status], status)]
+    assert types_and_statuses([event]) == [(ERROR_TYPES[status], status)]
     synthesis = capture_tts.synthesis(outcome="ok")
     span = next(span for span in capture_tts.spans if span.attributes and "tts.attempt.reason" in span.attributes)
     assert span.end_time is not None
@@ -281,7 +281,7 @@ def test_any_sequence_of_answers(
             sent_again.append(status)
         assert vendor.asked == 1 + len(sent_again)
         assert ended == ("ok" if len(sent_again) == len(statuses) else "failed")
-        assert told(resends(capture)) == [(ERROR_TYPES[status], status) for status in sent_again]
+        assert types_and_statuses(resends(capture)) == [(ERROR_TYPES[status], status) for status in sent_again]
         assert (capture.synthesis().outcome == "ok") == (ended == "ok")
 
 
@@ -330,7 +330,7 @@ def test_it_is_of_the_attempt_that_the_host_makes_itself(capture_tts: Capture, o
         vendor.statuses = [503]
         assert client.post(f"{vendor.url}/speak").status_code == 503
         assert client.post(f"{vendor.url}/speak").status_code == 200
-    assert told(resends(capture_tts)) == [("unavailable", 503)]
+    assert types_and_statuses(resends(capture_tts)) == [("unavailable", 503)]
 
 
 class _Google(grpc.GenericRpcHandler):
@@ -413,7 +413,7 @@ def test_google_over_rest(capture_tts: Capture, observe: Observe, vendor: Vendor
     vendor.statuses = [503]
     assert client.synthesize_speech(**GOOGLE, retry=_retry("Retry")).audio_content == WAV
     (event,) = resends(capture_tts)
-    assert told([event]) == [("unavailable", 503)]
+    assert types_and_statuses([event]) == [("unavailable", 503)]
 
 
 def test_edge_tts_corrects_its_clock(capture_tts: Capture, observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,4 +447,4 @@ def test_edge_tts_corrects_its_clock(capture_tts: Capture, observe: Observe, mon
         return audio
 
     assert asyncio.run(speak()) == AUDIO
-    assert told(resends(capture_tts)) == [("unauthorized", 403)]
+    assert types_and_statuses(resends(capture_tts)) == [("unauthorized", 403)]

@@ -70,14 +70,14 @@ def test_two_utterances_on_one_connection(name: str, provider: SpeechSockets, ob
     """Each is a request of its own with its own clock; the host gets what the server sent; opening the connection is counted once."""
     observe(WebSocketsInstrumentor)
     kind = CLIENTS[name]
-    heard = []
+    audio_received = []
     with kind(provider.url) as client:
         for _ in range(2):
             client.say(PIECES)
-            heard.append(client.all())
+            audio_received.append(client.all())
     syntheses = capture_tts.syntheses(outcome="ok")
     assert len(capture_tts.syntheses()) == len(syntheses) == 2
-    for synthesis, audio in zip(syntheses, heard, strict=True):
+    for synthesis, audio in zip(syntheses, audio_received, strict=True):
         assert audio in provider.audio.values()
         assert {key: synthesis[key] for key in asked(kind)} == asked(kind)
         assert synthesis["tts.audio.duration"] == synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio))

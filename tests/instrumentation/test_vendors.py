@@ -58,11 +58,11 @@ def test_what_a_real_server_speaks(capture_tts: Capture, observe: Observe, ovos:
     (synthesis,) = capture_tts.syntheses()
     pieces = {"tts.stream.chunk.count": synthesis["tts.stream.chunk.count"]} if sdk.stream else {}
     spoken = audio(length, sdk.rate, sdk.format) | pieces
-    heard = sdk.asked | QUALITY | {"tts.audio.delivered_duration": pytest.approx(length, abs=0.001)}
+    first_piece = sdk.asked | QUALITY | {"tts.audio.delivered_duration": pytest.approx(length, abs=0.001)}
     if sdk.stream:
-        heard |= PLAYED
+        first_piece |= PLAYED
     assert capture_tts.tree() == [
-        tree(sdk.provider, sdk.model, characters=25, stream=sdk.stream, of_both=spoken, of_synthesis=heard)
+        tree(sdk.provider, sdk.model, characters=25, stream=sdk.stream, of_both=spoken, of_synthesis=first_piece)
     ]
     assert counts(capture_tts) == ONE
     assert [span.kind.name for span in capture_tts.spans] == ["CLIENT", "INTERNAL"]
@@ -187,9 +187,9 @@ async def test_a_task_that_is_cancelled_in_the_middle(capture_tts: Capture, obse
     observe(sdk.instrumentor)
     faulty.pieces = [PCM]
     faulty.hangs.set()
-    heard = asyncio.Event()
-    task = asyncio.create_task(sdk.speak(faulty.url, TEXT, heard=heard))
-    await asyncio.wait_for(heard.wait(), 10)
+    first_piece = asyncio.Event()
+    task = asyncio.create_task(sdk.speak(faulty.url, TEXT, first_piece=first_piece))
+    await asyncio.wait_for(first_piece.wait(), 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

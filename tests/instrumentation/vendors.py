@@ -32,11 +32,11 @@ def _pieces(pieces: Any, leave: bool) -> bytes:
         return bytes(next(pieces)) if leave else b"".join(pieces)
 
 
-async def _pieces_async(pieces: Any, leave: bool, heard: asyncio.Event | None) -> bytes:
+async def _pieces_async(pieces: Any, leave: bool, first_piece: asyncio.Event | None) -> bytes:
     try:
         first = bytes(await anext(pieces))
-        if heard is not None:
-            heard.set()
+        if first_piece is not None:
+            first_piece.set()
         return first if leave else first + b"".join([piece async for piece in pieces])
     finally:
         await pieces.aclose()
@@ -59,12 +59,12 @@ def elevenlabs(method: str, asynchronous: bool) -> Any:
                 leave,
             )
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, first_piece: Any = None) -> bytes:
         async with httpx.AsyncClient(timeout=patience) as http:
             client = import_module("elevenlabs").AsyncElevenLabs(
                 api_key="none", base_url=url, httpx_client=http, timeout=patience
             )
-            return await _pieces_async(asked(client, text), leave, heard)
+            return await _pieces_async(asked(client, text), leave, first_piece)
 
     return speak_async if asynchronous else speak
 
@@ -85,9 +85,9 @@ def deepgram(asynchronous: bool) -> Any:
         with httpx.Client(timeout=patience) as http:
             return _pieces(asked("DeepgramClient", url, text, http, patience), leave)
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, first_piece: Any = None) -> bytes:
         async with httpx.AsyncClient(timeout=patience) as http:
-            return await _pieces_async(asked("AsyncDeepgramClient", url, text, http, patience), leave, heard)
+            return await _pieces_async(asked("AsyncDeepgramClient", url, text, http, patience), leave, first_piece)
 
     return speak_async if asynchronous else speak
 
@@ -108,7 +108,7 @@ def cartesia(how: str, asynchronous: bool) -> Any:
             with client.tts.with_streaming_response.generate(**asked(text)) as response:
                 return _pieces(response.iter_bytes(), leave)
 
-    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, heard: Any = None) -> bytes:
+    async def speak_async(url: str, text: str, leave: bool = False, patience: float = 30, first_piece: Any = None) -> bytes:
         async with import_module("cartesia").AsyncCartesia(
             api_key="none", base_url=url, timeout=patience, max_retries=0
         ) as client:
@@ -117,7 +117,7 @@ def cartesia(how: str, asynchronous: bool) -> Any:
             if how == "raw":
                 return bytes(await (await client.tts.with_raw_response.generate(**asked(text))).read())
             async with client.tts.with_streaming_response.generate(**asked(text)) as response:
-                return await _pieces_async(response.iter_bytes(), leave, heard)
+                return await _pieces_async(response.iter_bytes(), leave, first_piece)
 
     return speak_async if asynchronous else speak
 

@@ -37,8 +37,8 @@ STILL = """() => {
 
 def tile(page: Page, label: str) -> tuple[str, str]:
     """Value and note of a tile."""
-    found = page.get_by_role("group", name=label, exact=True)
-    return found.locator(".value").inner_text(), found.locator(".note").inner_text()
+    located = page.get_by_role("group", name=label, exact=True)
+    return located.locator(".value").inner_text(), located.locator(".note").inner_text()
 
 
 def test_its_numbers_are_those_of_verify(watched: Watched, visit: Visit) -> None:
@@ -132,14 +132,14 @@ def test_a_drag_over_a_chart_chooses_the_time(watched: Watched, visit: Visit) ->
 def test_everybody_can_use_it(visit: Visit) -> None:
     """Axe finds nothing in names, roles, contrast and keyboard access of any page."""
     page = visit()
-    found = []
+    located = []
     for title in ("Now", "Cache", "Providers", "Trends", "Requests", "Drift"):
         page.get_by_role("link", name=title, exact=True).click()
         expect(page.get_by_role("link", name=title, exact=True)).to_have_attribute("aria-current", "page", timeout=SOON)
         page.wait_for_function(STILL, timeout=SOON)
         for violation in Axe().run(page).response["violations"]:
-            found += [(title, violation["id"], node["html"][:200]) for node in violation["nodes"]]
-    assert found == []
+            located += [(title, violation["id"], node["html"][:200]) for node in violation["nodes"]]
+    assert located == []
 
 
 def test_a_dead_source_says_so(visit: Visit) -> None:
@@ -195,8 +195,10 @@ def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:
 def test_the_demo_opens_on_moving_data(visit: Visit, tmp_path: Path) -> None:
     """`otel-tts demo` says where, and the page counts its requests while they come; at its end nothing is left running."""
     environ = {"OTEL_TTS_DATA_DIR": str(tmp_path), "TTS_PORT": "0", "PROMETHEUS_PORT": "0", "DASHBOARD_PORT": str(free_port())}
-    with (tmp_path / "said").open("w") as said:
-        demo = subprocess.Popen([*OTEL_TTS, "demo"], env={**os.environ, **environ, **EXPORT}, stdout=said, stderr=said)
+    with (tmp_path / "said").open("w") as output_file:
+        demo = subprocess.Popen(
+            [*OTEL_TTS, "demo"], env={**os.environ, **environ, **EXPORT}, stdout=output_file, stderr=output_file
+        )
     try:
         address = re.compile(r"Watch it live on (\S+)")
         until(lambda: bool(address.search((tmp_path / "said").read_text())), 60)

@@ -41,8 +41,8 @@ def test_a_window_without_a_value_is_a_gap() -> None:
 def test_outcomes_have_their_order_and_colours() -> None:
     """Rates for each window, ok first, in the colours that they have everywhere."""
     one = Distribution({1.0: 30, math.inf: 30})
-    found = [timeline(one, None, one, outcome="error"), timeline(one, one, one, outcome="ok")]
-    traces = drawn(charts.bars(charts.of_timelines(found, semconv.OUTCOME, charts.rate, palette.OUTCOMES), "1/s", PERIOD))
+    timelines = [timeline(one, None, one, outcome="error"), timeline(one, one, one, outcome="ok")]
+    traces = drawn(charts.bars(charts.of_timelines(timelines, semconv.OUTCOME, charts.rate, palette.OUTCOMES), "1/s", PERIOD))
     assert [(t["name"], t["y"], t["marker"]["color"]) for t in traces] == [
         ("ok", [1.0, 1.0, 1.0], palette.OUTCOMES["ok"]),
         ("error", [1.0, None, 1.0], palette.OUTCOMES["error"]),

@@ -15,7 +15,7 @@ from otel_tts.report.runs import JUDGEMENT, REQUESTS, RunEntry, Runs
 from otel_tts.report.window import Window
 from otel_tts.settings import HistorySettings, LiveSettings
 from tests.live.conftest import Watched
-from tests.live.test_pages import one, said
+from tests.live.test_pages import one, page_text
 from tests.report.conftest import empty_database, mlflow_ui, server
 
 __all__ = ["empty_database", "mlflow_ui", "server"]  # fixtures
@@ -64,7 +64,7 @@ def test_the_page_shows_the_latest_report(watched: Watched, tmp_path: Path, monk
     st.cache_data.clear()
     test = one("Drift").run()
     assert not test.exception
-    assert "speech &amp; co" in said(test)
+    assert "speech &amp; co" in page_text(test)
     (shown,) = test.get("iframe")
     assert "Engines were drifted" in shown.proto.srcdoc
     test.selectbox(key="report").select_index(1).run()

@@ -41,7 +41,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     st.cache_data.clear()
 
 
-def said(test: AppTest) -> str:
+def page_text(test: AppTest) -> str:
     """All HTML of ours and all captions."""
     return " ".join([element.proto.body for element in test.get("html")] + [caption.value for caption in test.caption])
 
@@ -61,10 +61,10 @@ def test_without_telemetry_it_says_what_to_do() -> None:
     """No number, no exception, and the command that changes it."""
     test = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not test.exception
-    assert "No requests yet." in said(test)
-    assert "<code>otel-tts verify</code> sends requests" in said(test)
-    assert "local files in" in said(test)
-    assert 'class="tile"' not in said(test)
+    assert "No requests yet." in page_text(test)
+    assert "<code>otel-tts verify</code> sends requests" in page_text(test)
+    assert "local files in" in page_text(test)
+    assert 'class="tile"' not in page_text(test)
 
 
 @pytest.mark.parametrize("title", PAGES)
@@ -73,8 +73,8 @@ def test_every_page_draws(title: str, watched: Watched, monkeypatch: pytest.Monk
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(watched.served.data_dir))
     test = one(title).run()
     assert not test.exception
-    assert f"local files in {watched.served.data_dir}" in said(test)
-    assert re.search(rf"read at \d\d:\d\d:\d\d {formatting.zone(time.time())}.* newest telemetry \d+ \w+ old", said(test))
+    assert f"local files in {watched.served.data_dir}" in page_text(test)
+    assert re.search(rf"read at \d\d:\d\d:\d\d {formatting.zone(time.time())}.* newest telemetry \d+ \w+ old", page_text(test))
 
 
 def test_a_time_of_its_own_is_chosen(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_the_list_of_requests_says_when_whose_and_what_went_wrong(watched: Watch
     listed = test.dataframe[0].value
     assert {"start", "service", "outcome", "stream", "error", "took"} <= set(listed.columns)
     assert "conversation" not in listed.columns
-    assert f"Times are in {formatting.zone(time.time())}." in said(test)
+    assert f"Times are in {formatting.zone(time.time())}." in page_text(test)
     requests = open_history(HistorySettings.load()).requests(limit=3)
     talking = replace(requests[0], conversation="c-1")
     assert list(frame([talking, *requests[1:]])["conversation"]) == ["c-1", "", ""]
@@ -123,7 +123,7 @@ def test_the_url_is_obeyed_and_kept(watched: Watched, monkeypatch: pytest.Monkey
     test.selectbox(key="wanted Outcome").select("partial").run()
     assert not test.exception
     assert {key: test.query_params[key] for key in test.query_params} == {"outcome": "partial", "range": "6h"}
-    assert "No request matches." in said(test)
+    assert "No request matches." in page_text(test)
 
 
 def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +134,11 @@ def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.M
     for name in ("PROMETHEUS", "JAEGER"):
         monkeypatch.setenv(f"OTEL_TTS_{name}_URL", "http://127.0.0.1:9")
     test = one("Now").run()
-    assert "The source has not answered since" in said(test)
+    assert "The source has not answered since" in page_text(test)
     test.segmented_control(key="source").select("local").run()
     assert not test.exception
-    assert f"local files in {watched.served.data_dir}" in said(test)
-    assert 'class="tile"' in said(test)
+    assert f"local files in {watched.served.data_dir}" in page_text(test)
+    assert 'class="tile"' in page_text(test)
     assert test.query_params["source"] == "local"
 
 
@@ -149,7 +149,7 @@ def test_a_trace_that_nobody_knows_is_said_to_be_so(watched: Watched, monkeypatc
     test.query_params["request"] = "0123456789abcdef0123456789abcdef"
     test.run()
     assert not test.exception
-    assert "There is no trace 0123456789abcdef0123456789abcdef here." in said(test)
+    assert "There is no trace 0123456789abcdef0123456789abcdef here." in page_text(test)
 
 
 def test_a_request_links_to_grafana(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,11 +49,11 @@ def test_since_when_a_provider_is_as_it_is() -> None:
 
 def test_a_card_says_it_in_words() -> None:
     """Never by colour alone, and names are no markup."""
-    said = tiles.card(Standing("<b>", State(False, START, reported=True, before=True), None), START + 300, None)
-    assert "not available since before" in said
-    assert "more than 5 min" in said
-    assert "&lt;b&gt;" in said
-    assert "<b>" not in said
+    card_html = tiles.card(Standing("<b>", State(False, START, reported=True, before=True), None), START + 300, None)
+    assert "not available since before" in card_html
+    assert "more than 5 min" in card_html
+    assert "&lt;b&gt;" in card_html
+    assert "<b>" not in card_html
     assert "no availability reported yet" in tiles.card(Standing("piper", None, None), START, 0)
 
 
@@ -74,7 +74,7 @@ class Service:
         """So many values of a histogram."""
         histogram = self.meter.create_histogram(metric.name, explicit_bucket_boundaries_advisory=metric.buckets)
         for _ in range(number):
-            histogram.record(value, {_KEYS[name]: said for name, said in attributes.items()})
+            histogram.record(value, {_KEYS[name]: card_html for name, card_html in attributes.items()})
 
     def export(self) -> float:
         """Write a line; gives the moment after."""
@@ -105,11 +105,11 @@ def test_conditions_that_hold_are_said_in_plain_words(tmp_path: Path) -> None:
     service.values(semconv.SYNTHESIS_DURATION, 50, 0.1, outcome="rejected", **request)
     service.values(semconv.ATTEMPT_DURATION, 50, 0.1, provider="piper", outcome="error", reason="initial")
     service.meter.create_gauge("tts.provider.available").set(0, {"gen_ai.provider.name": "piper"})
-    found = holding(tmp_path, service.export())
-    assert found["TTSRequestsFailing"] == ["Only 90% of requests succeed"]
-    assert found["TTSProviderDown"] == ["piper: No replica can use the provider"]
-    assert "TTSProviderFailing" not in found  # it is down: that explains it
-    assert "TTSSynthesisSlow" not in found
+    judged = holding(tmp_path, service.export())
+    assert judged["TTSRequestsFailing"] == ["Only 90% of requests succeed"]
+    assert judged["TTSProviderDown"] == ["piper: No replica can use the provider"]
+    assert "TTSProviderFailing" not in judged  # it is down: that explains it
+    assert "TTSSynthesisSlow" not in judged
 
 
 def test_too_little_traffic_is_not_judged(tmp_path: Path) -> None:
@@ -258,14 +258,14 @@ def test_a_banner_says_since_when(tmp_path: Path, minutes: int) -> None:
     (verdict,) = (v for v in Judge(reading, period, settings).verdicts() if v.holds)
     assert verdict.condition.name == "TTSProviderFailing"
     assert verdict.over == "over the last 5 min"
-    found = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
-    assert found is not None
-    assert found.before is (minutes == 90)
-    if not found.before:
+    judged = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
+    assert judged is not None
+    assert judged.before is (minutes == 90)
+    if not judged.before:
         assert (
-            0 <= found.since - (now - minutes * 60) <= 120
+            0 <= judged.since - (now - minutes * 60) <= 120
         )  # a tenth of five minutes must have failed, and a minute of rounding
-    assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == found
+    assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == judged
 
 
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Speech:
             with pytest.raises(ConnectionError), self.telemetry.synthesis("hello") as synthesis, synthesis.attempt("piper"):
                 raise ConnectionError
 
-    def told(self, *, after: float = 10.0) -> list[str]:
+    def messages(self, *, after: float = 10.0) -> list[str]:
         """What the next export makes the monitor say."""
         self.time.seconds += after
         data = self.reader.get_metrics_data()
@@ -83,17 +83,17 @@ def test_success_that_falls_is_told_once_and_so_is_its_recovery(temporality: Agg
     speech = Speech(temporality)
     speech.telemetry.provider("piper").available(True)
     speech.ok(57, 0.01)
-    assert speech.told() == []
+    assert speech.messages() == []
     speech.failed(3)
-    assert speech.told() == []  # 95 % is the limit, and not below it
+    assert speech.messages() == []  # 95 % is the limit, and not below it
     speech.failed(1)
-    assert speech.told() == [
+    assert speech.messages() == [
         "Only 93.4% of requests succeed (57 of 61 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
     ]
     speech.failed(10)
-    assert [speech.told() for _ in range(20)] == [[]] * 20
+    assert [speech.messages() for _ in range(20)] == [[]] * 20
     speech.ok(100, 0.01)
-    quiet = [said for _ in range(20) for said in speech.told()]
+    quiet = [line_of_log for _ in range(20) for line_of_log in speech.messages()]
     assert quiet == ["Resolved: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%). It lasted 6 min."]
 
 
@@ -101,37 +101,39 @@ def test_too_little_traffic_is_not_judged() -> None:
     """Nineteen requests that all failed say nothing yet, the twentieth does; and no requests at all end nothing."""
     speech = Speech()
     speech.telemetry.provider("piper").available(True)
-    assert speech.told() == []
+    assert speech.messages() == []
     speech.failed(19)
-    assert speech.told() == []
+    assert speech.messages() == []
     speech.failed(1)
-    assert speech.told() == [
+    assert speech.messages() == [
         "Only 0% of requests succeed (0 of 20 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
     ]
-    assert [speech.told(after=100) for _ in range(10)] == [[]] * 10
+    assert [speech.messages(after=100) for _ in range(10)] == [[]] * 10
 
 
 def test_few_requests_are_enough_to_recover() -> None:
     """A service that has little to do after its fault is not left failing in the log for ever."""
     speech = Speech()
     speech.failed(20)
-    assert speech.told()[0].startswith("Only 0%")
-    speech.told(after=301)
+    assert speech.messages()[0].startswith("Only 0%")
+    speech.messages(after=301)
     speech.ok(2, 0.01)
-    assert speech.told(after=60)[0].startswith("Resolved:")
+    assert speech.messages(after=60)[0].startswith("Resolved:")
 
 
 def test_what_wavers_around_its_limit_is_told_once() -> None:
     """A provider that comes and goes with every export is said to be gone, and to be back only when it stays for a fifth of the window."""
     speech = Speech()
     provider = speech.telemetry.provider("piper")
-    told = []
+    messages = []
     for minute in range(30):
         provider.available(minute % 2 == 1)
-        told += speech.told(after=30)
-    assert told == ["piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"]
+        messages += speech.messages(after=30)
+    assert messages == ["piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"]
     provider.available(True)
-    assert [said for _ in range(10) for said in speech.told()] == ["Resolved: TTSProviderDown, piper. It lasted 15 min."]
+    assert [line_of_log for _ in range(10) for line_of_log in speech.messages()] == [
+        "Resolved: TTSProviderDown, piper. It lasted 15 min."
+    ]
 
 
 def test_a_slow_provider_is_told_with_its_reference() -> None:
@@ -139,9 +141,9 @@ def test_a_slow_provider_is_told_with_its_reference() -> None:
     speech = Speech()
     speech.ok(30, 0.1, provider="espeak")
     speech.ok(30, 1.15)
-    assert speech.told() == []
+    assert speech.messages() == []
     speech.ok(8, 4.5)
-    p95, mean = speech.told()
+    p95, mean = speech.messages()
     assert p95 == (
         "piper: Unary requests take 1.88x their reference at the 95th percentile "
         "(4.70 s against 2.50 s, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
@@ -161,8 +163,8 @@ def test_the_reference_that_was_set_comes_first() -> None:
         OTEL_TTS_MONITOR_MINIMUM_TRAFFIC="5",
     )
     speech.ok(5, 0.25)
-    (told,) = speech.told()
-    assert told == (
+    (messages,) = speech.messages()
+    assert messages == (
         "piper: Unary requests take 2.95x their reference at the 95th percentile "
         "(295 ms against 100 ms, the setting; 5 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
     )
@@ -173,16 +175,16 @@ def test_without_a_reference_the_last_hour_is_one() -> None:
     speech = Speech()
     for _ in range(20):
         speech.ok(30, 0.4)
-        assert speech.told(after=100) == []
+        assert speech.messages(after=100) == []
     speech.ok(30, 1.0)
-    told = speech.told(after=100)
-    assert [said.partition(" (")[0] for said in told] == [
+    messages = speech.messages(after=100)
+    assert [line_of_log.partition(" (")[0] for line_of_log in messages] == [
         "piper: Unary requests take 2.33x their reference at the 95th percentile"
     ]
-    assert "the last hour; 90 requests in the last 300 s)." in told[0]
+    assert "the last hour; 90 requests in the last 300 s)." in messages[0]
     for _ in range(40):
         speech.ok(30, 1.0)
-        assert [said for said in speech.told(after=100) if said.startswith("Resolved")] == []
+        assert [line_of_log for line_of_log in speech.messages(after=100) if line_of_log.startswith("Resolved")] == []
 
 
 def test_cached_audio_is_not_what_latency_is_judged_on() -> None:
@@ -192,7 +194,7 @@ def test_cached_audio_is_not_what_latency_is_judged_on() -> None:
     for _ in range(500):
         with speech.telemetry.synthesis("hello") as synthesis, synthesis.lookup("memory") as lookup:
             lookup.found(SOUND, provider="piper", audio=TONE)
-    assert [said.partition(" (")[0] for said in speech.told()] == [
+    assert [line_of_log.partition(" (")[0] for line_of_log in speech.messages()] == [
         "piper: Unary requests take 1.98x their reference at the 95th percentile",
         "piper: Unary requests take 6.25x their reference on average",
     ]
@@ -247,13 +249,13 @@ def test_configure_switches_it_on() -> None:
 
     What is exported is what is judged: metrics are collected once for both, and a value that is asked at export is asked once.
     """
-    *told, asked = program(
+    *messages, asked = program(
         COUNTED + "began = time.monotonic()" + BREAKDOWN + "print(asked == flushed)",
         OTEL_TTS_MONITOR_WINDOW="1",
         OTEL_TTS_RUNBOOKS_URL="https://wiki.example.org/tts",
     )
     assert asked == "True"
-    assert told == [
+    assert messages == [
         "otel_tts.monitor WARNING piper: This process cannot use the provider. Runbook: https://wiki.example.org/tts#ttsproviderdown",
         "otel_tts.monitor WARNING Resolved: TTSProviderDown, piper. It lasted 0 s.",
     ]
@@ -269,10 +271,10 @@ def test_configure_switches_it_on() -> None:
 )
 def test_without_pushed_metrics_it_says_that_it_is_off(environ: dict[str, str], where: str) -> None:
     """Nobody relies on a monitor that has nothing to judge."""
-    told = [line for line in program("", **environ) if "monitor" in line]
-    assert len(told) == 1
-    assert told[0].startswith("otel_tts.sdk.providers WARNING The monitor is off")
-    assert where in told[0]
+    messages = [line for line in program("", **environ) if "monitor" in line]
+    assert len(messages) == 1
+    assert messages[0].startswith("otel_tts.sdk.providers WARNING The monitor is off")
+    assert where in messages[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -341,8 +343,8 @@ def test_people_are_notified(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> 
     inbox.status = 200
     notifier.send("It's over.")
     inbox.got.get(timeout=30)
-    told = [record.getMessage() for record in caplog.records if record.name == "otel_tts.monitor"]
-    assert told == ["A notification could not be delivered. Check OTEL_TTS_NOTIFY_URLS and the service behind it."]
+    messages = [record.getMessage() for record in caplog.records if record.name == "otel_tts.monitor"]
+    assert messages == ["A notification could not be delivered. Check OTEL_TTS_NOTIFY_URLS and the service behind it."]
     assert "canary" not in caplog.text
 
 

@@ -168,9 +168,9 @@ def make_job(recording: Recording, tmp_path: Path) -> MakeJob:
     def made(
         uri: str, reference: str = "last-7d", *, history: History | None = None, experiment: str = "speech", **more: object
     ) -> ReportJob:
-        told, runs = history or recording.history, Runs(uri, experiment)
+        telemetry, runs = history or recording.history, Runs(uri, experiment)
         profiles = Profiles(tmp_path)
-        return ReportJob(told, runs, lambda name: resolve(reference, told, profiles, runs, name), Feedback(), **more)  # type: ignore[arg-type]
+        return ReportJob(telemetry, runs, lambda name: resolve(reference, telemetry, profiles, runs, name), Feedback(), **more)  # type: ignore[arg-type]
 
     return made
 

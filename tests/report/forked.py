@@ -20,9 +20,9 @@ _PRELOADED = [
 
 def context() -> ForkServerContext:
     """Starts such processes."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(_PRELOADED)
-    return found
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(_PRELOADED)
+    return forkserver
 
 
 def command(output: Path, arguments: Sequence[str], environ: Mapping[str, str], *, drawn: bool = False) -> BaseProcess:

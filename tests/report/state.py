@@ -15,13 +15,13 @@ def state(uri: str, experiment: str) -> dict[str, Any]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
+    existing = client.get_experiment_by_name(experiment)
+    if existing is None:
         return {}
-    runs = client.search_runs([found.experiment_id])
+    runs = client.search_runs([existing.experiment_id])
     keys = {run.info.run_id: run.data.tags["otel_tts.key"] for run in runs}
     return {
-        "tags": {name: value for name, value in found.tags.items() if name.startswith("otel_tts")},
+        "tags": {name: value for name, value in existing.tags.items() if name.startswith("otel_tts")},
         "runs": sorted(
             (
                 {

@@ -83,11 +83,11 @@ def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
     history = open_history(HistorySettings.load({}, data_dir=data, export_interval=INTERVAL))
     now = time.time()
     drift = history.series(semconv.DRIFT_DETECTED, now - 120, now, 120, (semconv.PROVIDER, semconv.DRIFT_COLUMN), service=JOB)
-    told = {
+    stored = {
         (line.attributes["gen_ai.provider.name"], line.attributes["tts.drift.column"]): line.points[-1].value for line in drift
     }
-    assert {key for key, point in told.items() if point == 1} >= {("bob", "failures"), ("ada", "latency"), ("cleo", "loudness")}
-    assert told["cleo", "latency"] == 0
+    assert {key for key, point in stored.items() if point == 1} >= {("bob", "failures"), ("ada", "latency"), ("cleo", "loudness")}
+    assert stored["cleo", "latency"] == 0
     spans = [
         span
         for path in (data / "traces").iterdir()
@@ -114,8 +114,8 @@ def test_versions_are_compared(data: Path, recording: Recording) -> None:
     code, output = run(data, "compare", of_range(recording.healthy), of_range(recording.faulty))
     assert code == 0, output
     worse, _, rest = output.partition("Different")
-    for said in ("latency", "ada", "failures", "bob"):
-        assert said in worse
+    for word in ("latency", "ada", "failures", "bob"):
+        assert word in worse
     different, _, alike = rest.partition("No relevant difference")
     assert "loudness" in different
     assert "speaking rate" in alike
@@ -138,8 +138,8 @@ def test_passes_go_on_from_the_watermark(recording: Recording, data: Path) -> No
     assert written == sorted(written)
     assert len(written) >= 3
     uri = f"sqlite:///{data / 'mlflow.db'}"
-    told = state(uri, "otel-tts")
-    [watermark] = [float(value) for name, value in told["tags"].items() if "watermark" in name]
+    stored = state(uri, "otel-tts")
+    [watermark] = [float(value) for name, value in stored["tags"].items() if "watermark" in name]
     assert watermark % 10 == 0
     assert recording.other_texts.end - 10 < watermark < time.time()
     client = MlflowClient(uri)
@@ -155,7 +155,7 @@ def test_passes_go_on_from_the_watermark(recording: Recording, data: Path) -> No
     assert "1 windows written" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", output)
     assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * 10 in output
     again = state(uri, "otel-tts")
-    assert [r["name"] for r in again["runs"]] == [r["name"] for r in told["runs"]]
+    assert [r["name"] for r in again["runs"]] == [r["name"] for r in stored["runs"]]
 
 
 def test_no_data(tmp_path: Path) -> None:

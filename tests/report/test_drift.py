@@ -87,7 +87,7 @@ def test_a_slow_tail_is_named(healthy: Sample) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failed", "of", "failed_before", "of_before", "status"),
+    ("failed", "total", "failed_before", "of_before", "status"),
     [
         (30, 300, 1, 300, "drifted"),
         (2, 30, 25, 5_000, "steady"),  # large, and likely by chance; approximate tests are certain of it
@@ -96,13 +96,13 @@ def test_a_slow_tail_is_named(healthy: Sample) -> None:
     ],
 )
 def test_shares_are_judged_exactly(
-    healthy: Sample, failed: int, of: int, failed_before: int, of_before: int, status: str
+    healthy: Sample, failed: int, total: int, failed_before: int, of_before: int, status: str
 ) -> None:
     """Failures drifted when their share moved by five points and more than chance moves it, whatever the sizes of both samples."""
-    now, then = (replace(healthy, attempts={"ada": (n - k, n)}) for k, n in ((failed, of), (failed_before, of_before)))
+    now, then = (replace(healthy, attempts={"ada": (n - k, n)}) for k, n in ((failed, total), (failed_before, of_before)))
     [finding] = [finding for finding in judge(now, then, "x").findings if finding.measure == "failures"]
     assert finding.status == status
-    assert (finding.current, finding.reference) == pytest.approx((failed / of, failed_before / of_before))
+    assert (finding.current, finding.reference) == pytest.approx((failed / total, failed_before / of_before))
 
 
 def rows_with(sample: Sample, **facts: object) -> Sample:

@@ -22,7 +22,7 @@ from tests.report.state import state
 
 def spans(recording: Recording, window: Window) -> list[dict[str, Any]]:
     """The synthesis spans that ended in a window, straight from the files."""
-    found = []
+    traces = []
     for path in (recording.directory / "traces").iterdir():
         for line in path.read_text().splitlines():
             for resource in json.loads(line)["resourceSpans"]:
@@ -30,8 +30,8 @@ def spans(recording: Recording, window: Window) -> list[dict[str, Any]]:
                     for span in scope["spans"]:
                         if span["name"] == "tts.synthesize" and window.start <= int(span["endTimeUnixNano"]) / 1e9 < window.end:
                             attributes = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
-                            found.append(attributes)
-    return found
+                            traces.append(attributes)
+    return traces
 
 
 @pytest.mark.usefixtures("drawn")
@@ -47,8 +47,8 @@ def test_figures_are_those_of_the_raw_telemetry(
 
     raw = spans(recording, recording.faulty)
     by = {key: Counter(str(span.get(key)) for span in raw) for key in ("tts.outcome", "gen_ai.provider.name", "error.type")}
-    [told] = [run for run in state(uri, "speech")["runs"] if run["tags"]["otel_tts.kind"] == "window"]
-    figures = told["latest"]
+    [window_run] = [run for run in state(uri, "speech")["runs"] if run["tags"]["otel_tts.kind"] == "window"]
+    figures = window_run["latest"]
     assert figures["request/count"] == len(raw) == 360
     assert figures["request/ok"] == by["tts.outcome"]["ok"]
     assert figures["request/error"] == by["tts.outcome"]["error"] > 0
@@ -66,25 +66,25 @@ def test_figures_are_those_of_the_raw_telemetry(
     hits = sum(span["tts.cache.result"] == "hit" for span in raw)
     assert figures["request/cache_hit"] == hits > 40
 
-    tags = told["tags"]
+    tags = window_run["tags"]
     assert (tags["service.name"], tags["service.version"], tags["otel_tts.state"]) == (SERVICE, "1.0", "complete")
     assert (tags["otel_tts.engines"], tags["otel_tts.voices"]) == ("ada, bob, cleo", "en-gb, en-us, it")
     assert (tags["otel_tts.judgement"], "otel_tts.traffic_changed" in tags) == ("drifted", False)
     assert "failures of bob" in tags["otel_tts.drifted"]
-    assert (told["status"], told["parent"]) == ("FINISHED", f"service|{SERVICE}|1.0")
-    assert sorted(told["artifacts"]) == [
+    assert (window_run["status"], window_run["parent"]) == ("FINISHED", f"service|{SERVICE}|1.0")
+    assert sorted(window_run["artifacts"]) == [
         "aggregates.csv", "engines.html", "engines.json", "headline.html", "judgement.json",
         "traffic.html", "traffic.json", "worst_requests.json",
     ]  # fmt: skip
     assert all("/" in name for name in figures), figures
-    note, page = tags["mlflow.note.content"], told["artifacts"]["headline.html"]
+    note, page = tags["mlflow.note.content"], window_run["artifacts"]["headline.html"]
     assert note.startswith("**")
     assert "measures have drifted" in note
     assert "| drifted | failures |" in note
     assert "otel-tts trace " in note
     assert page.index(">drifted<") < page.index(">steady<")
     assert "relative to the reference's median" in page
-    worst = json.loads(told["artifacts"]["worst_requests.json"])
+    worst = json.loads(window_run["artifacts"]["worst_requests.json"])
     assert len(worst) == 10
     assert {request["outcome"] for request in worst} == {"error"}
     assert figures["evidently/tests_failed"] >= 2 * figures["drift/detected"] >= 8
@@ -180,13 +180,13 @@ def test_worst_traces_go_along(
 
     client = MlflowClient(uri)
     run_id = outcome.link.rpartition("/")[2]
-    found = client.search_traces(locations=[job.runs.experiment_id], run_id=run_id)
+    traces = client.search_traces(locations=[job.runs.experiment_id], run_id=run_id)
     wanted = {request.trace_id for request in outcome.current.worst}
-    assert {trace.info.trace_id.removeprefix("tr-") for trace in found} == wanted
-    for trace in found:
-        known = recording.history.trace(trace.info.trace_id.removeprefix("tr-"))
-        assert known is not None
-        assert sorted(span.name for span in trace.data.spans) == sorted(span.name for _, span in known.walk())
+    assert {trace.info.trace_id.removeprefix("tr-") for trace in traces} == wanted
+    for trace in traces:
+        original = recording.history.trace(trace.info.trace_id.removeprefix("tr-"))
+        assert original is not None
+        assert sorted(span.name for span in trace.data.spans) == sorted(span.name for _, span in original.walk())
 
 
 def test_reports_stand_in_evidentlys_workspace_once(store: str, recording: Recording, make_job: MakeJob, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from otel_tts.commands.report.suggestion import suggestion
 from otel_tts.history import open_history
 from otel_tts.settings import HistorySettings
 from tests.commands.conftest import until
-from tests.commands.test_demo import demo, said
+from tests.commands.test_demo import demo, printed
 from tests.report.conftest import Recording
 from tests.report.recording import INTERVAL, SERVICE, speaking
 
@@ -34,8 +34,8 @@ def test_the_demo_ends_with_a_report_that_can_be_pasted(tmp_path: Path, monkeypa
         until(lambda: len(list(suggestion(history, SERVICE_NAME, start, time.time() - 2))) > 1, 200)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0, said(tmp_path)
-    *_, question, command = said(tmp_path).splitlines()
+        assert process.wait(90) == 0, printed(tmp_path)
+    *_, question, command = printed(tmp_path).splitlines()
     assert question.startswith("This command compares the later part of this traffic")
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path / "data"))
     run = subprocess.run(command, shell=True, capture_output=True, text=True)

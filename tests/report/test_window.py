@@ -43,13 +43,13 @@ def test_moments_and_lengths() -> None:
     ]  # fmt: skip
     assert [length(text) for text in ("30s", "5m", "1.5h", "7d")] == [30, 300, 5400, 604800]
     assert span("2026-11-23T09:00..2026-11-23T10:00") == (NINE, NINE + 3600)
-    for text, parse, said in (
+    for text, parse, message in (
         ("5", length, "'5' is no length of time"),
         ("soon", moment, "'soon' is no moment"),
         ("2026-11-23", span, "is no range: say START..END"),
         ("2026-11-23..2026-11-22", span, "it ends before it begins"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             parse(text)
 
 

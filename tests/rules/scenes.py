@@ -59,18 +59,18 @@ def named(name: str, *labels: str, instance: str = "a") -> str:
     return f"{name}{{{', '.join((SERVICE, f'instance={chr(34)}{instance}{chr(34)}', *labels))}}}"
 
 
-def of(attribute: Attribute, value: str) -> str:
+def selector(attribute: Attribute, value: str) -> str:
     """A label."""
     return f'{label(attribute)}="{value}"'
 
 
-PIPER = of(PROVIDER, "piper")
+PIPER = selector(PROVIDER, "piper")
 BY_PROVIDER = {"service_name": "speech", label(PROVIDER): "piper"}
 
 
 def requests(outcome: str, *, stream: bool = False, cache: str = "miss") -> str:
     """Requests that ended."""
-    flags = (of(STREAM, str(stream).lower()), of(CACHE_RESULT, cache), of(OUTCOME, outcome))
+    flags = (selector(STREAM, str(stream).lower()), selector(CACHE_RESULT, cache), selector(OUTCOME, outcome))
     return named(count_series(SYNTHESIS_DURATION), PIPER, *flags)
 
 
@@ -81,7 +81,7 @@ def outcomes(ok: float, failed: float) -> State:
 
 def gaps(without: float, having: float) -> State:
     """Streams a step."""
-    cause = of(UNDERRUN_CAUSE, "provider")
+    cause = selector(UNDERRUN_CAUSE, "provider")
     return {
         named(bucket_series(STREAM_UNDERRUN), PIPER, cause, 'le="0"'): without,
         named(bucket_series(STREAM_UNDERRUN), PIPER, cause, 'le="+Inf"'): without + having,
@@ -91,23 +91,23 @@ def gaps(without: float, having: float) -> State:
 
 def attempts(ok: float, failed: float) -> State:
     """Attempts a step, and probes that fail and don't count."""
-    initial = of(ATTEMPT_REASON, "initial")
+    initial = selector(ATTEMPT_REASON, "initial")
     return {
-        named(count_series(ATTEMPT_DURATION), PIPER, initial, of(OUTCOME, "ok")): ok,
-        named(count_series(ATTEMPT_DURATION), PIPER, initial, of(OUTCOME, "error")): failed,
-        named(count_series(ATTEMPT_DURATION), PIPER, of(ATTEMPT_REASON, "probe"), of(OUTCOME, "error")): 50,
+        named(count_series(ATTEMPT_DURATION), PIPER, initial, selector(OUTCOME, "ok")): ok,
+        named(count_series(ATTEMPT_DURATION), PIPER, initial, selector(OUTCOME, "error")): failed,
+        named(count_series(ATTEMPT_DURATION), PIPER, selector(ATTEMPT_REASON, "probe"), selector(OUTCOME, "error")): 50,
     }
 
 
 def first_audio(quick: float, slow: float, *, at: tuple[float, float] = (3.75, 5.0), cache: str = "miss") -> State:
     """Streams a step: those in the bucket up to ``at[0]``, and those in the next one."""
-    flags = (PIPER, of(CACHE_RESULT, cache), of(OUTCOME, "ok"))
+    flags = (PIPER, selector(CACHE_RESULT, cache), selector(OUTCOME, "ok"))
     return _buckets(bucket_series(SYNTHESIS_FIRST_AUDIO), count_series(SYNTHESIS_FIRST_AUDIO), flags, quick, slow, at)
 
 
 def unary(quick: float, slow: float, *, at: tuple[float, float] = (3.75, 5.0), cache: str = "miss") -> State:
     """Unary requests a step, likewise."""
-    flags = (PIPER, of(STREAM, "false"), of(CACHE_RESULT, cache), of(OUTCOME, "ok"))
+    flags = (PIPER, selector(STREAM, "false"), selector(CACHE_RESULT, cache), selector(OUTCOME, "ok"))
     return _buckets(bucket_series(SYNTHESIS_DURATION), count_series(SYNTHESIS_DURATION), flags, quick, slow, at)
 
 
@@ -156,7 +156,7 @@ def queue(size: float) -> State:
 
 def drift(first: float | None, second: float | None) -> State:
     """Two runs of the batch job, a process each."""
-    of_column = of(DRIFT_COLUMN, "loudness")
+    of_column = selector(DRIFT_COLUMN, "loudness")
     return {
         f"={named(series(DRIFT_DETECTED), PIPER, of_column, instance=name)}": value
         for name, value in (("a", first), ("b", second))
@@ -184,11 +184,11 @@ def _burn(condition: Condition, state: Callable[[float, float], State], objectiv
 
 
 _exported, _received = collector("exporter", "sent", "send_failed"), collector("receiver", "accepted", "refused")
-_published = f"={named(series(REFERENCE_LATENCY), PIPER, of(STREAM, 'true'))}"
+_published = f"={named(series(REFERENCE_LATENCY), PIPER, selector(STREAM, 'true'))}"
 _dropped = 'otel_sdk_processor_span_processed_total{service_name="speech", error_type="queue_full"}'
 _kept = 'otel_sdk_processor_span_processed_total{service_name="speech"}'
 _overflow = named("=" + count_series(SYNTHESIS_DURATION), 'otel_metric_overflow="true"')
-_alive = named("=" + count_series(SYNTHESIS_DURATION), of(OUTCOME, "ok"))
+_alive = named("=" + count_series(SYNTHESIS_DURATION), selector(OUTCOME, "ok"))
 _COLLECTOR = {"exporter": "otlp_http"}
 _RECEIVER = {"receiver": "otlp_http"}
 

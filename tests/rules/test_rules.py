@@ -111,7 +111,7 @@ def case(name: str, scene: Scene, phases: Sequence[tuple[State, int]], expected:
 
 def series(phases: Sequence[tuple[State, int]]) -> list[dict[str, str]]:
     """All series over all phases."""
-    found = []
+    wrong = []
     for name in dict.fromkeys(name for state, _ in phases for name in state):
         values: list[str] = []
         total = 0.0
@@ -125,8 +125,8 @@ def series(phases: Sequence[tuple[State, int]]) -> list[dict[str, str]]:
                 else:
                     total += amount
                     values.append(f"{total:.6f}")
-        found.append({"series": name.removeprefix("="), "values": " ".join([values[0] if values else "_", *values])})
-    return found
+        wrong.append({"series": name.removeprefix("="), "values": " ".join([values[0] if values else "_", *values])})
+    return wrong
 
 
 def needed(name: str, rule_files: dict[str, Path]) -> list[dict[str, Any]]:
@@ -136,7 +136,7 @@ def needed(name: str, rule_files: dict[str, Path]) -> list[dict[str, Any]]:
     ]
     wanted: list[dict[str, Any]] = []
     for rule in reversed(rules):
-        if rule.get("alert") == name or any(rule.get("record", "-") in found["expr"] for found in wanted):
+        if rule.get("alert") == name or any(rule.get("record", "-") in wrong["expr"] for wrong in wanted):
             wanted.insert(0, rule)
     return wanted
 
@@ -161,17 +161,17 @@ def test_the_reference_is_what_was_set_published_usual_or_the_default(tmp_path: 
     phases = [(first_day, minutes), (job, 5), (after, 55)]
     name = recorded(judged_first_audio_reference, "5m")
 
-    def told(at: int, value: float, source: str) -> dict[str, Any]:
+    def alert(at: int, value: float, source: str) -> dict[str, Any]:
         sample = {"labels": f'{{{SERVICE}, {PIPER}, {REFERENCE}="{source}"}}', "value": value}
         return {"expr": f"round({name}, 0.001)", "eval_time": f"{at}m", "exp_samples": [sample]}
 
-    expected = [told(60, 2.5, "default"), told(minutes, 0.495, "yesterday"), told(minutes + 60, 1.0, "published")]
+    expected = [alert(60, 2.5, "default"), alert(minutes, 0.495, "yesterday"), alert(minutes + 60, 1.0, "published")]
     for number, (objectives, tests) in enumerate(
         [
             (Objectives(), expected),
             (
                 Objectives(reference=0.3, reference_is_set=True),
-                [told(at, 0.3, "environment") for at in (60, minutes, minutes + 60)],
+                [alert(at, 0.3, "environment") for at in (60, minutes, minutes + 60)],
             ),
         ]
     ):
@@ -195,7 +195,7 @@ def test_a_quantile_beyond_the_last_bucket_is_told_as_at_least(
     if not beyond:  # 93.75 % within 20 s, and a fifth of those up to 40 s to go to 95 %: 24 s, against 2.5 s
         state[f'{bucket_series(SYNTHESIS_FIRST_AUDIO)}{{{flags}, le="20"}}'] = 93.75
     condition = BY_NAME[name]
-    told = {
+    alert = {
         "exp_labels": {"severity": "ticket", "service_name": "speech", "gen_ai_provider_name": "piper"},
         "exp_annotations": {
             "summary": f"speech piper: First audio takes {words} its reference at the 95th percentile",
@@ -206,6 +206,6 @@ def test_a_quantile_beyond_the_last_bucket_is_told_as_at_least(
     test = {
         "interval": f"{step}s",
         "input_series": series([(state, 30)]),
-        "alert_rule_test": [{"eval_time": f"{30 * step}s", "alertname": name, "exp_alerts": [told]}],
+        "alert_rule_test": [{"eval_time": f"{30 * step}s", "alertname": name, "exp_alerts": [alert]}],
     }
     promtool(name, rule_files, step, [test], tmp_path)

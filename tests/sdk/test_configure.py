@@ -448,9 +448,9 @@ pipeline = otel_tts.configure(local=False, resource={{"deployment.environment.na
 resource = pipeline.tracer_provider.resource
 for key in sorted(resource.attributes): print(key, resource.attributes[key], sep="=")
 """
-    found = dict(line.split("=", 1) for line in run(script, **environ).stdout.splitlines())
-    assert found["service.name"].startswith(name)
-    assert set(found) == {
+    printed = dict(line.split("=", 1) for line in run(script, **environ).stdout.splitlines())
+    assert printed["service.name"].startswith(name)
+    assert set(printed) == {
         "deployment.environment.name",
         "process.executable.name",
         "process.runtime.description",

@@ -68,7 +68,7 @@ def timeless(data: MetricsData | None) -> MetricsData:
     for resource in data.resource_metrics if data is not None else ():
         scopes = []
         for scope in resource.scope_metrics:
-            found = []
+            series = []
             for metric in scope.metrics:
                 kept = [
                     replace(
@@ -80,8 +80,8 @@ def timeless(data: MetricsData | None) -> MetricsData:
                     )
                     for point in points(data)[metric.name]
                 ]
-                found.append(replace(metric, data=replace(metric.data, data_points=kept)))
-            scopes.append(replace(scope, metrics=sorted(found, key=lambda m: m.name)))
+                series.append(replace(metric, data=replace(metric.data, data_points=kept)))
+            scopes.append(replace(scope, metrics=sorted(series, key=lambda m: m.name)))
         resources.append(replace(resource, scope_metrics=scopes))
     return MetricsData(resources)
 
@@ -139,8 +139,8 @@ def test_random_measurements_are_the_same_on_both_paths(steps: list[Any]) -> Non
                 assert ours is None or all(
                     0 < p.start_time_unix_nano <= p.time_unix_nano
                     and all(e.time_unix_nano <= p.time_unix_nano for e in p.exemplars)
-                    for found in points(ours).values()
-                    for p in found
+                    for series in points(ours).values()
+                    for p in series
                 )
     finally:
         logging.disable(logging.NOTSET)
@@ -190,8 +190,8 @@ def test_threads_lose_nothing_and_wait_for_nobody() -> None:
     stop.set()
     collector.join()
     seen.append(reader.get())
-    assert sum(point.count for data in seen for found in points(data).values() for point in found) == 16_000
-    assert sum(point.sum for data in seen for found in points(data).values() for point in found) == 16_000
+    assert sum(point.count for data in seen for series in points(data).values() for point in series) == 16_000
+    assert sum(point.sum for data in seen for series in points(data).values() for point in series) == 16_000
 
 
 def test_who_records_in_the_middle_of_a_record_does_not_hang() -> None:

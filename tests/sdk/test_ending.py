@@ -33,9 +33,9 @@ def speak(count=5):
 
 def requests(directory: Path) -> dict[str, int]:
     """By process, how many requests its metrics count; its spans are as many."""
-    found = {instance: count for instance, count in counted(directory, semconv.SYNTHESIS_REQUESTS.name).items() if count}
-    assert {i: n[semconv.SYNTHESIS_SPAN.name] for i, n in spans(directory).items() if n[semconv.SYNTHESIS_SPAN.name]} == found
-    return found
+    counts = {instance: count for instance, count in counted(directory, semconv.SYNTHESIS_REQUESTS.name).items() if count}
+    assert {i: n[semconv.SYNTHESIS_SPAN.name] for i, n in spans(directory).items() if n[semconv.SYNTHESIS_SPAN.name]} == counts
+    return counts
 
 
 def start(script: str, directory: Path, *command: str) -> subprocess.Popen[str]:

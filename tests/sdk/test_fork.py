@@ -20,14 +20,14 @@ from otel_tts.history.local import LocalHistory
 ROOT = Path(__file__).parents[2]
 
 
-def attributes(of: dict[str, Any]) -> dict[str, Any]:
+def attributes(entry: dict[str, Any]) -> dict[str, Any]:
     """OTLP attributes as a mapping."""
-    return {item["key"]: next(iter(item["value"].values())) for item in of.get("attributes", [])}
+    return {item["key"]: next(iter(item["value"].values())) for item in entry.get("attributes", [])}
 
 
 def counted(directory: Path, metric: str) -> dict[str, int]:
     """The last value of a counter or a histogram's count, by service.instance.id."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for partition in files.partitions(directory, "metrics"):
         for _, request in files.read(partition.path):
             for resource in request["resourceMetrics"]:
@@ -39,19 +39,19 @@ def counted(directory: Path, metric: str) -> dict[str, int]:
                     for point in (written.get("sum") or written.get("histogram"))["dataPoints"]
                 ]
                 instance = attributes(resource["resource"])["service.instance.id"]
-                found[instance] = sum(int(point.get("count", point.get("asInt", 0))) for point in points)
-    return found
+                counts[instance] = sum(int(point.get("count", point.get("asInt", 0))) for point in points)
+    return counts
 
 
 def spans(directory: Path) -> dict[str, Counter[str]]:
     """The names of spans, counted, by service.instance.id."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for partition in files.partitions(directory, "traces"):
         for _, request in files.read(partition.path):
             for resource in request["resourceSpans"]:
-                names = found.setdefault(attributes(resource["resource"])["service.instance.id"], Counter())
+                names = counts.setdefault(attributes(resource["resource"])["service.instance.id"], Counter())
                 names.update(span["name"] for scope in resource["scopeSpans"] for span in scope["spans"])
-    return found
+    return counts
 
 
 def run(script: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -37,11 +37,11 @@ def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
     refused = 0
     for section in sections():
         for _, variable in section._variables():
-            if said := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
+            if refused_because := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
                 refused += 1
-                assert said.startswith(variable.name)
-                assert "it takes" in said
-                assert "\n" not in said
+                assert refused_because.startswith(variable.name)
+                assert "it takes" in refused_because
+                assert "\n" not in refused_because
     assert refused > 10 or not value.strip()
 
 
@@ -49,9 +49,9 @@ def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
 def test_opentelemetry_s_variables_are_refused_in_one_line(value: str) -> None:
     """What neither the SDK nor an exporter could use."""
     for name in standard.VARIABLES:
-        if said := refusal(lambda: standard.check({name: value})):  # noqa: B023 - called at once
-            assert said.startswith(f"{name}=")
-            assert "\n" not in said
+        if refused_because := refusal(lambda: standard.check({name: value})):  # noqa: B023 - called at once
+            assert refused_because.startswith(f"{name}=")
+            assert "\n" not in refused_because
 
 
 @pytest.mark.parametrize(

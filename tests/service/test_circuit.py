@@ -9,8 +9,8 @@ from otel_tts.service.circuit import Circuit
 
 def test_the_life_of_a_circuit() -> None:
     """Failures in a row open it, only a success closes it, and probes are due when it is open or nothing was heard for long."""
-    now, told = [0.0], list[bool]()
-    circuit = Circuit(3, 10, told.append, clock=lambda: now[0])
+    now, states = [0.0], list[bool]()
+    circuit = Circuit(3, 10, states.append, clock=lambda: now[0])
     assert (circuit.closed, circuit.probe_in(60), circuit.probe_in()) == (True, 0, inf)  # never heard of: find out
     circuit.failed()
     circuit.failed()
@@ -27,4 +27,4 @@ def test_the_life_of_a_circuit() -> None:
     assert (circuit.closed, circuit.probe_in(60)) == (False, 10)
     circuit.succeeded()
     assert (circuit.closed, circuit.probe_in(60)) == (True, 60)
-    assert told == [True, True, True, True, True, False, False, True]
+    assert states == [True, True, True, True, True, False, False, True]

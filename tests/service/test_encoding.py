@@ -59,9 +59,9 @@ def test_encoded_audio_sounds_and_lasts_as_before(encoding: Encoding, sample_rat
     decoded, decoded_rate = decode(encode(samples.tobytes(), sample_rate, encoding, target_rate), encoding, rate)
     assert decoded_rate == rate
     assert len(decoded) == pytest.approx(len(samples) * rate / sample_rate, abs=1)
-    expected, heard = envelope(samples, sample_rate), envelope(decoded, rate)
-    size = min(len(expected), len(heard))
-    np.testing.assert_allclose(heard[:size], expected[:size], atol=600)
+    expected, received = envelope(samples, sample_rate), envelope(decoded, rate)
+    size = min(len(expected), len(received))
+    np.testing.assert_allclose(received[:size], expected[:size], atol=600)
 
 
 @pytest.mark.parametrize(("sample_rate", "target_rate"), RATES)

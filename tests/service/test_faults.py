@@ -69,9 +69,9 @@ async def test_before_the_first_sample_the_next_provider_takes_over(
     first.script = [step() if callable(step) else step] if step else []
     client = await start(first, second, attempt_timeout=0.1)
     if streaming:
-        heard = await client.listen(CANARY)
-        rendition, audio = heard.header, heard.audio
-        assert heard.trailer == tts_pb2.AudioTrailer(audio_duration_seconds=1.0, chunk_count=1)
+        received = await client.listen(CANARY)
+        rendition, audio = received.header, received.audio
+        assert received.trailer == tts_pb2.AudioTrailer(audio_duration_seconds=1.0, chunk_count=1)
     else:
         response = await client.speak(CANARY, encoding=tts_pb2.AUDIO_ENCODING_PCM)
         rendition, audio = response.rendition, response.audio
@@ -100,10 +100,10 @@ async def test_after_the_first_sample_there_is_no_fallback(start: Any, scripted:
     """A listener keeps what was heard, gets no second voice, and the stream ends with an error and without a trailer."""
     first, second = scripted("first", scripted.SECOND, RuntimeError(CANARY)), scripted("second")
     client = await start(first, second)
-    heard = await client.listen(CANARY)
-    assert (heard.audio, heard.trailer, second.calls) == (scripted.SECOND, None, [])
-    assert heard.error.code() is grpc.StatusCode.UNAVAILABLE
-    assert heard.error.details() == "The speech engine failed before the end of the audio. Try again."
+    received = await client.listen(CANARY)
+    assert (received.audio, received.trailer, second.calls) == (scripted.SECOND, None, [])
+    assert received.error.code() is grpc.StatusCode.UNAVAILABLE
+    assert received.error.details() == "The speech engine failed before the end of the audio. Try again."
     await client.until(lambda: capture_tts.syntheses(outcome="partial"))
     assert attempts(capture_tts) == [("first", "initial", "partial", "_OTHER")]
     assert capture_tts.synthesis()["tts.audio.delivered_duration"] == 1.0
@@ -225,8 +225,8 @@ async def test_an_entry_serves_every_encoding_and_both_kinds_of_call(start: Any,
     for encoding in (tts_pb2.AUDIO_ENCODING_WAV, tts_pb2.AUDIO_ENCODING_FLAC, tts_pb2.AUDIO_ENCODING_MP3):
         assert (await client.speak(encoding=encoding)).audio_duration_seconds == 1.0
     assert (await client.speak("  Hello. \t\n ", sample_rate=8000)).rendition.cache == HIT
-    heard = await client.listen()
-    assert (heard.header.cache, heard.audio) == (HIT, scripted.SECOND)
+    received = await client.listen()
+    assert (received.header.cache, received.audio) == (HIT, scripted.SECOND)
     assert len(engine.calls) == 1
 
 
@@ -296,8 +296,8 @@ async def test_a_leader_that_goes_away_costs_the_others_nothing(
     leader.cancel()
     await client.until(lambda: capture_tts.syntheses(outcome="cancelled"))
     go.set()
-    heard = await asyncio.gather(*followers)
-    assert [(one.header.cache, one.audio) for one in heard] == [(COALESCED, 2 * scripted.SECOND)] * 3
+    received = await asyncio.gather(*followers)
+    assert [(one.header.cache, one.audio) for one in received] == [(COALESCED, 2 * scripted.SECOND)] * 3
     assert (await client.speak()).rendition.cache == HIT
     assert (len(engine.calls), engine.active) == (1, 0)
 

@@ -141,15 +141,15 @@ async def test_the_engines_failure_is_everybodys() -> None:
     flights, plane = Flights(), Plane(error=RuntimeError("broken"))
 
     async def listen() -> tuple[list[bytes], Exception | None]:
-        heard: list[bytes] = []
+        received: list[bytes] = []
         async with flights.join("key", plane.start) as (flight, _):
             await flight.admitted()
             try:
                 async for chunk in flight.read():
-                    heard.append(chunk)  # noqa: PERF401 - what was heard before the failure counts
+                    received.append(chunk)  # noqa: PERF401 - what was heard before the failure counts
             except RuntimeError as error:
-                return heard, error
-        return heard, None
+                return received, error
+        return received, None
 
     assert await asyncio.gather(listen(), listen()) == [(CHUNKS, plane.error)] * 2
     assert (plane.calls, plane.held) == (1, False)

@@ -45,7 +45,7 @@ def with_control_character(rng: random.Random) -> str:
     return CANARY[:at] + chr(rng.choice([0, 1, 7, 8, 14, 27, 31, 127, 0x85 + 1, 0x9F])) + CANARY[at:]
 
 
-def of(*values: Any, field: str) -> Callable[[random.Random], dict[str, Any]]:
+def one_of(*values: Any, field: str) -> Callable[[random.Random], dict[str, Any]]:
     """A request that is good but for one field."""
     return lambda rng: {**({} if field == "ssml" else WITHIN), field: rng.choice(values)}
 
@@ -53,33 +53,33 @@ def of(*values: Any, field: str) -> Callable[[random.Random], dict[str, Any]]:
 KINDS: list[tuple[grpc.StatusCode, Callable[[random.Random], dict[str, Any]]]] = [
     (OK, text(lambda rng: f"Number {rng.randrange(20)}.")),
     (OK, text(lambda rng: " \t\r\n".join(["Yes."] * rng.randrange(1, 4)))),
-    (OK, of(0.5, 0.9, 1.0, 2.0, field="speaking_rate")),
-    (OK, of(8000, 11025, 48000, field="sample_rate")),
+    (OK, one_of(0.5, 0.9, 1.0, 2.0, field="speaking_rate")),
+    (OK, one_of(8000, 11025, 48000, field="sample_rate")),
     (INVALID, lambda rng: {}),
     (INVALID, text(lambda rng: rng.choice(["", " ", "\n\t", "\u200b\u2028"]))),
     (INVALID, text(lambda rng: rng.choice([CANARY, "x", "é", "🙂"]) * (10**6 // 28))),
     (INVALID, text(lambda rng: "".join(rng.choices("🙂🎉👍🏽👩‍👩‍👧❤️", k=rng.randrange(1, 50))))),
     (INVALID, text(lambda rng: "".join(rng.choices("…!?.,;:-—'\"()", k=rng.randrange(1, 50))))),
     (INVALID, text(with_control_character)),
-    (INVALID, of(0.0, -1.0, 0.2, 4.1, 1e308, math.nan, math.inf, -math.inf, field="speaking_rate")),
-    (INVALID, of(21.0, -20.5, math.nan, math.inf, field="pitch")),
-    (INVALID, of(17.0, -97.0, math.nan, -math.inf, field="volume_gain_db")),
-    (INVALID, of(-1, 1, 7999, 48001, 2**31 - 1, -(2**31), field="sample_rate")),
-    (INVALID, of(6, 77, -1, 2**31 - 1, field="encoding")),
+    (INVALID, one_of(0.0, -1.0, 0.2, 4.1, 1e308, math.nan, math.inf, -math.inf, field="speaking_rate")),
+    (INVALID, one_of(21.0, -20.5, math.nan, math.inf, field="pitch")),
+    (INVALID, one_of(17.0, -97.0, math.nan, -math.inf, field="volume_gain_db")),
+    (INVALID, one_of(-1, 1, 7999, 48001, 2**31 - 1, -(2**31), field="sample_rate")),
+    (INVALID, one_of(6, 77, -1, 2**31 - 1, field="encoding")),
     (INVALID, lambda rng: {**WITHIN, "encoding": tts_pb2.AUDIO_ENCODING_OPUS, "sample_rate": rng.choice([22050, 44100])}),
-    (INVALID, of("english please", "e", "en_US", "en-", "🙂", "x" * 10_000, field="language")),
-    (INVALID, of("<speak>", "</speak>", f"<speak>{CANARY}", "<p>a</p>", "a < b", "&amp;", "<speak/>", "\x00", field="ssml")),
+    (INVALID, one_of("english please", "e", "en_US", "en-", "🙂", "x" * 10_000, field="language")),
+    (INVALID, one_of("<speak>", "</speak>", f"<speak>{CANARY}", "<p>a</p>", "a < b", "&amp;", "<speak/>", "\x00", field="ssml")),
     (INVALID, lambda rng: {"ssml": f"<speak>{'<p>' * rng.randrange(1, 900)}{CANARY}</speak>"}),
     (INVALID, lambda rng: {"ssml": f"<speak><{rng.choice(['audio', 'voice', 'lexicon', 'x:y'])}/>{CANARY}</speak>"}),
     (INVALID, lambda rng: {"ssml": f"<!DOCTYPE s [<!ENTITY a 'lol'>{LAUGHS}]><speak>&k; {CANARY}</speak>"}),
     (INVALID, lambda rng: {"ssml": f"<!DOCTYPE s [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><speak>&x; {CANARY}</speak>"}),
     (UNSUPPORTED, lambda rng: {"ssml": f"<speak>{CANARY}</speak>"}),
-    (UNSUPPORTED, of(1.0, -20.0, field="pitch")),
-    (UNSUPPORTED, of(6.0, -12.0, field="volume_gain_db")),
-    (UNSUPPORTED, of(0.3, 3.9, field="speaking_rate")),
-    (MISSING, of("nobody", "🙂", "'; drop table voices", "x" * 10_000, "heart\n", field="voice")),
-    (MISSING, of("polly", "HIBARI", "\u202e", "y" * 10_000, field="provider")),
-    (MISSING, of("zz", "de-AT", "fr", "cmn-Hans-CN", field="language")),
+    (UNSUPPORTED, one_of(1.0, -20.0, field="pitch")),
+    (UNSUPPORTED, one_of(6.0, -12.0, field="volume_gain_db")),
+    (UNSUPPORTED, one_of(0.3, 3.9, field="speaking_rate")),
+    (MISSING, one_of("nobody", "🙂", "'; drop table voices", "x" * 10_000, "heart\n", field="voice")),
+    (MISSING, one_of("polly", "HIBARI", "\u202e", "y" * 10_000, field="provider")),
+    (MISSING, one_of("zz", "de-AT", "fr", "cmn-Hans-CN", field="language")),
     (INTERNAL, text(lambda rng: rng.choice(["你好", "مرحبا", "नमस्ते"]) * rng.randrange(1, 5))),
 ]  # fmt: skip
 

@@ -62,21 +62,21 @@ async def test_a_stream_is_header_chunks_and_trailer(start: Any, hibari: Provide
     """The chunks make one playable file, sentence by sentence; PCM unless asked otherwise; a hit sounds the same."""
     client = await start(hibari, cache=cache_tiers("memory://"))
     number = tts_pb2.AudioEncoding.Value(f"AUDIO_ENCODING_{encoding}")
-    heard, again = [await client.listen(TEXT, encoding=number) for _ in range(2)]
-    assert [one.header.cache for one in (heard, again)] == [tts_pb2.CACHE_STATUS_MISS, tts_pb2.CACHE_STATUS_HIT]
-    assert heard.header.encoding == number or tts_pb2.AUDIO_ENCODING_PCM
-    assert heard.trailer.chunk_count == len(heard.chunks) > 1
+    received, again = [await client.listen(TEXT, encoding=number) for _ in range(2)]
+    assert [one.header.cache for one in (received, again)] == [tts_pb2.CACHE_STATUS_MISS, tts_pb2.CACHE_STATUS_HIT]
+    assert received.header.encoding == number or tts_pb2.AUDIO_ENCODING_PCM
+    assert received.trailer.chunk_count == len(received.chunks) > 1
     raw = {"format": "RAW", "samplerate": RATE, "channels": 1, "subtype": "PCM_16"} if encoding in ("PCM", "UNSPECIFIED") else {}
-    for one in (heard, again):
+    for one in (received, again):
         samples, rate = soundfile.read(io.BytesIO(one.audio), **raw)
-        assert (len(samples) / rate, rate) == (pytest.approx(heard.trailer.audio_duration_seconds, abs=0.15), RATE)
+        assert (len(samples) / rate, rate) == (pytest.approx(received.trailer.audio_duration_seconds, abs=0.15), RATE)
     await client.until(lambda: len(capture_tts.syntheses()) == 2)
     assert capture_tts.total("tts.synthesis.time_to_first_byte") == 2
     delivered = {
         p.attributes["tts.audio.source"]: p.value
         for p in capture_tts.points("tts.synthesis.audio", {"tts.audio.state": "delivered"})
     }
-    assert delivered == {source: pytest.approx(heard.trailer.audio_duration_seconds) for source in ("provider", "cache")}
+    assert delivered == {source: pytest.approx(received.trailer.audio_duration_seconds) for source in ("provider", "cache")}
 
 
 async def test_flac_cannot_be_streamed(start: Any, hibari: Provider) -> None:
@@ -90,10 +90,10 @@ async def test_the_sample_rate_can_be_chosen(start: Any, hibari: Provider) -> No
     client = await start(hibari)
     response = await client.speak(TEXT, sample_rate=8000)
     assert (response.rendition.sample_rate, soundfile.read(io.BytesIO(response.audio))[1]) == (8000, 8000)
-    heard = await client.listen(TEXT, sample_rate=48000)
-    assert (heard.header.sample_rate, len(heard.audio) / 96000) == (
+    received = await client.listen(TEXT, sample_rate=48000)
+    assert (received.header.sample_rate, len(received.audio) / 96000) == (
         48000,
-        pytest.approx(heard.trailer.audio_duration_seconds, abs=0.01),
+        pytest.approx(received.trailer.audio_duration_seconds, abs=0.01),
     )
 
 
@@ -110,8 +110,8 @@ async def test_audio_too_long_for_one_message_is_refused_with_the_way_out(start:
             "Call SynthesizeStream, ask for MP3 or OPUS, or send the text in parts."
         ),
     )
-    heard = await client.listen()
-    assert (heard.header.cache, heard.trailer.audio_duration_seconds) == (tts_pb2.CACHE_STATUS_HIT, 140)
+    received = await client.listen()
+    assert (received.header.cache, received.trailer.audio_duration_seconds) == (tts_pb2.CACHE_STATUS_HIT, 140)
     await client.until(lambda: len(capture_tts.syntheses()) == 2)
     assert [s.outcome for s in capture_tts.syntheses()] == ["rejected", "ok"]
     engine.script = [scripted.SECOND] * 130

@@ -69,7 +69,7 @@ def feed(stack: Stack, directory: Path, minutes: float, closing: ExitStack) -> N
         process.wait(60)
 
 
-def take(found: Sources) -> None:
+def take(sources: Sources) -> None:
     """Draw each dashboard, in light and dark, wide and narrow."""
     plotly = get_plotlyjs()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as directory:
@@ -78,7 +78,7 @@ def take(found: Sources) -> None:
             board = json.loads(path.read_text("utf-8"))
             for scheme in SCHEMES:
                 html = Path(directory) / "board.html"
-                html.write_text(page(board, found, scheme, plotly), "utf-8")
+                html.write_text(page(board, sources, scheme, plotly), "utf-8")
                 for width, height in SIZES.items():
                     view = browser.new_page(viewport={"width": width, "height": height})
                     view.goto(html.as_uri())

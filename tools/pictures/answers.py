@@ -35,7 +35,7 @@ class Sources:
 
     def filled(self, text: str) -> str:
         """A query or a title with the chosen values in place of the variables' names."""
-        return re.sub(r"\$\{?([a-z_]+)\}?", lambda found: self.chosen.get(found[1], found[0]), text)
+        return re.sub(r"\$\{?([a-z_]+)\}?", lambda match: self.chosen.get(match[1], match[0]), text)
 
     def series(self, panel: JSON, target: JSON) -> list[Series]:
         """The series of a query, named as the panel names them."""
@@ -58,8 +58,8 @@ class Sources:
             "start": f"{self.start * 1e6:.0f}",
             "end": f"{self.end * 1e6:.0f}",
         }
-        told = requests.get(f"{self.jaeger}/api/traces", {key: value for key, value in asked.items() if value}, timeout=30)
-        for trace in told.json()["data"]:
+        answer = requests.get(f"{self.jaeger}/api/traces", {key: value for key, value in asked.items() if value}, timeout=30)
+        for trace in answer.json()["data"]:
             first = min(trace["spans"], key=lambda span: span["startTime"])
             service = trace["processes"][first["processID"]]["serviceName"]
             end = max(span["startTime"] + span["duration"] for span in trace["spans"])
@@ -71,8 +71,8 @@ class Sources:
             )
 
     def _asked(self, what: str, **parameters: str) -> list[JSON]:
-        told = requests.get(f"{self.prometheus}/api/v1/{what}", parameters, timeout=30).json()
-        result: list[JSON] = told["data"]["result"]
+        answer = requests.get(f"{self.prometheus}/api/v1/{what}", parameters, timeout=30).json()
+        result: list[JSON] = answer["data"]["result"]
         return result
 
 
@@ -92,7 +92,7 @@ def _point(value: list[Any]) -> tuple[float, float]:
 
 def _name(panel: JSON, target: JSON, labels: Mapping[str, str]) -> str:
     """A series' name: its legend, and then the panel's transformations of it."""
-    name = _LABEL.sub(lambda found: labels.get(found[1], ""), target["legendFormat"])
+    name = _LABEL.sub(lambda match: labels.get(match[1], ""), target["legendFormat"])
     for one in panel.get("transformations", ()):
         if one["id"] == "renameByRegex" and (parts := re.fullmatch(r"/(.*)/(g?)", one["options"]["regex"])):
             name = re.sub(parts[1], one["options"]["renamePattern"], name, count=0 if parts[2] else 1)

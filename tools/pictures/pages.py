@@ -34,19 +34,19 @@ def take(browser: Browser, directory: Path, minutes: float) -> None:
         began = time.time()
         time.sleep(minutes * 60)
         report(environ, began, time.time())
-        with dashboard(**_of(directory / "demo")) as url:
+        with dashboard(**_environment(directory / "demo")) as url:
             screenshots.take(browser, url, history)
     reports(browser, directory / "demo")
     with demo(directory / "agents", "--agents") as (_, history):
         time.sleep(_AGENTS_S)
-        with dashboard(**_of(directory / "agents")) as url:
+        with dashboard(**_environment(directory / "agents")) as url:
             screenshots.take_conversation(browser, url, history)
 
 
 @contextmanager
 def demo(data: Path, *options: str) -> Iterator[tuple[dict[str, str], History]]:
     """`otel-tts demo` for the length of the block; gives its variables, and what it writes."""
-    environ = {**os.environ, **_of(data)}
+    environ = {**os.environ, **_environment(data)}
     process = subprocess.Popen([*OTEL_TTS, "demo", "--no-dashboard", *options], env=environ, stdout=subprocess.DEVNULL)
     try:
         yield environ, open_history(HistorySettings.load({}, data_dir=data))
@@ -55,7 +55,7 @@ def demo(data: Path, *options: str) -> Iterator[tuple[dict[str, str], History]]:
         process.wait(60)
 
 
-def _of(data: Path) -> dict[str, str]:
+def _environment(data: Path) -> dict[str, str]:
     return {"OTEL_TTS_DATA_DIR": str(data)}
 
 
