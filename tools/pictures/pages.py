@@ -89,7 +89,7 @@ def reports(browser: Browser, data: Path) -> None:
             for scheme in SCHEMES:
                 _shoot(browser, newest.link, f"mlflow-run-{width}-{scheme}", width, scheme)
                 _shoot(browser, f"{newest.link}/model-metrics", f"mlflow-metrics-{width}-{scheme}", width, scheme)
-                for name in ("headline", "engines"):
+                for name in {"headline", "engines"}.intersection(reading.pages(newest.run_id)):  # engines: if any could be judged
                     page = data / f"{name}.html"
                     page.write_text(reading.page(newest.run_id, name), "utf-8")
                     _shoot(browser, page.as_uri(), f"evidently-{name}-{width}-{scheme}", width, scheme)
