@@ -68,7 +68,11 @@ class Holdable(MetricReader):
         """After a fork, in the child: leave what is the parent's."""
 
     def is_inherited(self) -> bool:
-        """Whether this is a forked child that has not begun anew."""
+        """Whether this is a forked child that has not begun anew.
+
+        By the process id, not by the fork registry: a child that C code forks runs no hooks of Python's, and must not export what its
+        parent counted either.
+        """
         return self._process != os.getpid()
 
 
