@@ -197,6 +197,8 @@ class Cluster:
                 HEALTH_PORT=str(self.ports["health"]),
                 METRICS_OTLP_ENDPOINT=self.metrics_endpoint,
                 TRACES_OTLP_URL=f"http://jaegers.test:{self.ports['jaeger_otlp']}",
+                TRACES_BATCH_MIN="100",
+                TRACES_BATCH_MAX="200",
                 QUEUE_DIR=str(self.directory / f"queue-{number}"),
                 OTEL_GO_X_PER_SERIES_START_TIMESTAMPS="true",
                 **{**QUICKLY, **environ},  # type: ignore[arg-type]

@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.engine import Engine, engine, lacking
+from otel_tts.settings import DoctorSettings
 from tests.commands.conftest import OTEL_TTS
 from tests.e2e.test_history import *  # noqa: F403 - all of its tests, over the fixture below
 from tests.e2e.test_history import Both, _both
@@ -25,6 +28,13 @@ def both(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Local files and the cluster, which got the same by a gateway."""
     for both in _both(cluster, tmp_path_factory, cluster.traces, "jaeger"):  # type: ignore[arg-type]
         yield replace(both, local=Microseconds(both.local))
+
+
+def test_doctor_knows_thanos(both: Both) -> None:
+    """By its list of stores; and with the flags of docs/scaling.md it lacks nothing."""
+    server = Server(DoctorSettings.load(both.environ).prometheus, "")
+    assert engine(server) is Engine.THANOS
+    assert lacking(server) == []
 
 
 def test_commands_read_the_cluster(both: Both) -> None:

@@ -92,8 +92,8 @@ def assert_all_arrived(cluster: Cluster, account: Account) -> None:
     history = readers(cluster)
     expected = dict.fromkeys(account.trace_ids, SPANS)
     assert len(expected) > 3 * RATE
-    until(lambda: counted(history, account) == len(expected), f"{len(expected)} requests counted", 90)
-    until(lambda: spans(history, account) == expected, f"all spans of {len(expected)} traces", 90)
+    until(lambda: counted(history, account) == len(expected), f"{len(expected)} requests counted", 240)
+    until(lambda: spans(history, account) == expected, f"all spans of {len(expected)} traces", 240)
 
 
 @pytest.mark.parametrize("member", ["gateway 1", "collector 1"])

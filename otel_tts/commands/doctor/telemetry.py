@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from otel_tts import formatting, promql, semconv
 from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.engine import lacking as lacking_flags
 from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken
 from otel_tts.history import History, HistoryUnavailableError, Request, Trace
@@ -110,6 +111,8 @@ class Counter:
                 "The Collector received no metrics in that time: does the service export to it (OTEL_EXPORTER_OTLP_ENDPOINT), and metrics "
                 "at all (METRICS_ENABLED)? `otel-tts config` there shows the settings."
             )
+        if flags := lacking_flags(self._server):
+            return " ".join(flags)
         return (
             "Does the service export to this Collector (OTEL_EXPORTER_OTLP_ENDPOINT, METRICS_ENABLED), and the Collector to this "
             "Prometheus (METRICS_OTLP_URL)? Has Prometheus --web.enable-otlp-receiver? The Collector's log has what it could not send."

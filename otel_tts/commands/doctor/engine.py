@@ -1,0 +1,118 @@
+"""Which engine answers Prometheus's API, and the flags that it lacks for metrics of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from otel_tts import promql, semconv
+from otel_tts.commands.doctor.asking import Server
+from otel_tts.promql import readings
+
+
+class Engine(StrEnum):
+    """An engine that answers Prometheus's API."""
+
+    PROMETHEUS = "Prometheus"
+    THANOS = "Thanos"
+    MIMIR = "Mimir"
+    VICTORIA = "VictoriaMetrics"
+    OTHER = "the store of metrics"
+
+
+_SUFFIXES = {
+    Engine.PROMETHEUS: "otlp: {translation_strategy: UnderscoreEscapingWithSuffixes} in its configuration",
+    Engine.MIMIR: "-distributor.otel-metric-suffixes-enabled",
+    Engine.VICTORIA: "-opentelemetry.usePrometheusNaming",
+}
+_PROMOTED = {
+    Engine.PROMETHEUS: "otlp: {{promote_resource_attributes: [{}]}} in its configuration",
+    Engine.THANOS: "--receive.otlp-promote-resource-attributes={} of each receive",
+    Engine.MIMIR: "-distributor.otel-promote-resource-attributes={}",
+}
+_FEATURES = {
+    "exemplar-storage": "links from metrics to traces",
+    "created-timestamp-zero-ingestion": "the first value of each series on dashboards",
+}
+_UNSUFFIXED = "{__name__=~" + '"tts[._]synthesis[._]duration(_count|_bucket)?"}'
+
+
+def engine(server: Server) -> Engine:
+    """Which engine it is, by what only it answers.
+
+    Raises:
+        HopBrokenError: it does not answer.
+    """
+    if _data(server, "/api/v1/stores") is not None:
+        return Engine.THANOS
+    match _data(server, "/api/v1/status/buildinfo"):
+        case {"application": str(application)} if "mimir" in application.lower():
+            return Engine.MIMIR
+        case {"goVersion": _, "revision": _}:
+            return Engine.PROMETHEUS
+        case {"version": _, **others} if not others:
+            return Engine.VICTORIA
+    return Engine.OTHER
+
+
+def lacking(server: Server) -> list[str]:
+    """What the engine lacks for metrics of ours, a sentence each; empty when nothing is known to be missing.
+
+    Raises:
+        HopBrokenError: it does not answer.
+    """
+    kind = engine(server)
+    return [*_lacking_in_series(server, kind), *(_lacking_flags(server) if kind is Engine.PROMETHEUS else ())]
+
+
+def _lacking_in_series(server: Server, kind: Engine) -> Iterator[str]:
+    name = promql.count_series(semconv.SYNTHESIS_DURATION)
+    labels = _series(server, f"topk(1, {name})")
+    if labels is None:
+        if _series(server, f"topk(1, {_UNSUFFIXED})") is not None:
+            yield f"{kind} has our metrics without units and suffixes{_by(_SUFFIXES.get(kind))}."
+        elif kind is Engine.THANOS:
+            yield (
+                "Thanos takes OTLP at exactly /api/v1/otlp: give the Collector that whole address as METRICS_OTLP_ENDPOINT, with "
+                "exact-endpoint.yaml."
+            )
+        return
+    missing = [attribute for attribute in ("service.name", "service.version") if attribute.replace(".", "_") not in labels]
+    if missing:
+        flag = _PROMOTED.get(kind)
+        yield f"{kind} does not promote {' and '.join(missing)}{_by(flag and flag.format(', '.join(missing)))}."
+    if without := [label for label in readings.PROCESS if label not in labels]:
+        yield f"{kind} makes no label {' and '.join(without)}: processes cannot be told apart, and counts of several are wrong."
+
+
+def _lacking_flags(server: Server) -> Iterator[str]:
+    match _data(server, "/api/v1/status/flags"):
+        case dict(flags):
+            if flags.get("web.enable-otlp-receiver") == "false":
+                yield "Prometheus was started without --web.enable-otlp-receiver."
+            enabled = str(flags.get("enable-feature", "")).split(",")
+            if "enable-feature" in flags and (off := [feature for feature in _FEATURES if feature not in enabled]):
+                loses = " and ".join(_FEATURES[feature] for feature in off)
+                yield f"Prometheus was started without --enable-feature={','.join(off)}: {loses} are missing."
+
+
+def _by(flag: str | None) -> str:
+    return f": set {flag}" if flag else ""
+
+
+def _series(server: Server, query: str) -> Mapping[str, Any] | None:
+    """The labels of one series that a query gives; None without any."""
+    match server.ask("/api/v1/query", {"query": query}).body:
+        case {"status": "success", "data": {"result": [{"metric": dict(labels)}, *_]}}:
+            return labels
+    return None
+
+
+def _data(server: Server, path: str) -> Any:
+    """What a path of the API answers; None where it is not there."""
+    response = server.ask(path)
+    match response.body:
+        case {"status": "success", "data": data} if response.ok:
+            return data
+    return None
