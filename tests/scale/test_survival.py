@@ -10,16 +10,18 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from otel_tts.history import History, HistoryUnavailableError, RequestFilter, open_history
 from otel_tts.settings import HistorySettings
-from tests.e2e.stack import until
+from tests.e2e.stack import Process, until
 from tests.scale.cluster import Cluster
 
 RATE = 20.0
@@ -119,3 +121,29 @@ def test_all_arrives_without_a_member(cluster: Cluster, tmp_path: Path, member: 
         assert_all_arrived(cluster, account)
     finally:
         cluster.members[member].start()
+
+
+def test_two_of_three_stores_are_away(cluster: Cluster, tmp_path: Path) -> None:
+    """Readers say that it is so, and give neither counts nor requests that may be too few; when they are back, everything is there."""
+    away = [cluster.members[name] for name in ("receive 1", "receive 3", "node 2", "node 3")]
+    history = readers(cluster)
+    with load(cluster, tmp_path) as account:
+        time.sleep(2)
+    assert_all_arrived(cluster, account)
+
+    def refusal(question: Callable[[], object]) -> str:
+        with pytest.raises(HistoryUnavailableError) as raised:
+            question()
+        return str(raised.value)
+
+    try:
+        for member in away:
+            member.kill()
+        totals = partial(history.totals, account.began, time.time())
+        message = until(lambda: "2 of its stores are away" in (text := refusal(totals)) and text, "Thanos has noticed", 60)
+        assert "gave only a part of the metrics" in message
+        assert refusal(history.requests).startswith("Jaeger at ")
+    finally:
+        with ThreadPoolExecutor(len(away)) as starting:
+            list(starting.map(Process.start, away))
+    assert_all_arrived(cluster, account)
