@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.engine import Engine, engine, lacking
+from otel_tts.commands.doctor.engine import MetricsEngine, engine, lacking
 from otel_tts.settings import DoctorSettings
 
 GOOD = {"service_name": "speech", "service_version": "1", "job": "speech", "instance": "a"}
@@ -59,15 +59,15 @@ def answering(data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffi
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (STORES, Engine.THANOS),
-        (PROMETHEUS, Engine.PROMETHEUS),
-        (MIMIR, Engine.MIMIR),
-        (VICTORIA, Engine.VICTORIA),
-        ({}, Engine.OTHER),
-        ({"/api/v1/status/buildinfo": "x"}, Engine.OTHER),
+        (STORES, MetricsEngine.THANOS),
+        (PROMETHEUS, MetricsEngine.PROMETHEUS),
+        (MIMIR, MetricsEngine.MIMIR),
+        (VICTORIA, MetricsEngine.VICTORIA),
+        ({}, MetricsEngine.OTHER),
+        ({"/api/v1/status/buildinfo": "x"}, MetricsEngine.OTHER),
     ],
 )
-def test_the_engine_is_known(data: Mapping[str, Any], kind: Engine) -> None:
+def test_the_engine_is_known(data: Mapping[str, Any], kind: MetricsEngine) -> None:
     """By what only it answers; and with all that is needed, nothing is said to be missing."""
     with answering(data, GOOD) as server:
         assert engine(server) is kind

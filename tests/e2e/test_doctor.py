@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from otel_tts.cli import main
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.engine import Engine, engine, lacking
+from otel_tts.commands.doctor.engine import MetricsEngine, engine, lacking
 from otel_tts.commands.doctor.grafana import DASHBOARDS
 from otel_tts.settings import DoctorSettings
 from tests.commands.conftest import Served, serving
@@ -328,5 +328,5 @@ def test_what_cannot_be_followed_is_refused(options: list[str]) -> None:
 def test_the_engine_is_known_and_lacks_nothing(stack: Stack) -> None:
     """With the flags and the configuration that are here."""
     server = Server(DoctorSettings.load({"OTEL_TTS_PROMETHEUS_URL": stack.prometheus}).prometheus, "")
-    assert engine(server) is Engine.PROMETHEUS
+    assert engine(server) is MetricsEngine.PROMETHEUS
     assert lacking(server) == []

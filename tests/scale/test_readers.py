@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.engine import Engine, engine, lacking
+from otel_tts.commands.doctor.engine import MetricsEngine, engine, lacking
 from otel_tts.settings import DoctorSettings
 from tests.commands.conftest import OTEL_TTS
 from tests.e2e.test_history import *  # noqa: F403 - all of its tests, over the fixture below
@@ -33,7 +33,7 @@ def both(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_doctor_knows_thanos(both: Both) -> None:
     """By its list of stores; and with the flags of docs/scaling.md it lacks nothing."""
     server = Server(DoctorSettings.load(both.environ).prometheus, "")
-    assert engine(server) is Engine.THANOS
+    assert engine(server) is MetricsEngine.THANOS
     assert lacking(server) == []
 
 

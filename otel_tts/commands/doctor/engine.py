@@ -11,7 +11,7 @@ from otel_tts.commands.doctor.asking import Server
 from otel_tts.promql import readings
 
 
-class Engine(StrEnum):
+class MetricsEngine(StrEnum):
     """An engine that answers Prometheus's API."""
 
     PROMETHEUS = "Prometheus"
@@ -22,14 +22,14 @@ class Engine(StrEnum):
 
 
 _SUFFIXES = {
-    Engine.PROMETHEUS: "otlp: {translation_strategy: UnderscoreEscapingWithSuffixes} in its configuration",
-    Engine.MIMIR: "-distributor.otel-metric-suffixes-enabled",
-    Engine.VICTORIA: "-opentelemetry.usePrometheusNaming",
+    MetricsEngine.PROMETHEUS: "otlp: {translation_strategy: UnderscoreEscapingWithSuffixes} in its configuration",
+    MetricsEngine.MIMIR: "-distributor.otel-metric-suffixes-enabled",
+    MetricsEngine.VICTORIA: "-opentelemetry.usePrometheusNaming",
 }
 _PROMOTED = {
-    Engine.PROMETHEUS: "otlp: {{promote_resource_attributes: [{}]}} in its configuration",
-    Engine.THANOS: "--receive.otlp-promote-resource-attributes={} of each receive",
-    Engine.MIMIR: "-distributor.otel-promote-resource-attributes={}",
+    MetricsEngine.PROMETHEUS: "otlp: {{promote_resource_attributes: [{}]}} in its configuration",
+    MetricsEngine.THANOS: "--receive.otlp-promote-resource-attributes={} of each receive",
+    MetricsEngine.MIMIR: "-distributor.otel-promote-resource-attributes={}",
 }
 _FEATURES = {
     "exemplar-storage": "links from metrics to traces",
@@ -38,22 +38,22 @@ _FEATURES = {
 _UNSUFFIXED = "{__name__=~" + '"tts[._]synthesis[._]duration(_count|_bucket)?"}'
 
 
-def engine(server: Server) -> Engine:
+def engine(server: Server) -> MetricsEngine:
     """Which engine it is, by what only it answers.
 
     Raises:
         HopBrokenError: it does not answer.
     """
     if _data(server, "/api/v1/stores") is not None:
-        return Engine.THANOS
+        return MetricsEngine.THANOS
     match _data(server, "/api/v1/status/buildinfo"):
         case {"application": str(application)} if "mimir" in application.lower():
-            return Engine.MIMIR
+            return MetricsEngine.MIMIR
         case {"goVersion": _, "revision": _}:
-            return Engine.PROMETHEUS
+            return MetricsEngine.PROMETHEUS
         case {"version": _, **others} if not others:
-            return Engine.VICTORIA
-    return Engine.OTHER
+            return MetricsEngine.VICTORIA
+    return MetricsEngine.OTHER
 
 
 def lacking(server: Server) -> list[str]:
@@ -63,16 +63,16 @@ def lacking(server: Server) -> list[str]:
         HopBrokenError: it does not answer.
     """
     kind = engine(server)
-    return [*_lacking_in_series(server, kind), *(_lacking_flags(server) if kind is Engine.PROMETHEUS else ())]
+    return [*_lacking_in_series(server, kind), *(_lacking_flags(server) if kind is MetricsEngine.PROMETHEUS else ())]
 
 
-def _lacking_in_series(server: Server, kind: Engine) -> Iterator[str]:
+def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
     name = promql.count_series(semconv.SYNTHESIS_DURATION)
     labels = _series(server, f"topk(1, {name})")
     if labels is None:
         if _series(server, f"topk(1, {_UNSUFFIXED})") is not None:
             yield f"{kind} has our metrics without units and suffixes{_by(_SUFFIXES.get(kind))}."
-        elif kind is Engine.THANOS:
+        elif kind is MetricsEngine.THANOS:
             yield (
                 "Thanos takes OTLP at exactly /api/v1/otlp: give the Collector that whole address as METRICS_OTLP_ENDPOINT, with "
                 "exact-endpoint.yaml."
