@@ -6,16 +6,15 @@ import os
 import re
 import signal
 import subprocess
-import threading
+import sys
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from otel_tts.commands.demo.cloud import VOICE
 from tests.commands.conftest import OTEL_TTS, until
@@ -154,36 +153,6 @@ def test_a_dead_source_says_so(visit: Visit) -> None:
         assert "Traceback" not in page.inner_text("body")
 
 
-def test_the_first_paint_says_that_it_is_loading(chromium: Browser) -> None:
-    """While the source takes its time, the page says what it reads, and shows no number."""
-    answer = threading.Event()
-
-    class Slow(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer.wait(60)
-            self.send_error(503)
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        with dashboard(OTEL_TTS_PROMETHEUS_URL=address, OTEL_TTS_JAEGER_URL=address) as url:
-            page = chromium.new_page()
-            page.goto(url)
-            notice = page.locator(".notice", has_text="Loading ...")
-            expect(notice).to_contain_text(f"Reading Prometheus at {address}", timeout=SOON)
-            assert page.locator(".tile").count() == 0
-            answer.set()
-            expect(notice).to_have_count(0, timeout=SOON)
-            page.close()
-        server.shutdown()
-
-
 def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:
     """The widest page is no wider than its window."""
     page = visit("providers")
@@ -213,3 +182,63 @@ def test_the_demo_opens_on_moving_data(visit: Visit, tmp_path: Path) -> None:
         assert demo.wait(60) == 0, (tmp_path / "said").read_text()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url, trust_env=False)
+
+
+HOSTILE = (
+    "![seen](http://evil.example/voice.png)", "<img src=http://evil.example/model.png>", "[press](http://evil.example/press)",
+    "<script src=//evil.example/x.js></script>", "**boldly** http://evil.example www.evil.example",
+    "$formula$ :red[reddish] `codeword` &lt;b&gt;",
+)  # fmt: skip
+SPEAK = """
+import sys
+import otel_tts
+from otel_tts import PCM16, Telemetry
+
+pipeline = otel_tts.configure(service_name=sys.argv[1], local=True)
+tts = Telemetry(attributes={"app.tenant": 10})
+for words in sys.argv[1:]:
+    with tts.synthesis(words, words, words, stream=True, conversation=words, attributes={"app.tenant": words, words: words}) as s:
+        s.skipped(words)
+        with s.attempt(words + " 1", words) as attempt:
+            attempt.fail(ValueError(words))
+        with s.attempt(words, words) as attempt:
+            list(attempt.stream([bytes(32000)], PCM16(16000)))
+        s.score(words, 1.0)
+    with tts.synthesis(words) as s, s.lookup(words) as tier:
+        tier.found(bytes(10), words, words)
+"""
+
+
+@pytest.mark.timeout(400)  # seven pages, each read whole
+def test_names_are_text_on_every_page(visit: Visit, tmp_path: Path) -> None:
+    """Markdown, HTML and addresses as provider, voice, model, language, attribute, tier, conversation and service are shown as written."""
+    environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SPEAK, *HOSTILE], env=environ, check=True, timeout=60)
+    with dashboard(OTEL_TTS_DATA_DIR=str(tmp_path)) as url:
+        seen = ""
+        for path in ("", "cache", "providers", "trends?measure=voices", "requests", "drift"):
+            page = visit(f"{path}{'&' if '?' in path else '?'}range=1h&refresh=off", url)
+            page.wait_for_function(STILL, timeout=6 * SOON)
+            seen += page.locator("[data-testid=stMain]").inner_text() + page.locator("[data-testid=stMain]").inner_html()
+            _holds_no_markup(page)
+            if path == "requests":
+                grid = page.get_by_test_id("stDataFrame").bounding_box()
+                assert grid is not None
+                page.mouse.click(grid["x"] + grid["width"] / 2, grid["y"] + 35 + 17)
+                expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=6 * SOON)
+                page.wait_for_function(STILL, timeout=6 * SOON)
+                seen += page.locator("[data-testid=stMain]").inner_text()
+                _holds_no_markup(page)
+            page.close()
+    for words in HOSTILE:
+        assert words.replace("://", "\u2060://").replace("www.", "www\u2060.") in seen or words in seen
+
+
+def _holds_no_markup(page: Page) -> None:
+    """Nothing that a browser would fetch, run, follow or show in bold came of a name."""
+    main = page.locator("[data-testid=stMain]")
+    assert main.locator("[src*=evil], [href*=evil], [style*=evil]").count() == 0
+    assert main.locator("script").count() == 0
+    for element in ("strong", "em", "code", ".katex"):
+        shown = main.locator(element).all_inner_texts()
+        assert not {"boldly", "codeword", "formula"}.intersection(shown)
