@@ -148,14 +148,14 @@ class Queue(ForkAware, Generic[T]):
 
     def _count(self, came: int) -> None:
         """Note that so many bytes came, or went: whoever is counting already counts them, too."""
-        self._came.append(came)
-        while self._came and self._counting.acquire(blocking=False):
+        waiting, lock = self._came, self._counting
+        waiting.append(came)
+        while waiting and lock.acquire(False):
             try:
-                with suppress(IndexError):
-                    while True:
-                        self._bytes += self._came.popleft()
+                while waiting:  # nobody else takes from it
+                    self._bytes += waiting.popleft()
             finally:
-                self._counting.release()
+                lock.release()
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it is about to look anyway
@@ -212,9 +212,12 @@ class Queue(ForkAware, Generic[T]):
         """The next batch."""
         batch: list[T] = []
         taken = 0
-        while self._items and len(batch) < self._batch and (not batch or taken + self._bytes_of(self._items[0]) <= _BATCH_BYTES):
+        while self._items and len(batch) < self._batch:
+            size = self._bytes_of(self._items[0])
+            if batch and taken + size > _BATCH_BYTES:
+                break
             batch.append(self._items.popleft())
-            taken += self._bytes_of(batch[-1])
+            taken += size
         self._count(-taken)
         return batch
 
