@@ -7,14 +7,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from otel_tts.commands.demo.cloud import VOICE
 from tests.commands.conftest import OTEL_TTS, until
@@ -151,6 +153,36 @@ def test_a_dead_source_says_so(visit: Visit) -> None:
         assert "Prometheus at http://127.0.0.1:9" in page.locator(".source").inner_text()
         assert page.locator(".tile").count() == 0
         assert "Traceback" not in page.inner_text("body")
+
+
+def test_the_first_paint_says_that_it_is_loading(chromium: Browser) -> None:
+    """While the source takes its time, the page says what it reads, and shows no number."""
+    answer = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer.wait(60)
+            self.send_error(503)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with dashboard(OTEL_TTS_PROMETHEUS_URL=address, OTEL_TTS_JAEGER_URL=address) as url:
+            page = chromium.new_page()
+            page.goto(url)
+            notice = page.locator(".notice", has_text="Loading ...")
+            expect(notice).to_contain_text(f"Reading Prometheus at {address}", timeout=SOON)
+            assert page.locator(".tile").count() == 0
+            answer.set()
+            expect(notice).to_have_count(0, timeout=SOON)
+            page.close()
+        server.shutdown()
 
 
 def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:
