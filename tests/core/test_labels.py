@@ -212,6 +212,7 @@ def test_no_caller_can_make_series() -> None:
     assert {name for name, attribute_sets in points.items() if not attribute_sets} == {
         "rpc.server.call.duration",
         "tts.queue.wait",
+        "tts.text.wait",
     }
     for metric in METRICS:
         for attribute in metric.attributes:
