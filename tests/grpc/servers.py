@@ -162,7 +162,13 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 def wait_for_standstill(progress: Callable[[], int]) -> None:
     """Returns when there was some progress, and then none: whoever makes it is stuck."""
-    wait_for(lambda: (before := progress()) and not time.sleep(0.02) and progress() == before)
+
+    def is_stuck() -> bool:
+        before = progress()
+        time.sleep(0.02)
+        return before > 0 and progress() == before
+
+    wait_for(is_stuck)
 
 
 class SyncHandlers:
