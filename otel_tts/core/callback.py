@@ -23,13 +23,13 @@ _SITE = "a value read at export"
 
 
 @dataclass(slots=True)
-class _Answer:
+class _CallbackResult:
     done: threading.Event = field(default_factory=threading.Event)
     value: Any = None
     error: BaseException | None = None
 
 
-_Question = tuple[Callable[[], Any], _Answer]
+_Question = tuple[Callable[[], Any], _CallbackResult]
 
 
 class Callback(ForkAware):
@@ -42,7 +42,7 @@ class Callback(ForkAware):
             TypeError: ``function`` cannot be called.
         """
         self._function = _callable(function)
-        self._answer: _Answer | None = None
+        self._answer: _CallbackResult | None = None
         self._late = False
         self._start()
         register(self)
@@ -54,7 +54,7 @@ class Callback(ForkAware):
     def ask(self) -> None:
         """Begin a call, unless the one before it still hangs."""
         if self._answer is None or self._answer.done.is_set():
-            self._answer = _Answer()
+            self._answer = _CallbackResult()
             self._asked.put((self._function, self._answer))
             self._late = False
         else:

@@ -74,7 +74,7 @@ class Current:
             guard.caught("restoring a context", fault)
 
 
-class _Measured(Generic[T]):
+class _MeasuredStream(Generic[T]):
     __slots__ = ("_ended", "_iterator", "_payload", "_pulls", "_source")
 
     def __init__(self, source: Source, payload: Payload | None) -> None:
@@ -124,7 +124,7 @@ class _Measured(Generic[T]):
             self._source.dropped()
 
 
-class MeasuredIterator(_Measured[T], Iterator[T]):
+class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
     """A measured iterator."""
 
     __slots__ = ("_iterable",)
@@ -164,7 +164,7 @@ class MeasuredIterator(_Measured[T], Iterator[T]):
             self._end(None)
 
 
-class MeasuredAsyncIterator(_Measured[T], AsyncIterator[T]):
+class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
     """A measured asynchronous iterator."""
 
     __slots__ = ("_iterable",)

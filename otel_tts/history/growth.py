@@ -129,28 +129,28 @@ def _settled(first: Snapshot, moment: float) -> Snapshot:
     return {key: reading for key, reading in first.items() if reading.since is not None and reading.since < moment * 1e9}
 
 
-class _Metric(msgspec.Struct):
+class _EncodedMetric(msgspec.Struct):
     name: str
     sum: msgspec.Raw = _NOTHING
     histogram: msgspec.Raw = _NOTHING
     gauge: msgspec.Raw = _NOTHING
 
 
-class _Scope(msgspec.Struct):
+class _ScopeMetrics(msgspec.Struct):
     scope: dict[str, Any] = {}
-    metrics: list[_Metric] = []
+    metrics: list[_EncodedMetric] = []
 
 
-class _Resource(msgspec.Struct):
+class _ResourceMetrics(msgspec.Struct):
     resource: dict[str, Any] = {}
-    scopeMetrics: list[_Scope] = []  # noqa: N815 - OTLP/JSON's own names
+    scopeMetrics: list[_ScopeMetrics] = []  # noqa: N815 - OTLP/JSON's own names
 
 
-class _Export(msgspec.Struct):
-    resourceMetrics: list[_Resource] = []  # noqa: N815
+class _MetricsExport(msgspec.Struct):
+    resourceMetrics: list[_ResourceMetrics] = []  # noqa: N815
 
 
-_export = msgspec.json.Decoder(_Export)
+_export = msgspec.json.Decoder(_MetricsExport)
 _HISTOGRAMS = {metric.name for metric in semconv.METRICS if metric.instrument is Instrument.HISTOGRAM}
 
 

@@ -33,7 +33,7 @@ Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _StoredSeries:
     """One series of an answer: its labels, and its values by time (seconds since the Unix epoch)."""
 
     labels: Labels
@@ -130,11 +130,11 @@ class Prometheus:
             for time, value in answer.values
         ]
 
-    def _at(self, query: str, moment: float) -> list[_Answer]:
+    def _at(self, query: str, moment: float) -> list[_StoredSeries]:
         """What a query says at one moment."""
         return self._asked("query", {"query": query, "time": _written(moment)})
 
-    def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_Answer]:
+    def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_StoredSeries]:
         reply = self._backend.get(f"/api/v1/{path}", {**parameters, **WHOLE})
         if (reason := missing_because(reply)) is not None:
             raise self._backend.incomplete(PART, reason)
@@ -152,10 +152,10 @@ class Prometheus:
         raise self._backend.unavailable("does not answer as Prometheus does", "Is that the address of its API?")
 
 
-def _answer(item: Mapping[str, Any]) -> _Answer:
+def _answer(item: Mapping[str, Any]) -> _StoredSeries:
     values = item["values"] if "values" in item else [item["value"]]
     labels = {otlp.text(name): otlp.text(value) for name, value in item["metric"].items()}
-    return _Answer(labels, [(otlp.number(time), float(value)) for time, value in values])
+    return _StoredSeries(labels, [(otlp.number(time), float(value)) for time, value in values])
 
 
 def _written(seconds: float) -> str:

@@ -38,12 +38,12 @@ class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     bytesValue: msgspec.Raw = _NO_RAW  # noqa: N815
 
 
-class _Attribute(msgspec.Struct, gc=False):
+class _KeyValue(msgspec.Struct, gc=False):
     key: str
     value: _Value
 
 
-class _Span(msgspec.Struct, gc=False):
+class _EncodedSpan(msgspec.Struct, gc=False):
     traceId: str  # noqa: N815
     spanId: str  # noqa: N815
     startTimeUnixNano: int | str  # noqa: N815
@@ -52,27 +52,27 @@ class _Span(msgspec.Struct, gc=False):
     attributes: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-class _Scope(msgspec.Struct):
-    spans: list[_Span] = []
+class _ScopeSpans(msgspec.Struct):
+    spans: list[_EncodedSpan] = []
 
 
 class _Process(msgspec.Struct):
-    attributes: list[_Attribute] = []
+    attributes: list[_KeyValue] = []
 
 
-class _Resource(msgspec.Struct):
+class _ResourceSpans(msgspec.Struct):
     resource: _Process = msgspec.field(default_factory=_Process)
-    scopeSpans: list[_Scope] = []  # noqa: N815
+    scopeSpans: list[_ScopeSpans] = []  # noqa: N815
 
 
-class _Export(msgspec.Struct):
-    resourceSpans: list[_Resource] = []  # noqa: N815
+class _TracesExport(msgspec.Struct):
+    resourceSpans: list[_ResourceSpans] = []  # noqa: N815
 
 
-_export = msgspec.json.Decoder(_Export)
-_attributes = msgspec.json.Decoder(list[_Attribute])
+_export = msgspec.json.Decoder(_TracesExport)
+_attributes = msgspec.json.Decoder(list[_KeyValue])
 _key = attrgetter("key")
-_Attributes = Sequence[_Attribute]
+_KeyValues = Sequence[_KeyValue]
 
 
 class Table:
@@ -128,7 +128,7 @@ def _service(process: _Process) -> tuple[str, str]:
     return service, version
 
 
-def _grouped(spans: Sequence[_Span]) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:
+def _grouped(spans: Sequence[_EncodedSpan]) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:
     """The spans that have the same keys: their numbers, and their values by field."""
     trace_ids, span_ids = [span.traceId for span in spans], [span.spanId for span in spans]
     starts, ends = [int(span.startTimeUnixNano) for span in spans], [int(span.endTimeUnixNano) for span in spans]
@@ -159,10 +159,10 @@ def _are_ids(ids: Sequence[str], digits: int) -> bool:
     return set(map(len, ids)) == {digits} and _HEXADECIMAL("".join(ids)) is not None
 
 
-def _by_field(keys: Sequence[str], decoded: Sequence[_Attributes]) -> dict[str, Any]:
+def _by_field(keys: Sequence[str], decoded: Sequence[_KeyValues]) -> dict[str, Any]:
     """The values of spans that have these keys."""
     values: dict[str, Any] = {}
-    others: list[_Attributes] = []
+    others: list[_KeyValues] = []
     for key, attributes in zip(keys, zip(*decoded, strict=True), strict=True):
         if (place := _PLACES.get(key)) is not None:
             name, read = place
@@ -174,15 +174,15 @@ def _by_field(keys: Sequence[str], decoded: Sequence[_Attributes]) -> dict[str, 
     return values
 
 
-def _texts(attributes: _Attributes) -> list[Any]:
+def _texts(attributes: _KeyValues) -> list[Any]:
     return _all_of(str, [attribute.value.stringValue for attribute in attributes])
 
 
-def _booleans(attributes: _Attributes) -> list[Any]:
+def _booleans(attributes: _KeyValues) -> list[Any]:
     return _all_of(bool, [attribute.value.boolValue for attribute in attributes])
 
 
-def _integers(attributes: _Attributes) -> list[Any]:
+def _integers(attributes: _KeyValues) -> list[Any]:
     values = [attribute.value.intValue for attribute in attributes]
     _require(_WHOLE.issuperset(map(type, values)))
     integers = list(map(int, values))  # type: ignore[arg-type]
@@ -190,7 +190,7 @@ def _integers(attributes: _Attributes) -> list[Any]:
     return integers
 
 
-def _numbers(attributes: _Attributes) -> list[Any]:
+def _numbers(attributes: _KeyValues) -> list[Any]:
     values = [attribute.value.doubleValue for attribute in attributes]
     if _ALL[float].issuperset(map(type, values)):
         return values
@@ -202,7 +202,7 @@ def _numbers(attributes: _Attributes) -> list[Any]:
 
 _WHOLE = frozenset((int, str))
 _ALL: Mapping[type, frozenset[type]] = {kind: frozenset((kind,)) for kind in (str, bool, float)}
-_READERS: Mapping[str, Callable[[_Attributes], list[Any]]] = {
+_READERS: Mapping[str, Callable[[_KeyValues], list[Any]]] = {
     "string": _texts, "boolean": _booleans, "int": _integers, "double": _numbers,
 }  # fmt: skip
 _PLACES = {attribute.key: (name, _READERS[attribute.type]) for name, attribute in ATTRIBUTES.items()}

@@ -132,7 +132,7 @@ def spans(request: Mapping[str, Any], unreadable: Unreadable, name: str | None =
 
 def _span(span: Mapping[str, Any], service: str, version: str, unreadable: Unreadable) -> Span:
     """One span. Without ids and times it is none; any other field that cannot be read costs only itself."""
-    fields = _Fields(span, unreadable)
+    fields = _OptionalFields(span, unreadable)
     start, end = otlp.whole(span["startTimeUnixNano"]), otlp.whole(span["endTimeUnixNano"])
     began, ended = seconds(start), seconds(end)
     if ended < began:
@@ -147,8 +147,8 @@ def _span(span: Mapping[str, Any], service: str, version: str, unreadable: Unrea
         kind=fields.read("kind", lambda given: _named(_KINDS, given), _KINDS[0]),
         start=began,
         duration=(end - start) / 1e9,
-        status=_Fields(status, unreadable).read("code", lambda given: _named(_STATUSES, given), _STATUSES[0]),
-        status_message=_Fields(status, unreadable).read("message", text, ""),
+        status=_OptionalFields(status, unreadable).read("code", lambda given: _named(_STATUSES, given), _STATUSES[0]),
+        status_message=_OptionalFields(status, unreadable).read("message", text, ""),
         attributes=attributes(span, unreadable),
         events=tuple(sorted(_events(span, unreadable), key=_order)),
         links=tuple(_links(span, unreadable)),
@@ -157,7 +157,7 @@ def _span(span: Mapping[str, Any], service: str, version: str, unreadable: Unrea
     )
 
 
-class _Fields:
+class _OptionalFields:
     """The fields of an object that may be missing, and may be something else than they should."""
 
     def __init__(self, given: Mapping[str, Any], unreadable: Unreadable) -> None:

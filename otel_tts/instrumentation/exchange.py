@@ -212,7 +212,7 @@ def _first(values: Values, key: str) -> Any:
     return next(iter(values.get(key, ())), None)
 
 
-class _Conversation:
+class _ObservedContext:
     """The context of an asynchronous handler, which may read requests from it and write responses to it."""
 
     def __init__(self, context: Any, exchange: Exchange) -> None:
@@ -254,7 +254,7 @@ def _generator(behavior: Any, begin: Any) -> Any:
     async def observed(request: Any, context: Any) -> AsyncIterator[Any]:
         with begin() as exchange:
             requests = exchange.requests_async(request)
-            async with aclosing(behavior(requests, _Conversation(context, exchange))) as responses:
+            async with aclosing(behavior(requests, _ObservedContext(context, exchange))) as responses:
                 async for response in responses:
                     exchange.read_response(response)
                     yield response
@@ -268,7 +268,7 @@ def _coroutine(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
     @functools.wraps(behavior)
     async def observed(request: Any, context: Any) -> Any:
         with begin() as exchange:
-            response = await behavior(exchange.requests_async(request), _Conversation(context, exchange))
+            response = await behavior(exchange.requests_async(request), _ObservedContext(context, exchange))
             if not response_streaming:
                 exchange.read_response(response)
             exchange.returned(context)

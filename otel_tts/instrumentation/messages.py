@@ -41,7 +41,7 @@ class Fields:
     def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
         self._paths = paths
         self._essential = essential
-        self._paths_by_type: dict[type, Mapping[str, Sequence[_Path]] | None] = {}
+        self._paths_by_type: dict[type, Mapping[str, Sequence[_FieldPath]] | None] = {}
 
     def read(self, message: Any) -> Values | None:
         """What ``message`` holds; None when it is not such a message."""
@@ -61,7 +61,7 @@ class Fields:
         }
         return {key: values for key, values in values_by_key.items() if values}
 
-    def _find(self, descriptor: Any) -> Mapping[str, Sequence[_Path]] | None:
+    def _find(self, descriptor: Any) -> Mapping[str, Sequence[_FieldPath]] | None:
         """The paths that lead somewhere in messages of this type."""
         paths_by_key = {}
         for key, paths in self._paths.items():
@@ -92,14 +92,14 @@ class Method:
         return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name, rate)
 
 
-class _Step(NamedTuple):
+class _PathStep(NamedTuple):
     name: str
     presence: bool
     repeated: bool
 
 
-class _Path(NamedTuple):
-    steps: Sequence[_Step]
+class _FieldPath(NamedTuple):
+    steps: Sequence[_PathStep]
     names: Mapping[int, str] | None
     """Of an enum's values."""
 
@@ -122,7 +122,7 @@ class _Path(NamedTuple):
         return [value for value in values if value not in ("", b"")]
 
 
-def _find(descriptor: Any, names: Sequence[str], types: Sequence[str]) -> _Path | None:
+def _find(descriptor: Any, names: Sequence[str], types: Sequence[str]) -> _FieldPath | None:
     steps = []
     field = None
     for name in names:
@@ -133,8 +133,8 @@ def _find(descriptor: Any, names: Sequence[str], types: Sequence[str]) -> _Path 
         if descriptor is not None and descriptor.GetOptions().map_entry:
             return None
         repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
-        steps.append(_Step(name, field.has_presence and not repeated, repeated))
+        steps.append(_PathStep(name, field.has_presence and not repeated, repeated))
     if field is None or field.type not in [getattr(field, f"TYPE_{name}") for name in types]:
         return None
     enum = field.enum_type
-    return _Path(steps, None if enum is None else {number: value.name for number, value in enum.values_by_number.items()})
+    return _FieldPath(steps, None if enum is None else {number: value.name for number, value in enum.values_by_number.items()})

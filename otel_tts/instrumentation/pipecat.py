@@ -55,7 +55,7 @@ class PipecatInstrumentor(Instrumentor):
         ]
 
 
-class _Service:
+class _ObservedService:
     """One service, and its utterances by the ids of their audio contexts."""
 
     def __init__(self, telemetry: Telemetry, service: Any) -> None:
@@ -142,12 +142,12 @@ class _Services:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._services: MutableMapping[Any, _Service] = WeakKeyDictionary()
+        self._services: MutableMapping[Any, _ObservedService] = WeakKeyDictionary()
 
-    def _state(self, service: Any) -> _Service:
+    def _state(self, service: Any) -> _ObservedService:
         state = self._services.get(service)
         if state is None:
-            state = self._services[service] = _Service(self._telemetry, service)
+            state = self._services[service] = _ObservedService(self._telemetry, service)
         return state
 
     def init(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

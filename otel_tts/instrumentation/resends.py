@@ -29,7 +29,7 @@ class ResendsInstrumentor(Instrumentor):
             *(Patch(module, "Client.send", lambda _: _send) for module in ("httpx", "httpx2")),
             *(Patch(module, "AsyncClient.send", lambda _: _send_async) for module in ("httpx", "httpx2")),
             Patch("botocore.endpoint", "Endpoint._needs_retry", lambda _: _needs_retry),
-            Patch(f"{google}.retry_unary", "retry_target", lambda _: functools.partial(_retry_target, _Target)),
+            Patch(f"{google}.retry_unary", "retry_target", lambda _: functools.partial(_retry_target, _RetriedCall)),
             Patch(f"{google}.retry_unary_async", "retry_target", lambda _: functools.partial(_retry_target, _AsyncTarget)),
             Patch("edge_tts.drm", "DRM.handle_client_response_error", lambda _: _clock_was_wrong),
         ]
@@ -119,7 +119,7 @@ def _rest(given: int, kwargs: dict[str, Any]) -> list[Any]:
 # -- Google ------------------------------------------------------------------------------------------------------------------------
 
 
-class _Target:
+class _RetriedCall:
     """What is called until it succeeds."""
 
     def __init__(self, target: Callable[[], Any], resends: Resends) -> None:
@@ -135,7 +135,7 @@ class _Target:
             raise
 
 
-class _AsyncTarget(_Target):
+class _AsyncTarget(_RetriedCall):
     async def __call__(self) -> Any:
         _sends(self._resends)
         try:
@@ -150,7 +150,7 @@ def _sends(resends: Resends) -> None:
     resends.sending(None)  # it is the same, whatever it is
 
 
-def _retry_target(observed: type[_Target], retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _retry_target(observed: type[_RetriedCall], retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     resends = _here()
     if resends is None:
         return retry(*args, **kwargs)

@@ -70,7 +70,7 @@ def file(owner_of: Callable[[Any], Any], attribute: str) -> Extractor:
     return extract
 
 
-class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
+class _MeasuredResult(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
     """The host's object with a way of reading that is measured. Whoever closes it before its end has gone away."""
 
     def __init__(self, wrapped: Any, utterance: Utterance, payload: Payload | None = None) -> None:
@@ -108,7 +108,7 @@ class _Measured(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older rel
         self._self_utterance.finished(None, None, self._self_utterance.monotonic())
 
 
-class _Pieces(_Measured):
+class _Pieces(_MeasuredResult):
     def __iter__(self) -> Iterator[Any]:
         if self._self_iterator is None:
             self._self_iterator = MeasuredIterator(self.__wrapped__, self._self_utterance, self._self_payload)
@@ -118,7 +118,7 @@ class _Pieces(_Measured):
         return next(iter(self))
 
 
-class _AsyncPieces(_Measured):
+class _AsyncPieces(_MeasuredResult):
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._self_iterator is None:
             self._self_iterator = MeasuredAsyncIterator(self.__wrapped__, self._self_utterance, self._self_payload)
@@ -128,7 +128,7 @@ class _AsyncPieces(_Measured):
         return await anext(aiter(self))
 
 
-class _Reads(_Measured):
+class _Reads(_MeasuredResult):
     """A binary file, whose end is a read that gives nothing."""
 
     def read(self, size: int | None = None, *args: Any, **kwargs: Any) -> Any:

@@ -23,7 +23,7 @@ from otel_tts.semconv import CancelReason, Outcome
 _FAILED = Cause.from_outcome(Outcome.ERROR)
 
 
-class _Connection:
+class _ConnectionEvents:
     """The events of one connection. What is begun stays current for its handler, so an engine that is observed is an attempt of it."""
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -150,7 +150,7 @@ def _format(data: Any) -> AudioFormat:
     return Encoded("pcm", None)
 
 
-_CURRENT: ContextVar[_Connection | None] = ContextVar("wyoming_connection", default=None)
+_CURRENT: ContextVar[_ConnectionEvents | None] = ContextVar("wyoming_connection", default=None)
 
 
 class WyomingInstrumentor(Instrumentor):
@@ -160,10 +160,10 @@ class WyomingInstrumentor(Instrumentor):
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """A connection from its first event to its last."""
-        connections: WeakKeyDictionary[Any, _Connection] = WeakKeyDictionary()
+        connections: WeakKeyDictionary[Any, _ConnectionEvents] = WeakKeyDictionary()
 
         async def run(wrapped: Any, handler: Any, args: Any, kwargs: Any) -> Any:
-            connection = connections[handler] = _Connection(telemetry)
+            connection = connections[handler] = _ConnectionEvents(telemetry)
             _CURRENT.set(connection)
             error: BaseException | None = None
             try:

@@ -37,7 +37,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
     def __init__(self, host: str, port: int, registry: CollectorRegistry, allowed_hosts: Sequence[str]) -> None:
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._free = threading.Semaphore(CONNECTIONS)
-        super().__init__((str(address[0]), int(address[1])), _Handler)
+        super().__init__((str(address[0]), int(address[1])), _ScrapeHandler)
         self._workers = WorkerProcesses(self.server_port)
         self.set_app(_with_known_hosts(self._of_one_process(make_wsgi_app(registry)), allowed_hosts))
         threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
@@ -82,7 +82,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
         """Nothing: a scraper that goes away is none of the host's business."""
 
 
-class _Handler(WSGIRequestHandler):
+class _ScrapeHandler(WSGIRequestHandler):
     timeout = SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:

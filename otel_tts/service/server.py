@@ -54,7 +54,7 @@ async def serve(
     """
     if providers is None:
         providers = [engines_there_are.create(name) for name in config.providers]
-    state = _State()
+    state = _HealthStatus()
     engines = [Engine(provider, config, telemetry, state.changed) for provider in providers]
     async with AsyncExitStack() as stack:
         for provider in providers:
@@ -77,7 +77,7 @@ async def serve(
         yield RunningService(config.host, port, engines)
 
 
-class _State:
+class _HealthStatus:
     """What ``grpc.health.v1`` says: serving while any provider gets requests."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ class Cloud(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, period: float, absence: float) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _CloudHandler)
         self._since = time.monotonic()
         self._period = period
         self._absence = absence
@@ -61,7 +61,7 @@ def cloud(*, period: float = 8.0, absence: float = 3.0) -> Iterator[Cloud]:
             thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _CloudHandler(BaseHTTPRequestHandler):
     server: Cloud
     protocol_version = "HTTP/1.1"
 

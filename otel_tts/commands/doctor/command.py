@@ -36,7 +36,7 @@ _WIDTHS = (7, 9, 8)
 _GAP = 2
 
 
-class _Address(click.ParamType[str]):
+class _DestinationUrl(click.ParamType[str]):
     name = "URL"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -60,11 +60,11 @@ class _TraceId(click.ParamType[str]):
 @click.option("--trace-id", type=_TraceId(), help="Follow a request that was made already, of any service.")
 @click.option("--wait", is_flag=True, help="Wait for the next request of any service, and follow that.")
 @click.option("--service", metavar="NAME", help="Wait for the next request of this service, by its service.name.")
-@click.option("--collector-url", type=_Address(), help=f"The Collector's health check; by default {_COLLECTOR}.")
-@click.option("--prometheus-url", type=_Address(), help=f"Prometheus; by default {_PROMETHEUS}.")
-@click.option("--jaeger-url", type=_Address(), help=f"Jaeger; by default {_JAEGER}.")
-@click.option("--tempo-url", type=_Address(), help="Tempo, in place of Jaeger.")
-@click.option("--grafana-url", type=_Address(), help=f"Grafana; by default {_GRAFANA}, where it may be missing.")
+@click.option("--collector-url", type=_DestinationUrl(), help=f"The Collector's health check; by default {_COLLECTOR}.")
+@click.option("--prometheus-url", type=_DestinationUrl(), help=f"Prometheus; by default {_PROMETHEUS}.")
+@click.option("--jaeger-url", type=_DestinationUrl(), help=f"Jaeger; by default {_JAEGER}.")
+@click.option("--tempo-url", type=_DestinationUrl(), help="Tempo, in place of Jaeger.")
+@click.option("--grafana-url", type=_DestinationUrl(), help=f"Grafana; by default {_GRAFANA}, where it may be missing.")
 @click.option(
     "--grafana-password", "password", type=Secret, metavar="TEXT", help="That of its user admin; better by the environment."
 )

@@ -18,7 +18,7 @@ from otel_tts.grafana.pages import model
 from otel_tts.settings import GrafanaSettings, url
 
 
-class _Address(click.ParamType[str]):
+class _GrafanaUrl(click.ParamType[str]):
     """Grafana's address. A user and a password in it would go to Grafana in place of the token, and be shown."""
 
     name = "URL"
@@ -82,7 +82,7 @@ def export(out: Path, **options: Any) -> None:
 
 
 @grafana.command(short_help="Upload the dashboards through Grafana's HTTP API.")
-@click.argument("address", metavar="URL", type=_Address())
+@click.argument("address", metavar="URL", type=_GrafanaUrl())
 @click.option("--folder", default=FOLDER, show_default=True, help="The title of the folder; it is made if it is not there.")
 @_at_home
 def push(address: str, folder: str, **options: Any) -> None:

@@ -89,7 +89,7 @@ def _timeout_s(environ: Mapping[str, str]) -> float:
         return _TIMEOUT_S
 
 
-class _Reports:
+class _ExportLog:
     """Says once that spans cannot be sent and why, and once that they can again."""
 
     def __init__(self, endpoint: str) -> None:
@@ -161,7 +161,7 @@ class HTTPSender:
         self._session.verify = merged["verify"]
         self._unreachable = (requests.ConnectionError, requests.Timeout)
         self._speaks_grpc = SpeaksGRPCError
-        self._reports = _Reports(_without_user(self._url))
+        self._reports = _ExportLog(_without_user(self._url))
 
     def send(self, request: bytes, count: int) -> float | None:
         """Send a request."""
@@ -227,7 +227,7 @@ class GRPCSender:
         self._environ = environ
         self._timeout_s = _timeout_s(environ)
         self._metadata = tuple(parse_env_headers(_setting(environ, "HEADERS"), liberal=True).items())
-        self._reports = _Reports(self._target)
+        self._reports = _ExportLog(self._target)
         self._connect()
 
     def _connect(self) -> None:

@@ -84,11 +84,11 @@ class Espeak(LocalProvider):
 
 
 @cache
-def _library() -> _Library:
-    return _Library()
+def _library() -> _EspeakLibrary:
+    return _EspeakLibrary()
 
 
-class _Library:
+class _EspeakLibrary:
     """The shared library: not thread-safe, so everything that speaks holds its lock."""
 
     def __init__(self) -> None:

@@ -107,7 +107,7 @@ class OpenAI(Provider):
         with _transport_errors():
             async with self._http().stream("POST", "audio/speech", json=request) as response:
                 response.raise_for_status()
-                audio = _Audio(self._settings.response_format, response.headers, voice.sample_rate, self._raw)
+                audio = _ResponseAudio(self._settings.response_format, response.headers, voice.sample_rate, self._raw)
                 async for data in response.aiter_bytes():
                     for chunk in chunks(audio.feed(data)):
                         yield chunk
@@ -120,7 +120,7 @@ class OpenAI(Provider):
         return self._client
 
 
-class _Audio:
+class _ResponseAudio:
     """The body of an answer as it arrives, turned into whole samples of PCM16 at ``sample_rate``.
 
     What comes decides what it is, not what was asked for: see :mod:`otel_tts.core.container`.
