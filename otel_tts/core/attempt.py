@@ -12,7 +12,7 @@ from otel_tts.core.audio import AudioFormat
 from otel_tts.core.guard import guarded
 from otel_tts.core.invocation import Invocation
 from otel_tts.core.outcome import Cause
-from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload, measured
 from otel_tts.semconv import ErrorType, Outcome
 
 T = TypeVar("T")
@@ -89,9 +89,7 @@ class Attempt:
             The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
         self._invocation.expect(format)
-        if isinstance(chunks, AsyncIterable):
-            return MeasuredAsyncIterator(chunks, self._invocation, payload)
-        return MeasuredIterator(chunks, self._invocation, payload)
+        return measured(chunks, self._invocation, payload)
 
     @guarded
     def fail(

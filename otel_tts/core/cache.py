@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -16,12 +15,12 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import deferrable
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples, checked
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
-from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.core.streams import Current, Payload, measured
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import LookupResult
 
@@ -127,6 +126,11 @@ def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float
     return meter.seconds
 
 
+@guarded_or(lambda _: False)  # an object whose class cannot be asked for
+def _is_bytes(audio: Any) -> bool:
+    return isinstance(audio, bytes | bytearray | memoryview)
+
+
 class CachedAudio:
     """Audio that no provider had to make, on its way to the caller: the source of a measured stream."""
 
@@ -138,12 +142,10 @@ class CachedAudio:
 
     def deliver(self, audio: Any, payload: Payload | None) -> Any:
         """Bytes as they are, chunks as an iterator that measures them."""
-        if isinstance(audio, bytes | bytearray | memoryview):
+        if _is_bytes(audio):
             self._whole(audio)
             return audio
-        if isinstance(audio, AsyncIterable):
-            return MeasuredAsyncIterator(audio, self, payload)
-        return MeasuredIterator(audio, self, payload)
+        return measured(audio, self, payload)
 
     @guarded
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:

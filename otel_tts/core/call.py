@@ -14,7 +14,9 @@ from opentelemetry.context import create_key
 from otel_tts.core import outcome
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.enclosure import Enclosure
+from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.texts import Place, TextInput, here
 from otel_tts.core.turn import Turn
 
 CALL = create_key("call")
@@ -37,6 +39,10 @@ class Part(Protocol):
 
     def close(self, ending: RpcEnding) -> None:
         """The Call ended."""
+
+    @property
+    def text_input(self) -> TextInput:
+        """Its text, as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Call(Enclosure):
         turn: of whoever tells about it, and of the requests inside.
     """
 
-    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance", "timeline", "turn")
+    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance", "message_at", "timeline", "turn")
 
     def __init__(
         self,
@@ -80,6 +86,8 @@ class Call(Enclosure):
         self.turn = turn if turn is not None else Turn()
         self.allowance = remaining()
         """Seconds to the deadline when it arrived; None without a deadline."""
+        self.message_at: Place | None = None
+        """Where the caller's last message was received, of many."""
         self._remaining = remaining
         self._cut_off = cut_off
         self._interruption: Cause | None = None
@@ -113,6 +121,19 @@ class Call(Enclosure):
     def decides(self, part: Part) -> bool:
         """Whether the end of the Call decides how a request went."""
         return part is self._last
+
+    @guarded
+    def message_came(self, since_ns: int) -> None:
+        """A message of many was received here, and waited for since then."""
+        self.message_at = here()
+        if (current := self.current) is not None:
+            current.text_input.message_came(since_ns)
+
+    @guarded
+    def messages_ended(self, since_ns: int) -> None:
+        """The caller has sent everything, which was waited for here since then."""
+        if (current := self.current) is not None:
+            current.text_input.messages_ended(since_ns)
 
     def interruption(self) -> Cause:
         """Why it is, or was, cut off."""

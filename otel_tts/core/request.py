@@ -96,6 +96,7 @@ class SynthesisRequest:
             self.turn,
             capture=emitter.settings.capture_text,
             kept=spoken if self.implicit else None,
+            message_at=call.message_at if call is not None else None,
         )
         self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
         # Weak, here and in the context: an application may keep a context for as long as it likes, and a request that it dropped

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from opentelemetry.context import Context, attach, detach, get_current
 
 from otel_tts.core import outcome
-from otel_tts.core.guard import guard, guarded
+from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.payload import UNREADABLE
 
@@ -204,3 +204,13 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
                 await close()
         finally:
             self._end(None)
+
+
+def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:
+    """An iterator that measures chunks for their source, asynchronous where they are."""
+    return (MeasuredAsyncIterator if _is_asynchronous(chunks) else MeasuredIterator)(chunks, source, payload)
+
+
+@guarded_or(lambda _: False)  # an object whose class cannot be asked for is no stream, as the host will see when it pulls it
+def _is_asynchronous(chunks: Any) -> bool:
+    return isinstance(chunks, AsyncIterable)

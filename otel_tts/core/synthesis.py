@@ -19,7 +19,7 @@ from otel_tts.core.invocation import invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
-from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, measured
 from otel_tts.core.texts import CountedAsyncText, CountedText
 from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
@@ -179,9 +179,7 @@ class Synthesis:
         """
         self._request.begin_stream()
         whole = WholeRequest(self._request, lambda: invoke(self._request, provider, model, None, remote=remote), audio)
-        if isinstance(chunks, AsyncIterable):
-            return MeasuredAsyncIterator(chunks, whole, payload)
-        return MeasuredIterator(chunks, whole, payload)
+        return measured(chunks, whole, payload)
 
     @outside_collections(lambda *_, **__: NOOP)
     def cache_write(self, tier: str) -> CacheWrite:

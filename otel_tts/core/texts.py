@@ -17,6 +17,9 @@ _WAITS_KEPT = 1000  # for a pull of audio to take
 Place = tuple[int, int]
 """A thread, and the task that runs in it."""
 
+Wait = tuple[Place, int, int]
+"""Where something was waited for, since when on the clock of the request, and for how long; nanoseconds."""
+
 
 def here() -> Place:
     """Where the caller runs."""
@@ -36,24 +39,61 @@ class TextInput:
         turn: of whoever touches the request.
         capture: whether the text itself is recorded.
         kept: the text so far, where it is kept to be compared with others; it is recorded nowhere.
+        message_at: where the last message of the RPC that it is part of was received.
     """
 
-    __slots__ = ("_capture", "_in_messages", "_record", "_text", "_timeline", "_waits", "turn")
+    __slots__ = (
+        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_text", "_timeline", "_waits", "turn",
+    )  # fmt: skip
 
-    def __init__(self, record: Record, timeline: RequestClock, turn: Turn, *, capture: bool, kept: str | None = None) -> None:
+    def __init__(
+        self,
+        record: Record,
+        timeline: RequestClock,
+        turn: Turn,
+        *,
+        capture: bool,
+        kept: str | None = None,
+        message_at: Place | None = None,
+    ) -> None:
         self.turn = turn
         self._record = record
         self._timeline = timeline
         self._capture = capture
         self._text = kept
         self._in_messages = False  # whether the RPC's own messages tell the text
-        self._waits: list[tuple[Place, int, int]] = []  # who waited for text, since when and for how long
+        self._waits: list[Wait] = []  # for text
+        self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # for the last one
+        self._from_messages = False  # whether the application adds text right where it receives messages
+        self._pulled_at: Place | None = None  # where audio is pulled
 
     @in_turn
     def add(self, delta: str) -> None:
-        """Add a piece of the text, unless the RPC's messages have told it."""
-        if not self._in_messages:
-            self._extend(clean.spoken(delta))
+        """Add a piece of the text, unless the RPC's messages have told it.
+
+        Where the thread or task has just received a message of the RPC, that is where the text comes from, and it was waited for.
+        """
+        if self._in_messages:
+            return
+        message, self._message = self._message, None
+        if message is not None and message[0] == here():
+            self._from_messages = True
+            self._count(message, first=not self._record.characters)
+        self._extend(clean.spoken(delta))
+
+    @in_turn
+    def message_came(self, since_ns: int) -> None:
+        """A message of the RPC was received here, and waited for since then. Whether it holds text is not known yet."""
+        self._message = (here(), since_ns, self._timeline.monotonic() - since_ns)
+
+    @in_turn
+    def messages_ended(self, since_ns: int) -> None:
+        """The caller has sent everything: what was waited for here since then is the end of the text.
+
+        A task that reads beside the one that pulls audio does not keep it waiting.
+        """
+        if self._from_messages and self._pulled_at in (None, here()):
+            self.waited(since_ns, first=False)
 
     @in_turn
     def add_message(self, delta: str) -> None:
@@ -82,16 +122,19 @@ class TextInput:
     @in_turn
     def add_awaited(self, piece: str, since_ns: int) -> None:
         """Add a piece, which was waited for since then; the end of the text is an empty one."""
-        first = not self._record.characters
-        self.waited(since_ns, first=first)
+        self._message = None  # this wait has it inside
+        self.waited(since_ns, first=not self._record.characters)
         self.add(piece)
 
     @in_turn
     def waited(self, since_ns: int, *, first: bool) -> None:
         """Count time in which text was waited for, here, since then; it is no part of the request where the text is the first."""
-        place = here()
-        inner_ns = sum(waited_ns for at, began_ns, waited_ns in self._waits if at == place and began_ns >= since_ns)
-        waited_ns = max(0, self._timeline.monotonic() - since_ns - inner_ns)  # whatever passes text on may count it too
+        self._count((here(), since_ns, self._timeline.monotonic() - since_ns), first=first)
+
+    def _count(self, wait: Wait, *, first: bool) -> None:
+        place, since_ns, waited_ns = wait
+        inner_ns = sum(inner_ns for at, began_ns, inner_ns in self._waits if at == place and began_ns >= since_ns)
+        waited_ns = max(0, waited_ns - inner_ns)  # whatever passes text on may count it too
         self._waits = [*self._waits[-_WAITS_KEPT:], (place, since_ns, waited_ns)]
         self._record.text_wait_ns = (self._record.text_wait_ns or 0) + (0 if first else waited_ns)
 
@@ -102,7 +145,7 @@ class TextInput:
         """
         if not self._waits:
             return 0
-        place = here()
+        self._pulled_at = place = here()
         mine = [wait for wait in self._waits if wait[0] == place]
         self._waits = [wait for wait in self._waits if wait[0] != place]
         return sum(waited_ns for _, began_ns, waited_ns in mine if began_ns >= since_ns)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -19,11 +19,10 @@ from otel_tts.grpc import serialization
 from otel_tts.grpc.contexts import AioContext, Thread
 from otel_tts.grpc.interception import Handler, Interceptor
 from otel_tts.grpc.internals import of_aio_rpc, on_failure
+from otel_tts.grpc.requests import AsyncRequests
 from otel_tts.grpc.rpc import Rpc
 from otel_tts.grpc.status import OURS, code_of, failure_of, fault
 from otel_tts.grpc.synchronous import begin, observe_synchronous
-
-T = TypeVar("T")
 
 
 class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
@@ -67,13 +66,16 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         def observed(rpc: Rpc) -> Handler:
             if not handler.request_streaming:  # grpc receives the request before the handler begins
                 _watch(rpc, request=True)
-            return made(self._in_threads(behavior, rpc, streaming=streaming)) if shared is None else shared
+            return made(self._in_threads(behavior, rpc, handler)) if shared is None else shared
 
         return observed
 
-    def _in_threads(self, behavior: Any, rpc: Rpc, *, streaming: bool) -> Any:
+    def _in_threads(self, behavior: Any, rpc: Rpc, handler: Handler) -> Any:
         thread = Thread(copy_context(), asyncio.current_task())
-        return functools.partial(thread.context.run, observe_synchronous(behavior, rpc, streaming=streaming, thread=thread))
+        observed = observe_synchronous(
+            behavior, rpc, receives=handler.request_streaming, streaming=handler.response_streaming, thread=thread
+        )
+        return functools.partial(thread.context.run, observed)
 
     def _coroutine(self, behavior: Any) -> Any:
         @functools.wraps(behavior)
@@ -173,15 +175,6 @@ def _watch(rpc: Rpc, *, request: bool = False) -> None:
 
 def _requests(request: Any, rpc: Rpc) -> Any:
     """The requests of a streaming method, watched as they are received."""
-    return _Requests(request, rpc) if hasattr(request, "__anext__") else request
-
-
-class _Requests(AsyncIterator[T]):
-    def __init__(self, requests: Any, rpc: Rpc) -> None:
-        self._requests = requests
-        self._rpc = rpc
-
-    async def __anext__(self) -> T:
-        _watch(self._rpc, request=True)
-        request: T = await anext(self._requests)
+    if not hasattr(request, "__anext__"):
         return request
+    return AsyncRequests(request, rpc, functools.partial(_watch, rpc, request=True))

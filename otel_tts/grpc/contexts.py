@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, NamedTuple
 
+from otel_tts.grpc.requests import read
 from otel_tts.grpc.rpc import TRACE_RESPONSE, Rpc
 
 
@@ -42,10 +43,11 @@ class _Status:
 class AioContext:
     """grpc's context, with our entry in whatever trailing metadata the handler sets. Everything else is the context's own."""
 
-    __slots__ = ("_context", "_own")
+    __slots__ = ("_context", "_own", "_rpc")
 
     def __init__(self, context: Any, rpc: Rpc) -> None:
         self._context = context
+        self._rpc = rpc
         self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
         if self._own:
             self.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
@@ -55,6 +57,9 @@ class AioContext:
 
     def set_trailing_metadata(self, metadata: Any) -> None:
         self._context.set_trailing_metadata((*metadata, *self._own))
+
+    async def read(self) -> Any:
+        return await read(self._context, self._rpc)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
         await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())

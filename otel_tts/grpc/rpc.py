@@ -161,6 +161,18 @@ class Rpc:
             if self._begun and self._foreign:  # whose owner ends it before grpc is done with the RPC
                 self._describe(code)
 
+    def now_ns(self) -> int:
+        """The clock's reading."""
+        return self._timeline.monotonic()
+
+    def message_came(self, since_ns: int) -> None:
+        """Its handler received a message of many, which it waited for since then."""
+        self._call.message_came(since_ns)
+
+    def messages_ended(self, since_ns: int) -> None:
+        """Its handler received the end of the messages, which it waited for since then."""
+        self._call.messages_ended(since_ns)
+
     @guarded
     def cancelled(self) -> None:
         """Its handler is cancelled. Why counts when grpc is done with it; the owner of a foreign span ends that before."""

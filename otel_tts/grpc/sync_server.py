@@ -35,7 +35,7 @@ class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
 
         def observed(rpc: Rpc) -> Handler:
             return make(
-                observe_synchronous(behavior, rpc, streaming=streaming),
+                observe_synchronous(behavior, rpc, receives=handler.request_streaming, streaming=streaming),
                 reading(deserialize, rpc, "INTERNAL") if deserialize is not None else None,
                 writing(serialize, rpc, "INTERNAL"),
             )

@@ -12,14 +12,18 @@ from opentelemetry.context import attach
 
 from otel_tts.core.guard import guarded
 from otel_tts.grpc.contexts import Thread, ThreadContext, answer_with
+from otel_tts.grpc.requests import Requests
 from otel_tts.grpc.rpc import Rpc
 from otel_tts.grpc.status import code_of, failure_of, fault
 
 T = TypeVar("T")
 
 
-def observe_synchronous(behavior: Any, rpc: Rpc, *, streaming: bool, thread: Thread | None = None) -> Any:
-    """The handler's function, observed. It runs in a context that is the RPC's own: what is current there stays so, nothing is restored."""
+def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: bool, thread: Thread | None = None) -> Any:
+    """The handler's function, observed. It runs in a context that is the RPC's own: what is current there stays so, nothing is restored.
+
+    receives: whether it receives many requests. streaming: whether it gives many responses.
+    """
 
     @functools.wraps(behavior)
     def observed(request: Any, context: Any) -> Any:
@@ -29,7 +33,7 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, streaming: bool, thread: Thr
         handling = _Handling(rpc, context)
         attach(rpc.context)
         try:
-            response = behavior(request, context)
+            response = behavior(Requests(request, rpc) if receives else request, context)
         except BaseException as error:
             handling.raised(error)
             raise

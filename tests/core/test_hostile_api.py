@@ -111,6 +111,27 @@ def _streaming(synthesis: Synthesis, format: Any) -> None:
         assert list(tried.stream([CHUNK, CHUNK], format)) == [CHUNK, CHUNK]
 
 
+def _pull(delivered: Any, value: Any) -> None:
+    """Pull what is measured: it gives as much as the value itself, and raises what that raises."""
+    if delivered is not value:  # which bytes are
+        assert _pulled(delivered) == _pulled(value)
+
+
+def _pulled(chunks: Any) -> tuple[int, type[Exception] | None]:
+    count = 0
+    try:
+        for _ in chunks:
+            count += 1
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return count, type(error)
+    return count, None
+
+
+def _attempted(synthesis: Synthesis, value: Any) -> None:
+    with synthesis.attempt("piper") as tried:
+        _pull(tried.stream(value, FORMAT), value)
+
+
 def _whole(synthesis: Synthesis, data: Any, format: Any) -> None:
     with synthesis.attempt("piper") as tried:
         assert tried.audio(data, format) is data
@@ -180,6 +201,9 @@ UNREADABLE: dict[str, Callable[[Telemetry, Any], None]] = {
     "audio(format)": plain(lambda s, value: _whole(s, CHUNK, value)),
     "audio(data)": plain(lambda s, value: _whole(s, value, FORMAT)),
     "deliver(format)": plain(lambda s, value: s.deliver(CHUNK, value)),
+    "deliver(audio)": plain(lambda s, value: _pull(s.deliver(value, FORMAT), value)),
+    "synthesis.stream(chunks)": plain(lambda s, value: _pull(s.stream(value, "piper", audio=FORMAT), value)),
+    "attempt.stream(chunks)": plain(lambda s, value: _attempted(s, value)),
 }
 """What leaves the audio unknown; whether there was any decides the outcome."""
 

@@ -1,0 +1,82 @@
+"""The messages of a caller who sends many, noted as the handler receives them. They may hold the text of a request to speak."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.grpc.rpc import Rpc
+
+T = TypeVar("T")
+
+
+class Requests(Iterator[T]):
+    """Those of a synchronous handler. Everything else is grpc's own iterator's."""
+
+    def __init__(self, requests: Any, rpc: Rpc) -> None:
+        self._requests = requests
+        self._rpc = rpc
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._requests, name)
+
+    def __next__(self) -> T:
+        since_ns = _now(self._rpc)
+        try:
+            request: T = next(self._requests)
+        except StopIteration:
+            _ended(self._rpc, since_ns)
+            raise
+        _came(self._rpc, since_ns)
+        return request
+
+    next = __next__
+
+
+class AsyncRequests(AsyncIterator[T]):
+    """Those of an asynchronous handler. ``watch`` sees to it that a failure to receive one is known."""
+
+    def __init__(self, requests: Any, rpc: Rpc, watch: Callable[[], None]) -> None:
+        self._requests = requests
+        self._rpc = rpc
+        self._watch = watch
+
+    async def __anext__(self) -> T:
+        self._watch()
+        since_ns = _now(self._rpc)
+        try:
+            request: T = await anext(self._requests)
+        except StopAsyncIteration:
+            _ended(self._rpc, since_ns)
+            raise
+        _came(self._rpc, since_ns)
+        return request
+
+
+async def read(context: Any, rpc: Rpc) -> Any:
+    """Receive the next message, or grpc's end of them, from a servicer context."""
+    since_ns = _now(rpc)
+    request = await context.read()
+    (_ended if request is grpc.aio.EOF else _came)(rpc, since_ns)
+    return request
+
+
+@guarded_or(lambda _: None)
+def _now(rpc: Rpc) -> int | None:
+    return rpc.now_ns()
+
+
+@guarded
+def _came(rpc: Rpc, since_ns: int | None) -> None:
+    if since_ns is not None:
+        rpc.message_came(since_ns)
+
+
+@guarded
+def _ended(rpc: Rpc, since_ns: int | None) -> None:
+    if since_ns is not None:
+        rpc.messages_ended(since_ns)
