@@ -203,7 +203,7 @@ UNREADABLE: dict[str, Callable[[Telemetry, Any], None]] = {
     "deliver(format)": plain(lambda s, value: s.deliver(CHUNK, value)),
     "deliver(audio)": plain(lambda s, value: _pull(s.deliver(value, FORMAT), value)),
     "synthesis.stream(chunks)": plain(lambda s, value: _pull(s.stream(value, "piper", audio=FORMAT), value)),
-    "attempt.stream(chunks)": plain(lambda s, value: _attempted(s, value)),
+    "attempt.stream(chunks)": plain(_attempted),
 }
 """What leaves the audio unknown; whether there was any decides the outcome."""
 
