@@ -16,7 +16,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.enclosure import Enclosure
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
-from otel_tts.core.texts import Place, TextInput, here
+from otel_tts.core.place import Place, here
 from otel_tts.core.turn import Turn
 
 CALL = create_key("call")
@@ -40,9 +40,11 @@ class Part(Protocol):
     def close(self, ending: RpcEnding) -> None:
         """The Call ended."""
 
-    @property
-    def text_input(self) -> TextInput:
-        """Its text, as it comes."""
+    def message_came(self, since_ns: int) -> None:
+        """A message of many was received here, and waited for since then. It may hold text."""
+
+    def messages_ended(self, since_ns: int) -> None:
+        """The caller has sent everything, which was waited for here since then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +129,13 @@ class Call(Enclosure):
         """A message of many was received here, and waited for since then."""
         self.message_at = here()
         if (current := self.current) is not None:
-            current.text_input.message_came(since_ns)
+            current.message_came(since_ns)
 
     @guarded
     def messages_ended(self, since_ns: int) -> None:
         """The caller has sent everything, which was waited for here since then."""
         if (current := self.current) is not None:
-            current.text_input.messages_ended(since_ns)
+            current.messages_ended(since_ns)
 
     def interruption(self) -> Cause:
         """Why it is, or was, cut off."""

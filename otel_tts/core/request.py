@@ -203,6 +203,14 @@ class SynthesisRequest:
         if self._declared is None and self.sources.failure is None:
             self._declared = cause
 
+    def message_came(self, since_ns: int) -> None:
+        """A message of the RPC was received here, and waited for since then. It may hold text."""
+        self.text_input.message_came(since_ns)
+
+    def messages_ended(self, since_ns: int) -> None:
+        """The RPC's caller has sent everything, which was waited for here since then."""
+        self.text_input.messages_ended(since_ns)
+
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
     def interruption(self) -> Cause:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from threading import get_ident
 
 from otel_tts.core import clean
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.place import Place, here
 from otel_tts.core.record import Record
 from otel_tts.core.turn import Turn, in_turn
 
 _WAITS_KEPT = 1000  # for a pull of audio to take
 
-Place = tuple[int, int]
-"""A thread, and the task that runs in it."""
-
 Wait = tuple[Place, int, int]
 """Where something was waited for, since when on the clock of the request, and for how long; nanoseconds."""
-
-
-def here() -> Place:
-    """Where the caller runs."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop runs here
-        task = None
-    return get_ident(), id(task) if task is not None else 0
 
 
 class TextInput:
