@@ -66,17 +66,17 @@ def status(service: str, as_json: bool) -> None:
     history = CachedHistory(open_history(settings))
     console = terminal.console()
     try:
-        met, age = _judged(history, settings, service)
+        met, age_s = _judged(history, settings, service)
     except SourceUnavailableError as unavailable:
         click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
-    if age is None or is_late(age, history.interval):
+    if age_s is None or is_late(age_s, history.interval):
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
     if as_json:
-        print_json("status", _as_json(state, met, age, history.source, settings))
+        print_json("status", _as_json(state, met, age_s, history.source, settings))
     else:
-        _print(console, state, met, age, history.source, settings)
+        _print(console, state, met, age_s, history.source, settings)
     raise SystemExit(state)
 
 
@@ -101,11 +101,11 @@ def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tup
     return met, max(history.now - newest, 0.0)
 
 
-def _as_json(state: CheckState, met: list[Met], age: float | None, source: str, settings: LiveSettings) -> dict[str, object]:
+def _as_json(state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings) -> dict[str, object]:
     return {
         "state": state.name.lower(),
         "source": source,
-        "newest_telemetry_age_s": age,
+        "newest_telemetry_age_s": age_s,
         "conditions": [
             {
                 "name": each.verdict.condition.name,
@@ -122,7 +122,7 @@ def _as_json(state: CheckState, met: list[Met], age: float | None, source: str, 
     }
 
 
-def _print(console: Console, state: CheckState, met: list[Met], age: float | None, source: str, settings: LiveSettings) -> None:
+def _print(console: Console, state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings) -> None:
     for each in met:
         condition = each.verdict.condition
         for sentence in each.verdict.sentences():
@@ -133,14 +133,14 @@ def _print(console: Console, state: CheckState, met: list[Met], age: float | Non
         lines.append(f"runbook: {each.verdict.condition.runbook(settings.runbooks_url)}")
         for line in filter(None, lines):
             console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
-    if age is None:
+    if age_s is None:
         console.print(f"Unknown: there are no metrics in {source}.", soft_wrap=True)
         return
     if state is CheckState.UNKNOWN:
-        console.print(f"Unknown: nothing has been received for {formatting.elapsed(age)}.", style="yellow")
+        console.print(f"Unknown: nothing has been received for {formatting.elapsed(age_s)}.", style="yellow")
     elif not met:
         console.print("Nothing is wrong.", style="green")
-    console.print(f"{source}; newest telemetry {formatting.elapsed(age)} old", style="dim", soft_wrap=True)
+    console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
 
 
 def _when(met: Met) -> str:

@@ -52,32 +52,32 @@ from otel_tts.core.wav import WavReader
 
 __all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded", "MuLaw", "NoAudio", "PCMFloat32", "Wav"]
 
-_WINDOW = 10  # hops
+_WINDOW_HOPS = 10  # hops
 _RUN = 50  # hops that stay voiced make an onset
 _VOICED = 10 ** (-40 / 10)  # the power of -40 dBFS
 _BATCH = 256 * 1024  # bytes that wait at most; also holds the arrays made of them to a few MiB
-_MEAN = np.full(_WINDOW, 1 / _WINDOW)
+_MEAN = np.full(_WINDOW_HOPS, 1 / _WINDOW_HOPS)
 _COUNT = np.ones(_RUN)
 _NOT_YET = b"RBF{[<\xef \t\r\n"  # a piece that begins so may be a header, or words
-_UNHEARD = np.zeros(_WINDOW - 1 + _RUN - 1)
+_UNHEARD = np.zeros(_WINDOW_HOPS - 1 + _RUN - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
     """What the audio is like; None where it cannot be told. Of no samples at all only duration and rate can.
 
-    Seconds: duration, onset (the silence before it), trailing_silence, voiced. Hz: sample_rate. 0 to 1: silence_ratio,
+    ``_s``: seconds; ``onset_s`` is the silence before the onset. Hz: sample_rate. 0 to 1: silence_ratio,
     clipping_ratio. dB below full scale, 0 or more: loudness. Where nothing is voiced there is no loudness and no onset.
     """
 
-    duration: float | None = None
+    duration_s: float | None = None
     sample_rate: int | None = None
-    onset: float | None = None
-    trailing_silence: float | None = None
+    onset_s: float | None = None
+    trailing_silence_s: float | None = None
     silence_ratio: float | None = None
     clipping_ratio: float | None = None
     loudness: float | None = None
-    voiced: float | None = None
+    voiced_s: float | None = None
 
 
 class _Tally:
@@ -86,13 +86,13 @@ class _Tally:
     def __init__(self, format: Samples) -> None:
         self.format = format
         self.hop = max(1, round(format.sample_rate / 1000))
-        self.window = self.hop * _WINDOW
+        self.window = self.hop * _WINDOW_HOPS
         window = self.window * format.frame  # bytes
         self.batch = max(1, _BATCH // window) * window  # bytes
         self.measured = 0
         self.voiced = 0
         self.voiced_end = 0  # the end of the last voiced window
-        self.onset: int | None = None
+        self.onset_frames: int | None = None
         self.clipped = 0  # samples
         self.power = 0.0  # of the voiced windows
         self.latest: np.ndarray[Any, Any] = _UNHEARD  # the power of the latest hops
@@ -101,7 +101,7 @@ class _Tally:
         """Add the samples of whole windows."""
         hops = levels.reshape(-1, self.hop * self.format.channels)
         powers = np.einsum("ij,ij->i", hops, hops).astype(np.float64) / hops.shape[1]
-        windows = powers.reshape(-1, _WINDOW).mean(axis=1)
+        windows = powers.reshape(-1, _WINDOW_HOPS).mean(axis=1)
         voiced = np.flatnonzero(windows > _VOICED)
         if voiced.size:
             self.voiced += voiced.size * self.window
@@ -110,7 +110,7 @@ class _Tally:
         peak = self.format.peak
         if levels.size and (levels.max() >= peak or levels.min() <= -peak):  # most audio is not clipped at all
             self.clipped += int(np.count_nonzero(levels >= peak) + np.count_nonzero(levels <= -peak))
-        if self.onset is None:
+        if self.onset_frames is None:
             self._listen(powers)
         self.measured += len(windows) * self.window
 
@@ -119,7 +119,7 @@ class _Tally:
         voiced = np.convolve(latest, _MEAN, "valid") > _VOICED  # the 10 ms that end with each hop
         runs = np.flatnonzero(np.convolve(voiced, _COUNT, "valid") == _RUN)
         if runs.size:
-            self.onset = self.measured + (int(runs[0]) + 1 - _RUN) * self.hop
+            self.onset_frames = self.measured + (int(runs[0]) + 1 - _RUN) * self.hop
         self.latest = latest[-len(_UNHEARD) :].copy()  # a view would keep the whole batch
 
     def finish(self, rest: Levels) -> AudioFacts:
@@ -127,20 +127,20 @@ class _Tally:
         channels, rate = self.format.channels, self.format.sample_rate
         frames = self.measured + rest.size // channels
         if not frames:
-            return AudioFacts(duration=0.0, sample_rate=rate)
+            return AudioFacts(duration_s=0.0, sample_rate=rate)
         self.add(np.concatenate((rest, np.zeros(-rest.size % (self.window * channels), rest.dtype))))
         if self.voiced_end > frames:
             self.voiced -= self.voiced_end - frames
             self.voiced_end = frames
         return AudioFacts(
-            duration=frames / rate,
+            duration_s=frames / rate,
             sample_rate=rate,
-            onset=None if self.onset is None else self.onset / rate,
-            trailing_silence=(frames - self.voiced_end) / rate,
+            onset_s=None if self.onset_frames is None else self.onset_frames / rate,
+            trailing_silence_s=(frames - self.voiced_end) / rate,
             silence_ratio=1 - self.voiced / frames,
             clipping_ratio=self.clipped / (frames * channels),
             loudness=max(0.0, -10 * math.log10(self.power * self.window / self.voiced)) if self.voiced else None,
-            voiced=self.voiced / rate,
+            voiced_s=self.voiced / rate,
         )
 
 
@@ -219,9 +219,9 @@ class AudioMeter:
 
     def onset(self) -> float | None:
         """Seconds of silence before the onset; None if not heard yet, or it cannot be told. Once told, it stays."""
-        if self._tally is not None and self._tally.onset is not None:
-            return self._tally.onset / self._tally.format.sample_rate
-        return self.facts().onset
+        if self._tally is not None and self._tally.onset_frames is not None:
+            return self._tally.onset_frames / self._tally.format.sample_rate
+        return self.facts().onset_s
 
     def facts(self) -> AudioFacts:
         """Everything about the audio so far; feeding may go on afterwards."""

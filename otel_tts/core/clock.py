@@ -43,7 +43,3 @@ class RequestClock:
     def timestamp(self, reading: int) -> int:
         """The wall time, in nanoseconds, of a monotonic reading."""
         return self._wall + reading
-
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return (self.monotonic() - self.start) * NANOSECOND

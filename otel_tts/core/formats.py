@@ -55,9 +55,9 @@ class Samples:
         """Bytes of one sample of every channel."""
         return self.dtype.itemsize * self.channels
 
-    def seconds(self, size: int) -> float:
-        """How long ``size`` bytes last; a frame that is not complete does not count."""
-        return size // self.frame / self.sample_rate
+    def seconds(self, size_bytes: int) -> float:
+        """How long ``size_bytes`` bytes last; a frame that is not complete does not count."""
+        return size_bytes // self.frame / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Playback:
         "_base",
         "_first_audio",
         "_meter",
-        "_waited",
+        "_waited_ns",
         "audio_s",
         "chunks",
         "first_byte_ns",
@@ -48,38 +48,38 @@ class Playback:
         """The worst shortfall that the provider caused."""
         self.underrun_consumer_s = 0.0
         """The worst shortfall that the consumer added."""
-        self._waited = 0  # for the engine, since the first chunk
+        self._waited_ns = 0  # for the engine, since the first chunk
         self._meter: AudioMeter | None = None
         self._base = 0.0
         self._first_audio: int | None = None
         self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
 
-    def waiting(self, waited: int) -> None:
-        """The engine was waited for, ``waited`` nanoseconds, and gave no audio."""
+    def waiting(self, waited_ns: int) -> None:
+        """The engine was waited for, ``waited_ns`` nanoseconds, and gave no audio."""
         if self.first_byte_ns is not None:
-            self._waited += waited
+            self._waited_ns += waited_ns
 
-    def chunk(self, meter: AudioMeter, total: float, now: int, waited: int) -> None:
-        """A chunk is handed out at ``now``, after ``waited`` nanoseconds for the engine; ``meter`` holds ``total`` seconds with it."""
+    def chunk(self, meter: AudioMeter, total_s: float, now_ns: int, waited_ns: int) -> None:
+        """Hand out a chunk that the engine took ``waited_ns`` for. With it, ``meter`` holds ``total_s`` of audio."""
         if meter is not self._meter:
             self._resolve()
             self._meter, self._base, self._arrivals = meter, self.audio_s, []
-        before, self.audio_s = self.audio_s, self._base + total
+        before, self.audio_s = self.audio_s, self._base + total_s
         self.chunks += 1
-        self.last_byte_ns = now
+        self.last_byte_ns = now_ns
         if self.first_byte_ns is None:
-            self.first_byte_ns = now
+            self.first_byte_ns = now_ns
         else:
-            self._waited += waited
+            self._waited_ns += waited_ns
             if before:
-                short = (now - self.first_byte_ns) * _S - before
+                short = (now_ns - self.first_byte_ns) * _S - before
                 if short > 0:
-                    provider = max(0.0, self._waited * _S - before)
+                    provider = max(0.0, self._waited_ns * _S - before)
                     self.underrun_s = max(self.underrun_s, short)
                     self.underrun_provider_s = max(self.underrun_provider_s, provider)
                     self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider)
         if self._first_audio is None:
-            self._arrivals.append((self.audio_s, now))
+            self._arrivals.append((self.audio_s, now_ns))
             if len(self._arrivals) >= _PENDING:
                 self._resolve()
                 # Before the onset all was silence, so what came long before cannot be where it stands.
@@ -97,6 +97,6 @@ class Playback:
         if onset is None:
             return
         silence = self._base + onset
-        arrival = next((now for seconds, now in self._arrivals if seconds > silence), self._arrivals[-1][1])
+        arrival = next((now_ns for seconds, now_ns in self._arrivals if seconds > silence), self._arrivals[-1][1])
         self._first_audio = max(self.first_byte_ns + round(silence / _S), arrival)
         self._arrivals = []

@@ -76,8 +76,8 @@ class Record:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
             self.real_time_factor = result.real_time_factor
             made = result.cause.good or result.cause.reason is not None
-            if made and result.audio.duration is not None:
-                self.duration_s = (self.duration_s or 0.0) + result.audio.duration
+            if made and result.audio.duration_s is not None:
+                self.duration_s = (self.duration_s or 0.0) + result.audio.duration_s
 
     def discard_lookup(self) -> None:
         """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
@@ -87,7 +87,7 @@ class Record:
 
     def speaking_rate(self, audio: AudioFacts) -> float | None:
         """Code points of the text per second of voiced audio."""
-        return self.characters / audio.voiced if audio.voiced and self.characters else None
+        return self.characters / audio.voiced_s if audio.voiced_s and self.characters else None
 
     def start_attributes(self) -> SpanAttributes:
         """What the span knows from the start, so that samplers see it."""
@@ -114,8 +114,8 @@ class Record:
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)
         maker = plan.maker
-        delivered = self.delivered(outcome)
-        unheard = self._unheard_share(cause, delivered)
+        delivered_s = self.delivered(outcome)
+        unheard = self._unheard_share(cause, delivered_s)
         plan.duration((end - self.start_ns) * NANOSECOND, context)
         for series in plan.counted:
             series.add(1)
@@ -127,10 +127,10 @@ class Record:
         if wasted:
             plan.wasted.add(wasted)
         source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
-        for state, seconds in (("delivered", delivered), ("heard", self.heard_s)):
+        for state, seconds in (("delivered", delivered_s), ("heard", self.heard_s)):
             if seconds:
                 emitter.instruments.audio.add(seconds, (*maker, state, source), own)
-        attributes = self._end_attributes(cause, delivered) if describe else {}
+        attributes = self._end_attributes(cause, delivered_s) if describe else {}
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, maker, context, own)
         cost = self._emit_cost(emitter, maker, unheard, own)
@@ -149,11 +149,11 @@ class Record:
                 emitter.plans.keep(key, plan)
         return plan
 
-    def _unheard_share(self, cause: Cause, delivered: float | None) -> float:
+    def _unheard_share(self, cause: Cause, delivered_s: float | None) -> float:
         """The share of the speech that nobody heard, by its length; where nothing says how much, it was heard."""
         if not (self.handed_out or cause.good):
             return 1.0
-        heard_s = self.heard_s if self.heard_s is not None else delivered if cause.outcome is Outcome.CANCELLED else None
+        heard_s = self.heard_s if self.heard_s is not None else delivered_s if cause.outcome is Outcome.CANCELLED else None
         if heard_s is None or not self.duration_s:
             return 0.0
         return min(1.0, max(0.0, 1.0 - heard_s / self.duration_s))
@@ -224,13 +224,13 @@ class Record:
             (instruments.loudness, audio.loudness),
             (instruments.silence_ratio, audio.silence_ratio),
             (instruments.clipping_ratio, audio.clipping_ratio),
-            (instruments.trailing_silence, audio.trailing_silence),
+            (instruments.trailing_silence, audio.trailing_silence_s),
             (instruments.speaking_rate, self.speaking_rate(audio)),
         ):
             if value is not None:
                 histogram.record(value, labels, context)
 
-    def _end_attributes(self, cause: Cause, delivered: float | None) -> SpanAttributes:
+    def _end_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
         attributes: SpanAttributes = {
             semconv.OUTCOME.key: cause.outcome.value,
             semconv.CACHE_RESULT.key: self.cache.value,
@@ -247,7 +247,7 @@ class Record:
             semconv.CACHE_TIER.key: self.tier,
             semconv.AUDIO_DURATION.key: self.duration_s,
             semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
-            semconv.AUDIO_DELIVERED.key: delivered,
+            semconv.AUDIO_DELIVERED.key: delivered_s,
             semconv.AUDIO_HEARD.key: self.heard_s,
             semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
@@ -261,7 +261,7 @@ class Record:
                 semconv.AUDIO_SILENCE_RATIO.key: self.audio.silence_ratio,
                 semconv.AUDIO_CLIPPING_RATIO.key: self.audio.clipping_ratio,
                 semconv.AUDIO_SPEAKING_RATE.key: self.speaking_rate(self.audio),
-                semconv.AUDIO_TRAILING_SILENCE.key: self.audio.trailing_silence,
+                semconv.AUDIO_TRAILING_SILENCE.key: self.audio.trailing_silence_s,
             }
         for key, value in optional.items():
             if value is not None:

@@ -66,11 +66,11 @@ class InvocationResult:
             instruments.client_first_chunk.record(self.first_chunk_s, operation, context)
         if self.connection_reused is not None:
             instruments.connection_uses.add(1, (labels[0], self.connection_reused))
-        if self.audio is None or not self.audio.duration:
+        if self.audio is None or not self.audio.duration_s:
             return
-        instruments.audio.add(self.audio.duration, (*labels, "generated", "provider"))
+        instruments.audio.add(self.audio.duration_s, (*labels, "generated", "provider"))
         if cause.good and self.waited_s is not None:
-            self.real_time_factor = self.waited_s / self.audio.duration
+            self.real_time_factor = self.waited_s / self.audio.duration_s
             if counted:
                 instruments.real_time_factor.record(self.real_time_factor, labels, context)
 
@@ -89,8 +89,8 @@ class InvocationResult:
             attributes[semconv.RESEND_COUNT.key] = self.resends
         if self.format is not None and self.audio is not None:
             attributes[semconv.AUDIO_FORMAT.key] = self.format.name
-            if self.audio.duration is not None:
-                attributes[semconv.AUDIO_DURATION.key] = self.audio.duration
+            if self.audio.duration_s is not None:
+                attributes[semconv.AUDIO_DURATION.key] = self.audio.duration_s
             if self.audio.sample_rate is not None:
                 attributes[semconv.AUDIO_SAMPLE_RATE.key] = self.audio.sample_rate
         if self.real_time_factor is not None:

@@ -15,15 +15,15 @@ from otel_tts.semconv import Attribute, Metric
 
 
 class Counted(ABC):
-    """The half of a `History` that comes from metrics. ``interval`` is the number of seconds between exports of metrics."""
+    """The half of a `History` that comes from metrics. ``interval_s`` is the number of seconds between exports of metrics."""
 
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
 
     @property
     def interval(self) -> float:
         """See `History.interval`."""
-        return self._interval
+        return self._interval_s
 
     @abstractmethod
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
@@ -44,7 +44,7 @@ class Counted(ABC):
     ) -> list[Row]:
         """See `History.aggregates`."""
         split = rows.dimension(by)
-        moments = boundaries(start, end, step, self._interval)
+        moments = boundaries(start, end, step, self._interval_s)
         return [
             row
             for (earlier, later), growth in zip(pairwise(moments), self.growths(moments, rows.METRICS), strict=True)
@@ -71,6 +71,6 @@ class Counted(ABC):
         where: Where | None = None,
     ) -> list[Timeline]:
         """See `History.series`."""
-        moments = boundaries(start, end, step, self._interval)
+        moments = boundaries(start, end, step, self._interval_s)
         growths = [services.of_service(growth, service) for growth in self.growths(moments, [metric])]
         return timelines(metric, moments, growths, by, where or {})

@@ -58,7 +58,7 @@ def began(directory: Path) -> float | None:
 def growths(
     directory: Path,
     moments: Sequence[float],
-    interval: float,
+    interval_s: float,
     metrics: Collection[Metric] = semconv.METRICS,
     lines: Lines | None = None,
 ) -> Sequence[Growth]:
@@ -66,7 +66,7 @@ def growths(
 
     Of gauges and up-down counters it is the last level. A process that wrote nothing between two moments has no series there.
 
-    ``interval`` is the number of seconds between exports; ``lines`` are those known from before. A series that is not there at the
+    ``interval_s`` is the number of seconds between exports; ``lines`` are those known from before. A series that is not there at the
     beginning counted from 0, unless it is so much older that its lines must have been deleted meanwhile: then what is known of it
     begins with the first line left.
     """
@@ -78,7 +78,7 @@ def growths(
         written = sorted(group)
         if written[-1].end <= moments[0]:
             continue  # nothing has changed since
-        states = pairwise(_states(lines, written, moments, interval, names))
+        states = pairwise(_states(lines, written, moments, interval_s, names))
         for start, result, ((_, before), (time, after)) in zip(moments, results, states, strict=False):
             for key, reading in after.items() if time > start else ():
                 (_, service, version), name, labels = key
@@ -95,7 +95,7 @@ def _growth(before: Reading | None, after: Reading) -> float | Distribution:
 
 
 def _states(
-    lines: Lines, written: Sequence[Partition], moments: Sequence[float], interval: float, names: Collection[str]
+    lines: Lines, written: Sequence[Partition], moments: Sequence[float], interval_s: float, names: Collection[str]
 ) -> list[tuple[float, Snapshot]]:
     """The state of all series of one writer at each moment, with the time at which it was written."""
     latest_first: list[tuple[float, Snapshot]] = []  # the latest first
@@ -111,7 +111,7 @@ def _states(
         first = _first(written, names, lines)
         for number, moment in enumerate(reversed(moments)):
             if latest_first[number][0] == -math.inf:
-                latest_first[number] = -math.inf, _settled(first, moment - 2 * interval)
+                latest_first[number] = -math.inf, _settled(first, moment - 2 * interval_s)
     return latest_first[::-1]
 
 

@@ -34,7 +34,7 @@ _FORMAT = 2
 _STATE = "state"
 _WORTH_KEEPING = 1 << 20
 """New bytes of a traces file from which on its index is written anew."""
-_MEMORY = 64 << 20
+_MEMORY_BYTES = 64 << 20
 """Bytes of columns that stay in memory; the rest is loaded again when it is asked for."""
 _PROOF = 4096
 """Bytes before the end of what is known by which the file is known again."""
@@ -79,7 +79,7 @@ class Index:
                 file = self._kept(partition, _more(partition.path, file))
         self._files[name] = file
         self._spoilt[name] = file.spoilt
-        while len(self._files) > 1 and sum(other.columns.size for other in self._files.values()) > _MEMORY:
+        while len(self._files) > 1 and sum(other.columns.size for other in self._files.values()) > _MEMORY_BYTES:
             self._files.popitem(last=False)
         return file.columns
 

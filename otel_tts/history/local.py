@@ -22,7 +22,7 @@ from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
 from otel_tts.semconv import Metric
 
-_LATE = 600.0
+_LATE_S = 600.0
 """Seconds after a span's end by which it is certainly written, so far as a search has to look."""
 
 
@@ -65,7 +65,7 @@ class LocalHistory(Counted):
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """See `Counted.growths`."""
-        return growths(self._directory, moments, self._interval, metrics, self._lines)
+        return growths(self._directory, moments, self._interval_s, metrics, self._lines)
 
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
         """See `History.requests`."""
@@ -104,7 +104,7 @@ class LocalHistory(Counted):
         """See `History.fingerprint`."""
         digest = hashlib.sha256()
         for signal in ("metrics", "traces"):
-            for partition in partitions(self._directory, signal, start - self._interval, end + _LATE):
+            for partition in partitions(self._directory, signal, start - self._interval_s, end + _LATE_S):
                 with suppress(FileNotFoundError):
                     digest.update(f"{partition.path.name} {partition.path.stat().st_size}\n".encode())
         return digest.hexdigest()
@@ -113,7 +113,7 @@ class LocalHistory(Counted):
         """See `History.traces`."""
         by_trace: dict[str, list[Span]] = {}
         needles = [trace_id.encode() for trace_id in trace_ids]
-        for partition in partitions(self._directory, "traces", since - _LATE, until + _LATE):
+        for partition in partitions(self._directory, "traces", since - _LATE_S, until + _LATE_S):
             for _, line in readable(partition.path):
                 if any(needle in line for needle in needles) and (request := files.parse(line)) is not None:
                     for span in spans(request, Unreadable()):
@@ -143,5 +143,5 @@ class LocalHistory(Counted):
     def _traces(self, wanted: RequestFilter) -> list[Partition]:
         """The files in which wanted requests may be."""
         since = max((moment for moment in (wanted.since, wanted.ended_since) if moment is not None), default=None)
-        until = min((moment + _LATE for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
+        until = min((moment + _LATE_S for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
         return partitions(self._directory, "traces", since, until)

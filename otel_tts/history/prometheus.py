@@ -21,7 +21,7 @@ from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
 
-_SILENCE = 3600.0
+_SILENCE_S = 3600.0
 """Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
 _POINTS = 5000
 """Windows that one query is about: Prometheus answers at most 11,000."""
@@ -52,7 +52,7 @@ class Prometheus:
     def __init__(self, backend: Backend, *, interval: float = 10.0, stores_away: int = 0) -> None:
         """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`."""
         self._backend = backend
-        self._interval = interval
+        self._interval_s = interval
         self._stores = Stores(backend, stores_away)
         self.unreadable = Unreadable()
         """What it answered and could not be read."""
@@ -95,17 +95,17 @@ class Prometheus:
         """Of a metric that counts: the number of the window, and a series that was exported in it."""
         window = moments[1] - moments[0]
         restarted: dict[int, list[list[str]]] = {}
-        restarts = readings.restarts(metric, window, _SILENCE, self._interval / 2 if self._stores.is_thanos else None)
+        restarts = readings.restarts(metric, window, _SILENCE_S, self._interval_s / 2 if self._stores.is_thanos else None)
         for number, process, _ in self._each(restarts, moments):
             restarted.setdefault(number, []).append([readings.equals(name, process.get(name, "")) for name in readings.PROCESS])
-        growths = self._each(readings.growth(metric, window, _SILENCE), moments)
+        growths = self._each(readings.growth(metric, window, _SILENCE_S), moments)
         samples = [sample for sample in growths if sample[0] not in restarted]
         for number, processes in restarted.items():
             end = moments[number + 1]
-            others = self._at(readings.growth(metric, window, _SILENCE, processes), end)
+            others = self._at(readings.growth(metric, window, _SILENCE_S, processes), end)
             samples += [(number, answer.labels, answer.values[0][1]) for answer in others]
             for process_matchers in processes:
-                exported = self._at(readings.samples(metric, window + _SILENCE, process_matchers), end)
+                exported = self._at(readings.samples(metric, window + _SILENCE_S, process_matchers), end)
                 counts = ((answer.labels, _counted(answer.values, moments[number])) for answer in exported)
                 samples += [(number, labels, count) for labels, count in counts if count is not None]
         return _series(metric, samples)

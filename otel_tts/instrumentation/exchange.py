@@ -181,7 +181,7 @@ class Exchange:
             facts = AudioFacts() if self._meter is None or self._measured_inside else self._meter.facts()
             record.sample_rate = record.sample_rate or facts.sample_rate
             if record.duration_s is None:
-                speech.sources.set_audio(facts.duration or self._stated_s or None, None)
+                speech.sources.set_audio(facts.duration_s or self._stated_s or None, None)
 
     def _deliver(self, speech: SynthesisRequest, audio: bytes, now_ns: int) -> None:
         record = speech.record

@@ -171,9 +171,9 @@ def _legend(source: CachedHistory) -> str:
     read = f"{source.source} · read at {formatting.clock(now)} {formatting.zone(now)}"
     if newest is None:
         return tiles.legend(f"{read} · no metrics within a day", palette.BAD)
-    age = max(now - newest, 0.0)
-    late = is_late(age, source.interval)
-    arrived = f"newest telemetry {formatting.elapsed(age)} old" + (f", of {formatting.date(newest)}" if late else "")
+    age_s = max(now - newest, 0.0)
+    late = is_late(age_s, source.interval)
+    arrived = f"newest telemetry {formatting.elapsed(age_s)} old" + (f", of {formatting.date(newest)}" if late else "")
     return tiles.legend(f"{read} · {arrived}", palette.BAD if late else palette.GOOD)
 
 

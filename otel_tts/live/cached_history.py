@@ -119,12 +119,12 @@ class CachedHistory:
     def rows(self, period: Period, *, by: By | None = None, service: str = "") -> list[Row]:
         """What happened in each window, over everything or by one dimension, the window under way included."""
 
-        def rows(start: float, end: float, step: float) -> list[Row]:
-            return self._history.aggregates(start, end, step, [by] if by else [], service=service or None)
+        def rows(start: float, end: float, step_s: float) -> list[Row]:
+            return self._history.aggregates(start, end, step_s, [by] if by else [], service=service or None)
 
         what = "rows", by, service
         over = self._once(
-            (*what, period.start, period.closed, period.step), lambda: rows(period.start, period.closed, period.step)
+            (*what, period.start, period.closed, period.step_s), lambda: rows(period.start, period.closed, period.step_s)
         )
         under_way = self._once(
             (*what, period.closed, period.now), lambda: rows(period.closed, period.now, period.now - period.closed)
@@ -136,12 +136,12 @@ class CachedHistory:
     ) -> list[Timeline]:
         """A metric over time, as `History.series`, the window under way included."""
 
-        def series(start: float, end: float, step: float) -> list[Timeline]:
-            return self._history.series(metric, start, end, step, by, service=service or None, where=where)
+        def series(start: float, end: float, step_s: float) -> list[Timeline]:
+            return self._history.series(metric, start, end, step_s, by, service=service or None, where=where)
 
         what = ("series", metric.name, tuple(by), tuple((where or {}).items()), service)
         over = self._once(
-            (*what, period.start, period.closed, period.step), lambda: series(period.start, period.closed, period.step)
+            (*what, period.start, period.closed, period.step_s), lambda: series(period.start, period.closed, period.step_s)
         )
         under_way = self._once(
             (*what, period.closed, period.now), lambda: series(period.closed, period.now, period.now - period.closed)
@@ -153,9 +153,18 @@ class CachedHistory:
     ) -> list[Timeline]:
         """A metric over time, only in windows that are over."""
         return self._once(
-            ("windows", metric.name, tuple(by), tuple((where or {}).items()), service, period.start, period.closed, period.step),
+            (
+                "windows",
+                metric.name,
+                tuple(by),
+                tuple((where or {}).items()),
+                service,
+                period.start,
+                period.closed,
+                period.step_s,
+            ),
             lambda: self._history.series(
-                metric, period.start, period.closed, period.step, by, service=service or None, where=where
+                metric, period.start, period.closed, period.step_s, by, service=service or None, where=where
             ),
         )
 

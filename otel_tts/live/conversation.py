@@ -16,11 +16,11 @@ from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A part of an utterance's time. ``start`` is in seconds since the Unix epoch, ``length`` in seconds."""
+    """A part of an utterance's time. ``start`` is in seconds since the Unix epoch, ``length_s`` in seconds."""
 
     kind: str
     start: float
-    length: float
+    length_s: float
     row: int
 
 
@@ -95,11 +95,11 @@ def figure(requests: Sequence[Request]) -> go.Figure:
                 name=kind,
                 orientation="h",
                 y=[bar.row for bar in of_kind],
-                x=[bar.length for bar in of_kind],
+                x=[bar.length_s for bar in of_kind],
                 base=[bar.start - zero for bar in of_kind],
                 width=0.34,
                 marker={"color": colour, "line": {"width": 0}},
-                customdata=[f"{kind}, +{bar.start - zero:.3f} s, {formatting.duration(bar.length)}" for bar in of_kind],
+                customdata=[f"{kind}, +{bar.start - zero:.3f} s, {formatting.duration(bar.length_s)}" for bar in of_kind],
                 hovertemplate="%{customdata}<extra></extra>",
             )
     for name, symbol, size, colour, moments in (
@@ -142,12 +142,12 @@ def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
     first = sorted(request.ttfa for request in requests if request.ttfa is not None)
     made, played = _total(r.audio_duration for r in requests), _total(played_seconds(r) for r in requests)
     fallbacks = sum(bool(request.fallback_used) for request in requests)
-    length = max(request.end for request in requests) - requests[0].start
+    length_s = max(request.end for request in requests) - requests[0].start
     return [
         tiles.tile("Conversation", conversation[:24], f"{formatting.date(requests[0].start)}, {requests[0].service}",
                    definition=conversation),
         tiles.tile("Utterances", formatting.count(len(requests) - ahead),
-                   f"in {formatting.duration(length)}" + (f"; {formatting.count(ahead)} made ahead" if ahead else "")),
+                   f"in {formatting.duration(length_s)}" + (f"; {formatting.count(ahead)} made ahead" if ahead else "")),
         tiles.tile(
             "First audio",
             formatting.duration(first[len(first) // 2] if first else None),

@@ -51,8 +51,8 @@ class Verdict:
     @property
     def over(self) -> str:
         """The window that the figure was taken over, in words; empty for a state."""
-        window = self.condition.window
-        return f"over the last {formatting.elapsed(window)}" if window and self.condition.figure.traffic else ""
+        window_s = self.condition.window
+        return f"over the last {formatting.elapsed(window_s)}" if window_s and self.condition.figure.traffic else ""
 
     def sentences(self) -> Iterator[str]:
         """Give a sentence for each subject."""
@@ -155,40 +155,40 @@ class Judge:
     def _over(
         self,
         metric: Metric,
-        window: float,
+        window_s: float,
         by: Sequence[semconv.Attribute] = (),
         where: Mapping[semconv.Attribute, tuple[str | bool, ...]] | None = None,
         *,
         own: bool = True,
     ) -> list[Timeline]:
         return self._history.over(
-            metric, self._period.now - window, self._period.now, by, where, service=self._service if own else ""
+            metric, self._period.now - window_s, self._period.now, by, where, service=self._service if own else ""
         )
 
-    def _success(self, window: float) -> Iterable[SubjectFigure]:
+    def _success(self, window_s: float) -> Iterable[SubjectFigure]:
         counts = {
             timeline.attributes[semconv.OUTCOME.key]: _count(timeline)
-            for timeline in self._over(semconv.SYNTHESIS_DURATION, window, (semconv.OUTCOME,), {semconv.OUTCOME: COUNTED})
+            for timeline in self._over(semconv.SYNTHESIS_DURATION, window_s, (semconv.OUTCOME,), {semconv.OUTCOME: COUNTED})
         }
         traffic = sum(counts.values())
         return [SubjectFigure({}, counts.get(Outcome.OK, 0) / traffic if traffic else None, traffic)]
 
-    def _burn(self, window: float) -> Iterable[SubjectFigure]:
-        for success in self._success(window):
+    def _burn(self, window_s: float) -> Iterable[SubjectFigure]:
+        for success in self._success(window_s):
             yield SubjectFigure(
                 {}, None if success.value is None else (1 - success.value) / (1 - self._settings.slo_success), success.traffic
             )
 
-    def _gaps(self, window: float) -> Iterable[SubjectFigure]:
-        for timeline in self._over(semconv.STREAM_UNDERRUN, window, where={semconv.UNDERRUN_CAUSE: ("provider",)}):
+    def _gaps(self, window_s: float) -> Iterable[SubjectFigure]:
+        for timeline in self._over(semconv.STREAM_UNDERRUN, window_s, where={semconv.UNDERRUN_CAUSE: ("provider",)}):
             if isinstance(value := timeline.points[0].value, Distribution):
                 yield SubjectFigure({}, value.share_above(0.0), value.count)
 
-    def _attempts(self, window: float) -> Iterable[SubjectFigure]:
+    def _attempts(self, window_s: float) -> Iterable[SubjectFigure]:
         by = semconv.PROVIDER, semconv.OUTCOME
         where = {semconv.OUTCOME: COUNTED, semconv.ATTEMPT_REASON: REQUEST_ATTEMPTS}
         counts: dict[str, dict[str, float]] = {}
-        for timeline in self._over(semconv.ATTEMPT_DURATION, window, by, where):
+        for timeline in self._over(semconv.ATTEMPT_DURATION, window_s, by, where):
             provider, outcome = (str(timeline.attributes[attribute.key]) for attribute in by)
             counts.setdefault(provider, {})[outcome] = _count(timeline)
         for provider, outcomes in counts.items():
@@ -197,29 +197,29 @@ class Judge:
                 {semconv.PROVIDER.key: provider}, outcomes.get(Outcome.OK, 0) / traffic if traffic else None, traffic
             )
 
-    def _available(self, window: float) -> Iterable[SubjectFigure]:
+    def _available(self, window_s: float) -> Iterable[SubjectFigure]:
         for timeline in self._history.series(
             semconv.PROVIDER_AVAILABLE, self._period, (semconv.PROVIDER,), service=self._service
         ):
             if isinstance(value := timeline.points[-1].value, float):
                 yield SubjectFigure({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
 
-    def _absent(self, window: float) -> Iterable[SubjectFigure]:
+    def _absent(self, window_s: float) -> Iterable[SubjectFigure]:
         newest = self._history.newest()
-        if newest is not None and self._period.now - newest < window:
+        if newest is not None and self._period.now - newest < window_s:
             yield SubjectFigure({}, float(is_late(self._period.now - newest, self._history.interval)))
 
-    def _first_audio(self, window: float) -> Iterable[SubjectFigure]:
-        return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window, {})
+    def _first_audio(self, window_s: float) -> Iterable[SubjectFigure]:
+        return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window_s, {})
 
-    def _duration(self, window: float) -> Iterable[SubjectFigure]:
-        return self._slowdown(semconv.SYNTHESIS_DURATION, window, {semconv.STREAM: (False,)})
+    def _duration(self, window_s: float) -> Iterable[SubjectFigure]:
+        return self._slowdown(semconv.SYNTHESIS_DURATION, window_s, {semconv.STREAM: (False,)})
 
     def _slowdown(
-        self, metric: Metric, window: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
+        self, metric: Metric, window_s: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
     ) -> Iterable[SubjectFigure]:
         where = {semconv.CACHE_RESULT: MADE_BY_PROVIDER, semconv.OUTCOME: COUNTED, **which}
-        for timeline in self._over(metric, window, (semconv.PROVIDER,), where):
+        for timeline in self._over(metric, window_s, (semconv.PROVIDER,), where):
             provider, value = str(timeline.attributes[semconv.PROVIDER.key]), timeline.points[0].value
             if provider not in UNNAMED and isinstance(value, Distribution) and (p95 := value.quantile(0.95)) is not None:
                 yield SubjectFigure(
@@ -228,16 +228,16 @@ class Judge:
                     value.count,
                 )
 
-    def _drift(self, window: float) -> Iterable[SubjectFigure]:
+    def _drift(self, window_s: float) -> Iterable[SubjectFigure]:
         by = semconv.PROVIDER, semconv.DRIFT_COLUMN
         for timeline in self._over(semconv.DRIFT_DETECTED, DAY, by, own=False):
             if isinstance(value := timeline.points[0].value, float):
                 yield SubjectFigure({attribute.key: str(timeline.attributes[attribute.key]) for attribute in by}, value)
 
 
-def is_late(age: float, interval: float) -> bool:
+def is_late(age_s: float, interval_s: float) -> bool:
     """Whether the newest telemetry is older than it would be if its service ran: three exports are missing, and a minute is over."""
-    return age > max(60.0, 3 * interval)
+    return age_s > max(60.0, 3 * interval_s)
 
 
 def _count(timeline: Timeline) -> float:

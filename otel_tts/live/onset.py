@@ -38,14 +38,14 @@ class _Earlier:
     Args:
         history: where the windows come from.
         start, end: the time that is read.
-        step: the length of a window, which divides every window that is asked for.
+        step_s: the length of a window, which divides every window that is asked for.
     """
 
-    def __init__(self, history: CachedHistory, start: float, end: float, step: float) -> None:
+    def __init__(self, history: CachedHistory, start: float, end: float, step_s: float) -> None:
         self._history = history
         self._start = start
         self._end = end
-        self._step = step
+        self._step_s = step_s
 
     @property
     def interval(self) -> float:
@@ -85,7 +85,7 @@ class _Earlier:
         return joined
 
     def _windows(self, metric: Metric, by: Sequence[Attribute], where: Where | None, service: str) -> list[Timeline]:
-        whole = Period(self._start, self._end, self._end, self._step)
+        whole = Period(self._start, self._end, self._end, self._step_s)
         return self._history.windows(metric, whole, by, where, service=service)
 
 
@@ -108,29 +108,29 @@ def onset(
     What was began is remembered while the condition goes on. None where nobody can tell: the condition began within the last moments.
     """
     key = "onset", condition.name, tuple(subject.attributes.items()), service
-    step = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
+    step_s = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
     remembered = history.remembered.get(key)
-    if not period.past and remembered is not None and 0 <= period.now - remembered[1] < 2 * step:
+    if not period.past and remembered is not None and 0 <= period.now - remembered[1] < 2 * step_s:
         history.remembered[key] = remembered[0], period.now
         return cast("Onset", remembered[0])
-    latest = period.now // step * step
-    start = latest - _MOMENTS * step - (condition.window or step)
-    earlier = _Earlier(history, start, latest, step)
+    latest = period.now // step_s * step_s
+    start = latest - _MOMENTS * step_s - (condition.window or step_s)
+    earlier = _Earlier(history, start, latest, step_s)
 
     def met(moment: float) -> bool:
         judge = Judge(earlier, replace(period, now=moment), settings, service)
         return subject.attributes in [each.attributes for each in judge.holding(condition)]
 
-    began = _first(met, latest, step)
+    began = _first(met, latest, step_s)
     if began is not None and not period.past:
         history.remembered[key] = began, period.now
     return began
 
 
-def _first(met: Callable[[float], bool], latest: float, step: float) -> Onset | None:
+def _first(met: Callable[[float], bool], latest: float, step_s: float) -> Onset | None:
     since = None
     for number in range(_MOMENTS):
-        moment = latest - number * step
+        moment = latest - number * step_s
         if not met(moment):
             return None if since is None else Onset(since, before=False)
         since = moment

@@ -45,30 +45,30 @@ class Period:
     start: float
     closed: float
     now: float
-    step: float
+    step_s: float
     past: bool = False
 
     @classmethod
-    def from_range(cls, range: str, now: float, interval: float) -> Self:
-        """The windows of one of the `RANGES`; ``interval`` is that of the export of metrics."""
-        return cls._back(*RANGES[range], now, interval)
+    def from_range(cls, range: str, now: float, interval_s: float) -> Self:
+        """The windows of one of the `RANGES`; ``interval_s`` is that of the export of metrics."""
+        return cls._back(*RANGES[range], now, interval_s)
 
     @classmethod
-    def between(cls, start: float, end: float, interval: float) -> Self:
+    def between(cls, start: float, end: float, interval_s: float) -> Self:
         """The windows of a time that was chosen."""
-        length = max(end - start, 4 * interval)
-        step = next((step for step in _STEPS if length / step <= _WINDOWS), math.ceil(length / _WINDOWS))
-        return cls._back(length, step, end, interval, past=True)
+        length_s = max(end - start, 4 * interval_s)
+        step_s = next((step_s for step_s in _STEPS if length_s / step_s <= _WINDOWS), math.ceil(length_s / _WINDOWS))
+        return cls._back(length_s, step_s, end, interval_s, past=True)
 
     @classmethod
-    def _back(cls, length: float, step: float, now: float, interval: float, *, past: bool = False) -> Self:
-        step = math.ceil(max(step, 2 * interval))
-        closed = (now - 2 * interval) // step * step
-        windows = max(math.ceil(length / step) - 1, 1)
-        return cls(closed - windows * step, closed, now, step, past)
+    def _back(cls, length_s: float, step_s: float, now: float, interval_s: float, *, past: bool = False) -> Self:
+        step_s = math.ceil(max(step_s, 2 * interval_s))
+        closed = (now - 2 * interval_s) // step_s * step_s
+        windows = max(math.ceil(length_s / step_s) - 1, 1)
+        return cls(closed - windows * step_s, closed, now, step_s, past)
 
     @property
-    def length(self) -> float:
+    def length_s(self) -> float:
         """From its start to now."""
         return self.now - self.start
 

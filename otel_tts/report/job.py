@@ -136,9 +136,9 @@ class ReportJob:
         return self._references[service]
 
 
-def pending(began: float, watermark: float | None, until: float, width: float) -> float:
+def pending(began: float, watermark: float | None, until: float, width_s: float) -> float:
     """The moment from which on a pass has something to look at: the watermark, and a little before it for what came late."""
-    return began if watermark is None else max(began, min(watermark, until) - _LATE_WINDOWS * width)
+    return began if watermark is None else max(began, min(watermark, until) - _LATE_WINDOWS * width_s)
 
 
 def _entry(

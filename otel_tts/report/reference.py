@@ -74,7 +74,7 @@ class LastWeek:
         """See `Reference.sample`."""
         samples: dict[Window, Sample] = {}
         rows = 0
-        for earlier, judgement in self._runs.windows(self._service, window.width, window.start - _WEEK, window.start):
+        for earlier, judgement in self._runs.windows(self._service, window.width_s, window.start - _WEEK, window.start):
             if judgement == "drifted":
                 continue
             sample = self._last_taken.get(earlier) or self._taken(earlier)

@@ -60,7 +60,7 @@ class Reports:
         until = round(ended * 1000)
         query = f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}' and attributes.start_time <= {until}"
         holding = [r for r in self._search(query, 100) if r.service == service and r.window.start <= ended < r.window.end]
-        return min(holding, key=lambda report: report.window.width, default=None)
+        return min(holding, key=lambda report: report.window.width_s, default=None)
 
     def pages(self, run_id: str) -> Sequence[str]:
         """Which pages a report has: ``headline`` first, ``engines``, ``traffic``."""

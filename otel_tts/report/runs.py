@@ -84,9 +84,9 @@ class Runs:
         with tracking.reaching(self.uri):
             return self._find(_key("window", service, str(window)))
 
-    def windows(self, service: str, width: float, since: float, before: float) -> Iterator[tuple[Window, str]]:
+    def windows(self, service: str, width_s: float, since: float, before: float) -> Iterator[tuple[Window, str]]:
         """The complete windows of a service that began then, the newest first, each with its judgement."""
-        conditions = {STATE: COMPLETE, WIDTH: f"{width:g}", SERVICE: _quoted(service)}
+        conditions = {STATE: COMPLETE, WIDTH: f"{width_s:g}", SERVICE: _quoted(service)}
         query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in conditions.items())
         query += f" and attributes.start_time >= {since * 1000:.0f} and attributes.start_time < {before * 1000:.0f}"
         token = None
@@ -97,7 +97,7 @@ class Runs:
                 )
             for run in page:
                 start = run.info.start_time / 1000
-                yield Window(start, start + width), run.data.tags.get(JUDGEMENT, "")
+                yield Window(start, start + width_s), run.data.tags.get(JUDGEMENT, "")
             token = page.token
             if not token:
                 return
@@ -124,7 +124,7 @@ class Runs:
         parent = self._parent(entry)
         key = _key("window", entry.service, str(entry.window))
         tags = {KEY: key, KIND: "window", STATE: WRITING, "mlflow.parentRunId": parent, CONTENT: entry.content, REVISION: "0"}
-        identity = {SERVICE: _quoted(entry.service), WIDTH: f"{entry.window.width:g}"}
+        identity = {SERVICE: _quoted(entry.service), WIDTH: f"{entry.window.width_s:g}"}
         run = self._find(key) or self._create(key, formatting.utc(entry.window.start), start, {**tags, **identity})
         run_id, revision = run.info.run_id, int(run.data.tags.get(REVISION, "0"))
         if run.data.tags.get(CONTENT) != entry.content:

@@ -17,20 +17,20 @@ class Window:
     end: float
 
     @property
-    def width(self) -> float:
+    def width_s(self) -> float:
         """Seconds."""
         return self.end - self.start
 
     def __str__(self) -> str:
-        return f"{formatting.utc(self.start)}/{self.width:g}s"
+        return f"{formatting.utc(self.start)}/{self.width_s:g}s"
 
 
-def windows(since: float, until: float, width: float) -> Iterator[Window]:
+def windows(since: float, until: float, width_s: float) -> Iterator[Window]:
     """The aligned windows that hold any of the time from ``since`` to ``until``, oldest first."""
-    for number in range(math.floor(since / width), math.ceil(until / width)):
-        yield Window(number * width, (number + 1) * width)
+    for number in range(math.floor(since / width_s), math.ceil(until / width_s)):
+        yield Window(number * width_s, (number + 1) * width_s)
 
 
-def closed(now: float, width: float, grace: float) -> float:
-    """The end of the last window that nothing more is expected of: ``grace`` seconds have passed since."""
-    return math.floor((now - grace) / width) * width
+def closed(now: float, width_s: float, grace_s: float) -> float:
+    """The end of the last window that nothing more is expected of: ``grace_s`` seconds have passed since."""
+    return math.floor((now - grace_s) / width_s) * width_s

@@ -39,7 +39,7 @@ FOREVER = None  # in a script: nothing more comes
         ((OSError(),), Planned(HELLO, stream=True), Reply("UNAVAILABLE", True), Outcome.ERROR),
         ((b"",), Planned(HELLO, stream=False), Reply("INTERNAL", True), None),
         ((Scripted.SECOND, FOREVER), Planned(HELLO, stream=True, hangs_up=True), Reply("CANCELLED", False, 0, 1), None),
-        ((FOREVER,), Planned(HELLO, stream=False, patience=0.2), Reply("DEADLINE_EXCEEDED", False), None),
+        ((FOREVER,), Planned(HELLO, stream=False, patience_s=0.2), Reply("DEADLINE_EXCEEDED", False), None),
     ],
     ids=["whole", "stream", "broken off", "failed", "no audio", "hung up", "impatient"],
 )

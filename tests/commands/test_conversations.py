@@ -193,7 +193,7 @@ def test_the_time_line_is_that_of_the_listener(recorded: Path, monkeypatch: pyte
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(recorded))
     utterances = open_history(HistorySettings.load()).requests(RequestFilter(conversation="call 1"))
     utterances = sorted(utterances, key=lambda request: request.start)
-    audio = [(bar.kind, round(bar.length, 6)) for bar in conversation.bars(utterances) if bar.kind != "waiting for audio"]
+    audio = [(bar.kind, round(bar.length_s, 6)) for bar in conversation.bars(utterances) if bar.kind != "waiting for audio"]
     assert audio == [("audio", 3.0), ("audio of an interrupted utterance", 0.4), ("audio", 3.0), ("audio", 2.0)]
     labels = [conversation.label(request) for request in utterances]
     assert "interrupted" in labels[1]

@@ -144,7 +144,7 @@ async def test_a_port_lost_on_the_way_is_told(tmp_path: Path) -> None:
 def test_the_speech_server_is_away_now_and_then() -> None:
     """It speaks, then answers 503 to calls and health checks alike, then speaks again."""
     seen: list[int] = []
-    with cloud(period=0.4, absence=0.2) as server, httpx.Client(base_url=server.base_url) as client:
+    with cloud(period_s=0.4, absence_s=0.2) as server, httpx.Client(base_url=server.base_url) as client:
         deadline = time.monotonic() + 15
         while seen[-3:] != [200, 503, 200]:
             assert time.monotonic() < deadline

@@ -70,17 +70,17 @@ def test_every_figure_is_what_the_listener_recorded(run: Run) -> None:
             assert request.attributes == {"app.agent": script.agent}
             assert (request.outcome, request.cancel_reason) == ("ok" if utterance.ended else "cancelled", utterance.reason)
             assert request.characters == len(utterance.text)
-            assert request.delivered == pytest.approx(utterance.bytes / BYTES_PER_S, abs=1e-6)
-            assert request.heard == pytest.approx(utterance.played, abs=1e-6)
+            assert request.delivered == pytest.approx(utterance.audio_bytes / BYTES_PER_S, abs=1e-6)
+            assert request.heard == pytest.approx(utterance.played_s, abs=1e-6)
             assert request.attempts == len(utterance.asked)
             assert (request.cache_result, request.fallback_used) == (
                 "bypass" if utterance.asked else "hit",
                 len(utterance.asked) > 1,
             )
-            assert request.ttfb == pytest.approx(utterance.first, abs=MOMENT)
-            assert request.underrun == pytest.approx(utterance.gap, abs=MOMENT)
-            assert request.interrupted == (utterance.cut_off and pytest.approx(utterance.cut_off, abs=MOMENT))
-            assert request.silent == (pytest.approx(utterance.late, abs=MOMENT) if utterance.reason else None)
+            assert request.ttfb == pytest.approx(utterance.first_audio_s, abs=MOMENT)
+            assert request.underrun == pytest.approx(utterance.gap_s, abs=MOMENT)
+            assert request.interrupted == (utterance.cut_off_s and pytest.approx(utterance.cut_off_s, abs=MOMENT))
+            assert request.silent == (pytest.approx(utterance.late_s, abs=MOMENT) if utterance.reason else None)
             if utterance.asked:
                 assert request.provider == utterance.asked[-1]
                 assert request.cost == pytest.approx(len(utterance.text) * PRICES[utterance.asked[-1]] / 1e6)
@@ -103,7 +103,7 @@ def test_what_is_made_ahead_is_in_its_conversation(run: Run) -> None:
 def test_the_demo_says_that_they_agree(run: Run) -> None:
     """Its table has the sums of the records, and the command that it names lists the conversation."""
     utterances = [utterance for utterances in run.records.values() for utterance in utterances]
-    seconds = sum(utterance.bytes for utterance in utterances) / BYTES_PER_S
+    seconds = sum(utterance.audio_bytes for utterance in utterances) / BYTES_PER_S
     assert (
         f"The listeners recorded {len(utterances)} utterances and {seconds:.1f} s of audio: telemetry has the same." in run.output
     )
@@ -125,7 +125,13 @@ def test_a_difference_would_be_told(run: Run) -> None:
     [name, *_] = run.records
     utterances, requests = run.records[name], run.requests(name)
     assert list(compare(utterances, requests)) == []
-    changes: list[dict[str, Any]] = [{"text": "x"}, {"bytes": 7}, {"played": 99.0}, {"asked": ("x",) * 3}, {"reason": "caller"}]
+    changes: list[dict[str, Any]] = [
+        {"text": "x"},
+        {"audio_bytes": 7},
+        {"played_s": 99.0},
+        {"asked": ("x",) * 3},
+        {"reason": "caller"},
+    ]
     for change in [*changes, {"ended": not utterances[1].ended}]:
         differences = list(compare([utterances[0], replace(utterances[1], **change), *utterances[2:]], requests))
         assert differences, change
@@ -137,8 +143,8 @@ def test_its_page_shows_what_the_listener_had(run: Run) -> None:
     """On the time line each utterance plays for as long as it was played, and interruptions and fallbacks are marked."""
     for name, utterances in run.records.items():
         requests = run.requests(name)
-        played = [bar.length for bar in conversation.bars(requests) if bar.kind != "waiting for audio"]
-        assert played == pytest.approx([utterance.played for utterance in utterances], abs=1e-6)
+        played = [bar.length_s for bar in conversation.bars(requests) if bar.kind != "waiting for audio"]
+        assert played == pytest.approx([utterance.played_s for utterance in utterances], abs=1e-6)
         everything = run.history.requests(RequestFilter(conversation=name), 100)
         script = next(script for script in SCRIPTS if name.startswith(script.agent))
         assert [bar.kind for bar in conversation.bars(everything)].count("made ahead") == len(script.phrases)

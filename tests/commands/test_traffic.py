@@ -52,7 +52,7 @@ def test_every_stretch_has_its_share_of_each_kind(seed: int) -> None:
     for start in range(0, 380, 7):
         assert 3 <= sum(not valid(call) for call in calls[start : start + 20]) <= 5
     assert 19 <= sum(call.hangs_up for call in calls) <= 21
-    assert 19 <= sum(call.patience is not None for call in calls) <= 21
+    assert 19 <= sum(call.patience_s is not None for call in calls) <= 21
 
 
 def test_texts_come_again_and_new_ones_come_too() -> None:

@@ -73,14 +73,14 @@ def close(facts: AudioFacts, tolerance: float = 1e-6) -> dict[str, Any]:
 
 
 TONE = AudioFacts(
-    duration=2.0,
+    duration_s=2.0,
     sample_rate=16000,
-    onset=0.3,
-    trailing_silence=0.5,
+    onset_s=0.3,
+    trailing_silence_s=0.5,
     silence_ratio=0.4,
     clipping_ratio=0.0,
     loudness=-20 * math.log10(0.1 / math.sqrt(2)),
-    voiced=1.2,
+    voiced_s=1.2,
 )
 
 
@@ -111,9 +111,9 @@ def test_known_signal(format: AudioFormat, subtype: str, container: str) -> None
 def test_silence_is_found_to_the_millisecond_and_the_window(rate: int) -> None:
     """At usual rates a sharp onset is exact to 1 ms, and the rest to one window at each end."""
     facts = measure(PCM16(rate), pcm16(speechlike(rate)))
-    assert facts.onset == pytest.approx(0.3, abs=0.001)
-    assert facts.trailing_silence == pytest.approx(0.5, abs=0.0101)
-    assert facts.voiced == pytest.approx(1.2, abs=0.0201)
+    assert facts.onset_s == pytest.approx(0.3, abs=0.001)
+    assert facts.trailing_silence_s == pytest.approx(0.5, abs=0.0101)
+    assert facts.voiced_s == pytest.approx(1.2, abs=0.0201)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 32])
@@ -122,7 +122,7 @@ def test_channels_count_by_their_mean_power(channels: int) -> None:
     frames = np.zeros((32000, channels))
     frames[:, 0] = sine(2, 0.5, 16000)
     facts = measure(PCM16(16000, channels), pcm16(frames))
-    assert facts.duration == 2.0
+    assert facts.duration_s == 2.0
     assert facts.loudness == pytest.approx(-20 * math.log10(0.5) + 10 * math.log10(2 * channels), abs=1e-3)
 
 
@@ -178,7 +178,7 @@ def test_onset(sounds: list[tuple[float, float]], onset: float | None) -> None:
     """The onset is where sound starts that lasts; what the threshold calls silent, and a click, are none."""
     meter = AudioMeter(PCM16(16000))
     meter.feed(pcm16(np.concatenate([sine(seconds, amplitude, 16000) for seconds, amplitude in sounds])))
-    assert meter.onset() == meter.facts().onset == (None if onset is None else pytest.approx(onset, abs=0.007))
+    assert meter.onset() == meter.facts().onset_s == (None if onset is None else pytest.approx(onset, abs=0.007))
 
 
 def test_onset_is_known_while_the_stream_goes_on() -> None:
@@ -218,14 +218,14 @@ def plain_reading(samples: list[int], rate: int) -> AudioFacts:
     onsets = [at for at in range(len(levels) - 49) if all(levels[at : at + 50])]
     energy = sum(sample**2 for start in windows for sample in filled[start : start + 10 * hop])
     return AudioFacts(
-        duration=len(samples) / rate,
+        duration_s=len(samples) / rate,
         sample_rate=rate,
-        onset=onsets[0] * hop / rate if onsets else None,
-        trailing_silence=(len(samples) - (windows[-1] + lengths[-1] if windows else 0)) / rate,
+        onset_s=onsets[0] * hop / rate if onsets else None,
+        trailing_silence_s=(len(samples) - (windows[-1] + lengths[-1] if windows else 0)) / rate,
         silence_ratio=1 - sum(lengths) / len(samples),
         clipping_ratio=sum(abs(sample) >= 32767 for sample in samples) / len(samples),
         loudness=-10 * math.log10(energy / 32768**2 / sum(lengths)) if windows else None,
-        voiced=sum(lengths) / rate,
+        voiced_s=sum(lengths) / rate,
     )
 
 
@@ -300,9 +300,9 @@ def test_facts_of_any_bytes_are_in_range(format: AudioFormat, data: bytes) -> No
     meter.feed(data)
     assume(meter.format is format)  # the source of a test is known to hypothesis, with the signs of containers in it
     facts = meter.facts()
-    assert facts.duration is not None
-    for seconds in (facts.onset, facts.trailing_silence, facts.voiced):
-        assert seconds is None or 0 <= seconds <= facts.duration
+    assert facts.duration_s is not None
+    for seconds in (facts.onset_s, facts.trailing_silence_s, facts.voiced_s):
+        assert seconds is None or 0 <= seconds <= facts.duration_s
     for ratio in (facts.silence_ratio, facts.clipping_ratio):
         assert ratio is None or 0 <= ratio <= 1
     assert facts.loudness is None or 0 <= facts.loudness < 41
@@ -430,12 +430,12 @@ def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
 @pytest.mark.parametrize(
     ("format", "data", "seconds", "facts"),
     [
-        (PCM16(8000), b"", 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
-        (PCM16(8000, 2), b"\1\2\3", 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
+        (PCM16(8000), b"", 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
+        (PCM16(8000, 2), b"\1\2\3", 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
         (Wav(), b"", 0.0, AudioFacts()),
         (Wav(), b"RIFF\0\0", 0.0, AudioFacts()),
-        (Wav(), wav(b""), 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
-        (Wav(), wav(b"", bits=24), 0.0, AudioFacts(duration=0.0, sample_rate=8000)),
+        (Wav(), wav(b""), 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
+        (Wav(), wav(b"", bits=24), 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
         (Encoded("opus", 48000), b"", None, AudioFacts(sample_rate=48000)),
     ],
 )
@@ -504,17 +504,17 @@ def test_real_speech() -> None:
     chunks = list(engine.stream(text, speed=1.0, seed=0))
     facts = measure(PCMFloat32(engine.sample_rate), *chunks)
     speech = np.concatenate(chunks)
-    assert facts.duration == len(speech) / 24000
-    assert facts.onset is not None
-    assert 0 < facts.onset < 0.5
-    assert facts.trailing_silence is not None
-    assert 0 <= facts.trailing_silence < 0.8
+    assert facts.duration_s == len(speech) / 24000
+    assert facts.onset_s is not None
+    assert 0 < facts.onset_s < 0.5
+    assert facts.trailing_silence_s is not None
+    assert 0 <= facts.trailing_silence_s < 0.8
     assert facts.silence_ratio is not None
     assert 0.05 < facts.silence_ratio < 0.6
     assert facts.clipping_ratio == 0
     assert facts.loudness is not None
     assert 12 < facts.loudness < 35
-    assert facts.voiced is not None
-    assert 10 < len(text) / facts.voiced < 30
+    assert facts.voiced_s is not None
+    assert 10 < len(text) / facts.voiced_s < 30
     coded = measure(Wav(), written(speech.astype(np.float64), 24000, "ULAW"))
     assert asdict(coded) == close(facts, 0.05)

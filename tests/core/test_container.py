@@ -58,7 +58,7 @@ def test_every_kind_of_wav_is_exact(subtype: str, container: str, rate: int, cha
     """8 to 64 bits, floats, G.711, stereo, and the headers of three kinds: duration exact, loudness within the coding's precision."""
     facts = measured(written(subtype, container, rate, channels), PCM16(24000)).facts()
     exact = measured(written("FLOAT", "WAV", rate, channels), Wav()).facts()
-    assert (facts.duration, facts.sample_rate) == (len(SPEECH[: 2 * rate]) / rate, rate)
+    assert (facts.duration_s, facts.sample_rate) == (len(SPEECH[: 2 * rate]) / rate, rate)
     assert facts.loudness == pytest.approx(exact.loudness, abs=0.1)
 
 
@@ -78,7 +78,7 @@ def test_what_came_is_counted(files: list[tuple[int | None, bytes]], cuts: list[
     parts = [wav(PCM, size, after=after if size is None or after[:4] == b"LIST" else b"") for size, after in files]
     meter = measured(b"".join(parts), asked, cuts)
     whole = measured(PCM * len(files), PCM16(RATE)).facts()
-    assert meter.seconds == whole.duration == 2.0 * len(files)
+    assert meter.seconds == whole.duration_s == 2.0 * len(files)
     assert meter.facts().loudness == pytest.approx(whole.loudness)
     assert meter.format == Wav()
 
@@ -94,7 +94,7 @@ def test_audio_of_any_bytes_is_exact_or_unknown(pcm: bytes, cuts: list[int], siz
 def test_several_rates_in_one_stream_are_unknown() -> None:
     """Nothing is said of them rather than something wrong; that audio came is known."""
     meter = measured(wav(PCM) + wav(PCM, rate=8000), Wav())
-    assert (meter.seconds, meter.empty, meter.facts().duration, meter.format.name) == (None, False, None, "wav")
+    assert (meter.seconds, meter.empty, meter.facts().duration_s, meter.format.name) == (None, False, None, "wav")
 
 
 @pytest.mark.parametrize("pad", [b"\0", b""])
@@ -247,7 +247,7 @@ def test_what_engines_yield_is_read(data: Any, format: AudioFormat) -> None:
     meter = AudioMeter(format)
     meter.feed(data)
     facts = meter.facts()
-    assert (facts.duration, meter.pieces) == (0.1, 1)
+    assert (facts.duration_s, meter.pieces) == (0.1, 1)
     assert facts.loudness == pytest.approx(measured(INTEGERS.tobytes(), PCM16(RATE)).facts().loudness, abs=0.05)
 
 

@@ -62,7 +62,7 @@ def data(recording: Recording, tmp_path: Path) -> Path:
 def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
     """What drifted, from what, and where to look; the second time nothing is left to do. Dashboards can read the same."""
     start = recording.faulty.start
-    width = start / (start // recording.faulty.width)  # so that a window begins there, and holds all of that time
+    width = start / (start // recording.faulty.width_s)  # so that a window begins there, and holds all of that time
     window = [
         "--since", iso(start + 1), "--until", iso(start + 2), "--window", f"{width:.12f}s",
         "--reference", of_range(recording.healthy), "--service", SERVICE,

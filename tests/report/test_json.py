@@ -25,7 +25,7 @@ def content(output: str, command: str) -> dict[str, Any]:
 def test_a_window(recording: Recording, data: Path) -> None:
     """Its figures and the judgement of each measure; another pass says that nothing is new. Moments are seconds since the epoch."""
     start = recording.faulty.start
-    width = start / (start // recording.faulty.width)  # so that a window begins there
+    width = start / (start // recording.faulty.width_s)  # so that a window begins there
     options = [
         "--json", "--since", iso(start + 1), "--until", iso(start + 2), "--window", f"{width:.12f}s",
         "--reference", of_range(recording.healthy), "--service", SERVICE,

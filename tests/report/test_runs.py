@@ -142,7 +142,7 @@ def test_late_telemetry_is_a_revision(store: str, recording: Recording, make_job
 def test_the_last_week_leaves_out_what_drifted(store: str, recording: Recording, make_job: MakeJob) -> None:
     """The first window has nothing to be compared with; a drifted one is no reference for those after it."""
     phases = (recording.healthy, recording.faulty, recording.other_texts)
-    width = float(round(min(phase.width for phase in phases)))
+    width = float(round(min(phase.width_s for phase in phases)))
     windows = [Window(phase.start, phase.start + width) for phase in phases]
     first, second, third = make_job(store).report(windows)
     assert [o.judgement and o.judgement.status for o in (first, second, third)] == ["not judged", "drifted", "steady"]

@@ -78,7 +78,7 @@ class Agent:
                     await self._phrase(turn)
                 else:
                     await self._reply(turn)
-                    await asyncio.sleep(turn.pause / self._speed)
+                    await asyncio.sleep(turn.pause_s / self._speed)
 
     async def _prefetch(self, phrases: Sequence[str]) -> None:
         """Make ahead what will be needed, perhaps. Nobody waits for it."""
@@ -120,7 +120,7 @@ class Agent:
     ) -> None:
         async for frame in audio:
             await listener.play(frame)
-            if reply is not None and reply.cut_off is not None and listener.played >= reply.cut_off:
+            if reply is not None and reply.cut_off_s is not None and listener.played_s >= reply.cut_off_s:
                 synthesis.interrupt(reply.reason, heard=listener.cut_off(reply.reason))
                 return
         synthesis.heard(await listener.finish())

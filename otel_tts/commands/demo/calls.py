@@ -35,8 +35,8 @@ PRICES = {CLOUD: 15.0, LOCAL: 0.0}
 _SAME_S = 0.001  # of audio, between two records of it
 
 
-async def run(duration: float | None, speed: float, stopped: asyncio.Event) -> list[ListenerRecord]:
-    """One call of each script, and more until ``duration`` seconds are over or it is stopped; gives what the listeners recorded.
+async def run(duration_s: float | None, speed: float, stopped: asyncio.Event) -> list[ListenerRecord]:
+    """One call of each script, and more until ``duration_s`` seconds are over or it is stopped; gives what the listeners recorded.
 
     Calls that are under way go on to their end.
     """
@@ -44,7 +44,7 @@ async def run(duration: float | None, speed: float, stopped: asyncio.Event) -> l
         del os.environ[name]  # for another service
     pipeline = otel_tts.configure(service_name=SERVICE_NAME, local=True)
     tts = Telemetry(prices=PRICES, attributes={"app.agent": [script.agent for script in SCRIPTS]})
-    end = None if duration is None else time.monotonic() + duration
+    end = None if duration_s is None else time.monotonic() + duration_s
     records: list[ListenerRecord] = []
 
     async def calls(script: Script) -> None:
@@ -66,7 +66,7 @@ async def run(duration: float | None, speed: float, stopped: asyncio.Event) -> l
 
 @asynccontextmanager
 async def _engines() -> AsyncIterator[dict[str, Engine]]:
-    with cloud.cloud(absence=0.0) as server, socket.socket() as nobody:
+    with cloud.cloud(absence_s=0.0) as server, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
         async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
             voice = Hibari(threads=1)
@@ -126,7 +126,7 @@ def _requests(history: History, conversation: str) -> list[Request]:
 
 
 def _verdict(records: Sequence[ListenerRecord], differences: Sequence[str]) -> Iterator[Text]:
-    seconds = sum(utterance.bytes for utterance in records) / BYTES_PER_S
+    seconds = sum(utterance.audio_bytes for utterance in records) / BYTES_PER_S
     record = f"The listeners recorded {len(records):,} utterances and {seconds:.1f} s of audio"
     if not differences:
         yield Text(f"{record}: telemetry has the same.", "green")
@@ -165,8 +165,8 @@ def _figures(request: Request, utterance: ListenerRecord) -> Iterator[tuple[str,
     yield "the outcome", request.outcome, ended
     yield "the reason", request.cancel_reason, utterance.reason
     yield "the number of characters", request.characters, len(utterance.text)
-    yield "the audio handed out", request.delivered, utterance.bytes / BYTES_PER_S
-    yield "the audio heard", request.heard, utterance.played
+    yield "the audio handed out", request.delivered, utterance.audio_bytes / BYTES_PER_S
+    yield "the audio heard", request.heard, utterance.played_s
     yield "the number of attempts", request.attempts, len(utterance.asked)
     if utterance.asked:
         yield "the provider", request.provider, utterance.asked[-1]

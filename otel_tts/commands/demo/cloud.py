@@ -22,11 +22,11 @@ class Cloud(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, period: float, absence: float) -> None:
+    def __init__(self, period_s: float, absence_s: float) -> None:
         super().__init__(("127.0.0.1", 0), _CloudHandler)
         self._since = time.monotonic()
-        self._period = period
-        self._absence = absence
+        self._period_s = period_s
+        self._absence_s = absence_s
 
     def run(self) -> None:
         """Load the voice, then serve until shutdown; who asks before that waits."""
@@ -45,13 +45,13 @@ class Cloud(ThreadingHTTPServer):
     @property
     def away(self) -> bool:
         """Whether it turns everybody away at the moment."""
-        return (time.monotonic() - self._since) % self._period >= self._period - self._absence
+        return (time.monotonic() - self._since) % self._period_s >= self._period_s - self._absence_s
 
 
 @contextmanager
-def cloud(*, period: float = 8.0, absence: float = 3.0) -> Iterator[Cloud]:
-    """A server for the length of the block; of every ``period`` seconds, it is away for the last ``absence``."""
-    with Cloud(period, absence) as server:
+def cloud(*, period_s: float = 8.0, absence_s: float = 3.0) -> Iterator[Cloud]:
+    """A server for the length of the block; of every ``period_s`` seconds, it is away for the last ``absence_s``."""
+    with Cloud(period_s, absence_s) as server:
         thread = Thread(target=server.run, name="cloud", daemon=True)
         thread.start()
         try:

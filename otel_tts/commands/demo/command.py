@@ -40,7 +40,9 @@ _LOCAL_ENGINES = ("hibari", "piper", "espeak")
 
 
 @click.command()
-@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long; else at Ctrl-C.")
+@click.option(
+    "--duration", "duration_s", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long; else at Ctrl-C."
+)
 @click.option(
     "--dashboard/--no-dashboard", "watched", default=True, help="Show it live in a browser; on where Streamlit is installed."
 )
@@ -49,7 +51,7 @@ _LOCAL_ENGINES = ("hibari", "piper", "espeak")
 )
 @click.option("--speed", type=click.FloatRange(min=0.1), default=1.0, hidden=True)
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
-def demo(duration: float | None, watched: bool, agents: bool, speed: float, record: Path | None) -> None:
+def demo(duration_s: float | None, watched: bool, agents: bool, speed: float, record: Path | None) -> None:
     """Try it: real speech, real telemetry, and a summary of that telemetry.
 
     Runs the reference service with every engine that is installed, and with a speech server over HTTP that is sometimes unavailable.
@@ -61,11 +63,11 @@ def demo(duration: float | None, watched: bool, agents: bool, speed: float, reco
     console = terminal.console()
     settings = LiveSettings.load()
     if agents:
-        _agents(console, settings, duration, watched=watched, speed=speed, record=record)
+        _agents(console, settings, duration_s, watched=watched, speed=speed, record=record)
         return
     start = time.time()
     try:
-        sent = asyncio.run(_run(console, settings, duration, watched=watched))
+        sent = asyncio.run(_run(console, settings, duration_s, watched=watched))
     except MissingEngineError as error:
         raise click.ClickException(f"{error} For all that the demo can show: pip install 'otel-tts[demo]'") from None
     except ProcessFailedError as error:
@@ -81,7 +83,7 @@ def demo(duration: float | None, watched: bool, agents: bool, speed: float, reco
 
 
 def _agents(
-    console: Console, settings: LiveSettings, duration: float | None, *, watched: bool, speed: float, record: Path | None
+    console: Console, settings: LiveSettings, duration_s: float | None, *, watched: bool, speed: float, record: Path | None
 ) -> None:
     try:
         _installed()
@@ -102,7 +104,7 @@ def _agents(
         log = settings.data_dir / "dashboard.log"
         async with dashboard(settings.dashboard_port, log) if watched else nullcontext() as live, _announced(live, console):
             console.print(f"Two agents are on the telephone; telemetry in {settings.data_dir}.", soft_wrap=True)
-            return await calls.run(duration, speed, stopped)
+            return await calls.run(duration_s, speed, stopped)
 
     try:
         records = asyncio.run(run())
@@ -114,7 +116,7 @@ def _agents(
     console.print(calls.summary(open_history(settings), records))
 
 
-async def _run(console: Console, settings: LiveSettings, duration: float | None, *, watched: bool) -> int:
+async def _run(console: Console, settings: LiveSettings, duration_s: float | None, *, watched: bool) -> int:
     """Everything up to the end of the service; gives the number of requests sent."""
     whole = asyncio.current_task()
     assert whole is not None  # noqa: S101 - asyncio.run made it
@@ -149,9 +151,9 @@ async def _run(console: Console, settings: LiveSettings, duration: float | None,
 
             _on_signals(interrupt)
             async with calling(service.target) as caller, _watched(service, stopped), _announced(live, console):
-                progress = Progress(console, duration, began)
+                progress = Progress(console, duration_s, began)
                 try:
-                    await _traffic(caller, progress, duration, stopped)
+                    await _traffic(caller, progress, duration_s, stopped)
                 except grpc.aio.AioRpcError:  # it did not even say which voices it has
                     raise service.death() from None
             console.print("Stopping the service ...")
@@ -159,10 +161,10 @@ async def _run(console: Console, settings: LiveSettings, duration: float | None,
     return progress.sent
 
 
-async def _traffic(caller: Caller, progress: Progress, duration: float | None, stopped: asyncio.Event) -> None:
+async def _traffic(caller: Caller, progress: Progress, duration_s: float | None, stopped: asyncio.Event) -> None:
     calls = plan(await caller.voices(), _MIX, _SEED)
-    if duration is not None:
-        asyncio.get_running_loop().call_later(duration, stopped.set)
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stopped.set)
     with progress.shown():
         await exchange(caller, calls, progress.record, concurrency=_CONCURRENCY, rate=_RATE, stopped=stopped)
 

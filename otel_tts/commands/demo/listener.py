@@ -14,19 +14,19 @@ class ListenerRecord:
     conversation: str
     text: str = ""
     """As far as the agent had it when the utterance ended."""
-    bytes: int = 0
+    audio_bytes: int = 0
     """Of audio that arrived."""
-    played: float = 0.0
+    played_s: float = 0.0
     """Of audio."""
-    first: float | None = None
+    first_audio_s: float | None = None
     """Until the first audio arrived, since the first piece of text."""
-    cut_off: float | None = None
+    cut_off_s: float | None = None
     """Until the listener, or the agent itself, cut it off."""
     reason: str | None = None
     """Why it was cut off."""
-    late: float = 0.0
+    late_s: float = 0.0
     """From then until audio last arrived."""
-    gap: float = 0.0
+    gap_s: float = 0.0
     """In which there was nothing to play before the end."""
     asked: tuple[str, ...] = ()
     """Who was asked for it, the last one gave the audio; empty: it had been made before."""
@@ -51,7 +51,7 @@ class Listener:
         self._before_s = 0.0  # of audio, played before that
 
     @property
-    def played(self) -> float:
+    def played_s(self) -> float:
         """Seconds of audio."""
         return self._before_s + max(0.0, min(time.monotonic(), self._until) - self._since) * self._speed
 
@@ -66,28 +66,28 @@ class Listener:
         now, record = time.monotonic(), self.record
         if self._begin is None:
             self._begin = now
-        if record.first is None:
-            record.first = now - self._begin
+        if record.first_audio_s is None:
+            record.first_audio_s = now - self._begin
         elif now > self._until:
-            record.gap += now - self._until
-        if record.cut_off is not None:
-            record.late = now - self._begin - record.cut_off
+            record.gap_s += now - self._until
+        if record.cut_off_s is not None:
+            record.late_s = now - self._begin - record.cut_off_s
         if now > self._until:
             self._before_s += max(0.0, self._until - self._since) * self._speed
             self._since = self._until = now
-        record.bytes += len(audio)
+        record.audio_bytes += len(audio)
         self._until += len(audio) / self._bytes_per_s / self._speed
         await asyncio.sleep(max(0.0, self._until - now - self.AHEAD_S / self._speed))
 
     def cut_off(self, reason: str) -> float:
         """It is cut off now, and no more is played. Gives the seconds of audio that were."""
-        self.record.cut_off = time.monotonic() - (self._begin or time.monotonic())
+        self.record.cut_off_s = time.monotonic() - (self._begin or time.monotonic())
         self.record.reason = reason
-        self.record.played = self.played
-        return self.record.played
+        self.record.played_s = self.played_s
+        return self.record.played_s
 
     async def finish(self) -> float:
         """Play what is there. Gives the seconds of audio that were played."""
         await asyncio.sleep(max(0.0, self._until - time.monotonic()))
-        self.record.played = self.played
-        return self.record.played
+        self.record.played_s = self.played_s
+        return self.record.played_s

@@ -20,20 +20,20 @@ from otel_tts.commands.load.traffic import Planned
 from otel_tts.commands.verify import account
 from otel_tts.semconv import CacheResult, Outcome
 
-_EVERY = 5.0  # seconds between lines where nothing can be drawn over
+_EVERY_S = 5.0  # seconds between lines where nothing can be drawn over
 _CALLERS_OWN = {"CANCELLED": Outcome.CANCELLED, "DEADLINE_EXCEEDED": Outcome.DEADLINE}
 
 
 class Progress:
     """Counts replies and shows the counts.
 
-    duration: seconds of traffic; None without an end. began: when everything was started, by ``time.monotonic()``.
+    duration_s: seconds of traffic; None without an end. began: when everything was started, by ``time.monotonic()``.
     """
 
-    def __init__(self, console: Console, duration: float | None, began: float) -> None:
+    def __init__(self, console: Console, duration_s: float | None, began: float) -> None:
         self.sent = 0
         self._console = console
-        self._duration = duration
+        self._duration_s = duration_s
         self._began = began
         self._outcomes: Counter[str] = Counter()
         self._caches: Counter[CacheResult] = Counter()
@@ -47,7 +47,7 @@ class Progress:
             if not self._caches:
                 self._console.print(f"First audio {time.monotonic() - self._began:.1f} s after the start.")
             self._caches[reply.cache] += 1
-        if not self._console.is_terminal and time.monotonic() - self._last_print >= _EVERY:
+        if not self._console.is_terminal and time.monotonic() - self._last_print >= _EVERY_S:
             self._last_print = time.monotonic()
             self._console.print(self._line())
 
@@ -61,8 +61,8 @@ class Progress:
         self._console.print(self._line())
 
     def _line(self) -> Text:
-        elapsed = time.monotonic() - self._start
-        facts = [Text(f"{elapsed:.0f} s"), Text(f"{self.sent:,} requests"), Text(f"{self.sent / max(elapsed, 1e-3):.0f}/s")]
+        elapsed_s = time.monotonic() - self._start
+        facts = [Text(f"{elapsed_s:.0f} s"), Text(f"{self.sent:,} requests"), Text(f"{self.sent / max(elapsed_s, 1e-3):.0f}/s")]
         facts += [
             Text.assemble(f"{self._outcomes[outcome]:,} ", terminal.outcome(outcome))
             for outcome in Outcome
@@ -71,12 +71,12 @@ class Progress:
         return Text(", ").join(facts)
 
     def _drawn(self) -> Table:
-        elapsed = time.monotonic() - self._start
+        elapsed_s = time.monotonic() - self._start
         grid = Table.grid(padding=(0, 1))
-        if self._duration is None:
+        if self._duration_s is None:
             grid.add_row(Text("Ctrl-C ends it.", "dim"))
         else:
-            grid.add_row(ProgressBar(self._duration, min(elapsed, self._duration), width=40))
+            grid.add_row(ProgressBar(self._duration_s, min(elapsed_s, self._duration_s), width=40))
         grid.add_row(self._line())
         cached_total = sum(self._caches.values())
         grid.add_row(

@@ -16,15 +16,15 @@ _TOKEN_S = 0.025
 class AgentReply:
     """What the language model says in one turn.
 
-    away: whether the first engine cannot be reached. cut_off: after how many seconds of it that happens, if it does, and why.
-    pause: seconds until the next turn, in which the caller speaks.
+    away: whether the first engine cannot be reached. cut_off_s: after how many seconds of it that happens, if it does, and why.
+    pause_s: seconds until the next turn, in which the caller speaks.
     """
 
     text: str
     away: bool = False
-    cut_off: float | None = None
+    cut_off_s: float | None = None
     reason: CancelReason = CancelReason.INTERRUPTED
-    pause: float = 0.8
+    pause_s: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ SCRIPTS = (
         (
             AgentReply("Good morning, this is the weather line. Which town do you ask for?"),
             AgentReply(
-                "In Bergen it rains today, and tomorrow it will rain. On Friday a front comes in from the west.", cut_off=1.4
+                "In Bergen it rains today, and tomorrow it will rain. On Friday a front comes in from the west.", cut_off_s=1.4
             ),
             AgentReply("Of course, only the weekend. It stays dry.", away=True),
             "Thank you for calling. Goodbye!",
@@ -54,10 +54,10 @@ SCRIPTS = (
         ("Your order is on its way.",),
         (
             AgentReply(
-                "One moment please, I am looking up your order now.", cut_off=0.9, reason=CancelReason.SUPERSEDED, pause=0.0
+                "One moment please, I am looking up your order now.", cut_off_s=0.9, reason=CancelReason.SUPERSEDED, pause_s=0.0
             ),
-            AgentReply("I have found it. It has two books and a lamp. The lamp comes from another warehouse.", cut_off=2.6),
-            AgentReply("Yes, both books are included.", away=True, pause=0.4),
+            AgentReply("I have found it. It has two books and a lamp. The lamp comes from another warehouse.", cut_off_s=2.6),
+            AgentReply("Yes, both books are included.", away=True, pause_s=0.4),
             AgentReply("Shall I send everything together?"),
             "Your order is on its way.",
         ),

@@ -70,6 +70,7 @@ class _TraceId(click.ParamType[str]):
 )
 @click.option(
     "--patience",
+    "patience_s",
     type=click.FloatRange(min=0),
     default=45.0,
     show_default=True,
@@ -82,7 +83,7 @@ def doctor(
     trace_id: str | None,
     wait: bool,
     service: str | None,
-    patience: float,
+    patience_s: float,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -116,7 +117,7 @@ def doctor(
             _as_admin(settings.password),
         ),
         grafana_expected=bool(settings.grafana.url),
-        patience=patience,
+        patience_s=patience_s,
     )
     console, results = terminal.console(), []
 
@@ -126,10 +127,10 @@ def doctor(
 
     history = open_history(settings)
     counter, spans = Counter(pipeline.prometheus, service=service), Spans(pipeline.traces, history)
-    following = NextRequest(service, counter, spans, history, patience, announce)
+    following = NextRequest(service, counter, spans, history, patience_s, announce)
     followed: FollowedRequest = following
     if trace_id:
-        followed = MadeRequest(trace_id, counter, spans, history, patience)
+        followed = MadeRequest(trace_id, counter, spans, history, patience_s)
     elif not (wait or service):
         past_cache = Counter(pipeline.prometheus, equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
         followed = SentRequest(target or own_target(), past_cache, spans)

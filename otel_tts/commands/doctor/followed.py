@@ -61,9 +61,9 @@ class SentRequest:
 class MadeRequest:
     """A request that was made already, of any service: its spans say what Prometheus must have counted."""
 
-    def __init__(self, trace_id: str, counter: Counter, spans: Spans, history: History, patience: float) -> None:
+    def __init__(self, trace_id: str, counter: Counter, spans: Spans, history: History, patience_s: float) -> None:
         self._trace_id, self._counter, self._spans, self._history = trace_id, counter, spans, history
-        self._patience = patience
+        self._patience_s = patience_s
         self._request: Request | None = None
 
     def begin(self) -> None:
@@ -79,7 +79,7 @@ class MadeRequest:
             return None if trace is None else _request(trace)
 
         try:
-            self._request = until(request, time.monotonic() + self._patience, _PAUSE_S)
+            self._request = until(request, time.monotonic() + self._patience_s, _PAUSE_S)
         except (HistoryUnavailableError, ValueError) as error:
             raise HopUnknownError(f"not known: {error}") from None
         if trace is None:
@@ -111,7 +111,7 @@ class NextRequest:
         counter: of that service.
         spans: where they arrive.
         history: the same, and Prometheus.
-        patience: seconds to wait for the request.
+        patience_s: seconds to wait for the request.
         announce: is told what is waited for.
     """
 
@@ -121,11 +121,11 @@ class NextRequest:
         counter: Counter,
         spans: Spans,
         history: History,
-        patience: float,
+        patience_s: float,
         announce: Callable[[str], object],
     ) -> None:
         self._service, self._counter, self._spans, self._history = service, counter, spans, history
-        self._patience, self._announce = patience, announce
+        self._patience_s, self._announce = patience_s, announce
         self._since = 0.0
         self._request: Request | None = None
 
@@ -140,12 +140,12 @@ class NextRequest:
 
     def service(self) -> str:
         """Wait for it."""
-        self._announce(f"Waiting up to {self._patience:g} s for the next request of {self._whose}. Make one now.")
-        deadline = time.monotonic() + self._patience
+        self._announce(f"Waiting up to {self._patience_s:g} s for the next request of {self._whose}. Make one now.")
+        deadline = time.monotonic() + self._patience_s
         seen = until(lambda: self._in_spans() or self._in_metrics(), deadline, _PAUSE_S)
         if not seen:
             raise HopBrokenError(
-                f"no request of {self._whose} arrived within {self._patience:.0f} s, neither as a point nor as a span",
+                f"no request of {self._whose} arrived within {self._patience_s:.0f} s, neither as a point nor as a span",
                 "Was one made? --patience waits longer. If so, does the service export to this pipeline (OTEL_EXPORTER_OTLP_ENDPOINT)? "
                 "`otel-tts config` in its environment shows the settings.",
             )
@@ -173,7 +173,7 @@ class NextRequest:
         """Wait until all of its spans are there."""
         if not (self._request or until(self._in_spans, deadline, _PAUSE_S)) or self._request is None:
             raise HopBrokenError(
-                f"a request was counted, and no span of it arrived within {self._patience:.0f} s",
+                f"a request was counted, and no span of it arrived within {self._patience_s:.0f} s",
                 "Does the service export traces (OTEL_TRACES_EXPORTER), and does its sampler keep them all (OTEL_TRACES_SAMPLER)? "
                 "Where it keeps a share, wait for several requests.",
             )

@@ -21,7 +21,7 @@ class Destinations:
     """Where telemetry goes.
 
     traces: Jaeger or Tempo, as traces_kind says. collector_expected, grafana_expected: whether it is a fault when there is none.
-    patience: seconds that telemetry may take to arrive.
+    patience_s: seconds that telemetry may take to arrive.
     """
 
     collector: Server
@@ -31,7 +31,7 @@ class Destinations:
     traces_kind: Literal["jaeger", "tempo"]
     grafana: Server
     grafana_expected: bool
-    patience: float
+    patience_s: float
 
 
 class Journey:
@@ -53,7 +53,7 @@ class Journey:
             self._cut = f"not checked, since the {Hop.SERVICE.title} is broken"
         yield service
         yield find(Hop.COLLECTOR, self._collector)
-        self._deadline = time.monotonic() + self._pipeline.patience
+        self._deadline = time.monotonic() + self._pipeline.patience_s
         with ThreadPoolExecutor() as both:
             checks: tuple[tuple[Hop, Callable[[], str]], ...] = ((Hop.METRICS, self._metrics), (Hop.TRACES, self._traces))
             for future in [both.submit(find, hop, check) for hop, check in checks]:

@@ -15,7 +15,7 @@ from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
 _TEXT = "1, 2, 3."
 """Every voice can say it, whatever its language."""
-_PATIENCE = 60.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def speak(target: str) -> Spoken:
         synthesize = tts_pb2_grpc.TextToSpeechStub(channel).Synthesize
         try:
             answer, call = synthesize.with_call(
-                tts_pb2.SynthesizeRequest(text=_TEXT, no_cache=True), timeout=_PATIENCE, metadata=(("traceparent", parent),)
+                tts_pb2.SynthesizeRequest(text=_TEXT, no_cache=True), timeout=_PATIENCE_S, metadata=(("traceparent", parent),)
             )
         except grpc.RpcError as error:
             raise _broken(target, error) from None

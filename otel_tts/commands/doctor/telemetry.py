@@ -18,7 +18,7 @@ from otel_tts.promql.readings import equals
 
 T = TypeVar("T")
 
-_PAUSE = 0.2  # seconds between two looks
+_PAUSE_S = 0.2  # seconds between two looks
 _EXPORTED_S = 120.0  # after a request, within which its points must be there: twice the longest interval that is usual
 _COUNTED = semconv.SYNTHESIS_DURATION
 _ACCEPTED = "otelcol_receiver_accepted_metric_points_total"
@@ -215,8 +215,8 @@ def lacking(trace: Trace | None, *, rpc: bool = False) -> str:
     return "" if there == expected else f"{expected - there} of the {expected} attempts"
 
 
-def until(look: Callable[[], T], deadline: float, pause: float = _PAUSE) -> T:
+def until(look: Callable[[], T], deadline: float, pause_s: float = _PAUSE_S) -> T:
     """What is seen as soon as it is something, or at the deadline, a monotonic time. pause: seconds between two looks."""
     while not (seen := look()) and time.monotonic() < deadline:
-        time.sleep(pause)
+        time.sleep(pause_s)
     return seen

@@ -18,7 +18,7 @@ from otel_tts.grpc import TRACE_RESPONSE
 from otel_tts.semconv import CacheResult
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
-PATIENCE = 60.0
+PATIENCE_S = 60.0
 """Seconds after which a call that nothing was planned for is given up: a service that hangs shall not hang its caller."""
 _BYTES_A_SAMPLE = 2  # streams are asked for as PCM16, mono
 _CONNECTING = 5.0  # seconds
@@ -68,12 +68,12 @@ class Caller:
 
     async def call(self, planned: Planned) -> Reply:
         """Make one call, to the end that was planned or that it came to."""
-        patience = PATIENCE if planned.patience is None else planned.patience
+        patience_s = PATIENCE_S if planned.patience_s is None else planned.patience_s
         began_s = time.perf_counter()
         if planned.stream:
-            reply = await self._listen(planned, self._stub.SynthesizeStream(planned.request, timeout=patience), began_s)
+            reply = await self._listen(planned, self._stub.SynthesizeStream(planned.request, timeout=patience_s), began_s)
         else:
-            reply = await self._ask(self._stub.Synthesize(planned.request, timeout=patience))
+            reply = await self._ask(self._stub.Synthesize(planned.request, timeout=patience_s))
         elapsed_s = time.perf_counter() - began_s
         return replace(reply, elapsed_s=elapsed_s, first_s=reply.first_s or elapsed_s)
 

@@ -27,13 +27,13 @@ _UNARY_ENCODINGS = (tts_pb2.AUDIO_ENCODING_UNSPECIFIED,) * 17 + (
 class Planned:
     """One call to make.
 
-    patience: the caller's deadline, in seconds; None for one that is never meant to pass. hangs_up: the caller goes away after
+    patience_s: the caller's deadline, in seconds; None for one that is never meant to pass. hangs_up: the caller goes away after
     the first audio; only of streams. invalid: every service refuses it, before it asks an engine.
     """
 
     request: Request
     stream: bool
-    patience: float | None = None
+    patience_s: float | None = None
     hangs_up: bool = False
     invalid: bool = False
 
@@ -86,8 +86,8 @@ def plan(voices: Sequence[tts_pb2.Voice], mix: Mix, seed: int) -> Iterator[Plann
             case "hang_ups":
                 yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, hangs_up=True)
             case "impatient":
-                patience = random.uniform(0.1, 0.2)
-                yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, patience=patience)
+                patience_s = random.uniform(0.1, 0.2)
+                yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, patience_s=patience_s)
             case _:
                 yield _spoken(random, providers, texts.popular)
 

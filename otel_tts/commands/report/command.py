@@ -55,9 +55,11 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--window", "width", default="1h", show_default=True, callback=_parsed(length), help="How long a window is: 5m, 1h, 1d."
+    "--window", "width_s", default="1h", show_default=True, callback=_parsed(length), help="How long a window is: 5m, 1h, 1d."
 )
-@click.option("--grace", default="1m", show_default=True, callback=_parsed(length), help="How long to wait for late telemetry.")
+@click.option(
+    "--grace", "grace_s", default="1m", show_default=True, callback=_parsed(length), help="How long to wait for late telemetry."
+)
 @click.option(
     "--since",
     callback=_parsed(moment),
@@ -67,7 +69,9 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 @click.option(
     "--until", callback=_parsed(moment), metavar="TIME", help="Report up to this time, even if that window has not ended."
 )
-@click.option("--every", callback=_parsed(length), metavar="TIME", help="Keep running, with a pass every 5m; else one pass.")
+@click.option(
+    "--every", "every_s", callback=_parsed(length), metavar="TIME", help="Keep running, with a pass every 5m; else one pass."
+)
 @click.option("--service", metavar="NAME", help="Only this service; else every one that there is telemetry of.")
 @click.option(
     "--reference",
@@ -95,11 +99,11 @@ def report(ctx: click.Context, /, **options: Any) -> None:
 
 def _report(
     *,
-    width: float,
-    grace: float,
+    width_s: float,
+    grace_s: float,
     since: float | None,
     until: float | None,
-    every: float | None,
+    every_s: float | None,
     service: str | None,
     reference: str,
     experiment: str,
@@ -113,11 +117,11 @@ def _report(
         Console(quiet=True) if as_json else terminal.console(),
         surroundings.stopping(),
     )
-    if width < 2 * history.interval:
+    if width_s < 2 * history.interval:
         raise click.UsageError(
             f"--window takes {2 * history.interval:g}s or more: metrics are exported every {history.interval:g} s."
         )
-    with surroundings.telemetry(keep_port=every is not None):
+    with surroundings.telemetry(keep_port=every_s is not None):
         feedback = Feedback()
         profiles = Profiles(settings.data_dir)
         uri = tracking.default_uri(settings)
@@ -137,32 +141,38 @@ def _report(
                             workspace,
                             _trace_address(settings),
                         )
-                        reported = _pass(job, console, width, grace, since, until, stop)
+                        reported = _pass(job, console, width_s, grace_s, since, until, stop)
                         if as_json:
-                            print_json("report", {"windows": reported}, indent=None if every is not None else 2)
+                            print_json("report", {"windows": reported}, indent=None if every_s is not None else 2)
                     except (ReportFailedError, tracking.TrackingUnreachableError, HistoryUnavailableError) as error:
-                        if every is None:
+                        if every_s is None:
                             raise
                         failed = Console(stderr=True) if as_json else console
                         failed.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True, markup=False)
-                if every is None or stop.wait(every):
+                if every_s is None or stop.wait(every_s):
                     return
 
 
 def _pass(
-    job: ReportJob, console: Console, width: float, grace: float, since: float | None, until: float | None, stop: threading.Event
+    job: ReportJob,
+    console: Console,
+    width_s: float,
+    grace_s: float,
+    since: float | None,
+    until: float | None,
+    stop: threading.Event,
 ) -> list[dict[str, Any]]:
     """Everything that is to be done at the moment; gives it for programs.
 
     An explicit range does not move the watermark: nobody knows what is before it.
     """
     now = time.time()
-    key = f"{job.only or 'all services'} {width:g}s"
+    key = f"{job.only or 'all services'} {width_s:g}s"
     watermark = job.runs.watermark(key)
-    last = closed(now, width, grace)
+    last = closed(now, width_s, grace_s)
     began = job.history.began or now
-    first = pending(began, watermark, last, width) if since is None else max(since, began - width)
-    wanted = list(windows(first, last if until is None else min(until, now), width))
+    first = pending(began, watermark, last, width_s) if since is None else max(since, began - width_s)
+    wanted = list(windows(first, last if until is None else min(until, now), width_s))
     done: list[WindowResult] = []
     contents: list[dict[str, Any]] = []
     with surroundings.progress(console, len(wanted), shown=since is not None) as advance:
@@ -182,7 +192,7 @@ def _pass(
             if since is None and window.end <= last and (reported or window is wanted[-1]) and window.end > (watermark or 0.0):
                 job.runs.advance(key, window.end)
             advance()
-    console.print(summary.pass_summary(wanted, done, _next(now, width, grace)), soft_wrap=True)
+    console.print(summary.pass_summary(wanted, done, _next(now, width_s, grace_s)), soft_wrap=True)
     if job.history.unreadable:
         console.print(
             f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
@@ -190,9 +200,9 @@ def _pass(
     return contents
 
 
-def _next(now: float, width: float, grace: float) -> float:
+def _next(now: float, width_s: float, grace_s: float) -> float:
     """When the window that is open now will be closed."""
-    return closed(now, width, grace) + width + grace
+    return closed(now, width_s, grace_s) + width_s + grace_s
 
 
 def _require_telemetry(history: History, service: str | None) -> None:

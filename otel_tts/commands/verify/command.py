@@ -34,7 +34,7 @@ from otel_tts.settings import SettingError, Settings
 
 _MIX = Mix(fresh=0.3, repeated=0.2, invalid=0.2)
 _SETTLING = 2.0  # seconds in which the service may still count: some calls are answered a moment before they are over
-_PAUSE = 0.1  # seconds between scrapes
+_PAUSE_S = 0.1  # seconds between scrapes
 
 Calls = list[tuple[Planned, Reply]]
 
@@ -183,7 +183,7 @@ async def _quiet(url: str) -> Scrape:
     deadline = time.monotonic() + _SETTLING
     scrape = await asyncio.to_thread(read, url)
     while time.monotonic() < deadline:
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE_S)
         later = await asyncio.to_thread(read, url)
         if later.amounts(semconv.RPC_DURATION, ()) == scrape.amounts(semconv.RPC_DURATION, ()):
             return later
@@ -215,7 +215,7 @@ async def _settled(calls: Calls, before: Scrape, url: str, prices: Prices | None
         if (judgement.agrees and judgement.comparisons == previous) or restarted(before, after) or time.monotonic() >= deadline:
             return after
         previous = judgement.comparisons
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE_S)
 
 
 def table(comparisons: Sequence[CountComparison]) -> Table:

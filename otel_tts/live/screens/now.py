@@ -142,9 +142,9 @@ def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings)
     return f"requests?{urlencode(shown.params(('problem', 'slower', 'provider')))}"
 
 
-def _range(window: float) -> str:
+def _range(window_s: float) -> str:
     """The shortest range that a condition's window is within."""
-    return next((name for name, (length, _) in RANGES.items() if length >= min(max(window, 1), 7 * DAY)), "7d")
+    return next((name for name, (length, _) in RANGES.items() if length >= min(max(window_s, 1), 7 * DAY)), "7d")
 
 
 _SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
@@ -166,7 +166,7 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
         tiles.tile(
             "Requests",
             formatting.count(total.request_count),
-            f"{total.request_count / period.length:.1f}/s",
+            f"{total.request_count / period.length_s:.1f}/s",
             definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(

@@ -71,7 +71,7 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
         anchor=False,
         help="Attempts at each provider, and whether it is available. RTF: the median real-time factor; below 1, "
         "audio is made faster than it is played. "
-        f"The time of a change is exact to {formatting.elapsed(period.step)}; a shorter range is more exact.",
+        f"The time of a change is exact to {formatting.elapsed(period.step_s)}; a shorter range is more exact.",
     )
     cards_shown = standings(available, history.providers(period, service=view.service))
     st.html(
