@@ -18,6 +18,7 @@ from grimp import build_graph
 
 import otel_tts
 from otel_tts import semconv
+from otel_tts.promql.naming import series
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "otel_tts"
@@ -125,11 +126,13 @@ def named(cell: str) -> list[Path]:
 
 
 def test_the_page_says_where_each_metric_is() -> None:
-    """Each metric has one row; the files in it exist, and name it, its instrument, its constant and the queries that draw it."""
+    """Each metric has one row; its files exist and name it, its instrument or its constant; its dashboards draw it."""
     rows = [row for row in tables() if len(row) == 5 and row[1] == "`semconv/metrics.py`"]
     constants = {metric.name: name for name, metric in vars(semconv).items() if isinstance(metric, semconv.Metric)}
     instruments = dict(re.findall(r"self\.(\w+) = \w+\(semconv\.(\w+)\)", (PACKAGE / "core/instruments.py").read_text("utf-8")))
     attributes = {constant: attribute for attribute, constant in instruments.items()}
+    shown = {path.stem: path.read_text("utf-8") for path in (ROOT / "dashboards").glob("*.json")}
+    drawn_by_row: dict[str, tuple[set[str], set[str]]] = {}
     used: set[Path] = set()
     for metric in semconv.METRICS:
         matching = [row for row in rows if any(fnmatch(metric.name, name) for name in re.findall(r"`([^`]+)`", row[0]))]
@@ -142,7 +145,14 @@ def test_the_page_says_where_each_metric_is() -> None:
         assert recorders, f"{metric.name} is not recorded where the page says"
         assert readers, f"{metric.name} is not queried where the page says"
         assert all(path.is_file() for path in drawn)
+        drawing = {name for name, queries in shown.items() if re.search(rf"\b{series(metric)}(_bucket|_count|_sum)?\b", queries)}
+        boards = {path.stem for path in drawn if path.parent.name == "dashboards"}
+        assert drawing <= boards, f"{metric.name} is drawn on dashboards of which the page says nothing"
+        drawn_by_row.setdefault(matching[0][0], (boards, set()))[1].update(drawing)
         used |= {*recorders, *readers}
+    assert {row: boards for row, (boards, _) in drawn_by_row.items()} == {
+        row: drawing for row, (_, drawing) in drawn_by_row.items()
+    }
     assert {path for row in rows for cell in row[2:4] for path in named(cell)} == used, (
         "a file is named that records or queries nothing"
     )
