@@ -22,7 +22,7 @@ def verdicts() -> None:
 
 
 def conversations() -> None:
-    """A voice agent: interruptions, connections of which some fail, and work ahead, in two exports."""
+    """A voice agent: interruptions, connections of which some fail, work ahead, and text in pieces, in two exports."""
     pipeline = otel_tts.configure()
     tts = otel_tts.Telemetry(prices={"espeak": 4.0})
     piece = b"\1\2" * 1600
@@ -41,6 +41,11 @@ def conversations() -> None:
                 for number, _ in enumerate(attempt.stream([piece] * 3, otel_tts.PCM16(16000))):
                     if not number and kind == "interactive":
                         synthesis.interrupt(heard=0.0)
+        for _ in range(120):  # enough for a p99
+            with tts.synthesis(stream=True) as synthesis, synthesis.attempt("espeak") as attempt:
+                engine = (piece for _ in synthesis.text_from(["How ", "are you?"]))
+                for _ in attempt.stream(engine, otel_tts.PCM16(16000)):
+                    pass
         assert pipeline.flush(30)
 
 

@@ -318,6 +318,6 @@ def test_counters_of_the_traffic_are_there(both: Both) -> None:
         in (
             semconv.USAGE_COST_AVOIDED, semconv.USAGE_COST_WASTED, semconv.QUALITY_SCORE, semconv.CACHE_EVICTIONS,
             semconv.ENCODE_DURATION, semconv.SYNTHESIS_TIME_TO_SILENCE, semconv.BACKGROUND_DURATION, semconv.CONNECT_DURATION,
-            semconv.CONNECTION_USES,
+            semconv.CONNECTION_USES, semconv.TEXT_WAITING,
         )
     }  # fmt: skip

@@ -25,10 +25,10 @@ from tests.ports import free_port
 
 UNARY, STREAM, HIT, REJECTED, FAILED = 7, 5, 3, 2, 4
 SPOKEN = UNARY + STREAM
-ELSEWHERE = {  # nothing here evicts, scores, drifts, is interrupted, works ahead, opens connections, or speaks at an unknown price
+ELSEWHERE = {  # nothing here evicts, scores, drifts, is interrupted, works ahead, connects, takes text in pieces or has unknown prices
     semconv.QUALITY_SCORE, semconv.REFERENCE_LATENCY, semconv.DRIFT_SCORE, semconv.DRIFT_DETECTED, semconv.CACHE_EVICTIONS,
     semconv.USAGE_UNPRICED, semconv.SYNTHESIS_TIME_TO_SILENCE, semconv.BACKGROUND_DURATION, semconv.CONNECT_DURATION,
-    semconv.CONNECTION_USES, semconv.USAGE_COST_WASTED,
+    semconv.CONNECTION_USES, semconv.USAGE_COST_WASTED, semconv.TEXT_WAITING,
 }  # fmt: skip
 RESOURCE = {"job", "instance", "service_name", "service_instance_id", "service_version"}
 

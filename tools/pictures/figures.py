@@ -82,18 +82,18 @@ def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
 def heatmap(panel: JSON, series: list[Series]) -> JSON:
     """Counts by bucket over time."""
     ordered = sorted(series, key=lambda one: float(one.labels["le"]))
-    moments = sorted({moment for one in ordered for moment, _ in one.points})
-    cells, below = [], dict.fromkeys(moments, 0.0)
+    times_s = sorted({time_s for one in ordered for time_s, _ in one.points})
+    cells, below = [], dict.fromkeys(times_s, 0.0)
     for one in ordered:
         now = {**below, **dict(one.points)}
-        cells.append([now[m] - below[m] or None for m in moments])
+        cells.append([now[time_s] - below[time_s] or None for time_s in times_s])
         below = now
     labels = [formatting.duration(float(one.labels["le"])) if one.labels["le"] != "+Inf" else "more" for one in ordered]
     return {
         "data": [
             {
                 "type": "heatmap",
-                "x": [moment(m) for m in moments],
+                "x": [moment(time_s) for time_s in times_s],
                 "y": labels,
                 "z": cells,
                 "colorscale": "Viridis",
@@ -108,8 +108,8 @@ def states(panel: JSON, series: list[Series]) -> JSON:
     words = {v: o for m in panel["fieldConfig"]["defaults"]["mappings"] if m["type"] == "value" for v, o in m["options"].items()}
     data = []
     for one in series:
-        for moment, value in one.points:
-            data.append({"x": moment(moment), "y": one.name, "c": words[f"{value:g}"]["color"]})
+        for time_s, value in one.points:
+            data.append({"x": moment(time_s), "y": one.name, "c": words[f"{value:g}"]["color"]})
     marker = {"color": [d["c"] for d in data], "symbol": "square", "size": 14}
     return {
         "data": [{"x": [d["x"] for d in data], "y": [d["y"] for d in data], "mode": "markers", "marker": marker}],
@@ -173,11 +173,11 @@ def _gaps(points: list[tuple[float, float]]) -> tuple[list[str], list[float | No
     step = min((b - a for (a, _), (b, _) in pairwise(points)), default=0)
     xs: list[str] = []
     ys: list[float | None] = []
-    for index, (moment, value) in enumerate(points):
-        if index and moment - points[index - 1][0] > 1.5 * step:
-            xs.append(moment(moment - 1))
+    for index, (time_s, value) in enumerate(points):
+        if index and time_s - points[index - 1][0] > 1.5 * step:
+            xs.append(moment(time_s - 1))
             ys.append(None)
-        xs.append(moment(moment))
+        xs.append(moment(time_s))
         ys.append(value)
     return xs, ys
 
