@@ -32,12 +32,12 @@ class Columns:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Columns:
-        """From the fields of each request, in their order."""
+        """Build from the fields of each request, in their order."""
         return cls.from_values(list(zip(*rows, strict=True)) if rows else [()] * len(_TYPES), range(len(rows)))
 
     @classmethod
     def from_values(cls, values: Sequence[Sequence[Any]], order: Sequence[int]) -> Columns:
-        """From the values of each field, in the order of fields.
+        """Build from the values of each field, in the order of fields.
 
         Args:
             values: as many of each field.
@@ -52,7 +52,7 @@ class Columns:
 
     @classmethod
     def joined(cls, parts: Sequence[Columns]) -> Columns:
-        """All of them, one behind the other."""
+        """Join several, one after the other."""
         if len(parts) == 1:
             return parts[0]
         arrays: dict[str, Column] = {}
@@ -66,12 +66,12 @@ class Columns:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Column]) -> Columns:
-        """From `arrays`. Raises KeyError or ValueError when it is something else."""
+        """Build from what `arrays` gave. Raises KeyError or ValueError for anything else."""
         return cls({name: arrays[name] for name in (*_TYPES, *_NAMES.values())})
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
+        """The number of bytes in memory."""
         return sum(array.nbytes for array in self.arrays.values())
 
     def __len__(self) -> int:
@@ -110,13 +110,13 @@ class Columns:
         return failed if problem is Problem.FAILED else failed | (self.arrays["fallback_used"] > 0)
 
     def _having(self, key: str, value: str) -> npt.NDArray[np.bool_]:
-        """Which requests have an attribute with this value, as text. Each different one is looked at once."""
+        """Which requests have an attribute with this value, as text. Each distinct value is compared once."""
         name = FIELDS.get(key, "own")
         _, examples, kinds = np.unique(self.arrays[name], return_index=True, return_inverse=True)
         return np.array([request.text_of(key) == value for request in self.requests(examples)], dtype=bool)[kinds]
 
     def latest(self, filter: RequestFilter, limit: int) -> Iterator[Request]:
-        """Those wanted that ended last, the last first."""
+        """The matching requests that ended last, newest first."""
         chosen = self.wanted(filter)
         ends = (self.arrays["start"] + self.arrays["duration"])[chosen]
         return self.requests(chosen[np.argsort(-ends, kind="stable")[:limit]])

@@ -1,4 +1,4 @@
-"""What metrics tell, computed alike for every source from how much series grew."""
+"""Figures from metrics, computed in the same way for every source from how much series grew."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Counted(ABC):
 
     @abstractmethod
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
-        """What the metrics' series did between each two of the moments: seconds since the Unix epoch, in order, evenly spaced.
+        """How much the metrics' series grew between each two of the moments: seconds since the Unix epoch, in order, evenly spaced.
 
         Of counters and histograms it is the growth, of others the last level. A series that said nothing meanwhile is not there.
         """

@@ -116,7 +116,7 @@ def _states(
 
 
 def _first(written: Sequence[Partition], names: Collection[str], lines: Lines) -> Snapshot:
-    """The first state that is left."""
+    """The earliest state in the files that are left."""
     for partition in written:
         for _, line in readable(partition.path):
             if (snapshot := _snapshot(line, names, lines)) is not None:
@@ -125,7 +125,7 @@ def _first(written: Sequence[Partition], names: Collection[str], lines: Lines) -
 
 
 def _settled(first: Snapshot, moment: float) -> Snapshot:
-    """Of the first state that is left, what was counted before a moment from which nothing is left."""
+    """The part of the earliest state that was counted before ``moment``, whose own files were deleted."""
     return {key: reading for key, reading in first.items() if reading.since is not None and reading.since < moment * 1e9}
 
 
@@ -155,7 +155,7 @@ _HISTOGRAMS = {metric.name for metric in semconv.METRICS if metric.instrument is
 
 
 def _snapshot(line: bytes, names: Collection[str], lines: Lines) -> Snapshot | None:
-    """The series of our metrics of those names on a line; None when the line cannot be read. Others are not decoded."""
+    """Decode the series with these names on a line, and no others; None when the line cannot be read."""
     faults = Unreadable()
     read = files.decode(line, lambda export: dict(_points(_decoded(export, names), faults)))
     if read is None:  # something in it is not as it should be: the rest may be
@@ -181,7 +181,7 @@ def _decoded(export: bytes, names: Collection[str]) -> Iterator[_Data]:
 
 
 def _salvaged(export: bytes, names: Collection[str], unreadable: Unreadable) -> Iterator[tuple[SeriesKey, Reading]]:
-    """The same, slowly, with whatever can be read. Raises ValueError when it is no JSON."""
+    """Decode field by field, more slowly, and keep what can be read. Raises ValueError when it is not JSON."""
     return _points(_loose(json.loads(export), names, unreadable), unreadable)
 
 

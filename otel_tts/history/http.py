@@ -27,7 +27,7 @@ class Backend:
         self.name = self._client.name
 
     def get(self, path: str, parameters: Mapping[str, str | float]) -> Any:
-        """Give what it answers, from JSON; None when it has nothing at that path (404).
+        """Get a path and decode its JSON; None when the server has nothing there (404).
 
         Raises:
             HistoryUnavailableError: it has no address, does not answer, answers with an error, or with something else than JSON.
@@ -49,7 +49,7 @@ class Backend:
         return response.body
 
     def optional(self, path: str) -> Any:
-        """Give what it answers, from JSON; None when it refuses, whatever the reason: not every server has what is at that path.
+        """Get a path that not every server has, and decode its JSON; None when the server refuses, for any reason.
 
         Raises:
             HistoryUnavailableError: it has no address, or does not answer.
@@ -68,7 +68,7 @@ class Backend:
             raise HistoryUnavailableError(str(error)) from None
 
     def incomplete(self, part: str, reason: str = "") -> HistoryIncompleteError:
-        """Make the error that says that an answer is not whole.
+        """Make the error for an answer that is incomplete.
 
         Args:
             part: what came: "a part of the metrics".
@@ -79,7 +79,7 @@ class Backend:
         return HistoryIncompleteError(self._sentence(problem, "Ask again, or look into its log for what is away"))
 
     def unavailable(self, problem: str, advice: str) -> HistoryUnavailableError:
-        """Make the error that says so.
+        """Make the error for a server that cannot be used.
 
         Args:
             problem: what happened, to follow the server's name.

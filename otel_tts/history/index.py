@@ -44,7 +44,7 @@ _SETTLED = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _IndexedFile:
-    """What is known of a traces file: its requests up to a byte offset, and how many lines before it could not be read."""
+    """The indexed part of a traces file: its requests up to a byte offset, and the number of unreadable lines before it."""
 
     columns: Columns
     read: int = 0
@@ -63,11 +63,11 @@ class Index:
 
     @property
     def spoilt(self) -> int:
-        """How many lines that could not be read there were in the files that were asked for."""
+        """The number of unreadable lines in the files that were read."""
         return sum(self._spoilt.values())
 
     def columns(self, partition: Partition) -> Columns:
-        """The requests of a file, with what has come since the last time."""
+        """Give the requests of a file, and read what was added since the last call."""
         with self._lock:
             return self._columns_of_file(partition)
 
@@ -84,7 +84,7 @@ class Index:
         return file.columns
 
     def tidy(self, partitions: Sequence[Partition]) -> None:
-        """Delete what belongs to files that are no more; ``partitions`` are all that are left."""
+        """Delete the entries of files that were deleted; ``partitions`` are all files that are left."""
         names = {partition.path.name for partition in partitions}
         for path in self._directory.glob("*.npz"):
             if path.name.removesuffix(".npz") not in names:
@@ -102,7 +102,7 @@ class Index:
         return None
 
     def _kept(self, partition: Partition, indexed: _IndexedFile) -> _IndexedFile:
-        """The same, written into the index when that is worth it."""
+        """Write the entry to the index if enough was added, and return it."""
         new = indexed.read - indexed.kept
         if new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time()):
             return indexed
@@ -126,14 +126,14 @@ class Index:
 
 
 def _proof(path: Path, read: int) -> int:
-    """Of the bytes before an offset."""
+    """A checksum of the bytes before an offset, which shows whether the file was replaced."""
     with path.open("rb") as file:
         file.seek(max(0, read - _PROOF))
         return zlib.crc32(file.read(min(read, _PROOF)))
 
 
 def _more(path: Path, indexed: _IndexedFile) -> _IndexedFile:
-    """What is known when the file has been read on to its end."""
+    """Read the file from where the index ends to the end of the file."""
     table = Table()
     read, unreadable = indexed.read, Unreadable(indexed.spoilt)
     if not is_readable(path):
@@ -147,7 +147,7 @@ def _more(path: Path, indexed: _IndexedFile) -> _IndexedFile:
 
 
 def _salvaged(line: bytes, unreadable: Unreadable) -> list[Row]:
-    """The requests of a line, slowly, with whatever can be read."""
+    """Decode the requests of a line field by field, more slowly, and keep what can be read."""
     if (export := files.parse(line)) is None:
         unreadable.count += 1
         return []

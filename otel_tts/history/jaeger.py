@@ -85,7 +85,7 @@ class Jaeger(TraceBackend):
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
     def _traces(self, path: str, parameters: Mapping[str, str | float]) -> Any:
-        """The traces as OTLP/JSON; None where it says that there are none."""
+        """The traces as OTLP/JSON; None where Jaeger has none."""
         match self._backend.get(path, parameters):
             case None:
                 return None
@@ -97,7 +97,7 @@ class Jaeger(TraceBackend):
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
     def _spans(self, answer: Any) -> Iterator[Span]:
-        """The spans, with what Jaeger says of them taken out of the attribute that it says it in."""
+        """The spans, with Jaeger's warnings in a field of their own instead of an attribute."""
         for span in spans(answer, self.unreadable):
             attributes = dict(span.attributes)
             match attributes.pop(_WARNINGS, ()):

@@ -21,7 +21,7 @@ _REQUEST = b'{"resourceMetrics":'
 
 @dataclass(slots=True)
 class _File:
-    """What is known of a file: when its lines were written (seconds since the Unix epoch), where they begin, and where it ends."""
+    """The index of a file: when its lines were written (seconds since the Unix epoch), where they begin, and where it ends."""
 
     times: array[float] = field(default_factory=lambda: array("d"))
     begins: array[int] = field(default_factory=lambda: array("Q"))
@@ -29,7 +29,7 @@ class _File:
 
 
 class Lines:
-    """The lines of metrics files. Each is looked at once, and what has come since is found the next time."""
+    """The lines of metrics files. Each is read once; lines that were added are read at the next call."""
 
     def __init__(self) -> None:
         self._files: dict[Path, _File] = {}
@@ -40,16 +40,16 @@ class Lines:
 
     @property
     def spoilt(self) -> int:
-        """How many lines, and files, turned out to be unreadable, and how many fields of others."""
+        """The number of unreadable lines, files, and fields of other lines."""
         return self._spoilt + len(self._denied) + sum(self._faults.values())
 
     def note(self, line: bytes, faults: int) -> None:
-        """So many fields of a line cannot be read. Noted twice, it counts once."""
+        """Note the number of unreadable fields of a line. A line that is noted twice counts once."""
         if faults:
             self._faults[zlib.crc32(line)] = faults
 
     def backwards(self, written: Sequence[Partition], until: float) -> Iterator[tuple[float, bytes]]:
-        """The lines of one writer up to a moment, the last first, each with its time."""
+        """The lines of one writer up to a moment, newest first, each with its time."""
         for partition in reversed(written):
             if partition.start > until:
                 continue

@@ -1,4 +1,4 @@
-"""The history that stands in local files."""
+"""History from local files."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class LocalHistory(Counted):
         return Trace.from_spans(matching)
 
     def _traces(self, wanted: RequestFilter) -> list[Partition]:
-        """The files in which wanted requests may be."""
+        """The files that may hold matching requests."""
         since = max((moment for moment in (wanted.since, wanted.ended_since) if moment is not None), default=None)
         until = min((moment + _LATE_S for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
         return partitions(self._directory, "traces", since, until)

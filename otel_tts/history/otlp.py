@@ -30,7 +30,7 @@ class Unreadable:
 
 
 def attributes(holder: Any, unreadable: Unreadable) -> dict[str, Any]:
-    """The attributes of anything that has some. Those of the registry have the type that it says."""
+    """Decode attributes. Those in the registry get the type that it gives them."""
     values = {}
     for item in items(holder, "attributes", unreadable):
         try:

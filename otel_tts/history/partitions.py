@@ -1,4 +1,4 @@
-"""The files of a history, of whoever they are."""
+"""The files of a history, whichever user owns them."""
 
 from __future__ import annotations
 

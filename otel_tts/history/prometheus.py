@@ -92,7 +92,7 @@ class Prometheus:
         return sum(value for answer in answers for _, value in answer.values)
 
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
-        """Of a metric that counts: the number of the window, and a series that was exported in it."""
+        """For a metric that counts: each window's number, and a series that was exported in it."""
         window = moments[1] - moments[0]
         restarted: dict[int, list[list[str]]] = {}
         restarts = readings.restarts(metric, window, _SILENCE_S, self._interval_s / 2 if self._stores.is_thanos else None)
@@ -111,12 +111,12 @@ class Prometheus:
         return _series(metric, samples)
 
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
-        """Of a metric that has a level: the number of the window, and a series that was exported in it."""
+        """For a metric that has a level: each window's number, and a series that was exported in it."""
         for number, labels, value in self._each(readings.level(metric, moments[1] - moments[0]), moments):
             yield number, _one(metric, labels, value)
 
     def _each(self, query: str, moments: Sequence[float]) -> list[tuple[int, Labels, float]]:
-        """What a query says at the end of each window between the moments: the window's number, a series' labels, its value.
+        """Evaluate a query at the end of each window between the moments: the window's number, a series' labels, its value.
 
         Prometheus counts in milliseconds. What is lost by rounding is lost at the earliest windows.
         """
@@ -131,7 +131,7 @@ class Prometheus:
         ]
 
     def _at(self, query: str, moment: float) -> list[_StoredSeries]:
-        """What a query says at one moment."""
+        """Evaluate a query at one moment."""
         return self._asked("query", {"query": query, "time": _written(moment)})
 
     def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_StoredSeries]:
@@ -173,7 +173,7 @@ def _counted(values: Sequence[tuple[float, float]], start: float) -> float | Non
 
 
 def _series(metric: Metric, samples: Sequence[tuple[int, Labels, float]]) -> Iterator[tuple[int, Series]]:
-    """The series that values make: each its own, or all buckets of a histogram together."""
+    """Build series from values: one for each, or one for all buckets of a histogram."""
     if metric.instrument is not Instrument.HISTOGRAM:
         yield from ((number, _one(metric, labels, value)) for number, labels, value in samples)
         return

@@ -1,4 +1,4 @@
-"""The history that stands in Prometheus and in Jaeger or Tempo."""
+"""History from Prometheus, and Jaeger or Tempo."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class RemoteHistory(Counted):
 
 
 def _bounds(wanted: RequestFilter) -> tuple[float, float]:
-    """The moments between which wanted requests began."""
+    """The moments between which matching requests began."""
     now = time.time()
     since = wanted.since if wanted.since is not None else now - _KEPT
     if wanted.ended_since is not None:

@@ -172,7 +172,7 @@ class Problem(StrEnum):
     """The listener heard a gap."""
 
     def holds(self, request: Request) -> bool:
-        """Whether a request has it.
+        """Whether a request has this problem.
 
         Args:
             request: the one to look at.
@@ -188,7 +188,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
-    """Which requests are wanted: those of which all holds that is given.
+    """A filter: a request matches if it fulfils every condition that is given.
 
     problem: what went wrong, across outcomes. error: the value of ``error.type``.
     where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`. slower_than:
@@ -213,7 +213,7 @@ class RequestFilter:
     ended_before: float | None = None
 
     def holds(self, request: Request) -> bool:
-        """Whether a request is wanted.
+        """Whether a request matches.
 
         Args:
             request: the one to look at.

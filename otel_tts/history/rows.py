@@ -196,7 +196,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
 
 
 class _Selection:
-    """The series that one row is about. What a metric cannot tell of them is None."""
+    """The series of one row. A figure that its metric cannot give is None."""
 
     def __init__(self, growth: Growth, attribute: Attribute | None = None, value: str | None = None) -> None:
         self._growth = growth

@@ -37,7 +37,7 @@ class TraceBackend(ABC):
 
     @abstractmethod
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
-        """The ids that begin so, a few of them at least, of traces between two moments."""
+        """The ids with this beginning of traces between two moments, or a few of them."""
 
     @abstractmethod
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:

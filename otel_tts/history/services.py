@@ -1,4 +1,4 @@
-"""Services: who there was in a window of time, and what the attributes of their metrics tell beyond rows."""
+"""Services that had requests in a window of time, and the attributes of their metrics that rows leave out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def services(growth: Growth) -> list[Service]:
 
 
 def of_service(growth: Growth, service: str | None = None, version: str | None = None) -> Growth:
-    """What one service's processes counted, of one version or of all."""
+    """The growth of one service's series, of one version or of all."""
     if service is None and version is None:
         return growth
     return {

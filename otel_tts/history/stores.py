@@ -13,7 +13,7 @@ from otel_tts.history.http import Backend
 
 
 class Stores:
-    """What Thanos says of its stores; other engines have none.
+    """The state of Thanos' stores; other engines have none.
 
     Args:
         backend: what answers Prometheus's API.

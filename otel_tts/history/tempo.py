@@ -67,7 +67,7 @@ class Tempo(TraceBackend):
         return list(requests.values()), len(traces) < limit
 
     def _syntheses(self, trace: Mapping[str, Any]) -> Iterator[Request]:
-        """Those of a trace that a search matched; from the whole trace where the search gave only some of them."""
+        """The syntheses of a matching trace; read from the whole trace where the search gave only some of them."""
         trace_id, sets = _trace_id(trace), list(otlp.items(trace, "spanSets", self.unreadable))
         matched = [span for spans_matched in sets for span in otlp.items(spans_matched, "spans", self.unreadable)]
         if sum(otlp.whole(spans_matched.get("matched", 0)) for spans_matched in sets) > len(matched):
@@ -158,7 +158,7 @@ _IDS = ("traceId", "spanId", "parentSpanId")
 
 
 def _otlp(reply: Any) -> Any:
-    """As OTLP/JSON has it: ids hexadecimal, where protobuf's own JSON has base64."""
+    """Convert to OTLP/JSON: ids are hexadecimal there, and base64 in protobuf's own JSON."""
     match reply:
         case dict():
             return {

@@ -72,7 +72,7 @@ def _wanted(series: Series, where: Where) -> bool:
 
 
 def _together(metric: Metric, values: Sequence[float | Distribution]) -> float | Distribution | None:
-    """What several series, say of several processes, make together."""
+    """Combine several series, for example of several processes."""
     if not values:
         return None
     if metric.instrument is Instrument.HISTOGRAM:

@@ -28,7 +28,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another span that has to do with this one."""
+    """A reference to a related span."""
 
     trace_id: str
     span_id: str
@@ -231,7 +231,7 @@ def digits(trace_id: str) -> str:
 
 
 def only(wanted: str, trace_ids: Collection[str]) -> str | None:
-    """The one trace id that begins so; None when there is none.
+    """The only trace id with this beginning; None when there is none.
 
     Raises:
         ValueError: there are several.

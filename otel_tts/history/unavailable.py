@@ -1,4 +1,4 @@
-"""What is raised when there is no history to be had."""
+"""Exceptions for a history that cannot be read."""
 
 from __future__ import annotations
 

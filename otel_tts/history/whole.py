@@ -1,4 +1,4 @@
-"""Whether an answer of Prometheus's API is whole: how each engine is asked for no less, and how it says that it gave less."""
+"""Whether an answer of Prometheus's API is complete: how each engine is asked for complete answers, and how it reports a partial one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export tells of the service: requests by outcome, latencies by provider, and which providers can be used."""
+"""Figures of the service in an export: requests by outcome, latencies by provider, and which providers can be used."""
 
 from __future__ import annotations
 

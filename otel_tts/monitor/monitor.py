@@ -109,7 +109,7 @@ class Monitor:
 
     @guarded_or(lambda *_: [])
     def judge(self, data: MetricsData) -> list[str]:
-        """What is to be told after one more export. One at a time, in the order in which they were collected."""
+        """Judge one more export; give the messages. Exports come one at a time, in the order in which they were collected."""
         now = self._clock()
         self._window.append((now, self._reader.increment(data)))
         while self._window[0][0] <= now - self._settings.monitor_window:
@@ -120,7 +120,7 @@ class Monitor:
 
     @guarded
     def tell(self, messages: list[str]) -> None:
-        """Log and notify. Apart from judging, since a handler of the host's may do anything."""
+        """Log and notify. This is apart from judging, as a log handler of the host may run any code."""
         for message in messages:
             _logger.warning("%s", message)
             if self._notifier is not None:
@@ -163,7 +163,7 @@ class Monitor:
                 yield Judged(self._slow[slow], provider, value / reference, latency.count, words)
 
     def _change(self, now: float, judged: Judged) -> str | None:
-        """What has begun or is over, in words."""
+        """The message for conditions that began or are over."""
         condition, provider = judged.condition, judged.provider
         held = self._held.get((condition.name, provider))
         if held is not None:  # a service with little left to do must be able to recover
@@ -186,7 +186,7 @@ class Monitor:
         return None
 
     def _leave(self, at: float, increment: Measured) -> None:
-        """What is too old for the window becomes part of what is usual, unless it was unusual."""
+        """Move figures that are too old for the window into the usual ones, unless they were unusual."""
         if any(name in {slow.name for slow in self._slow} for name, _ in self._held):
             return
         began, sofar = self._leaving or (at, Measured())

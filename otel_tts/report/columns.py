@@ -31,7 +31,7 @@ _EXPANDED = 5_000  # values that counts are written out as
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something that is compared.
+    """A figure that is compared.
 
     unit: as in texts for people. limit: how far the middle (the median, or for shares the mean) may move: a factor if relative,
     else so much in either direction. better: which direction is good news, if one is. counted: of the share of events, what counts.
@@ -123,7 +123,7 @@ def engine_columns(current: Sample, reference: Sample) -> Iterator[Column]:
 
 
 def traffic_columns(current: Sample, reference: Sample) -> Iterator[Column]:
-    """What was asked for: nothing that an engine could change."""
+    """The columns of what callers asked for, which no engine influences."""
     import numpy as np
 
     now, then = (frame[frame.outcome != Outcome.REJECTED] for frame in (current.frame(), reference.frame()))

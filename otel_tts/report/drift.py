@@ -39,7 +39,7 @@ Status = Literal["drifted", "improved", "steady", "not judged"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one column.
+    """The result for one column.
 
     score: how far it moved, in multiples of what matters. current and reference: the middle of either, in the measure's unit; of
     categories, None. rows and reference_rows: how many values there were. reason: why it was not judged.
@@ -87,23 +87,23 @@ class Judgement:
 
     @property
     def drifted(self) -> list[Finding]:
-        """What an engine does otherwise than it did."""
+        """Findings that differ from the reference because of an engine."""
         return self.select("performance", "audio", status="drifted")
 
     @property
     def traffic(self) -> list[Finding]:
-        """What is asked for otherwise than it was."""
+        """Findings that differ from the reference because of the traffic."""
         return self.select("traffic", status="drifted")
 
     @property
     def status(self) -> Status:
-        """Of the engines; the traffic is no matter of theirs."""
+        """The status of the engines; changed traffic does not count."""
         if self.drifted:
             return "drifted"
         return "steady" if any(f.status != "not judged" for f in self.select("performance", "audio")) else "not judged"
 
     def figures(self) -> dict[str, float]:
-        """The judgement as metrics of MLflow, but for the names of providers."""
+        """The judgement as metrics of MLflow, without the names of providers."""
         judged = [finding for finding in self.findings if finding.status != "not judged"]
         return {
             "drift/detected": len(self.drifted),
@@ -273,7 +273,7 @@ def _distance(limit: float, moved: float, middle: float, *, relative: bool) -> f
 
 
 def _bounds(column: Column) -> tuple[float, float]:
-    """Within which the middle may move."""
+    """The bounds within which the middle may move."""
     middle, limit = _middle(column), column.measure.limit
     return (middle / limit, middle * limit) if column.measure.relative else (middle - limit, middle + limit)
 
@@ -289,5 +289,5 @@ def _categorical(column: Column) -> bool:
 
 
 def _rounded(value: float) -> float:
-    """Without the last digits, which over categories depend on the order in which a process happens to hold them."""
+    """Round off the last digits: sums over categories depend on their order, which differs from process to process."""
     return float(f"{value:.9g}")

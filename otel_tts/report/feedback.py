@@ -1,4 +1,4 @@
-"""Feedback: what the job tells of itself by telemetry, so that dashboards and alerts show what it found.
+"""Feedback: the job's results as telemetry, for dashboards and alerts.
 
 It uses the OpenTelemetry API, like any application; without an SDK nothing happens.
 """

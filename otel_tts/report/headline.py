@@ -1,4 +1,4 @@
-"""The headline of a report: what a window or a comparison came to, on one page that can be sent to somebody."""
+"""The headline of a report: the result of a window or a comparison, on one page that can be sent by mail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What a report begins with.
+    """The first page of a report.
 
     Attributes:
         title: the service and its window, or the two sides.

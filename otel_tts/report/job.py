@@ -30,7 +30,7 @@ _LATE_WINDOWS = 2
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What became of one window of one service.
+    """The result for one window of one service.
 
     done: ``written``, or the run was there and is ``unchanged``; ``kept`` when telemetry has been deleted since, so that the run
     knows more than can be known now.
@@ -48,7 +48,7 @@ class WindowResult:
 
 @dataclass(frozen=True, slots=True)
 class ReportJob:
-    """What is to be done with each window.
+    """The job: reads, judges and writes each window.
 
     referring: gives the reference of a service. only: the one service to report; None for all. copy_traces: whether the traces of
     the worst requests go into MLflow too. workspace: a directory for ``evidently ui``; None for none.

@@ -1,4 +1,4 @@
-"""The lock: one job at a time. It is the system's own, so that it goes with a job that is killed."""
+"""The lock: one job at a time. It is a lock of the operating system, which releases it when the job is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otel_tts.errors import OtelTtsError
 
 
 class AnotherJobError(OtelTtsError):
-    """Somebody else holds the lock. The message says who."""
+    """Another job holds the lock. The message says which."""
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Measures:
         yield from self.languages
 
     def figures(self) -> dict[str, float]:
-        """By name: ``request/count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``.
+        """Figures by name: ``request/count``, ``provider/piper/request_count``, ``language/en-US/request_count``, ``errors/timeout``.
 
         MLflow draws metrics in groups, by what stands before the last slash.
         """
@@ -52,12 +52,12 @@ class Measures:
         return figures | {f"errors/{metric_part(kind)}": float(count) for kind, count in self.service.errors.items()}
 
     def headline(self) -> dict[str, float]:
-        """The few that are shown over time."""
+        """The few figures that are drawn over time."""
         row = self.overall
         return {_name(row, field): value for field, value in _numbers(row).items() if field in HEADLINE}
 
     def limits(self) -> dict[str, AtLeast]:
-        """The figures of which no more is known than that they are at least so much; MLflow's metrics cannot say that."""
+        """The figures that are lower bounds, which metrics of MLflow cannot express."""
         return {
             _name(row, field): value for row in self.rows for field, value in asdict(row).items() if isinstance(value, AtLeast)
         }
@@ -78,7 +78,7 @@ def _name(row: Row, field: str) -> str:
 
 
 def _numbers(row: Row) -> Mapping[str, float]:
-    """The figures that are known exactly."""
+    """The figures that are exact."""
     return {
         name: float(value)
         for name, value in asdict(row).items()

@@ -21,7 +21,7 @@ class Profiles:
         self._directory = directory / "references"
 
     def names(self) -> list[str]:
-        """Those there are."""
+        """The names of all profiles."""
         return sorted(path.name.removesuffix(".json.gz") for path in self._directory.glob("*.json.gz"))
 
     def save(self, name: str, sample: Sample) -> Path:

@@ -30,13 +30,13 @@ class Reference(Protocol):
 
     @property
     def name(self) -> str:
-        """As it was given."""
+        """The name, as it was given."""
 
     def sample(self, window: Window) -> Sample | None:
         """What ``window`` is compared with; None when there is nothing yet."""
 
     def learn(self, window: Window, sample: Sample) -> None:
-        """Told of each window that was read, so that none has to be read twice."""
+        """Take over the sample of a window that was read, so that it is not read twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
 
 
 def of_version(history: History, service: str, version: str) -> Sample:
-    """All that is known of one version of a service.
+    """All samples of one version of a service.
 
     Raises:
         UnknownReferenceError: nothing is.

@@ -1,4 +1,4 @@
-"""Runs: what stands in MLflow, written so that it can be written again.
+"""Runs in MLflow. Writing one again leaves the same run.
 
 A window has one run, found by its key. Its state is said to be complete by the last thing that is written, so that whoever finds
 it otherwise goes on. Everything in between ends the same however often it is done: MLflow keeps one of equal metric values, tags
@@ -35,7 +35,7 @@ _LONGEST_TAG = 5000
 
 @dataclass(frozen=True, slots=True)
 class RunEntry:
-    """What the run of a window is to hold.
+    """The content of the run of a window.
 
     figures: its metrics. headline: those that its parent shows over time. tags: by full name. content: a digest of what was told,
     by which it is known again. source: a digest of where it was read. files: a directory with its artifacts. more:
@@ -108,12 +108,12 @@ class Runs:
             return self._write(entry)
 
     def same(self, run: Run, source: str) -> None:
-        """Note that a window has been looked at again, and found to be as it is written."""
+        """Note that a window was checked again and has not changed."""
         with tracking.reaching(self.uri):
             self._client.set_tag(run.info.run_id, SOURCE, source)
 
     def link(self, run_id: str) -> str:
-        """Where people see a run."""
+        """The address of a run's page."""
         if self.uri.startswith(("http://", "https://")):
             return tracking.page(self.uri, self.experiment_id, run_id)
         shown = tracking.page("http://127.0.0.1:5000", self.experiment_id, run_id)
@@ -180,7 +180,7 @@ class Runs:
 
 
 def _filled(tags: Mapping[str, str]) -> dict[str, str]:
-    """Without those that say nothing: people would look at them."""
+    """Remove values that say nothing, which would only distract."""
     return {name: value for name, value in tags.items() if value}
 
 
@@ -189,7 +189,7 @@ def _key(kind: str, *parts: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Without what a query could take for its own syntax, and no two texts alike."""
+    """Escape what a query would read as syntax; different texts stay different."""
     return quote(text, safe=" :")
 
 

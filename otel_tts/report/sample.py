@@ -31,7 +31,7 @@ Facts = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is known of the requests of some time.
+    """The facts of the requests of a period.
 
     requests: how many ended, by the metrics that count them. rows: by span id, the facts of each, or of `MOST` of them that chance
     chose, always the same ones. spans: how many there were spans of. sampled: whether spans are missing, so that rows would
@@ -102,7 +102,7 @@ def facts(request: Request) -> Facts:
 
 
 def merged(samples: Iterable[Sample]) -> Sample:
-    """All of them as one. One that would mislead makes the whole mislead."""
+    """Merge samples. If one of them is misleading, so is the result."""
     parts = list(samples)
     rows = {span: row for part in parts for span, row in part.rows.items()}
     attempts: dict[str, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""Shares: whether two of them differ by more than chance, told to Evidently, whose own exact test takes only samples of one size.
+"""Shares: a test, for Evidently, of whether two shares differ by more than chance. Evidently's own exact test needs samples of equal size.
 
 Tests that approximate are no help: where few of many are set against some of few, they are certain of what is chance.
 """
@@ -18,7 +18,7 @@ METHOD = "fisher_exact_of_shares"
 
 @cache
 def register() -> None:
-    """Make the test known to Evidently; once is enough."""
+    """Register the test with Evidently; more than once changes nothing."""
     from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
 

@@ -1,4 +1,4 @@
-"""Tracking: the way to MLflow, a server or a database file, and what went wrong on it."""
+"""Tracking: the connection to MLflow, a server or a database file, and its errors."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def default_uri(settings: ReportSettings) -> str:
 
 
 def prepare() -> None:
-    """Have the libraries say nothing to anybody, and not wait for long. Call it before they are imported."""
+    """Switch off the libraries' own telemetry and shorten their timeouts. Call it before they are imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """What MLflow raises in the block becomes `TrackingUnreachableError`."""
+    """Turn what MLflow raises in the block into `TrackingUnreachableError`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -18,7 +18,7 @@ class Window:
 
     @property
     def width_s(self) -> float:
-        """Seconds."""
+        """The length of the window."""
         return self.end - self.start
 
     def __str__(self) -> str:
@@ -32,5 +32,5 @@ def windows(since: float, until: float, width_s: float) -> Iterator[Window]:
 
 
 def closed(now: float, width_s: float, grace_s: float) -> float:
-    """The end of the last window that nothing more is expected of: ``grace_s`` seconds have passed since."""
+    """The end of the last window that is complete: it ended at least ``grace_s`` seconds ago."""
     return math.floor((now - grace_s) / width_s) * width_s

@@ -8,7 +8,7 @@ from otel_tts.report.drift import Judgement
 
 
 def add(directory: Path, service: str, window: str, judgement: Judgement) -> None:
-    """Put the reports of a window into the workspace, in place of those that are there of it."""
+    """Write the reports of a window into the workspace, in place of earlier ones."""
     from evidently.ui.workspace import Workspace
 
     space = Workspace.create(str(directory))

@@ -1,4 +1,4 @@
-"""What the emitting side reads: the library inside somebody's service."""
+"""Settings of the emitting side: the library inside a service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSettings(Section):
-    """What the library and the readers share."""
+    """Settings that the library and the readers share."""
 
     data_dir: Path = setting(
         "OTEL_TTS_DATA_DIR",

@@ -1,4 +1,4 @@
-"""What telemetry is judged against: read by the monitor, the live dashboard, Grafana's dashboards and the alert rules."""
+"""Objectives that telemetry is judged against: read by the monitor, the live dashboard, Grafana's dashboards and the alert rules."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _check(name: str, environ: Mapping[str, str]) -> None:
 
 
 def _names(variable: str, text: str) -> Sequence[str]:
-    """Those that OpenTelemetry looks for when the variable is set so."""
+    """The names that OpenTelemetry looks for with this value of the variable."""
     parts = [part.strip() for part in text.split(",")]
     match variable:
         case "OTEL_PROPAGATORS":

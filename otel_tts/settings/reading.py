@@ -1,4 +1,4 @@
-"""What the reading side reads: a section for each reader."""
+"""Settings of the readers, a section for each."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def ratio(text: str) -> float:
 
 
 def compression(text: str) -> str:
-    """How bodies are packed."""
+    """The compression of request bodies."""
     if text.strip().lower() in ("none", "gzip", "deflate"):
         return text
     raise ValueError("none, gzip or deflate")
@@ -114,7 +114,7 @@ VARIABLES = (*_PARSERS, *(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in _
 
 
 def check(environ: Mapping[str, str]) -> None:
-    """Refuse what cannot be used.
+    """Refuse values that cannot be used.
 
     Raises:
         SettingError: a variable has such a value; with what it takes.

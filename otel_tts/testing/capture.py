@@ -51,7 +51,7 @@ class SpanRelay(SpanExporter):
         self.to: SpanExporter | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Between tests there is nobody to take them."""
+        """Pass the spans to the running test; between tests, drop them."""
         return SpanExportResult.SUCCESS if self.to is None else self.to.export(spans)
 
 
@@ -297,7 +297,7 @@ def _read(reader: InMemoryMetricReader) -> Iterator[tuple[str, Any]]:
 
 
 def _since(before: _Baseline, name: str, data: Any, point: Point) -> Point | None:
-    """The point, without what a sum had ``before``; None for a sum of 0."""
+    """The point, less the sum ``before``; None for a sum of 0."""
     if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum)):
         return point
     value = round(point.value - before.get((name, frozenset(_attributes(point).items())), 0), 12)
@@ -323,7 +323,7 @@ def _check(name: str, wanted: Mapping[str, Any]) -> None:
 
 
 def _similar(name: str, names: Iterable[str]) -> str:
-    """What was meant, or else all there is."""
+    """The most similar names, or else all names."""
     choices = sorted(names)
     closest = get_close_matches(name, choices, 1)
     return f"Did you mean {closest[0]}?" if closest else f"There are: {', '.join(choices) or 'none'}."
