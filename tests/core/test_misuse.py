@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -41,6 +44,17 @@ def test_strict_mode_raises(capture_tts: Capture) -> None:
     """In strict mode it is the application's exception."""
     with capture_tts.telemetry().synthesis("hello") as s, pytest.raises(ValueError, match="error_type='tiemout'"):
         s.fail(error_type="tiemout")
+
+
+@pytest.mark.parametrize(("value", "status"), [("true", 1), ("false", 0)])
+def test_strict_mode_by_the_environment(value: str, status: int) -> None:
+    """A program of its own, outside of any test suite: the variable decides whether wrong use ends it."""
+    program = "import otel_tts\nwith otel_tts.Telemetry().synthesis('hello') as s: s.fail(outcome='errror')\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"OTEL_TTS_STRICT": value}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == status, ended.stderr
+    assert ("ValueError: outcome='errror'" in ended.stderr) is bool(status)
 
 
 @given(st.text() | st.integers() | st.none(), st.text() | st.integers() | st.none())

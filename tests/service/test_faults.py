@@ -363,6 +363,36 @@ async def test_a_circuit_opens_and_a_probe_closes_it(start: Any, scripted: Any, 
     assert seen[-1] == ("first", "ok")
 
 
+async def test_a_cheap_check_does_not_close_what_speech_has_opened(start: Any, scripted: Any, capture_tts: Any) -> None:
+    """A provider that lists its models and cannot speak is unavailable until it speaks; one that is not there at all is so at once."""
+
+    class Cheap(scripted):  # type: ignore[misc]
+        makes_audio_to_check = False
+        asked = 0
+        answers = True
+
+        async def check(self) -> None:
+            """Whether anybody answers at all."""
+            self.asked += 1
+            if not self.answers:
+                raise ConnectionError
+
+    first, second = Cheap("first", RuntimeError()), scripted("second")
+    client = await start(first, second, circuit_failures=3, circuit_cooldown=0.01, probe_interval=0.01)
+    circuit = client.service.engines[0].circuit
+    await client.until(lambda: first.asked >= 5)
+    assert circuit.closed  # nobody has asked it to speak yet
+    for n in range(3):
+        assert (await client.speak(f"Number {n}.")).rendition.provider == "second"
+    await client.until(lambda: first.checks >= 5)
+    assert not circuit.closed
+    assert [p.value for p in capture_tts.points("tts.provider.available", {"gen_ai.provider.name": "first"})] == [0]
+    first.script = [scripted.SECOND]
+    await client.until(lambda: circuit.closed)
+    first.answers = False
+    await client.until(lambda: not circuit.closed)
+
+
 async def test_with_every_circuit_open_the_answer_is_immediate(start: Any, scripted: Any, capture_tts: Any) -> None:
     """UNAVAILABLE, with the time of the next probe, nobody is asked, and the health service says so."""
     engine = scripted("one", RuntimeError())
