@@ -50,7 +50,7 @@ def began(directory: Path) -> float | None:
     for partition in partitions(directory, "metrics"):
         for _, line in readable(partition.path):
             readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, Lines()) or {}
-            if since := [reading.since for reading in readings.values() if reading.since is not None]:
+            if since := [reading.since for reading in readings.values() if reading.since]:  # 0 is OTLP's word for unknown
                 return min(since) / 1e9
     return None
 

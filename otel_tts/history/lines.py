@@ -15,8 +15,8 @@ from otel_tts import files
 from otel_tts.files import Partition
 from otel_tts.history.partitions import is_readable, readable
 
-_TIME = re.compile(rb'"timeUnixNano":"(\d{1,19})"')  # that of the first point; all points of a line have the same
-_REQUEST = b'{"resourceMetrics":'
+_TIME = re.compile(rb'"timeUnixNano"\s*:\s*"(\d{1,19})"')  # that of the first point; all points of a line have the same
+_REQUEST = b'{"resourceMetrics"'
 
 
 @dataclass(slots=True)

@@ -220,6 +220,48 @@ def test_any_value_anywhere(tmp_path: Path, signal: files.Signal, seed: int) -> 
         assert history.totals(NINE, NINE + 60).request_count >= 7
 
 
+PIECES = [
+    b"\x00", b"\n", b"\r", b'"', b"}", b"{", b"[[[[", b",", b":", b"-", b"1e999", b"NaN", b"null", b"true", b"9" * 50, b"\\ud83d", b"\xed\xa0\xbd",
+    b"\xef\xbb\xbf", b"\x1f\x8b", b"\x1b[2J",
+]  # fmt: skip
+
+
+def damaged(line: bytes, chosen: random.Random) -> bytes:
+    """A line in which bytes are others, are missing, are there twice, or where something else stands between them."""
+    damaged = bytearray(line)
+    for _ in range(chosen.choice([1, 1, 2, 5, 30])):
+        at = chosen.randrange(len(damaged) + 1)
+        how = chosen.randrange(4)
+        if how == 0:
+            damaged[at : at + 1] = chosen.randbytes(1)
+        elif how == 1:
+            del damaged[at : at + chosen.randrange(1, 40)]
+        elif how == 2:
+            damaged[at:at] = chosen.choice(PIECES)
+        else:
+            damaged[at:at] = damaged[at : at + chosen.randrange(60)]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
+def test_any_bytes_anywhere(tmp_path: Path, separators: tuple[str, str], seed: int) -> None:
+    """Lines of which bytes are damaged, as a disk or an editor may leave them: the line behind them is read all the same."""
+    chosen = random.Random(seed)
+    traces, metered = export(span(), span(GOOD)), metrics(NINE + 10, 3)
+    last: dict[files.Signal, Any] = {"traces": export(span("2" * 32)), "metrics": metrics(NINE + 50, 7)}
+    for signal, document in (("traces", traces), ("metrics", metered)):
+        good = json.dumps(document, separators=separators).encode()
+        lines = [damaged(good, chosen) for _ in range(20)]
+        path = write(tmp_path, signal)
+        path.write_bytes(b"\n".join([*lines, json.dumps(last[signal], separators=separators).encode(), b""]))
+    history = read_all(tmp_path)
+    assert "2" * 32 in [request.trace_id for request in history.requests()]
+    assert (
+        history.totals(NINE, NINE + 60).request_count >= 4
+    )  # as many as it has grown by where the line before is all that is known
+
+
 def test_what_can_be_read_of_a_metrics_line_is(tmp_path: Path) -> None:
     """A point that is something else leaves out itself, and the histogram beside it counts."""
     first, last = metrics(NINE + 10, 3), metrics(NINE + 50, 9)
