@@ -221,7 +221,8 @@ def test_any_value_anywhere(tmp_path: Path, signal: files.Signal, seed: int) -> 
 
 
 PIECES = [
-    b"\x00", b"\n", b"\r", b'"', b"}", b"{", b"[[[[", b",", b":", b"-", b"1e999", b"NaN", b"null", b"true", b"9" * 50, b"\\ud83d", b"\xed\xa0\xbd",
+    b"\x00", b"\n", b"\r", b'"', b"}", b"{", b"[[[[", b",", b":", b"-", b"1e999", b"NaN", b"null", b"true", b"9" * 50, b"\\ud83d",
+    b"\xed\xa0\xbd",
     b"\xef\xbb\xbf", b"\x1f\x8b", b"\x1b[2J",
 ]  # fmt: skip
 
