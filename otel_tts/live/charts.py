@@ -19,10 +19,11 @@ from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute
 
 HEIGHT = 260
+_NARROWEST = 0.02  # of an axis of shares: less would show chance as change
 CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 """How Plotly shows a figure: without its toolbar. A drag along the time chooses it for the whole page."""
 _PLAIN = ",.4~r"  # half a request is 0.5: SI's prefixes would call it 500m
-_TICKS = {"s": ("~s", "s"), "1/s": (_PLAIN, "/s"), "share": (".0%", ""), "{USD}": (f"${_PLAIN}", ""), "By": ("~s", "B")}
+_TICKS = {"s": ("~s", "s"), "1/s": (_PLAIN, "/s"), "share": (".2~%", ""), "{USD}": (f"${_PLAIN}", ""), "By": ("~s", "B")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,12 @@ def course(
     *,
     reference: Mapping[str, float] | None = None,
     band: bool = False,
-    top: float | None = None,
     height: int = HEIGHT,
 ) -> go.Figure:
     """Lines over time.
 
     reference: levels to compare with, by what they are called (in the legend, where no line hides it); ``band`` fills what is
-            between them. top: where the axis ends.
+            between them.
     """
     figure = _figure(unit, period).update_layout(height=height)
     for line in lines:
@@ -126,8 +126,11 @@ def course(
     values = [value for line in lines for *_, value in line.points if value is not None]
     if reference:
         near = [level for level in reference.values() if values and level <= 3 * max(values)]
-        top = 1.15 * max([*values, *near], default=1)
-    figure.update_yaxes(range=[0, top or 1.1 * max(values, default=0) or 1])
+        figure.update_yaxes(range=[0, 1.15 * max([*values, *near], default=1)])
+    elif unit == "share":
+        figure.update_yaxes(range=_fitting(values))
+    else:
+        figure.update_yaxes(range=[0, 1.1 * max(values, default=0) or 1])
     return figure
 
 
@@ -210,6 +213,13 @@ _CLOCK = [
 def _moment(seconds: float) -> datetime:
     """As Plotly shows it: without a zone, in local time."""
     return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - a zone would have it shown in UTC
+
+
+def _fitting(shares: Sequence[float]) -> tuple[float, float]:
+    """Where the axis of shares begins and ends: near them, since 99 % and 99.9 % are one line between 0 and 100 %."""
+    low, high = min(shares, default=0.0), max(shares, default=1.0)
+    margin = max(0.1 * (high - low), _NARROWEST / 2)
+    return max(0.0, low - margin), min(1.0, high + margin) + margin / 10
 
 
 def _islands(line: Line) -> bool:

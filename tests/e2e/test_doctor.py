@@ -280,6 +280,37 @@ def test_no_next_request(examine: Examine) -> None:
     )
 
 
+WITHOUT_SERVICE = """
+import sys
+sys.modules |= dict.fromkeys(["cachetools", "grpc_health", "grpc_reflection", "httpx", "soundfile", "soxr"])
+from otel_tts.cli import main
+main()
+"""
+
+
+@pytest.mark.usefixtures("examine")
+def test_a_request_is_followed_without_the_extra_of_the_service(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the extra `service` brings is needed only to send a request; who asks for that is told what to install."""
+    with application("bookshop", **stack.service_environ) as speak:
+        followed = _without_service("--trace-id", speak())
+    assert (followed.exit_code, followed.states) == (0, WHOLE)
+    sent = _without_service("--target", "127.0.0.1:1")
+    assert (sent.exit_code, sent.states["service"]) == (3, "broken")
+    assert "pip install 'otel-tts[service]'" in sent.messages["service"]
+    for backend in ("PROMETHEUS", "JAEGER"):
+        monkeypatch.setenv(f"OTEL_TTS_{backend}_URL", "http://127.0.0.1:1")
+    waited = _without_service("--patience", "1")
+    assert (waited.exit_code, waited.states["service"]) == (3, "broken")
+    assert "no request of any service arrived within 1 s" in waited.messages["service"]
+
+
+def _without_service(*options: str) -> Report:
+    command = [sys.executable, "-c", WITHOUT_SERVICE, "doctor", *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+    return Report.from_output(run.returncode, run.stdout)
+
+
 def test_a_trace_that_did_not_arrive(stack: Stack, examine: Examine) -> None:
     """Nothing is made up of it: the service is not known, and the hop of the traces is broken."""
     report = examine("--trace-id", "0123456789abcdef" * 2, patience=1)

@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+import pytest
+
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Distribution, Point, Timeline
 from otel_tts.live import charts
@@ -88,3 +90,18 @@ def test_an_axis_writes_half_a_request_as_such() -> None:
         axis = charts.course([], unit, PERIOD).layout.yaxis
         assert not axis.tickformat.endswith("s"), unit
     assert charts.course([], "s", PERIOD).layout.yaxis.tickformat == "~s"
+
+
+@pytest.mark.parametrize(
+    ("shares", "begins", "ends"),
+    [([], 0.0, 1.0), ([1.0, 1.0], 0.95, 1.0), ([0.995, 0.999], 0.95, 1.0), ([0.0, 0.01], 0.0, 0.1), ([0.0, 1.0], 0.0, 1.0), ([0.5, 0.6], 0.4, 0.7)],
+)  # fmt: skip
+def test_an_axis_of_shares_fits_them(shares: list[float], begins: float, ends: float) -> None:
+    """A line between 99.5 % and 99.9 % is seen as one that moves: no share is cut off, none is beyond 0 and 100 %, and none touches the edge."""
+    line = Line("success", [(*window, share) for window, share in zip(WINDOWS, shares, strict=False)], "#000000")
+    axis = charts.course([line], "share", PERIOD).layout.yaxis
+    low, high = axis.range
+    assert begins <= low < high <= ends * 1.011
+    assert all(low <= share < high for share in shares)
+    assert high - low >= 0.01
+    assert axis.tickformat == ".2~%"

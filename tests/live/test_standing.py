@@ -15,7 +15,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from otel_tts import semconv
+from otel_tts import palette, semconv
+from otel_tts.distribution import AtLeast
 from otel_tts.history import Distribution, HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
@@ -291,3 +292,23 @@ def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:
     failing = tiles.card(Standing("piper", fine, row), START + 60, 0)
     assert 'data-state="warn"' in failing
     assert "only 40% of attempts succeed" in failing
+
+
+@pytest.mark.parametrize(
+    ("p95", "reference", "colour"),
+    [
+        (None, 60.0, palette.UNKNOWN), (40.0, 60.0, palette.GOOD), (60.0, 60.0, palette.GOOD), (60.1, 60.0, palette.BAD),
+        (AtLeast(40.0), 60.0, palette.UNKNOWN), (AtLeast(40.0), 40.0, palette.UNKNOWN), (AtLeast(40.0), 39.0, palette.BAD),
+    ],
+)  # fmt: skip
+def test_a_latency_that_may_be_on_either_side_of_its_reference_is_unknown(
+    p95: float | None, reference: float, colour: str, tmp_path: Path
+) -> None:
+    """Both latencies on the page "Now", and no other edge changes with it."""
+    nothing = LocalHistory(tmp_path).totals(START, START + 60)
+    row = replace(nothing, request_duration_p95=p95, request_first_audio_p95=p95)
+    settings = LiveSettings.load({"OTEL_TTS_REFERENCE_LATENCY_P95": f"{reference:g}"})
+    period = Period(START, START + 60, START + 60, 30.0)
+    slow = [tile for tile in now_page.numbers(row, [], period, settings) if ", p95" in tile]
+    assert len(slow) == 2
+    assert all(f"--accent:{colour}" in tile for tile in slow), slow

@@ -21,7 +21,6 @@ from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, Next
 from otel_tts.commands.doctor.journey import Destinations, Journey
 from otel_tts.commands.doctor.telemetry import Counter, Spans
 from otel_tts.commands.output import json_option, print_json
-from otel_tts.commands.verify.command import own_target
 from otel_tts.history import open_history
 from otel_tts.promql.readings import equals
 from otel_tts.semconv import CacheResult
@@ -133,7 +132,7 @@ def doctor(
         followed = MadeRequest(trace_id, counter, spans, history, patience_s)
     elif not (wait or service):
         past_cache = Counter(pipeline.prometheus, equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
-        followed = SentRequest(target or own_target(), past_cache, spans)
+        followed = SentRequest(target or "", past_cache, spans)
         followed = followed if target else SentOrNextRequest(followed, following)
     for result in Journey(pipeline, followed, counter, spans).findings():
         results.append(result)

@@ -32,7 +32,7 @@ class FollowedRequest(Protocol):
 
 
 class SentRequest:
-    """A synthesis that doctor sends to the reference service."""
+    """A synthesis that doctor sends to the reference service at ``target``; empty: where `otel-tts serve` would be."""
 
     def __init__(self, target: str, counter: Counter, spans: Spans) -> None:
         self._target, self._counter, self._spans = target, counter, spans

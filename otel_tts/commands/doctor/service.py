@@ -11,7 +11,6 @@ import grpc
 from otel_tts import formatting
 from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError
 from otel_tts.grpc import TRACE_RESPONSE
-from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 
 _TEXT = "1, 2, 3."
 """Every voice can say it, whatever its language."""
@@ -28,11 +27,25 @@ class Spoken:
 
 
 def speak(target: str) -> Spoken:
-    """Synthesize a text at the service at ``target``, past its cache.
+    """Synthesize a text at the reference service, past its cache.
+
+    Args:
+        target: ``HOST:PORT``; empty: where `otel-tts serve` would be with the same environment.
 
     Raises:
-        HopBrokenError: it does not.
+        HopBrokenError: it does not, or the extra ``service`` is not installed.
     """
+    try:
+        from otel_tts.commands.verify.command import own_target
+        from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("otel_tts"):
+            raise
+        raise HopAbsentError(
+            f"to send a request needs the Python module {error.name}, which is not installed",
+            "Install it with: pip install 'otel-tts[service]'. Or follow a request of your own service: --wait, --trace-id.",
+        ) from None
+    target = target or own_target()
     parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         synthesize = tts_pb2_grpc.TextToSpeechStub(channel).Synthesize

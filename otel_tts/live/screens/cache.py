@@ -34,7 +34,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     left, right = st.columns(2)
     with left:
         line = charts.of_rows(rows, "request_hit_rate", "hit rate", palette.GREEN)
-        chart("Hit rate", charts.course([line], "share", period, top=1.05), "cache-rate", _HIT_RATE)
+        chart("Hit rate", charts.course([line], "share", period), "cache-rate", _HIT_RATE)
     with right:
         results = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), service=service)
         chart(

@@ -9,6 +9,7 @@ import streamlit as st
 
 from otel_tts import formatting, palette, semconv
 from otel_tts.conditions import figure
+from otel_tts.distribution import AtLeast
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
@@ -73,7 +74,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     with right:
         chart(
             "Success rate",
-            charts.course([charts.of_rows(rows, "request_success_rate", "success", palette.GREEN)], "share", period, top=1.05),
+            charts.course([charts.of_rows(rows, "request_success_rate", "success", palette.GREEN)], "share", period),
             "now-success",
             "Share of requests that delivered all of their audio. Cancelled and rejected requests are not counted.",
         )
@@ -211,5 +212,12 @@ def _latency(label: str, total: Row, column: str, metric: semconv.Metric, settin
         formatting.duration(p95),
         f"p50 {formatting.duration(p50)} · p99 {formatting.duration(p99)}",
         definition=f"{formatting.definition(metric)} The reference for p95 is {formatting.duration(limit)}.",
-        accent=palette.UNKNOWN if p95 is None else palette.GOOD if p95 <= limit else palette.BAD,
+        accent=_within(p95, limit),
     )
+
+
+def _within(value: float | None, limit: float) -> str:
+    """Give the colour of a latency; a value that is at least something below the limit may be on either side of it."""
+    if value is None or (isinstance(value, AtLeast) and value <= limit):
+        return palette.UNKNOWN
+    return palette.GOOD if value <= limit else palette.BAD

@@ -32,7 +32,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     with fallbacks_by_provider:
         chart(
             "Success rate of attempts",
-            charts.course(charts.by_provider(rows, "attempt_success_rate"), "share", period, top=1.05),
+            charts.course(charts.by_provider(rows, "attempt_success_rate"), "share", period),
             "providers-success",
             "Share of attempts that succeeded. Cancelled and rejected attempts and probes are not counted.",
         )
