@@ -35,7 +35,7 @@ NEEDED = (
     ),
     Tool(
         "Chromium",
-        "tests/live/test_browser.py",
+        "tests/live/test_browser.py and tests/report/test_mlflow_page.py",
         "as root: apt install chromium",
         ("chromium", "chromium-browser", "google-chrome"),
     ),

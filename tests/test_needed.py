@@ -32,4 +32,7 @@ def test_a_run_begins_with_it(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=needed.ROOT, env=os.environ | {"PATH": str(tmp_path)}, capture_output=True, text=True)
     header = run.stdout.partition("collected ")[0]
     assert run.returncode == 0, run.stderr
-    assert "without Chromium: tests/live/test_browser.py. To get it: as root: apt install chromium." in header
+    assert (
+        "without Chromium: tests/live/test_browser.py and tests/report/test_mlflow_page.py. To get it: as root: apt install chromium."
+        in header
+    )

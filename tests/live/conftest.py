@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,11 +15,12 @@ from threading import Thread
 import grpc
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from otel_tts.commands.demo.cloud import MODEL, VOICE, Cloud
 from otel_tts.semconv import Outcome
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
+from tests.browser import launched
 from tests.commands.conftest import OTEL_TTS, Served, serving, until
 from tests.ports import free_port
 
@@ -125,18 +125,9 @@ def serving_with(cloud: Switch, data: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium: that of the system, since Playwright's own would have to be downloaded.
-
-    Not for the session: while it is there Playwright keeps an event loop running, in which no other test could run one.
-    """
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        reason = "These tests need chromium on PATH: `make tools` installs it, where it may."
-        pytest.fail(reason) if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    """A headless Chromium."""
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -94,10 +94,13 @@ def test_an_axis_writes_half_a_request_as_such() -> None:
 
 @pytest.mark.parametrize(
     ("shares", "begins", "ends"),
-    [([], 0.0, 1.0), ([1.0, 1.0], 0.95, 1.0), ([0.995, 0.999], 0.95, 1.0), ([0.0, 0.01], 0.0, 0.1), ([0.0, 1.0], 0.0, 1.0), ([0.5, 0.6], 0.4, 0.7)],
+    [
+        ([], 0.0, 1.0), ([1.0, 1.0], 0.95, 1.0), ([0.995, 0.999], 0.95, 1.0),
+        ([0.0, 0.01], 0.0, 0.1), ([0.0, 1.0], 0.0, 1.0), ([0.5, 0.6], 0.4, 0.7),
+    ],
 )  # fmt: skip
 def test_an_axis_of_shares_fits_them(shares: list[float], begins: float, ends: float) -> None:
-    """A line between 99.5 % and 99.9 % is seen as one that moves: no share is cut off, none is beyond 0 and 100 %, and none touches the edge."""
+    """A line between 99.5 % and 99.9 % is seen to move: no share is cut off, and the axis ends at 0 and 100 %."""
     line = Line("success", [(*window, share) for window, share in zip(WINDOWS, shares, strict=False)], "#000000")
     axis = charts.course([line], "share", PERIOD).layout.yaxis
     low, high = axis.range

@@ -25,7 +25,16 @@ from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
 
 _TALLEST = 2600
 _AGENTS_S = 60
+_NARROW = 700
 _LOADING_MS = 12_000
+_BEFORE = """try {
+    localStorage.setItem('_mlflow_dark_mode_toggle_enabled', 'DARK')
+    localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')  // else it covers a third of the page
+} catch (error) {}"""
+_HEIGHT = """Math.max(document.documentElement.scrollHeight, ...[...document.querySelectorAll('body *')]
+    .filter(element => element.scrollHeight > element.clientHeight && element.clientHeight > 0.6 * innerHeight)
+    .map(element => innerHeight + element.scrollHeight - element.clientHeight))"""
+"""As high as everything in MLflow's main part, which scrolls by itself."""
 
 
 def take(browser: Browser, directory: Path, minutes: float) -> None:
@@ -99,10 +108,15 @@ def _shoot(browser: Browser, url: str, name: str, width: int, scheme: str) -> No
     context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     dark = "true" if scheme == "dark" else "false"
-    page.add_init_script(f"try {{ localStorage.setItem('_mlflow_dark_mode_toggle_enabled', '{dark}') }} catch (error) {{}}")
+    page.add_init_script(_BEFORE.replace("DARK", dark))
     page.goto(url)
     page.wait_for_timeout(_LOADING_MS)  # MLflow's page asks for ever, so that its network is never idle
-    height = int(page.evaluate("document.documentElement.scrollHeight"))
+    buttons = ["Expand description", *(["Toggle sidebar"] if width < _NARROW else [])]
+    for button in (page.get_by_role("button", name=name) for name in buttons):
+        if button.count():
+            button.click()
+            page.wait_for_timeout(1000)
+    height = int(page.evaluate(_HEIGHT))
     page.set_viewport_size({"width": width, "height": max(SIZES[width], min(height, _TALLEST))})
     page.wait_for_timeout(2000)
     try:
