@@ -1,4 +1,4 @@
-"""Attempt: one call of a provider, as applications hold it."""
+"""Attempt: one call of a provider, as applications use it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Attempt:
         self.__exit__(kind, error, tb)
 
     def audio(self, data: T, format: AudioFormat) -> T:
-        """Report the whole audio that the engine returned, and get it back.
+        """Report all the audio that the engine returned, and get it back.
 
         Args:
-            data: bytes-like, base64, a list of samples, or an array or tensor of shape (frames,) or (frames, channels). Where it
-                cannot be read, nothing is known of the audio.
+            data: bytes-like, base64, a list of samples, or an array or tensor of shape (frames,) or (frames, channels). If it
+                cannot be read, all facts about the audio are unknown.
             format: of the audio.
         """
         self._invocation.whole(data, format)
@@ -60,10 +60,10 @@ class Attempt:
 
     @guarded
     def connection(self, *, reused: bool) -> None:
-        """Report over what connection the provider was asked.
+        """Report whether the call reused an open connection to the provider.
 
         Args:
-            reused: whether it had served another utterance or was opened ahead, so that this one did not wait for it.
+            reused: whether the connection had served another utterance or was opened in advance, so that this call did not wait for it.
         """
         self._invocation.connection_reused = clean.flag("reused", reused)
 
@@ -99,7 +99,7 @@ class Attempt:
         outcome: Outcome | str | None = None,
         error_type: ErrorType | str | None = None,
     ) -> None:
-        """Report a failure that is not raised, or say what an exception that is about to be raised means. The first word counts.
+        """Report a failure that is not raised, or say what an exception that is about to be raised means. The first report counts.
 
         Args:
             error: what was or will be raised; it is not raised here.

@@ -16,18 +16,18 @@ T = TypeVar("T")
 
 
 class AttributeSets(Generic[T]):
-    """The attribute sets of one metric, each made once."""
+    """The attribute sets of one metric; what ``make`` gives for each of them is created once and kept."""
 
     def __init__(self, metric: Metric, make: Callable[[Attributes], T]) -> None:
         self._keys = metric.keys
         self._make = make
         self._labels = LabelSets(metric)
         self.kept: dict[tuple[object, ...], T] = {}
-        """By attribute values, as :meth:`at` finds them."""
+        """What :meth:`at` returns, by attribute values. Hot paths read it directly, which saves a call."""
         self._lock = Lock()
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> T:
-        """What is kept for these attribute values, which stand in the order of the registry, and the application's own."""
+        """Return what is kept for these attribute values, in the order of the registry, and the application's own attributes."""
         series = self.kept.get((values, own) if own else values)
         if series is None:
             with self._lock:
@@ -51,9 +51,10 @@ class AttributeSets(Generic[T]):
             return list(self.kept.values())
 
     def after_fork(self) -> list[T]:
-        """A child starts from nothing: what the parent counted is the parent's, and a lock may have been held by a thread now gone.
+        """Empty the sets and replace the lock, in a forked child. Return what was kept before.
 
-        Gives what was kept.
+        The parent exports what it counted; a child that kept it would export it twice. The lock may have been held by a thread of the
+        parent that does not exist in the child: it would never be released.
         """
         self._lock = Lock()
         inherited, self.kept = self.kept, {}

@@ -1,4 +1,4 @@
-"""What can be told from the bytes of synthesised speech: duration, onset, silence, clipping, loudness. numpy only.
+"""Facts measured from the bytes of synthesised speech: duration, onset, silence, clipping, loudness. numpy only.
 
 Nothing is guessed: of bytes that cannot be read (a compressed encoding, a broken header) every fact is None.
 
@@ -10,15 +10,15 @@ rates) and windows of 10 hops.
   window) and loudness (of the voiced windows, energy mean) use adjoining windows. What follows the end is silence: an
   incomplete last window is judged as if filled up with zeros, and counts with its own length.
 - **Onset**: the first hop from which the level of the latest 10 ms, taken at every hop, stays above -40 dBFS for 50 ms.
-  What precedes the start is silence. So a sharp onset is found to the millisecond, and a click is none.
+  What precedes the start is silence. So a sharp onset is found to the millisecond, and a click is not taken for one.
 - **Clipping**: samples at full scale, the largest magnitude of their encoding. In PCM16 -32767 counts with -32768,
   which converters that multiply by 32767 never give. Floats beyond 1 count as 1, what a player makes of them; NaN and
   infinity cannot be read and count as silence.
 
-Cost, on one core of a small server: ``feed`` takes 0.3 us for a piece of ``bytes``, since nothing is looked at before
-256 KiB wait or someone asks. Looking takes 24 us a second of audio in 22.05 kHz PCM16, 30 us in float32: about 0.003 %
-of real time. Energy is summed with 24 bits where samples have no more, which is right to 2e-7. Asking takes 40 us at
-least, 80 us for an onset that isn't found. What is kept is bounded: 256 KiB, or the one piece that reaches it, and sums.
+Cost, on one core of a small server: ``feed`` takes 0.3 us for a piece of ``bytes``, since samples are analysed only when
+256 KiB are pending or facts are read. Analysis takes 24 us per second of audio in 22.05 kHz PCM16, 30 us in float32:
+about 0.003 % of real time. Energy is summed with 24 bits where samples have no more, which is accurate to 2e-7. Reading
+facts takes at least 40 us, 80 us if there is no onset yet. Memory is bounded: 256 KiB, or the one piece that reaches it, and sums.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ __all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded"
 _WINDOW_HOPS = 10  # hops
 _RUN = 50  # hops that stay voiced make an onset
 _VOICED = 10 ** (-40 / 10)  # the power of -40 dBFS
-_BATCH = 256 * 1024  # bytes that wait at most; also holds the arrays made of them to a few MiB
+_BATCH = 256 * 1024  # bytes that are pending at most; this also limits the arrays made from them to a few MiB
 _MEAN = np.full(_WINDOW_HOPS, 1 / _WINDOW_HOPS)
 _COUNT = np.ones(_RUN)
-_NOT_YET = b"RBF{[<\xef \t\r\n"  # a piece that begins so may be a header, or words
+_NOT_YET = b"RBF{[<\xef \t\r\n"  # a piece with one of these first bytes may be a header, or text
 _UNHEARD = np.zeros(_WINDOW_HOPS - 1 + _RUN - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What the audio is like; None where it cannot be told. Of no samples at all only duration and rate can.
+    """Measured facts of the audio; None where unknown. Without any samples, only duration and sample rate are known.
 
     ``_s``: seconds; ``onset_s`` is the silence before the onset. Hz: sample_rate. 0 to 1: silence_ratio,
     clipping_ratio. dB below full scale, 0 or more: loudness. Where nothing is voiced there is no loudness and no onset.
@@ -98,7 +98,7 @@ class _Tally:
         self.latest: np.ndarray[Any, Any] = _UNHEARD  # the power of the latest hops
 
     def add(self, levels: Levels) -> None:
-        """Add the samples of whole windows."""
+        """Add samples, a whole number of windows."""
         hops = levels.reshape(-1, self.hop * self.format.channels)
         powers = np.einsum("ij,ij->i", hops, hops).astype(np.float64) / hops.shape[1]
         windows = powers.reshape(-1, _WINDOW_HOPS).mean(axis=1)
@@ -123,7 +123,7 @@ class _Tally:
         self.latest = latest[-len(_UNHEARD) :].copy()  # a view would keep the whole batch
 
     def finish(self, rest: Levels) -> AudioFacts:
-        """Add the samples of the last, incomplete window, and tell."""
+        """Add the samples of the last, incomplete window, and return the facts."""
         channels, rate = self.format.channels, self.format.sample_rate
         frames = self.measured + rest.size // channels
         if not frames:
@@ -145,28 +145,29 @@ class _Tally:
 
 
 class AudioMeter:
-    """Measures one stream, or one buffer, as it passes by. How it is split makes no difference. Not thread-safe.
+    """Meter of one stream, or one buffer, of audio. How it is split into pieces makes no difference. Not thread-safe.
 
-    Nothing that is fed makes it fail: what cannot be read makes its facts unknown.
+    No input raises an exception: if bytes cannot be read, the facts become unknown.
     """
 
     def __init__(self, format: AudioFormat) -> None:
-        """``format``: what was asked for. What comes decides, see :mod:`otel_tts.core.container`."""
+        """``format``: the requested one. The bytes decide what it is, see :mod:`otel_tts.core.container`."""
         self.pieces = 0
-        """How many pieces held audio, readable or not. A header is none."""
+        """How many pieces contained audio, readable or not. A piece of nothing but header does not count."""
         self._expected = self._format = checked(format)
-        self._head: bytes | None = b""  # what is not recognised yet; None: it is
+        self._head: bytes | None = b""  # the first bytes while the format is not recognised yet; None once it is
         self._reader: WavReader | None = None
         self._lost = False  # whether something could not be read
         self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
-        self._pending: list[bytes] = []  # audio that is in no sum yet
+        self._pending: list[bytes] = []  # audio that is not in the sums yet
         self._size = 0  # bytes of audio so far
         self._due = 0  # bytes of audio at which to fold
 
     def feed(self, data: Any) -> float:
         """Take the next piece, of any length, and return the seconds of audio so far, 0.0 while unknown.
 
-        ``data``: what :func:`otel_tts.core.payload.audio_bytes` takes. All but ``bytes`` is copied: its owner may write to it again.
+        ``data``: what :func:`otel_tts.core.payload.audio_bytes` accepts. Everything except ``bytes`` is copied: an engine may reuse
+        its buffer for the next piece, and this one is analysed later.
         """
         try:
             if not isinstance(data, bytes):
@@ -186,7 +187,7 @@ class AudioMeter:
 
     @property
     def format(self) -> AudioFormat:
-        """What the audio is, by what came of it."""
+        """The format of the audio, judged by its bytes so far."""
         return self._format if not self._head else self._ended().format
 
     @property
@@ -200,7 +201,7 @@ class AudioMeter:
         return 0.0 if isinstance(self._format, Wav) else None
 
     def end(self, data: bytes = b"") -> None:
-        """Nothing comes after ``data``, so what is not recognised is what was asked for."""
+        """Take the last piece, ``data``. If the format is still not recognised, it is the requested one."""
         head = (self._head or b"") + data
         if head and self._head is not None:
             try:
@@ -210,7 +211,7 @@ class AudioMeter:
 
     @property
     def empty(self) -> bool:
-        """True as long as there was no sample: nothing at all, nothing but a header, or an error that is told in words."""
+        """Whether there was no sample so far: no bytes, nothing but a header, or an error message as text."""
         if self._lost:
             return False
         if self._head:
@@ -218,13 +219,13 @@ class AudioMeter:
         return isinstance(self._format, NoAudio) or (not self.seconds and (self._tally is not None or not self._size))
 
     def onset(self) -> float | None:
-        """Seconds of silence before the onset; None if not heard yet, or it cannot be told. Once told, it stays."""
+        """Return the seconds of silence before the onset; None if there is none yet, or it is unknown. Once found, it does not change."""
         if self._tally is not None and self._tally.onset_frames is not None:
             return self._tally.onset_frames / self._tally.format.sample_rate
         return self.facts().onset_s
 
     def facts(self) -> AudioFacts:
-        """Everything about the audio so far; feeding may go on afterwards."""
+        """Return all facts about the audio so far; more may be fed afterwards."""
         try:
             return self._measure() if not self._head else self._ended().facts()
         except Exception as error:  # noqa: BLE001 - the boundary, as above
@@ -243,7 +244,7 @@ class AudioMeter:
         return copy.copy(self._tally).finish(levels_of(self._tally.format, rest))
 
     def _ended(self) -> AudioMeter:
-        """What it would be if nothing more came, while it is not recognised."""
+        """Return the meter as it would be if no more bytes came; for a format that is not recognised yet."""
         meter = AudioMeter(self._expected)
         meter.end(self._head or b"")
         return meter
@@ -272,7 +273,7 @@ class AudioMeter:
                 raise UnreadableAudioError("The audio changes its format.")
             self._keep(piece)
         if self._tally is None and self._reader.format is not None:
-            self._tally = _Tally(self._reader.format)  # its header tells, before there is audio
+            self._tally = _Tally(self._reader.format)  # the header states the format before there is audio
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
@@ -282,18 +283,18 @@ class AudioMeter:
                 self._fold()
 
     def _lose(self, sample_rate: int | None = None) -> None:
-        """Something cannot be read: nothing is known any more."""
+        """Make all facts unknown, after bytes that cannot be read."""
         self._format = Encoded(self._format.name, sample_rate)
         self._head = self._reader = self._tally = None
         self._pending = []
         self._lost = True
 
     def _fold(self) -> None:
-        """Move the whole windows of what is pending into the sums."""
+        """Move the complete windows of the pending audio into the sums."""
         tally = self._tally
         if tally is None:
             return
-        data = b"".join(self._pending)  # no copy of a single piece
+        data = b"".join(self._pending)  # for a single piece, Python returns the piece itself, without a copy
         view, batch = memoryview(data), tally.batch
         whole = len(data) - len(data) % (tally.window * tally.format.frame)
         for start in range(0, whole, batch):

@@ -1,4 +1,4 @@
-"""The blocks and streams with which an application keeps a request open, and how code inside a block finds the request."""
+"""Open blocks: the blocks and streams with which an application keeps a request open, and how code inside a block finds the request."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TypeAlias
 from opentelemetry.context import create_key
 
 Reference: TypeAlias = "Callable[[], object | None]"
-"""A weak reference to a request."""
+"""A weak reference to a request. A strong one in a context variable would keep a dropped request alive: it would never be counted."""
 REQUEST = create_key("request")
-"""Where the reference to a request stands in the OpenTelemetry context of whatever happens for it."""
+"""The key of the reference to a request, in the OpenTelemetry context of all work for it."""
 _INNERMOST: ContextVar[Reference | None] = ContextVar("block", default=None)
 
 
 def innermost() -> Reference | None:
-    """The request whose own block was entered last, here."""
+    """Return the request whose block was entered last in the current thread or task; None outside of all blocks."""
     return _INNERMOST.get()
 
 
 class OpenBlocks:
-    """Of one request. A stream counts as a block that is open until the stream ends."""
+    """The open blocks of one request. A stream counts as a block that is open until the stream ends."""
 
     __slots__ = ("_depth", "_depths", "_outer", "_request")
 
@@ -40,23 +40,24 @@ class OpenBlocks:
             _INNERMOST.set(self._request)
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave a block, which :meth:`close` then closes."""
+        """Leave a block. Call :meth:`close` afterwards."""
         if self._depths.pop() == 1 and error is not None:
             self._depth = 1  # nobody will pull the streams any more that were begun inside
-        # A block may be left elsewhere than it was entered: by a generator that the garbage collector or the event loop closes. There
-        # nothing can be restored: it would put the block of this request into the context of another.
+        # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event loop
+        # closes. Without this check, the outer block of this request would become current in the context of an unrelated one, and
+        # what that calls next would be counted for the wrong request.
         if not self._depths and _INNERMOST.get() is self._request:
             _INNERMOST.set(self._outer)
 
     def open_stream(self) -> None:
-        """Count a stream that begins."""
+        """Count a stream that starts."""
         self._depth += 1
 
     def reopen(self) -> None:
-        """Begin anew, after all were closed."""
+        """Start counting again, after all blocks were closed."""
         self._depth = 0
 
     def close(self) -> bool:
-        """Count a block or stream that ended: whether it was the outermost."""
+        """Count a block or stream that ended, and return whether it was the outermost."""
         self._depth -= 1
         return self._depth <= 0

@@ -1,4 +1,4 @@
-"""A bounded memory of what can be made anew at any time."""
+"""Bounded: a dictionary of limited size, for values that can be created again at any time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ V = TypeVar("V")
 
 
 class Bounded(ForkAware, Generic[K, V]):
-    """Values by key. With more than ``most`` it begins anew, and so it does in a forked child.
+    """Values by key. It is emptied when it is full, and in a forked child.
+
+    No lock: each change is one operation on a dictionary, and two threads that create the same value lose nothing but time.
 
     Args:
-        most: how many are kept.
+        most: how many values are kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -24,15 +26,15 @@ class Bounded(ForkAware, Generic[K, V]):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew."""
+        """Empty it: the values may refer to sums that the child has replaced."""
         self._values = {}
 
     def get(self, key: K) -> V | None:
-        """What is kept under a key; None without it."""
+        """Return the value of a key, or None."""
         return self._values.get(key)
 
     def keep(self, key: K, value: V) -> None:
-        """Keep a value."""
+        """Keep a value under a key."""
         if len(self._values) >= self._most:
             self._values = {}
         self._values[key] = value

@@ -1,4 +1,4 @@
-"""The cache's part in a request: look-ups, audio that needs no provider, and writing to the cache."""
+"""Cache: look-ups for a request, audio that needs no provider, and writes to the cache."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class CachedRequest(Protocol):
-    """The request that a cache serves."""
+    """A request that looks into caches."""
 
     emitter: Emitter
     timeline: RequestClock
@@ -39,7 +39,7 @@ class CachedRequest(Protocol):
 
 
 class _Block:
-    """A block, sync or async, with a context that is current inside. Its subclasses say what its end means."""
+    """A block, sync or async, with a context that is current inside. Subclasses define what its end records."""
 
     def __init__(self, context: Context) -> None:
         self._current = Current(context)
@@ -68,7 +68,7 @@ class _Block:
 
 
 class Lookup(_Block):
-    """A look-up in one cache tier. A miss, unless :meth:`found` says otherwise; an exception makes it an error."""
+    """A look-up in one cache tier. It is a miss unless :meth:`found` reports a hit; an exception makes it an error."""
 
     def __init__(self, request: CachedRequest, tier: str) -> None:
         super().__init__(request.context)
@@ -85,11 +85,11 @@ class Lookup(_Block):
         audio: AudioFormat | None = None,
         duration: float | None = None,
     ) -> T:
-        """Report what the tier gave, and get it back.
+        """Report what the tier returned, and get it back.
 
         Args:
             value: None is a miss, anything else a hit.
-            provider: who made the audio then.
+            provider: who made the audio that was cached.
             model: with which model.
             audio: the format of ``value``, where that is bytes.
             duration: seconds of audio; by default taken from ``value`` where that is bytes and ``audio`` is given.
@@ -132,7 +132,7 @@ def _is_bytes(audio: Any) -> bool:
 
 
 class CachedAudio:
-    """Audio that no provider had to make, on its way to the caller: the source of a measured stream."""
+    """The source of a measured stream of audio that exists already, so that no provider makes it: see ``streams.Source``."""
 
     def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
@@ -141,7 +141,7 @@ class CachedAudio:
         self.context = request.context
 
     def deliver(self, audio: Any, payload: Payload | None) -> Any:
-        """Bytes as they are, chunks as an iterator that measures them."""
+        """Return bytes as they are, and chunks as an iterator that measures them."""
         if _is_bytes(audio):
             self._whole(audio)
             return audio
@@ -153,32 +153,32 @@ class CachedAudio:
         self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
+        """Return the clock's reading, in nanoseconds."""
         return self._request.timeline.monotonic()
 
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """A chunk is handed out."""
+        """Measure a chunk that is handed to the caller."""
         pieces = self._meter.pieces
         total_s = self._meter.feed(data)
         if self._meter.pieces > pieces:
             self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
-        """No engine is waited for."""
+        """Do nothing: there is no engine to wait for."""
 
     @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
-        """All of it came, or no more will: the request's own end says why."""
+        """Note the duration of audio that came to its end. Why a stream ended early is known from the end of the request."""
         if cause is not None and cause.good:
             self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
     def dropped(self) -> None:
-        """Nothing to do: the request notices by itself."""
+        """Do nothing: the request has a finaliser of its own."""
 
 
 class CacheWrite(_Block):
-    """Puts audio into a cache tier. It may outlive its request, so it is a trace of its own, linked to the request's."""
+    """A write of audio to a cache tier. It may end after its request, so it is a trace of its own, with a link to the request's span."""
 
     def __init__(self, emitter: Emitter, tier: str, link: Link) -> None:
         self._emitter = emitter

@@ -1,6 +1,6 @@
-"""Call: the RPC (or whatever encloses a request) that a Synthesis happens in, which knows how it went at its end.
+"""Call: the RPC in which a Synthesis runs. The end of the RPC decides the outcome of the Synthesis.
 
-The interceptors make one for each RPC and put it into the OpenTelemetry context; a Synthesis that starts there belongs to it.
+The interceptors create a Call for each RPC and put it into the OpenTelemetry context; a Synthesis that starts there belongs to it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from otel_tts.core.place import Place, here
 from otel_tts.core.turn import Turn
 
 CALL = create_key("call")
-"""Where the enclosing Call stands in the OpenTelemetry context."""
+"""The key of the enclosing Call in the OpenTelemetry context."""
 
 
 class Part(Protocol):
-    """What a Call ends: a request to speak."""
+    """A request to speak that belongs to a Call."""
 
     @property
     def open(self) -> bool:
-        """Whether the application is still at it."""
+        """Whether the application has not finished it yet."""
 
     @property
     def implicit(self) -> bool:
-        """Whether a call of an engine or SDK is all that asked for it: then other calls beside that one are no part of it."""
+        """Whether it was started by a call of an engine or SDK alone: then other calls are not part of it."""
 
     def settle(self) -> None:
-        """The application is done with it, and with nothing else to come it went as it looks."""
+        """End it with the outcome that is known so far; nothing more will come for it."""
 
     def close(self, ending: RpcEnding) -> None:
-        """The Call ended."""
+        """End it, since its Call ended."""
 
     def message_came(self, since_ns: int) -> None:
         """A message of many was received here, and waited for since then. It may hold text."""
@@ -51,9 +51,13 @@ class Part(Protocol):
 class RpcEnding:
     """How a Call ended.
 
-    status: the gRPC status code by name that its caller saw, or one that means the same. now_ns: when, on the clock of its timeline.
-    error: what left its handler. cause: what that means, where the status does not tell. interruption: why it was cut off, if it was.
-    final: the process ends, so that nothing inside will end by itself any more.
+    Attributes:
+        status: the name of the gRPC status code that its caller got, or of the one that means the same.
+        now_ns: when, on the clock of its timeline, nanoseconds.
+        error: the exception that left its handler.
+        cause: what that means, where the status does not say it.
+        interruption: why it was cut off, if it was.
+        final: whether the process ends, so that nothing inside will end by itself any more.
     """
 
     status: str
@@ -65,13 +69,13 @@ class RpcEnding:
 
 
 class Call(Enclosure):
-    """What encloses requests to speak, and knows how it went: an RPC.
+    """An RPC in which requests to speak run, and whose end decides their outcome.
 
     Args:
-        timeline: since its arrival.
-        remaining: gives the seconds to the caller's deadline, None without one.
-        cut_off: gives why work for it is being cut off, when it is; by default because its deadline passed or its caller went away.
-        turn: of whoever tells about it, and of the requests inside.
+        timeline: the clock, started when the RPC arrived.
+        remaining: returns the seconds to the caller's deadline, None without one.
+        cut_off: returns why work for it is being cut off, when it is; by default its deadline passed or its caller went away.
+        turn: the turn that the RPC and all requests inside share.
     """
 
     __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance", "message_at", "timeline", "turn")
@@ -98,18 +102,18 @@ class Call(Enclosure):
 
     @property
     def current(self) -> Part | None:
-        """The request that the application is at, if any."""
+        """The open request that calls belong to; None without one."""
         last = self._last
         return last if last is not None and last.open and not last.implicit else None
 
     def start(self) -> int:
-        """When a request that begins now started: the first one with the Call, the next utterance of a long Call by itself."""
+        """Return the start time of a request that begins now: for the first one that of the Call, for later ones the current time."""
         return self.timeline.start if self._last is None else self.timeline.monotonic()
 
     def adopt(self, part: Part) -> None:
-        """A request starts, or goes on. The one before it is over: only the last one shares the fate of the Call.
+        """Take in a request that starts or continues, and end the one before it: only the last one gets the outcome of the Call.
 
-        A call of an SDK that is still under way goes on beside it, and one that failed may go on later.
+        A call of an SDK that is still running stays open beside it, and one that failed may continue later.
         """
         last = self._last
         self._beside = [other for other in self._beside if other.open and other is not part]
@@ -121,7 +125,7 @@ class Call(Enclosure):
         self._last = part
 
     def decides(self, part: Part) -> bool:
-        """Whether the end of the Call decides how a request went."""
+        """Return whether the end of the Call decides the outcome of a request."""
         return part is self._last
 
     @guarded
@@ -138,7 +142,7 @@ class Call(Enclosure):
             current.messages_ended(since_ns)
 
     def interruption(self) -> Cause:
-        """Why it is, or was, cut off."""
+        """Return why work for it is, or was, cut off."""
         if self._interruption is not None:
             return self._interruption
         if self._cut_off is not None:
@@ -155,14 +159,15 @@ class Call(Enclosure):
         interruption: Cause | None = None,
         final: bool = False,
     ) -> None:
-        """It ended. For the arguments see :class:`RpcEnding`; ``now_ns`` by default now."""
+        """End it. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time."""
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
-        if cause is None and error is not None and status == "UNKNOWN":  # gRPC's word for an exception that nobody caught
+        if cause is None and error is not None and status == "UNKNOWN":  # gRPC's status for an exception that nobody caught
             cause = outcome.from_exception(error)
         with self.turn:
             self.over = True
             self._interruption = interruption or outcome.CANCELLED
-            self._remaining, self._cut_off = (lambda: None), None  # no circle of references: they are the RPC's own
+            # They refer to the RPC, which refers to this: with this circle, only the garbage collector would free the RPC.
+            self._remaining, self._cut_off = (lambda: None), None
             parts, self._last, self._beside = (*self._beside, self._last), None, []
             for part in parts:
                 if part is not None and (part.open or part is parts[-1]):

@@ -1,7 +1,7 @@
-"""Callbacks of the host that are asked for a value at every export.
+"""Callbacks of the host that are called for a value at every export.
 
-Each is called in a thread of its own: one that hangs, raises or exits costs its own point and not the export, in which locks of the
-SDK are held.
+Each is called in a thread of its own: if one hangs, raises or exits, its own data point is missing. Called in the thread of the export,
+it would stop all metrics, and the SDK's locks would stay held.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
 
 PATIENCE_S = 0.5
-"""The most seconds that the callbacks of one metric hold up an export, all together."""
+"""The longest time that the callbacks of one metric, all together, may delay an export, in seconds."""
 
 _SITE = "a value read at export"
 
@@ -33,10 +33,10 @@ _Question = tuple[Callable[[], Any], _CallbackResult]
 
 
 class Callback(ForkAware):
-    """One function of the host's."""
+    """One function of the host, with the thread that calls it."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        """Start the thread: while an interpreter ends, some Python releases (3.12) start none any more.
+        """Start the thread now: while the interpreter shuts down, some Python releases (3.12) cannot start one for the last export.
 
         Raises:
             TypeError: ``function`` cannot be called.
@@ -48,11 +48,11 @@ class Callback(ForkAware):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """The thread is the parent's, and so is a call that it was in the middle of."""
+        """Start a new thread: threads, and a call that was running in one, exist in the parent only."""
         self._start()
 
     def ask(self) -> None:
-        """Begin a call, unless the one before it still hangs."""
+        """Start a call, unless the one before it still hangs."""
         if self._answer is None or self._answer.done.is_set():
             self._answer = _CallbackResult()
             self._asked.put((self._function, self._answer))
@@ -61,7 +61,7 @@ class Callback(ForkAware):
             self._late = True
 
     def answer(self, deadline: float) -> Any:
-        """What the call gave before ``deadline``, a reading of ``time.monotonic()``; None for no point."""
+        """Return what the call returned before ``deadline``, a reading of ``time.monotonic()``; None for no data point."""
         answer = self._answer
         if answer is None or self._late or not answer.done.wait(max(0.0, deadline - time.monotonic())):
             guard.caught(_SITE, TimeoutError("no answer in time"))
@@ -72,14 +72,20 @@ class Callback(ForkAware):
         return answer.value
 
     def replace(self, function: Callable[[], Any]) -> None:
-        """Ask another function from now on. Raises TypeError as above."""
+        """Call another function from now on.
+
+        Raises:
+            TypeError: ``function`` cannot be called.
+        """
         self._function = _callable(function)
         if self._answer is not None and not self._answer.done.is_set():
             self._asked.put(None)  # the thread is left to the call that hangs, and ends with it
             self._start()
 
     def __del__(self) -> None:
-        # The thread knows the queue only, else it would keep this object. A finaliser may run anywhere: this queue takes no lock then.
+        # The thread refers to the queue only: if it referred to this object, this would never be freed and the thread never end. A
+        # finaliser may run in the middle of any code, so only a SimpleQueue will do: the put of other queues takes a lock, for which
+        # this thread could wait for ever.
         asked = getattr(self, "_asked", None)
         if asked is not None:
             asked.put(None)

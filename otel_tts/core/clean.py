@@ -1,6 +1,7 @@
-"""The door: whatever a host, a caller or an engine passes in becomes plain, bounded text or a finite number before it is telemetry.
+"""Input cleaning: what a host, a caller or an engine passes in becomes bounded text or a finite number before it is telemetry.
 
-A single string that cannot be encoded, or one number that is not finite, would cost a whole batch, file or scrape further on.
+Without it, one string that cannot be encoded, or one number that is not finite, would make an exporter lose a complete batch, file or
+scrape.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from otel_tts.semconv import OTHER, Instrument, Metric
 E = TypeVar("E", bound=StrEnum)
 
 LONGEST_NAME = 128
-"""Code points of a name (a voice, a model, a cache tier): what is longer is cut, and ends in an ellipsis."""
+"""The most code points of a name (a voice, a model, a cache tier): a longer one is cut, and ends in an ellipsis."""
 LONGEST_TEXT = 1 << 15
-"""Code points of a text: a log body, an exception's message, what was spoken."""
+"""The most code points of a text: a log body, an exception's message, the text of a request."""
 LARGEST = 1 << 53
-"""Up to here every whole number is a float too, and no sum of them leaves what OTLP carries."""
+"""The largest number: up to here every integer is exact as a float, and sums stay within what OTLP can carry."""
 
 _ELLIPSIS = "…"
 # Controls, lone surrogates, and what turns the direction of the characters around it or breaks the line.
@@ -35,28 +36,28 @@ _logger = logging.getLogger(__name__)
 
 
 def name(value: object) -> str:
-    """``value`` as a short text on one line: of a label, an attribute, a span's name."""
+    """Return ``value`` as a short text on one line: for a label, an attribute, the name of a span."""
     if type(value) is str and len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
         return value
     return _NOT_IN_A_NAME.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_NAME))
 
 
 def optional_name(value: object) -> str | None:
-    """The same; None for what is missing or empty."""
+    """Return ``value`` as :func:`name` does; None if it is missing or empty."""
     if type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
-        return value  # as `name` would say, in a call less: there are a few of them in each request
+        return value  # the same as `name` returns, without the call: each request makes several
     return None if value is None else name(value) or None
 
 
 def text(value: object) -> str:
-    """``value`` as a text of any number of lines: a log body, an exception's message, what was spoken."""
+    """Return ``value`` as a text of any number of lines: a log body, an exception's message, the text of a request."""
     if type(value) is str and len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
         return value
     return _NOT_IN_A_TEXT.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_TEXT))
 
 
 def spoken(value: object) -> str:
-    """The text of a request, as it is: it is counted before it is shown. What is no text has no characters, and is reported."""
+    """Return the text of a request unchanged, so that its characters are counted right. What is not a text is empty, and reported."""
     if value is None:
         return ""
     if is_a(value, str):
@@ -68,10 +69,10 @@ def spoken(value: object) -> str:
 
 
 def number(value: Any) -> float:
-    """``value`` as an exact ``int`` or ``float``: numbers of any library, a single value of an array too.
+    """Return ``value`` as exactly ``int`` or ``float``. Numbers of any library are accepted, also an array with a single value.
 
     Raises:
-        ValueError: it is no number, not finite, or beyond `LARGEST`.
+        ValueError: it is not a number, not finite, or larger than `LARGEST`.
     """
     if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST:
         return value
@@ -79,18 +80,18 @@ def number(value: Any) -> float:
         plain = _exact(value)
     except Exception:  # noqa: BLE001 - the host's object: whatever it raises, it gives no number
         plain = None
-    if plain is None or not -LARGEST <= plain <= LARGEST:  # not a number is in no range
+    if plain is None or not -LARGEST <= plain <= LARGEST:  # a comparison with NaN is always false
         raise ValueError(f"{shown(value)} is no finite number up to {LARGEST:,}")
     return plain
 
 
 def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
-    """Whether it is of these types; the object itself is not asked, which may raise anything."""
+    """Return whether ``value`` is of these types. Unlike ``isinstance``, it does not read ``__class__``, which may raise anything."""
     return issubclass(type(value), kinds)
 
 
 def choice(kind: type[E], argument: str, value: object, consequence: str = "") -> E | None:
-    """The member of a closed set that an application names; None, reported with the caller's line, for what is none of it."""
+    """Return the member of an enumeration that an application names; None, reported with the caller's line, if there is none."""
     if is_a(value, str):
         word = _plain(value)
         if word in tuple(kind):
@@ -100,13 +101,13 @@ def choice(kind: type[E], argument: str, value: object, consequence: str = "") -
 
 
 def one_of(allowed: Container[object], value: object) -> str:
-    """A label of a closed set; ``_OTHER`` for what is none of it."""
+    """Return ``value`` if it is an allowed label, else ``_OTHER``."""
     label = _plain(value) if is_a(value, str) else ""
     return label if label in allowed else OTHER
 
 
 def flag(argument: str, value: object) -> bool:
-    """Yes or no; no, reported with the caller's line, for what cannot say which."""
+    """Return the truth value; False, reported with the caller's line, if it has none."""
     try:
         return bool(value)
     except Exception:  # noqa: BLE001 - the host's object: an array of several, say
@@ -115,7 +116,7 @@ def flag(argument: str, value: object) -> bool:
 
 
 def seconds(argument: str, value: object) -> float | None:
-    """A time of 0 or more; None, reported with the caller's line, for what is no number."""
+    """Return a number of seconds, 0 or more; None, reported with the caller's line, for what is not a number."""
     try:
         return max(0.0, float(number(value)))
     except ValueError:
@@ -124,16 +125,16 @@ def seconds(argument: str, value: object) -> float | None:
 
 
 def exception(value: object) -> BaseException | None:
-    """An exception that an application reports; None, reported with the caller's line, for what is none."""
+    """Return an exception that an application reports; None, reported with the caller's line, for what is not an exception."""
     if value is None or is_a(value, BaseException):
         return value  # type: ignore[return-value]
-    # Not the value: it may be the message of an exception, and hold the text.
+    # Not the value: it may be the message of an exception, and contain the text to speak.
     guard.misused("error", f"<{type(value).__name__}>", "pass the exception itself.")
     return None
 
 
 def shown(value: object) -> str:
-    """``value`` for a message: short, on one line."""
+    """Return ``value`` for a message: short, on one line."""
     try:
         return name(repr(value))
     except Exception:  # noqa: BLE001 - the host's object
@@ -141,7 +142,7 @@ def shown(value: object) -> str:
 
 
 class Range:
-    """The numbers that one metric takes: finite, not negative where it only grows, whole where it counts things."""
+    """The numbers that one metric accepts: finite, not negative for counters and histograms, integers if it counts things."""
 
     __slots__ = ("_least", "_metric", "_warned", "_whole")
 
@@ -152,7 +153,7 @@ class Range:
         self._warned = False
 
     def accept(self, value: object) -> float | None:
-        """The number to record; None, with one warning a metric, when it is left out."""
+        """Return the number to record; None, with one warning per metric, if it is left out."""
         if type(value) is int and self._least <= value <= LARGEST:
             return value
         if type(value) is float and not self._whole and self._least <= value <= LARGEST:
@@ -180,7 +181,7 @@ class Range:
 
 
 def _plain(value: object) -> str:
-    """As exactly ``str``, whatever it is: of an enumeration's member the value, so that it is one label however it was written."""
+    """Return exactly ``str``: for a member of an enumeration its value, so that the member and its value are one label."""
     try:
         if isinstance(value, str):
             return str.__str__(value)

@@ -1,4 +1,4 @@
-"""Time: the one clock that everything measures with, so that tests can bring their own."""
+"""Clock: the one source of time for everything that is measured, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ NANOSECOND = 1e-9
 
 
 class Clock(Protocol):
-    """Two readings, both in integer nanoseconds."""
+    """Source of two readings, both in integer nanoseconds."""
 
     def monotonic(self) -> int:
-        """Never goes back; for durations."""
+        """Return the monotonic time, which never goes back; for durations."""
 
     def wall(self) -> int:
-        """Since the Unix epoch; for the timestamps of spans."""
+        """Return the time since the Unix epoch; for the timestamps of spans."""
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of the operating system."""
 
     monotonic = staticmethod(time.monotonic_ns)
     wall = staticmethod(time.time_ns)
@@ -29,8 +29,8 @@ class SystemClock:
 class RequestClock:
     """Wall-clock timestamps that agree with monotonic durations, for one request.
 
-    The two clocks are read together once; later timestamps are that wall time plus monotonic time passed, so that a span's length
-    is a duration even when the wall clock is set meanwhile.
+    The two clocks are read together once; later timestamps are that wall time plus the monotonic time since then. Without this, a wall
+    clock that is set during a request would make its span too long, or end before its start.
     """
 
     __slots__ = ("_wall", "monotonic", "start")
@@ -41,5 +41,5 @@ class RequestClock:
         self._wall = clock.wall() - self.start
 
     def timestamp(self, reading: int) -> int:
-        """The wall time, in nanoseconds, of a monotonic reading."""
+        """Return the wall time, in nanoseconds, of a monotonic reading."""
         return self._wall + reading

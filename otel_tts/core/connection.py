@@ -1,4 +1,4 @@
-"""Connection: opening one to a provider, which is a fact of its own. One connection serves many requests, and is no span around them."""
+"""Connection: opening a connection to a provider. One connection serves many requests, so its span does not enclose theirs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Opening:
         end_ns = self._timeline.monotonic()
         cause = outcome.OK if error is None else outcome.from_exception(error)
         try:
-            if cause.error_type is not None or cause.good:  # else the caller gave up, which says nothing of the provider
+            if cause.error_type is not None or cause.good:  # else the caller gave up, which says nothing about the provider
                 self._emitter.instruments.connect_duration.record(
                     (end_ns - self._timeline.start) * NANOSECOND,
                     (self._emitter.provider_labels.bound(self._provider), cause.error_type),

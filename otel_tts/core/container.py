@@ -1,7 +1,7 @@
-"""What bytes are that come as audio: told by their first bytes, then by the answer's ``Content-Type``, and only then by what was asked for.
+"""Container recognition: the format of audio by its first bytes, then by the ``Content-Type``, and only then as requested.
 
-The one recogniser for the service and all instrumentors. It never takes samples for something else by accident: a sign is at least
-four bytes long, or is found twice where the first says that the second has to be.
+The service and all instrumentors use it. Raw samples are not taken for a container by accident: a signature is at least four bytes
+long, or a second frame is found where the first one says that it must be.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from otel_tts.core.formats import (
 from otel_tts.semconv import OTHER
 
 TEXT = "text"
-_LONGEST = 64 * 1024  # bytes that are waited for, at most, before a decision
-_TEXT_BYTES = 64  # bytes that have to be printable
+_LONGEST = 64 * 1024  # with this many bytes, the decision is made without more
+_TEXT_BYTES = 64  # bytes that must be printable in a text
 _PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n") | frozenset(range(0x80, 0x100))  # UTF-8 beyond ASCII too
 _SPACE = b" \t\r\n"
 
@@ -43,13 +43,13 @@ _STARTS = frozenset(sign[0] for sign in _SIGNS) | frozenset(b"RBFI\xff\xef<{[" +
 
 
 def recognise(data: bytes, *, end: bool = False) -> str | None:
-    """The name of what begins with ``data``: ``wav``, ``mp3``, ``flac``, :data:`TEXT`, …; empty for what has no sign, as samples.
+    """Return the name of the format of ``data``: ``wav``, ``mp3``, ``flac``, :data:`TEXT`, …; empty without a signature, as raw samples.
 
-    None: more bytes are needed to tell.
+    None means that more bytes are needed.
 
     Args:
         data: the first bytes.
-        end: whether these are all: then the answer is never None.
+        end: whether these are all bytes; then the result is never None.
     """
     if data and data[0] not in _STARTS and data[4:8] != b"ftyp" and len(data) >= 8:
         return ""
@@ -61,11 +61,11 @@ def recognise(data: bytes, *, end: bool = False) -> str | None:
 
 
 def format_of(name: str, expected: AudioFormat) -> AudioFormat:
-    """The format of bytes that were recognised.
+    """Return the format of bytes that were recognised.
 
     Args:
-        name: what :func:`recognise` gave; empty for bytes without a sign.
-        expected: the format that was asked for, which such bytes have.
+        name: what :func:`recognise` returned; empty for bytes without a signature.
+        expected: the requested format, which bytes without a signature have.
     """
     if not name:
         return expected
@@ -78,7 +78,7 @@ def format_of(name: str, expected: AudioFormat) -> AudioFormat:
     return Encoded(name)
 
 
-# -- by the first bytes: a name, "" for none, None where more are needed ------------------------------------------------------------
+# -- by the first bytes: a name, "" for no match, None where more bytes are needed --------------------------------------------------
 
 
 def _riff(data: bytes) -> str | None:
@@ -114,7 +114,7 @@ def _adts(data: bytes) -> str | None:
 
 
 def _twice(data: bytes, frame: Callable[[bytes], tuple[int, bytes] | None], name: str) -> str | None:
-    """A frame has to be followed by another of its kind: the first one alone may be samples."""
+    """Require a frame to be followed by another of its kind: one frame header alone may be raw samples."""
     if data[:1] != b"\xff":
         return ""
     if len(data) < 7:
@@ -130,7 +130,7 @@ def _twice(data: bytes, frame: Callable[[bytes], tuple[int, bytes] | None], name
 
 
 def _mpeg_frame(head: bytes) -> tuple[int, bytes] | None:
-    """Length in bytes of the MPEG audio frame with this header, and what is the same in all frames of a stream."""
+    """Return the length in bytes of the MPEG audio frame with this header, and the bits that all frames of a stream share."""
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
     if head[0] != 0xFF or head[1] < 0xE0 or version == 1 or layer != 1 or bitrate in (0, 15) or rate == 3:
@@ -148,7 +148,7 @@ def _adts_frame(head: bytes) -> tuple[int, bytes] | None:
 
 
 def _text(data: bytes) -> str | None:
-    """JSON or markup: its first characters, and nothing but text behind them."""
+    """Recognise JSON or markup: by its first characters, with nothing but printable text after them."""
     head = data.removeprefix(b"\xef\xbb\xbf")[: _TEXT_BYTES * 4].lstrip(_SPACE)
     if not head:
         return None if len(data) < _TEXT_BYTES * 4 else ""
@@ -168,7 +168,7 @@ def _text(data: bytes) -> str | None:
     return TEXT if len(head) >= _TEXT_BYTES or head.rstrip()[-1:] in b"}]>" else None
 
 
-# -- by who answers ---------------------------------------------------------------------------------------------------------------
+# -- by the host that answers -----------------------------------------------------------------------------------------------------
 
 OPENAI_RATE = 24000
 """Hz of the headerless audio of OpenAI's own models, as its API documents it."""
@@ -176,7 +176,7 @@ _OPENAI = re.compile(r"(.+\.)?(api\.openai\.com|openai\.azure\.com|cognitiveserv
 
 
 def is_openai(host: str) -> bool:
-    """Whether OpenAI's own models speak at a host. What other servers of its API send headerless has a rate that only they know.
+    """Return whether a host serves OpenAI's own models. Other servers of that API send headerless audio of an unknown sample rate.
 
     Args:
         host: the host's name.
@@ -203,13 +203,13 @@ _TEXTUAL = ("json", "+json", "xml", "+xml", "html")
 
 
 def declared_format(content_type: str, expected: AudioFormat) -> AudioFormat:
-    """The format of a body by its ``Content-Type``.
+    """Return the format of a body by its ``Content-Type``.
 
-    What is raw has no sample rate but that of the parameters or, where they name none, of ``expected``.
+    The sample rate of raw audio is that of the parameters or, without one, that of ``expected``.
 
     Args:
         content_type: the header, with all parameters.
-        expected: the format that was asked for.
+        expected: the requested format.
     """
     kind, *rest = content_type.lower().split(";")
     maintype, _, subtype = kind.strip().partition("/")

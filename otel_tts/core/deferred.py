@@ -1,8 +1,9 @@
-"""What cannot be done where it is noticed: in a finaliser, and in whatever the garbage collector runs.
+"""Deferred work: what finalisers, and code that the garbage collector runs, must not do at once.
 
-The collector runs in the middle of any code that allocates, a lock of ours, of the SDK or of an exporter held. A generator that it
-closes would finish its request right there, and wait for ever for the lock that its own thread holds. So what the collector runs only
-notes what is to be done, and when it was; it is done before the next request and before every export.
+The collector runs in the middle of any code that allocates memory, also while its thread holds a lock of ours, of the SDK or of an
+exporter. Without deferral, a generator that the collector closes would finish its request right there, and wait for ever for the lock
+that its own thread holds. So such code only notes what is to be done, and the time; it is done before the next request and before
+every export.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from otel_tts.core.guard import guard, guarded, guarded_or
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()  # may be put into from inside itself; nothing else may
+# The put of a SimpleQueue is reentrant: a finaliser may run in the middle of another put. With any other queue it would hang.
+_jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _collector: int | None = None  # the thread that collects; there is one collection at a time
 
 
 def collecting() -> bool:
-    """Whether the garbage collector is what runs the caller."""
+    """Return whether the caller is run by the garbage collector."""
     return _collector is not None and _collector == get_ident()
 
 
 def defer(job: Callable[[], None]) -> None:
-    """Have ``job`` done later. Takes no lock."""
+    """Run ``job`` later. Takes no lock."""
     _jobs.put(job)
 
 
 def run_deferred() -> None:
-    """Do what was deferred; nothing while the collector runs the caller."""
+    """Run the deferred jobs; do nothing if the garbage collector runs the caller."""
     while not (_jobs.empty() or collecting()):
         try:
             job = _jobs.get_nowait()
@@ -47,7 +49,7 @@ def run_deferred() -> None:
 
 
 def deferrable(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a procedure of ours safe to call from the host, as `guarded` does, and from whatever the collector runs."""
+    """Make a function of ours that returns nothing safe to call from the host, as `guarded` does, and from the garbage collector."""
     safe = guarded(function)
 
     @functools.wraps(function)
@@ -61,7 +63,7 @@ def deferrable(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def outside_collections(default: Callable[..., Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """As `guarded_or`; ``default`` also stands in where the collector is what asks: nothing is begun there."""
+    """Make a function safe as `guarded_or` does; inside a garbage collection, ``default`` gives the result and nothing is started."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         safe = guarded_or(default)(function)
@@ -76,7 +78,7 @@ def outside_collections(default: Callable[..., Any]) -> Callable[[Callable[P, T]
 
 
 def after_fork_in_child() -> None:
-    """What was deferred is the parent's."""
+    """Drop the deferred jobs, which the parent runs. The child would record the same requests a second time."""
     global _jobs, _collector
     _jobs, _collector = SimpleQueue(), None
 

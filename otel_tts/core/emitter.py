@@ -24,7 +24,7 @@ _PLANS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Emitter:
-    """The tracer, the instruments, the allow-lists of labels, the prices and the clock."""
+    """The tracer, the instruments, the bounded labels, the prices and the clock."""
 
     settings: Settings
     clock: Clock
@@ -40,7 +40,7 @@ class Emitter:
     """The application's own attributes that metrics carry."""
     providers: Providers
     plans: Bounded[Hashable, Any] = field(default_factory=lambda: Bounded(_PLANS))
-    """The series of requests that end alike; see `otel_tts.core.plan`."""
+    """The series of requests that have the same labels and outcome; see `otel_tts.core.plan`."""
 
     def start_span(
         self,
@@ -51,7 +51,7 @@ class Emitter:
         context: Context | None = None,
         links: Iterable[Link] = (),
     ) -> Span:
-        """Start a span at the wall time ``start``; one that records nothing if the SDK cannot."""
+        """Start a span at the wall time ``start``, nanoseconds; if the SDK fails, return one that records nothing."""
         try:
             return self.tracer.start_span(
                 name, context, kind, attributes, tuple(links), start, record_exception=False, set_status_on_exception=False
@@ -61,5 +61,5 @@ class Emitter:
             return INVALID_SPAN
 
     def maker(self, provider: str | None, model: str | None, *, admit: bool = True) -> tuple[str, str]:
-        """The bounded labels for who makes audio."""
+        """Return the bounded labels of a provider and a model. ``admit``: see :meth:`Labels.bound`."""
         return self.provider_labels.bound(provider, admit=admit), self.model_labels.bound(model, admit=admit)

@@ -1,4 +1,4 @@
-"""The request that a piece of code works for: how it is found from wherever the code runs, and begun where there is none."""
+"""The enclosing request: how a piece of code finds the request that it works for, and starts one where there is none."""
 
 from __future__ import annotations
 
@@ -28,11 +28,20 @@ def begin_request(
     start_ns: int | None = None,
     implicit: bool = False,
 ) -> SynthesisRequest:
-    """The request that a piece of code works for: the open one that it stands in, else a new one.
+    """Return the request that the caller works for: the open one that encloses it, else a new one.
 
-    So a request is counted once, however many layers ask for one. What an inner layer knows more is added. purpose: by default that of
-    the current context. start_ns: when it began, if that is past. implicit: whether a call of an engine or SDK is all that asks for it:
-    then it is the one that failed for this text before, in the same enclosing request, if there is one.
+    So a request is counted once, however many layers ask for one. What an inner layer knows in addition is added.
+
+    Args:
+        emitter: of its Telemetry.
+        text: as received; None if not known yet.
+        voice: as requested.
+        language: as requested.
+        stream: whether audio is delivered in pieces.
+        purpose: by default that of the current context.
+        start_ns: when it began, if that is in the past.
+        implicit: whether it is started by a call of an engine or SDK alone. Then it continues the request that failed for the same text
+            in the same enclosure, if there is one.
     """
     purpose = current_purpose() if purpose is None else purpose
     call, request = _enclosing(get_current())
@@ -49,21 +58,21 @@ def begin_request(
     )
     if call is None:
         return new(call=None, implicit_in=around)
-    with call.turn:  # it may end just now, in another thread
+    with call.turn:  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
         return new(call=None) if call.over else new(call=call, implicit_in=around)
 
 
 def enclosing_request() -> SynthesisRequest | None:
-    """The open request in which the caller stands, be it in its own block only."""
+    """Return the open request that encloses the caller, by the OpenTelemetry context or by its own block; None without one."""
     return _enclosing(current_context())[1]
 
 
 @guarded_or(get_current)
 def current_context() -> Context:
-    """The current context, and in it the request whose own block is running here, to be seen from elsewhere.
+    """Return the current context, with the request whose block is running here added to it.
 
-    That block is not current in OpenTelemetry's sense: a generator may yield in it, and whatever consumes the generator would find
-    itself inside. So engines that are called in the block, and threads that are started there, ask for this.
+    Entering that block does not change OpenTelemetry's current context: a generator may yield inside it, and the code that consumes the
+    generator would then run inside the request. So engines that are called in the block, and threads that are started there, ask here.
     """
     context, reference = enclosure.carried(get_current()), innermost()
     request = reference() if reference is not None else None
@@ -73,13 +82,13 @@ def current_context() -> Context:
 
 
 def purpose_here() -> Purpose:
-    """What the caller works for: that of the request in which it stands, else that of the current context."""
+    """Return the purpose of the enclosing request, else that of the current context."""
     request = enclosing_request()
     return current_purpose() if request is None else request.record.purpose
 
 
 def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
-    """The RPC and the open request that stand in a context."""
+    """Return the RPC and the open request in a context."""
     around, reference = context.get(CALL), context.get(REQUEST)
     call = around if isinstance(around, Call) and not around.over else None
     request = reference() if callable(reference) else None

@@ -1,7 +1,7 @@
-"""Enclosure: what requests to speak happen in - an RPC, an HTTP request, a message of a WebSocket.
+"""Enclosure: the RPC, the HTTP request or the WebSocket message that requests to speak belong to.
 
-Code that was never changed calls one provider after another, and each call begins a request by itself. Within one enclosing request,
-a call with the same text after a call that failed is no new request: the failed one goes on, with a retry or a fallback.
+With zero-code instrumentation, each call of a provider starts a request by itself. Within one enclosure, a call with the same text
+after a call that failed is not a new request: the failed one continues, with a retry or a fallback.
 """
 
 from __future__ import annotations
@@ -20,45 +20,49 @@ from otel_tts.core.deferred import defer
 from otel_tts.core.guard import guarded
 
 ENCLOSURE = create_key("enclosure")
-"""Where a weak reference to the Enclosure stands in an OpenTelemetry context that goes to another thread."""
-# The strong reference. A task that is begun in an Enclosure copies it, so the Enclosure lives as long as anything that works for it.
-# It is no OpenTelemetry value: a block of the host that ends would put the one before it back.
+"""The key of a weak reference to the Enclosure, in an OpenTelemetry context that is passed to another thread."""
+# The strong reference. A task that is started in an Enclosure copies it, so the Enclosure lives as long as any work for it. It is not
+# a value of the OpenTelemetry context: when a block of the host ends, OpenTelemetry restores the context from before the block, and
+# the Enclosure would be lost.
 CURRENT: ContextVar[Enclosure | None] = ContextVar("enclosure", default=None)
 
 
 class Repeatable(Protocol):
-    """A request that failed, and that goes on if its text is asked for again."""
+    """A request that failed, and that continues if the same text is requested again."""
 
     def repeated_by(self, text: str) -> bool:
-        """Whether this is its text."""
+        """Return whether this is its text."""
 
     def settle(self) -> None:
-        """Nothing more will come: it went as it looks."""
+        """End it with the outcome that is known so far; nothing more will come for it."""
 
 
 class Enclosure:
-    """What encloses requests to speak. Any thread may tell it anything, without a lock: each change of its list is one step."""
+    """The enclosure of requests to speak. Thread-safe without a lock: each change of its dictionary is one atomic operation.
+
+    A lock would not do: the finaliser may run while its own thread holds it.
+    """
 
     __slots__ = ("__weakref__", "_failed", "over")
 
     def __init__(self) -> None:
         self.over = False
-        """Whether it has ended: what begins later, in a task of the background say, is on its own."""
+        """Whether it has ended: a request that starts later, for example in a background task, does not belong to it."""
         self._failed: dict[Repeatable, float] = {}  # each with when it failed
 
     def keep(self, request: Repeatable) -> bool:
-        """Keep a request that failed, to go on or to be settled later; False where it is too late for that."""
+        """Keep a request that failed, to continue or to be settled later; return False if the enclosure has ended."""
         if self.over:
             return False
         self._failed[request] = time.monotonic()
         return not (self.over and self._remove(request))
 
     def waits_for(self, request: object) -> bool:
-        """Whether it is kept, to go on or to be settled."""
+        """Return whether a request is kept, to continue or to be settled."""
         return request in self._failed
 
     def take(self, text: str) -> Repeatable | None:
-        """The oldest failed request for this text, which is no longer kept then."""
+        """Remove and return the oldest failed request for this text; None without one."""
         for request in tuple(self._failed):
             if request.repeated_by(text) and self._remove(request):
                 return request
@@ -68,21 +72,21 @@ class Enclosure:
         return self._failed.pop(request, None) is not None  # else another thread was faster
 
     def settle(self, older_than_s: float = 0.0) -> None:
-        """What failed so long ago does not go on any more."""
+        """End the requests that failed at least ``older_than_s`` seconds ago."""
         latest = time.monotonic() - older_than_s
         for request, since in tuple(self._failed.items()):
             if since <= latest and self._remove(request):
                 request.settle()
 
     def close(self) -> None:
-        """It ended."""
+        """End it, and the failed requests in it."""
         self.over = True
         self.settle()
 
     @guarded
     def __del__(self) -> None:
         failed = getattr(self, "_failed", None)
-        if failed:  # a finaliser may run in the middle of anything
+        if failed:  # deferred: a finaliser may run while its thread holds a lock that settling would wait for
             defer(functools.partial(_settle, tuple(failed)))
 
 
@@ -92,14 +96,14 @@ def _settle(requests: Iterable[Repeatable]) -> None:
 
 
 def current() -> Enclosure | None:
-    """The one in which the caller stands, if it has not ended."""
+    """Return the enclosure of the caller; None without one, or if it has ended."""
     reference = get_current().get(ENCLOSURE)
     enclosure = reference() if callable(reference) else CURRENT.get()
     return enclosure if isinstance(enclosure, Enclosure) and not enclosure.over else None
 
 
 def carried(context: Context) -> Context:
-    """The context, and in it the Enclosure that is current here, for another thread."""
+    """Return the context with the current Enclosure added, for another thread: context variables do not reach it."""
     enclosure = CURRENT.get()
     if enclosure is None or enclosure.over or ENCLOSURE in context:
         return context
@@ -109,10 +113,12 @@ def carried(context: Context) -> Context:
 
 @contextmanager
 def inside(enclosure: Enclosure) -> Iterator[None]:
-    """A block in which it is current. It may be left elsewhere than it was entered, by a coroutine that the event loop closes."""
+    """Make an enclosure current inside a block."""
     token = CURRENT.set(enclosure)
     try:
         yield
     finally:
-        with suppress(ValueError):  # elsewhere: there it never was current
+        # An event loop that closes a coroutine leaves the block in another context, in which the enclosure was never current. There
+        # the reset raises ValueError, which would replace the host's own exception.
+        with suppress(ValueError):
             CURRENT.reset(token)

@@ -1,7 +1,8 @@
-"""Forks: the one registry of everything that must be put right when the process forks.
+"""Fork: the one registry of all objects that must act when the process forks.
 
-A forked child has one thread, and the locks of its parent in whatever state they were in: one that another thread held stays held
-for ever. So every owner of a lock, of a thread or of totals is registered here, and makes them anew in the child.
+A forked child has one thread, and copies of its parent's locks in their state at that moment: a lock that another thread held stays
+held for ever, and the child hangs at its next request. So every owner of a lock, of a thread or of totals is registered here, and
+creates them again in the child.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from otel_tts.core.guard import guard
 
 
 class ForkAware:
-    """An object that has something to do when the process forks. :func:`register` it."""
+    """An object that must act when the process forks. :func:`register` it."""
 
     def before_fork(self) -> None:
-        """In the parent, before: bring what another thread may be in the middle of to a rest."""
+        """Stop, in the parent, what another thread may be in the middle of: the child would get a copy that is half done."""
 
     def after_fork_in_parent(self) -> None:
-        """In the parent, afterwards: let it go on."""
+        """Continue, in the parent, what was stopped."""
 
     def after_fork_in_child(self) -> None:
-        """In the child: make locks, threads and totals anew. It may take no lock that it has not just made."""
+        """Create locks, threads and totals again, in the child. Take no lock that was not created here: it may be held for ever."""
         raise NotImplementedError
 
 
@@ -33,15 +34,15 @@ _numbers = itertools.count()
 
 
 def register(owner: ForkAware) -> None:
-    """Have ``owner`` told of every fork, as long as it exists.
+    """Call the methods of ``owner`` at every fork, as long as it exists.
 
-    Owners are told in the order of registration, so that an object finds those ready that it was made from; before a fork in the
-    opposite order. One that raises is reported and costs the others nothing.
+    After a fork, owners are called in the order of registration, so that those that an object uses are ready before it; before a fork
+    in the opposite order. If one raises, that is reported and the others are called all the same.
     """
     number = next(_numbers)
 
-    # Held weakly, else a Telemetry that is dropped would stay for ever. The entry is removed without a lock, since that happens
-    # wherever the garbage collector runs, be it in the middle of a fork.
+    # A weak reference, else a Telemetry that is dropped would stay in memory for ever. The entry is removed without a lock, since the
+    # garbage collector may do that at any point, also in the middle of a fork: with a lock, it could wait for its own thread.
     def forget(_: object) -> None:
         _owners.pop(number, None)
 
@@ -49,7 +50,7 @@ def register(owner: ForkAware) -> None:
 
 
 def _registered() -> list[ForkAware]:
-    # The copy is one step for the interpreter; an iteration over the original could meet an entry that is just removed.
+    # Copying is one atomic operation. A loop over the original would raise RuntimeError if an entry is removed during it.
     return [owner for reference in _owners.copy().values() if (owner := reference()) is not None]
 
 

@@ -17,11 +17,11 @@ Levels = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class UnreadableAudioError(OtelTtsError, ValueError):
-    """Audio is not what it was declared to be, or of a kind that cannot be read.
+    """Error of audio that is not what it was declared to be, or cannot be read.
 
     Args:
         message: what is wrong with it.
-        sample_rate: Hz, where the header states that.
+        sample_rate: Hz, where the header states it.
     """
 
     def __init__(self, message: str, sample_rate: int | None = None) -> None:
@@ -37,7 +37,7 @@ def _whole(name: str, value: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Uncompressed audio; its channels are interleaved."""
+    """Uncompressed audio with interleaved channels."""
 
     name: ClassVar[str]
     dtype: ClassVar[np.dtype[Any]]
@@ -56,7 +56,7 @@ class Samples:
         return self.dtype.itemsize * self.channels
 
     def seconds(self, size_bytes: int) -> float:
-        """How long ``size_bytes`` bytes last; a frame that is not complete does not count."""
+        """Return how many seconds a number of bytes lasts; an incomplete frame does not count."""
         return size_bytes // self.frame / self.sample_rate
 
 
@@ -71,7 +71,7 @@ class PCM16(Samples):
 
 @dataclass(frozen=True, slots=True)
 class PCMFloat32(Samples):
-    """Little-endian 32-bit floats from -1 to 1; else as :class:`PCM16`."""
+    """Little-endian 32-bit floats from -1 to 1; otherwise as :class:`PCM16`."""
 
     name = "pcm_f32"
     dtype = np.dtype("<f4")
@@ -80,7 +80,7 @@ class PCMFloat32(Samples):
 
 @dataclass(frozen=True, slots=True)
 class MuLaw(Samples):
-    """G.711 mu-law, one byte a sample; else as :class:`PCM16`."""
+    """G.711 mu-law, one byte per sample; otherwise as :class:`PCM16`."""
 
     name = "mulaw"
     dtype = np.dtype("u1")
@@ -91,7 +91,7 @@ class MuLaw(Samples):
 
 @dataclass(frozen=True, slots=True)
 class ALaw(Samples):
-    """G.711 A-law, one byte a sample; else as :class:`PCM16`."""
+    """G.711 A-law, one byte per sample; otherwise as :class:`PCM16`."""
 
     name = "alaw"
     dtype = np.dtype("u1")
@@ -102,7 +102,7 @@ class ALaw(Samples):
 
 @dataclass(frozen=True, slots=True)
 class PCM8(Samples):
-    """Unsigned 8-bit integers, as WAVs have them; else as :class:`PCM16`."""
+    """Unsigned 8-bit integers, as in WAV files; otherwise as :class:`PCM16`."""
 
     name = OTHER
     dtype = np.dtype("u1")
@@ -111,7 +111,7 @@ class PCM8(Samples):
 
 @dataclass(frozen=True, slots=True)
 class PCM24(Samples):
-    """Little-endian 24-bit integers; else as :class:`PCM16`."""
+    """Little-endian 24-bit integers; otherwise as :class:`PCM16`."""
 
     name = OTHER
     dtype = np.dtype(("u1", 3))
@@ -120,7 +120,7 @@ class PCM24(Samples):
 
 @dataclass(frozen=True, slots=True)
 class PCM32(Samples):
-    """Little-endian 32-bit integers; else as :class:`PCM16`."""
+    """Little-endian 32-bit integers; otherwise as :class:`PCM16`."""
 
     name = OTHER
     dtype = np.dtype("<i4")
@@ -129,7 +129,7 @@ class PCM32(Samples):
 
 @dataclass(frozen=True, slots=True)
 class PCMFloat64(Samples):
-    """Little-endian 64-bit floats from -1 to 1; else as :class:`PCM16`."""
+    """Little-endian 64-bit floats from -1 to 1; otherwise as :class:`PCM16`."""
 
     name = OTHER
     dtype = np.dtype("<f8")
@@ -138,9 +138,9 @@ class PCMFloat64(Samples):
 
 @dataclass(frozen=True, slots=True)
 class Wav:
-    """One RIFF/WAVE, or several one after another, of PCM, floats or G.711, as their headers say.
+    """One RIFF/WAVE file, or several one after another, of PCM, floats or G.711, as their headers say.
 
-    Sizes in headers may be wrong or left open, as in streams: what came is counted. See ``otel_tts.core.wav``.
+    Sizes in headers may be wrong or missing, as in streams: the bytes that came are counted. See ``otel_tts.core.wav``.
     """
 
     name: ClassVar[str] = "wav"
@@ -148,14 +148,14 @@ class Wav:
 
 @dataclass(frozen=True, slots=True)
 class NoAudio:
-    """JSON, HTML or plain text where audio should be: an error that is told with a status of success."""
+    """JSON, HTML or plain text in place of audio: an error message with a status of success."""
 
     name: ClassVar[str] = OTHER
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Bytes that cannot be read here, such as MP3. A ``name`` that the registry doesn't know becomes ``_OTHER``."""
+    """Compressed audio, such as MP3, whose samples are not read. A ``name`` that is not in the registry becomes ``_OTHER``."""
 
     name: str
     sample_rate: int | None = None
@@ -171,7 +171,7 @@ AudioFormat = Samples | Wav | Encoded | NoAudio
 
 
 def checked(format: AudioFormat) -> AudioFormat:
-    """The format that an application states; an unknown one, reported with the caller's line, for what is none."""
+    """Return the format that an application states; an unknown one, reported with the caller's line, if it is not a format."""
     if clean.is_a(format, (Samples, Wav, Encoded, NoAudio)):
         return format
     guard.misused(
@@ -180,8 +180,8 @@ def checked(format: AudioFormat) -> AudioFormat:
     return Encoded(OTHER)
 
 
-# ITU-T G.711, tables 1 and 2, scaled to 16 bits: segment and step of a code whose inverted bits were turned back.
-# The sign is left out: nothing here depends on it.
+# ITU-T G.711, tables 1 and 2, scaled to 16 bits: segment and step of a code, after the inversion of its bits is undone.
+# The sign is left out: level, onset and clipping do not depend on it.
 _SEGMENT, _STEP = np.divmod(np.arange(256) & 0x7F, 16)
 _MULAW = (_STEP * 8 + 132 << _SEGMENT) - 132
 _ALAW = np.where(_SEGMENT == 0, _STEP * 16 + 8, _STEP * 16 + 264 << np.maximum(_SEGMENT - 1, 0))
@@ -189,7 +189,7 @@ _G711 = {MuLaw: _MULAW[::-1] / 32768, ALaw: _ALAW[np.arange(256) ^ 0x55] / 32768
 
 
 def levels_of(format: Samples, data: bytes | memoryview) -> Levels:
-    """The samples as numbers from -1 to 1."""
+    """Return the samples as numbers from -1 to 1."""
     values = np.frombuffer(data, format.dtype)
     levels: Levels
     if values.dtype.kind == "f":

@@ -1,6 +1,6 @@
-"""The one guard between telemetry and the host: a fault of ours costs telemetry, never the host's request.
+"""Guard: it catches exceptions of telemetry code, so that a fault of ours loses telemetry and never the host's request.
 
-It stands at the boundary only: on the methods that a host calls, and around the callbacks that we hand to others.
+It is used at the boundary only: on the methods that a host calls, and around the callbacks that we pass to others.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Guard:
-    """Swallows and reports exceptions of telemetry code: a warning once per site, then debug.
+    """Handler that catches and logs exceptions of telemetry code: the first at a site as a warning, later ones at debug level.
 
-    ``strict`` lets them through: test suites set it, so that a fault of ours fails a test.
+    With ``strict`` they are raised: test suites set it, so that a fault of ours fails a test.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Guard:
     def caught(self, site: str, error: Exception) -> None:
         """Report ``error``, raised in telemetry code at ``site``. Call it from an ``except`` block.
 
-        The log line names the exception's class only: its message may hold the host's text.
+        The log line names the exception's class only: its message may contain the text to speak.
         """
         if self.strict:
             raise error
@@ -46,7 +46,7 @@ class Guard:
         )
 
     def is_new(self, site: str, error: Exception) -> bool:
-        """Whether an exception of this class is the first at ``site``: its stack trace is logged once, and lines after that."""
+        """Return whether an exception of this class is the first at ``site``: only that one is logged with its stack trace."""
         place = f"{type(error).__name__} in {site}"
         if place in self._warned:
             return False
@@ -59,10 +59,10 @@ class Guard:
         """Report that the application gave ``value``, which cannot be used, for ``argument``: one warning, with its file and line.
 
         Args:
-            argument: its name.
-            value: as it is shown.
-            allowed: what it takes.
-            consequence: what becomes of it.
+            argument: the name of the argument.
+            value: the value, as text.
+            allowed: what is allowed.
+            consequence: what happens instead.
 
         Raises:
             ValueError: in strict mode.
@@ -78,7 +78,7 @@ class Guard:
 
 
 def caller() -> str:
-    """The file and line in the application that called us."""
+    """Return the file and line in the application that called us."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("otel_tts", "functools"):
         frame = frame.f_back
@@ -86,13 +86,13 @@ def caller() -> str:
 
 
 guard = Guard()
-"""The process's guard."""
+"""The guard of this process."""
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
     """Make a method of ours that returns nothing safe to call from the host.
 
-    A ``BaseException`` that is no ``Exception`` (a cancellation) is never touched.
+    A ``BaseException`` that is not an ``Exception`` is never caught: asyncio's cancellation would be lost, and the task run on.
     """
     return guarded_or(_nothing)(function)
 
@@ -109,7 +109,7 @@ def guarded_or(default: Callable[..., Any]) -> Callable[[Callable[P, T]], Callab
                 return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the host goes on
                 guard.caught(site, error)
-                return cast("T", default(*args, **kwargs))  # a stand-in is of no type that callers should see
+                return cast("T", default(*args, **kwargs))  # a NoOp has another type, which callers need not know
 
         return wrapper
 
@@ -117,4 +117,4 @@ def guarded_or(default: Callable[..., Any]) -> Callable[[Callable[P, T]], Callab
 
 
 def _nothing(*args: object, **kwargs: object) -> None:
-    """What a procedure returns."""
+    """Return None, in place of a function that returns nothing."""

@@ -1,4 +1,4 @@
-"""Histograms: those of the SDK. Nothing here aggregates distributions."""
+"""Histograms: the SDK aggregates them, not this module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_tts.core.labels import OwnLabels
 from otel_tts.semconv import Metric
 
 Record = Callable[[float, Context | None], None]
-"""Records a value with attributes that are known beforehand."""
+"""A function that records a value with attributes that were given before."""
 
 
 class Histogram:
@@ -28,25 +28,26 @@ class Histogram:
         self._series: AttributeSets[Record] = AttributeSets(metric, _binding(histogram))
 
     def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
-        """Record one value, with the span's context so that it can become an exemplar. Gives what was recorded."""
+        """Record one value, with the span's context so that it can become an exemplar. Return what was recorded."""
         accepted = value if type(value) is float and 0 <= value <= LARGEST else self._range.accept(value)
         if accepted is not None:
             (self._series.kept.get((values, own) if own else values) or self._series.at(values, own))(accepted, context)
         return accepted
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Record:
-        """What records at these attribute values numbers that are known to be finite and 0 or more."""
+        """Return the function that records, with these attribute values, numbers that are known to be finite and 0 or more."""
         return self._series.at(values, own)
 
     def after_fork(self) -> None:
-        """Free the lock, which another thread of the parent may have held."""
+        """Replace the lock, which another thread of the parent may have held."""
         self._series.after_fork()
 
 
 def _binding(histogram: metrics.Histogram) -> Callable[[Attributes], Record]:
-    """Give what makes a function that records with given attributes.
+    """Return a function that creates, for given attributes, the function that records.
 
-    The API has no instruments that are bound to attributes, which would save most of a record; a provider's may know how.
+    The OpenTelemetry API cannot bind an instrument to attributes, which would save most of the cost of a record; instruments of our own
+    meter provider can.
     """
     bind: Callable[[Attributes], Record] | None = getattr(histogram, "bind", None)
     if bind is not None:

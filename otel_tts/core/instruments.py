@@ -72,14 +72,14 @@ class Instruments(ForkAware):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """Start from nothing."""
+        """Empty all instruments: the parent exports what was recorded before the fork."""
         for instrument in vars(self).values():
             if isinstance(instrument, Histogram | Total):
                 instrument.after_fork()
 
 
 class _ByProvider(ForkAware):
-    """The instruments of each meter provider."""
+    """The instruments of each meter provider, which is referred to weakly: it can be freed when its application drops it."""
 
     def __init__(self) -> None:
         self._instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
@@ -109,8 +109,8 @@ _by_provider = _ByProvider()
 
 
 def instruments_of(provider: MeterProvider) -> Instruments:
-    """The instruments on ``provider``: one set however many ask, since the SDK merges no two instruments of one name.
+    """Return the instruments on ``provider``: one set for all callers, since the SDK does not merge two instruments of one name.
 
-    Those made on the global provider before it was set, when a proxy stands in for it, are those of the one that is set.
+    Before the global provider is set, a proxy takes its place; the instruments created on the proxy are also those of the global provider.
     """
     return _by_provider.get(provider)

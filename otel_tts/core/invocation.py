@@ -1,6 +1,6 @@
-"""Invocation: the state of one call of a provider, from the moment it is asked to the last of its audio.
+"""Invocation: the state of one call of a provider, from its start to the last of its audio.
 
-Applications hold it through an :class:`otel_tts.Attempt`; streams and instrumentations hold it themselves.
+Applications use it through an :class:`otel_tts.Attempt`; streams and instrumentations use it directly.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, Outcome
 
 INVOCATION = create_key("invocation")
-"""Where a weak reference to the Invocation stands in the OpenTelemetry context while its provider works."""
+"""The key of a weak reference to the Invocation, in the OpenTelemetry context in which its provider works."""
 
 
 class Requester(Protocol):
-    """The request that a provider is asked for."""
+    """The request for which a provider is called."""
 
     emitter: Emitter
     timeline: RequestClock
@@ -47,7 +47,7 @@ class Requester(Protocol):
     text_input: TextInput
 
     def interruption(self) -> Cause:
-        """Why work for this request was cut off."""
+        """Return why work for this request was cut off."""
 
 
 def invoke(
@@ -59,7 +59,16 @@ def invoke(
     remote: bool,
     start_ns: int | None = None,
 ) -> Invocation:
-    """Ask a provider for a request; ``reason`` None: what follows from what happened before. ``start_ns``: when, if that is past."""
+    """Start a call of a provider for a request.
+
+    Args:
+        request: the request.
+        provider: who is called.
+        model: with which model.
+        reason: why; None: derived from the attempts before.
+        remote: whether the provider runs elsewhere (span kind CLIENT).
+        start_ns: when it started, if that is in the past.
+    """
     provider, model = clean.name(provider), clean.optional_name(model)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
     why = stated or request.sources.attempt_reason(provider)
@@ -71,7 +80,7 @@ def invoke(
 
 
 class Invocation:
-    """One call of a provider, and the source of the stream that it may answer with: see ``streams.Source``."""
+    """One call of a provider, and the source of the stream that it may return: see ``streams.Source``."""
 
     def __init__(
         self,
@@ -88,18 +97,18 @@ class Invocation:
         self.has_block = False
         """Whether a block of the application will end it."""
         self.open = True
-        """Whether its provider is still at work."""
+        """Whether its provider is still working."""
         self._provider = provider
         self._model = model
         self._emitter = emitter
         self._timeline = timeline
         self._request = request
         self.turn = request.turn if request is not None else Turn()
-        """Of whoever touches it: that of its request."""
+        """The turn of its request."""
         self._reason = reason
         self._start_ns = timeline.monotonic() if start_ns is None else start_ns
         self.connection_reused: bool | None = None
-        """Whether its connection had served another utterance or was opened ahead; None: not known."""
+        """Whether its connection had served another utterance or was opened in advance; None: unknown."""
         self._format: AudioFormat | None = None
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
@@ -108,17 +117,18 @@ class Invocation:
         self._has_audio = False
         self._complete = False  # whether all of its audio came
         self.delivers = True
-        """Whether its audio is handed out to the caller as it comes; else whoever hands it out says when."""
+        """Whether its audio goes to the caller as it comes; else whoever delivers it later reports when."""
         self._first_byte_ns: int | None = None
         self._error: BaseException | None = None
         self._labels = emitter.maker(provider, model)
         parent = request.context if request is not None else Context()
         self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
-        # Weak: the application may keep the context, and what it dropped shall reach its finaliser.
+        # A weak reference: the application may keep the context for long, and an invocation that it dropped would never be finalised,
+        # so never be recorded.
         self.context: Context = set_value(INVOCATION, weakref.ref(self), set_span_in_context(self._span, parent))
         """The context in which the provider works."""
         self.resends = Resends(self._span, timeline, self.turn)
-        """What its SDK sent once more."""
+        """The requests that its SDK sent again."""
         self._end = Once()
 
     def _start_span(self, kind: SpanKind, parent: Context) -> Span:
@@ -138,12 +148,12 @@ class Invocation:
                 attributes[semconv.CONVERSATION.key] = self._request.record.purpose.conversation
         return self._emitter.start_span(name, kind, self._timeline.timestamp(self._start_ns), attributes, parent)
 
-    # -- what it gives ------------------------------------------------------------------------------------------------------------
+    # -- its audio ----------------------------------------------------------------------------------------------------------------
 
     @guarded
     @in_turn
     def whole(self, data: Any, format: AudioFormat) -> None:
-        """All the audio came at once, as :func:`otel_tts.core.payload.audio_bytes` takes it."""
+        """Take all the audio at once, in a form that :func:`otel_tts.core.payload.audio_bytes` accepts."""
         self._complete = True
         self._waited_ns = self._for_engine(self._timeline.monotonic() - self._start_ns)
         self._feed(self._meter_for(format), data)
@@ -151,12 +161,12 @@ class Invocation:
     @guarded
     @in_turn
     def expect(self, format: AudioFormat) -> None:
-        """Its audio will be in this format."""
+        """Set the format of the audio that will come."""
         self._meter_for(format)
 
     @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
-        """The application says how it fails. The first word counts."""
+        """Take the application's statement of how it fails. The first one counts."""
         if self._declared is None:
             self._declared = cause
             self._error = error
@@ -164,12 +174,12 @@ class Invocation:
     # -- the source of a stream ---------------------------------------------------------------------------------------------------
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
+        """Return the clock's reading, in nanoseconds."""
         return self._timeline.monotonic()
 
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """A chunk came."""
+        """Measure a chunk that came."""
         waited_ns = self._for_engine(waited_ns)
         self._waited_ns = (self._waited_ns or 0) + waited_ns
         total_s = self._feed(self._meter, data) if self._meter is not None else None
@@ -185,30 +195,31 @@ class Invocation:
 
     @in_turn
     def waiting(self, waited_ns: int) -> None:
-        """Count time spent waiting for the engine; time in the consumer is none of it, nor is time without text to speak."""
+        """Count time spent waiting for the engine, without the time of the consumer and the time without text to speak."""
         self._waited_ns = (self._waited_ns or 0) + self._for_engine(waited_ns)
 
     def _for_engine(self, waited_ns: int) -> int:
-        """The part of the time until now that was not spent waiting for text."""
+        """Return the part of the time until now that was not spent waiting for text."""
         if self._request is None:
             return waited_ns
         return max(0, waited_ns - self._request.text_input.take_waits_ns(self._timeline.monotonic() - waited_ns))
 
     def dropped(self) -> None:
-        """The stream was dropped: end later, outside of the garbage collector, as of now."""
+        """End later, with the current time, since the stream was dropped: ending takes locks, which a finaliser must not do."""
         now_ns = self._timeline.monotonic()
         defer(lambda: self.turn.leave(lambda: self.finished(None, None, now_ns)))
 
     @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """The stream ended; so does the invocation, unless it has a block that is still running."""
+        """End with the stream, unless the invocation has a block that is still running."""
         self._complete = cause is not None and cause.good
         if not self.has_block:
             self.end(cause, error, now_ns)
 
     @guarded
     def __del__(self) -> None:
-        # A finaliser may run inside anybody's locks, so the rest waits. `_end` is missing when the constructor raised.
+        # A finaliser may run while its thread holds any lock, so it only notes the time and defers the rest: ending it here could wait
+        # for ever for that lock. `_end` is missing when the constructor raised.
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self._timeline.monotonic()
@@ -219,9 +230,12 @@ class Invocation:
     @guarded
     @in_turn
     def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End it, once. ``cause`` None: what ``error`` means, and without an error an interruption.
+        """End it; calls after the first do nothing.
 
-        ``now_ns``: when that was, if it is past.
+        Args:
+            cause: why it ended; None: what ``error`` means, and without an error an interruption.
+            error: the exception that ended it.
+            now_ns: when it ended, if that is in the past.
         """
         if collecting():
             defer(functools.partial(self.end, cause, error, self._timeline.monotonic() if now_ns is None else now_ns))
@@ -230,7 +244,7 @@ class Invocation:
             return
         cause = self._final_cause(cause, error)
         self.open = False
-        # A request that was dropped may have gone on after that.
+        # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         result = InvocationResult(
             self._provider, self._model, cause, connection_reused=self.connection_reused, resends=self.resends.count
@@ -243,7 +257,7 @@ class Invocation:
         finally:
             if self._request is not None:
                 self._request.sources.invocation_ended(self, result)
-            self._request = self._error = None  # no circle of references: what is over is freed at once
+            self._request = self._error = None  # breaks the circle of references, so that both are freed at once
             self._span.end(self._timeline.timestamp(now_ns))
 
     def _final_cause(self, cause: Cause | None, error: BaseException | None) -> Cause:
@@ -257,7 +271,7 @@ class Invocation:
             interruption = self._request.interruption()
             if interruption.outcome in (Outcome.CANCELLED, Outcome.DEADLINE):
                 cause = interruption
-            else:  # another fault of ours is no provider's
+            else:  # a fault of the service must not count as a failure of the provider
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
         if cause.good and self._meter is not None and not self._has_audio:
             return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
@@ -266,14 +280,14 @@ class Invocation:
         return cause
 
     def _cut_off(self) -> bool:
-        """Whether its request was interrupted before it had given all of its audio: a block is left just as well then."""
+        """Return whether its request was interrupted before all of its audio came. A block is then left without an exception, too."""
         if self._request is None or self._request.record.interrupted_ns is None:
             return False
         return (self.has_block and not self._complete) or (self._meter is not None and not self._has_audio)
 
     def _record(self, result: InvocationResult, now_ns: int) -> None:
         request, cause = self._request, result.cause
-        # Only speech proves that it can speak.
+        # A probe without audio proves nothing about the provider: only speech shows that it can speak.
         if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio
@@ -310,7 +324,7 @@ class Invocation:
             span.set_status(StatusCode.ERROR, str(cause.error_type))
 
     def _feed(self, meter: AudioMeter, data: Any) -> float | None:
-        """Seconds of audio so far; None where ``data`` brings none, since a header is none."""
+        """Return the seconds of audio so far; None if ``data`` adds no audio, for example only a header."""
         pieces = meter.pieces
         total_s = meter.feed(data)
         self._has_audio = not meter.empty

@@ -1,4 +1,4 @@
-"""Bounded label values: whatever callers send, a metric keeps a known number of series."""
+"""Bounded labels: whatever callers send, a metric has a limited number of series."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from otel_tts.core.fork import ForkAware, register
 from otel_tts.semconv import NONE, OTHER, Attribute, Metric
 
 OwnLabels = tuple[tuple[str, str], ...]
-"""The application's own attributes on metrics: keys and bounded values."""
+"""The application's own attributes on metrics, as keys and bounded values."""
 
 
 class Labels(ForkAware):
-    """The values that one attribute keeps: the declared ones, else the first ``attribute.limit`` seen; all others are ``_OTHER``."""
+    """The values of one attribute: the declared ones, else the first ``attribute.limit`` seen; all others become ``_OTHER``."""
 
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
@@ -24,13 +24,13 @@ class Labels(ForkAware):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """Free the lock. The values stay: a child keeps the same ones apart as its parent."""
+        """Replace the lock. The values stay: a child exports the same labels as its parent."""
         self._lock = Lock()
 
     def bound(self, value: object, *, admit: bool = True) -> str:
-        """The label for ``value``, whatever it is; ``_NONE`` for a missing one.
+        """Return the label for ``value``, which may be any object; ``_NONE`` for a missing one.
 
-        ``admit=False`` keeps a new value from taking one of the places: a request that was refused proves no voice to exist.
+        With ``admit=False`` a new value does not use up one of the places: a rejected request does not prove that its voice exists.
         """
         if type(value) is not str or value not in self._values:
             value = clean.optional_name(value)
@@ -38,7 +38,9 @@ class Labels(ForkAware):
             return NONE
         if value in self._values or value in (NONE, OTHER):
             return value
-        if not (self._open and admit) or len(value) > clean.LONGEST_NAME:  # what is longer is no name of a voice or model
+        if (
+            not (self._open and admit) or len(value) > clean.LONGEST_NAME
+        ):  # a name that was cut is not the name of a voice or model
             return OTHER
         with self._lock:
             if value not in self._values and len(self._values) >= self._limit:
@@ -48,9 +50,9 @@ class Labels(ForkAware):
 
 
 class LabelSets:
-    """The combinations of label values that one metric keeps apart; see :attr:`otel_tts.semconv.Metric.label_sets`.
+    """The combinations of label values of one metric; see :attr:`otel_tts.semconv.Metric.label_sets`.
 
-    When most places are taken, a new combination keeps its first label (the provider) and gives up the others.
+    When most places are taken, a new combination keeps its first label (the provider), and its other labels become ``_OTHER``.
     """
 
     def __init__(self, metric: Metric) -> None:
@@ -60,7 +62,7 @@ class LabelSets:
         self._kept: set[tuple[object, ...]] = set()
 
     def fold(self, values: tuple[str | bool | None, ...], own: OwnLabels = ()) -> tuple[str | bool | None, ...]:
-        """The values of all of the metric's attributes, in order, and of the application's own, those beyond the limit as ``_OTHER``.
+        """Return the values of all attributes, in order, then the application's own; beyond the limit as ``_OTHER``.
 
         Not thread-safe: the caller holds its lock.
         """

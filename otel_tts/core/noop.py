@@ -1,4 +1,4 @@
-"""What the host gets in place of an object of ours that could not be made: everything passes through, nothing is measured."""
+"""NoOp: the object that the host gets if one of ours could not be created. All data passes through unchanged, nothing is measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opentelemetry.context import Context, get_current
 
 
 class NoOp:
-    """Stands in for a Synthesis, an Attempt or a Lookup. Its methods take whatever theirs take."""
+    """Replacement of a Synthesis, an Attempt or a Lookup. Its methods accept the same arguments."""
 
     trace_id = ""
     sampled = False
@@ -17,7 +17,7 @@ class NoOp:
 
     @property
     def context(self) -> Context:
-        """Nothing is changed: the current one."""
+        """The current context, unchanged."""
         return get_current()
 
     def __enter__(self) -> Self:
@@ -31,21 +31,21 @@ class NoOp:
     async def __aexit__(self, *error: object) -> None: ...
 
     def __getattr__(self, name: str) -> Any:
-        """``add_text``, ``fail``, ``score``, …: nothing to do. Blocks (``attempt``, ``lookup``, …) are this object again."""
+        """Return a function that does nothing (``add_text``, ``fail``, …) and returns this object as a block (``attempt``, ``lookup``)."""
         return lambda *args, **kwargs: self
 
     def audio(self, data: Any, *args: Any, **kwargs: Any) -> Any:
-        """The data, as it is."""
+        """Return the data unchanged."""
         return data
 
     found = audio
 
     def deliver(self, audio: Any, *args: Any, **kwargs: Any) -> Any:
-        """Bytes as they are, chunks as an iterator."""
+        """Return bytes unchanged, chunks as an iterator."""
         return audio if isinstance(audio, bytes | bytearray | memoryview) else self.stream(audio)
 
     def stream(self, chunks: Any, *args: Any, **kwargs: Any) -> Any:
-        """The chunks, as an iterator."""
+        """Return the chunks as an iterator."""
         return aiter(chunks) if isinstance(chunks, AsyncIterable) else iter(chunks)
 
     text_from = stream

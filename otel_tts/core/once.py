@@ -1,4 +1,4 @@
-"""Once: something that happens a single time, whoever comes first."""
+"""Once: a flag that exactly one caller can set."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from threading import Lock
 
 
 class Once:
-    """A lock that is taken by the first who comes and never released.
+    """A lock that the first caller takes and that is never released.
 
-    Nobody ever waits for it. So a finaliser, a signal handler or another thread may try it in the middle of the very code that took
-    it, and a forked child that inherits it taken has nothing to wait for: with a lock that is released, each of these could hang.
+    Nobody ever waits for it. So a finaliser, a signal handler or another thread may try it in the middle of the code that took it, and
+    so may a forked child that inherits it. With a lock that others wait for, each of these could hang.
     """
 
     __slots__ = ("_lock",)
@@ -18,7 +18,7 @@ class Once:
         self._lock = Lock()
 
     def claim(self) -> bool:
-        """Whether the caller is the first, and so the one who has to do it."""
+        """Return whether the caller is the first, and so the one that has to act."""
         return self._lock.acquire(blocking=False)
 
     @property

@@ -1,6 +1,6 @@
-"""How a request ends: from an exception, or from a gRPC status, to one of the closed set of outcomes.
+"""Outcome: the mapping from an exception, an HTTP status or a gRPC status to one of the fixed outcomes.
 
-The table of outcomes is in ``docs/telemetry.md``. Nothing here looks at an exception's message: it may hold the text.
+The table of outcomes is in ``docs/telemetry.md``. Nothing here reads an exception's message: it may contain the text to speak.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something ended as it did. ``error_type`` is None where the outcome says it all."""
+    """The outcome of a request or attempt, with its details. ``error_type`` is None where the outcome needs none."""
 
     outcome: Outcome
     error_type: ErrorType | None = None
@@ -24,10 +24,12 @@ class Cause:
 
     @classmethod
     def from_outcome(cls, outcome: Outcome | str, error_type: ErrorType | str | None = None) -> Cause:
-        """A cause whose error type is one that its outcome allows; any other becomes ``_OTHER``, a missing one the only one.
+        """Return a cause whose error type its outcome allows.
+
+        Any other error type becomes ``_OTHER`` or, if the outcome does not allow that, the first that it allows.
 
         Raises:
-            ValueError: no such outcome.
+            ValueError: there is no such outcome.
         """
         try:
             outcome = Outcome(outcome)
@@ -42,10 +44,10 @@ class Cause:
 
     @classmethod
     def declared(cls, error: BaseException | None, outcome: Outcome | str | None, error_type: ErrorType | str | None) -> Cause:
-        """What an application says: by default what ``error`` means, without an error a failure of no known kind.
+        """Return the cause that an application states: by default what ``error`` means, without an error a failure of unknown type.
 
-        A value that cannot be used is reported, and makes it a failure of no known kind: what an application wanted to fail never
-        counts as well.
+        A value that cannot be used is reported, and the cause is a failure of unknown type: what an application reported as failed must
+        not count as a success.
         """
         cause = from_exception(error) if error is not None else _ERROR
         chosen = None if outcome is None else clean.choice(Outcome, "outcome", outcome)
@@ -58,11 +60,11 @@ class Cause:
 
     @property
     def reason(self) -> CancelReason | None:
-        """Why it was cut off: where nobody said, the caller went away; None when it was not."""
+        """Why it was cut off: the caller went away, unless something else was stated; None if it was not cut off."""
         return self.cancel_reason or (CancelReason.CALLER if self.outcome is Outcome.CANCELLED else None)
 
     def as_partial(self) -> Cause:
-        """The same of what had given some audio before."""
+        """Return the same cause with the outcome PARTIAL, for a request that had delivered some audio."""
         return replace(self.from_outcome(Outcome.PARTIAL, self.error_type), cancel_reason=self.cancel_reason)
 
     @property
@@ -75,16 +77,16 @@ OK = Cause(Outcome.OK)
 CANCELLED = Cause(Outcome.CANCELLED)
 DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
 SHUTDOWN = Cause(Outcome.ERROR, ErrorType.SHUTDOWN, CancelReason.STOPPED)
-"""Stopped by us: a failure of ours, not the caller's cancel."""
+"""Stopped by the service: its failure, not a cancellation by the caller."""
 EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
 WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
-"""The status says success, and what came is JSON, HTML or text: an error told in words."""
+"""The status was success, but the body is JSON, HTML or text in place of audio."""
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 _UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
 
 DEADLINE_MARGIN_S = 0.02
 
-# What a provider's answer means for the attempt. 400 and 422 refuse the input; 401, 403, 404 and 429 are about us, not the text.
+# What a provider's status means for the attempt. 400 and 422 reject the input; 401, 403, 404 and 429 are faults of the service.
 _HTTP = {
     400: _INVALID,
     422: _INVALID,
@@ -111,7 +113,7 @@ _GRPC_CLIENT = {
     "DATA_LOSS": Cause(Outcome.ERROR, ErrorType.SERVER_ERROR),
     "CANCELLED": CANCELLED,
 }
-# What our own answer means for the request, when nothing else is known of it.
+# What our own status means for the request, when nothing else is known about it.
 _GRPC_SERVER = {
     "OK": OK,
     "CANCELLED": CANCELLED,
@@ -129,20 +131,20 @@ _GRPC_REFUSALS = {
     "PERMISSION_DENIED": Cause(Outcome.REJECTED, ErrorType.OTHER),
 }
 _ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
-# What servers raise into a handler that answers a caller who is gone: grpc's from a write, Starlette's.
+# The exceptions that a handler gets when it answers a caller that is gone: from a write in grpc, and Starlette's.
 _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
 _LOST = {"NetworkError", "RemoteProtocolError"}
-"""What httpx raises when a connection breaks, or ends before its answer does."""
+"""The exceptions of httpx for a connection that breaks, or ends before the response is complete."""
 
 
 def known_error_type(value: ErrorType | str) -> ErrorType:
-    """An error type that an application gives; one that there is not is reported, and is ``_OTHER``."""
+    """Return the error type that an application states; an unknown one is reported, and becomes ``_OTHER``."""
     return clean.choice(ErrorType, "error_type", value) or ErrorType.OTHER
 
 
 def from_exception(error: BaseException) -> Cause:
-    """The outcome of an operation that ``error`` ended.
+    """Return the cause of an operation that ended with ``error``.
 
     HTTP and gRPC statuses are found by the attributes under which the well-known clients carry them (``response.status_code``,
     ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
@@ -167,7 +169,7 @@ def from_exception(error: BaseException) -> Cause:
 
 
 def statuses(error: BaseException) -> tuple[str | None, int | None]:
-    """The gRPC status code by name, or else the HTTP status, that an exception of a client carries; None where it has none."""
+    """Return the gRPC status code by name, or else the HTTP status, of an exception of a client; None for each it does not have."""
     try:
         status = _http_status(error)  # of Google's, over gRPC too, the status that it would be
         code = getattr(getattr(error, "grpc_status_code", None), "name", None) if status is not None else _grpc_code(error)
@@ -178,7 +180,7 @@ def statuses(error: BaseException) -> tuple[str | None, int | None]:
 
 
 def interrupted(reason: CancelReason | str) -> Cause:
-    """The cause of a request that was cut off for this reason. Stopped by the service itself, it is a failure of the service."""
+    """Return the cause of a request that was cut off for this reason. If the service itself stopped it, it is a failure of the service."""
     why = clean.choice(CancelReason, "reason", reason, "It counts as interrupted.") or CancelReason.INTERRUPTED
     if why is CancelReason.STOPPED:
         return SHUTDOWN
@@ -186,25 +188,25 @@ def interrupted(reason: CancelReason | str) -> Cause:
 
 
 def from_http_status(status: int) -> Cause:
-    """What a provider's answer with this status means for the attempt."""
+    """Return the cause of an attempt that the provider answered with this HTTP status."""
     return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
 
 
 def by_itself(error: BaseException) -> Cause:
-    """The outcome of what ``error`` ended although nobody had cancelled it: then a cancellation is a fault like any other."""
+    """Return the cause of an operation that ended with ``error`` and that nobody had cancelled: a cancellation is then an error."""
     cause = from_exception(error)
     return _ERROR if cause.outcome is Outcome.CANCELLED else cause
 
 
 def met_deadline(remaining_s: float | None) -> bool:
-    """Whether an operation that was cut off with so many seconds left met its deadline: clocks of two machines differ a little."""
+    """Return whether an operation that was cut off with so many seconds left reached its deadline. Two machines' clocks differ a little."""
     return remaining_s is not None and remaining_s <= DEADLINE_MARGIN_S
 
 
 def from_rpc_status(code: str, *, attempted: bool) -> Cause:
-    """The outcome of a request whose RPC was answered with ``code``, when nothing else is known.
+    """Return the cause of a request whose RPC ended with the status ``code``, when nothing else is known.
 
-    ``attempted``: whether a provider was asked. Before that, a refusal is the caller's fault; after it, ours.
+    ``attempted``: whether a provider was called. Before that, a rejection is the caller's fault; after it, the service's.
     """
     if not attempted and code in _GRPC_REFUSALS:
         return _GRPC_REFUSALS[code]

@@ -1,4 +1,4 @@
-"""The audio bytes in whatever an engine yields: buffers, arrays, tensors, lists, base64."""
+"""Payload: the audio bytes of what an engine yields: buffers, arrays, tensors, lists, base64."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy.typing as npt
 
 from otel_tts.core.formats import Samples, UnreadableAudioError
 
-_BASE64 = 32  # characters: a word may be base64 by accident
+_BASE64 = 32  # characters at least: a short word may be valid base64 by accident
 UNREADABLE = object()
-"""Stands for audio that could not be taken out of what an engine yielded: it came, and nothing is known of it."""
+"""A marker for a chunk whose audio could not be extracted: the audio came, but its facts are unknown."""
 
 
 def audio_bytes(data: Any, expected: Samples | None) -> bytes:
-    """A copy of the audio in ``data``.
+    """Return a copy of the audio in ``data``.
 
-    Arrays are (frames,) or (frames, channels), also the other way round, of the type of ``expected`` (any float where that is of
-    floats) or of bytes. Integers of a list fit where they are in range. A string is base64, of 32 characters at least.
+    Arrays have the shape (frames,), (frames, channels) or (channels, frames), and the type of ``expected`` (any float type if that is of
+    floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters.
 
     Raises:
         UnreadableAudioError: it has samples of another type or number of channels.
-        TypeError, ValueError: it is nothing of this kind.
-        Exception: whatever an object of the host's raises when it is asked for its array.
+        TypeError, ValueError: it is none of these.
+        Exception: whatever an object of the host raises when it is converted to an array.
     """
     if isinstance(data, bytes):
         return data
@@ -47,7 +47,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
 
 def _array(data: Any) -> npt.NDArray[Any]:
     if not isinstance(data, np.ndarray) and hasattr(data, "__array__"):
-        for step in ("detach", "cpu"):  # tensors that hold a graph, or are on an accelerator
+        for step in ("detach", "cpu"):  # tensors with a gradient graph, or on an accelerator: numpy cannot read these
             if callable(getattr(data, step, None)):
                 data = getattr(data, step)()
         if "bfloat16" in str(getattr(data, "dtype", "")):  # which numpy does not have
@@ -58,7 +58,7 @@ def _array(data: Any) -> npt.NDArray[Any]:
 
 
 def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) -> bytes:
-    """``plain``: whether its numbers are Python's own, which have no size."""
+    """Return the bytes of an array. ``plain``: whether its numbers are Python's own, which have no fixed size."""
     if not array.size:
         return b""
     if array.dtype.itemsize == 1 and not plain:

@@ -1,4 +1,4 @@
-"""Place: where code runs. What is waited for in one place keeps no other from going on."""
+"""Place: the thread and task in which code runs. A wait in one place does not stop the work in another."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from threading import get_ident
 
 Place = tuple[int, int]
-"""A thread, and the task that runs in it."""
+"""The identity of a thread, and that of the asyncio task that runs in it, 0 without one."""
 
 
 def here() -> Place:
-    """Where the caller runs."""
+    """Return the thread and task of the caller."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no event loop runs here

@@ -1,4 +1,4 @@
-"""Plans: the series to which requests that end alike add, found once and not anew by each."""
+"""Plan: the series of requests with the same labels and outcome, looked up once and then reused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome, 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What labels are made of. provider to language: as they were given, not bounded."""
+    """The facts from which labels are made. provider to language: as given, not bounded."""
 
     provider: str | None
     model: str | None
@@ -33,19 +33,20 @@ class Plan:
         own: the application's own labels.
 
     Attributes:
-        maker: the bounded labels for who made the audio.
-        duration: records how long a request took.
-        counted: count it.
-        characters: adds characters that were spoken.
-        wasted: adds characters that were spoken for nobody.
-        lasting: whether the next request with these facts has it, too, and none of them is a caller's own: those have no end.
+        maker: the bounded labels of provider and model.
+        duration: records how long a request took, seconds.
+        counted: the sums that count it.
+        characters: the sum of characters that were spoken.
+        wasted: the sum of characters that were spoken and that nobody heard.
+        lasting: whether it may be kept for the next request: no fact was replaced by ``_OTHER``. Facts that callers make up have no end,
+            and would fill the memory.
     """
 
     __slots__ = ("characters", "counted", "duration", "lasting", "maker", "wasted")
 
     def __init__(self, emitter: Emitter, facts: Facts, cause: Cause, own: OwnLabels) -> None:
         instruments, outcome = emitter.instruments, cause.outcome
-        admit = outcome is not Outcome.REJECTED  # a refused request proves no voice to exist
+        admit = outcome is not Outcome.REJECTED  # a rejected request does not prove that its voice exists
         self.maker = maker = emitter.maker(facts.provider, facts.model, admit=admit)
         voice = emitter.voice_labels.bound(facts.voice, admit=admit)
         language = emitter.language_labels.bound(facts.language, admit=admit)

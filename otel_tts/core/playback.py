@@ -1,8 +1,8 @@
-"""How audio reaches a listener: first byte, first audio, and the gaps of a player without pre-roll.
+"""Playback: how audio reaches a listener - first byte, first audio, and the gaps of a player without a buffer.
 
-The player is imagined to start with the first chunk, at the moment it is handed out, and to play on without pause. When a chunk
-becomes available later than the audio before it lasts, the player has run dry for the difference: the shortfall. What part of it
-the engine alone would have caused (its waiting time only, as if the consumer took no time) is the provider's, the rest the consumer's.
+The model is a player that starts with the first chunk, at the moment it is handed out, and plays on without pause. If a chunk comes
+after the audio before it has ended, the player has nothing to play for the difference: the underrun. The part that the engine alone
+would have caused (its waiting time only, as if the consumer took no time) is the provider's, the rest is the consumer's.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Playback:
         self.first_byte_ns: int | None = None
         self.last_byte_ns: int | None = None
         self.audio_s = 0.0
-        """Audio handed out so far, as far as it can be read."""
+        """Audio handed out so far; 0 if it cannot be read."""
         self.underrun_s = 0.0
-        """The worst shortfall that the listener met, whoever caused it."""
+        """The longest underrun, whoever caused it."""
         self.underrun_provider_s = 0.0
-        """The worst shortfall that the provider caused."""
+        """The longest underrun that the provider caused."""
         self.underrun_consumer_s = 0.0
-        """The worst shortfall that the consumer added."""
+        """The longest underrun that the consumer added."""
         self._waited_ns = 0  # for the engine, since the first chunk
         self._meter: AudioMeter | None = None
         self._base = 0.0
@@ -55,7 +55,7 @@ class Playback:
         self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
 
     def waiting(self, waited_ns: int) -> None:
-        """The engine was waited for, ``waited_ns`` nanoseconds, and gave no audio."""
+        """Count time spent waiting for the engine that brought no audio, in nanoseconds."""
         if self.first_byte_ns is not None:
             self._waited_ns += waited_ns
 
@@ -82,11 +82,15 @@ class Playback:
             self._arrivals.append((self.audio_s, now_ns))
             if len(self._arrivals) >= _PENDING:
                 self._resolve()
-                # Before the onset all was silence, so what came long before cannot be where it stands.
+                # There was no onset so far, so the onset cannot be in chunks that came long before. Without this, a long stream of
+                # silence would fill the memory.
                 self._arrivals = [a for a in self._arrivals if a[0] > self.audio_s - _OVERLAP][-_PENDING // 2 :]
 
     def first_audio(self) -> int | None:
-        """When the first audible sample could be heard: the later of (first byte + leading silence) and the arrival of its chunk."""
+        """Return when the first audible sample could be heard, nanoseconds; None if unknown.
+
+        It is the later of (first byte + leading silence) and the arrival of the chunk with the onset.
+        """
         self._resolve()
         return self._first_audio
 

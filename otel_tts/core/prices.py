@@ -1,4 +1,4 @@
-"""What speech costs: prices that the adopter gives. None is built in, and an unknown price is never 0."""
+"""Prices of speech, as the application states them. None is built in, and an unknown price is never 0."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Prices:
     """US dollars per million characters, by provider and model.
 
     ``{"openai": {"tts-1": 15.0}, "piper": 0.0}``: a number for all models of a provider, or a mapping by model, in which ``"*"``
-    stands for all others. In a file the same as TOML, each price under ``usd_per_million_characters``::
+    means all other models. In a TOML file, each price has the key ``usd_per_million_characters``::
 
         [openai.usd_per_million_characters]
         tts-1 = 15.0
@@ -28,10 +28,10 @@ class Prices:
     """
 
     def __init__(self, prices: Mapping[str, Any] | None = None) -> None:
-        """Take prices as described above.
+        """Read prices as described above.
 
         Raises:
-        ValueError: a price that is no finite number of at least 0.
+            ValueError: a price is not a finite number of 0 or more.
         """
         self._prices: dict[tuple[str, str], float] = {}
         for provider, entry in (prices or {}).items():
@@ -43,7 +43,7 @@ class Prices:
         """Read prices from a TOML file.
 
         Raises:
-            SettingError: the file cannot be read, is no TOML, or holds something that is no price.
+            SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
         """
         try:
             tables: dict[str, Any] = tomllib.loads(Path(path).expanduser().read_text("utf-8"))
@@ -56,7 +56,7 @@ class Prices:
             raise SettingError(f"The price file {str(path)!r} is not usable: {error}") from None
 
     def cost(self, provider: str, model: str | None, characters: int) -> float | None:
-        """US dollars for ``characters`` code points; None when the price is not known."""
+        """Return the US dollars for ``characters`` code points; None if the price is unknown."""
         price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
         return None if price is None else price * characters
 

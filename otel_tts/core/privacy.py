@@ -1,6 +1,6 @@
-"""What may be said of an exception while text capture is off: its class and its frames, never its message.
+"""Privacy: what is recorded of an exception while text capture is off - its class and its frames, never its message.
 
-An engine may put the text it was given into the message, and into that of every exception chained to it.
+An engine may put the text to speak into the message, and into that of every chained exception.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from otel_tts.core import clean
 
 
 def class_name(error: BaseException) -> str:
-    """The qualified name of the exception's class; builtins without their module, as the OpenTelemetry SDK writes it."""
+    """Return the qualified name of the exception's class; builtins without their module, as in the OpenTelemetry SDK."""
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def stacktrace(error: BaseException) -> str:
-    """The frames of an exception and of those chained to it, in the layout of a traceback, without any message."""
+    """Return the frames of an exception and of those chained to it, formatted as a traceback, without any message."""
     return "".join(_lines(error, set()))
 
 
 def exception_attributes(error: BaseException, *, capture_text: bool) -> dict[str, str]:
-    """The attributes of an ``exception`` span event."""
+    """Return the attributes of an ``exception`` span event."""
     if capture_text:
         return {
             semconv.EXCEPTION_TYPE.key: class_name(error),
@@ -38,7 +38,7 @@ def exception_attributes(error: BaseException, *, capture_text: bool) -> dict[st
 
 
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
-    seen.add(id(error))  # a chain may loop
+    seen.add(id(error))  # a chain may be circular, which would never end
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if earlier is not None and id(earlier) not in seen:
         yield from _lines(earlier, seen)

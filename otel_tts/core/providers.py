@@ -1,4 +1,4 @@
-"""The state of providers: available or not, and since when last good."""
+"""The state of providers: whether they are available, and when they last worked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_tts.semconv import NONE, OTHER, Outcome
 
 
 class ProviderState:
-    """One provider, as :meth:`otel_tts.Telemetry.provider` gives it."""
+    """The state of one provider. Get it from :meth:`otel_tts.Telemetry.provider`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -30,13 +30,13 @@ class ProviderState:
         """Report whether the provider can be used. From then on only such reports count, not the outcome of attempts.
 
         Args:
-            available: whether it can.
+            available: whether it can be used.
         """
         self._reported = True
         self._set(clean.flag("available", available))
 
     def attempted(self, cause: Cause) -> None:
-        """An attempt ended. Without reports, the last attempt that says something of the provider tells its state."""
+        """Take in the end of an attempt. Without reports, the last attempt whose outcome depends on the provider sets its state."""
         if cause.outcome is Outcome.OK:
             self._last_good = self._clock.monotonic()
         if not self._reported and cause.outcome in (Outcome.OK, Outcome.ERROR, Outcome.PARTIAL, Outcome.EMPTY):
@@ -48,11 +48,11 @@ class ProviderState:
             self._last_good = self._clock.monotonic()
 
     def read_available(self) -> float | None:
-        """1 or 0; None when never tried."""
+        """Return 1 (available) or 0; None if it was never called."""
         return None if self._available is None else float(self._available)
 
     def read_health_age(self) -> float | None:
-        """Seconds since last known good; None when never."""
+        """Return the seconds since it last worked; None if it never did."""
         return None if self._last_good is None else (self._clock.monotonic() - self._last_good) * 1e-9
 
 
@@ -60,14 +60,14 @@ class Gauge(Protocol):
     """A gauge by provider."""
 
     def observe(self, source: Callable[[], float | None], values: tuple[str], owner: object) -> None:
-        """Ask ``source`` at every export, as long as ``owner`` exists; None gives no point."""
+        """Call ``source`` at every export, as long as ``owner`` exists; None gives no data point."""
 
 
 class ProviderStates(ForkAware):
     """The states of the providers of one meter provider, by label.
 
-    They are kept by those who use them, a Telemetry each: what no Telemetry uses any more is not exported any more, and what several
-    use is one state, so that none of them overwrites what another one knows.
+    They are referred to weakly here; each Telemetry keeps those that it uses. So a state that no Telemetry uses any more is not exported
+    any more, and several Telemetry share one state: with a state each, the newer one would overwrite the gauge of the older one.
     """
 
     def __init__(self, available: Gauge, health_age: Gauge) -> None:
@@ -78,7 +78,7 @@ class ProviderStates(ForkAware):
         register(self)
 
     def get(self, label: str, clock: Clock) -> ProviderState:
-        """The state of one provider. ``clock``: for a new one."""
+        """Return the state of one provider. ``clock``: for a new one."""
         with self._lock:
             state = self._states.get(label)
             if state is None:
@@ -88,7 +88,7 @@ class ProviderStates(ForkAware):
             return state
 
     def after_fork_in_child(self) -> None:
-        """Free the lock. What is known of the providers stays true in a child."""
+        """Replace the lock. The states stay: they are true in the child, too."""
         self._lock = Lock()
 
 
@@ -102,7 +102,7 @@ class Providers:
         self._states: dict[str, ProviderState] = {}
 
     def get(self, name: str) -> ProviderState:
-        """The state of one provider. Names beyond the limit share no state: theirs is kept nowhere."""
+        """Return the state of one provider. Names beyond the limit of labels do not share one: theirs is not kept or exported."""
         label = self._labels.bound(name)
         if label in (NONE, OTHER):
             return ProviderState(self._clock)
@@ -113,7 +113,10 @@ class Providers:
 
 
 def _weak(method: Callable[[], float | None]) -> Callable[[], float | None]:
-    """``method`` without its object, which the instruments, that last as long as the process, would keep alive."""
+    """Return a function that calls ``method`` and refers to its object weakly.
+
+    Instruments live as long as the process: with a strong reference, they would keep every state alive.
+    """
     reference = weakref.WeakMethod(method)
 
     def read() -> float | None:

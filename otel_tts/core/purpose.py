@@ -1,6 +1,6 @@
 """Purpose: what a request is for - the conversation that it is part of, its kind, and the application's own attributes.
 
-It is given to one request, or to everything that happens in a block: whoever asks there, an SDK or a framework say, takes it over.
+It is set for one request, or for a block: requests that are started inside, for example by an SDK or a framework, use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from otel_tts.core.labels import Labels, OwnLabels
 from otel_tts.semconv import RequestKind
 
 PURPOSE = create_key("purpose")
-"""Where the Purpose of everything in it stands in the OpenTelemetry context."""
+"""The key of the Purpose in the OpenTelemetry context."""
 Attributes = Mapping[str, str | bool | int | float]
 
 _MOST = 32  # own attributes of a request
@@ -35,7 +35,7 @@ class Purpose:
     attributes: Attributes = field(default_factory=dict)
 
     def with_(self, conversation: str | None, kind: RequestKind | str | None, attributes: Attributes | None) -> Purpose:
-        """The same, where nothing else is said. Attributes are added."""
+        """Return a copy with these values; None keeps the present one. Attributes are added."""
         if conversation is None and kind is None and attributes is None:
             return self
         return replace(
@@ -46,7 +46,7 @@ class Purpose:
         )
 
     def update(self, inner: Purpose) -> Purpose:
-        """The same, and what an inner layer knows and this does not."""
+        """Return a copy with what an inner layer knows in addition."""
         if inner is self or inner == NONE:
             return self
         return replace(
@@ -55,11 +55,11 @@ class Purpose:
 
     @property
     def interactive(self) -> bool:
-        """Whether somebody waits for it: only then it counts for objectives, alerts and drift."""
+        """Whether somebody waits for the audio: only then the request counts for objectives, alerts and drift."""
         return self.kind is RequestKind.INTERACTIVE
 
     def span_attributes(self) -> dict[str, str | bool | int | float]:
-        """Its attributes on the request's span."""
+        """Return the attributes for the request's span."""
         attributes = dict(self.attributes)
         if not self.interactive:
             attributes[semconv.KIND.key] = self.kind.value
@@ -68,27 +68,27 @@ class Purpose:
         return attributes
 
     def labels(self, declared: Sequence[tuple[str, Labels]]) -> OwnLabels:
-        """Those of the attributes that metrics carry."""
+        """Return those of the attributes that metrics carry, as labels."""
         return tuple((key, labels.bound(as_label(self.attributes[key]))) for key, labels in declared if key in self.attributes)
 
 
 NONE = Purpose()
-"""Nothing is known of it."""
+"""The purpose of a request for which none is stated."""
 
 
 def current(context: Context | None = None) -> Purpose:
-    """The Purpose of everything in a context, by default the current one."""
+    """Return the Purpose in a context, by default the current one."""
     purpose = (context if context is not None else get_current()).get(PURPOSE)
     return purpose if isinstance(purpose, Purpose) else NONE
 
 
 def as_label(value: str | bool | float) -> str:
-    """The value of an attribute as a label."""
+    """Return the value of an attribute as a label."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
-    """Those that can be kept, as they can be kept."""
+    """Return the attributes that can be recorded, with cleaned keys and values."""
     kept: dict[str, str | bool | int | float] = {}
     try:
         items = dict(attributes).items()

@@ -1,4 +1,4 @@
-"""Record: what is known of one request, and how that becomes its metrics and the attributes of its span."""
+"""Record: the facts of one request, and how they become its metrics and the attributes of its span."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
 
 @dataclass(slots=True)
 class Record:
-    """The facts of one request. Durations are seconds, readings monotonic nanoseconds; None where nothing is known."""
+    """The facts of one request. Durations are seconds, readings monotonic nanoseconds; None where unknown."""
 
     stream: bool
     voice: str | None
@@ -33,40 +33,40 @@ class Record:
     start_ns: int
     purpose: Purpose = NONE
     first_segment_ns: int | None = None
-    """When the engine was given text to speak; of text in pieces only."""
+    """When the engine got text to speak; only if text arrives in pieces."""
     interrupted_ns: int | None = None
     heard_s: float | None = None
-    """Seconds of audio that the listener heard, where the player says so."""
+    """Seconds of audio that the listener heard, if the player reports it."""
     playback: Playback = field(default_factory=Playback)
     cache: CacheResult = CacheResult.BYPASS
     tier: str | None = None
     provider: str | None = None
     model: str | None = None
-    """Who made the audio that was delivered, else who was asked last."""
+    """Of the provider that made the delivered audio, else of the one that was called last."""
     attempts: int = 0
     resends: int = 0
-    """Of all attempts' SDKs."""
+    """How often SDKs sent a request again, over all attempts."""
     fallback: bool = False
     billed: list[tuple[str, str | None]] = field(default_factory=list)
-    """The attempts that made audio."""
+    """Provider and model of the attempts that made audio."""
     duration_s: float | None = None
-    """Seconds of audio made or found."""
+    """Seconds of audio that was made, or found in a cache."""
     format: AudioFormat | None = None
     sample_rate: int | None = None
     audio: AudioFacts | None = None
-    """Of provider-made audio."""
+    """Measured facts of audio that a provider made."""
     real_time_factor: float | None = None
     queue_wait_s: float | None = None
     text_wait_ns: int | None = None
-    """For how long more text was waited for; of text in pieces only."""
+    """How long the request waited for more text; only if text arrives in pieces."""
 
     @property
     def handed_out(self) -> bool:
-        """Whether the caller has got audio before the end. Of streams only: a unary answer goes out whole or not at all."""
+        """Whether the caller got audio before the end. Only for streams: a unary response is delivered completely or not at all."""
         return self.stream and self.playback.chunks > 0
 
     def add_invocation(self, result: InvocationResult) -> None:
-        """A call of a provider ended."""
+        """Add the result of a call of a provider."""
         if result.cause.good and self.cache not in SERVED_FROM_CACHE:
             self.provider, self.model = result.provider, result.model
         self.resends += result.resends
@@ -80,17 +80,17 @@ class Record:
                 self.duration_s = (self.duration_s or 0.0) + result.audio.duration_s
 
     def discard_lookup(self) -> None:
-        """A provider is asked after all, so audio that was found or shared is not what will be delivered."""
+        """Discard the audio of a cache or of an identical request: a provider is called after all."""
         if self.cache in SERVED_FROM_CACHE:
             self.cache = CacheResult.MISS
             self.tier = self.provider = self.model = self.duration_s = self.format = self.sample_rate = None
 
     def speaking_rate(self, audio: AudioFacts) -> float | None:
-        """Code points of the text per second of voiced audio."""
+        """Return the code points of the text per second of voiced audio; None if unknown."""
         return self.characters / audio.voiced_s if audio.voiced_s and self.characters else None
 
     def start_attributes(self) -> SpanAttributes:
-        """What the span knows from the start, so that samplers see it."""
+        """Return the attributes that the span has from its start, so that samplers see them."""
         attributes: SpanAttributes = {
             semconv.OPERATION_NAME.key: "text_to_speech",
             semconv.OUTPUT_TYPE.key: "speech",
@@ -103,13 +103,21 @@ class Record:
         return attributes | self.purpose.span_attributes()
 
     def delivered(self, outcome: Outcome) -> float | None:
-        """Seconds of audio handed to the caller: what was streamed, or all of it with an answer that went well; None: not known."""
+        """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown."""
         if self.handed_out and (self.playback.audio_s or outcome is not Outcome.OK):
             return self.playback.audio_s or None  # no seconds: bytes that cannot be read
         return self.duration_s if outcome is Outcome.OK else 0.0
 
     def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True) -> SpanAttributes:
-        """Record all metrics of the finished request; gives the attributes that its span still lacks, where it takes any."""
+        """Record all metrics of the finished request, and return the attributes that its span still needs.
+
+        Args:
+            emitter: what they are recorded with.
+            cause: how the request ended.
+            end: when, monotonic nanoseconds.
+            context: of its span, for exemplars.
+            describe: whether the span is recorded, so that it needs attributes.
+        """
         outcome = cause.outcome
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)
@@ -139,7 +147,7 @@ class Record:
         return attributes
 
     def _plan(self, emitter: Emitter, cause: Cause, own: OwnLabels) -> Plan:
-        """The series that it adds to."""
+        """Return the series of requests like this one."""
         facts = (self.provider, self.model, self.voice, self.language, self.stream, self.cache, self.purpose.kind)
         key = (facts, cause.outcome, cause.error_type, own)
         plan: Plan | None = emitter.plans.get(key)
@@ -150,7 +158,7 @@ class Record:
         return plan
 
     def _unheard_share(self, cause: Cause, delivered_s: float | None) -> float:
-        """The share of the speech that nobody heard, by its length; where nothing says how much, it was heard."""
+        """Return the share of the speech that nobody heard, 0 to 1, by its length. If nothing reports how much, all was heard."""
         if not (self.handed_out or cause.good):
             return 1.0
         heard_s = self.heard_s if self.heard_s is not None else delivered_s if cause.outcome is Outcome.CANCELLED else None
@@ -210,14 +218,14 @@ class Record:
         return total
 
     def charge(self, emitter: Emitter, provider: str, model: str | None) -> float | None:
-        """Record what one attempt cost; None when that is not known."""
+        """Record what one attempt cost, and return it, in US dollars; None if the price is unknown."""
         cost = emitter.prices.cost(provider, model, self.characters)
         if cost is not None:
             emitter.instruments.cost.add(cost, emitter.maker(provider, model), self.purpose.labels(emitter.own_labels))
         return cost
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
-        """Record what provider-made audio is like; ``provider``: its label."""
+        """Record the quality of audio that a provider made; ``provider``: its label."""
         instruments = emitter.instruments
         labels = (provider, emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language))
         for histogram, value in (

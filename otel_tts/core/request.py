@@ -1,8 +1,8 @@
 """The state of one request to speak, and the only place where its span starts and its metrics are recorded.
 
-Applications hold it through a :class:`otel_tts.Synthesis`; invocations of providers, cache blocks, streams, the RPC around it and
-instrumentations hold it themselves. Every way out comes to :meth:`SynthesisRequest._finish`, once: the end of its block or stream
-outside an RPC, the end of the RPC inside one, and the finaliser of a request that was dropped.
+Applications use it through a :class:`otel_tts.Synthesis`; invocations of providers, cache blocks, streams, the RPC around it and
+instrumentations use it directly. Every way in which it can end calls :meth:`SynthesisRequest._finish`, which acts once: outside an RPC
+the end of its block or stream, inside an RPC the end of the RPC, and for a request that was dropped its finaliser.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class SynthesisRequest:
     Args:
         emitter: what all requests of its Telemetry share.
         call: the RPC that it is part of, whose end then decides its outcome.
-        text: as received; None when it is not known yet.
-        voice: as asked for.
-        language: as asked for.
+        text: as received; None if it is not known yet.
+        voice: as requested.
+        language: as requested.
         stream: whether audio is delivered in pieces.
         purpose: what it is for.
-        start_ns: when it began, if that is past.
-        implicit_in: where a call of an engine or SDK is all that asks for it, what encloses that: after a failure it may go on there.
+        start_ns: when it began, if that is in the past.
+        implicit_in: if a call of an engine or SDK alone started it, the enclosure of that call: after a failure it may continue there.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SynthesisRequest:
     ) -> None:
         self.emitter = emitter
         self.turn = call.turn if call is not None else Turn()
-        """Of whoever touches it, and everything inside."""
+        """The turn that the request and everything inside it share."""
         self.timeline = call.timeline if call is not None else RequestClock(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
@@ -77,9 +77,10 @@ class SynthesisRequest:
         )
         self._call = call
         self.implicit = implicit_in is not None
-        """Whether a call of an engine or SDK is all that asked for it, in something that encloses it."""
-        self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None  # which may hold this
-        self._released: Cause | None = None  # how it went when the application was done with it
+        """Whether a call of an engine or SDK alone started it, inside an enclosure."""
+        # Weak: the enclosure may refer to this request. In a circle, neither would reach its finaliser before a garbage collection.
+        self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None
+        self._released: Cause | None = None  # how it ended for the application
         self._released_ns: int | None = None
         self._declared: Cause | None = None  # by the application
         self._interruption: Cause | None = None  # why it was cut off
@@ -99,12 +100,12 @@ class SynthesisRequest:
             message_at=call.message_at if call is not None else None,
         )
         self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
-        # Weak, here and in the context: an application may keep a context for as long as it likes, and a request that it dropped
-        # would never reach its finaliser, so never be counted.
+        # A weak reference, here and in the context: an application may keep a context for as long as it likes, and a request that it
+        # dropped would never reach its finaliser, so never be counted.
         reference = weakref.ref(self)
         self._blocks = OpenBlocks(reference)
         self.context: Context = set_value(REQUEST, reference, set_span_in_context(self._span))
-        """The context of whatever happens for this request."""
+        """The OpenTelemetry context of all work for this request."""
         emitter.instruments.active.add(1, (self.record.stream,))
         self._end = Once()
         if call is not None:
@@ -114,40 +115,40 @@ class SynthesisRequest:
 
     @property
     def span_context(self) -> SpanContext:
-        """Of its span."""
+        """The context of its span."""
         return self._span.get_span_context()
 
     @property
     def open(self) -> bool:
-        """Whether the application is still at it."""
+        """Whether the application has not finished it yet."""
         return self._released_ns is None
 
     def part_of(self, call: Call) -> bool:
-        """Whether the end of this RPC may decide how it went."""
+        """Return whether it belongs to this RPC."""
         return self._call is call
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended, or is just ending."""
+        """Whether it has ended, or is being ended."""
         return self._end.done
 
     # -- blocks and streams of the application ------------------------------------------------------------------------------------
 
     @in_turn
     def enter_block(self) -> None:
-        """A block of its own begins."""
+        """Enter a block of the application."""
         self._blocks.enter()
 
     @in_turn
     def exit_block(self, error: BaseException | None) -> None:
-        """A block of its own ends."""
+        """Leave a block of the application."""
         self._blocks.leave(error)
         self.release(None, error)
 
     @guarded
     @in_turn
     def begin_stream(self) -> None:
-        """A stream begins whose end :meth:`release` is told. Audio is delivered in pieces, also where the request began otherwise."""
+        """Start a stream, which ends with :meth:`release`. From now on audio is delivered in pieces, also if ``stream`` was False."""
         self._blocks.open_stream()
         self._deliver_in_pieces()
 
@@ -158,11 +159,11 @@ class SynthesisRequest:
             self.emitter.instruments.active.add(-1, (False,))
             self.emitter.instruments.active.add(1, (True,))
 
-    # -- what becomes known of it -------------------------------------------------------------------------------------------------
+    # -- facts that become known later --------------------------------------------------------------------------------------------
 
     @in_turn
     def update(self, text: str | None, voice: str | None, language: str | None, purpose: Purpose = NONE) -> None:
-        """Add what an inner layer knows and it does not."""
+        """Add what an inner layer knows in addition."""
         record = self.record
         record.purpose = record.purpose.update(purpose)
         text = clean.spoken(text)
@@ -175,9 +176,11 @@ class SynthesisRequest:
 
     @in_turn
     def interrupt(self, reason: CancelReason | str, heard_s: float | None = None) -> None:
-        """It is cut off. The first time counts; audio that is handed out from now on comes too late.
+        """Note that it is cut off. The first call counts; audio that is handed out afterwards is too late.
 
-        heard_s: seconds of audio that the listener heard, where the player says so.
+        Args:
+            reason: why.
+            heard_s: seconds of audio that the listener heard, if the player reports it.
         """
         if heard_s is not None and (seconds := clean.seconds("heard", heard_s)) is not None:
             self.record.heard_s = seconds
@@ -192,14 +195,14 @@ class SynthesisRequest:
 
     @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
-        """The application says how it fails. The first word counts."""
+        """Take the application's statement of how it fails. The first one counts."""
         if self._declared is None:
             self._declared = cause
             self._error = self._error or error
 
     @in_turn
     def answer_failed(self, cause: Cause) -> None:
-        """The answer itself says that it is none, whatever its status. What is known better already says why."""
+        """Note that the response itself reports a failure, whatever its status. A more exact cause that is known already counts more."""
         if self._declared is None and self.sources.failure is None:
             self._declared = cause
 
@@ -214,7 +217,7 @@ class SynthesisRequest:
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
     def interruption(self) -> Cause:
-        """Why work for this request was cut off."""
+        """Return why work for this request was cut off."""
         if self._interruption is not None:
             return self._interruption
         return self._call.interruption() if self._call is not None else outcome.CANCELLED
@@ -222,9 +225,12 @@ class SynthesisRequest:
     @guarded
     @in_turn
     def release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """The application is done with a block or stream; with the outermost one, it is done with the request.
+        """End a block or stream. The end of the outermost one ends the request; inside an RPC, the end of the RPC does.
 
-        Inside an RPC it then waits for that to end. ``now_ns``: when that was, if it is past.
+        Args:
+            cause: how it ended; None: as far as it is known.
+            error: the exception that ended it.
+            now_ns: when it ended, if that is in the past.
         """
         if collecting():
             defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))
@@ -241,29 +247,29 @@ class SynthesisRequest:
             self._settle()
 
     def _may_go_on(self, cause: Cause) -> bool:
-        """Whether the same text, asked for again, would be this request: it failed, and nobody said that it shall stop."""
+        """Return whether a new call with the same text would continue this request: it failed, and nobody interrupted it."""
         return not self._final_cause(cause, interrupted=False).good and self.record.interrupted_ns is None
 
     @guarded
     @in_turn
     def settle(self) -> None:
-        """Nothing more will come, and what encloses it, an RPC say, will say nothing of how it went."""
+        """End it with the outcome that is known so far; neither a new call nor the end of an RPC will change it."""
         self._settle()
 
     def _settle(self) -> None:
         cause = self._released or self._apparent_cause()
-        left = self.implicit and cause.outcome is Outcome.CANCELLED  # by the caller, whatever failed before
+        left = self.implicit and cause.outcome is Outcome.CANCELLED  # the caller went away, whatever failed before
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
         self._finish(cause, end_ns, interrupted=left)
 
     def repeated_by(self, text: str) -> bool:
-        """Whether this is its text."""
+        """Return whether this is its text."""
         return self.text_input.equals(text)
 
     @guarded_or(lambda *_, **__: False)
     @in_turn
     def reopen(self, voice: str | None, language: str | None, purpose: Purpose, *, stream: bool) -> bool:
-        """It failed, and goes on with another call for its text; False when it has ended meanwhile."""
+        """Continue after a failure, with another call for the same text; return False if it has ended in the meantime."""
         if self.finished:
             return False
         self._released_ns = self._released = self._error = None
@@ -279,7 +285,7 @@ class SynthesisRequest:
     @guarded
     @in_turn
     def close(self, ending: RpcEnding) -> None:
-        """The RPC ended."""
+        """End it, since its RPC ended."""
         self._error = self._error or ending.error
         if ending.interruption is not None:
             self._finish(ending.interruption, ending.now_ns, interrupted=True, final=ending.final)
@@ -288,10 +294,10 @@ class SynthesisRequest:
         else:
             self._finish(outcome.from_rpc_status(ending.status, attempted=bool(self.record.attempts)), ending.now_ns)
 
-    ending = False  # only what encloses a request knows that its end is near
+    ending = False  # only an RPC knows that its end is near
 
     def stop(self) -> None:
-        """The process ends."""
+        """End it, since the process ends."""
         now_ns = self.timeline.monotonic()
         self.turn.leave(lambda: self._stop(now_ns))
 
@@ -304,8 +310,8 @@ class SynthesisRequest:
 
     @guarded
     def __del__(self) -> None:
-        # A finaliser may run in the middle of anything, an exporter's lock held: it only notes when it was. `_end` is missing when the
-        # constructor raised.
+        # A finaliser may run in the middle of any code, for example while its thread holds an exporter's lock: so it only notes the
+        # time and defers the rest. Finishing here could wait for ever for that lock. `_end` is missing when the constructor raised.
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self.timeline.monotonic()
@@ -313,7 +319,7 @@ class SynthesisRequest:
 
     @guarded
     def _finish_dropped(self, now_ns: int) -> None:
-        if self._released is not None and self._call is None:  # so was what encloses it
+        if self._released is not None and self._call is None:  # it had ended, and so has its enclosure
             self._settle()
         self._finish(self.interruption(), now_ns, interrupted=True)
 
@@ -321,11 +327,11 @@ class SynthesisRequest:
         return outcome.OK if self._error is None else outcome.from_exception(self._error)
 
     def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
-        """Finish it, once. final: nothing will end by itself any more."""
+        """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""
         if not self._end.claim():
             return
         self.emitter.instruments.active.add(-1, (self.record.stream,))
-        end_ns = max(end_ns, self.record.start_ns)  # text may have come after what seemed to be the end
+        end_ns = max(end_ns, self.record.start_ns)  # the first text, which sets the start, may have come after the end was noted
         try:
             self.sources.end_unfinished(end_ns, final=final)
             cause = self._final_cause(cause, interrupted=interrupted)
@@ -337,13 +343,16 @@ class SynthesisRequest:
                 self._span.set_attributes(attributes)
                 self._describe_failure(cause, end_ns)
         finally:
-            # No circle of references: an exception keeps its frames, which keep this request and whatever else was in them.
+            # An exception refers to its frames, and they refer to this request and all their other variables: without this, that circle
+            # would stay in memory until the next garbage collection.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
-            UNDER_WAY.remove(self)  # not before: a shutdown waits for what another thread is ending
+            UNDER_WAY.remove(
+                self
+            )  # last: a shutdown waits for it, and would else export before these points and this span are recorded
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
-        """What the application said, an interruption, a failed invocation that nothing made good, or else how it ended."""
+        """Return the cause: what the application stated, an interruption, a failed invocation without a later success, or ``ended``."""
         cause = ended
         if self._declared is not None:
             cause = self._declared
@@ -360,7 +369,7 @@ class SynthesisRequest:
         if cause.outcome not in semconv.FAILURES:
             return
         self._span.set_status(StatusCode.ERROR, str(cause.error_type))
-        # An exception that a provider raised stands on its attempt already, one that nobody caught on the RPC.
+        # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
         if self._error is not None and not self.record.attempts and self._call is None:
             attributes = exception_attributes(self._error, capture_text=self.emitter.settings.capture_text)
             self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self.timeline.timestamp(end_ns))

@@ -1,7 +1,7 @@
-"""Resends: what an SDK does by itself within one call - it sends a request that failed once more, after a while.
+"""Resends: retries that an SDK makes by itself within one call, after a pause.
 
-A call that is made good so is one attempt, and ended well: whoever made the call knows no failure. What it cost is time, and that
-is in the attempt's duration; how often, why and how long the SDK paused stands on its span.
+A call that succeeds after a resend is one successful attempt: its caller sees no failure. The time is part of the attempt's duration;
+how often, why and how long the SDK paused is on the span of the attempt.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from otel_tts.core.turn import Turn, in_turn
 
 
 class Resends:
-    """Of one call of a provider.
+    """The resends of one call of a provider.
 
     Args:
         span: of the call.
         timeline: of its request.
-        turn: of whoever touches it.
+        turn: of its request.
     """
 
     __slots__ = ("_failed", "_span", "_timeline", "count", "turn")
 
     def __init__(self, span: Span, timeline: RequestClock, turn: Turn) -> None:
         self.count = 0
-        """How often the SDK sent a request once more."""
+        """How often the SDK sent a request again."""
         self.turn = turn
         self._span = span
         self._timeline = timeline
         self._failed: tuple[Hashable, dict[str, str | int], int] | None = None  # what, how, when
 
     def now_ns(self) -> int:
-        """The clock's reading."""
+        """Return the clock's reading, in nanoseconds."""
         return self._timeline.monotonic()
 
     @in_turn
     def sending(self, request: Hashable) -> None:
-        """A request is sent: once more, if what was sent last is the same and failed. ``request``: what tells it from others."""
+        """Note that a request is sent. It is a resend if the last request is equal and failed. ``request``: its identity."""
         failed, self._failed = self._failed, None
         if failed is not None and failed[0] == request:
             self._add(failed[1], failed[2])
 
     @in_turn
     def failed(self, request: Hashable, error: BaseException | None, status: int | None = None) -> None:
-        """It failed: by an exception, or by an answer with this HTTP status."""
+        """Note that a request failed: by an exception, or by a response with this HTTP status."""
         self._failed = request, _failure(error, status), self.now_ns()
 
     @in_turn
     def resent(self, error: BaseException | None, status: int | None, since_ns: int) -> None:
-        """What failed so, then, is sent once more now."""
+        """Count a resend that happens now. ``error`` or ``status``: how the request failed; ``since_ns``: when."""
         self._add(_failure(error, status), since_ns)
 
     def _add(self, failure: dict[str, str | int], since_ns: int) -> None:
@@ -65,7 +65,7 @@ class Resends:
 
 
 def _failure(error: BaseException | None, status: int | None) -> dict[str, str | int]:
-    """What is said of a failure, which itself would keep its frames, and all that is in them."""
+    """Return the attributes of a failure. The exception itself is not kept: it refers to its frames and all their variables."""
     code = None
     if error is not None:
         code, status = outcome.statuses(error)

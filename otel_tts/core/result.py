@@ -1,4 +1,4 @@
-"""What one call of a provider came to, and how that becomes its metrics and the attributes of its span."""
+"""The result of one call of a provider, and how it becomes metrics and attributes of the span."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SpanAttributes = dict[str, str | bool | int | float]
 
 @dataclass(slots=True)
 class InvocationResult:
-    """What one call of a provider came to; None where nothing is known."""
+    """The result of one call of a provider; None where unknown."""
 
     provider: str
     model: str | None
@@ -25,16 +25,16 @@ class InvocationResult:
     audio: AudioFacts | None = None
     format: AudioFormat | None = None
     billable: bool = False
-    """Whether it made any audio: a provider's bill is for that."""
+    """Whether it made any audio: only then the provider charges for it."""
     waited_s: float | None = None
-    """For how long the engine was waited for; time in the consumer and time without text are none of it."""
+    """How long the engine was waited for, without the time of the consumer and the time without text."""
     real_time_factor: float | None = None
-    """Worked out by :meth:`emit`."""
+    """Computed by :meth:`emit`."""
     first_chunk_s: float | None = None
-    """From asking to the first audio; of streams only."""
+    """From the call to the first audio; only for streams."""
     connection_reused: bool | None = None
     resends: int = 0
-    """How often its SDK sent a request once more."""
+    """How often its SDK sent a request again."""
 
     def emit(
         self,
@@ -52,14 +52,14 @@ class InvocationResult:
             emitter: what they are recorded with.
             labels: of provider and model.
             context: of its span.
-            reason: why the provider was asked.
+            reason: why the provider was called.
             duration_s: how long it took.
-            counted: whether it counts among the attempts that somebody waited for.
+            counted: whether somebody waited for it: only such attempts count for objectives and alerts.
         """
         instruments, cause = emitter.instruments, self.cause
         if counted:
             instruments.attempt_duration.record(duration_s, (*labels, cause.outcome, cause.error_type, reason), context)
-        # Once more by the names of the GenAI conventions, so that backends which know them show it.
+        # The same under the names of the GenAI semantic conventions, so that backends which support those show it.
         operation = ("text_to_speech", *labels)
         instruments.client_duration.record(duration_s, (*operation, cause.error_type), context)
         if self.first_chunk_s is not None:
@@ -75,7 +75,7 @@ class InvocationResult:
                 instruments.real_time_factor.record(self.real_time_factor, labels, context)
 
     def attributes(self, chunks: int) -> SpanAttributes:
-        """The attributes that its span still lacks."""
+        """Return the attributes that its span still needs."""
         attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
         if self.cause.error_type is not None:
             attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value

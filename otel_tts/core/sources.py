@@ -1,4 +1,4 @@
-"""Where the audio of one request comes from: the caches that are looked into, and the providers that are asked one after another."""
+"""The sources of one request's audio: the caches that are looked up, and the providers that are called one after another."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
 
 
 class Unfinished(Protocol):
-    """An invocation of a provider that is under way, as its request sees it."""
+    """An invocation of a provider that has not ended, as its request sees it."""
 
     @property
     def has_block(self) -> bool:
         """Whether a block of the application will end it."""
 
     def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End it; ``now_ns``: when that was, if it is past."""
+        """End it; ``now_ns``: when it ended, if that is in the past."""
 
 
 class AudioSources:
@@ -37,7 +37,7 @@ class AudioSources:
         record: of the request.
         span: of the request.
         timeline: of the request.
-        turn: of whoever touches the request.
+        turn: of the request.
     """
 
     __slots__ = ("_emitter", "_failed_provider", "_record", "_span", "_timeline", "_unfinished", "failure", "recorded", "turn")
@@ -45,14 +45,14 @@ class AudioSources:
     def __init__(self, emitter: Emitter, record: Record, span: Span, timeline: RequestClock, turn: Turn) -> None:
         self.turn = turn
         self.failure: Cause | None = None
-        """Of the first failed invocation since the last good one."""
+        """The cause of the first failed invocation since the last successful one."""
         self.recorded = False
-        """Whether the request's own points are made: what an engine still makes is billed by itself."""
+        """Whether the request's metrics are recorded already: audio that an engine makes after that is charged separately."""
         self._emitter = emitter
         self._record = record
         self._span = span
         self._timeline = timeline
-        self._failed_provider: tuple[str, ErrorType | None] | None = None  # whom a fallback would replace, and why
+        self._failed_provider: tuple[str, ErrorType | None] | None = None  # the provider that a fallback would replace, and why
         self._unfinished: list[Unfinished] | None = []  # None: the request is over
 
     # -- caches -------------------------------------------------------------------------------------------------------------------
@@ -61,20 +61,20 @@ class AudioSources:
     def cache_hit(
         self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
     ) -> None:
-        """A cache tier had the audio."""
+        """Note that a cache tier had the audio."""
         self._serve_from_cache(CacheResult.HIT, provider, model)
         self._record.tier = tier
         self.set_audio(duration_s, format)
 
     @in_turn
     def cache_miss(self) -> None:
-        """A cache tier did not have it."""
+        """Note that a cache tier did not have the audio."""
         if self._record.cache is CacheResult.BYPASS:
             self._record.cache = CacheResult.MISS
 
     @in_turn
     def coalesce(self, provider: str | None, model: str | None, leader: SpanContext | None) -> None:
-        """The audio comes from an identical request that was under way, whose span ``leader`` is."""
+        """Note that the audio comes from an identical request that was running. ``leader``: the context of its span."""
         self._serve_from_cache(CacheResult.COALESCED, provider, model)
         if leader is not None and leader.is_valid and self._span.is_recording():
             self._span.add_link(leader)
@@ -82,7 +82,7 @@ class AudioSources:
         self._add_event(semconv.COALESCED_EVENT, {key: value for key, value in optional.items() if value is not None})
 
     def _serve_from_cache(self, result: CacheResult, provider: str | None, model: str | None) -> None:
-        """No provider is asked for the audio; these made it then, if they are known."""
+        """Note that no provider is called. ``provider`` and ``model``: who made the audio before, if known."""
         provider, model = clean.optional_name(provider), clean.optional_name(model)
         self._record.discard_lookup()
         self._record.cache, self._record.provider, self._record.model = result, provider, model
@@ -91,9 +91,9 @@ class AudioSources:
 
     @in_turn
     def set_audio(self, duration_s: float | None, format: AudioFormat | None) -> None:
-        """Audio that is there already has this length and format; None: not known."""
+        """Set the duration and format of audio that exists already; None: unknown."""
         record = self._record
-        if duration_s is not None:  # what cannot be read here may be known from the cache
+        if duration_s is not None:  # the cache may know the duration of audio that cannot be read here
             record.duration_s = float(clean.number(duration_s))
         if format is not None:
             record.format, record.sample_rate = format, getattr(format, "sample_rate", None)
@@ -102,7 +102,7 @@ class AudioSources:
 
     @in_turn
     def skip_provider(self, provider: str, error_type: ErrorType) -> None:
-        """A provider is not asked, because it is of no use now: whoever is asked next is a fallback from it."""
+        """Note that a provider is not called, because it cannot be used now: the next one that is called is a fallback from it."""
         provider = clean.name(provider)
         self._failed_provider = (provider, error_type)
         if self._record.provider is None:  # a failure names whom it is about
@@ -110,20 +110,22 @@ class AudioSources:
         self._add_event(semconv.SKIPPED_EVENT, {semconv.PROVIDER.key: provider, semconv.ERROR_TYPE.key: error_type.value})
 
     def attempt_reason(self, provider: str) -> AttemptReason:
-        """Why ``provider`` would be asked now."""
+        """Return why ``provider`` would be called now: first call, retry or fallback."""
         if self._failed_provider is None:
             return AttemptReason.INITIAL
         return AttemptReason.RETRY if self._failed_provider[0] == provider else AttemptReason.FALLBACK
 
     @in_turn
     def go_on(self) -> None:
-        """The request goes on after its last call ended without success: whoever is asked next stands in for that one."""
-        if self._failed_provider is None and self._record.provider is not None:  # it was cut off, which proves nothing of it
+        """Continue after the last call ended without success: the next call is a retry or a fallback."""
+        if (
+            self._failed_provider is None and self._record.provider is not None
+        ):  # it was cut off, which says nothing about the provider
             self._failed_provider = (self._record.provider, None)
 
     @in_turn
     def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> None:
-        """A provider is asked."""
+        """Note that a call of a provider started."""
         record = self._record
         record.discard_lookup()
         record.provider, record.model = provider, model
@@ -135,7 +137,7 @@ class AudioSources:
 
     @in_turn
     def invocation_ended(self, invocation: Unfinished, result: InvocationResult) -> None:
-        """A provider has done what it did."""
+        """Note the end of a call of a provider."""
         cause = result.cause
         if self._unfinished and invocation in self._unfinished:
             self._unfinished.remove(invocation)
@@ -145,11 +147,11 @@ class AudioSources:
             self.failure = self.failure or cause
             self._failed_provider = (result.provider, cause.error_type)
         self._record.add_invocation(result)
-        if result.billable and self.recorded:  # the RPC ended before the engine did; the bill comes all the same
+        if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
             self._record.charge(self._emitter, result.provider, result.model)
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
-        """The request is over, and with it what is under way, but for blocks, which end by themselves; ``final``: those, too."""
+        """End the open invocations with their request, except those in a block, which end with it; ``final``: those, too."""
         unfinished, self._unfinished = self._unfinished or [], None
         for invocation in [i for i in unfinished if final or not i.has_block]:
             invocation.end(None, None, end_ns)

@@ -1,4 +1,4 @@
-"""Iterators that measure what passes through them and change nothing else."""
+"""Measured streams: iterators that measure the chunks that pass through them, and change nothing."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ from otel_tts.core.payload import UNREADABLE
 
 T = TypeVar("T")
 Payload = Callable[[Any], Any]
-"""Takes the audio bytes out of what an engine yields."""
+"""A function that returns the audio bytes of what an engine yields."""
 
 
 class Source(Protocol):
-    """What a stream tells of its audio."""
+    """What a stream reports to: the engine, cache or request that its audio comes from."""
 
     @property
     def context(self) -> Context:
         """The OpenTelemetry context in which the engine runs."""
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
+        """Return the clock's reading, in nanoseconds."""
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Audio came."""
+        """Take a chunk, which came at ``now_ns`` after a wait of ``waited_ns``."""
 
     def waiting(self, waited_ns: int) -> None:
-        """A pull that gave nothing took this long."""
+        """Count a pull that took this long and gave nothing."""
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
-        """No more will come. ``cause`` None and ``error`` None: closed before its end."""
+        """Note the end of the stream. ``cause`` None and ``error`` None: it was closed before its end."""
 
     def dropped(self) -> None:
-        """The stream was dropped without being closed."""
+        """Note that the stream was dropped without being closed. A finaliser calls it: it must take no lock."""
 
 
 class Current:
-    """Makes a context current for a block.
+    """A block in which an OpenTelemetry context is current.
 
-    A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block elsewhere than it entered
-    it, where nothing can be (nor need be) restored: that is when OpenTelemetry logs "Failed to detach context".
+    A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block in another Python context
+    than it entered it in. There the token is not valid and nothing needs to be restored: without this distinction, OpenTelemetry would
+    log "Failed to detach context" for every stream that is closed so.
     """
 
     __slots__ = ("_before", "_context", "_token")
@@ -54,7 +55,7 @@ class Current:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def __enter__(self) -> None:  # once for each chunk: without the call that a decorator costs
+    def __enter__(self) -> None:  # runs for each chunk: no decorator, which would cost a call
         self._token: Token[Context] | None = None
         try:
             self._before = get_current()
@@ -80,7 +81,9 @@ class _MeasuredStream(Generic[T]):
     def __init__(self, source: Source, payload: Payload | None) -> None:
         self._source = source
         self._payload = payload
-        self._iterator: Any = None  # made at the first pull, so that the host's laziness stays
+        self._iterator: Any = (
+            None  # created at the first pull: the host's generator must not start earlier than without telemetry
+        )
         self._ended = False
 
     def _before(self) -> tuple[Context, int | None]:
@@ -96,7 +99,7 @@ class _MeasuredStream(Generic[T]):
         try:
             now = self._source.monotonic()
             self._source.chunk(chunk if self._payload is None else self._audio(chunk), now, now - began)
-        except Exception as error:  # noqa: BLE001 - the boundary: the chunk goes to the host whatever happens to our figures
+        except Exception as error:  # noqa: BLE001 - the boundary: the host gets the chunk whatever fails in our measurement
             guard.caught("measuring a stream", error)
         return chunk
 

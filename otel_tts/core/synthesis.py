@@ -1,4 +1,4 @@
-"""Synthesis: one request to speak, as applications hold it."""
+"""Synthesis: one request to speak, as applications use it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ T = TypeVar("T")
 class Synthesis:
     """One request to speak. Get it from :meth:`otel_tts.Telemetry.synthesis`.
 
-    Use it as a context manager (``with`` or ``async with``), or let :meth:`stream` end it. It is never current itself, so a generator
-    may yield inside its block; :meth:`attempt` and :meth:`lookup` are, inside theirs. An exception that leaves the block goes on
-    unchanged. Inside an RPC of our interceptors, the RPC's end decides the outcome.
+    Use it as a context manager (``with`` or ``async with``), or let :meth:`stream` end it. Its span does not become the current one, so
+    a generator may yield inside its block; those of :meth:`attempt` and :meth:`lookup` do, inside theirs. An exception that leaves the
+    block is raised on unchanged. Inside an RPC of our interceptors, the end of the RPC decides the outcome.
     """
 
     __slots__ = ("__weakref__", "_request")
@@ -50,7 +50,7 @@ class Synthesis:
     @property
     @guarded_or(lambda _: False)
     def sampled(self) -> bool:
-        """Whether the trace is kept."""
+        """Whether the trace is sampled."""
         return bool(self._request.span_context.trace_flags & TraceFlags.SAMPLED)
 
     @property
@@ -85,12 +85,12 @@ class Synthesis:
 
     @deferrable
     def coalesced(self, provider: str | None = None, model: str | None = None, *, leader: Synthesis | None = None) -> None:
-        """Report that the audio comes from an identical request that was under way.
+        """Report that the audio comes from an identical request that was running.
 
         Args:
             provider: who made it, if that is known.
             model: with which model.
-            leader: that request: the span links to its span.
+            leader: that request; this span gets a link to its span.
         """
         span = leader._request.span_context if leader is not None and clean.is_a(leader, Synthesis) else None  # noqa: SLF001 - another of its kind
         self._request.sources.coalesce(provider, model, span)
@@ -99,12 +99,12 @@ class Synthesis:
     def attempt(
         self, provider: str, model: str | None = None, *, reason: AttemptReason | str | None = None, remote: bool = False
     ) -> Attempt:
-        """Ask a provider. After a failed attempt, one at the same provider is a retry and one at another a fallback.
+        """Start a call of a provider. After a failed attempt, one at the same provider is a retry and one at another a fallback.
 
         Args:
-            provider: who is asked, such as ``openai`` or ``piper``.
+            provider: who is called, such as ``openai`` or ``piper``.
             model: its model, or its voice file where that is the model.
-            reason: ``initial``, ``retry``, ``fallback`` or ``probe``, where it is another than the one that follows from before.
+            reason: ``initial``, ``retry``, ``fallback`` or ``probe``; by default derived from the attempts before.
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
         return Attempt(invoke(self._request, provider, model, reason, remote=remote))
@@ -113,12 +113,12 @@ class Synthesis:
     def skipped(
         self, provider: str, error_type: ErrorType | str = ErrorType.UNAVAILABLE, *, error: BaseException | None = None
     ) -> None:
-        """Report that a provider is not asked, because it is known to be of no use now: who is asked next is a fallback from it.
+        """Report that a provider is not called, because it cannot be used now: the next one that is called is a fallback from it.
 
         Args:
-            provider: who is not asked.
+            provider: who is not called.
             error_type: what is wrong with it, a value of ``error.type``.
-            error: an exception that says what is wrong with it, instead.
+            error: an exception from which ``error_type`` is derived instead.
         """
         if error is not None:
             error = clean.exception(error)
@@ -134,12 +134,12 @@ class Synthesis:
     @overload
     def deliver(self, audio: Iterable[T], format: AudioFormat, payload: Payload | None = ...) -> MeasuredIterator[T]: ...
     def deliver(self, audio: Any, format: AudioFormat, payload: Payload | None = None) -> Any:
-        """Hand audio that is there to the caller: cached, coalesced, or made as a whole by an attempt before it is sent in pieces.
+        """Deliver audio that exists already: cached, coalesced, or completed by an attempt before it is sent in pieces.
 
         Args:
             audio: bytes, or chunks of any kind.
             format: of the bytes.
-            payload: takes the audio bytes out of a chunk that is not bytes itself.
+            payload: returns the audio bytes of a chunk that is not bytes itself.
 
         Returns:
             Bytes as they are, chunks as an iterator that measures them.
@@ -164,14 +164,14 @@ class Synthesis:
         self, chunks: Iterable[T] | AsyncIterable[T], provider: str, model: str | None = None, *,
         audio: AudioFormat, payload: Payload | None = None, remote: bool = False,
     ) -> MeasuredIterator[T] | MeasuredAsyncIterator[T]:  # fmt: skip
-        """Measure the whole request in one: a single attempt whose end is the request's. It begins with the first pull.
+        """Measure a request that is a single attempt, and end it with the attempt. The attempt starts with the first pull.
 
         Args:
             chunks: what the provider yields.
-            provider: who is asked.
+            provider: who is called.
             model: its model.
             audio: the format of the audio.
-            payload: takes the audio bytes out of a chunk that is not bytes itself.
+            payload: returns the audio bytes of a chunk that is not bytes itself.
             remote: as for :meth:`attempt`.
 
         Returns:
@@ -183,18 +183,18 @@ class Synthesis:
 
     @outside_collections(lambda *_, **__: NOOP)
     def cache_write(self, tier: str) -> CacheWrite:
-        """Put audio into a cache tier, perhaps after the request was answered: a block with a span of its own, linked to this one.
+        """Write audio to a cache tier, also after the response was sent: a block with a span of its own, linked to this one.
 
         Args:
             tier: the name of the tier.
         """
         return CacheWrite(self._request.emitter, tier, Link(self._request.span_context))
 
-    # -- what else is known of it -------------------------------------------------------------------------------------------------
+    # -- further facts ------------------------------------------------------------------------------------------------------------
 
     @deferrable
     def add_text(self, delta: str) -> None:
-        """Add text that arrives in pieces. The clock of a request without text starts at its first piece.
+        """Add text that arrives in pieces. A request that began without text starts, for all durations, with the first piece.
 
         Args:
             delta: the next piece.
@@ -208,7 +208,7 @@ class Synthesis:
     def text_from(self, pieces: Iterable[str] | AsyncIterable[str]) -> Iterator[str] | AsyncIterator[str]:
         """Count text that arrives in pieces on its way to the engine, as :meth:`add_text` does, and how long it was waited for.
 
-        An engine that takes its text from here, while its audio is pulled, is not waited for until the text is there.
+        If an engine takes its text from here while its audio is pulled, the wait for text does not count as a wait for the engine.
 
         Args:
             pieces: of the text.
@@ -222,25 +222,25 @@ class Synthesis:
 
     @deferrable
     def flush(self) -> None:
-        """Report that the engine is given the text so far, to speak it: the first time counts, as the end of waiting for text."""
+        """Report that the engine gets the text so far, to speak it. The first call counts: it is the time to the first segment."""
         self._request.text_input.flush()
 
     @deferrable
     def interrupt(self, reason: CancelReason | str = CancelReason.INTERRUPTED, *, heard: float | None = None) -> None:
-        """Report that the utterance is cut off. The outcome is ``cancelled``, however the block ends; the first time counts.
+        """Report that the utterance is cut off. The outcome is ``cancelled``, however the block ends; the first call counts.
 
-        Audio that is handed out afterwards comes too late, and how long that went on is recorded.
+        Audio that is handed out afterwards is too late, and how long that lasted is recorded.
 
         Args:
-            reason: ``interrupted`` by the listener, ``superseded`` by another utterance, ``caller`` who went away, or ``stopped`` by
-                the service itself, which is its failure.
-            heard: seconds of audio that the listener heard, where the player says so.
+            reason: ``interrupted`` by the listener, ``superseded`` by another utterance, ``caller`` went away, or ``stopped`` by the
+                service itself, which is then its failure.
+            heard: seconds of audio that the listener heard, if the player reports it.
         """
         self._request.interrupt(reason, heard)
 
     @deferrable
     def heard(self, seconds: float) -> None:
-        """Report how much of the audio has been played to the listener. The last word counts, up to the end of the request.
+        """Report how much of the audio has been played to the listener. The last report before the end of the request counts.
 
         Args:
             seconds: of audio.
@@ -274,14 +274,14 @@ class Synthesis:
 
     @deferrable
     def score(self, name: str, value: float) -> None:
-        """Report a quality model's verdict on the audio.
+        """Report the score that a quality model gives to the audio.
 
         Args:
             name: of the model.
             value: 0 or more, in the scale of that model.
 
         Raises:
-            ValueError: the value is below 0; under tests. In operation the log reports it, and it is not recorded.
+            ValueError: the value is below 0; only in strict mode, as in tests. In production it is logged, and not recorded.
         """
         number = clean.number(value)
         if number < 0:
@@ -298,7 +298,7 @@ class Synthesis:
         outcome: Outcome | str | None = None,
         error_type: ErrorType | str | None = None,
     ) -> None:
-        """Say how the request fails. The first word counts, before anything that becomes known later.
+        """Report how the request fails. The first report counts, and counts more than what becomes known later.
 
         Args:
             error: what was or will be raised; it is not raised here.

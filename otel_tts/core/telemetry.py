@@ -1,4 +1,4 @@
-"""Telemetry: where an application gets its syntheses, and tells the state of its providers and caches."""
+"""Telemetry: the object from which an application gets its requests, and with which it reports the state of providers and caches."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class Telemetry:
     """The telemetry of one service. Make one when the service starts, before or after :func:`otel_tts.configure`.
 
     Args:
-        voices: all that metrics shall keep apart; any other value becomes ``_OTHER``. Without them, the first 50 seen are kept.
+        voices: all values that metrics use as labels; any other becomes ``_OTHER``. By default the first 50 seen are used.
         languages: likewise.
         providers: likewise.
         models: likewise.
-        attributes: the application's own attributes that metrics of requests carry too, each with how many values are kept apart, or
-            with all of them: ``{"app.tenant": 20, "app.tier": ("free", "paid")}``. Any other value becomes ``_OTHER``.
+        attributes: the application's own attributes that metrics of requests carry too, each with how many values become labels (1 to
+            200), or with all values: ``{"app.tenant": 20, "app.tier": ("free", "paid")}``. Any other value becomes ``_OTHER``.
         prices: US dollars per million characters, see :class:`otel_tts.core.prices.Prices`; by default those of ``OTEL_TTS_PRICES``.
         settings: by default those of the environment.
-        tracer_provider: where spans are made; by default the global one.
-        meter_provider: where metrics are made; by default the global one.
-        clock: by default the system's.
+        tracer_provider: with which spans are created; by default the global one.
+        meter_provider: with which metrics are recorded; by default the global one.
+        clock: by default that of the operating system.
 
     Raises:
         SettingError: a setting is not usable.
-        ValueError: a price is not usable.
+        ValueError: a price or a limit of ``attributes`` is not usable.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Telemetry:
 
     @property
     def emitter(self) -> Emitter:
-        """What interceptors and instrumentations need to emit for the same service."""
+        """The tracer, instruments and labels of this Telemetry, for interceptors and instrumentations."""
         return self._emitter
 
     @outside_collections(lambda *_, **__: NOOP)
@@ -115,15 +115,15 @@ class Telemetry:
         kind: RequestKind | str | None = None,
         attributes: Attributes | None = None,
     ) -> Synthesis:
-        """Begin a request to speak.
+        """Start a request to speak.
 
-        Inside an open one it gives another handle of that: a request is counted once, however many layers ask.
+        Inside an open request it returns another handle of that one: a request is counted once, however many layers start it.
 
         Args:
-            text: as received; its length is recorded, itself only with text capture on. None when it arrives in pieces, see
+            text: as received; its length is recorded, the text itself only with text capture on. None if it arrives in pieces, see
                 :meth:`Synthesis.add_text`.
-            voice: as asked for.
-            language: as asked for, a BCP 47 tag.
+            voice: as requested.
+            language: as requested, a BCP 47 tag.
             stream: whether audio is delivered in pieces.
             conversation: the id of the conversation (session, call) that it is part of; by default that of the
                 :meth:`conversation` around.
@@ -139,7 +139,7 @@ class Telemetry:
     def conversation(
         id: str | None = None, *, kind: RequestKind | str | None = None, attributes: Attributes | None = None
     ) -> Current:
-        """A block in which all requests are part of a conversation, also those of SDKs and frameworks that are observed.
+        """Return a block in which all requests are part of a conversation, also those of instrumented SDKs and frameworks.
 
         Args:
             id: of the conversation (session, call), the same in all its blocks.
@@ -150,19 +150,19 @@ class Telemetry:
 
     @guarded_or(lambda *_: NOOP)
     def connection(self, provider: str) -> Opening:
-        """Open a connection to a provider: a block, whose length is how long that took. See also :meth:`Attempt.connection`.
+        """Measure a connection to a provider being opened: a block, whose duration is recorded. See also :meth:`Attempt.connection`.
 
         Args:
-            provider: who is connected to.
+            provider: the provider that is connected to.
         """
         return Opening(self._emitter, provider)
 
     @outside_collections(lambda *_, **__: NOOP)
     def probe(self, provider: str, model: str | None = None, *, remote: bool = False) -> Attempt:
-        """Ask a provider for its health, outside of any request: an attempt that is kept out of success rates.
+        """Start a health check of a provider, outside of any request: an attempt that does not count in success rates.
 
         Args:
-            provider: who is asked.
+            provider: who is called.
             model: with which model.
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
@@ -172,9 +172,9 @@ class Telemetry:
 
     @guarded_or(lambda *_: NOOP)
     def provider(self, name: str) -> ProviderState:
-        """The state of a provider, to report it: ``tts.provider("piper").available(False)``.
+        """Return the state of a provider, to report it: ``tts.provider("piper").available(False)``.
 
-        Several Telemetry on one meter provider share the state, which lasts as long as one of them.
+        All Telemetry objects on one meter provider share the state; it exists as long as one of them.
 
         Args:
             name: of the provider.
@@ -185,14 +185,14 @@ class Telemetry:
     def observe_cache(
         self, tier: str, *, entries: Callable[[], float] | None = None, size: Callable[[], float] | None = None
     ) -> None:
-        """Have the number of entries and the bytes of a cache tier read at every export, as long as this Telemetry exists.
+        """Read the number of entries and the bytes of a cache tier at every export, as long as this Telemetry exists.
 
-        Where several observe a tier of the same name, their sum is exported.
+        If several observe a tier of the same name, their sum is exported.
 
         Args:
             tier: the name of the tier.
-            entries: gives the number of entries; called in a thread of its own.
-            size: gives the bytes; likewise.
+            entries: returns the number of entries; called in a thread of its own.
+            size: returns the bytes; likewise.
         """
         tier = clean.name(tier)
         if entries is not None:
@@ -214,13 +214,15 @@ class Telemetry:
 
     @staticmethod
     def carry(function: Callable[P, T]) -> Callable[P, T]:
-        """Have a function run in another thread with the OpenTelemetry context of here: executors and threads drop it.
+        """Wrap a function so that it runs in another thread with the current OpenTelemetry context.
+
+        Executors and threads do not pass it on: without this, what the function calls is not part of the request.
 
         Args:
-            function: what will run there.
+            function: what will run in the other thread.
 
         Returns:
-            A function that takes and returns the same.
+            A function with the same arguments and result.
         """
         context = current_context()
 
@@ -233,7 +235,7 @@ class Telemetry:
 
     @guarded
     def flush_abandoned(self) -> None:
-        """Finish requests that were dropped without an end. Happens by itself before every export of metrics."""
+        """Finish requests that were dropped without an end. This also happens before every export of metrics."""
         run_deferred()
 
 
@@ -253,4 +255,4 @@ def _own_labels(declared: Mapping[str, int | Iterable[str]]) -> tuple[tuple[str,
 
 
 _MOST_VALUES = 200
-"""Of one of the application's own attributes on metrics."""
+"""The most values of one of the application's own attributes on metrics."""

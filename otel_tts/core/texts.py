@@ -1,4 +1,4 @@
-"""Text that arrives in pieces, on its way to an engine: it is counted, and so is the time for which it was waited for."""
+"""Text that arrives in pieces on its way to an engine: its characters are counted, and the time spent waiting for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from otel_tts.core.place import Place, here
 from otel_tts.core.record import Record
 from otel_tts.core.turn import Turn, in_turn
 
-_WAITS_KEPT = 1000  # for a pull of audio to take
+_WAITS_KEPT = 1000  # waits that no pull of audio has taken yet; a limit, so that memory is bounded
 
 Wait = tuple[Place, int, int]
-"""Where something was waited for, since when on the clock of the request, and for how long; nanoseconds."""
+"""One wait: in which place, since when on the clock of the request, and for how long, in nanoseconds."""
 
 
 class TextInput:
@@ -23,10 +23,10 @@ class TextInput:
     Args:
         record: of the request.
         timeline: of the request.
-        turn: of whoever touches the request.
+        turn: of the request.
         capture: whether the text itself is recorded.
-        kept: the text so far, where it is kept to be compared with others; it is recorded nowhere.
-        message_at: where the last message of the RPC that it is part of was received.
+        kept: the text so far, if it is kept to be compared with later requests; it is never recorded.
+        message_at: the place in which the last message of its RPC was received.
     """
 
     __slots__ = (
@@ -48,17 +48,17 @@ class TextInput:
         self._timeline = timeline
         self._capture = capture
         self._text = kept
-        self._in_messages = False  # whether the RPC's own messages tell the text
+        self._in_messages = False  # whether the text is taken from the RPC's messages
         self._waits: list[Wait] = []  # for text
-        self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # for the last one
-        self._from_messages = False  # whether the application adds text right where it receives messages
+        self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # of the RPC
+        self._from_messages = False  # whether the application adds text in the place in which it receives messages
         self._pulled_at: Place | None = None  # where audio is pulled
 
     @in_turn
     def add(self, delta: str) -> None:
-        """Add a piece of the text, unless the RPC's messages have told it.
+        """Add a piece of the text, unless the text is taken from the RPC's messages.
 
-        Where the thread or task has just received a message of the RPC, that is where the text comes from, and it was waited for.
+        If this thread and task has just received a message of the RPC, the text is from that message, and the wait for it counts.
         """
         if self._in_messages:
             return
@@ -70,21 +70,21 @@ class TextInput:
 
     @in_turn
     def message_came(self, since_ns: int) -> None:
-        """A message of the RPC was received here, and waited for since then. Whether it holds text is not known yet."""
+        """Note that a message of the RPC was received here, after a wait since ``since_ns``. It may or may not contain text."""
         self._message = (here(), since_ns, self._timeline.monotonic() - since_ns)
 
     @in_turn
     def messages_ended(self, since_ns: int) -> None:
-        """The caller has sent everything: what was waited for here since then is the end of the text.
+        """Note that the caller has sent all messages: the wait since ``since_ns`` was for the end of the text.
 
-        A task that reads beside the one that pulls audio does not keep it waiting.
+        A task that reads messages beside the one that pulls audio does not make that one wait, so its wait does not count.
         """
         if self._from_messages and self._pulled_at in (None, here()):
             self.waited(since_ns, first=False)
 
     @in_turn
     def add_message(self, delta: str) -> None:
-        """Add text as the RPC's own messages have it. From now on, pieces that the application adds are the same text once more."""
+        """Add text from a message of the RPC. From now on pieces of the application are ignored: they would count the text twice."""
         self._in_messages = True
         self._extend(delta)
 
@@ -99,36 +99,37 @@ class TextInput:
             record.text = (record.text or "") + delta
 
     def equals(self, text: str) -> bool:
-        """Whether this is the text, where it is kept; no text equals none."""
+        """Return whether this is the kept text; an empty text equals none."""
         return bool(text) and self._text == text
 
     def now_ns(self) -> int:
-        """The clock's reading."""
+        """Return the clock's reading, in nanoseconds."""
         return self._timeline.monotonic()
 
     @in_turn
     def add_awaited(self, piece: str, since_ns: int) -> None:
-        """Add a piece, which was waited for since then; the end of the text is an empty one."""
-        self._message = None  # this wait has it inside
+        """Add a piece that was waited for since ``since_ns``. An empty piece is the end of the text."""
+        self._message = None  # this wait includes it
         self.waited(since_ns, first=not self._record.characters)
         self.add(piece)
 
     @in_turn
     def waited(self, since_ns: int, *, first: bool) -> None:
-        """Count time in which text was waited for, here, since then; it is no part of the request where the text is the first."""
+        """Count the time since ``since_ns`` as a wait for text. The wait for the first piece is before the request, so not part of it."""
         self._count((here(), since_ns, self._timeline.monotonic() - since_ns), first=first)
 
     def _count(self, wait: Wait, *, first: bool) -> None:
         place, since_ns, waited_ns = wait
         inner_ns = sum(inner_ns for at, began_ns, inner_ns in self._waits if at == place and began_ns >= since_ns)
-        waited_ns = max(0, waited_ns - inner_ns)  # whatever passes text on may count it too
+        waited_ns = max(0, waited_ns - inner_ns)  # two iterators, one inside the other, may count the same wait
         self._waits = [*self._waits[-_WAITS_KEPT:], (place, since_ns, waited_ns)]
         self._record.text_wait_ns = (self._record.text_wait_ns or 0) + (0 if first else waited_ns)
 
     def take_waits_ns(self, since_ns: int) -> int:
-        """For how long text was waited for here since then: an engine that is pulled here did nothing meanwhile.
+        """Return how long text was waited for in this thread and task since ``since_ns``, nanoseconds, and forget these waits.
 
-        Text that something else waits for, a task that reads ahead say, keeps no engine from working.
+        An engine that is pulled in the same task did no work in that time. A wait elsewhere, for example in a task that reads text in
+        advance, does not stop an engine.
         """
         if not self._waits:
             return 0
@@ -139,13 +140,13 @@ class TextInput:
 
     @in_turn
     def flush(self) -> None:
-        """Note that the engine is given the text so far, to speak it."""
+        """Note that the engine gets the text so far, to speak it."""
         if self._record.first_segment_ns is None:
             self._record.first_segment_ns = self._timeline.monotonic()
 
 
 class CountedText(Iterator[str]):
-    """An iterator of pieces."""
+    """An iterator of pieces of text that counts them."""
 
     def __init__(self, pieces: Iterable[str], text: TextInput) -> None:
         self._pieces = iter(pieces)
@@ -163,7 +164,7 @@ class CountedText(Iterator[str]):
 
 
 class CountedAsyncText(AsyncIterator[str]):
-    """An asynchronous iterator of pieces."""
+    """An asynchronous iterator of pieces of text that counts them."""
 
     def __init__(self, pieces: AsyncIterable[str], text: TextInput) -> None:
         self._pieces = aiter(pieces)

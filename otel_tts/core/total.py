@@ -1,7 +1,6 @@
-"""Totals: sums that are kept here and that the SDK reads at export.
+"""Totals: sums that are kept here, and that the SDK reads at export by asynchronous instruments.
 
-A counter of the SDK costs several microseconds a call, a locked slot a fraction of one; so all sums are observed by asynchronous
-instruments.
+A call of an SDK counter costs several microseconds, an addition under a lock a fraction of one.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from otel_tts.core.labels import OwnLabels
 from otel_tts.semconv import Instrument, Metric
 
 Source = Callable[[], float | None] | Callback
-"""What gives a value at every export: a function of ours, which is quick, or one of the host's."""
+"""The source of a value at every export: a function of ours, which is quick, or a function of the host."""
 
 
 class Total:
@@ -46,26 +45,26 @@ class Total:
             (self._series.kept.get((values, own) if own else values) or self._series.at(values, own)).add(accepted)
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Sum:
-        """What is summed up at these attribute values, for numbers that are known to be of its range."""
+        """Return the sum at these attribute values, for numbers that are known to be in its range."""
         return self._series.at(values, own)
 
     def observe(self, source: Callable[[], float | None], values: tuple[Value, ...], owner: object) -> None:
-        """Ask ``source`` at every export, as long as ``owner`` exists; None gives no point.
+        """Call ``source`` at every export, as long as ``owner`` exists; None gives no data point.
 
-        Several owners may observe the same attribute values: what is exported is the sum of what they give.
+        Several owners may observe the same attribute values: the sum of their values is exported.
         """
         self._series.at(values).observe(source, owner)
 
     def call(self, function: Callable[[], float], values: tuple[Value, ...], owner: object) -> None:
-        """The same with a function of the host's, which replaces an earlier one of the same owner and values.
+        """Call a function of the host at every export. It replaces an earlier one of the same owner and values.
 
         Raises:
-            TypeError: it is no function.
+            TypeError: it is not a function.
         """
         self._series.at(values).call(function, owner)
 
     def after_fork(self) -> None:
-        """Forget what the parent counted, keep what is asked at export."""
+        """Drop the sums of the parent, keep the functions that are called at export."""
         for slot in self._series.after_fork():
             if slot.sources:
                 self._series.at(tuple(slot.attributes.values())).sources = slot.sources
@@ -79,12 +78,12 @@ class Total:
         for slot in slots:
             values = [None if value is None else self._range.accept(value) for value in slot.read(deadline)]
             numbers = [value for value in values if value is not None]
-            if len(numbers) == len(values):  # else the sum is not known either
+            if len(numbers) == len(values):  # if one value is unknown, so is the sum
                 yield Observation(sum(numbers), slot.attributes)
 
 
 class Sum:
-    """What is kept of one attribute set: a value, or what is asked for it at every export."""
+    """The sum of one attribute set: a value, or the functions that are called for it at every export."""
 
     __slots__ = ("attributes", "lock", "sources", "value")
 
@@ -92,7 +91,8 @@ class Sum:
         self.attributes = attributes
         self.lock = Lock()
         self.value: float | None = None
-        self.sources: dict[weakref.ref[object], Source] = {}  # by owner, one each: so that there is no end of them
+        # By owner, one each. Weak references: an owner that is dropped must not be kept alive, and its source is removed.
+        self.sources: dict[weakref.ref[object], Source] = {}
 
     def add(self, amount: float) -> None:
         """Add to the value."""
@@ -100,12 +100,12 @@ class Sum:
             self.value = (self.value or 0) + amount
 
     def observe(self, source: Source, owner: object) -> None:
-        """Ask ``source`` at every export, as long as ``owner`` exists."""
+        """Call ``source`` at every export, as long as ``owner`` exists."""
         with self.lock:
             self.sources[weakref.ref(owner)] = source
 
     def call(self, function: Callable[[], float], owner: object) -> None:
-        """Ask a function of the host's, in place of an earlier one of the same owner."""
+        """Call a function of the host at every export, in place of an earlier one of the same owner."""
         earlier = self.sources.get(weakref.ref(owner))
         if isinstance(earlier, Callback):
             earlier.replace(function)
@@ -113,7 +113,7 @@ class Sum:
             self.observe(Callback(function), owner)
 
     def ask(self) -> None:
-        """Begin what takes its time; forget what is asked for owners that are gone."""
+        """Start the host's functions, and remove the sources of owners that no longer exist."""
         if not self.sources:
             return
         with self.lock:
@@ -125,7 +125,7 @@ class Sum:
                 source.ask()
 
     def read(self, deadline: float) -> list[Any]:
-        """The values that together make the point; one that is None is not known."""
+        """Return the values whose sum is the data point; None for one that is unknown."""
         if not self.sources:
             return [self.value]
         with self.lock:

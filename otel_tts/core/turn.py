@@ -1,4 +1,4 @@
-"""Turn: one thread at a time touches the facts of a request, and nobody who must not wait ever does."""
+"""Turn: the lock of one request, with a queue for callers that must not wait for it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, Protocol, TypeVar, cast
 
 
 class Turn:
-    """Whose turn it is to touch the facts of one request, and of everything inside it.
+    """The lock for the state of one request, and of everything inside it.
 
-    The host's threads take turns with ``with turn:``, each for as long as noting a fact takes. Others leave their work with
-    :meth:`leave`: gRPC's own thread, finalisers and signal handlers, which may have come in the middle of somebody's turn.
+    Threads of the host take it with ``with turn:``, each only to note a fact. Callers that must not wait pass their work to
+    :meth:`leave`: gRPC's own thread, which would stop all RPCs, and finalisers and signal handlers, which may run while their own thread
+    is in the middle of a change: with an ordinary lock they would hang, and with a reentrant one see a state that is half changed.
     """
 
     __slots__ = ("_depth", "_left", "_lock")
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._depth = 0  # of the blocks of the thread whose turn it is
+        self._depth = 0  # how often the thread that holds the lock has entered
         self._left: deque[Callable[[], object]] = deque()
 
     def __enter__(self) -> None:
@@ -36,18 +37,19 @@ class Turn:
         finally:
             self._depth -= 1
             self._lock.release()
+        # Work that another thread left between the check above and the release would else wait until somebody takes the next turn.
         if left:
             self._take()
 
     def leave(self, work: Callable[[], object]) -> None:
-        """Have ``work`` done: now, if it is nobody's turn, else by whoever's turn it is, at its end. It may not raise."""
+        """Run ``work``: now, if the lock is free, else in the thread that holds it, when it releases it. ``work`` must not raise."""
         self._left.append(work)
         self._take()
 
     def _take(self) -> None:
         while self._left and self._lock.acquire(blocking=False):
             try:
-                if self._depth:  # this very thread, in the middle of its turn
+                if self._depth:  # this thread holds the lock already: it runs the work when it leaves its outermost block
                     return
                 self._depth = 1
                 try:
@@ -63,7 +65,7 @@ class Turn:
 
 
 class HasTurn(Protocol):
-    """What threads take turns at."""
+    """An object with a turn."""
 
     turn: Turn
 
@@ -72,11 +74,11 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def in_turn(method: Method) -> Method:
-    """Make a method of an object that :class:`HasTurn` wait for its turn."""
+    """Make a method take the ``turn`` of its object while it runs."""
 
     @functools.wraps(method)
     def taking_turns(self: HasTurn, *args: Any, **kwargs: Any) -> Any:
-        # What ``with self.turn`` does, in no call of Python's: a request comes here eight times and more.
+        # The same as ``with self.turn``, without a Python call: a request comes here eight times or more.
         turn = self.turn
         lock, left = turn._lock, turn._left  # noqa: SLF001
         lock.acquire()

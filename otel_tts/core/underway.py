@@ -1,4 +1,4 @@
-"""What is under way in this process: RPCs and requests that have begun and not ended, so that a shutdown can end them."""
+"""RPCs and requests of this process that have started and not ended, so that a shutdown can end them."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from typing import Protocol
 
 from otel_tts.core import fork
 
-_PAUSE_S = 0.005  # seconds between looks at what is about to end
+_PAUSE_S = 0.005  # seconds between two checks of what is about to end
 
 
 class UnderWay(Protocol):
-    """Something that has begun and will end, whatever happens to the process."""
+    """An RPC or request that has started and not ended."""
 
     @property
     def ending(self) -> bool:
-        """Whether it is about to end by itself: it was answered, or its server is stopping."""
+        """Whether it is about to end by itself: its response was sent, or its server is stopping."""
 
     def stop(self) -> None:
-        """End it: as it was answered, else as stopped by us."""
+        """End it: with the status of its response, else as stopped by the service."""
 
 
 class Register(fork.ForkAware):
-    """Everything that is under way, by weak references: it is kept by whoever works on it, not here."""
+    """Everything that has not ended, by weak references: with strong ones, a request that is dropped would never be finalised."""
 
     def __init__(self) -> None:
-        # Single operations on a dictionary need no lock, which a finaliser might meet.
+        # Single operations on a dictionary are atomic and need no lock. A finaliser, which removes items, could wait for ever for one.
         self._references: dict[int, weakref.ref[UnderWay]] = {}
         self._on_first: Callable[[], None] | None = None
         fork.register(self)
 
     def on_first(self, callback: Callable[[], None]) -> None:
-        """Have something called once, when the next one begins in this process."""
+        """Call ``callback`` once, when the next item starts in this process."""
         self._on_first = callback
 
     def add(self, item: UnderWay) -> None:
-        """It has begun."""
+        """Add an item that has started."""
         self._references[id(item)] = weakref.ref(item)
         if self._on_first is not None:
             callback, self._on_first = self._on_first, None
             callback()
 
     def remove(self, item: UnderWay) -> None:
-        """It has ended, or is being dropped."""
+        """Remove an item that has ended, or is being dropped."""
         self._references.pop(id(item), None)
 
     def items(self) -> list[UnderWay]:
-        """Everything, the oldest first."""
+        """Return all items, the oldest first."""
         return [item for reference in self._references.copy().values() if (item := reference()) is not None]
 
     def settle(self, timeout_s: float) -> None:
-        """Wait until what is about to end has ended."""
+        """Wait until all items that are about to end have ended, ``timeout_s`` seconds at most."""
         deadline = time.monotonic() + timeout_s
         while any(item.ending for item in self.items()) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
 
     def stop(self, timeout_s: float = 0.0) -> None:
-        """End everything; what is about to end by itself gets ``timeout_s`` seconds for that, and so does what others are just ending."""
+        """End all items. Wait ``timeout_s`` seconds at most for those about to end by themselves, and again for those being ended."""
         self.settle(timeout_s)
         deadline = time.monotonic() + timeout_s
         for item in self.items():
@@ -67,10 +67,10 @@ class Register(fork.ForkAware):
             time.sleep(_PAUSE_S)
 
     def after_fork_in_child(self) -> None:
-        """What is under way is the parent's."""
+        """Drop all items: the parent ends and counts them."""
         self._references = {}
         self._on_first = None
 
 
 UNDER_WAY = Register()
-"""Of this process."""
+"""The register of this process."""

@@ -1,11 +1,11 @@
-"""RIFF/WAVE as it arrives: what a stream of bytes holds, whatever its headers announce.
+"""Reader of RIFF/WAVE streams: it returns the audio of the bytes that arrive, also if sizes in headers are wrong.
 
-Sizes in headers are hints. Who streams does not know them, and writes 0, the largest number that fits, some large number, or the size
-of the first piece. So audio ends where the bytes end, where the next chunk or the next file begins, and nowhere else:
+Sizes in headers are hints. A server that streams does not know them, and writes 0, the largest number that fits, some large number, or
+the size of the first piece. So audio ends only where the bytes end, or where the next chunk or the next file begins:
 
-- Behind the announced end, a chunk that is known is skipped. Anything else is audio: the announced size was too small.
+- After the announced end, a known chunk is skipped. Anything else is audio: the announced size was too small.
 - A new file (``RIFF``, size, ``WAVE``) may begin anywhere. Servers that speak sentence by sentence send a file for each.
-- Bytes that fall short of the announced size are all there is. Whether they are complete is the transport's to say.
+- If fewer bytes come than announced, they are all the audio. Whether the transfer is complete, only the transport knows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from otel_tts.core.container import recognise
 from otel_tts.core.formats import PCM8, PCM16, PCM24, PCM32, ALaw, MuLaw, PCMFloat32, PCMFloat64, Samples, UnreadableAudioError
 
 Pieces = list[tuple[Samples, bytes]]
-"""Audio, in whole frames, each piece with what its samples are."""
+"""Pieces of audio, in complete frames, each with the format of its samples."""
 
 OPEN_END = 1 << 30
-"""Announced sizes from here on say nothing: more than three hours of any speech."""
+"""Announced sizes from here on, in bytes, are not trusted: more than three hours of any speech."""
 
 _RIFFS = (b"RIFF", b"RF64", b"BW64")
 _BEHIND = frozenset(
@@ -30,7 +30,7 @@ _BEHIND = frozenset(
 """The chunks that may follow audio."""
 _HEADER = 64 * 1024  # bytes of chunks before the audio: no engine writes more
 _FMT = 4096  # bytes of the chunk ``fmt``, at most
-_SIGN = 12  # bytes by which a file or a list is known
+_SIGN = 12  # bytes by which a file or a list is recognised
 _FILE, _CHUNK, _SKIP, _DATA = range(4)
 
 _CODINGS: Mapping[tuple[int, int], Callable[[int, int], Samples]] = {
@@ -48,13 +48,13 @@ _SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # the GUID of a plai
 
 
 class WavReader:
-    """Takes the bytes of one or several WAVs, split anywhere, and gives their audio."""
+    """Reader of the bytes of one or several WAV files, split at any point, that returns their audio."""
 
     def __init__(self) -> None:
         self.format: Samples | None = None
-        """What the samples are that come now; None until a header says so."""
+        """The format of the current samples; None until a header states it."""
         self._state = _FILE
-        self._held = b""  # seen, and not decided on yet
+        self._held = b""  # bytes that wait for what follows them
         self._left: int | None = None  # bytes to the announced end of a chunk; None: it has none
         self._odd = False  # whether the chunk's size is odd, so that a byte of padding may follow
         self._before = 0  # bytes of chunks before the audio
@@ -63,24 +63,24 @@ class WavReader:
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes so far may end here: not within a header, nor within a frame of samples."""
+        """Whether the stream may end here: not within a header or a frame of samples."""
         if self._state == _FILE:
             return not self._held
         return self._has_audio and not self._rest()[1]
 
     @property
     def missing(self) -> int:
-        """Bytes of audio that were announced and have not come; 0 where the announcement says nothing."""
+        """Bytes of audio that were announced and have not come; 0 if the announced size is not trusted."""
         return max(0, (self._left or 0) - len(self._held)) if self._state == _DATA else 0
 
     def feed(self, data: bytes) -> Pieces:
-        """The audio that is certain by now; the last few bytes wait for what follows them.
+        """Read more bytes, and return the audio that is certain by now; the last few bytes wait for what follows them.
 
         Args:
-            data: the next bytes of the file, as many as there are.
+            data: the next bytes of the file, any number.
 
         Raises:
-            UnreadableAudioError: the bytes cannot be read. Nothing can be fed after it.
+            UnreadableAudioError: the bytes cannot be read. No more may be fed afterwards.
         """
         data = self._held + data
         pieces: Pieces = []
@@ -93,12 +93,12 @@ class WavReader:
         return pieces
 
     def rest(self) -> Pieces:
-        """The audio that still waits, if nothing more comes. Feeding may go on all the same."""
+        """Return the audio that still waits, as if no more bytes came. More may be fed afterwards."""
         audio, _ = self._rest()
         return [(self.format, audio)] if audio and self.format is not None else []
 
     def _rest(self) -> tuple[bytes, bytes]:
-        """Whole frames that wait, and the beginning of one."""
+        """Return the complete frames that wait, and the beginning of the next one."""
         if self._state is not _DATA or self.format is None:
             return b"", self._frame
         held = self._held
@@ -108,7 +108,7 @@ class WavReader:
         whole = len(audio) - len(audio) % self.format.frame
         return audio[:whole], audio[whole:]
 
-    # -- one step each: where to go on, or None, with what waits in `_held` -----------------------------------------------------------
+    # -- the steps by state: each returns the position of the next, or None, with the bytes that wait in `_held` --------------------------
 
     def _file(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         head = data[at : at + _SIGN]
@@ -164,7 +164,7 @@ class WavReader:
         sign = _sign(data, at)
         left = self._left
         if left is not None and (sign is None or sign > at + left) and len(data) - at > left:
-            # Behind the announced end, and not at the next file: is there a chunk, perhaps after a byte of padding?
+            # After the announced end, and not at the next file: is there a chunk, perhaps after a byte of padding?
             ends = [at + left + pad for pad in ((1, 0) if self._odd else (0,))]
             end = next((end for end in ends if data[end : end + 4] in _BEHIND), None)
             if end is not None:
@@ -189,7 +189,7 @@ class WavReader:
         if left is not None and self._odd and end == at + left + 1:
             end -= 1  # padding
         self._give(data[at:end], pieces)
-        if self._frame:  # what is no whole frame ends with its file
+        if self._frame:  # the file ends within a frame
             raise UnreadableAudioError("The WAV audio ends within a sample.", self.format.sample_rate if self.format else None)
         self._state = _CHUNK
         return sign
@@ -212,7 +212,7 @@ def _begins(head: bytes, signs: tuple[bytes, ...]) -> bool:
 
 
 def _sign(data: bytes, at: int) -> int | None:
-    """Where the next file, or a list of texts, begins within audio."""
+    """Return where the next file, or a list of texts, begins within audio."""
     places = []
     position = data.find(b"WAVE", at)
     while position >= 0:
@@ -230,7 +230,7 @@ def _sign(data: bytes, at: int) -> int | None:
 
 
 def _undecided(tail: bytes) -> int:
-    """How many of the last bytes may be the beginning of a sign."""
+    """Return how many of the last bytes may be the beginning of a file or list."""
     for start in range(len(tail)):
         rest = tail[start:]
         if _begins(rest[:4], _RIFFS) and b"WAVE".startswith(rest[8:]):
@@ -241,7 +241,7 @@ def _undecided(tail: bytes) -> int:
 
 
 def _coding(fmt: bytes) -> Samples:
-    """What a chunk ``fmt`` describes."""
+    """Return the format that a chunk ``fmt`` describes."""
     if len(fmt) < 16:
         raise UnreadableAudioError("The WAV audio has no format in its header.")
     tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)

@@ -1,4 +1,4 @@
-"""A request that is one stream of one provider."""
+"""WholeRequest: a request that consists of one stream of one provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otel_tts.core.request import SynthesisRequest
 
 
 class WholeRequest:
-    """The source of :meth:`Synthesis.stream`: an invocation that begins with the first pull, and the request that ends with it."""
+    """The source of :meth:`Synthesis.stream`: an invocation that starts with the first pull, and the request that ends with it."""
 
     def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
         self._request = request
@@ -32,7 +32,7 @@ class WholeRequest:
         return self._begun().context
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
+        """Return the clock's reading, in nanoseconds."""
         return self._request.timeline.monotonic()
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
@@ -40,7 +40,7 @@ class WholeRequest:
         self._begun().chunk(data, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
-        """Pass on how long the engine took to give nothing."""
+        """Pass on how long a pull took that gave nothing."""
         self._begun().waiting(waited_ns)
 
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
@@ -51,7 +51,7 @@ class WholeRequest:
         self._request.release(ended, error, now_ns)
 
     def dropped(self) -> None:
-        """End both later, outside of the garbage collector, as of now."""
+        """End both later, with the current time: ending takes locks, which a finaliser must not do."""
         now_ns = self.monotonic()
         defer(lambda: self.finished(None, None, now_ns))
 
