@@ -126,7 +126,7 @@ def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float
     return meter.seconds
 
 
-@guarded_or(lambda _: False)  # an object whose class cannot be asked for
+@guarded_or(lambda _: False)  # an object may raise when its class is read
 def _is_bytes(audio: Any) -> bool:
     return isinstance(audio, bytes | bytearray | memoryview)
 

@@ -41,10 +41,10 @@ class Part(Protocol):
         """End it, since its Call ended."""
 
     def message_came(self, since_ns: int) -> None:
-        """A message of many was received here, and waited for since then. It may hold text."""
+        """Note that one message of several was received here, after a wait since ``since_ns``. It may contain text."""
 
     def messages_ended(self, since_ns: int) -> None:
-        """The caller has sent everything, which was waited for here since then."""
+        """Note that the caller has sent all messages; the end of them was waited for here since ``since_ns``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Call(Enclosure):
         self.allowance = remaining()
         """Seconds to the deadline when it arrived; None without a deadline."""
         self.message_at: Place | None = None
-        """Where the caller's last message was received, of many."""
+        """The place in which the last message of a stream of requests was received."""
         self._remaining = remaining
         self._cut_off = cut_off
         self._interruption: Cause | None = None
@@ -130,14 +130,14 @@ class Call(Enclosure):
 
     @guarded
     def message_came(self, since_ns: int) -> None:
-        """A message of many was received here, and waited for since then."""
+        """Note that a message of a stream of requests was received here, after a wait since ``since_ns``."""
         self.message_at = here()
         if (current := self.current) is not None:
             current.message_came(since_ns)
 
     @guarded
     def messages_ended(self, since_ns: int) -> None:
-        """The caller has sent everything, which was waited for here since then."""
+        """Note that the caller has sent all messages; the end of them was waited for here since ``since_ns``."""
         if (current := self.current) is not None:
             current.messages_ended(since_ns)
 

@@ -207,11 +207,11 @@ class SynthesisRequest:
             self._declared = cause
 
     def message_came(self, since_ns: int) -> None:
-        """A message of the RPC was received here, and waited for since then. It may hold text."""
+        """Note that a message of the RPC was received here, after a wait since ``since_ns``. It may contain text."""
         self.text_input.message_came(since_ns)
 
     def messages_ended(self, since_ns: int) -> None:
-        """The RPC's caller has sent everything, which was waited for here since then."""
+        """Note that the RPC's caller has sent all messages; the end of them was waited for here since ``since_ns``."""
         self.text_input.messages_ended(since_ns)
 
     # -- its end ------------------------------------------------------------------------------------------------------------------

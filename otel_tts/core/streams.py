@@ -210,10 +210,12 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
 
 
 def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:
-    """An iterator that measures chunks for their source, asynchronous where they are."""
+    """Return an iterator that measures chunks for their source; asynchronous if they are."""
     return (MeasuredAsyncIterator if _is_asynchronous(chunks) else MeasuredIterator)(chunks, source, payload)
 
 
-@guarded_or(lambda _: False)  # an object whose class cannot be asked for is no stream, as the host will see when it pulls it
+@guarded_or(
+    lambda _: False
+)  # an object that raises when its class is read is not asynchronous; the host sees the error when it pulls
 def _is_asynchronous(chunks: Any) -> bool:
     return isinstance(chunks, AsyncIterable)

@@ -1,4 +1,4 @@
-"""Server interceptors for ``grpc`` and ``grpc.aio``: one span, one metric point and one outcome for every RPC."""
+"""Server interceptors for ``grpc`` and ``grpc.aio``: one span, one recorded duration and one outcome for every RPC."""
 
 from otel_tts.settings import plugins
 

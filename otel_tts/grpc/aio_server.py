@@ -26,7 +26,7 @@ from otel_tts.grpc.synchronous import begin, observe_synchronous
 
 
 class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
-    """Each RPC has a task of its own, so its context is set there once and never restored."""
+    """The interceptor of ``grpc.aio.server``. Each RPC has its own task, so its context is set there once and not restored."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Look up the handler, and observe it."""
@@ -64,7 +64,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             shared = None
 
         def observed(rpc: Rpc) -> Handler:
-            if not handler.request_streaming:  # grpc receives the request before the handler begins
+            if not handler.request_streaming:  # grpc receives the request before the handler starts
                 _watch(rpc, request=True)
             return made(self._in_threads(behavior, rpc, handler)) if shared is None else shared
 
@@ -81,7 +81,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         @functools.wraps(behavior)
         async def observed(request: Any, context: Any) -> Any:
             rpc = self._rpc.get()
-            if rpc is None:  # an interceptor further out has changed the context
+            if rpc is None:  # an outer interceptor runs the handler in another context
                 return await behavior(request, context)
             begin(rpc)
             attach(rpc.context)
@@ -110,7 +110,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
                 async with aclosing(behavior(_requests(request, rpc), AioContext(context, rpc))) as responses:
                     async for response in responses:
                         yield response
-            except GeneratorExit:  # grpc drops it: why, is known when the RPC is over
+            except GeneratorExit:  # grpc closes the generator: the reason is known only when the RPC is over
                 raise
             except BaseException as error:
                 _aio_raised(rpc, context, error)
@@ -128,11 +128,11 @@ def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
         rpc.over(sent=rpc.answered and not rpc.response_failed)
         return
     if isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
-        # The handler's own, to which grpc answers nothing: its caller waits for as long as it likes.
+        # The handler raised CancelledError by itself. grpc then sends no status, and the caller waits until its deadline.
         rpc.abandon("UNKNOWN" if internals.remaining() is None else "DEADLINE_EXCEEDED")
         return
     if task.cancelling() and not (context.done() or rpc.answered or rpc.request_failed) and _is_ending(task.get_loop()):
-        rpc.stop()  # the program leaves its event loop with the RPC open: its caller loses the connection
+        rpc.stop()  # the event loop ends while the RPC is open: its caller loses the connection
         return
     sent = context.done() and not rpc.response_failed
     refused = context.code() is None and not rpc.has_begun and not rpc.answered and rpc.internals.limits_rpcs()
@@ -140,7 +140,7 @@ def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
 
 
 def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether every task that is left is being cancelled, as at the end of ``asyncio.run``."""
+    """Return whether every remaining task is being cancelled, as at the end of ``asyncio.run``."""
     return all(task.cancelling() for task in asyncio.all_tasks(loop))
 
 
@@ -154,27 +154,27 @@ def _aio_returned(rpc: Rpc, context: Any) -> None:
 def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError):
-        if task is not None and not task.cancelling():  # nobody has cancelled it: grpc will send no status at all
+        if task is not None and not task.cancelling():  # the handler raised it by itself: grpc will send no status at all
             rpc.answer("UNKNOWN", error, OURS)
         else:
             rpc.cancelled()
     elif isinstance(error, grpc.aio.AbortError):
         rpc.answer(code_of(context, "UNKNOWN"))
-    elif not isinstance(error, grpc.aio.InternalError):  # that is grpc's: nobody takes what is sent
+    elif not isinstance(error, grpc.aio.InternalError):  # grpc raises that one if the caller no longer receives
         code = failure_of(context)
         rpc.answer(code, error, fault(code, error))
 
 
 @guarded
 def _watch(rpc: Rpc, *, request: bool = False) -> None:
-    """Have the RPC know if what its task sends next, or receives, fails."""
+    """Report to the RPC if the next send or receive of its task fails."""
     task = asyncio.current_task()
     if task is not None:
         on_failure(task, rpc.lose_request if request else rpc.lose_response)
 
 
 def _requests(request: Any, rpc: Rpc) -> Any:
-    """The requests of a streaming method, watched as they are received."""
+    """Return the requests of a streaming method, watched as they are received."""
     if not hasattr(request, "__anext__"):
         return request
     return AsyncRequests(request, rpc, functools.partial(_watch, rpc, request=True))

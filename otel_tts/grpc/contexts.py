@@ -1,4 +1,4 @@
-"""grpc's servicer contexts: with the trace id in whatever a handler answers, and with what some of them cannot be asked."""
+"""Servicer contexts of grpc, extended: the trace id is added to trailing metadata, and missing methods are provided."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from otel_tts.grpc.rpc import TRACE_RESPONSE, Rpc
 
 
 def answer_with(trace_response: str, context: Any) -> None:
-    """Add our entry to whatever trailing metadata the handler sets. The context is grpc's own object: handlers may rely on it."""
+    """Add our entry to the trailing metadata that the handler sets.
+
+    grpc's own context object is changed, not replaced by a wrapper: handlers may rely on its type.
+    """
     if not trace_response:
         return
     own = ((TRACE_RESPONSE, trace_response),)
     set_trailing_metadata = _weak(context.set_trailing_metadata)
     context.set_trailing_metadata = lambda metadata: set_trailing_metadata()((*(metadata or ()), *own))
-    context.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
+    context.set_trailing_metadata(context.trailing_metadata())  # outer interceptors may have set some
     if hasattr(context, "abort_with_status"):
         abort_with_status = _weak(context.abort_with_status)
         context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
 
 
 def _weak(method: Any) -> Callable[[], Any]:
-    """A method that does not keep its object: one that stands on the object itself would, until the next garbage collection."""
+    """Return a weak reference to a method.
+
+    The wrapper is stored on the object of the method. With a strong reference, that is a circle, and the context and its RPC would stay
+    in memory until the next garbage collection.
+    """
     return weakref.WeakMethod(method) if inspect.ismethod(method) else lambda: method
 
 
@@ -41,7 +48,7 @@ class _Status:
 
 
 class AioContext:
-    """grpc's context, with our entry in whatever trailing metadata the handler sets. Everything else is the context's own."""
+    """Wrapper of grpc's context that adds our entry to the trailing metadata. Everything else is passed on to the context."""
 
     __slots__ = ("_context", "_own", "_rpc")
 
@@ -50,7 +57,7 @@ class AioContext:
         self._rpc = rpc
         self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
         if self._own:
-            self.set_trailing_metadata(context.trailing_metadata())  # interceptors further out may have set some
+            self.set_trailing_metadata(context.trailing_metadata())  # outer interceptors may have set some
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -69,14 +76,14 @@ class AioContext:
 
 
 class Thread(NamedTuple):
-    """Where a synchronous handler of an asynchronous server runs: in threads, which know nothing of the RPC's context or task."""
+    """The context and task of an RPC whose synchronous handler runs in threads of an asynchronous server, which do not have them."""
 
     context: Context
     task: asyncio.Task[Any] | None
 
 
 class ThreadContext:
-    """What such a handler gets from grpc, which cannot be asked how the RPC is doing: so that is noted."""
+    """Wrapper of the context that such a handler gets. It notes status and metadata, because grpc's has no methods to read them."""
 
     def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
         self._context = context

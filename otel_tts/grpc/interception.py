@@ -1,4 +1,4 @@
-"""Which RPCs are observed, and the handlers that observe them: what the interceptors of ``grpc`` and ``grpc.aio`` share."""
+"""The common part of the interceptors of ``grpc`` and ``grpc.aio``: which RPCs are observed, and with which handlers."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from otel_tts.grpc.rpc import Rpc
 from otel_tts.semconv import OTHER, RPC_METHOD
 
 EXCLUDED = ("grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
-"""Services that are asked by machines, all the time, and are no synthesis."""
+"""Services that are called by machines, all the time, and do not speak."""
 
 _METHODS = 256
 
-Handler = Any  # grpc.RpcMethodHandler: a structure with one callable of four kinds; grpc's own types leave it open
+Handler = Any  # grpc.RpcMethodHandler: it has one function, of one of four kinds; grpc's own types do not say which
 
 
 class Mapping(Protocol):
-    """Knows methods whose messages tell of syntheses; see ``otel_tts.instrumentation.protos.load``."""
+    """A mapping of methods whose messages contain the text to speak; see ``otel_tts.instrumentation.protos.load``."""
 
     def observe(
         self, behavior: Any, method: str, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool
     ) -> Any:
-        """What is to be called for ``behavior``, the handler's function: that itself for a method that is not known.
+        """Return the function to call in place of ``behavior``; for an unknown method, ``behavior`` itself.
 
         Args:
             behavior: the handler's function.
             method: the RPC's full name, such as ``acme.v1.Speech/Say``.
             telemetry: that of the service.
             request_streaming: whether requests are streams.
-            response_streaming: whether responses are.
+            response_streaming: whether responses are streams.
         """
 
 
 class Interceptor:
-    """What both kinds share: which RPCs are observed, and the handlers that observe them."""
+    """The base of both interceptors: which RPCs are observed, and with which handlers."""
 
     def __init__(self, telemetry: Telemetry, excluded: Iterable[str], mapping: Mapping | None) -> None:
         self._telemetry = telemetry
@@ -82,18 +82,18 @@ class Interceptor:
             return handler
 
     def _arrived(self, rpc: Rpc) -> None:
-        """Have grpc tell when it is done with the RPC."""
+        """Register for the end of the RPC in grpc."""
         raise NotImplementedError
 
     def _observe(self, handler: Handler, method: str) -> tuple[str, Callable[[Rpc], Handler]] | None:
-        """The method's label, and what gives the handler that observes an RPC; None when it cannot be observed."""
+        """Return the method's label, and a function that creates the observing handler of an RPC; None if it cannot be observed."""
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behavior = getattr(handler, kind)
             if behavior is not None:
                 break
         else:
             return None
-        if getattr(behavior, "experimental_non_blocking", False):  # it answers through a callback, after its return
+        if getattr(behavior, "experimental_non_blocking", False):  # it responds through a callback, after its return
             return None
         if self._mapping is not None:
             request_streaming, response_streaming = handler.request_streaming, handler.response_streaming
@@ -104,5 +104,5 @@ class Interceptor:
         return self._methods.bound(method), self._maker(make, behavior, handler)
 
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
-        """What gives the handler that observes an RPC. make: makes a handler of this kind."""
+        """Return a function that creates the observing handler of an RPC. make: grpc's function for a handler of this kind."""
         raise NotImplementedError

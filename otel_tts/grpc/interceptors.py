@@ -1,8 +1,8 @@
-"""Server interceptors for ``grpc`` and ``grpc.aio``: for every RPC of every kind one span, one metric point and one outcome.
+"""Server interceptors for ``grpc`` and ``grpc.aio``: for every RPC of every kind one span, one recorded duration and one outcome.
 
-An interceptor sees an RPC when its method is looked up, and so from its arrival. It counts whatever becomes of it then: also when no
-handler ever begins, because the request cannot be read, too many RPCs are under way, or the caller leaves while its RPC waits for a
-thread. An RPC is over when grpc is done with it, and its status is the one that its caller saw.
+An interceptor sees an RPC when its method is looked up, so from its arrival. Every RPC counts, also if its handler never starts, because
+the request cannot be read, too many RPCs are running, or the caller leaves while its RPC waits for a thread. An RPC ends when grpc is
+done with it, and its status is the one that its caller got.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["EXCLUDED", "TRACE_RESPONSE", "Mapping", "aio_server_interceptor", "s
 def server_interceptor(
     telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED, mapping: Mapping | None = None
 ) -> grpc.ServerInterceptor:
-    """An interceptor for ``grpc.server(…, interceptors=[…])``.
+    """Return an interceptor for ``grpc.server(…, interceptors=[…])``.
 
     Args:
         telemetry: that of the service.
-        excluded: fully qualified names of services that are left alone.
-        mapping: the methods whose messages tell of a synthesis, so that handlers without telemetry have one too; by default none.
+        excluded: fully qualified names of services that are not observed.
+        mapping: the methods whose messages contain the text to speak, so that handlers without telemetry are measured; by default none.
     """
     return ServerInterceptor(telemetry, excluded, mapping)
 
@@ -37,11 +37,11 @@ def server_interceptor(
 def aio_server_interceptor(
     telemetry: Telemetry, *, excluded: Iterable[str] = EXCLUDED, mapping: Mapping | None = None
 ) -> grpc.aio.ServerInterceptor:
-    """An interceptor for ``grpc.aio.server(interceptors=[…])``.
+    """Return an interceptor for ``grpc.aio.server(interceptors=[…])``.
 
     Args:
         telemetry: that of the service.
-        excluded: fully qualified names of services that are left alone.
-        mapping: the methods whose messages tell of a synthesis, so that handlers without telemetry have one too; by default none.
+        excluded: fully qualified names of services that are not observed.
+        mapping: the methods whose messages contain the text to speak, so that handlers without telemetry are measured; by default none.
     """
     return AioServerInterceptor(telemetry, excluded, mapping)

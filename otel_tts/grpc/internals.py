@@ -1,8 +1,8 @@
-"""What grpc's own objects know of an RPC before its handler begins, and of what became of its status.
+"""Private state of grpc: facts about an RPC before its handler starts, and about the delivery of its status.
 
-grpc has no public word for any of it: the caller's deadline before there is a context, whether the server is stopping or has too
-many RPCs, and whether the status that a handler gave was sent. It is read here, never written, once for each RPC; where a release of
-grpc keeps it elsewhere, it is not known, and an RPC that is cut off counts as cancelled.
+grpc has no public API for these: the caller's deadline before there is a context, whether the server is stopping or has too many RPCs,
+and whether the status of a handler was sent. They are read here, never written, once for each RPC. If a release of grpc stores them
+elsewhere, they are unknown, and an RPC that is cut off counts as cancelled.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ _FOREVER_S = 1e8  # more than any deadline: grpc has one in the far future for c
 
 
 class Internals:
-    """What is known of one RPC: of this one, nothing."""
+    """Private state of one RPC. In this base class, all of it is unknown."""
 
     context: Any = None
-    """A servicer context of grpc, as handlers get them, before one has begun."""
+    """A servicer context of grpc, like that of a handler, also before one has started."""
     refused = False
-    """Whether grpc itself refuses the RPC, because too many are under way."""
+    """Whether grpc itself rejects the RPC, because too many are running."""
 
     def remaining(self) -> float | None:
-        """Seconds to the caller's deadline; None without one, or where that is not known."""
+        """Return the seconds to the caller's deadline; None without one, or if unknown."""
         return None
 
     def stopping(self) -> bool:
-        """Whether the server accepts no more RPCs."""
+        """Return whether the server accepts no more RPCs."""
         return False
 
     def send_limit(self) -> int | None:
-        """Bytes that a response may have; None without a limit."""
+        """Return the most bytes of a response; None without a limit."""
         return None
 
     def limits_rpcs(self) -> bool:
-        """Whether the server takes so many RPCs at once only, and refuses others."""
+        """Return whether the server has a limit of concurrent RPCs."""
         return False
 
     def sent(self) -> bool | None:
-        """Whether the status of an RPC that is over was sent; None: not known."""
+        """Return whether the status of an RPC that is over was sent; None: unknown."""
         return None
 
 
 class SyncInternals(Internals):
-    """Of an RPC of ``grpc``: its event has the deadline, its state what became of it, the server's state the rest."""
+    """Private state of an RPC of ``grpc``: its event has the deadline, its state the end, the server's state the rest."""
 
     def __init__(self, event: Any, state: Any, server: Any, refused: bool) -> None:
         self.context = _server._Context(event, state, None)  # noqa: SLF001
@@ -75,7 +75,7 @@ class SyncInternals(Internals):
 
 
 class AioInternals(Internals):
-    """Of an RPC of ``grpc.aio``: a context can be made from its state, which also has the server."""
+    """Private state of an RPC of ``grpc.aio``: a context can be created from its state, which also has the server."""
 
     def __init__(self, state: Any, server: Any) -> None:
         self.context = cygrpc._ServicerContext(state, None, None, None)  # noqa: SLF001
@@ -96,9 +96,9 @@ class AioInternals(Internals):
 
 
 def of_sync_rpc() -> Internals:
-    """Of the RPC whose method is being looked up in this thread."""
+    """Return the private state of the RPC whose method is being looked up in this thread."""
     try:
-        frame = sys._getframe()  # noqa: SLF001 - the only way to what calls an interceptor
+        frame = sys._getframe()  # noqa: SLF001 - the only way to the caller of an interceptor
         while frame.f_code.co_name != "_find_method_handler":
             frame = frame.f_back  # type: ignore[assignment]  # without such a frame: AttributeError
         event, state = frame.f_locals["rpc_event"], frame.f_locals["state"]
@@ -110,7 +110,7 @@ def of_sync_rpc() -> Internals:
 
 
 def of_aio_rpc() -> Internals:
-    """Of the RPC whose task this is."""
+    """Return the private state of the RPC of the current task."""
     task = asyncio.current_task()
     try:
         (state,) = (
@@ -126,7 +126,10 @@ def of_aio_rpc() -> Internals:
 
 
 def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
-    """Call ``failed`` if what ``task`` sends or receives next fails in grpc, which tells its RPC nothing of it."""
+    """Call ``failed`` if the next send or receive of ``task`` fails in grpc, which does not report it to the handler.
+
+    The callback is set in the next step of the event loop: only then does the task wait for the future of that operation.
+    """
 
     def look() -> None:
         waited_for = getattr(task, "_fut_waiter", None)
@@ -141,7 +144,7 @@ def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
 
 
 def _send_limit(core: Any) -> int | None:
-    """The option ``grpc.max_send_message_length`` with which a server was made."""
+    """Return the option ``grpc.max_send_message_length`` of a server; None without it."""
     references = [element for reached in gc.get_referents(core) if isinstance(reached, list) for element in reached]
     for options in (element for element in references if isinstance(element, list | tuple)):
         for option in options:

@@ -1,4 +1,4 @@
-"""The messages of a caller who sends many, noted as the handler receives them. They may hold the text of a request to speak."""
+"""The request messages of a streaming RPC, noted as the handler receives them. They may contain the text of a request to speak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Requests(Iterator[T]):
-    """Those of a synchronous handler. Everything else is grpc's own iterator's."""
+    """The request messages of a synchronous handler. All other attributes are those of grpc's own iterator."""
 
     def __init__(self, requests: Any, rpc: Rpc) -> None:
         self._requests = requests
@@ -38,7 +38,7 @@ class Requests(Iterator[T]):
 
 
 class AsyncRequests(AsyncIterator[T]):
-    """Those of an asynchronous handler. ``watch`` sees to it that a failure to receive one is known."""
+    """The request messages of an asynchronous handler. ``watch`` registers for a failure to receive the next one."""
 
     def __init__(self, requests: Any, rpc: Rpc, watch: Callable[[], None]) -> None:
         self._requests = requests
@@ -58,7 +58,7 @@ class AsyncRequests(AsyncIterator[T]):
 
 
 async def read(context: Any, rpc: Rpc) -> Any:
-    """Receive the next message, or grpc's end of them, from a servicer context."""
+    """Receive the next message, or grpc's end-of-stream marker, from a servicer context."""
     since_ns = _now(rpc)
     request = await context.read()
     (_ended if request is grpc.aio.EOF else _came)(rpc, since_ns)

@@ -1,4 +1,4 @@
-"""Rpc: the server's side of one RPC. Its span starts and ends here, its metric is recorded here, once."""
+"""Rpc: the server's side of one RPC. Its span starts and ends here, and its duration is recorded here, once."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from otel_tts.grpc.internals import Internals
 from otel_tts.semconv import ErrorType, Outcome
 
 TRACE_RESPONSE = "traceresponse"
-"""The key in trailing metadata; its value is version, trace id, span id and flags, as W3C Trace Context Level 2 drafts it."""
+"""The key in trailing metadata; its value is version, trace id, span id and flags, as in the draft of W3C Trace Context Level 2."""
 
 _ONLY_GRPCS_OWN = frozenset(("user-agent",))
-"""Metadata in which no propagator finds a thing: a caller without telemetry sends nothing else."""
+"""Metadata that no propagator reads: a caller without telemetry sends nothing else, so that extraction can be skipped."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 _TOO_LARGE = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
 class Rpc:
-    """One RPC, from the moment its method is looked up until grpc is done with it, whether its handler ever begins or not.
+    """One RPC, from the moment its method is looked up until grpc is done with it, whether its handler starts or not.
 
-    Several threads tell what happens to it: :attr:`turn` sees to it that one does at a time. What counts in the end is what the
-    caller saw: the status that was given, if it was sent; else why it was not.
+    Several threads report what happens to it, one at a time by :attr:`turn`. The final status is what the caller got: the status of the
+    handler, if it was sent; else the reason why it was not.
 
-    If another instrumentation has made a SERVER span for it, that span is used and put right: there is never a second one.
+    If another instrumentation has created a SERVER span for it, that span is used and corrected: there is never a second one.
     """
 
     __slots__ = (
@@ -76,15 +76,15 @@ class Rpc:
         self.turn = Turn()
         self.request_failed = self.response_failed = False
         self.largest_response = 0
-        """Bytes."""
+        """The size of the largest response so far, in bytes."""
         self.context = Context()
-        """The context in which the handler works, once it has begun."""
+        """The OpenTelemetry context in which the handler runs, once it has started."""
         self.trace_response = ""
-        """The trace id for the caller; empty when there is none."""
+        """The value of :data:`TRACE_RESPONSE` for the caller; empty if there is no trace."""
         UNDER_WAY.add(self)
 
     def begin(self) -> None:
-        """Its handler begins, in the current context."""
+        """Start the span, since the handler starts, in the current context."""
         with self.turn:
             if not self._ended:
                 self._begin(get_current_span(), get_current())
@@ -98,7 +98,7 @@ class Rpc:
             self._span = current
             current.update_name(self._method)
         else:
-            if parent:  # of a server that was started inside a span, or baggage of an interceptor further out
+            if parent:  # a span in which the server was started is no parent; baggage of an outer interceptor is kept
                 parent = set_span_in_context(INVALID_SPAN, parent)
             carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
             if not _ONLY_GRPCS_OWN.issuperset(carrier):
@@ -116,95 +116,101 @@ class Rpc:
         if span.is_valid:
             self.trace_response = f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled:02x}"
 
-    # -- what happens to it -------------------------------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------------------------------------------
 
     @property
     def has_begun(self) -> bool:
-        """Whether its handler began."""
+        """Whether its handler started."""
         return self._begun
 
     @property
     def answered(self) -> bool:
-        """Whether it is known with which status it was answered."""
+        """Whether its status is known."""
         return self._answer is not None
 
     @property
     def error(self) -> BaseException | None:
-        """What left its handler, if anything did."""
+        """The exception that left its handler, if any."""
         return None if self._answer is None else self._answer[1]
 
     @property
     def refused(self) -> bool:
-        """Whether grpc refuses it because too many RPCs are under way."""
+        """Whether grpc rejects it because too many RPCs are running."""
         return self.internals.refused
 
     def lose_request(self) -> None:
-        """A request could not be received, so that grpc answers by itself."""
+        """Note that a request could not be received, so that grpc sends a status by itself."""
         self.request_failed = True
 
     def lose_response(self) -> None:
-        """A status or response was given to grpc, and could not be sent."""
+        """Note that a status or response was passed to grpc, and could not be sent."""
         self.response_failed = True
 
     @guarded
     def answer(self, code: str, error: BaseException | None = None, cause: Cause | None = None, *, by_grpc: bool = False) -> None:
-        """It is answered with the status ``code``, which is yet to be sent.
+        """Note its status, which is still to be sent.
 
-        error: what left the handler, if anything did. cause: what that means for a request inside, where the status does not tell.
-        by_grpc: whether grpc answers instead of the handler, whatever that says then.
+        Args:
+            code: the name of the status code.
+            error: the exception that left the handler, if any.
+            cause: what that means for a request inside, if the status does not say it.
+            by_grpc: whether grpc sets the status in place of the handler; a later one of the handler is then ignored.
         """
         with self.turn:
             if self._ended or self._answered_by_grpc:
                 return
             self._answered_by_grpc = by_grpc
             self._answer = (code, error, cause)
-            if self._begun and self._foreign:  # whose owner ends it before grpc is done with the RPC
+            if self._begun and self._foreign:  # its owner ends the span before grpc is done with the RPC
                 self._describe(code)
 
     def now_ns(self) -> int:
-        """The clock's reading."""
+        """Return the clock's reading, in nanoseconds."""
         return self._timeline.monotonic()
 
     def message_came(self, since_ns: int) -> None:
-        """Its handler received a message of many, which it waited for since then."""
+        """Note that its handler received one message of several, after a wait since ``since_ns``."""
         self._call.message_came(since_ns)
 
     def messages_ended(self, since_ns: int) -> None:
-        """Its handler received the end of the messages, which it waited for since then."""
+        """Note that its handler received the end of the messages, after a wait since ``since_ns``."""
         self._call.messages_ended(since_ns)
 
     @guarded
     def cancelled(self) -> None:
-        """Its handler is cancelled. Why counts when grpc is done with it; the owner of a foreign span ends that before."""
+        """Note that its handler is cancelled. The reason counts when grpc is done; a foreign span ends before, so it is read now."""
         with self.turn:
             if self._begun and self._foreign and not self._ended:
                 self._describe(self._cut_off()[0])
 
     @guarded
     def over(self, *, sent: bool, code: str = "UNKNOWN") -> None:
-        """Grpc is done with it. sent: whether a status was sent: the one of :meth:`answer`, else ``code``."""
+        """End it, since grpc is done with it. sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
+
+        grpc calls this in a thread that serves all RPCs, so it must not wait for the turn.
+        """
         now = self._timeline.monotonic()
         self.turn.leave(partial(self._over, sent, code, now))
 
     def abandon(self, code: str) -> None:
-        """Grpc will answer nothing, so that its caller will see ``code`` in the end."""
+        """End it with the status ``code``, which its caller gets in the end although grpc sends none."""
         if self._answer is not None:
             self._answer = (code, *self._answer[1:])
         self.over(sent=True)
 
     @property
     def ending(self) -> bool:
-        """Whether its end is near: it was answered, or its server stops."""
+        """Whether it is about to end: its status is known, or its server stops."""
         return self.answered or self.internals.stopping()
 
     def stop(self) -> None:
-        """The process ends: its caller sees the answer, if there is one, else that the connection is lost."""
+        """End it, since the process ends. Its caller gets the status, if there is one, else it loses the connection."""
         now = self._timeline.monotonic()
         self.turn.leave(partial(self._stop, now))
 
     @guarded
     def __del__(self) -> None:
-        if not getattr(self, "_ended", True):
+        if not getattr(self, "_ended", True):  # deferred: a finaliser may run while its thread holds a lock that ending waits for
             now = self._timeline.monotonic()
             defer(partial(self._over, True, "UNKNOWN", now))
 
@@ -235,7 +241,7 @@ class Rpc:
             self._end("UNAVAILABLE", now, interruption=outcome.SHUTDOWN, final=True)
 
     def _cut_off(self) -> tuple[str, Cause]:
-        """The status that the caller saw of an RPC that was answered with none, and what it means for a request inside."""
+        """Return the status that the caller got of an RPC for which none was sent, and what it means for a request inside."""
         internals = self.internals
         if self.request_failed:
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
@@ -258,7 +264,7 @@ class Rpc:
         try:
             self._record_end(code, now, error, cause, interruption, final=final)
         finally:
-            UNDER_WAY.remove(self)  # not before: a shutdown waits for what another thread is ending
+            UNDER_WAY.remove(self)  # last: a shutdown waits for it, and would else export before this span is recorded
 
     def _record_end(
         self, code: str, now: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, *, final: bool
@@ -269,7 +275,7 @@ class Rpc:
             Internals(),
             None,
             (),
-        )  # no circle of references: grpc's objects know this one
+        )  # breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection
         self._emitter.instruments.rpc_duration.record(
             (now - timeline.start) * 1e-9, ("grpc", self._method, code, self._error_type(code)), self.context
         )
@@ -299,7 +305,7 @@ class Rpc:
 
 
 def _is_server_span(span: Span) -> bool:
-    """Whether this is another instrumentation's SERVER span of a gRPC call. Only spans of an SDK can tell."""
+    """Return whether a span is another instrumentation's SERVER span of a gRPC call. Only spans of an SDK have these attributes."""
     attributes = getattr(span, "attributes", None)
     return (
         span.is_recording()

@@ -1,4 +1,4 @@
-"""A method's deserializer and serializer, which tell the RPC when they fail: grpc answers such a failure itself."""
+"""Wrappers of a method's deserializer and serializer that report failures to the RPC: grpc sends the status of these by itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from otel_tts.grpc.status import OURS, set_code
 
 
 def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
-    """``deserialize``, whose failure grpc answers with the status ``failure``."""
+    """Wrap ``deserialize``. If it fails, grpc sends the status ``failure``."""
 
     def reading(raw: bytes) -> Any:
         try:
@@ -17,7 +17,7 @@ def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
         except BaseException:
             rpc.answer(failure, by_grpc=True)
             raise
-        if request is None and failure == "INTERNAL":  # `grpc` takes it for a failure
+        if request is None and failure == "INTERNAL":  # `grpc` treats None as a failure
             rpc.answer(failure, by_grpc=True)
         return request
 
@@ -25,7 +25,7 @@ def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
 
 
 def writing(serialize: Any, rpc: Rpc, failure: str) -> Any:
-    """``serialize``, whose failure grpc answers with the status ``failure``, unless the handler has set another."""
+    """Wrap ``serialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one."""
 
     def writing(message: Any) -> Any:
         try:

@@ -17,28 +17,28 @@ OURS = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
 def name_of(code: Any) -> str:
-    """A status code by name; handlers may give its number."""
+    """Return the name of a status code; handlers may set it by number."""
     return getattr(code, "name", None) or _BY_NUMBER.get(code, "UNKNOWN")
 
 
 def code_of(context: Any, default: str) -> str:
-    """The status code by name that the handler set."""
+    """Return the name of the status code that the handler set, else the default."""
     code = context.code()
     return default if code is None else name_of(code)
 
 
 def failure_of(context: Any, default: str = "UNKNOWN") -> str:
-    """The status of an RPC that an exception ended under ``grpc.aio``: what the handler set before, else the default."""
+    """Return the status of an RPC that ended with an exception under ``grpc.aio``: what the handler had set, else the default."""
     code = code_of(context, default)
     return default if code == "OK" else code
 
 
 def fault(code: str, error: BaseException) -> Cause | None:
-    """What an exception means that left a handler; None where the handler has said that by a status."""
+    """Return the cause of an exception that left a handler; None if the handler has set a status that says it."""
     return outcome.by_itself(error) if code in ("UNKNOWN", "OK") else None
 
 
 def set_code(rpc: Rpc, default: str) -> str:
-    """The status that the handler has set, if it is a failure."""
+    """Return the status that the handler has set, if it is a failure, else the default."""
     context = rpc.internals.context
     return default if context is None else failure_of(context, default)

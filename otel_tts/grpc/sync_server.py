@@ -18,7 +18,7 @@ from otel_tts.grpc.synchronous import observe_synchronous
 
 
 class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
-    """Each RPC has a thread of the pool, and a context of its own there."""
+    """The interceptor of ``grpc.server``. Each RPC runs in a thread of the pool, in a context of its own."""
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Look up the handler, and observe it."""
@@ -48,5 +48,5 @@ def _sync_over(rpc: Rpc) -> None:
     internals = rpc.internals
     sent = internals.sent()
     code = internals.context.code() if internals.context is not None else None
-    # A status that nobody gave is grpc's own: the caller sent no request where there must be one.
+    # If no status was set, grpc sent UNIMPLEMENTED: the caller sent no request to a method that needs one.
     rpc.over(sent=rpc.answered if sent is None else sent, code="UNIMPLEMENTED" if code is None else name_of(code))

@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: bool, thread: Thread | None = None) -> Any:
-    """The handler's function, observed. It runs in a context that is the RPC's own: what is current there stays so, nothing is restored.
+    """Wrap the function of a synchronous handler. Its Python context belongs to the RPC alone, so nothing in it has to be restored.
 
-    receives: whether it receives many requests. streaming: whether it gives many responses.
+    receives: whether it receives a stream of requests. streaming: whether it returns a stream of responses.
     """
 
     @functools.wraps(behavior)
@@ -48,12 +48,12 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: b
 
 @guarded
 def begin(rpc: Rpc) -> None:
-    """Note that the handler begins, in the current context."""
+    """Note that the handler starts, in the current context."""
     rpc.begin()
 
 
 class _Handling:
-    """How a synchronous handler ends."""
+    """One run of a synchronous handler; it reports how the handler ends."""
 
     def __init__(self, rpc: Rpc, context: Any) -> None:
         self._rpc = rpc
@@ -74,15 +74,15 @@ class _Handling:
         if not self._context.is_active():
             return
         if isinstance(error, grpc.aio.AbortError) or (type(error) is Exception and not error.args and self._context.code()):
-            self._rpc.answer(code_of(self._context, "UNKNOWN"))  # a bare Exception is all that `abort` raises
+            self._rpc.answer(code_of(self._context, "UNKNOWN"))  # `abort` raises an Exception without arguments
         else:
-            # `grpc` sends what the handler has set, be it OK; `grpc.aio` sends no OK for an exception.
+            # After an exception, `grpc` sends the status that the handler has set, also OK; `grpc.aio` never sends OK.
             code = (failure_of if isinstance(self._context, ThreadContext) else code_of)(self._context, "UNKNOWN")
             self._rpc.answer(code, error, fault(code, error))
 
 
 class _Responses(Iterator[T]):
-    """The responses of a streaming handler. ``pull`` gives the next one."""
+    """The responses of a streaming handler. ``pull`` returns the next one."""
 
     def __init__(self, pull: Callable[[], T], handling: _Handling) -> None:
         self._pull = pull
