@@ -60,7 +60,14 @@ class Playback:
             self._waited_ns += waited_ns
 
     def chunk(self, meter: AudioMeter, total_s: float, now_ns: int, waited_ns: int) -> None:
-        """Hand out a chunk that the engine took ``waited_ns`` for. With it, ``meter`` holds ``total_s`` of audio."""
+        """Count a chunk that is handed out.
+
+        Args:
+            meter: the meter of the audio, which contains the chunk.
+            total_s: seconds of audio in the meter.
+            now_ns: when, nanoseconds.
+            waited_ns: how long the engine was waited for, nanoseconds.
+        """
         if meter is not self._meter:
             self._resolve()
             self._meter, self._base, self._arrivals = meter, self.audio_s, []
