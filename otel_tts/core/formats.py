@@ -56,7 +56,7 @@ class Samples:
         return self.dtype.itemsize * self.channels
 
     def seconds(self, size_bytes: int) -> float:
-        """Return how many seconds a number of bytes lasts; an incomplete frame does not count."""
+        """Return how many seconds ``size_bytes`` bytes last; an incomplete frame does not count."""
         return size_bytes // self.frame / self.sample_rate
 
 
