@@ -1,4 +1,4 @@
-"""Setting the OpenTelemetry SDK up: `configure`."""
+"""Set-up of the OpenTelemetry SDK: `configure`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Configured(ForkAware):
-    """What `configure` has set up in this process, and with which arguments."""
+    """The pipeline that `configure` has set up in this process, and its arguments."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -31,7 +31,7 @@ class _Configured(ForkAware):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """Make the lock anew: another thread of the parent may have been in the middle of `configure`, and would hold it for ever."""
+        """Replace the lock: another thread of the parent may have been in the middle of `configure`, and would hold it for ever."""
         self.lock = threading.Lock()
 
 
@@ -54,36 +54,36 @@ def configure(
 ) -> Pipeline:
     """Set up providers, exporters and resource for the process; call it once, at start.
 
-    Standard ``OTEL_*`` variables are obeyed. Each signal goes to the exporters that ``OTEL_<SIGNAL>_EXPORTER`` names; else over
-    OTLP when an endpoint is set (without a protocol variable: gRPC to port 4317, else http/protobuf); else, where that was
-    opted into, to local files. Metrics are exported every 10 seconds unless ``OTEL_METRIC_EXPORT_INTERVAL`` says otherwise.
+    Standard ``OTEL_*`` variables are supported. Each signal goes to the exporters that ``OTEL_<SIGNAL>_EXPORTER`` names; else over
+    OTLP when an endpoint is set (without a protocol variable: gRPC to port 4317, else http/protobuf); else to local files, if these
+    are switched on. Metrics are exported every 10 seconds unless ``OTEL_METRIC_EXPORT_INTERVAL`` sets another interval.
 
-    A global provider that the host has set already is kept as it is, and never shut down. At exit everything is flushed, within
+    A global provider that the host has set already is used unchanged, and never shut down. At exit everything is flushed, within
     ``settings.shutdown_timeout`` seconds. A forked child exports by itself, from zero and under its own ``service.instance.id``;
-    one that ends without ``atexit`` functions (``os._exit``, ``multiprocessing``, Celery) flushes all the same.
+    one that ends without ``atexit`` functions (``os._exit``, ``multiprocessing``, Celery) is flushed, too.
 
     Args:
-        service_name: before ``OTEL_SERVICE_NAME``.
-        tracer_provider: a provider to use as it is, instead of the global one or one of ours; the global one stays as it is.
+        service_name: the name of the service, in place of ``OTEL_SERVICE_NAME``.
+        tracer_provider: a provider to use unchanged, instead of the global one or one of ours; the global one is not changed.
         meter_provider: likewise, for metrics.
         logger_provider: likewise, for logs.
-        settings: read from the environment when not given.
-        prometheus_port: opens the Prometheus pull endpoint; 0 takes a free port. Without it, ``PROMETHEUS_PORT`` opens it, where
-            that is set in the environment.
-        local: whether signals that have no exporter go to files in ``settings.data_dir``; by default, where that is set.
+        settings: by default read from the environment.
+        prometheus_port: the port of the Prometheus pull endpoint; 0 takes a free one. By default ``PROMETHEUS_PORT``, if that is set
+            in the environment; else there is no endpoint.
+        local: whether signals without an exporter go to files in ``settings.data_dir``; by default only if that is set.
         logs: whether records that reach the root logger are exported.
-        handle_sigterm: whether to flush where SIGTERM would end the process at once; by default in the main thread. A handler of the
-            host's own stays as it is, and so does the status with which the process ends; see ``docs/shutdown.md``.
+        handle_sigterm: whether to flush if SIGTERM would end the process at once; by default only in the main thread. A handler of the
+            host is not changed, nor is the exit status of the process; see ``docs/shutdown.md``.
         resource: further resource attributes.
         monitor: whether the process judges its own metrics as they are exported, and warns in the log of ``otel_tts.monitor`` when
             requests fail, latency exceeds its reference or a provider becomes unavailable, and again when that is over; by default
-            what ``settings.monitor`` says.
+            ``settings.monitor``.
 
     Returns:
         The pipeline. A second call returns the first one's, and warns if the arguments differ.
 
     Raises:
-        SettingError: a variable or argument has a value that is not allowed, or the port asked for is taken.
+        SettingError: a variable or argument has a value that is not allowed, or the requested port is in use.
         ValueError: ``handle_sigterm`` in another thread than the main one.
     """
     arguments = {name: value for name, value in locals().items() if value is not None}

@@ -1,7 +1,7 @@
-"""Telemetry of the host's that an exporter could not encode: half of a surrogate pair in any text of it would cost the whole batch.
+"""Cleaning of the host's telemetry before export: a lone surrogate in any of its texts would make an exporter lose the complete batch.
 
-What otel-tts makes is clean already (`core.clean`); this is for what the program's own code and its libraries make. It stands where all
-of it passes: before an exporter, and before a scrape.
+The telemetry of otel-tts is clean already (`core.clean`); this is for the telemetry of the program's own code and its libraries. It
+runs before each exporter, and before each scrape.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ T = TypeVar("T")
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DEEPEST = 16
-"""Levels of maps and lists that are looked at: exporters take no more."""
+"""The most levels of nested maps and lists that are read: exporters accept no more."""
 
 
 def spans(batch: Sequence[ReadableSpan]) -> Sequence[ReadableSpan]:
-    """Spans with nothing in them that cannot be encoded; those that have nothing of the kind are the same objects."""
+    """Return the spans with replacements for what cannot be encoded; clean ones are the same objects."""
     return [_span(span) for span in batch]
 
 
 def logs(batch: Sequence[ReadableLogRecord]) -> Sequence[ReadableLogRecord]:
-    """The same of log records."""
+    """Return the log records with replacements for what cannot be encoded."""
     return [_value(record) for record in batch]
 
 
 def metrics(data: MetricsData) -> MetricsData:
-    """The same of metrics."""
+    """Return the metrics with replacements for what cannot be encoded."""
     return _value(data)
 
 
@@ -61,7 +61,7 @@ def _span(span: ReadableSpan) -> ReadableSpan:
 
 
 def _value(value: T, depth: int = 0) -> T:
-    """The same object where it is clean, else one like it."""
+    """Return the same object if it is clean, else a cleaned copy."""
     kind = type(value)
     if kind in (int, float, bool, type(None)) or depth > _DEEPEST:
         return value
@@ -89,7 +89,7 @@ def _value(value: T, depth: int = 0) -> T:
 
 
 def _object(value: Any, depth: int) -> Any:
-    """Of the SDK's classes that are no dataclasses."""
+    """Clean an object of one of the SDK's classes that are not dataclasses."""
     if isinstance(value, LogRecord):
         parts = {
             name: new

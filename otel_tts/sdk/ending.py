@@ -1,8 +1,8 @@
-"""The ends of a process at which no ``atexit`` function runs: SIGTERM's default action, and ``os._exit``.
+"""Flush at the ends of a process where no ``atexit`` function runs: SIGTERM's default action, and ``os._exit``.
 
-Both are changed so that they do afterwards what they did before, and nothing else is: a handler of the host's for SIGTERM stays as it
-is and is never called by us, and whoever asks for the handler in force gets the one that they set. Servers set their own while they
-run, put the default back when they have stopped, and then end by the signal: that is when telemetry is flushed.
+Both are wrapped: first the flush, then what they did before. A handler of the host for SIGTERM is not changed and never called by us, and
+``signal.getsignal`` returns the handler that the host has set. Servers set their own handler while they run, restore the default when
+they have stopped, and then end by the signal: that is when telemetry is flushed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any, NoReturn
 from otel_tts.core.fork import ForkAware, register
 
 _INIT = 1
-"""The process id for which the kernel ignores a signal that nobody handles."""
+"""The process id for which the kernel ignores a signal without a handler, as in containers."""
 
 
 class Ending(ForkAware):
-    """Flushes before such an end.
+    """The flush before such an end.
 
     Args:
-        end: exports what has been recorded and stops, within its bound.
-        flush: exports it, where the process then goes on.
+        end: exports what has been recorded and stops, within a time limit.
+        flush: exports what has been recorded, if the process goes on afterwards.
     """
 
     def __init__(self, end: Callable[[], object], flush: Callable[[], object]) -> None:
@@ -39,11 +39,11 @@ class Ending(ForkAware):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """The thread is the parent's."""
+        """Start a new thread: that of the parent does not exist in the child."""
         self._start()
 
     def take_sigterm(self) -> None:
-        """Flush also where SIGTERM would end the process at once.
+        """Flush also if SIGTERM would end the process at once.
 
         Raises:
             ValueError: called in another thread than the main one, where Python allows no signal handlers.
@@ -55,14 +55,15 @@ class Ending(ForkAware):
         self._stand_before_signal()
 
     def _start(self) -> None:
-        # Begun beforehand, and told through a queue: a signal handler runs in the middle of anything, and takes no lock.
+        # The thread is started in advance, and gets the signal by a SimpleQueue. A signal handler runs in the middle of any code of the
+        # main thread: a flush inside it would wait for ever if that code holds a lock of the SDK or of an exporter.
         self._terminations: SimpleQueue[int] = SimpleQueue()
         self._flushed = False
         threading.Thread(target=self._end, args=(self._terminations,), name="otel-tts-end", daemon=True).start()
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         if not self._flushed:
-            self._terminations.put(number)  # supervisors may send it twice: both wait for the flush, which is bounded
+            self._terminations.put(number)  # a supervisor may send it twice: both wait for the flush, which has a time limit
         else:
             self._set_signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -84,7 +85,10 @@ class Ending(ForkAware):
             self._exit(status)
 
     def _stand_before_signal(self) -> None:
-        """Let the default be set, got and given back as if it were in force."""
+        """Wrap ``signal.signal`` and ``getsignal``, so that the default is set and returned as if our handler did not exist.
+
+        Without this, a server that restores the default would remove our handler, and one that looks for the default would find ours.
+        """
         set_signal, get_signal, terminated = self._set_signal, self._get_signal, self._terminated
 
         def seen(handler: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where telemetry goes: the exporters that the environment asks for, else local files, else nowhere."""
+"""Exporters: those that the environment names, else local files, else none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
 
 PROMETHEUS = "prometheus"
-"""The one exporter that is no class to construct: the pull endpoint of `otel_tts.sdk.metrics`."""
+"""The exporter that is not created here: the pull endpoint of `otel_tts.sdk.metrics`."""
 
 FILES = "files"
 
@@ -33,7 +33,7 @@ _OTLP_PORTS = {4317: "grpc", 4318: "http/protobuf"}
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One place where a signal goes: what builds its exporter (of metrics, also a reader), and its name for people."""
+    """One destination of a signal: the function that builds its exporter (for metrics, also a reader), and a name for people."""
 
     build: Callable[[], Any]
     description: str
@@ -42,17 +42,17 @@ class Destination:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is the local files."""
+        """Whether it is a destination in local files."""
         return self.exporter == FILES
 
     @property
     def is_reader(self) -> bool:
-        """Whether it builds a metric reader, which collects by itself, and not an exporter."""
+        """Whether it builds a metric reader, which collects by itself, in place of an exporter."""
         return isinstance(self.build, type) and issubclass(self.build, MetricReader)
 
 
 def exporter_names(signal: Signal, environ: Mapping[str, str]) -> list[str] | None:
-    """The exporters that the environment names for a signal: empty for ``none``; None when it says nothing.
+    """Return the exporters that the environment names for a signal: empty for ``none``; None if it names none.
 
     ``OTEL_<SIGNAL>_EXPORTER`` counts first. Without it, an OTLP endpoint for all signals or for this one means ``otlp``.
     """
@@ -62,17 +62,17 @@ def exporter_names(signal: Signal, environ: Mapping[str, str]) -> list[str] | No
 
 
 def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Mapping[str, str]) -> list[Destination]:
-    """Where a signal goes. The pull endpoint is none of these: metrics are pushed here.
+    """Return the destinations of a signal, without the pull endpoint of metrics.
 
     Raises:
-        SettingError: the environment names an exporter or a protocol that is not there.
+        SettingError: the environment names an exporter or a protocol that does not exist.
     """
     names = exporter_names(signal, environ)
     if names is not None:
         return [_named(signal, name, environ) for name in names if (signal, name) != ("metrics", PROMETHEUS)]
     if not local:
         return []
-    if not settings.data_dir.is_absolute() and settings.data_dir.parts[:1] == ("~",):  # what is left of a default that needs it
+    if not settings.data_dir.is_absolute() and settings.data_dir.parts[:1] == ("~",):  # the default, without a home directory
         raise SettingError(
             f"There is no home directory to keep telemetry in: set {Settings.variable('data_dir')}, or OTEL_EXPORTER_OTLP_ENDPOINT."
         )
@@ -85,7 +85,7 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
 
 
 def endpoints(signal: Signal, ways: Sequence[Destination], environ: Mapping[str, str]) -> list[str]:
-    """The OTLP endpoints among the places where a signal goes."""
+    """Return the OTLP endpoints among the destinations of a signal."""
     return [_endpoint(signal, environ) or "http://localhost:4318" for way in ways if way.exporter in _PROTOCOLS.values()]
 
 
@@ -94,7 +94,7 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
     entry_point, description = name, name
     if name == "otlp":
         protocol = _protocol(signal, environ)
-        endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # a password is nobody's business
+        endpoint = re.sub(r"//[^/]*@", "//", _endpoint(signal, environ))  # the description is logged: without user and password
         entry_point, description = _PROTOCOLS[protocol], f"OTLP {protocol} {endpoint}".rstrip()
     for exporter in entry_points(group=group, name=entry_point):
         return Destination(_checked(exporter.load(), entry_point, environ), description, entry_point)
@@ -108,7 +108,7 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
 
 
 def _checked(exporter: Callable[..., Any], entry_point: str, environ: Mapping[str, str]) -> Callable[[], Any]:
-    """What builds an exporter: over HTTP with a session that recognises a receiver of gRPC, unless the environment names a session."""
+    """Return a function that builds an exporter. Over HTTP, its session recognises a gRPC receiver, unless the environment names one."""
     if entry_point != _PROTOCOLS["http/protobuf"] or any(name.endswith("_CREDENTIAL_PROVIDER") for name in environ):
         return exporter
 
@@ -127,7 +127,7 @@ def _endpoint(signal: Signal, environ: Mapping[str, str]) -> str:
 
 
 def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
-    """What the environment says; else what the endpoint's port is registered for; else the specification's default."""
+    """Return the protocol of the environment; else that of the endpoint's registered port; else the specification's default."""
     for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if value := environ.get(variable, "").strip():
             if value not in _PROTOCOLS:
@@ -141,7 +141,7 @@ def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
 
 
 class ForkedSpanExporter(SpanExporter):
-    """A span exporter that is built anew in a forked child."""
+    """A span exporter that is built again in a forked child."""
 
     def __init__(self, build: Callable[[], SpanExporter]) -> None:
         self._own = PerProcess(build)
@@ -160,12 +160,12 @@ class ForkedSpanExporter(SpanExporter):
 
 
 class ForkedMetricExporter(MetricExporter):
-    """A metric exporter that is built anew in a forked child."""
+    """A metric exporter that is built again in a forked child."""
 
     def __init__(self, build: Callable[[], MetricExporter]) -> None:
         self._own = PerProcess(build)
         exporter = self._own()
-        # What an exporter prefers is for the reader that it is given to, and has no public name.
+        # The reader needs the exporter's preferences, and the SDK has no public name for them.
         self.temporality = exporter._preferred_temporality  # noqa: SLF001
         self.aggregation = exporter._preferred_aggregation  # noqa: SLF001
         super().__init__(self.temporality, self.aggregation)
@@ -184,7 +184,7 @@ class ForkedMetricExporter(MetricExporter):
 
 
 class ForkedLogExporter(LogRecordExporter):
-    """A log exporter that is built anew in a forked child."""
+    """A log exporter that is built again in a forked child."""
 
     def __init__(self, build: Callable[[], LogRecordExporter]) -> None:
         self._own = PerProcess(build)

@@ -1,7 +1,7 @@
-"""Providers that the host sets after ours: the API keeps the first ones, and would leave the host's exporters and readers with nothing.
+"""Providers that the host sets after ours. The API keeps the first ones, so the host's exporters and readers would get nothing.
 
-Ours stay the global ones, and both are joined: what either makes reaches the exporters and readers of both, each time under the
-resource of whoever exports it. An exporter to where ours go already is left out, since everything would arrive there twice.
+Ours stay the global ones, and both are joined: the telemetry of each reaches the exporters and readers of both, each time with the
+resource of the provider that exports it. An exporter with the same receiver as ours is left out: everything would arrive there twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PORTS = {4317: "OTLP", 4318: "OTLP"}  # the two ports of one receiver
 
 
 def join_tracers(ours: TracerProvider, endpoints: Iterable[str]) -> None:
-    """Join every tracer provider that is set from now on with ours, the global one. endpoints: where ours exports to."""
+    """Join every tracer provider that is set from now on with ours, the global one. endpoints: to which ours exports."""
     places = {_place(endpoint) for endpoint in endpoints}
 
     def join(host: object) -> bool:
@@ -54,10 +54,10 @@ def join_meters(ours: MeterProvider, endpoints: Iterable[str]) -> list[MeterProv
 
     Args:
         ours: the global one.
-        endpoints: where it exports to.
+        endpoints: to which it exports.
 
     Returns:
-        Those that have been joined so far: a list that grows.
+        The list of joined providers, which grows with each one.
     """
     places = {_place(endpoint) for endpoint in endpoints}
     hosts: list[MeterProvider] = []
@@ -82,12 +82,12 @@ def join_meters(ours: MeterProvider, endpoints: Iterable[str]) -> list[MeterProv
         hosts.append(host)
         return True
 
-    _on_setting(metrics._internal, "_set_meter_provider", ours, join)  # noqa: SLF001 - where a name imported before ends too
+    _on_setting(metrics._internal, "_set_meter_provider", ours, join)  # noqa: SLF001 - called also by what was imported before
     return hosts
 
 
 def warn_of_loggers(ours: _logs.LoggerProvider) -> None:
-    """Say what to do when a logger provider is set from now on: its handler's records reach it, those of the API ours only."""
+    """Warn when a logger provider is set from now on: it gets the records of its own handler, but not those made through the API."""
     _on_setting(_logs._internal, "_set_logger_provider", ours, lambda host: False)  # noqa: SLF001 - as above
 
 
@@ -115,13 +115,14 @@ def _on_setting(module: Any, name: str, ours: object, join: Callable[[object], b
 
 
 class Forward(SpanProcessor):
-    """Gives the spans of one provider to the processors of another, but for those that came from there.
+    """Processor that passes the spans of one provider to the processors of another, except spans that came from there.
 
     Args:
-        source: the one.
-        target: the other.
-        passing: whether this thread is passing a span on; shared by both directions.
-        places: where ours exports to.
+        source: the provider of the spans.
+        target: the provider that gets them.
+        passing: whether this thread is passing a span on; both directions share it. Without it, a span would be passed back and forth
+            without end.
+        places: the receivers to which ours exports.
         back: whether ``target`` is ours.
     """
 
@@ -131,7 +132,7 @@ class Forward(SpanProcessor):
         self._source, self._target, self._passing, self._places, self._back = source, target, passing, places, back
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Pass it on as it is: processors may add attributes."""
+        """Pass on the same span, not a copy: processors may add attributes."""
         for processor in self._processors():
             processor.on_start(span, parent_context)
 
@@ -140,7 +141,7 @@ class Forward(SpanProcessor):
             processor._on_ending(span)  # noqa: SLF001 - one of the SDK's hooks
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Pass it on, under the target's resource."""
+        """Pass on a copy with the target's resource."""
         under_target: ReadableSpan | None = None
         for processor in self._processors():
             if under_target is None:
@@ -149,11 +150,11 @@ class Forward(SpanProcessor):
             processor.on_end(under_target)
 
     def shutdown(self) -> None:
-        """Flush the host's: it is not ours to end."""
+        """Flush the host's provider, but do not shut it down: it belongs to the host."""
         self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the host's with ours, since the end of a process may be ours alone to see."""
+        """Flush the host's provider with ours: at the end of the process, possibly only ours is notified."""
         return self._back or getattr(self._passing, "on", False) or self._target.force_flush(timeout_millis)
 
     def _processors(self) -> Iterator[SpanProcessor]:
@@ -179,13 +180,13 @@ def _readers(provider: MeterProvider) -> Iterable[MetricReader]:
 
 
 def _share(reader: MetricReader, own: MeterProvider, other: MeterProvider, places: set[str]) -> None:
-    """Have a reader of one provider collect from another as well."""
+    """Make a reader of one provider collect from another as well."""
     if _goes_to(reader, places):
         return
     first, second = own._measurement_consumer, other._measurement_consumer  # noqa: SLF001 - there is no public name
     second.add_metric_reader(reader)
     if isinstance(other, DirectMeterProvider):
-        other.cells.forward()  # it knows nothing of cells
+        other.cells.forward()  # the reader cannot read cells
 
     def collect(metric_reader: MetricReader, timeout_millis: float = 10_000) -> MetricsData | None:
         collected = first.collect(metric_reader, timeout_millis)
@@ -195,7 +196,7 @@ def _share(reader: MetricReader, own: MeterProvider, other: MeterProvider, place
 
 
 def _merged(own: MetricsData | None, other: MetricsData | None, resource: Resource) -> MetricsData | None:
-    """Both under one resource; a metric that both have, of the same library, stays under the resource of the other one."""
+    """Merge both under one resource. A metric that both have, of the same library, keeps its own resource, else its series would clash."""
     if own is None or other is None:
         return own if other is None else MetricsData([replace(item, resource=resource) for item in other.resource_metrics])
     taken = {(s.scope, m.name) for item in own.resource_metrics for s in item.scope_metrics for m in s.metrics}
@@ -215,7 +216,7 @@ def _merged(own: MetricsData | None, other: MetricsData | None, resource: Resour
 
 
 def _goes_to(way: object, places: set[str]) -> bool:
-    """Whether a processor or reader exports to one of these places."""
+    """Return whether a processor or reader exports to one of these receivers."""
     return bool(places) and any(
         isinstance(endpoint := getattr(exporter, "_endpoint", None), str) and _place(endpoint) in places
         for exporter in _exporters(way)
@@ -231,7 +232,7 @@ def _exporters(way: object) -> Iterator[object]:
 
 
 def _place(endpoint: str) -> str:
-    """The receiver behind an endpoint: its host, and its port unless that is one of OTLP's two."""
+    """Return the receiver of an endpoint: its host and port, with one name for OTLP's two standard ports."""
     parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
     try:
         port: object = parts.port

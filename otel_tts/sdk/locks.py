@@ -1,7 +1,8 @@
 """The locks of the SDK's metrics in a forked child.
 
-Whoever held one at the moment of the fork does not exist in the child, where it would stay held for ever: another thread that was
-recording, or a collection that waited for a slow callback of the host's. The SDK renews some of them; these functions renew the rest.
+A thread that held one at the moment of the fork does not exist in the child: a thread that was recording, or a collection that waited
+for a slow callback of the host. The lock would stay held for ever, and the child would hang at its next measurement or collection. The
+SDK replaces some of its locks; these functions replace the rest.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _SDK = "opentelemetry.sdk."
 
 
 def renew_locks(provider: MeterProvider) -> None:
-    """Renew what registering a reader takes, so that ours can begin anew."""
+    """Replace the locks that registering a reader takes, so that our readers can be registered again."""
     MeterProvider._all_metric_readers_lock = threading.Lock()  # noqa: SLF001 - there is no other way
     _renew(provider)
     _renew(provider._measurement_consumer)  # noqa: SLF001 - as above
 
 
 def renew_all_locks(provider: MeterProvider) -> None:
-    """Renew those of instruments, of readers of the host's, and of the series that these have."""
+    """Replace the locks of instruments, of the host's readers, and of their series."""
     seen: set[int] = set()
     waiting: list[Any] = [provider]
     while waiting:
@@ -39,7 +40,8 @@ def renew_all_locks(provider: MeterProvider) -> None:
 
 
 def _renew(item: object) -> None:
-    # A lock is replaced, not released: should the fork have come from the middle of a collection, its end releases the old one.
+    # A lock is replaced, not released: if the fork came from the middle of a collection, the end of that releases the old one. With the
+    # same lock, it would release what another thread of the child has taken in the meantime.
     attributes = getattr(item, "__dict__", {})
     for name, value in list(attributes.items()):
         if make := _KINDS.get(type(value)):

@@ -1,4 +1,4 @@
-"""Log records on their way out: with trace and span id, as plain text, and without what exceptions say (see ``masking``)."""
+"""Export of log records: with trace and span id, as plain text, and without the messages of exceptions (see ``masking``)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from otel_tts.sdk.masking import masked
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _DEEPEST = 8
-"""Levels of lists and maps in an extra; what is deeper becomes text."""
+"""The most levels of lists and maps in an extra; deeper ones become text."""
 
 
 class ExportHandler(LoggingHandler):
-    """Exports the records that reach the root logger, and changes nothing for its other handlers."""
+    """Handler that exports the records that reach the root logger, and changes nothing for its other handlers."""
 
     def __init__(self, provider: LoggerProvider, *, capture_text: bool) -> None:
         super().__init__(logger_provider=provider)
         self._capture_text = capture_text
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Export the record, unless an exporter wrote it: its failure would be exported, fail, and so on."""
+        """Export the record, unless an exporter wrote it: a failed export would log a record whose export fails, without end."""
         if is_instrumentation_enabled():
             self._export(record)
         if logging.lastResort is not None and record.levelno >= logging.lastResort.level and self._is_alone(record):
-            # A program that has not configured logging sees its warnings on stderr. This handler shall not take them away.
+            # A program that has not configured logging sees its warnings on stderr. With our handler on the root logger, Python would no
+            # longer print them.
             logging.lastResort.handle(record)
 
     @deferrable
@@ -53,7 +54,7 @@ class ExportHandler(LoggingHandler):
         super().emit(leaving)
 
     def flush(self) -> None:
-        """Nothing: the pipeline flushes, bounded; the parent would start a thread, which is not allowed at exit."""
+        """Do nothing: the pipeline flushes, with a time limit. The base class would start a thread, which is not possible at exit."""
 
     def _is_alone(self, record: logging.LogRecord) -> bool:
         logger: logging.Logger | None = logging.getLogger(record.name)
@@ -65,16 +66,17 @@ class ExportHandler(LoggingHandler):
 
 
 def is_attached() -> bool:
-    """Whether log records are exported already, by a handler of OpenTelemetry's, whichever package it comes from."""
+    """Return whether log records are exported already, by a handler of any OpenTelemetry package."""
     return any(
         kind.__name__ == LoggingHandler.__name__ for handler in logging.getLogger().handlers for kind in type(handler).__mro__
     )
 
 
 def attach(handler: logging.Handler) -> None:
-    """Add a handler to the root logger that stays there, unseen, when the host configures logging afterwards.
+    """Add a handler to the root logger that stays there, and does not change the effect, when the host configures logging afterwards.
 
-    ``logging.basicConfig()`` does nothing when the root logger has a handler, and the others drop those that they find.
+    Without this, ``logging.basicConfig()`` would do nothing, because the root logger has a handler, and ``dictConfig`` and
+    ``fileConfig`` would remove ours.
     """
     root = logging.getLogger()
     root.addHandler(handler)
@@ -98,7 +100,7 @@ def attach(handler: logging.Handler) -> None:
 
 
 def cleaned(record: logging.LogRecord) -> logging.LogRecord:
-    """The record with nothing in it that an exporter cannot encode: body, logger and extras as plain text and finite numbers."""
+    """Return a copy that every exporter can encode: body, logger and extras as plain text and finite numbers."""
     try:
         body = record.getMessage()
     except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
@@ -112,7 +114,7 @@ def cleaned(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _attribute(value: Any, depth: int = 0) -> Any:
-    """What an attribute of a log record may be: text, truth, numbers, and lists and maps of them."""
+    """Return a value that an attribute of a log record may have: text, a boolean, a number, or lists and maps of these."""
     if value is None or isinstance(value, bool) or (type(value) is int and -(2**63) <= value < 2**63):
         return value
     if isinstance(value, Mapping) and depth < _DEEPEST:

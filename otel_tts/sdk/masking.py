@@ -1,8 +1,8 @@
-"""What a log record may say while text capture is off.
+"""Masking of log records while text capture is off.
 
-An engine may put the text that it was asked to speak into an exception, and engines and SDKs log texts, requests and answers at DEBUG.
-So a record leaves without the message of any exception that it reaches, however deep that lies in its arguments and extras, and what
-installed packages log below INFO stays here. What the host's own code writes in words of its own, it answers for.
+An engine may put the text to speak into an exception, and engines and SDKs log texts, requests and responses at DEBUG. So a record is
+exported without the message of any exception that can be reached from its arguments and extras, at any depth, and records of installed
+packages below INFO are not exported. For what the host's own code writes into a message, the host is responsible.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from otel_tts.core.privacy import class_name, exception_attributes
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({})))
 _DEEPEST = 8  # levels of lists and maps
-_MOST = 500  # objects that are looked at behind one value
-_SHORTEST = 4  # characters of a message that is looked for in words
+_MOST = 500  # objects that are visited from one value
+_SHORTEST = 4  # characters at least of a message that is searched for in text
 
 _SPEECH = frozenset(
     ("piper", "kokoro", "kokoro_onnx", "hibari", "phonemizer", "espeakng", "openai", "elevenlabs", "deepgram", "cartesia", "boto3",
      "botocore", "urllib3", "edge_tts", "google", "grpc", "httpx", "httpcore", "websockets", "aiohttp", "azure", "livekit", "pipecat")
 )  # fmt: skip
-"""Packages on the way of a text, wherever they are installed."""
+"""Packages that get the text to speak, wherever they are installed."""
 _INSTALLED = tuple(
     {
         str(Path(path).resolve())
@@ -48,9 +48,9 @@ _OURS = "otel_tts"
 
 
 def masked(record: logging.LogRecord) -> logging.LogRecord | None:
-    """The record without what exceptions say; None where nothing of it may leave.
+    """Return a copy of the record without messages of exceptions; None if it must not be exported at all.
 
-    The text of a record that reports an exception is dropped as a whole: ``exception`` in it may have been formatted already.
+    The text of a record that reports an exception is dropped completely: the exception may have been formatted into it already.
     """
     if record.levelno < logging.INFO and _is_of_a_package(record):
         return None
@@ -71,14 +71,14 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
         record.args = {_named(key): _named(value) for key, value in record.args.items()}
     elif record.args:
         record.args = tuple(map(_named, record.args))
-    for message in _messages(sys.exc_info()[1]):  # the host may have put it into words already: f"failed: {error}"
+    for message in _messages(sys.exc_info()[1]):  # the host may have formatted it into the text already: f"failed: {error}"
         record.msg, record.args = _message(record).replace(message, "..."), None
         vars(record).update({key: _without(vars(record)[key], message) for key in extras})
     return record
 
 
 def _is_of_a_package(record: logging.LogRecord) -> bool:
-    """Whether installed code wrote it, and not the host's own or ours."""
+    """Return whether an installed package wrote it, not the host's own code or ours."""
     package = record.name.partition(".")[0]
     if package == _OURS:
         return False
@@ -93,7 +93,7 @@ def _is_installed(path: str) -> bool:
 
 
 class _Name(str):
-    """Stands for an object; without quotes in a list."""
+    """The name of an object in its place; shown without quotes in a list."""
 
     __slots__ = ()
 
@@ -102,7 +102,7 @@ class _Name(str):
 
 
 def _named(value: Any, depth: int = 0) -> Any:
-    """The value with the class's name in the place of every exception that it reaches, and of what cannot be looked through."""
+    """Return the value with a class name in place of every exception inside it, and of objects that have too much inside to check."""
     if value is None or isinstance(value, str | bytes | bool | int | float):
         return value
     if isinstance(value, BaseException):
@@ -121,7 +121,10 @@ _PASSED = (type, ModuleType, FunctionType, CodeType, FrameType, TracebackType, s
 
 
 def _reaches_exception(value: Any) -> bool:
-    """Whether an exception, or more than is looked at, lies behind a value: a task, a partial, an object's fields."""
+    """Return whether an exception can be reached from a value (a task, a partial, an object's fields), or there is too much to check.
+
+    It asks the garbage collector for references: reading attributes would run code of the host.
+    """
     seen = {id(value)}
     waiting = [value]
     while waiting:
@@ -138,7 +141,7 @@ def _reaches_exception(value: Any) -> bool:
 
 
 def _messages(error: BaseException | None) -> Iterator[str]:
-    """The messages of the exception that is being handled, and of those before it."""
+    """Yield the messages of an exception and of those chained to it."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,7 +1,7 @@
-"""How metrics leave the process: pushed every interval, or pulled by Prometheus; and how both get over a fork.
+"""Metric readers: pushed every interval, or pulled by Prometheus; both keep working after a fork.
 
-After a fork the SDK's readers go on with the totals of the parent, and wait for ever for a lock that was held at that moment.
-These ones see to it that no collection is under way while the process forks, and begin again at zero in the child.
+After a fork, the SDK's readers continue with the totals of the parent, which would be counted twice, and wait for ever for a lock that
+was held at that moment. These readers make sure that no collection runs while the process forks, and start again at zero in the child.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _HOLD = 0.5
-"""The most seconds that a fork waits for a collection to end; it takes milliseconds, unless a callback of the host's hangs."""
+"""The longest time that a fork waits for a collection to end, in seconds; it takes milliseconds, unless a callback of the host hangs."""
 
 
 class Holdable(MetricReader):
-    """A reader whose collections can be held up."""
+    """A reader whose collections can be stopped during a fork."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._collecting = threading.Lock()
         self._process = os.getpid()
-        self._held = threading.local()  # several threads may fork at once
+        self._held = threading.local()  # several threads may fork at once: each releases only what it has taken itself
         self.histogram_temporality = AggregationTemporality.CUMULATIVE
         self.cells: Cells | None = None
-        """The histograms that the SDK does not keep, where the direct path stands."""
+        """The histograms of the direct path, which the SDK does not have; None without the direct path."""
 
     def hold(self) -> None:
-        """Before a fork: let a collection end, and none begin."""
+        """Wait before a fork until a running collection has ended, and let none start."""
         self._held.yes = self._collecting.acquire(timeout=_HOLD)
 
     def release(self) -> None:
-        """After a fork, in the parent: go on."""
+        """Let collections start again, after a fork, in the parent."""
         if self._held.yes:
             self._collecting.release()
 
@@ -65,19 +65,19 @@ class Holdable(MetricReader):
 
     @abstractmethod
     def renew(self, provider: MeterProvider) -> None:
-        """After a fork, in the child: leave what is the parent's."""
+        """Start again, after a fork, in the child: without the totals and locks of the parent."""
 
     def is_inherited(self) -> bool:
-        """Whether this is a forked child that has not begun anew.
+        """Return whether this is a forked child in which the reader has not started again.
 
-        By the process id, not by the fork registry: a child that C code forks runs no hooks of Python's, and must not export what its
-        parent counted either.
+        The process id shows it, not the fork registry: a child that C code has forked runs no fork hooks of Python, and must not export
+        what its parent counted either.
         """
         return self._process != os.getpid()
 
 
 class Push(Holdable):
-    """Exports metrics every ``interval`` seconds, and once more at shutdown. A monitor judges what is exported."""
+    """Reader that exports metrics every ``interval`` seconds, and once more at shutdown. A monitor judges what is exported."""
 
     def __init__(self, exporter: ForkedMetricExporter, interval: float, monitor: Monitor | None = None) -> None:
         super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
@@ -110,7 +110,7 @@ class Push(Holdable):
             self._exporter.shutdown(timeout_millis)
 
     def renew(self, provider: MeterProvider) -> None:
-        """After a fork, in the child: begin anew, at zero."""
+        """Start again at zero, after a fork, in the child."""
         provider.remove_metric_reader(self)
         if self._monitor:
             self._monitor.renew()
@@ -139,7 +139,7 @@ class Push(Holdable):
 
 
 class Pull(Holdable, PrometheusMetricReader):
-    """The endpoint that Prometheus scrapes, of the process that opened it: a forked child leaves it to its parent.
+    """Reader of the endpoint that Prometheus scrapes. It belongs to the process that opened it, not to forked children.
 
     Raises:
         OSError: the address cannot be bound.
@@ -148,18 +148,20 @@ class Pull(Holdable, PrometheusMetricReader):
     def __init__(self, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> None:
         self._open = True
         registry = _Registry(self)
-        # Prometheus's OTLP ingestion makes no labels of the scope either: a series has the same labels on both ways in.
+        # Prometheus's OTLP ingestion makes no labels from the scope either: so series have the same labels, pushed or pulled.
         super().__init__(scope_info_enabled=False, registry=registry)
         self._server = PullServer(host, port, registry, allowed_hosts)
         self.port: int = self._server.server_port
         self.address = f"http://{host}:{self.port}/metrics"
 
     def scrape(self, collect: Callable[[], Iterable[Metric]]) -> list[Metric]:
-        """What a scrape gets."""
+        """Return the metrics for one scrape."""
         with self._collecting:
             self._received = False
             metrics = list(collect())
-            if not self._received and (ours := self._merged(None)) is not None:  # the SDK had nothing, and so did not call
+            if (
+                not self._received and (ours := self._merged(None)) is not None
+            ):  # the SDK had no metrics, and so did not call `_receive_metrics`
                 super()._receive_metrics(encodable.metrics(ours))
                 metrics = list(collect())
             return metrics
@@ -169,7 +171,7 @@ class Pull(Holdable, PrometheusMetricReader):
         super()._receive_metrics(encodable.metrics(self._merged(metrics_data) or metrics_data), timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Nothing: whoever wants metrics comes for them."""
+        """Do nothing: Prometheus pulls the metrics."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
@@ -181,7 +183,7 @@ class Pull(Holdable, PrometheusMetricReader):
             self._server.server_close()
 
     def renew(self, provider: MeterProvider) -> None:
-        """After a fork, in the child: leave the port to the parent, which is told as soon as this process counts."""
+        """Leave the port to the parent, after a fork, in the child. The parent is informed as soon as this process counts something."""
         provider.remove_metric_reader(self)
         announce(self.port, forked=True)
 

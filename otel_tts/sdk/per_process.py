@@ -1,4 +1,4 @@
-"""What a forked child cannot share with its parent: connections, their locks, open files."""
+"""Objects that a forked child cannot share with its parent: connections, their locks, open files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ T = TypeVar("T")
 
 
 class PerProcess(ForkAware, Generic[T]):
-    """Something of this process's own. A forked child builds another when it first asks, so that one which never does pays nothing.
+    """An object that each process has for itself. A forked child builds it at its first use, so a child that never uses it has no cost.
+
+    Two processes that write to one connection would mix up their messages.
 
     Args:
-        build: builds it.
+        build: builds the object.
     """
 
     def __init__(self, build: Callable[[], T]) -> None:
@@ -24,11 +26,11 @@ class PerProcess(ForkAware, Generic[T]):
         register(self)
 
     def after_fork_in_child(self) -> None:
-        """Leave what is the parent's."""
+        """Mark the object as the parent's, so that the next call builds another one."""
         self._is_inherited = True
 
     def __call__(self) -> T:
-        """Give it, of this process."""
+        """Return the object of this process."""
         if self._is_inherited:
             self._value = self._build()
             self._is_inherited = False

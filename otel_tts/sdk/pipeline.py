@@ -1,4 +1,4 @@
-"""The running pipeline: flushing and stopping all signals at once within a bound, at exit and on SIGTERM too, and over forks."""
+"""Pipeline: flush and shutdown of all signals at the same time, within a time limit, also at exit, on SIGTERM and after forks."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _ENDING_S = 0.5  # for RPCs that are about to end when the pipeline shuts down
 
 
 class Lane:
-    """A daemon thread for one signal's flushing and stopping, so that a hung endpoint holds up neither the others nor the exit.
+    """A daemon thread for the flush and shutdown of one signal, so that an endpoint that hangs delays neither the others nor the exit.
 
-    It is started beforehand: some Python releases (3.12) start no thread any more while ``atexit`` functions run.
+    It is started in advance: some Python releases (3.12) cannot start a thread while ``atexit`` functions run.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,12 +43,12 @@ class Lane:
         self.start()
 
     def start(self) -> None:
-        """Start the thread; in a forked child, once more."""
+        """Start the thread; in a forked child, start it again."""
         self._calls: queue.SimpleQueue[tuple[Callable[[], object], LaneCall]] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(self._calls,), name=f"otel-tts-{self._name}", daemon=True).start()
 
     def submit(self, function: Callable[[], object]) -> LaneCall:
-        """Have the thread call ``function``."""
+        """Call ``function`` in the thread."""
         call = LaneCall()
         self._calls.put((function, call))
         return call
@@ -66,19 +66,19 @@ class Lane:
 
 @dataclass(slots=True)
 class LaneCall:
-    """What becomes of a call in a lane."""
+    """The result of a call in a lane."""
 
     done: threading.Event = field(default_factory=threading.Event)
     succeeded: bool = False
 
     def wait(self, deadline: float) -> bool:
-        """Whether it succeeded before ``deadline``, a reading of ``time.monotonic()``."""
+        """Return whether it succeeded before ``deadline``, a reading of ``time.monotonic()``."""
         return self.done.wait(max(0.0, deadline - time.monotonic())) and self.succeeded
 
 
 @dataclass(frozen=True, slots=True)
 class SignalExport:
-    """One signal's way out: how to flush it and, unless it is the host's own, how to stop it."""
+    """The export of one signal: how to flush it and, unless the provider is the host's own, how to stop it."""
 
     signal: str
     description: str
@@ -87,15 +87,15 @@ class SignalExport:
 
 
 class Pipeline(fork.ForkAware):
-    """What :func:`otel_tts.configure` has set up.
+    """The pipeline that :func:`otel_tts.configure` has set up.
 
     Attributes:
-        tracer_provider: the provider of tracers in use: ours, or the host's own.
-        meter_provider: the provider of meters in use.
-        logger_provider: the provider of loggers in use.
-        settings: the settings in force.
-        data_dir: the directory of the local files; None when there are none.
-        prometheus_port: the port of the pull endpoint; None when there is none.
+        tracer_provider: the tracer provider in use: ours, or the host's own.
+        meter_provider: the meter provider in use.
+        logger_provider: the logger provider in use.
+        settings: the settings in use.
+        data_dir: the directory of the local files; None without local files.
+        prometheus_port: the port of the pull endpoint; None without one.
     """
 
     def __init__(
@@ -119,7 +119,8 @@ class Pipeline(fork.ForkAware):
         self._exports = [(export, Lane(export.signal)) for export in exports]
         self._readers = readers
         self._result: bool | None = None
-        self._lock = threading.RLock()  # a signal handler may come in the middle
+        # Reentrant: a signal handler of the host may call shutdown in the middle of it, in the same thread, and would wait for ever.
+        self._lock = threading.RLock()
         self._ending: Ending | None = None
         if exports:
             atexit.register(self.shutdown)
@@ -127,35 +128,35 @@ class Pipeline(fork.ForkAware):
             self._ending = Ending(self._end, self.flush)
 
     def describe(self) -> list[str]:
-        """Where each signal goes, a line each, for people."""
+        """Return where each signal goes, as one line each, for people."""
         return [f"{export.signal}: {export.description}" for export, _ in self._exports] or [
             "everything: switched off by OTEL_SDK_DISABLED"
         ]
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Export what has been recorded so far, the host's own providers included.
+        """Export what has been recorded so far, including the host's own providers.
 
         Args:
-            timeout: the most seconds that it takes; by default ``settings.shutdown_timeout``.
+            timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time. What an endpoint refused, exporters log.
+            Whether it was done in time. If an endpoint rejects something, its exporter logs that.
         """
         deadline = self._deadline(timeout)
         run_deferred()
         return _all([lane.submit(export.flush) for export, lane in self._exports], deadline)
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """End what is under way, export what has been recorded, and stop. The host's own providers go on. A second call does nothing.
+        """End open requests, export what has been recorded, and stop. The host's own providers go on. A second call does nothing.
 
-        RPCs and requests that are still open count as stopped by the service, with the error type ``shutdown``; those that were
-        answered, or whose server is stopping, get a moment to end by themselves.
+        RPCs and requests that are still open count as stopped by the service, with the error type ``shutdown``; those whose response
+        was sent, or whose server is stopping, get a short time to end by themselves.
 
         Args:
-            timeout: the most seconds that it takes; by default ``settings.shutdown_timeout``.
+            timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time. What an endpoint refused, exporters log.
+            Whether it was done in time. If an endpoint rejects something, its exporter logs that.
         """
         with self._lock:
             if self._result is None:
@@ -164,11 +165,11 @@ class Pipeline(fork.ForkAware):
                 UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
                 run_deferred()
                 self._result = _all([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
-                atexit.unregister(self.shutdown)  # not before: the end of the main thread waits here for one that shuts down
+                atexit.unregister(self.shutdown)  # last: so the exit waits here for another thread that shuts down
             return self._result
 
     def handle_sigterm(self) -> None:
-        """Flush where SIGTERM would end the process at once. Handlers of the host's own stay as they are: see `Ending`.
+        """Flush if SIGTERM would end the process at once. Handlers of the host are not changed: see `Ending`.
 
         Raises:
             ValueError: called in another thread than the main one, where Python allows no signal handlers.
@@ -177,7 +178,7 @@ class Pipeline(fork.ForkAware):
             self._ending.take_sigterm()
 
     def _end(self) -> None:
-        """The process ends here and now: what is the host's own is flushed too, since no ``atexit`` function will."""
+        """Flush and stop, since the process ends now. The host's own providers are flushed, too: no ``atexit`` function will do it."""
         deadline = self._deadline(None)
         jobs = [lane.submit(export.flush) for export, lane in self._exports if not export.stop]
         self.shutdown()
@@ -187,17 +188,20 @@ class Pipeline(fork.ForkAware):
         return time.monotonic() + (self.settings.shutdown_timeout if timeout is None else timeout)
 
     def before_fork(self) -> None:
-        """Let no collection be under way: what it holds would stay held in the child."""
+        """Stop collections during the fork: a lock that one holds would stay held in the child."""
         for reader in self._readers:
             reader.hold()
 
     def after_fork_in_parent(self) -> None:
-        """Let collections go on."""
+        """Let collections start again."""
         for reader in self._readers:
             reader.release()
 
     def after_fork_in_child(self) -> None:
-        """The SDK gives the child a resource of its own and new export threads; what is ours begins anew too."""
+        """Start our threads, locks and readers again; the SDK does the same for its export threads and the resource.
+
+        The order matters: readers can register only with new locks, and the locks of the series exist only after that.
+        """
         self._lock = threading.RLock()
         for _, lane in self._exports:
             lane.start()

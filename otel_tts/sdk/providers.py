@@ -1,4 +1,4 @@
-"""Building what `configure` asks for: the resource, the providers, and each signal's way out."""
+"""Building the parts of `configure`: the resource, the providers, and the export of each signal."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def build(
     resource: Mapping[str, Any] | None = None,
     monitor: bool | None = None,
 ) -> Pipeline:
-    """The pipeline of `otel_tts.configure`, whose arguments these are. What can be refused is refused before anything starts."""
+    """Build the pipeline of `otel_tts.configure`, with the same arguments. They are all checked before anything starts."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Pipeline(
             settings,
@@ -193,7 +193,7 @@ def _log_records(
     if not enabled or not (host or ways):
         return host or _logs.NoOpLoggerProvider(), SignalExport("logs", _NOWHERE)
     if host:
-        if not is_attached():  # whoever has a provider usually has a handler too
+        if not is_attached():  # a host with a provider usually has a handler, too: records would be exported twice
             attach(ExportHandler(host, capture_text=settings.capture_text))
         return host, _host_export("logs", host)
     provider = LoggerProvider(resource, shutdown_on_exit=False)
@@ -212,7 +212,7 @@ def _log_records(
 
 
 def _host(provider: P) -> P | None:
-    """The global provider, if the host has set one."""
+    """Return the global provider, if the host has set one."""
     return None if type(provider).__name__ in _PLACEHOLDERS else provider
 
 
@@ -225,7 +225,7 @@ def _listed(ways: Sequence[Destination], *others: str) -> str:
 
 
 class _HashedOnce(Resource):
-    """A resource that works out its hash once: encoders group spans by resource, and the SDK's hash makes JSON of it each time."""
+    """A resource that computes its hash once: encoders group spans by resource, and the SDK's hash encodes it as JSON each time."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)
@@ -237,7 +237,7 @@ class _HashedOnce(Resource):
 
 def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) -> Resource:
     named = {SERVICE_NAME: service_name} if service_name else {}
-    # Of the process, only what stays true in a forked child, which inherits the resource but for its service.instance.id.
+    # Of the process attributes, only those that stay true in a forked child, which inherits the resource except service.instance.id.
     process = ProcessResourceDetector().detect().attributes
     lasting = {
         key: value for key, value in process.items() if key.startswith("process.runtime.") or key == PROCESS_EXECUTABLE_NAME
@@ -246,7 +246,7 @@ def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) ->
 
 
 def _pull(settings: Settings, argument: int | None) -> Pull | None:
-    """The pull endpoint, where it is asked for: by the argument, by our variable, or as a standard exporter."""
+    """Open the pull endpoint, if it is requested: by the argument, by our variable, or as a standard exporter."""
     host, number = settings.prometheus_host, settings.prometheus_port if argument is None else argument
     if argument is None and settings.source("prometheus_port") == "default":
         if PROMETHEUS not in (exporter_names("metrics", os.environ) or ()):
@@ -264,5 +264,5 @@ def _pull(settings: Settings, argument: int | None) -> Pull | None:
         if argument is not None:
             raise SettingError(problem) from None
     announce(number, forked=False)
-    _logger.error(problem)  # the environment may be shared with processes that are not meant; they run on without the endpoint
+    _logger.error(problem)  # other processes may share the environment, such as more workers: they run on without the endpoint
     return None

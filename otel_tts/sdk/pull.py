@@ -1,4 +1,4 @@
-"""The HTTP server of the pull endpoint: few connections, each for a short time, and for hosts that it is told of only."""
+"""The HTTP server of the pull endpoint: a limited number of short connections, and only for allowed host names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from otel_tts.sdk import workers
 from otel_tts.sdk.workers import WorkerProcesses
 
 CONNECTIONS = 8
-"""At once; more are closed."""
+"""The most connections at the same time; further ones are closed."""
 SECONDS = 10.0
-"""The longest that one may take, whatever it does."""
+"""The longest duration of a connection, whatever it does."""
 
 _REFUSED = b"This endpoint does not answer to that host name. PROMETHEUS_ALLOWED_HOSTS names further ones.\n"
 
 
 class PullServer(ThreadingMixIn, WSGIServer):
-    """Serves a registry in its own threads.
+    """Server of a registry, in its own threads.
 
     Raises:
         OSError: the address cannot be bound.
@@ -43,7 +43,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
         threading.Thread(target=self.serve_forever, name="otel-tts-pull", daemon=True).start()
 
     def server_bind(self) -> None:
-        """Bind, without asking DNS for this machine's name."""
+        """Bind without the DNS look-up of this machine's name, which may take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -57,7 +57,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
         return application
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection, if there is room."""
+        """Accept a connection, unless there are too many."""
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -68,7 +68,7 @@ class PullServer(ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer one request, and end the connection when its time is over."""
+        """Answer one request, and close the connection when its time is over."""
         timer = threading.Timer(SECONDS, _cut, (request,))
         timer.daemon = True
         timer.start()
@@ -79,18 +79,18 @@ class PullServer(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a scraper that goes away is none of the host's business."""
+        """Do nothing: the host need not know that a scraper went away."""
 
 
 class _ScrapeHandler(WSGIRequestHandler):
     timeout = SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Do nothing: the base class would print each scrape to the host's stderr."""
 
 
 def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):  # it may have ended meanwhile
+    with suppress(OSError):  # it may have ended in the meantime
         connection.shutdown(socket.SHUT_RDWR)
 
 

@@ -1,7 +1,7 @@
-"""A receiver that speaks gRPC where telemetry is sent by HTTP: recognised by its answer, and said once.
+"""Detection of a gRPC receiver to which telemetry is sent by HTTP: it is recognised by its response, and reported once.
 
-Each server of gRPC begins with a SETTINGS frame of HTTP/2, which a client of HTTP/1.1 takes for a bad status line. Without this module, the
-exporters would try again and log that line for ever.
+Each gRPC server starts with a SETTINGS frame of HTTP/2, which a client of HTTP/1.1 reads as a bad status line. Without this module, the
+exporters would retry and log that line for ever.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from otel_tts.errors import OtelTtsError
 _logger = logging.getLogger(__name__)
 
 _reported: set[str] = set()
-"""Hosts with ports."""
+"""The hosts, with ports, that have been reported."""
 
 
 class SpeaksGRPCError(OtelTtsError, requests.RequestException):
-    """A receiver speaks gRPC. It is no `requests.ConnectionError`: to try again is of no use."""
+    """Error of a receiver that speaks gRPC. It is not a `requests.ConnectionError`, after which exporters retry: that is of no use."""
 
 
 class CheckedSession(requests.Session):
-    """A session that recognises a receiver of gRPC."""
+    """A session that recognises a gRPC receiver."""
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request.
 
         Raises:
             SpeaksGRPCError: the receiver speaks gRPC. It has been reported.
-            requests.RequestException: as ever.
+            requests.RequestException: the request failed for another reason.
         """
         try:
             return super().send(request, **kwargs)
@@ -45,7 +45,7 @@ class CheckedSession(requests.Session):
 
 
 def speaks_grpc(error: BaseException | None) -> bool:
-    """Whether a request by HTTP/1.1 was answered with a SETTINGS frame."""
+    """Return whether the response to an HTTP/1.1 request was a SETTINGS frame."""
     while error is not None:
         if isinstance(error, BadStatusLine):
             line = str(error.args[0]) if error.args else ""
@@ -56,7 +56,7 @@ def speaks_grpc(error: BaseException | None) -> bool:
 
 
 def report(url: str) -> None:
-    """Say what to set: once for each receiver, whatever signals are sent to it."""
+    """Log what to set, once for each receiver, whatever signals are sent to it."""
     host = urlsplit(url).netloc.rpartition("@")[2]
     if host not in _reported:
         _reported.add(host)
@@ -67,6 +67,6 @@ def report(url: str) -> None:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a log record of an exporter is about something else: a filter of its logger."""
+    """Return whether a log record of an exporter is about something else; for use as a filter of its logger."""
     arguments = record.args if isinstance(record.args, tuple) else ()
     return not any(isinstance(argument, SpeaksGRPCError) for argument in arguments)

@@ -1,8 +1,8 @@
-"""Since when the sums that are asked at export count.
+"""Start timestamps of asynchronous sums.
 
-The SDK says of an asynchronous sum's new series that it began when it was first asked, which is when its first value is exported. A
-backend that goes by it sees no growth in that value, and the first failure of its kind is none. The specification wants the collection
-before: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#start-timestamps
+The SDK sets the start of a new series to the time of its first observation, which is also the time of its first export. A backend that
+uses the start sees no growth in that value, so the first failure of its kind would be missing. The specification asks for the time of
+the collection before: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#start-timestamps
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from opentelemetry.sdk.metrics.export import Metric, MetricsData, NumberDataPoin
 
 
 class Starts:
-    """Corrects the exports of one reader, in the order in which they were collected."""
+    """Correction of the start timestamps of one reader's exports, in the order in which they were collected."""
 
     def __init__(self) -> None:
         self._before = time.time_ns()
         self._corrected: dict[int, int] = {}
-        """The collection before, by what the SDK takes for a series' start."""
+        """The time of the collection before, by the start that the SDK has set."""
 
     def correct(self, data: MetricsData | None, began: int) -> MetricsData | None:
-        """``data`` with the right starts; None when there was none. began: when its collection did, in nanoseconds since the Unix epoch."""
+        """Return ``data`` with correct starts; None without data. began: start of its collection, nanoseconds since the Unix epoch."""
         before, self._before = self._before, began
         if data is None:
             return None
@@ -58,5 +58,5 @@ def _points(data: MetricsData) -> Iterator[NumberDataPoint]:
 
 
 def _count(metric: Metric) -> Sum | None:
-    """What began at 0. A sum that goes up and down may have stood anywhere before it was first asked."""
+    """Return the data of a sum that started at 0. An up-down sum may have had any value before its first observation."""
     return metric.data if isinstance(metric.data, Sum) and metric.data.is_monotonic else None

@@ -41,36 +41,38 @@ class Store:
     """The local files of this process. Another process, a forked child included, needs a Store of its own.
 
     Args:
-        directory: where the files are; made when it is not there, readable for its owner only.
+        directory: where the files are; it is created if it is missing, readable for its owner only.
         max_age: seconds after which a file is deleted.
         max_size: bytes of all files together beyond which the oldest are deleted.
-        wall: seconds since the Unix epoch.
+        wall: returns the seconds since the Unix epoch.
     """
 
     def __init__(self, directory: Path, *, max_age: float, max_size: int, wall: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self.wall = wall
-        self.writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # a process id alone comes back, and containers all have 1
+        self.writer = (
+            f"{os.getpid()}-{secrets.token_hex(4)}"  # a process id is used again later, and in containers it is always 1
+        )
         self.segment_size = max_size // _SEGMENTS
         self._max_age = max_age
         self._max_size = max_size
 
     def span_exporter(self) -> FileSpanExporter:
-        """An exporter for spans."""
+        """Return an exporter for spans."""
         return FileSpanExporter(stream=self._stream("traces"))
 
     def metric_exporter(self) -> FileMetricExporter:
-        """An exporter for metrics: cumulative, with explicit buckets."""
+        """Return an exporter for metrics: cumulative, with explicit buckets."""
         return FileMetricExporter(
             stream=self._stream("metrics"), preferred_temporality=_TEMPORALITY, preferred_aggregation=_AGGREGATION
         )
 
     def log_exporter(self) -> FileLogExporter:
-        """An exporter for log records."""
+        """Return an exporter for log records."""
         return FileLogExporter(stream=self._stream("logs"))
 
     def expire(self) -> None:
-        """Delete files that are too old or too many, the oldest first; never one that a process may still be writing.
+        """Delete files that are too old, or too large together, the oldest first; never one that a process may still be writing.
 
         Several processes may do this at once.
         """
@@ -94,9 +96,9 @@ class Store:
 
 
 class _Rotating(io.TextIOBase):
-    """A text stream that goes on in another file when the hour changes or the file is full.
+    """A text stream that continues in another file when the hour changes or the file is full.
 
-    It never raises: a full disk or a directory that may not be written costs telemetry, and is said once until it works again.
+    It never raises: if the disk is full or the directory is not writable, telemetry is lost, which is logged once until it works again.
     """
 
     def __init__(self, store: Store, signal: Signal) -> None:
@@ -135,7 +137,7 @@ class _Rotating(io.TextIOBase):
         super().close()
 
     def _append(self, data: bytes) -> None:
-        if self._torn:  # what was written of the last line shall not swallow this one
+        if self._torn:  # the last line was written in part: without a newline, this one would be lost with it
             data = b"\n" + data
         rest = memoryview(data)
         while rest:

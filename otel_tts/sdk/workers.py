@@ -1,7 +1,7 @@
-"""Several processes behind one pull endpoint: a scrape reaches the one that owns the port, and what the others count is not in it.
+"""Several processes with one pull endpoint: a scrape reaches only the process that owns the port, without what the others count.
 
-Prometheus would take the owner's series for everything. So the others say that they are there as soon as they have something to count,
-with a lock on a file that belongs to the port, and as long as they are, the owner refuses to answer.
+Prometheus would take the owner's series for all of the service. So each other process locks a file that belongs to the port, as soon as
+it has something to count, and while such a process exists, the owner answers scrapes with an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFUSED = (
 
 
 class WorkerProcesses:
-    """The other processes, as the owner of a port sees them."""
+    """The other processes of a service, as the owner of the port sees them."""
 
     def __init__(self, port: int) -> None:
         self._file = _file(port)
@@ -37,7 +37,7 @@ class WorkerProcesses:
                 os.ftruncate(self._file, 0)
 
     def count(self) -> bool:
-        """Whether another process counts, or a forked child of this one has counted."""
+        """Return whether another process counts, or a forked child of this one has counted."""
         if self._file is None:
             return False
         try:
@@ -53,11 +53,11 @@ class WorkerProcesses:
 
 
 def announce(port: int, *, forked: bool) -> None:
-    """Have the owner of the port know of this process, from the first request or RPC on.
+    """Announce this process to the owner of the port, from its first request or RPC on.
 
     Args:
-        port: of the endpoint that this process has not got.
-        forked: whether it is a child of the owner, whose totals are missing even when it has ended.
+        port: of the endpoint that another process owns.
+        forked: whether this is a child of the owner, whose totals are missing even after it has ended.
     """
 
     def begun() -> None:
@@ -74,7 +74,7 @@ def announce(port: int, *, forked: bool) -> None:
 
 
 def _file(port: int) -> int | None:
-    """A descriptor of the file of this user's that belongs to the port; None where there can be none."""
+    """Return a descriptor of this user's file that belongs to the port; None if there can be none."""
     if fcntl is None:
         return None
     path = Path(tempfile.gettempdir(), f"otel-tts-{os.getuid()}-pull-{port}")

@@ -1,9 +1,8 @@
 """Histograms of our own: a cell for each attribute set, which readers turn into the SDK's public data points.
 
-A cell keeps what was recorded since any reader last looked. A reader that looks has that added to what every reader is owed (its
-account), takes its own, and starts that anew (delta) or keeps it (cumulative). So recording costs the same however many readers
-there are, and each sees what the SDK's aggregation would have shown it: counts, sum, least and largest value, and of each bucket the
-latest exemplar.
+A cell keeps what was recorded since any reader last collected. When a reader collects, that is added to the account of every reader; the
+reader then reads its own account, and resets it (delta) or keeps it (cumulative). So recording costs the same for any number of readers,
+and each gets what the SDK's aggregation would give: counts, sum, smallest and largest value, and the latest exemplar of each bucket.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from opentelemetry.util.types import Attributes
 from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
 
 _PATIENCE_S = 0.2
-"""How long a reader waits for a thread that is recording, which takes microseconds unless a signal handler stands in its middle."""
+"""How long a reader waits for a thread that is recording: that takes microseconds, unless a signal handler interrupts it."""
 
 
 _Measurement: TypeAlias = tuple[float, int, SpanContext]
-"""A value, when it was recorded (nanoseconds since the Unix epoch), and in which span."""
+"""A value, the time at which it was recorded (nanoseconds since the Unix epoch), and the context of the span."""
 
 
 class _Sums:
-    """What was recorded."""
+    """The aggregated values."""
 
     __slots__ = ("counts", "exemplars", "least", "most", "total")
 
@@ -57,7 +56,7 @@ class _Sums:
 
 
 class Account:
-    """What a reader is owed of one cell. start_ns: since when, nanoseconds since the Unix epoch."""
+    """The values of one cell that a reader has not reset. start_ns: since when, nanoseconds since the Unix epoch."""
 
     __slots__ = ("start_ns", "sums")
 
@@ -69,8 +68,8 @@ class Account:
 class Cell:
     """The histogram of one attribute set.
 
-    Whoever records never waits: what comes while another thread is at it (or the very code that a signal handler has interrupted)
-    is put aside, and folded in by the next who comes.
+    Recording never waits: if another thread holds the lock (or this thread does, and a signal handler or finaliser has interrupted it),
+    the value is put into a queue, and the next caller that gets the lock adds it. An ordinary lock would hang in that second case.
     """
 
     __slots__ = ("_accounts", "_bounds", "_lock", "_recent", "_waiting", "attributes", "forward")
@@ -78,7 +77,7 @@ class Cell:
     def __init__(self, attributes: Attributes, bounds: Sequence[float], readers: Iterator[Any] | Sequence[Any]) -> None:
         self.attributes = attributes
         self.forward: Callable[[float, Context | None], None] | None = None
-        """Where each value goes as well: to the SDK, for readers that know nothing of cells."""
+        """A function that gets each value, too: it passes it to the SDK, for readers that cannot read cells."""
         self._bounds = bounds
         self._lock = Lock()
         self._recent = _Sums(len(bounds) + 1)
@@ -87,7 +86,7 @@ class Cell:
         self._accounts = {reader: Account(len(bounds) + 1, now_ns) for reader in readers}
 
     def record(self, value: float, context: Context | None) -> None:
-        """Record a value: finite, 0 or more. The sampled span of ``context`` makes it an exemplar."""
+        """Record a value: finite, 0 or more. With a sampled span in ``context`` it becomes an exemplar."""
         span = context.get(SPAN_KEY) if context is not None else get_current_span()
         if type(span) is Span:
             exemplar = (value, time.time_ns(), span._context) if span.sampled else None  # noqa: SLF001 - a property is a call
@@ -126,17 +125,17 @@ class Cell:
                 self._fold(*self._waiting.popleft())
 
     def open(self, reader: object, now_ns: int) -> None:
-        """Keep an account for a reader, from now on."""
+        """Start an account for a reader."""
         if self._settle():
             self._accounts[reader] = Account(len(self._bounds) + 1, now_ns)
             self._lock.release()
 
     def close(self, reader: object) -> None:
-        """Keep none any more."""
+        """Remove the account of a reader."""
         self._accounts.pop(reader, None)
 
     def _settle(self) -> bool:
-        """Put what was recorded into the accounts; True: with the lock taken, which the caller gives back."""
+        """Add the recent values to the accounts. Return whether the lock was taken; the caller then releases it."""
         if not self._lock.acquire(timeout=_PATIENCE_S):
             return False
         self._fold_waiting()
@@ -149,7 +148,7 @@ class Cell:
     def collect(
         self, reader: object, temporality: AggregationTemporality, now_ns: int, since_ns: int | None
     ) -> HistogramDataPoint | None:
-        """The reader's point; None when it has none. since_ns: when it collected before, None: it has not."""
+        """Return the reader's data point; None without values. since_ns: when it collected before; None: never."""
         settled = self._settle()
         try:
             account = self._accounts.get(reader)
@@ -180,5 +179,5 @@ class Cell:
 
 def _exemplar(measurement: _Measurement, attributes: Attributes) -> Exemplar:
     value, time_ns, span = measurement
-    # The first are those attributes of the measurement that are not its point's: ours are the same.
+    # The first argument: attributes of the measurement that its data point does not have. Here both have the same.
     return Exemplar({} if attributes else None, value, time_ns, span.span_id, span.trace_id)

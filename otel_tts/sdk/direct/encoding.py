@@ -1,6 +1,6 @@
-"""Spans as OTLP bytes, https://opentelemetry.io/docs/specs/otlp/: what the official encoder and protobuf make, without their objects.
+"""Encoder of spans to OTLP bytes, https://opentelemetry.io/docs/specs/otlp/: the same as the official one, without its objects.
 
-A service sends the same keys, and mostly the same values, over and over. So keys, and values that come again, are encoded once.
+A service sends the same keys, and mostly the same values, again and again. So keys, and values that repeat, are encoded once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
 _logger = logging.getLogger(__name__)
 
-_CACHED = 4096  # entries of a cache, which is then begun anew
-_LONGEST = 64  # code points of a value that may come again
+_CACHED = 4096  # the most entries of a cache, which is then emptied
+_LONGEST = 64  # the most code points of a value that is cached: longer ones hardly repeat
 _IS_REMOTE_KNOWN, _IS_REMOTE = 0x100, 0x200  # https://github.com/open-telemetry/opentelemetry-proto: SpanFlags
 _KINDS = {  # OTLP numbers them from 1
     SpanKind.INTERNAL: 1,
@@ -35,7 +35,7 @@ _times = struct.Struct("<BQBQ").pack  # the tags and values of a span's start an
 
 
 def varint(number: int) -> bytes:
-    """A non-negative number as protobuf writes it."""
+    """Encode a non-negative number as a protobuf varint."""
     if number < 0x80:
         return _SMALL[number]
     encoded = bytearray()
@@ -51,20 +51,20 @@ _SMALL = [bytes((number,)) for number in range(0x80)]
 
 
 def field(tag: bytes, content: bytes) -> bytes:
-    """A field of bytes, text or a message, with its tag and length."""
+    """Encode a field of bytes, text or a message, with its tag and length."""
     return tag + varint(len(content)) + content
 
 
 def text(value: str) -> bytes:
-    """UTF-8. Half of a surrogate pair, which is no character, becomes a question mark."""
+    """Encode text as UTF-8. A lone surrogate, which is not a character, becomes a question mark."""
     return value.encode("utf-8", "replace")
 
 
 def any_value(value: Any) -> bytes:
-    """The content of an ``AnyValue``.
+    """Encode the content of an ``AnyValue``.
 
     Raises:
-        ValueError: a whole number that 64 bits do not hold, or a type that OTLP has no word for.
+        ValueError: an integer of more than 64 bits, or a type that OTLP does not have.
     """
     if value is None:
         return b""
@@ -88,12 +88,12 @@ def any_value(value: Any) -> bytes:
 
 
 def key_value(key: str, value: Any) -> bytes:
-    """The content of a ``KeyValue``."""
+    """Encode the content of a ``KeyValue``."""
     return field(b"\x0a", text(key)) + field(b"\x12", any_value(value))
 
 
 def attributes(tag: bytes, values: Iterable[tuple[str, Any]]) -> bytes:
-    """Attributes as fields with this tag. One that cannot be encoded costs itself only."""
+    """Encode attributes as fields with this tag. One that cannot be encoded is left out and logged."""
     encoded = []
     for key, value in values:
         try:
@@ -104,12 +104,12 @@ def attributes(tag: bytes, values: Iterable[tuple[str, Any]]) -> bytes:
 
 
 def resource_spans(resource: Resource) -> bytes:
-    """What stands before the ``ScopeSpans`` in a ``ResourceSpans``."""
+    """Encode the part of a ``ResourceSpans`` before the ``ScopeSpans``."""
     return field(b"\x0a", attributes(b"\x0a", resource.attributes.items()))
 
 
 def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
-    """What stands before and after the spans in a ``ScopeSpans``."""
+    """Encode the parts of a ``ScopeSpans`` before and after the spans."""
     if scope is None:
         return b"\x0a\x00", b""
     content = field(b"\x0a", text(scope.name)) if scope.name else b""
@@ -121,7 +121,7 @@ def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
 
 
 def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequence[bytes]]) -> bytes:
-    """An ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope."""
+    """Encode an ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope."""
     content = [resource_spans(resource)]
     for scope, encoded in spans.items():
         before, after = scope_spans(scope)
@@ -132,12 +132,12 @@ def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequ
 
 
 class SpanEncoder:
-    """Encodes spans, each as the field that it is in a ``ScopeSpans``. Threads may share it."""
+    """Encoder of spans, each as a field of a ``ScopeSpans``. Thread-safe: its caches change by single dictionary operations."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, SpanKind], bytes] = {}
         self._doubles: dict[str, bytes] = {}
-        """Everything of an attribute that is a float, but its eight bytes."""
+        """The encoded float attributes, by key, without the eight bytes of the value."""
         self._strings: dict[tuple[str, str], bytes] = {}
         self._integers: dict[tuple[str, int], bytes] = {}
         self._booleans: dict[tuple[str, bool], bytes] = {}
@@ -156,7 +156,7 @@ class SpanEncoder:
         links: Sequence[Link] = (),
         dropped: tuple[int, int, int] = _NOTHING,
     ) -> bytes:
-        """One span. start, end: nanoseconds since the Unix epoch. dropped: attributes, events and links beyond their limits."""
+        """Encode one span. start, end: nanoseconds since the Unix epoch. dropped: attributes, events, links beyond their limits."""
         parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
         if context.trace_state:
             parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in context.trace_state.items()))))
@@ -181,7 +181,7 @@ class SpanEncoder:
 
     def _attributes(self, parts: list[bytes], values: Iterable[tuple[str, Any]]) -> None:
         doubles, strings, integers, booleans = self._doubles, self._strings, self._integers, self._booleans
-        for item in values:  # which is the key of the caches, too: so no tuple is made
+        for item in values:  # the pair is also the key of the caches, so that no other tuple is created
             key, value = item
             kind = type(value)
             if kind is str:

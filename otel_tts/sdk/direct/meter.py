@@ -1,4 +1,4 @@
-"""The meter provider of the direct path: its meter for otel-tts keeps histograms in cells; everything else is the SDK's."""
+"""The meter provider of the direct path: its meter for otel-tts keeps histograms in cells; all other instruments are the SDK's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Record = Callable[[float, Context | None], None]
 
 @runtime_checkable
 class CellReader(Protocol):
-    """A metric reader that adds what stands in cells to what it collects from the SDK."""
+    """A metric reader that adds the histograms in cells to what it collects from the SDK."""
 
     histogram_temporality: AggregationTemporality
     cells: Cells | None
@@ -51,33 +51,33 @@ class Cells(ForkAware):
 
     def __init__(self, resource: Resource) -> None:
         self.scope: InstrumentationScope | None = None
-        # The one provider that tells its resource, which the SDK changes in a forked child; there is no other use of it.
+        # Used only to read the resource, which the SDK changes in a forked child: no other provider makes it readable.
         self._keeper = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._histograms: list[Histogram] = []
         self._readers: dict[CellReader, int | None] = {}
-        """Those that look into the cells, and when they last did: nanoseconds since the Unix epoch."""
+        """The readers of the cells, with the time of their last collection, nanoseconds since the Unix epoch."""
         self._forwarding = False
         register(self)
 
     @property
     def readers(self) -> list[CellReader]:
-        """Those that look into the cells."""
+        """The readers of the cells."""
         return list(self._readers)
 
     def after_fork_in_child(self) -> None:
-        """Start from nothing: what the parent recorded is the parent's to export."""
+        """Empty all histograms: the parent exports what it has recorded."""
         for histogram in self._histograms:
             histogram.clear()
         self._readers = dict.fromkeys(self._readers)
 
     def add(self, histogram: Histogram) -> None:
-        """A histogram was created."""
+        """Add a histogram that was created."""
         self._histograms.append(histogram)
         if self._forwarding:
             histogram.forward()
 
     def open(self, reader: CellReader) -> None:
-        """A reader looks into the cells from now on."""
+        """Add a reader of the cells."""
         reader.cells = self
         self._readers[reader] = None
         now_ns = time.time_ns()
@@ -85,20 +85,20 @@ class Cells(ForkAware):
             cell.open(reader, now_ns)
 
     def close(self, reader: CellReader) -> None:
-        """A reader does so no more."""
+        """Remove a reader of the cells."""
         reader.cells = None
         self._readers.pop(reader, None)
         for cell in self._cells():
             cell.close(reader)
 
     def forward(self) -> None:
-        """There is a reader that knows nothing of cells: the SDK gets all values too, from now on."""
+        """Pass all values to the SDK as well, from now on, for a reader that cannot read cells."""
         self._forwarding = True
         for histogram in self._histograms:
             histogram.forward()
 
     def merge(self, reader: CellReader, data: MetricsData | None) -> MetricsData | None:
-        """What a reader got from the SDK, with the histograms from the cells; None when there is nothing at all."""
+        """Return what a reader got from the SDK, with the histograms from the cells added; None if there is neither."""
         now_ns = time.time_ns()
         since_ns, self._readers[reader] = self._readers.get(reader), now_ns
         collected = [metric for h in self._histograms if (metric := h.collect(reader, now_ns, since_ns)) is not None]
@@ -122,7 +122,7 @@ class Cells(ForkAware):
 
 
 class Histogram(metrics.Histogram):
-    """A histogram in cells. Its attributes are plain values, and bounded in number by whoever records."""
+    """A histogram in cells. Its attributes are plain values, and the caller limits the number of attribute sets."""
 
     def __init__(
         self, cells: Cells, sdk: metrics.Histogram, name: str, unit: str, description: str, bounds: Sequence[float]
@@ -139,7 +139,7 @@ class Histogram(metrics.Histogram):
         cells.add(self)
 
     def bind(self, attributes: Mapping[str, str | bool]) -> Record:
-        """What records values with these attributes."""
+        """Return a function that records values with these attributes."""
         return self._cell(attributes).record
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -150,16 +150,16 @@ class Histogram(metrics.Histogram):
         self._cell(attributes or {}).record(amount, context)
 
     def cells(self) -> list[Cell]:
-        """All there are."""
+        """Return all cells."""
         return list(self._cells.values())
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all cells and replace the lock, in a forked child."""
         self._creating = Lock()
         self._cells = {}
 
     def forward(self) -> None:
-        """Give the SDK all values too."""
+        """Pass all values to the SDK as well."""
         self._forwarding = True
         for cell in self.cells():
             self._forward(cell)
@@ -168,7 +168,7 @@ class Histogram(metrics.Histogram):
         cell.forward = lambda value, context: self._sdk.record(value, cell.attributes, context)
 
     def collect(self, reader: CellReader, now_ns: int, since_ns: int | None) -> Metric | None:
-        """What a reader gets; None when that is nothing."""
+        """Return the metric for a reader; None without values."""
         temporality = reader.histogram_temporality
         points = [p for cell in self.cells() if (p := cell.collect(reader, temporality, now_ns, since_ns)) is not None]
         if not points:
@@ -190,7 +190,7 @@ class Histogram(metrics.Histogram):
 
 
 class Meter(metrics.Meter):
-    """The SDK's meter, but for its histograms."""
+    """The SDK's meter, with histograms of our own."""
 
     def __init__(self, sdk: metrics.Meter, cells: Cells) -> None:
         super().__init__(sdk.name, sdk.version, sdk.schema_url)
@@ -206,7 +206,7 @@ class Meter(metrics.Meter):
         *,
         explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
     ) -> metrics.Histogram:
-        """A histogram in cells, where it says what its buckets are; else the SDK's."""
+        """Create a histogram in cells, if its bucket bounds are given; else the SDK's."""
         sdk = self._sdk.create_histogram(
             name, unit, description, explicit_bucket_boundaries_advisory=explicit_bucket_boundaries_advisory
         )
@@ -245,8 +245,8 @@ class MeterProvider(SDKMeterProvider):
     """The SDK's provider with cells. A reader that the host adds gets all values through the SDK, from then on.
 
     Args:
-        readers: all of ours, which look into cells.
-        resource: of whom they tell.
+        readers: our readers, which read cells.
+        resource: the resource of all metrics.
     """
 
     def __init__(self, readers: Sequence[MetricReader], resource: Resource) -> None:
@@ -274,7 +274,7 @@ class MeterProvider(SDKMeterProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> metrics.Meter:
-        """The meter of a library: with cells for otel-tts, the SDK's for any other."""
+        """Return the meter of a library: with cells for otel-tts, the SDK's for any other."""
         meter = super().get_meter(name, version, schema_url, attributes)
         if name != semconv.SCOPE or isinstance(meter, metrics.NoOpMeter):
             return meter
@@ -292,5 +292,5 @@ class MeterProvider(SDKMeterProvider):
 
 
 def temporality_of_histograms(preferred: Mapping[type, AggregationTemporality] | None) -> AggregationTemporality:
-    """What an exporter wants of histograms."""
+    """Return the temporality that an exporter prefers for histograms."""
     return (preferred or {}).get(SDKHistogram, AggregationTemporality.CUMULATIVE)

@@ -1,4 +1,4 @@
-"""Which path spans and histograms take, and why: decided here and nowhere else."""
+"""The decision whether spans and histograms take the direct path, and the reason. It is made only here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def path_of_spans(ways: Sequence[Destination], settings: Settings, environ: Mapp
 
 
 def protocol_of(way: Destination) -> str:
-    """``grpc`` or ``http/protobuf``."""
+    """Return ``grpc`` or ``http/protobuf``."""
     return _SENDERS[way.exporter]
 
 

@@ -1,7 +1,7 @@
-"""Where finished spans wait to be exported: bounded, in batches, by a thread of its own, with an exact count of what is dropped.
+"""Queue of finished spans: bounded, exported in batches by a thread of its own, with an exact count of dropped spans.
 
-Whoever ends a span may be anybody: a finaliser, a signal handler, a thread that is about to be forked. So putting a span here takes no
-lock that another could hold, and never waits.
+A span may end anywhere: in a finaliser, in a signal handler, in a thread that is about to fork. So putting a span into the queue never
+waits for a lock: the code that was interrupted may hold it, and would never release it.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SIZE = 65_536
-"""Spans that wait at most, unless ``OTEL_BSP_MAX_QUEUE_SIZE`` says otherwise: what 1,000 requests a second make in over 20 seconds."""
+"""The most spans in the queue, unless ``OTEL_BSP_MAX_QUEUE_SIZE`` is set: those of 20 seconds at 1,000 requests per second."""
 BYTES = 64 << 20
-"""Bytes that wait at most: 65,536 spans of a usual size take 46 MB."""
+"""The most bytes in the queue: 65,536 spans of usual size take 46 MB."""
 _BATCH, _DELAY_MS = 512, 5_000.0  # the specification's defaults
 _BATCH_BYTES = 3 << 20
-"""Bytes of a batch, beyond which it ends: a Collector refuses a message by gRPC of more than 4 MiB, and whatever is in it."""
-_LONGEST_WAIT_S = 5.0  # between attempts to export a batch whose receiver is not there
+"""The most bytes of a batch: a Collector rejects a gRPC message of more than 4 MiB, with all spans in it."""
+_LONGEST_WAIT_S = 5.0  # between attempts to export a batch whose receiver is not available
 
 
 class Queue(ForkAware, Generic[T]):
     """Finished spans, in the order in which they ended.
 
     Args:
-        export: exports a batch. None: it is done with, exported or refused for good. Else its receiver is not there now, and it is to
-            be tried again in so many seconds, 0: whenever.
-        size: how many wait at most. What comes when it is full is dropped, as the specification of OpenTelemetry has it: what waits
-            is in order and complete up to a moment, and a trace that was begun is not torn.
-        batch: how many are exported at once at most.
-        delay_s: the most seconds that one waits for others.
-        bytes_of: gives the bytes that one takes.
-        most_bytes: how many bytes wait at most.
+        export: exports a batch. It returns None when the batch is done, exported or rejected for good. Else the receiver is not available
+            now, and it returns the seconds to wait before the next attempt; 0: no minimum.
+        size: the most spans in the queue. If it is full, a new span is dropped, as in the specification of OpenTelemetry: so the spans in
+            the queue are in order, and traces that have started stay complete.
+        batch: the most spans of one export.
+        delay_s: the longest time that a span waits for a full batch, seconds.
+        bytes_of: returns the size of a span in bytes.
+        most_bytes: the most bytes in the queue.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class Queue(ForkAware, Generic[T]):
     def from_environ(
         cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
     ) -> Queue[T]:
-        """A queue as the standard variables want it."""
+        """Create a queue with the values of the standard environment variables."""
         size = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", SIZE))
         batch = min(size, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
         delay_s = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3
         return cls(export, size=size, batch=batch, delay_s=delay_s, bytes_of=bytes_of)
 
     def after_fork_in_child(self) -> None:
-        """Start with nothing: what the parent recorded is the parent's to export."""
+        """Start with an empty queue and a new thread: the parent exports what it has recorded."""
         self._begin()
 
     def _begin(self) -> None:
         self._items: deque[T] = deque()
         self._pending: list[T] = []  # of a batch that could not be exported yet
-        self._bytes = 0  # of what waits
-        self._came: deque[int] = deque()  # bytes that are still to be added to it, and to be taken away
+        self._bytes = 0  # in the queue
+        self._came: deque[int] = deque()  # bytes that are still to be added to it, or subtracted
         self._counting = threading.Lock()
         self._wait_s = 0.0  # until it is tried again
         self._lost: deque[int] = deque()
@@ -91,7 +91,9 @@ class Queue(ForkAware, Generic[T]):
         self._closed = self._ended = False
         self._deadline = 0.0
         self._exporting = threading.Lock()
-        self._due = threading.Lock()  # held unless the thread shall look: releasing never waits, unlike setting an Event
+        # Held until the thread is to be woken. Releasing it never waits; setting an Event takes a lock, which a signal handler or
+        # finaliser might wait for in its own thread, for ever.
+        self._due = threading.Lock()
         self._due.acquire()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otel-tts-spans", daemon=True)
@@ -99,11 +101,11 @@ class Queue(ForkAware, Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many were dropped in this process: the queue was full or closed, or their receiver was not there at the end."""
+        """How many spans were dropped in this process: the queue was full or closed, or the receiver was not available at the end."""
         return self._dropped + len(self._lost) + (len(self._items) if self._ended else 0)
 
     def put(self, item: T) -> None:
-        """Have it exported; drop it, if the queue is full."""
+        """Put a span into the queue; drop it, if the queue is full."""
         if self._closed or len(self._items) >= self._size or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
@@ -113,7 +115,7 @@ class Queue(ForkAware, Generic[T]):
             self._wake()
 
     def flush(self, timeout_s: float) -> bool:
-        """Export all there is now. Whether that was done in time."""
+        """Export all spans that are in the queue now, and return whether that was done in time."""
         deadline = time.monotonic() + timeout_s
         if not self._exporting.acquire(timeout=max(0.0, timeout_s)):
             return False
@@ -129,7 +131,7 @@ class Queue(ForkAware, Generic[T]):
             self._exporting.release()
 
     def close(self, timeout_s: float) -> None:
-        """Export what there is, trying as long as the time lasts, and stop."""
+        """Export the spans in the queue, with attempts until the time is over, and stop."""
         if self._closed:
             return
         self._deadline = time.monotonic() + timeout_s
@@ -147,18 +149,18 @@ class Queue(ForkAware, Generic[T]):
         self._say()
 
     def _count(self, came: int) -> None:
-        """Note that so many bytes came, or went: whoever is counting already counts them, too."""
+        """Add a number of bytes, which may be negative. If another thread, or the code that was interrupted, is adding, that adds them."""
         waiting, lock = self._came, self._counting
         waiting.append(came)
         while waiting and lock.acquire(False):
             try:
-                while waiting:  # nobody else takes from it
+                while waiting:  # only the holder of the lock takes from it
                     self._bytes += waiting.popleft()
             finally:
                 lock.release()
 
     def _wake(self) -> None:
-        with suppress(RuntimeError):  # it is about to look anyway
+        with suppress(RuntimeError):  # it is released already: the thread is being woken
             self._due.release()
 
     def _run(self) -> None:
@@ -179,7 +181,7 @@ class Queue(ForkAware, Generic[T]):
                 time.sleep(self._wait_s)
 
     def _cycle(self, *, all_of_them: bool) -> None:
-        """Export what is due: whole batches, and once the delay has passed the rest of what is there now."""
+        """Export full batches and, when the delay has passed, also the rest of what is in the queue now."""
         rest = len(self._items) if all_of_them else 0
         while not self._stopping.is_set() and (rest > 0 or len(self._items) >= self._batch or self._pending):
             done = self._next()
@@ -188,7 +190,7 @@ class Queue(ForkAware, Generic[T]):
             rest -= done
 
     def _next(self) -> int:
-        """Export one batch; how many were in it, 0 when it could not be exported now."""
+        """Export one batch, and return its number of spans; 0 if it could not be exported now."""
         batch = self._pending
         if not batch:
             batch = self._taken()
@@ -209,7 +211,7 @@ class Queue(ForkAware, Generic[T]):
         return len(batch)
 
     def _taken(self) -> list[T]:
-        """The next batch."""
+        """Take the next batch from the queue."""
         batch: list[T] = []
         taken = 0
         while self._items and len(batch) < self._batch:
@@ -222,7 +224,7 @@ class Queue(ForkAware, Generic[T]):
         return batch
 
     def _say(self) -> None:
-        """Tell people of drops, not in the thread of whoever ended a span."""
+        """Log the number of dropped spans; here, since logging must not happen in the thread that ended a span."""
         lost = 0
         with suppress(IndexError):
             while True:

@@ -1,7 +1,7 @@
-"""Sending OTLP bytes, over HTTP or gRPC, as the standard ``OTEL_EXPORTER_OTLP_*`` variables say.
+"""Senders of OTLP bytes, over HTTP or gRPC, set up by the standard ``OTEL_EXPORTER_OTLP_*`` variables.
 
-The official exporters read the same variables and do the same, but take spans only, not bytes. One difference: what a receiver cannot
-take *now* is not given up after ``OTEL_EXPORTER_OTLP_TIMEOUT``; it waits in the queue, in its order, until it can be sent.
+The official exporters read the same variables and do the same, but accept spans only, not bytes. One difference: if a receiver is not
+available, spans are not dropped after ``OTEL_EXPORTER_OTLP_TIMEOUT``; they stay in the queue, in order, until they can be sent.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ _UNAVAILABLE_GRPC = (
 
 
 class Sender(Protocol):
-    """Sends export requests for spans."""
+    """A sender of export requests for spans."""
 
     def send(self, request: bytes, count: int) -> float | None:
-        """Send a request of ``count`` spans. None: done with it; else the seconds after which it can be tried again, 0: whenever."""
+        """Send a request of ``count`` spans. Return None when it is done; else the seconds to wait before a retry, 0: no minimum."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 def sender(protocol: str, environ: Mapping[str, str]) -> Sender:
-    """The sender for ``grpc`` or ``http/protobuf``, which a forked child builds anew."""
+    """Return the sender for ``grpc`` or ``http/protobuf``, which a forked child builds again."""
     build: Callable[[], Sender] = (lambda: GRPCSender(environ)) if protocol == "grpc" else (lambda: HTTPSender(environ))
     return _PerProcessSender(build)
 
 
 class _PerProcessSender:
-    """A forked child can use neither its parent's connections nor their locks."""
+    """A sender that a forked child builds again: it can use neither its parent's connections nor their locks."""
 
     def __init__(self, build: Callable[[], Sender]) -> None:
         self._own = PerProcess(build)
@@ -72,7 +72,7 @@ class _PerProcessSender:
 
 
 def _setting(environ: Mapping[str, str], name: str, default: str = "") -> str:
-    """A standard variable: that for traces, else that for all signals."""
+    """Return the value of a standard variable: that for traces, else that for all signals."""
     return (
         environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}", "").strip()
         or environ.get(f"OTEL_EXPORTER_OTLP_{name}", "").strip()
@@ -90,7 +90,7 @@ def _timeout_s(environ: Mapping[str, str]) -> float:
 
 
 class _ExportLog:
-    """Says once that spans cannot be sent and why, and once that they can again."""
+    """Log messages about sending: one when spans cannot be sent, with the reason, and one when they can be again."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -100,13 +100,13 @@ class _ExportLog:
         if self._failing:
             _logger.warning("Spans are sent to %s again.", self._endpoint)
         self._failing = False
-        if response:  # the receiver may have taken some of them only, and then says so
+        if response:  # the receiver may have accepted only some of them, and then reports it
             from google.protobuf.message import DecodeError
             from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
             try:
                 partial = ExportTraceServiceResponse.FromString(response).partial_success
-            except DecodeError:  # it answers in a language of its own
+            except DecodeError:  # the response is not OTLP
                 return
             if partial.rejected_spans or partial.error_message:
                 _logger.warning(
@@ -126,7 +126,7 @@ class _ExportLog:
 
 
 class HTTPSender:
-    """OTLP over HTTP. Proxies, certificates and ``.netrc`` as Python's ``requests`` knows them."""
+    """Sender of OTLP over HTTP. Proxies, certificates and ``.netrc`` are those of Python's ``requests``."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         import requests
@@ -153,7 +153,7 @@ class HTTPSender:
         self._session.verify = _setting(environ, "CERTIFICATE") or True
         if certificate:
             self._session.cert = (certificate, key) if key else certificate
-        # What the environment says of proxies and certificates is asked once, and not for every request.
+        # Proxies and certificates are read from the environment once: requests would do it again for every request.
         merged = self._session.merge_environment_settings(self._url, {}, None, None, None)
         self._session.auth = requests.utils.get_netrc_auth(self._url)
         self._session.trust_env = False
@@ -173,7 +173,7 @@ class HTTPSender:
             except self._unreachable:
                 if (left := deadline - time.monotonic()) <= 0:
                     raise
-                response = self._post(body, left)  # a kept connection may have been closed meanwhile
+                response = self._post(body, left)  # the receiver may have closed the kept connection in the meantime
         except self._unreachable as error:
             self._reports.unavailable(type(error).__name__)
             return 0.0
@@ -198,7 +198,7 @@ class HTTPSender:
 
 
 def _retry_after_s(header: str) -> float:
-    """Seconds, of a header that has seconds or a date; 0 when it has neither."""
+    """Return the seconds of a ``Retry-After`` header, which has seconds or a date; 0 if it has neither."""
     try:
         value = float(header)
     except ValueError:
@@ -216,7 +216,7 @@ def _without_user(url: str) -> str:
 
 
 class GRPCSender:
-    """OTLP over gRPC."""
+    """Sender of OTLP over gRPC."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         endpoint = _setting(environ, "ENDPOINT", "http://localhost:4317")
@@ -266,12 +266,12 @@ class GRPCSender:
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
             retry_s = _retry_info_s(error.trailing_metadata())
-            # A request that is too large for the receiver is RESOURCE_EXHAUSTED, too: only with RetryInfo it is worth another try.
+            # A request that is too large for the receiver is RESOURCE_EXHAUSTED, too: without RetryInfo, a retry would fail for ever.
             if code.name not in _UNAVAILABLE_GRPC or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_s is None):
                 self._reports.refused(count, f"{code.name} {details}")
                 return None
             self._reports.unavailable(code.name)
-            if code is grpc.StatusCode.UNAVAILABLE:  # a new connection is not held up by how long the old one was in vain
+            if code is grpc.StatusCode.UNAVAILABLE:  # a new channel connects at once; the old one waits longer after each failure
                 self._channel.close()
                 self._connect()
             return retry_s or 0.0
@@ -284,7 +284,7 @@ class GRPCSender:
 
 
 def _retry_info_s(metadata: Any) -> float | None:
-    """Seconds that the receiver wants to be left alone; None when it does not say."""
+    """Return the seconds that the receiver asks to wait before a retry; None if it does not."""
     encoded = dict(metadata or ()).get("google.rpc.retryinfo-bin")
     if encoded is None:
         return None

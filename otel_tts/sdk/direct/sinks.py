@@ -1,4 +1,4 @@
-"""The sinks of finished spans: OTLP bytes to a receiver, or the SDK's spans to the writer of the local files."""
+"""Sinks of finished spans: OTLP bytes for a receiver, or the SDK's spans for the writer of the local files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _logger = logging.getLogger(__name__)
 
 
 class Origin(Protocol):
-    """Where a span comes from: the tracer of a span of the direct path, a span of the SDK's itself."""
+    """The origin of a span: the tracer of a span of the direct path, or a span of the SDK itself."""
 
     @property
     def resource(self) -> Resource:
-        """Of whom it tells."""
+        """The resource that the span belongs to."""
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope | None:
-        """The library that made it."""
+        """The library that created the span."""
 
 
 class _SpanOrigin(NamedTuple):
@@ -41,7 +41,7 @@ Encoded: TypeAlias = tuple[Origin, bytes]
 
 
 class OTLPSink:
-    """Spans as bytes, encoded when they end: what waits is small, and the exporting thread has little to do."""
+    """Sink that encodes spans to bytes when they end: so the queue is small, and the exporting thread has little to do."""
 
     def __init__(self, sender: Sender, environ: Mapping[str, str]) -> None:
         self._sender = sender
@@ -49,20 +49,20 @@ class OTLPSink:
         self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ, lambda encoded: len(encoded[1]))
 
     def take(self, span: Span | ReadableSpan) -> None:
-        """Encode a span that ended and have it sent."""
+        """Encode a span that ended, and put it into the queue."""
         try:
             encoded = encode(self._encoder, span)
-        except Exception as error:  # noqa: BLE001 - whoever ends a span goes on, whatever was put into it
+        except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return
         self.queue.put(encoded)
 
     def flush(self, timeout_s: float) -> bool:
-        """Send what there is."""
+        """Send the spans in the queue."""
         return self.queue.flush(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Send what there is and stop."""
+        """Send the spans in the queue, and stop."""
         self.queue.close(timeout_s)
         self._sender.close()
 
@@ -71,7 +71,7 @@ class OTLPSink:
 
 
 class ExporterSink:
-    """Spans for an exporter that takes those of the SDK: they are built when they are exported."""
+    """Sink for an exporter of the SDK's spans, which are built when they are exported."""
 
     def __init__(self, exporter: SpanExporter, environ: Mapping[str, str]) -> None:
         self._exporter = exporter
@@ -79,11 +79,11 @@ class ExporterSink:
         self.take = self.queue.put
 
     def flush(self, timeout_s: float) -> bool:
-        """Export what there is."""
+        """Export the spans in the queue."""
         return self.queue.flush(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Export what there is and stop."""
+        """Export the spans in the queue, and stop."""
         self.queue.close(timeout_s)
         self._exporter.shutdown()
 
@@ -92,7 +92,7 @@ class ExporterSink:
 
 
 def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
-    """Encode a finished span, of the direct path or of the SDK's."""
+    """Encode a finished span, of the direct path or of the SDK."""
     if isinstance(span, Span):
         return span.tracer, span.encode(encoder)
     return _SpanOrigin(span.resource, span.instrumentation_scope), encoder.span(
@@ -111,7 +111,7 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
 
 
 def request(batch: Sequence[Encoded]) -> bytes:
-    """An export request. A batch has one resource, unless the process has forked with spans on their way."""
+    """Encode an export request. A batch has one resource, unless the process has forked while spans were in the queue."""
     resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
     for origin, encoded in batch:
         resource = origin.resource

@@ -1,4 +1,4 @@
-"""A span as a compact record, with everything that the API and the readers of finished spans know of one."""
+"""Span: a compact span, with all methods of the API and all properties that readers of finished spans use."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from otel_tts.core.once import Once
 _logger = logging.getLogger(__name__)
 
 [SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-"""Where a context has its span: `opentelemetry.trace.get_current_span` takes four calls to look there."""
+"""The key of the span in a context. Reading it directly saves the four calls of `opentelemetry.trace.get_current_span`."""
 _UNSET = Status()
 _PLAIN = frozenset((str, bool, int, float))
-"""The types of values that are kept as they are."""
+"""The types of values that are kept unchanged."""
 _KEYS = frozenset((str,))
 _Attributes: TypeAlias = "dict[str, AnyValue] | BoundedAttributes"
 
@@ -43,21 +43,21 @@ class SpanOwner(Protocol):
 
     @property
     def resource(self) -> Resource:
-        """Of whom its spans tell."""
+        """The resource of its spans."""
 
     def ended(self, span: Span) -> None:
-        """The span ended."""
+        """Take a span that ended."""
 
 
 class Unrecorded(trace.NonRecordingSpan):
-    """A span that the sampler drops: its children know that without asking it."""
+    """A span that the sampler drops. Its children need not ask the sampler."""
 
 
 class Span(trace.Span):
-    """A span of `otel_tts.sdk.direct.tracer.Tracer`. It behaves as one of the SDK's, up to the words of its warnings.
+    """A span of `otel_tts.sdk.direct.tracer.Tracer`. It behaves like one of the SDK, except for the text of its warnings.
 
-    Plain values are kept in a dict. Whatever else there is (sequences, other types, too many, too long) turns that into what the SDK
-    keeps attributes in, which knows what becomes of them.
+    Plain attribute values are kept in a dict. If there are others (sequences, other types, too many, too long), the dict is replaced by
+    the SDK's own class for attributes, which applies its rules to them.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Span(trace.Span):
             if link is not None:
                 self._link(link.context, link.attributes)
 
-    # -- what is known of it, as a ReadableSpan says it ---------------------------------------------------------------------------
+    # -- the properties of a ReadableSpan -----------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -157,7 +157,7 @@ class Span(trace.Span):
         return self.tracer.instrumentation_scope
 
     def readable(self) -> ReadableSpan:
-        """The span for whoever takes the SDK's own."""
+        """Return it as a span of the SDK."""
         return ReadableSpan(
             self._name,
             self._context,
@@ -174,7 +174,7 @@ class Span(trace.Span):
         )
 
     def to_json(self, indent: int | None = 4) -> str:
-        """The span for people, as the SDK writes it."""
+        """Return it as JSON for people, in the SDK's form."""
         text: str = self.readable().to_json(indent)
         return text
 
@@ -194,7 +194,7 @@ class Span(trace.Span):
             attributes = self._attributes
             if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
                 if key in attributes:
-                    del attributes[key]  # what is set last stands last
+                    del attributes[key]  # as in the SDK, the attribute that is set last is the last one
                 elif len(attributes) >= self.tracer.plain_attributes:
                     self._bounded()[key] = value
                     return
@@ -265,7 +265,7 @@ class Span(trace.Span):
                 self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
         super().__exit__(kind, error, tb)
 
-    # -- how it is kept -----------------------------------------------------------------------------------------------------------
+    # -- storage ------------------------------------------------------------------------------------------------------------------
 
     def _can_change(self, method: str) -> bool:
         if self._end_time is None:
@@ -284,10 +284,10 @@ class Span(trace.Span):
         ):
             if attributes and not attributes.keys().isdisjoint(values):
                 for key in values:
-                    attributes.pop(key, None)  # what is set last stands last
+                    attributes.pop(key, None)  # as in the SDK, the attribute that is set last is the last one
             attributes.update(values)
             return
-        # As the SDK: keys that are no text become some where they can, which only a mapping as a whole does.
+        # As in the SDK: keys of other types become text if they can, which the SDK does for a complete mapping only.
         bounded, limits = self._bounded(), self.tracer.limits
         cleaned = BoundedAttributes(None, values, max_value_len=limits.max_span_attribute_length)
         if bounded.maxlen == 0:
@@ -315,7 +315,7 @@ class Span(trace.Span):
         self._links.append(Link(context, kept))
 
     def encode(self, encoder: Any) -> bytes:
-        """The finished span as OTLP."""
+        """Encode the finished span as OTLP."""
         return encoder.span(  # type: ignore[no-any-return]
             self._context,
             self._parent,
@@ -323,7 +323,8 @@ class Span(trace.Span):
             self._kind,
             self._start_time,
             self._end_time,
-            tuple(self._attributes.items()),  # at once: another thread may be setting one
+            # An atomic copy: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
+            tuple(self._attributes.items()),
             self._status,
             *self._further(),
         )

@@ -1,4 +1,4 @@
-"""The provider of the direct path: its tracer for otel-tts makes compact spans, those for everybody else the SDK's."""
+"""The tracer provider of the direct path: its tracer for otel-tts creates compact spans, all other tracers the SDK's."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
 _logger = logging.getLogger(__name__)
 
 _STOPPING_S = 10.0
-"""How long the end waits for a receiver, where nobody says otherwise."""
+"""How long a shutdown waits for a receiver, unless a time limit is given."""
 _NONE, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
 _RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
 _SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
 
 class Sink(Protocol):
-    """Where finished spans go."""
+    """The destination of finished spans."""
 
     def take(self, span: Span | ReadableSpan) -> None:
-        """A span ended. Never raises, never waits."""
+        """Take a span that ended. It never raises and never waits: the caller may be a finaliser or a signal handler."""
 
     def flush(self, timeout_s: float) -> bool:
-        """Have all of them exported; whether that was done in time."""
+        """Export all spans, and return whether that was done in time."""
 
     def close(self, timeout_s: float) -> None:
-        """Export what there is and stop."""
+        """Export all spans, and stop."""
 
 
 class Processor(SpanProcessor):
-    """Takes the SDK's own spans, of other tracers than ours, to the same sink."""
+    """Processor that passes the SDK's own spans, of other tracers than ours, to the same sink."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -62,25 +62,25 @@ class Processor(SpanProcessor):
             self._sink.take(span)
 
     def shutdown(self) -> None:
-        """Export what there is and stop."""
+        """Export all spans, and stop."""
         self._sink.close(_STOPPING_S)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what there is."""
+        """Export all spans."""
         return self._sink.flush(timeout_millis / 1e3)
 
 
 class TracerProvider(SDKTracerProvider):
-    """The SDK's provider with a sink of ours. A span processor that the host adds takes all spans to the SDK's path again.
+    """The SDK's provider with a sink of ours. When the host adds a span processor, all new spans take the SDK's path.
 
     Args:
-        sink: where finished spans go.
-        resource: of whom they tell.
+        sink: the destination of finished spans.
+        resource: the resource of all spans.
     """
 
     def __init__(self, sink: Sink, resource: Resource) -> None:
         self.foreign: tuple[SpanProcessor, ...] = ()
-        """What the host has added."""
+        """The span processors that the host has added."""
         self.limits = SpanLimits()
         super().__init__(resource=resource, shutdown_on_exit=False, span_limits=self.limits)
         self.sink = sink
@@ -90,11 +90,11 @@ class TracerProvider(SDKTracerProvider):
 
     @property
     def is_direct(self) -> bool:
-        """Whether spans of ours take the direct path."""
+        """Whether our spans take the direct path."""
         return not self.foreign
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Add a processor of the host's. It is to see what every processor sees, so spans are the SDK's from now on."""
+        """Add a processor of the host. It expects the SDK's spans, so new spans are those from now on."""
         if self.is_direct:
             _logger.info("Spans take the SDK's path from now on: %s was added.", type(span_processor).__name__)
         self.foreign += (span_processor,)
@@ -107,7 +107,7 @@ class TracerProvider(SDKTracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> trace.Tracer:
-        """The tracer of a library: ours for otel-tts, the SDK's for any other."""
+        """Return the tracer of a library: ours for otel-tts, the SDK's for any other."""
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if instrumenting_module_name != semconv.SCOPE:
             return tracer
@@ -115,21 +115,21 @@ class TracerProvider(SDKTracerProvider):
         return self._direct.setdefault(scope, Tracer(self, tracer, scope))
 
     def late(self, span: Span) -> None:
-        """A span of the direct path ended after the host had added a processor: that one gets it too."""
+        """Pass a span of the direct path to the host's processors, which were added after it had started."""
         readable = span.readable()
         for processor in self.foreign:
             processor.on_end(readable)
 
 
 class Tracer(trace.Tracer):
-    """Starts spans of the direct path as long as that stands, else the SDK's."""
+    """Tracer that starts spans of the direct path, or the SDK's spans once the host has added a processor."""
 
     def __init__(self, provider: TracerProvider, sdk: trace.Tracer, scope: InstrumentationScope) -> None:
         self.provider = provider
         self.instrumentation_scope = scope
         self.limits = limits = provider.limits
         self.plain_attributes = (
-            -1  # where long values are cut, the SDK's attributes do it
+            -1  # with a length limit, the SDK's class cuts long values
             if limits.max_span_attribute_length is not None
             else 2**31
             if limits.max_span_attributes is None
@@ -138,10 +138,10 @@ class Tracer(trace.Tracer):
         """The most attributes that are kept in a plain dict."""
         self._sdk = sdk
         self._sampler = provider.sampler
-        # What the SDK's own samplers decide is known without asking them, which takes ten calls a span.
+        # The decision of the SDK's own samplers is known without calling them, which would take ten calls per span.
         self._follows_parent = provider.sampler in (DEFAULT_ON, DEFAULT_OFF) or type(provider.sampler) is ParentBasedTraceIdRatio
         self._decided = {DEFAULT_ON: True, ALWAYS_ON: True, DEFAULT_OFF: False, ALWAYS_OFF: False}.get(provider.sampler)
-        """Of spans that follow no parent; None: the sampler says."""
+        """The decision for spans that do not follow a parent; None: the sampler decides."""
         self._ids = provider.id_generator
         self._random = self._ids.is_trace_id_random()
         self._take: Callable[[Any], None] = provider.sink.take
@@ -205,11 +205,11 @@ class Tracer(trace.Tracer):
 
     @property
     def resource(self) -> Resource:
-        """Of whom its spans tell."""
+        """The resource of its spans."""
         return self.provider.resource
 
     def ended(self, span: Span) -> None:
-        """A span of this tracer ended."""
+        """Pass on a span of this tracer that ended."""
         if span.sampled:
             self._take(span)
         if self.provider.foreign:
