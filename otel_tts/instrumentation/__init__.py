@@ -1,4 +1,4 @@
-"""Zero code: telemetry for services, engines and SDKs that were never changed."""
+"""Zero-code instrumentation: telemetry for services, engines and SDKs without changes to their code."""
 
 NAME = "otel_tts"
-"""The name of both entry points, the distribution's and the configurator's."""
+"""The name of both entry points: that of the distribution and that of the configurator."""

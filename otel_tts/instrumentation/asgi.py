@@ -1,4 +1,4 @@
-"""ASGI: HTTP requests, and messages of WebSockets, as what encloses requests to speak. Nothing that passes is looked at or changed."""
+"""ASGI: HTTP requests and WebSocket messages as enclosures of requests to speak. No message is read or changed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from otel_tts.instrumentation.patch import Patch
 Receive = Callable[[], Awaitable[Any]]
 
 _PATIENCE_S = 30.0
-"""How long a failure in a task of an earlier message waits to be repeated."""
+"""How long a request that failed in a task of an earlier message may be continued, in seconds."""
 
 
 class AsgiInstrumentor(Instrumentor):
-    """Knows where an ASGI application is called: by uvicorn, hypercorn and gunicorn, and in Starlette (FastAPI) and Django by others."""
+    """Instrumentor of ASGI applications, called by uvicorn, hypercorn and gunicorn, or in Starlette (FastAPI) and Django by others."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """The outermost of these that a request passes counts."""
+        """Return all patches. If a request passes several of them, the outermost counts."""
         called = ("hypercorn.app_wrappers.ASGIWrapper", "hypercorn.app_wrappers.WSGIWrapper", "starlette.applications.Starlette",
                   "django.core.handlers.asgi.ASGIHandler")  # fmt: skip
         return [
@@ -34,7 +34,7 @@ class AsgiInstrumentor(Instrumentor):
 
 
 def _loaded(attribute: str, load: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A server loads its application, and keeps it in an attribute."""
+    """Wrap the application that a server loads and stores in an attribute."""
     result = load(*args, **kwargs)
     application = getattr(server, attribute, None)
     if application is not None:
@@ -43,7 +43,7 @@ def _loaded(attribute: str, load: Any, server: Any, args: tuple[Any, ...], kwarg
 
 
 def enclosed(application: Any) -> Any:
-    """The application (ASGI 3), each of its requests an `Enclosure`."""
+    """Return the application (ASGI 3) with an `Enclosure` for each of its requests."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         return await _called(application, None, args, kwargs)
@@ -52,7 +52,7 @@ def enclosed(application: Any) -> Any:
 
 
 def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """No coroutine function: what is no request raises here what it raises, which is how uvicorn tells applications from factories."""
+    """Call the application. This is not a coroutine function: uvicorn recognises a factory by the exception of the call itself."""
     enclosure = _begin(*args, **kwargs)
     if enclosure is None:
         return application(*args, **kwargs)
@@ -71,7 +71,7 @@ async def _call(application: Callable[[], Awaitable[Any]], enclosure: Enclosure)
 
 @guarded_or(lambda *_, **__: None)
 def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosure | None:
-    """What the request is; None of what is none, and inside another."""
+    """Return the enclosure of a request; None for other calls, and inside another enclosure."""
     kind = scope.get("type") if hasattr(scope, "get") else None
     if kind not in ("http", "websocket") or current() is not None:
         return None
@@ -91,8 +91,8 @@ def _with_receive(
 class Connection(Enclosure):
     """A WebSocket connection.
 
-    What receives a message is in an `Enclosure` of its own from then on, until it receives the next one; so are the tasks that it
-    begins meanwhile, for as long as they run. Everything else is in the connection itself, where each message ends what was before.
+    A task that receives a message is in an `Enclosure` of that message until it receives the next one; so are the tasks that it starts
+    in between, as long as they run. Everything else is in the connection itself, where each message ends the failed requests before it.
     """
 
     __slots__ = ("_messages",)
@@ -102,7 +102,7 @@ class Connection(Enclosure):
         self._messages: MutableSet[Enclosure] = weakref.WeakSet()
 
     def receiving(self, receive: Receive) -> Receive:
-        """The function that the server gives the application, to receive."""
+        """Wrap the function with which the application receives messages."""
 
         async def received() -> Any:
             message = await receive()
@@ -122,7 +122,7 @@ class Connection(Enclosure):
             CURRENT.set(enclosure)
 
     def close(self) -> None:
-        """It ended, and so did all messages."""
+        """End it, and the enclosures of all messages."""
         super().close()
         for enclosure in tuple(self._messages):
             enclosure.close()

@@ -1,4 +1,4 @@
-"""Cartesia."""
+"""Instrumentor of Cartesia's SDK."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 def asked(arguments: Mapping[str, Any], *, stream: bool) -> Asked:
-    """What a call or a message asks for, whose names are the same."""
+    """Return what a call or a WebSocket message requests; both have the same names."""
     voice, language = arguments["voice"], arguments.get("language") or arguments.get("locale")
     return Asked(
         provider="cartesia",

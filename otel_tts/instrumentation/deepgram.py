@@ -1,4 +1,4 @@
-"""Deepgram."""
+"""Instrumentor of Deepgram's SDK."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-# What the API does where nothing is asked for, as its reference says.
+# The API's default, by its reference.
 MODEL = "aura-asteria-en"
 _SAMPLES = {"linear16": (PCM16, 24000), "mulaw": (MuLaw, 8000), "alaw": (ALaw, 8000)}
 
 
 def audio_format(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
-    """The format of audio that is asked for so; None: not said."""
+    """Return the format of audio that is requested with these parameters; None: the default."""
     if encoding not in _SAMPLES:
         return Encoded(encoding or "mp3")
     kind, usual = _SAMPLES[encoding]
@@ -38,7 +38,7 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 class DeepgramInstrumentor(Instrumentor):
-    """Observes ``speak.v1.audio.generate`` of both clients, which gives the audio in pieces."""
+    """Instrumentor of ``speak.v1.audio.generate`` of both clients, which returns the audio in pieces."""
 
     requires = "deepgram-sdk >= 5, < 8"
     targets = tuple(

@@ -1,12 +1,12 @@
-"""The OpenTelemetry distribution: what sets a program up that was never changed.
+"""The OpenTelemetry distribution: it sets up telemetry for a program without changes to its code.
 
 It is started with one of::
 
     otel-tts run -- python service.py
     opentelemetry-instrument python service.py
 
-Where several distributions are installed, OpenTelemetry takes the one that Python's package metadata lists first, which is the file
-system's whim. ``OTEL_PYTHON_DISTRO=otel_tts`` asks for ours, and that is what ``otel-tts run`` does: see ``docs/zero-code.md``.
+If several distributions are installed, OpenTelemetry takes the one that Python's package metadata lists first, which depends on the file
+system. ``OTEL_PYTHON_DISTRO=otel_tts`` selects ours; ``otel-tts run`` sets it: see ``docs/zero-code.md``.
 """
 
 from __future__ import annotations
@@ -35,40 +35,42 @@ _REPLACED = ("grpc_server", "grpc_aio_server")  # by our interceptors, which kno
 
 
 class Distro(BaseDistro):  # type: ignore[misc]  # as above
-    """Loads all instrumentors that are installed, but those that ours replace."""
+    """Distribution that loads all installed instrumentors, except those that ours replace."""
 
     off = False
-    """Whether nothing shall be observed: the SDK is disabled, or could not be set up."""
+    """Whether nothing is observed: the SDK is disabled, or could not be set up."""
 
     def _configure(self, **kwargs: Any) -> None:
         type(self).off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", NAME)  # else another distribution's might be the first that is found
+        os.environ.setdefault(
+            "OTEL_PYTHON_CONFIGURATOR", NAME
+        )  # else the configurator of another distribution may be found first
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Load one. What fails costs its own telemetry only, and says so."""
+        """Load one. If it fails, only its own telemetry is missing, and a message says so."""
         if self.off or entry_point.name in _REPLACED:
             return
-        if entry_point.name == "logging":  # records are exported by our handler, which keeps texts back
+        if entry_point.name == "logging":  # our handler exports the records, without the texts to speak
             kwargs["enable_log_auto_instrumentation"] = False
         try:
             super().load_instrumentor(entry_point, **kwargs)
         except (DependencyConflictError, ModuleNotFoundError):
-            raise  # what it instruments is not there, or not in this version: OpenTelemetry knows what to say
+            raise  # its library is not installed, or in another version: OpenTelemetry has its own message for that
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever an instrumentor does
             _complain(f"{entry_point.name} is not observed", error)
 
 
 class Configurator:
-    """Sets the SDK up: :func:`otel_tts.configure` with local files and SIGTERM, or what ``OTEL_CONFIG_FILE`` says."""
+    """Set-up of the SDK: by :func:`otel_tts.configure`, with local files and SIGTERM, or by ``OTEL_CONFIG_FILE``."""
 
     def configure(self, **kwargs: Any) -> None:
-        """Set it up; when that fails, the program runs without telemetry and one line says why."""
+        """Set it up. If that fails, the program runs without telemetry, and one line says why."""
         try:
             if path := os.environ.get("OTEL_CONFIG_FILE", "").strip():
                 _configure_from(path)
             else:
                 configure(local=True, logs=_logs_wanted())
-            telemetry = telemetry_of(None, None)  # what is wrong with its settings is said once, not by every instrumentor
+            telemetry = telemetry_of(None, None)  # an error in its settings is reported once here, not by every instrumentor
             atexit.register(telemetry.flush_abandoned)  # runs before the pipeline's own function, and so its spans are exported
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
             Distro.off = True
@@ -76,7 +78,7 @@ class Configurator:
 
 
 def _configure_from(path: str) -> Pipeline:
-    """The file says everything. Ours is what it cannot: records that keep texts back, and the end by SIGTERM."""
+    """Set up the SDK from the file, and add what the file cannot: log records without texts to speak, and a flush on SIGTERM."""
     try:
         configuration = importlib.import_module("opentelemetry.configuration")
     except ModuleNotFoundError:
@@ -105,6 +107,6 @@ def _logs_wanted() -> bool:
 
 
 def _complain(what: str, error: Exception) -> None:
-    """One line for people. There is no telemetry at this point, and logging is the program's own to set up."""
+    """Print one line to stderr: there is no telemetry at this point, and the program has not set up logging yet."""
     reason = str(error) if isinstance(error, SettingError) else f"{type(error).__name__}: {error}"
     sys.stderr.write(f"otel-tts: {what}: {' '.join(reason.split())}\n")

@@ -1,4 +1,4 @@
-"""The voices of Microsoft Edge, as the package edge-tts asks for them."""
+"""Instrumentor of the package edge-tts, which uses the voices of Microsoft Edge."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_MP3 = Encoded("mp3", 24000)  # all that the package asks for
+_MP3 = Encoded("mp3", 24000)  # the only format that the package requests
 _VOICE = re.compile(r".*\((.+), *(.+)\)")  # "Microsoft Server … Voice (en-US, EmmaNeural)", however it was asked for
-_TEXTS: MutableMapping[Any, str] = WeakKeyDictionary()  # the package itself keeps no more than what is left of it
+# The package itself keeps only the rest of a text. Weak keys, so that its objects are freed as without us.
+_TEXTS: MutableMapping[Any, str] = WeakKeyDictionary()
 
 
 def _init(init: Any, communicate: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -44,11 +45,11 @@ def _ask(communicate: Any, _: Mapping[str, Any]) -> Asked:
 
 
 class EdgeInstrumentor(Instrumentor):
-    """Observes ``Communicate.stream``, and so ``save`` and their synchronous forms."""
+    """Instrumentor of ``Communicate.stream``, and so of ``save`` and their synchronous forms."""
 
     requires = "edge-tts >= 7, < 8"
     targets = (Target("edge_tts.communicate", "Communicate.stream", _ask, chunks(lambda piece: piece.get("data", b""))),)
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where it is asked, and where it gets its text."""
+        """Return the patches of the call, and of the constructor that gets the text."""
         return [Patch("edge_tts.communicate", "Communicate.__init__", lambda _: _init), *super().patches(telemetry)]

@@ -1,4 +1,4 @@
-"""ElevenLabs."""
+"""Instrumentor of ElevenLabs' SDK."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
 MODEL = "eleven_multilingual_v2"
-"""The API's, where none is asked for."""
+"""The API's default."""
 DIALOGUE_MODEL = "eleven_v3"
-"""The same, for a dialogue."""
+"""The API's default for a dialogue."""
 _SAMPLES = {"pcm": PCM16, "ulaw": MuLaw, "alaw": ALaw}
 
 
 def audio_format(output_format: Any) -> AudioFormat:
-    """``pcm_24000``, ``mp3_44100_128``, ``wav_22050``: codec, rate and what else there is."""
+    """Return the format of a name such as ``pcm_24000``, ``mp3_44100_128``, ``wav_22050``: codec, rate and further details."""
     codec, _, rest = (output_format if isinstance(output_format, str) else "mp3_44100_128").partition("_")
     rate = int(rest.partition("_")[0])
     if codec == "wav":
@@ -30,7 +30,7 @@ def audio_format(output_format: Any) -> AudioFormat:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None  # left out, it is a marker of the SDK's
+    return value if isinstance(value, str) else None  # an argument that is left out is a marker object of the SDK
 
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
@@ -46,7 +46,7 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 def _ask_realtime(_: Any, arguments: Mapping[str, Any]) -> Asked:
-    return replace(_ask(_, {**arguments, "text": None}), text=None)  # which comes in pieces
+    return replace(_ask(_, {**arguments, "text": None}), text=None)  # the text comes in pieces
 
 
 def _ask_whole(_: Any, arguments: Mapping[str, Any]) -> Asked:
@@ -54,7 +54,7 @@ def _ask_whole(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 def _ask_dialogue(_: Any, arguments: Mapping[str, Any]) -> Asked:
-    """Several voices, which are one voice of the request where they are the same."""
+    """Return what a dialogue requests; its voice is known only if all lines have the same."""
     lines = [line if isinstance(line, Mapping) else vars(line) for line in arguments["inputs"]]
     voices = {line["voice_id"] for line in lines}
     asked = _ask(_, {**arguments, "text": "".join(line["text"] for line in lines), "voice_id": None})
@@ -68,7 +68,7 @@ def _decoded(answer: Any) -> bytes:
 
 
 class ElevenLabsInstrumentor(Instrumentor):
-    """Observes what both clients speak: ``text_to_speech``, also with timestamps, ``convert_realtime`` and ``text_to_dialogue``."""
+    """Instrumentor of both clients: ``text_to_speech``, also with timestamps, ``convert_realtime`` and ``text_to_dialogue``."""
 
     requires = "elevenlabs >= 2.10, < 3"
     targets = (

@@ -1,6 +1,6 @@
-"""Exchange: one RPC of a known method, whose messages tell of a request to speak what its handler does not.
+"""Exchange: one RPC of a known method, whose messages contain the facts of a request to speak that its handler does not report.
 
-The handler's own telemetry, and that of the engine it calls, comes first: what they measure is not measured here again.
+The handler's own telemetry, and that of the engine that it calls, has priority: what they measure is not measured here again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _FAILED = Cause.from_outcome(Outcome.ERROR)
 class Exchange:
     """The messages of one RPC, in both directions.
 
-    A request of the known kind begins a Synthesis, or joins the one that is open. As a block around the handler it keeps that
-    open: whatever the handler or an engine's instrumentation begins there is part of it. The RPC's end decides its outcome.
+    A request message of the known type starts a Synthesis, or joins the open one. As a block around the handler, the Exchange keeps that
+    open: what the handler or an engine's instrumentation starts inside is part of it. The end of the RPC decides its outcome.
     """
 
     def __init__(self, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> None:
@@ -53,7 +53,7 @@ class Exchange:
         self._maker: tuple[str | None, str | None] = (None, None)
         self._failed = False
         self._stated_s = 0.0  # of audio, as the responses say
-        self._other_type = False  # whether some response is of a type that holds no audio
+        self._other_type = False  # whether a response is of a type without audio
         self._measured_inside = False
         self._meter: AudioMeter | None = None
         self._chunks = 0
@@ -66,23 +66,23 @@ class Exchange:
     @guarded
     def __exit__(self, *error: object) -> None:
         if self._speech is not None:
-            self._speech.exit_block(None)  # the RPC knows the error
+            self._speech.exit_block(None)  # the RPC reports the error
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
+        """Return the clock's reading, in nanoseconds."""
         return self._clock.monotonic()
 
     # -- requests ------------------------------------------------------------------------------------------------------------
 
     def requests(self, request: Any) -> Any:
-        """What the handler gets: the request, or an iterator of requests, which are seen as they are taken."""
+        """Return the request for the handler, or an iterator of requests that reads each one as the handler takes it."""
         if self._request_streaming:
             return self._each(request)
         self.read_request(request)
         return request
 
     def requests_async(self, request: Any) -> Any:
-        """The same for an asynchronous handler."""
+        """Return the request or requests for an asynchronous handler."""
         return self._each_async(request) if self._request_streaming else self.requests(request)
 
     def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
@@ -101,7 +101,7 @@ class Exchange:
 
     @guarded
     def read_awaited(self, request: Any, since_ns: int) -> None:
-        """A request came, of many; it was waited for since then."""
+        """Read one request of a stream, which was waited for since ``since_ns``."""
         first = self._speech is None or not self._speech.record.characters
         if self._speech is not None:
             self._speech.text_input.waited(since_ns, first=first)
@@ -111,7 +111,7 @@ class Exchange:
 
     @guarded
     def read_request(self, request: Any) -> None:
-        """A request came."""
+        """Read a request."""
         values = self._method.request.read(request)
         if values is None:
             return
@@ -135,14 +135,14 @@ class Exchange:
         speech.enter_block()
         self._speech = speech
         speech.text_input.add_message("" if whole else text)
-        if get_current() is self._context:  # where the handler has made something of its own current, that stays
+        if get_current() is self._context:  # a context that the handler has made current is not replaced
             attach(speech.context)  # this context ends with the RPC, so there is nothing to restore
 
     # -- responses -----------------------------------------------------------------------------------------------------------
 
     @guarded
     def read_response(self, response: Any) -> None:
-        """The handler gave a response."""
+        """Read a response of the handler."""
         now_ns = self._clock.monotonic()
         speech = self._speech
         text_ns = speech.text_input.take_waits_ns(self._since_ns) if speech is not None else 0
@@ -162,12 +162,12 @@ class Exchange:
 
     @guarded
     def sent(self) -> None:
-        """The response is on its way, and the handler at work again."""
+        """Note that the response was sent, and that the handler works again."""
         self._since_ns = self._clock.monotonic()
 
     @guarded
     def returned(self, context: Any) -> None:
-        """The handler is done, and nothing was raised."""
+        """Note that the handler has ended without an exception."""
         speech = self._speech
         if speech is None or context.code() not in _GOOD:
             return
@@ -203,7 +203,7 @@ class Exchange:
             self._chunks += 1
 
     def _read_format(self, values: Values) -> None:
-        """Read what a message says of the audio; later messages count more."""
+        """Read what a message states about the audio; a later message replaces it."""
         self._encoding = _first(values, "encoding") or self._encoding
         self._sample_rate = _first(values, "sample_rate") or self._sample_rate
 
@@ -213,7 +213,7 @@ def _first(values: Values, key: str) -> Any:
 
 
 class _ObservedContext:
-    """The context of an asynchronous handler, which may read requests from it and write responses to it."""
+    """Wrapper of the context of an asynchronous handler, which may read requests from it and write responses to it."""
 
     def __init__(self, context: Any, exchange: Exchange) -> None:
         self._context = context
@@ -236,12 +236,12 @@ class _ObservedContext:
 
 
 def observe(behavior: Any, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> Any:
-    """The function of a handler, of the same kind, with an Exchange around each call."""
+    """Wrap the function of a handler with an Exchange around each call; the result is a function of the same kind."""
     begin = functools.partial(
         Exchange, method, telemetry, request_streaming=request_streaming, response_streaming=response_streaming
     )
     if getattr(behavior, "experimental_non_blocking", False):
-        return behavior  # it answers through a callback, after its return
+        return behavior  # it responds through a callback, after its return
     if inspect.isasyncgenfunction(behavior):
         return _generator(behavior, begin)
     if inspect.iscoroutinefunction(behavior):
@@ -291,7 +291,7 @@ def _synchronous(behavior: Any, begin: Any, *, response_streaming: bool) -> Any:
         with ExitStack() as stack:
             exchange = stack.enter_context(begin())
             responses = _responses(behavior(exchange.requests(request), context), exchange, context)
-            stack.pop_all()  # the responses leave it
+            stack.pop_all()  # the generator of responses leaves the block
             return responses
 
     return observed_stream if response_streaming else observed
@@ -301,7 +301,7 @@ def _responses(responses: Any, exchange: Exchange, context: Any) -> Iterator[Any
     with exchange:
         while True:
             try:
-                response = next(responses)  # as grpc does: no more is asked of what a handler returns
+                response = next(responses)  # as grpc does: what a handler returns needs only `__next__`
             except StopIteration:
                 break
             exchange.read_response(response)

@@ -1,4 +1,4 @@
-"""Speech of Google's Gemini models, as the package google-genai asks for it."""
+"""Instrumentor of the package google-genai, for speech of Google's Gemini models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
-_RATE = 24000  # Hz, of all its speech so far; an answer says it
+_RATE = 24000  # Hz, of all its speech so far; a response states it
 
 
 def audio_format(media_type: str) -> AudioFormat:
-    """``audio/L16;codec=pcm;rate=24000``: 16 bit, at this rate; anything else by its name."""
+    """Return the format of a media type: ``audio/L16;codec=pcm;rate=24000`` is 16 bit at this rate, others are known by name."""
     kind, *parameters = (part.strip().lower() for part in media_type.split(";"))
     if kind in ("audio/l16", "audio/pcm"):
         rate = next((value for name, _, value in (p.partition("=") for p in parameters) if name == "rate"), "")
@@ -25,12 +25,12 @@ def audio_format(media_type: str) -> AudioFormat:
 
 
 def _get(value: Any, name: str) -> Any:
-    """Of what may be a dictionary or one of the SDK's models."""
+    """Return a field of a dictionary or of one of the SDK's models."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 def _texts(contents: Any) -> Iterator[str]:
-    """Of a string, a part, a content, or a list of any of them."""
+    """Yield the texts of a string, a part, a content, or a list of any of these."""
     if isinstance(contents, str):
         yield contents
     elif isinstance(contents, list | tuple):
@@ -76,7 +76,7 @@ def _ask_stream(models: Any, arguments: Mapping[str, Any]) -> Asked | None:
 
 
 def _audio(response: Any, utterance: Utterance) -> bytes:
-    """The audio of a response, whose first part says what it is."""
+    """Return the audio of a response, and note its format, which its parts state."""
     pieces = []
     for candidate in response.candidates or ():
         for part in getattr(candidate.content, "parts", None) or ():
@@ -97,7 +97,7 @@ def _stream(responses: Any, utterance: Utterance) -> Any:
 
 
 class GeminiInstrumentor(Instrumentor):
-    """Observes ``models.generate_content`` and ``generate_content_stream`` of both clients, where they are asked for audio."""
+    """Instrumentor of ``models.generate_content`` and ``generate_content_stream`` of both clients, for calls that request audio."""
 
     requires = "google-genai >= 3, < 4"
     targets = tuple(

@@ -1,4 +1,4 @@
-"""Google Cloud Text-to-Speech, over gRPC and REST."""
+"""Instrumentor of Google Cloud Text-to-Speech, over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
-_RATE = 24000  # Hz, where none is asked for
+_RATE = 24000  # Hz, the default
 _SAMPLES: Mapping[str, Callable[[int], AudioFormat]] = {"PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
-_HEADED = ("LINEAR16", "MULAW", "ALAW")  # whole answers in these are WAVs
+_HEADED = ("LINEAR16", "MULAW", "ALAW")  # unary responses in these encodings have a WAV header
 _VOICE = re.compile(r"\w+-\w+-(.+)-\w+")  # en-US-Neural2-C: language, region, model, speaker
 
 
@@ -30,7 +30,7 @@ def _audio(config: Any, headed: tuple[str, ...]) -> AudioFormat:
 
 
 def _text(source: Any) -> str:
-    """Of whichever kind it is; versions and streams differ in the kinds that there are."""
+    """Return the text of an input of any kind; the kinds differ between versions and streams."""
     for kind in ("text", "ssml", "markup"):
         if text := getattr(source, kind, ""):
             return str(text)
@@ -39,7 +39,7 @@ def _text(source: Any) -> str:
 
 
 def _model(voice: Any) -> str | None:
-    """The model by itself, or as part of the voice's name, where Google has it for most voices."""
+    """Return the model: its own field, or the part of the voice's name that has it for most voices."""
     named = _VOICE.fullmatch(voice.name)
     return getattr(voice, "model_name", "") or (named[1] if named else None)
 
@@ -65,7 +65,7 @@ def _ask_stream(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 def _read_request(utterance: Utterance, request: Any) -> None:
-    """The first request of a stream has the configuration, the others the text."""
+    """Read a request of a stream: the first one has the configuration, the others the text."""
     if "streaming_config" in request:
         config = request.streaming_config
         utterance.describe(config.voice.name or None, config.voice.language_code or None)
@@ -76,7 +76,7 @@ def _read_request(utterance: Utterance, request: Any) -> None:
 
 
 class GoogleInstrumentor(Instrumentor):
-    """Observes ``synthesize_speech`` and ``streaming_synthesize`` of both clients, in ``v1`` and ``v1beta1``."""
+    """Instrumentor of ``synthesize_speech`` and ``streaming_synthesize`` of both clients, in ``v1`` and ``v1beta1``."""
 
     requires = "google-cloud-texttospeech >= 2.25, < 3"
     targets = tuple(

@@ -1,4 +1,4 @@
-"""Hibari, in process."""
+"""Instrumentor of Hibari, an engine that runs in the process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _ask(engine: Any, arguments: Mapping[str, Any], *, stream: bool) -> Asked:
 
 
 class HibariInstrumentor(Instrumentor):
-    """Observes a ``Hibari`` that is called, and its ``stream``."""
+    """Instrumentor of calls of a ``Hibari`` object, and of its ``stream``."""
 
     requires = "hibari-tts >= 0.2.1, < 0.3"
     targets = (

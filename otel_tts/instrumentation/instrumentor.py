@@ -1,4 +1,4 @@
-"""Instrumentor: what all instrumentors have in common."""
+"""Instrumentor: the base class of all instrumentors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_tts.instrumentation.target import Target
 
 @functools.cache
 def telemetry_of(tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> Telemetry:
-    """The Telemetry that all instrumentations of these providers share, so that labels are counted once. None: the global provider.
+    """Return the Telemetry that all instrumentors on these providers share, so that labels are bounded together. None: the global one.
 
     Raises:
         SettingError: a setting is not usable.
@@ -26,25 +26,25 @@ def telemetry_of(tracer_provider: TracerProvider | None, meter_provider: MeterPr
 
 
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
-    """Observes one engine or SDK. Its parameters when instrumenting: ``tracer_provider`` and ``meter_provider``."""
+    """Instrumentor of one engine or SDK. Parameters of `instrument`: ``tracer_provider`` and ``meter_provider``."""
 
     requires: ClassVar[str] = ""
-    """The distribution and its versions, as in a requirements file; empty: nothing but Python."""
+    """The distribution and its versions, as in a requirements file; empty: only Python is needed."""
     targets: ClassVar[Sequence[Target]] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The distribution and its versions."""
+        """Return the distribution and its versions."""
         return (self.requires,) if self.requires else ()
 
     def instrument(self, **kwargs: Any) -> None:
-        """Observe it. See :class:`opentelemetry.instrumentation.instrumentor.BaseInstrumentor`."""
+        """Start to observe it. See :class:`opentelemetry.instrumentation.instrumentor.BaseInstrumentor`."""
         if kwargs.pop("skip_dep_check", False):
-            # OpenTelemetry has checked what our distribution as a whole says of versions, which is nothing.
+            # OpenTelemetry has checked the versions that our distribution requires, which are none; here those of the library count.
             kwargs["raise_exception_on_conflict"] = True
         super().instrument(**kwargs)
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Everything that is wrapped."""
+        """Return all patches."""
         return [target.patch(telemetry) for target in self.targets]
 
     def _instrument(self, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Kokoro, in process, as the package kokoro-onnx runs it."""
+"""Instrumentor of Kokoro, an engine that the package kokoro-onnx runs in the process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _ask(engine: Any, arguments: Mapping[str, Any], *, stream: bool) -> Asked:
     return Asked(
         provider="kokoro",
         model=PurePath(engine.config.model_path).stem,
-        voice=voice if isinstance(voice, str) else None,  # else it is the voice's vectors
+        voice=voice if isinstance(voice, str) else None,  # else it is an array, the voice itself
         language=arguments.get("lang", "en-us"),
         text=arguments["text"],
         audio=PCMFloat32(_RATE),
@@ -34,7 +34,7 @@ _ask_whole = functools.partial(_ask, stream=False)
 
 
 class KokoroInstrumentor(Instrumentor):
-    """Observes ``Kokoro.create``, ``create_timed`` and ``create_stream``."""
+    """Instrumentor of ``Kokoro.create``, ``create_timed`` and ``create_stream``."""
 
     requires = "kokoro-onnx >= 0.6, < 0.7"
     targets = (

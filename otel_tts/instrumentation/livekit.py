@@ -1,7 +1,7 @@
-"""LiveKit Agents: every plugin's speech, at the base classes of its TTS.
+"""Instrumentor of LiveKit Agents: the speech of every plugin, at the base classes for TTS.
 
-A stream of LiveKit's is an utterance. Each run of its plugin, of which LiveKit repeats those that fail, is an attempt; adapters (fallback,
-sentence by sentence) ask no provider themselves: the streams inside them are attempts of the outer one's utterance.
+A stream of LiveKit is an utterance. Each run of its plugin is an attempt; LiveKit repeats runs that fail. Adapters (fallback, sentence by
+sentence) call no provider themselves: the streams inside them are attempts of the outer stream's utterance.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ENCODED = {"mpeg": "mp3", "mp3": "mp3", "ogg": "opus", "opus": "opus", "flac": 
 
 
 class LiveKitInstrumentor(Instrumentor):
-    """Observes ``tts.ChunkedStream`` and ``tts.SynthesizeStream``, whichever plugin makes them, interruptions, and the player."""
+    """Instrumentor of ``tts.ChunkedStream`` and ``tts.SynthesizeStream`` of all plugins, of interruptions, and of the player."""
 
     requires = "livekit-agents >= 1.8.7, < 2"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Everything that is wrapped."""
+        """Return all patches."""
         streams = _Streams(telemetry)
         base, fallback = "livekit.agents.tts.tts", "livekit.agents.tts.fallback_adapter"
         handle, player = "livekit.agents.voice.speech_handle", "livekit.agents.voice.io"
@@ -64,7 +64,7 @@ def _try_recovery(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 class _Streams:
-    """All streams, and what belongs to them."""
+    """The wrappers, and the state of all streams. References are weak: LiveKit's objects are freed as without us."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -80,7 +80,7 @@ class _Streams:
         return state
 
     async def main_task(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Its task, from beginning to end, retries included."""
+        """Wrap the task of a stream, from start to end, including retries."""
         state = self._state(stream)
         run = stream._run
 
@@ -108,19 +108,19 @@ class _Streams:
         return result
 
     def push_text(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A piece of text."""
+        """Note a piece of text."""
         piece = args[0] if args else kwargs.get("token")
         if piece and isinstance(piece, str) and not stream._input_ch.closed:
             self._state(stream).text(piece)
         return wrapped(*args, **kwargs)
 
     def mark_started(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The plugin sends text to its provider."""
+        """Note that the plugin sends text to its provider."""
         self._state(stream).given()
         return wrapped(*args, **kwargs)
 
     def initialize(self, wrapped: Any, emitter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """It is said in which format audio will come."""
+        """Note the format of the audio that will come."""
         result = wrapped(*args, **kwargs)
         state = self._emitters.get(emitter)
         if state is not None:
@@ -128,7 +128,7 @@ class _Streams:
         return result
 
     def push(self, wrapped: Any, emitter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Audio of the provider."""
+        """Note audio of the provider."""
         state = self._emitters.get(emitter)
         data = args[0] if args else kwargs.get("data")
         if state is not None and not state.adapter and data is not None:
@@ -136,7 +136,7 @@ class _Streams:
         return wrapped(*args, **kwargs)
 
     async def following(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The next audio for whoever reads the stream."""
+        """Note the next audio that the reader of the stream gets, or the end."""
         try:
             event = await wrapped(*args, **kwargs)
         except StopAsyncIteration:
@@ -149,14 +149,14 @@ class _Streams:
         return event
 
     async def close(self, wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Nobody wants more of it."""
+        """Note that the reader has closed the stream."""
         try:
             return await wrapped(*args, **kwargs)
         finally:
             self._state(stream).end(None, left=True)
 
     def interrupt(self, wrapped: Any, handle: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Speech of an agent is interrupted."""
+        """Note that an agent's speech is interrupted."""
         before = handle.interrupted
         result = wrapped(*args, **kwargs)
         if handle.interrupted and not before:
@@ -165,7 +165,7 @@ class _Streams:
         return result
 
     async def capture(self, wrapped: Any, player: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A frame goes to a player."""
+        """Note that a frame goes to a player."""
         self._capture(player)
         return await wrapped(*args, **kwargs)
 
@@ -178,7 +178,7 @@ class _Streams:
             self._playing[player] = ref(handle)
 
     def played(self, wrapped: Any, player: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A player has played a segment, to its end or to the interruption."""
+        """Note that a player has played a segment, to its end or to the interruption."""
         self._played(player, kwargs.get("playback_position"))
         return wrapped(*args, **kwargs)
 
@@ -193,7 +193,7 @@ class _Streams:
 
 
 def _format(emitter: Any) -> AudioFormat:
-    """In which format a plugin says that it gives audio."""
+    """Return the format of audio that a plugin states."""
     kind = str(emitter._mime_type).lower().partition(";")[0].strip().removeprefix("audio/").removeprefix("x-")
     if emitter._is_raw_pcm:
         return PCM16(emitter._sample_rate, emitter._num_channels)

@@ -1,4 +1,4 @@
-"""One stream of LiveKit's: an utterance, or a part of the utterance of the stream around it."""
+"""One stream of LiveKit: an utterance, or a part of the utterance of an outer stream."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from otel_tts.instrumentation.speech import Speech
 from otel_tts.instrumentation.utterance import OBSERVED, Asked
 
 _OUTER = create_key("livekit stream")
-"""Where the stream stands inside which others are made."""
+"""The key of the outer stream in the OpenTelemetry context."""
 RECOVERY = create_key("livekit recovery")
-"""Stands where the fallback adapter tries whether a provider is good again: nobody hears that."""
+"""The key that is set while the fallback adapter tests whether a provider works again: nobody hears that audio."""
 _ADAPTERS = ("livekit.agents.tts.fallback_adapter", "livekit.agents.tts.stream_adapter")
 _WRAPPER = "_ChunkedStreamFromStream"
 _PLUGINS = "livekit.plugins."
 
 
 class LiveKitStream:
-    """What is known of one stream of LiveKit's."""
+    """The state of one stream of LiveKit."""
 
     def __init__(self, telemetry: Telemetry, stream: Any, of_handle: MutableMapping[Any, list[Speech]]) -> None:
         self._telemetry = telemetry
@@ -50,7 +50,7 @@ class LiveKitStream:
 
     @guarded
     def start(self, stream: Any) -> None:
-        """Its task begins: it happens here."""
+        """Note that its task starts, in the current context."""
         self.context = get_current()
         outer = self.context.get(_OUTER)
         self.outer = outer if isinstance(outer, LiveKitStream) else None
@@ -65,7 +65,7 @@ class LiveKitStream:
 
     @guarded
     def text(self, piece: str) -> None:
-        """Text came."""
+        """Note a piece of text."""
         if self._first_ns is None:
             self._first_ns = self._telemetry.emitter.clock.monotonic()
         if self.speech is not None and self.outer is None:
@@ -75,7 +75,7 @@ class LiveKitStream:
             self._begin()
 
     def _begin(self) -> None:
-        """Begin the utterance, as soon as it is known where it happens and that there is text; inside another, that is it."""
+        """Start the utterance, as soon as the context is known and there is text; inside an outer stream, use that one's."""
         if self.speech is not None or self.context is None or self._first_ns is None or self._recovery:
             return
         if self.outer is not None:
@@ -109,14 +109,14 @@ class LiveKitStream:
 
     @guarded_or(lambda self, *_: get_current())
     def run(self) -> Context:
-        """A run of the plugin begins; gives the context for it."""
+        """Note that a run of the plugin starts, and return the context for it."""
         self._run_ns = self._telemetry.emitter.clock.monotonic()
         self._running, self._made = not self.adapter, False
         return set_value(_OUTER, self) if self.adapter else set_value(OBSERVED, True)
 
     @guarded
     def given(self) -> None:
-        """The provider is given text."""
+        """Note that the provider gets text."""
         if self.speech is not None and not self.adapter:
             self.speech.flush() if self.outer is None else self.speech.given()
             self._ask()
@@ -130,7 +130,7 @@ class LiveKitStream:
 
     @guarded
     def made(self, data: bytes) -> None:
-        """Audio came from the provider."""
+        """Note audio of the provider."""
         if self._recovery or self.speech is None:
             return
         self._ask()
@@ -139,7 +139,7 @@ class LiveKitStream:
 
     @guarded
     def run_ended(self, stream: Any, error: BaseException | None) -> None:
-        """The run ended."""
+        """Note that the run ended."""
         if not self._running:
             return
         if self.speech is not None and (self._made or error is not None or self._first_ns is not None):
@@ -154,7 +154,7 @@ class LiveKitStream:
 
     @guarded
     def handed_out(self, event: Any) -> None:
-        """Audio goes to whoever reads the stream."""
+        """Note audio that the reader of the stream gets."""
         if self.speech is not None and self.outer is None:
             frame = event.frame
             self.speech.handed_out(bytes(frame.data), PCM16(frame.sample_rate, frame.num_channels))
@@ -162,7 +162,7 @@ class LiveKitStream:
 
     @guarded
     def end(self, error: BaseException | None, *, left: bool) -> None:
-        """Nobody reads it any more: it came to its end, failed, or was ``left``."""
+        """End the utterance: the stream ended, failed, or the reader closed it before (``left``)."""
         speech = self.speech
         if speech is None or self.outer is not None or speech.over:
             return
@@ -171,13 +171,13 @@ class LiveKitStream:
         cause, now_ns, handle = OK if whole else None, speech.monotonic(), self.handle
         if handle is None or handle.done():
             speech.finish(cause, error, now_ns)
-        else:  # how much of it is heard is known when it has been played
+        else:  # how much the listener heard is known only when it has been played
             handle.add_done_callback(lambda _: speech.finish(cause, error, now_ns))
 
 
 @guarded_or(lambda *_: None)
 def _conversation() -> str | None:
-    """The id that LiveKit gives its own spans: that of the room."""
+    """Return the conversation id that LiveKit gives its own spans: that of the room."""
     telemetry = sys.modules.get("livekit.agents.telemetry.gen_ai")
     ask = getattr(telemetry, "_conversation_id", None)
     return ask() if ask is not None else None

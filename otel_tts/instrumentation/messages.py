@@ -1,4 +1,4 @@
-"""A known gRPC method, and reading its protobuf messages by paths: a table says which field holds what."""
+"""A known gRPC method, and the reader of its protobuf messages: a table states which field contains what."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFlo
 from otel_tts.semconv import OTHER
 
 Values = Mapping[str, Sequence[Any]]
-"""The values that are set in a message, by key; several where a field on the way is repeated."""
+"""The values that are set in a message, by key; several if a field on the path is repeated."""
 
 HIGHEST_SAMPLE_RATE = 768_000  # Hz
 _SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
@@ -29,13 +29,13 @@ _TYPES: Mapping[str, Sequence[str]] = {
     "milliseconds": _NUMBER,
     "provider": _TEXT,
     "model": _TEXT,
-}  # of protobuf's field types, those that can hold it
+}  # the protobuf field types that are allowed for each key
 
 
 class Fields:
-    """Where messages hold what: by key, paths such as ``voice.name``, of which the first that is set counts.
+    """The fields of messages: by key, paths such as ``voice.name``; the first one that is set counts.
 
-    A message of a type that has no field at any path of ``essential`` is not what the table means.
+    A message whose type has no field at any path of the key ``essential`` is not the type that the table describes.
     """
 
     def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
@@ -44,7 +44,7 @@ class Fields:
         self._paths_by_type: dict[type, Mapping[str, Sequence[_FieldPath]] | None] = {}
 
     def read(self, message: Any) -> Values | None:
-        """What ``message`` holds; None when it is not such a message."""
+        """Return the values of ``message``; None if it is not such a message."""
         if not hasattr(message, "DESCRIPTOR"):  # proto-plus, as Google's packages have it, wraps the message
             unwrap = getattr(type(message), "pb", None)
             if unwrap is None:
@@ -62,7 +62,7 @@ class Fields:
         return {key: values for key, values in values_by_key.items() if values}
 
     def _find(self, descriptor: Any) -> Mapping[str, Sequence[_FieldPath]] | None:
-        """The paths that lead somewhere in messages of this type."""
+        """Return the paths that exist in messages of this type."""
         paths_by_key = {}
         for key, paths in self._paths.items():
             existing = [path for path in (_find(descriptor, path.split("."), _TYPES[key]) for path in paths) if path is not None]
@@ -73,7 +73,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Method:
-    """One method that speaks."""
+    """One gRPC method that returns speech."""
 
     request: Fields
     response: Fields
@@ -82,7 +82,7 @@ class Method:
     sample_rate: int | None = None
 
     def audio_format(self, encoding: str | None, sample_rate: int | None) -> AudioFormat:
-        """What the audio is by what the messages say of it; one channel."""
+        """Return the format of the audio by what the messages state; it has one channel."""
         name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
         if name == Wav.name:
             return Wav()
@@ -101,10 +101,10 @@ class _PathStep(NamedTuple):
 class _FieldPath(NamedTuple):
     steps: Sequence[_PathStep]
     names: Mapping[int, str] | None
-    """Of an enum's values."""
+    """The names of an enum's values; None for other types."""
 
     def values(self, message: Any) -> list[Any]:
-        """What is set, but for empty strings and enums that say they are unspecified."""
+        """Return the values that are set, without empty strings and unspecified enum values."""
         values: list[Any] = [message]
         for step in self.steps:
             holders, values = values, []

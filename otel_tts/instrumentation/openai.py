@@ -1,4 +1,4 @@
-"""OpenAI's speech API (``audio.speech``), and whatever server its SDK is pointed at."""
+"""Instrumentor of OpenAI's speech API (``audio.speech``), and of other servers that its SDK is used with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otel_tts.instrumentation.result import body
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # what other servers take beside the API's own arguments
+_RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # parameters of other servers, in addition to the API's own
 _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_streaming_response`
 
 
@@ -61,7 +61,7 @@ def _response(result: Any) -> Any:
 
 
 class OpenAIInstrumentor(Instrumentor):
-    """Observes ``audio.speech.create`` of both clients, also through ``with_raw_response`` and ``with_streaming_response``."""
+    """Instrumentor of ``audio.speech.create`` of both clients, also through ``with_raw_response`` and ``with_streaming_response``."""
 
     requires = "openai >= 1.60, < 4"
     targets = tuple(

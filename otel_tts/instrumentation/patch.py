@@ -1,4 +1,4 @@
-"""Patch: a function of the host's that is wrapped as soon as its module is imported, and put back on demand."""
+"""Patch: a function of the host that is wrapped when its module is imported, and restored on demand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from otel_tts.core.guard import guard
 _logger = logging.getLogger(__name__)
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called in place of the function with that (bound), the object it is bound to, and the call's arguments."""
+"""A function that is called with the wrapped function (bound), the object it is bound to, and the arguments of the call."""
 
 
 class Patch:
-    """``module`` is imported by the host, or never: nobody pays for an SDK that is installed and not used.
+    """One patch. Only the host imports ``module``: an SDK that is installed and not used has no cost.
 
-    name: ``function`` or ``Class.method``. wrapper_of: makes the wrapper of the function that was found there.
+    name: ``function`` or ``Class.method``. wrapper_of: returns the wrapper of that function.
     """
 
     def __init__(self, module: str, name: str, wrapper_of: Callable[[Any], Wrapper]) -> None:
@@ -31,11 +31,11 @@ class Patch:
         wrapt.register_post_import_hook(self._apply, module)
 
     def remove(self) -> None:
-        """Put the host's function back."""
-        self._wrapper_of = None  # a module that is imported later stays as it is
+        """Restore the host's function."""
+        self._wrapper_of = None  # a module that is imported later is not patched
         if self._restore is not None:
             self._restore()
-            self._restore = None  # no circle of references
+            self._restore = None  # breaks the circle of references of this object and its closure
 
     def _apply(self, module: ModuleType) -> None:
         if self._wrapper_of is None:
@@ -53,7 +53,7 @@ class Patch:
         wrapt.apply_patch(parent, attribute, wrapper)
 
         def restore() -> None:
-            if vars(parent).get(attribute) is wrapper:  # else somebody wrapped it once more: ours stays inside, switched off
+            if vars(parent).get(attribute) is wrapper:  # else another wrapper is around ours, which stays inside, disabled
                 setattr(parent, attribute, function)
 
         self._restore = restore

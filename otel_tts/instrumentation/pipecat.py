@@ -1,7 +1,7 @@
-"""Pipecat: every service's speech, at the base class of its TTS.
+"""Instrumentor of Pipecat: the speech of every service, at the base class for TTS.
 
-An audio context is an utterance: the text of one turn, sentence by sentence, and the audio that comes for it, inline over HTTP or from a
-receiving task over a WebSocket.
+An audio context is an utterance: the text of one turn, sentence by sentence, and the audio for it, which comes inside the call over HTTP,
+or from a receiving task over a WebSocket.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _FAILED = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
 class PipecatInstrumentor(Instrumentor):
-    """Observes ``TTSService``, whichever service derives from it, and the frames that it hands out."""
+    """Instrumentor of ``TTSService`` and all its subclasses, and of the frames that they push."""
 
     requires = "pipecat-ai >= 1.14, < 2"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Everything that is wrapped."""
+        """Return all patches."""
         services = _Services(telemetry)
 
         def patch(name: str, wrapper: Wrapper) -> Patch:
@@ -56,24 +56,24 @@ class PipecatInstrumentor(Instrumentor):
 
 
 class _ObservedService:
-    """One service, and its utterances by the ids of their audio contexts."""
+    """The state of one service, with its utterances by the ids of their audio contexts."""
 
     def __init__(self, telemetry: Telemetry, service: Any) -> None:
         self._telemetry = telemetry
         self.speeches: dict[str, Speech] = {}
         self.running: set[str] = set()
-        """The utterances whose text the service is just speaking."""
+        """The utterances for which the service's ``run_tts`` is running."""
         self._first_ns: int | None = None
 
     @guarded
     def token(self) -> None:
-        """A piece of text came from the language model, perhaps not enough to speak."""
+        """Note a piece of text from the language model, perhaps not enough to speak."""
         if self._first_ns is None:
             self._first_ns = self._telemetry.emitter.clock.monotonic()
 
     @guarded
     def text(self, service: Any, context_id: str, text: str) -> None:
-        """The service is given text for an utterance."""
+        """Note that the service gets text for an utterance."""
         speech = self.speeches.get(context_id)
         if speech is None:
             first_ns, self._first_ns = self._first_ns, None
@@ -88,28 +88,28 @@ class _ObservedService:
 
     @guarded
     def made(self, context_id: str, frame: Any) -> None:
-        """Audio came from the provider."""
+        """Note audio of the provider."""
         speech = self.speeches.get(context_id)
         if speech is not None:
             speech.made(frame.audio)
 
     @guarded
     def ended(self, context_id: str) -> None:
-        """The provider has no more audio for an utterance."""
+        """Note that the provider has no more audio for an utterance."""
         speech = self.speeches.get(context_id)
         if speech is not None and not speech.interrupted:
             speech.attempted(OK)
 
     @guarded
     def handed_out(self, frame: Any) -> None:
-        """Audio goes on to the transport."""
+        """Note audio that goes to the transport."""
         speech = self.speeches.get(frame.context_id or "")
         if speech is not None:
             speech.handed_out(frame.audio, PCM16(frame.sample_rate, frame.num_channels))
 
     @guarded
     def failed(self, error: BaseException | None, context_id: str | None = None) -> None:
-        """Something went wrong: with one utterance, or with all that wait for audio."""
+        """Note a failure: of one utterance, or of all that wait for audio."""
         for name in [context_id] if context_id is not None else list(self.speeches):
             speech = self.speeches.get(name)
             if speech is not None and speech.invocation is not None:
@@ -117,14 +117,14 @@ class _ObservedService:
 
     @guarded
     def finish(self, context_id: str, cause: Cause | None) -> None:
-        """All audio of an utterance went on, or no more will."""
+        """End an utterance: all its audio was pushed, or no more will be."""
         speech = self.speeches.pop(context_id, None)
         if speech is not None:
             speech.finish(None if speech.interrupted else cause)
 
     @guarded
     def interrupted(self, preserved: Sequence[str]) -> None:
-        """The listener interrupts all but what may not be interrupted."""
+        """Note that the listener interrupts all utterances except the preserved ones."""
         self._first_ns = None
         for name, speech in self.speeches.items():
             if name not in preserved:
@@ -132,13 +132,13 @@ class _ObservedService:
 
     @guarded
     def close(self, preserved: Sequence[str]) -> None:
-        """Nothing more comes of what was interrupted, or of anything."""
+        """End all utterances except the preserved ones: no more audio will come for them."""
         for name in [name for name in self.speeches if name not in preserved]:
             self.finish(name, None)
 
 
 class _Services:
-    """All services."""
+    """The wrappers, and the state of all services. References are weak: Pipecat's objects are freed as without us."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -151,7 +151,7 @@ class _Services:
         return state
 
     def init(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A service is made: what speaks is its own."""
+        """Wrap ``run_tts`` of a new service. Subclasses override it, so the base class cannot be patched."""
         wrapped(*args, **kwargs)
         run = service.run_tts
 
@@ -179,14 +179,14 @@ class _Services:
         service.run_tts = observed
 
     async def process(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A frame comes to a service."""
+        """Note text in a frame that a service gets."""
         frame = args[0] if args else kwargs.get("frame")
         if type(frame).__name__ in ("LLMTextFrame", "TextFrame", "TTSSpeakFrame"):
             self._state(service).token()
         return await wrapped(*args, **kwargs)
 
     async def append(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Something comes for an audio context."""
+        """Note what comes for an audio context: audio, its end, or an error."""
         context_id, frame = (*args, kwargs.get("context_id"), kwargs.get("frame"))[:2] if len(args) > 1 else _named(args, kwargs)
         if context_id:
             kind = type(frame).__name__
@@ -199,14 +199,14 @@ class _Services:
         return await wrapped(*args, **kwargs)
 
     async def remove(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """No more will come for an audio context."""
+        """Note that no more will come for an audio context."""
         context_id = args[0] if args else kwargs.get("context_id")
         if context_id:
             self._state(service).ended(context_id)
         return await wrapped(*args, **kwargs)
 
     async def push(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A service hands a frame on."""
+        """Note a frame that a service pushes."""
         frame = args[0] if args else kwargs.get("frame")
         kind, state = type(frame).__name__, self._state(service)
         if kind == "TTSAudioRawFrame":
@@ -217,12 +217,12 @@ class _Services:
         context_id = getattr(frame, "context_id", None)
         if (
             kind == "TTSStoppedFrame" and context_id and context_id not in state.running
-        ):  # else it was quiet for too long, and goes on
+        ):  # else only a pause was too long, and more audio will come
             state.finish(context_id, OK)
         return result
 
     async def quiet(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An audio context is over, by its end or because nothing came for it any more."""
+        """Note that an audio context ended, or that nothing came for it any more."""
         result = await wrapped(*args, **kwargs)
         context_id, state = (args[0] if args else kwargs.get("context_id")), self._state(service)
         if context_id not in state.running:
@@ -230,7 +230,7 @@ class _Services:
         return result
 
     async def interrupt(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The listener interrupts."""
+        """Note that the listener interrupts."""
         state, contexts = self._state(service), getattr(service, "_tts_contexts", {})
         preserved = [name for name, context in contexts.items() if not getattr(context, "interruptible", True)]
         state.interrupted(preserved)
@@ -240,7 +240,7 @@ class _Services:
             state.close(preserved)
 
     async def leave(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The pipeline ends."""
+        """Note that the pipeline ends."""
         try:
             return await wrapped(*args, **kwargs)
         finally:
@@ -271,7 +271,7 @@ def _asked(service: Any) -> Asked:
 
 
 def _surroundings(service: Any) -> tuple[Context, str | None]:
-    """Where Pipecat's tracing has the turn, and the id of the conversation; without its tracing, here."""
+    """Return the context with the turn's span of Pipecat's tracing, else the current one; and the id of the conversation."""
     tracing = getattr(service, "_tracing_context", None)
     turn = tracing.get_turn_context() if tracing is not None else None
     here = get_current()

@@ -1,4 +1,4 @@
-"""Piper, in process."""
+"""Instrumentor of Piper, an engine that runs in the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 
-_NAMES: MutableMapping[Any, str] = WeakKeyDictionary()  # of the models that sessions run; a voice knows its session only
+# The names of the models, by session, since a voice refers to its session only. Weak keys, so that sessions are freed as without us.
+_NAMES: MutableMapping[Any, str] = WeakKeyDictionary()
 
 
 def _load(load: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -31,7 +32,7 @@ def _remember_name(session: Any, path: Any) -> None:
 
 
 def _name(session: Any) -> str | None:
-    """The name of a model; of one that was loaded before it could be remembered, as the session has it, if it read a file itself."""
+    """Return the name of a model. If it was loaded before we were, it is the name of the file that the session has read, if any."""
     path = getattr(session, "_model_path", None)
     return _NAMES.get(session) or (PurePath(path).stem if isinstance(path, str) else None)
 
@@ -51,11 +52,11 @@ def _ask(voice: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 class PiperInstrumentor(Instrumentor):
-    """Observes ``PiperVoice.synthesize``, and so all that calls it."""
+    """Instrumentor of ``PiperVoice.synthesize``, which all other methods call."""
 
     requires = "piper-tts >= 1.3, < 2"
     targets = (Target("piper.voice", "PiperVoice.synthesize", _ask, chunks(lambda chunk: chunk.audio_float_array)),)
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where it is asked, and where a voice gets its model."""
+        """Return the patches of the call, and of the method that loads a voice's model."""
         return [Patch("piper.voice", "PiperVoice.load", lambda _: _load), *super().patches(telemetry)]

@@ -1,4 +1,4 @@
-"""Amazon Polly, through boto3."""
+"""Instrumentor of Amazon Polly, through boto3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAMPLES: Mapping[str, tuple[Callable[[int], AudioFormat], int]] = {
     "pcm": (PCM16, 16000),
     "mulaw": (MuLaw, 8000),
     "alaw": (ALaw, 8000),
-}  # with the rates of the API
+}  # with the API's default rates
 
 
 def _audio(format: str, rate: str | None) -> AudioFormat:
@@ -29,7 +29,7 @@ def _ask(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
     parameters = arguments["api_params"]
     if (client.meta.service_model.service_name, arguments["operation_name"]) != ("polly", "SynthesizeSpeech"):
         return None
-    if parameters["OutputFormat"] == "json":  # speech marks: what is spoken at which time
+    if parameters["OutputFormat"] == "json":  # speech marks, which are no audio: what is spoken at which time
         return None
     return Asked(
         provider="aws.polly",
@@ -43,10 +43,10 @@ def _ask(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
 
 
 class PollyInstrumentor(Instrumentor):
-    """Observes ``synthesize_speech`` of Polly's client, to the end of its ``AudioStream``."""
+    """Instrumentor of ``synthesize_speech`` of Polly's client, to the end of its ``AudioStream``."""
 
     requires = "botocore >= 1.35, < 2"
     targets = (
-        # What all ways of reading the stream have in common has no public name.
+        # All ways of reading the stream use this attribute, which has no public name.
         Target("botocore.client", "BaseClient._make_api_call", _ask, file(lambda result: result["AudioStream"], "_raw_stream")),
     )

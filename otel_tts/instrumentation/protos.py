@@ -1,4 +1,4 @@
-"""Known protos: which gRPC methods speak, and where their messages hold text, voice, audio and success.
+"""Known protos: which gRPC methods return speech, and which fields of their messages contain text, voice, audio and success.
 
 The table is a TOML file with one table for each method, named ``package.Service/Method``::
 
@@ -11,12 +11,12 @@ The table is a TOML file with one table for each method, named ``package.Service
     response.audio = "audio"                # needed
     response.success = "ok"                 # a bool: false is a failure, though the status is OK
     response.seconds = "duration"           # of audio in this message; or `milliseconds`
-    encodings.PCM = "pcm16"                 # the encodings whose names don't say it, as one of the known formats
-    format = "wav"                          # where the messages don't say it
+    encodings.PCM = "pcm16"                 # the known format of an encoding with another name
+    format = "wav"                          # if the messages do not state it
     sample_rate = 24000                     # the same
 
-A path is a field of the message, or of a message in it; through a repeated field it leads to all elements. The response may have
-``encoding`` and ``sample_rate`` too, which then count, and ``provider`` and ``model``. The known protos stand in ``protos.toml``.
+A path is a field of the message, or of a message in it; a repeated field gives all its elements. The response may have ``encoding`` and
+``sample_rate``, too, which then count, and ``provider`` and ``model``. The known protos are in ``protos.toml``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FORMATS = tuple(name for name in AUDIO_FORMATS if name != OTHER)
 
 
 class Protos:
-    """The methods that are known, by their names. What :func:`otel_tts.grpc.server_interceptor` takes as its ``mapping``."""
+    """The known methods, by name. Pass it to :func:`otel_tts.grpc.server_interceptor` as ``mapping``."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods = methods
@@ -53,7 +53,7 @@ class Protos:
     def observe(
         self, behavior: Any, method: str, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool
     ) -> Any:
-        """What is to be called instead of a handler's function, which is given back as it is where the method is not known.
+        """Return the function to call in place of a handler's function; for an unknown method, that function itself.
 
         request_streaming, response_streaming: whether requests and responses are streams.
         """
@@ -68,7 +68,7 @@ class Protos:
 
 
 def load(settings: Settings | None = None) -> Protos:
-    """The known protos, and those of the user's file, if the settings name one.
+    """Load the known protos, and those of the user's file, if the settings name one.
 
     Raises:
         SettingError: the file cannot be used; the message names it, the key in it, and what is allowed.
@@ -95,7 +95,7 @@ def _methods(text: str, file: str) -> dict[str, Method]:
 
 
 class _Reader:
-    """Reads the table of one method, and says where it is wrong."""
+    """Reader of the table of one method; its errors say where the table is wrong."""
 
     def __init__(self, file: str, method: str) -> None:
         self._file = file

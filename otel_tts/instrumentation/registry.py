@@ -1,6 +1,6 @@
-"""The registry of instrumentors: which engine or SDK is observed, in which versions, how it is called, what that was tested against.
+"""The registry of instrumentors: which engine or SDK is observed, in which versions, by which calls, and how that was tested.
 
-The coverage table in the README is written from it; the entry points in ``pyproject.toml`` are the same, and so are the tests.
+The coverage table in the README is generated from it; tests check that the entry points in ``pyproject.toml`` are the same.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Library:
 
     name: str
     entry_point: str
-    """By which it is switched off: ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``."""
+    """The name with which it is switched off, in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``."""
     instrumentor: type[Instrumentor]
     sync: str
     """The calls that are observed, as people write them; empty: none."""
     asynchronous: str
     stream: str
-    """Which of these give audio in pieces that are measured one by one, to the last."""
+    """Which of these return audio in pieces, each of which is measured."""
     readable: str
     """Which audio is measured in seconds; of any other, the first byte, the characters, the outcome and the price are known."""
     tested: str
-    """Against what."""
+    """What it was tested against."""
     tested_versions: Sequence[str]
-    """Of the distribution: the oldest that is supported and the newest there is."""
+    """The tested versions of the distribution: the oldest that is supported, and the newest that exists."""
     resends: str = "-"
-    """Whether it is seen that the SDK sends a request once more by itself."""
+    """Whether resends by the SDK itself are observed."""
 
 
 _OVOS = "ovos-tts-server with Piper"
@@ -220,7 +220,7 @@ HEAD = ("engine or SDK", "versions", "sync", "async", "streamed", "audio that is
 
 
 def rows() -> Iterator[Sequence[str]]:
-    """The coverage table's rows."""
+    """Yield the rows of the coverage table."""
     for library in LIBRARIES:
         yield (
             library.name,

@@ -1,4 +1,4 @@
-"""Requests that the SDKs of vendors send once more by themselves, within one call: seen where they are sent."""
+"""Instrumentor of resends: requests that the SDKs of vendors send again by themselves within one call, observed at the HTTP client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 
 _FAILED = 400
-"""HTTP statuses from here on are failures."""
+"""The lowest HTTP status of a failure."""
 
 
 class ResendsInstrumentor(Instrumentor):
-    """Observes what is sent in an attempt: by httpx and httpx2 (OpenAI, Cartesia and others), botocore, Google's clients and edge-tts."""
+    """Instrumentor of requests inside an attempt: by httpx and httpx2 (OpenAI, Cartesia, others), botocore, Google's clients, edge-tts."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where a request is sent, or it is decided to send it once more."""
+        """Return the patches of functions that send a request, or decide to send it again."""
         google = "google.api_core.retry"
         return [
             *(Patch(module, "Client.send", lambda _: _send) for module in ("httpx", "httpx2")),
@@ -37,7 +37,7 @@ class ResendsInstrumentor(Instrumentor):
 
 @guarded_or(lambda: None)
 def _here() -> Resends | None:
-    """Those of the attempt that is open here."""
+    """Return the resends of the attempt that is open in the current context."""
     reference = get_current().get(INVOCATION)
     invocation = reference() if callable(reference) else None
     return invocation.resends if isinstance(invocation, Invocation) and invocation.open else None
@@ -97,7 +97,7 @@ def _answered(resends: Resends, request: object, response: Any) -> None:
 
 
 def _needs_retry(needs_retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Whether it is sent once more; the pause before that is made in here."""
+    """Wrap the decision of botocore to send a request again. The pause before the resend is part of that call."""
     resends = _here()
     if resends is None:
         return needs_retry(*args, **kwargs)
@@ -120,7 +120,7 @@ def _rest(given: int, kwargs: dict[str, Any]) -> list[Any]:
 
 
 class _RetriedCall:
-    """What is called until it succeeds."""
+    """Wrapper of the function that Google's client calls until it succeeds."""
 
     def __init__(self, target: Callable[[], Any], resends: Resends) -> None:
         self._target = target
@@ -147,7 +147,7 @@ class _AsyncTarget(_RetriedCall):
 
 @guarded
 def _sends(resends: Resends) -> None:
-    resends.sending(None)  # it is the same, whatever it is
+    resends.sending(None)  # one retry loop sends only one request, so it needs no identity
 
 
 def _retry_target(observed: type[_RetriedCall], retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -165,7 +165,7 @@ def _retry_target(observed: type[_RetriedCall], retry: Any, _: Any, args: tuple[
 
 
 def _clock_was_wrong(correct: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The service refused what was signed with a clock that is wrong; the package corrects that and asks once more."""
+    """Note a resend: the service rejected a signature with a wrong time, and the package corrects the time and sends it again."""
     result = correct(*args, **kwargs)
     resends, error = _here(), args[0] if args else kwargs.get("e")
     if resends is not None and isinstance(error, Exception):

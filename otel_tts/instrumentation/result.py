@@ -1,4 +1,4 @@
-"""How audio is in what a call returns, and how it is measured there. The host gets the same object, or one that behaves as it does."""
+"""Results of calls: how their audio is extracted and measured. The host gets the same object, or one that behaves like it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Paylo
 from otel_tts.instrumentation.utterance import Utterance
 
 Extractor = Callable[[Any, Utterance], Any]
-"""Measures the audio in a result, now or while the host pulls it, and returns what the host gets."""
+"""A function that measures the audio in a result, now or while the host pulls it, and returns the result for the host."""
 
 
 def whole(payload: Payload) -> Extractor:
-    """The result holds all the audio; ``payload`` takes it out."""
+    """Return the extractor of a result that contains all the audio; ``payload`` returns the audio of it."""
 
     def extract(result: Any, utterance: Utterance) -> Any:
         utterance.whole(payload(result))
@@ -30,7 +30,7 @@ def whole(payload: Payload) -> Extractor:
 
 
 def chunks(payload: Payload | None = None) -> Extractor:
-    """The result is an iterator, synchronous or not, of the audio; ``payload`` takes it out of a chunk that is not bytes itself."""
+    """Return the extractor of an iterator of audio, synchronous or not; ``payload`` returns the audio of a chunk that is not bytes."""
 
     def extract(result: Any, utterance: Utterance) -> Any:
         measured = _AsyncPieces if hasattr(result, "__aiter__") else _Pieces
@@ -40,9 +40,9 @@ def chunks(payload: Payload | None = None) -> Extractor:
 
 
 def body(response_of: Callable[[Any], Any]) -> Extractor:
-    """The audio is the body of an HTTP response in the manner of httpx, read already or to be read; ``response_of`` finds that.
+    """Return the extractor of the body of an HTTP response of httpx, read already or not; ``response_of`` returns the response.
 
-    What is measured is the response's stream, which all ways of reading have in common.
+    The stream of the response is measured, which all ways of reading use.
     """
 
     def extract(result: Any, utterance: Utterance) -> Any:
@@ -52,7 +52,7 @@ def body(response_of: Callable[[Any], Any]) -> Extractor:
             utterance.whole(response.content)
             return result
         if response.headers.get("content-encoding", "identity") != "identity":
-            utterance.audio = Encoded(utterance.audio.name)  # compressed once more
+            utterance.audio = Encoded(utterance.audio.name)  # the HTTP body is compressed, so its bytes are not the audio
         response.stream = chunks()(response.stream, utterance)
         return result
 
@@ -60,7 +60,7 @@ def body(response_of: Callable[[Any], Any]) -> Extractor:
 
 
 def file(owner_of: Callable[[Any], Any], attribute: str) -> Extractor:
-    """The audio is read from a file that is an ``attribute`` of what ``owner_of`` finds."""
+    """Return the extractor of audio in a file, which is an ``attribute`` of the object that ``owner_of`` returns."""
 
     def extract(result: Any, utterance: Utterance) -> Any:
         owner = owner_of(result)
@@ -70,8 +70,8 @@ def file(owner_of: Callable[[Any], Any], attribute: str) -> Extractor:
     return extract
 
 
-class _MeasuredResult(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
-    """The host's object with a way of reading that is measured. Whoever closes it before its end has gone away."""
+class _MeasuredResult(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older releases of wrapt do not accept type arguments
+    """Proxy of the host's object, with measured reading. If it is closed before its end, the caller has gone away."""
 
     def __init__(self, wrapped: Any, utterance: Utterance, payload: Payload | None = None) -> None:
         super().__init__(wrapped)
@@ -129,7 +129,7 @@ class _AsyncPieces(_MeasuredResult):
 
 
 class _Reads(_MeasuredResult):
-    """A binary file, whose end is a read that gives nothing."""
+    """A binary file, which ends with an empty read."""
 
     def read(self, size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         if size == 0:

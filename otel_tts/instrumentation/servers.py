@@ -1,4 +1,4 @@
-"""gRPC servers that were never changed get our interceptors, ``grpc.server`` and ``grpc.aio.server`` alike."""
+"""Instrumentor of gRPC servers: it adds our interceptors to ``grpc.server`` and ``grpc.aio.server``."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch, Wrapper
 
-_POSITION = 2  # of the interceptors among the parameters of both functions
+_POSITION = 2  # the position of the interceptors in the parameters of both functions
 _CONTRIB = "opentelemetry.instrumentation.grpc."
 
 
 class GrpcServerInstrumentor(Instrumentor):
-    """Adds our interceptor before those of the host, unless the server has it already.
+    """Instrumentor that adds our interceptor before those of the host, unless the server has it already.
 
-    Health checks and reflection are left alone, and so are the services in ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES``, separated by commas.
+    Health checks and reflection are not observed, nor are the services in ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES``, separated by commas.
     """
 
     requires = "grpcio >= 1.71, < 2"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where servers are made.
+        """Return the patches of the functions that create servers.
 
         Raises:
             SettingError: the user's mapping of further methods cannot be used.
         """
         if telemetry.emitter.settings.grpc_mapping:
-            _mapping(telemetry)  # what is wrong with it is said at the start
+            _mapping(telemetry)  # an error in it is reported at the start
         return [
             Patch("grpc", "server", lambda _: _adding("server_interceptor", telemetry)),
             Patch("grpc.aio", "server", lambda _: _adding("aio_server_interceptor", telemetry)),
@@ -47,7 +47,7 @@ def _mapping(telemetry: Telemetry) -> Any:
 
 def _adding(kind: str, telemetry: Telemetry) -> Wrapper:
     @functools.cache
-    def interceptor() -> Any:  # not before a server is made: until then the program may be in the middle of importing grpc
+    def interceptor() -> Any:  # only when a server is created: before, the program may be in the middle of importing grpc
         from otel_tts import grpc
 
         named = os.environ.get("OTEL_PYTHON_GRPC_EXCLUDED_SERVICES", "").split(",")
@@ -63,7 +63,7 @@ def _adding(kind: str, telemetry: Telemetry) -> Wrapper:
 
 
 def _with(interceptor: Callable[[], Any], interceptors: Iterable[Any] | None) -> Sequence[Any]:
-    """The host's interceptors and ours. OpenTelemetry's own stay further out, since ours puts the span right that theirs makes."""
+    """Return the host's interceptors and ours. OpenTelemetry's own stay outside ours, since ours corrects the span that they create."""
     hosts = tuple(interceptors or ())
     try:
         own = interceptor()

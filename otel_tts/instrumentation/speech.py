@@ -1,4 +1,4 @@
-"""Speech: one utterance that text is pushed into and audio comes out of, in no one call: over a socket, or inside a framework."""
+"""Speech: one utterance whose text and audio come in separate events, not in one call: over a WebSocket, or in a framework."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from otel_tts.semconv import AttemptReason, CancelReason
 class Speech:
     """An utterance and its attempts at providers. All times are readings of the clock, in nanoseconds.
 
-    The engine is waited for from the moment it was given text: of text that comes in pieces, from the first piece after its last audio.
-    What lies between audio and the next piece is waiting for text, and nobody's but the text's.
+    The wait for the engine starts when it gets text: if text comes in pieces, with the first piece after its last audio. The time between
+    audio and the next piece of text is a wait for text, not for the engine.
 
     Args:
-        telemetry: of whom it is.
-        asked: what is asked for; its text, if it is known.
-        context: where it happens, by default here.
+        telemetry: with which it is recorded.
+        asked: what is requested; with the text, if it is known.
+        context: in which it happens, by default the current one.
         conversation: the id of the conversation that it is part of.
-        start_ns: when its text began to come, if that is past.
+        start_ns: when its first text came, if that is in the past.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Speech:
                 start_ns=start_ns,
                 implicit=True,
             )
-        self._text_known = outer is not None and outer.record.characters > 0  # the application has told it
+        self._text_known = outer is not None and outer.record.characters > 0  # the application has reported it
         if outer is not None:
             outer.update(asked.text, asked.voice, asked.language, purpose)
         self._own = outer is None
         self._invocation: Invocation | None = None
         self._delivered: AudioMeter | None = None
         self._working_since_ns = self.request.timeline.monotonic()
-        self._answered = True  # whether audio has come since it was given text
+        self._answered = True  # whether audio has come since the engine got text
         self._waited_ns = 0  # since audio was last handed out
         self._over = False
         self.context: Context = set_value(REQUEST, self.request.context.get(REQUEST), self.request.context)
-        """The context of whatever happens for it."""
+        """The OpenTelemetry context of all work for it."""
 
     @property
     def over(self) -> bool:
@@ -82,30 +82,30 @@ class Speech:
 
     @property
     def owner(self) -> bool:
-        """Whether the request is its own, rather than one that it happens in."""
+        """Whether the request is its own, not an outer one that it is part of."""
         return self._own
 
     def monotonic(self) -> int:
-        """The clock's reading."""
+        """Return the clock's reading, in nanoseconds."""
         return self.request.timeline.monotonic()
 
     # -- text -----------------------------------------------------------------------------------------------------------------------
 
     @guarded
     def text(self, piece: str) -> None:
-        """A piece of the text came."""
+        """Add a piece of the text."""
         if not self._text_known:
             self.request.text_input.add(piece)
 
     @guarded
     def given(self) -> None:
-        """The engine is given text, or told to go on: if it was silent since its last audio, it waited for this."""
+        """Note that the engine gets text, or is told to go on. If its last audio came after the last text, it has waited for this."""
         if self._answered:
             self._working_since_ns, self._answered = self.monotonic(), False
 
     @guarded
     def flush(self) -> None:
-        """The engine is told to speak the text so far."""
+        """Note that the engine is told to speak the text so far."""
         self.request.text_input.flush()
         self.given()
 
@@ -113,25 +113,25 @@ class Speech:
 
     @guarded
     def ask(self, asked: Asked, *, delivers: bool, reason: AttemptReason | None = None, start_ns: int | None = None) -> None:
-        """Ask a provider; whoever was asked before has ended. ``delivers``: whether its audio goes straight to the caller."""
+        """Start an attempt at a provider; the one before has ended. ``delivers``: whether its audio goes directly to the caller."""
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
         self._invocation.delivers = delivers
         self._invocation.expect(asked.audio)
 
     @property
     def invocation(self) -> Invocation | None:
-        """The attempt that is under way."""
+        """The current attempt; None without one."""
         return self._invocation
 
     @guarded
     def connection(self, *, reused: bool) -> None:
-        """Over what connection the provider is asked."""
+        """Note whether the connection to the provider was reused."""
         if self._invocation is not None:
             self._invocation.connection_reused = reused
 
     @guarded
     def made(self, data: Any, since_ns: int | None = None) -> None:
-        """Audio came from the provider; ``since_ns``: since when somebody was there to take it, if not always."""
+        """Note audio of the provider; ``since_ns``: since when the host waited to receive it, if not all the time."""
         if self._invocation is None:
             return
         now_ns = self.monotonic()
@@ -142,7 +142,7 @@ class Speech:
 
     @guarded
     def attempted(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
-        """The attempt ended. ``cause`` None: what ``error`` means, and without an error an interruption."""
+        """End the attempt. ``cause`` None: what ``error`` means, and without an error an interruption."""
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
             invocation.end(cause, error, now_ns)
@@ -151,7 +151,7 @@ class Speech:
 
     @guarded
     def handed_out(self, data: Any, format: AudioFormat) -> None:
-        """Audio went to the caller, of an utterance whose providers do not deliver."""
+        """Note audio that went to the caller, for attempts that were started with ``delivers`` False."""
         if self._delivered is None:
             self._delivered = AudioMeter(format)
         total_s = self._delivered.feed(data)
@@ -161,19 +161,19 @@ class Speech:
 
     @guarded
     def add_heard(self, seconds: float) -> None:
-        """So much more of it was played to the listener."""
+        """Add seconds of audio that were played to the listener."""
         if not self._over:
             self.request.record.heard_s = (self.request.record.heard_s or 0.0) + max(0.0, float(seconds))
 
     @guarded
     def interrupt(self, reason: CancelReason = CancelReason.INTERRUPTED) -> None:
-        """It is cut off; see :meth:`otel_tts.Synthesis.interrupt`."""
+        """Note that it is cut off; see :meth:`otel_tts.Synthesis.interrupt`."""
         if not self._over:
             self.request.interrupt(reason)
 
     @guarded
     def finish(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
-        """It is over, once; what is still under way ends with it."""
+        """End it, with an open attempt; calls after the first do nothing."""
         if self._over:
             return
         self._over = True

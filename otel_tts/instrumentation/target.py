@@ -1,4 +1,4 @@
-"""Target: one function of an engine or SDK, and the one wrapper that observes it, whatever kind of function it is."""
+"""Target: one function of an engine or SDK, and the wrapper that observes it, for every kind of function."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Call = Callable[[Utterance | None], Any]
 
 @dataclass(frozen=True, slots=True)
 class ObservedArgument:
-    """An argument that is an iterator, synchronous or not, of what shall be spoken."""
+    """An argument that is an iterator, synchronous or not, of the text to speak."""
 
     name: str
     observe: Callable[[Utterance, Any], None]
     inline: bool = False
-    """Whether the function takes the pieces while it is asked for audio: then it waits for text, and not for the engine."""
+    """Whether the function takes the pieces while its audio is pulled: that time is a wait for text, not for the engine."""
 
     def through(self, utterance: Utterance, pieces: Any) -> Any:
-        """The same pieces, each observed when it is taken."""
+        """Return an iterator of the same pieces that observes each one when it is taken."""
 
         def observed(piece: Any) -> Any:
             try:
@@ -61,18 +61,18 @@ class Target:
     """A function to observe."""
 
     module: str
-    """Where it is defined. Nothing is imported before the host does."""
+    """The module in which it is defined. It is only imported by the host."""
     name: str
-    """``function`` or ``Class.method``, whatever it returns: a value, a generator, a coroutine, an asynchronous generator."""
+    """``function`` or ``Class.method``. It may return a value, a generator, a coroutine or an asynchronous generator."""
     ask: Callable[[Any, Mapping[str, Any]], Asked | None]
-    """What a call asks for, told from the object (None of a function) and the arguments by their names; None: no speech."""
+    """A function that returns what a call requests, by its object (None for a function) and arguments by name; None: no speech."""
     extract: Extractor
-    """How audio is in the result."""
+    """The extractor of the audio in the result."""
     text_argument: ObservedArgument | None = None
-    """The argument that brings the text in pieces, if there is one."""
+    """The argument with the text in pieces, if there is one."""
 
     def patch(self, telemetry: Telemetry) -> Patch:
-        """Observe it."""
+        """Create the patch that observes it."""
         return Patch(self.module, self.name, functools.partial(self._wrapper, telemetry))
 
     def _wrapper(self, telemetry: Telemetry, function: Any) -> Wrapper:
@@ -91,7 +91,7 @@ class Target:
             try:
                 bound = signature.bind(*itself, *args, **kwargs)
             except TypeError:
-                return wrapped(*args, **kwargs)  # the function itself says what is wrong
+                return wrapped(*args, **kwargs)  # the function itself raises the error
 
             def call(utterance: Utterance | None) -> Any:
                 argument = self.text_argument
@@ -138,13 +138,14 @@ async def _awaited(result: Any, utterance: Utterance, extract: Extractor) -> Any
 
 
 def _generator(call: Call, begin: Begin, extract: Extractor) -> Generator[Any, Any, Any]:
-    utterance = begin()  # with the first pull: a generator that is never pulled asks for nothing
+    utterance = begin()  # with the first pull: a generator that is never pulled requests nothing
     if utterance is None:
         return (yield from call(None))
     try:
         return (yield from _extracted(call(utterance), utterance, extract))
     finally:
-        utterance.finished(None, None)  # something was thrown into it, if it is not over by now
+        # If it has not ended by now, the generator was closed, perhaps by the garbage collector: `finished` then defers the end.
+        utterance.finished(None, None)
 
 
 async def _async_generator(call: Call, begin: Begin, extract: Extractor) -> AsyncIterator[Any]:

@@ -1,7 +1,7 @@
-"""The context goes along with work that is handed to another thread.
+"""Instrumentor that passes the OpenTelemetry context to other threads.
 
-Python's executors and threads drop it, so that an engine that works there would begin a request of its own. Why this is not left to
-OpenTelemetry's own instrumentation of threading: ``docs/zero-code.md``.
+Python's executors and threads do not pass it on, so an engine that runs there would start a request of its own. Why OpenTelemetry's own
+instrumentation of threading is not enough: ``docs/zero-code.md``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 
-_POOL = ("apply_async", "_map_async", "imap", "imap_unordered")  # whatever a pool is asked for comes to one of these
+_POOL = ("apply_async", "_map_async", "imap", "imap_unordered")  # all methods of a pool call one of these
 
 
 class ThreadsInstrumentor(Instrumentor):
-    """Carries the context into ``ThreadPoolExecutor``, and so ``run_in_executor``, into ``ThreadPool`` and into threads."""
+    """Instrumentor of ``ThreadPoolExecutor``, and so of ``run_in_executor``, of ``ThreadPool`` and of threads."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where work is handed over."""
+        """Return the patches of the functions that pass work to another thread."""
         return [
             Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", lambda _: _submit),
             Patch("threading", "Thread.start", lambda _: _start),
@@ -34,18 +34,19 @@ class ThreadsInstrumentor(Instrumentor):
 
 def _submit(submit: Any, executor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not args:
-        return submit(**kwargs)  # which says what is wrong
+        return submit(**kwargs)  # which raises the error
     function, *rest = args
     carried = Telemetry.carry(function)
-    with Current(Context()):  # a worker thread that this starts is no one request's
+    # An empty context: `submit` may start a worker thread, which serves other requests later and must not keep the context of this one.
+    with Current(Context()):
         return submit(carried, *rest, **kwargs)
 
 
 def _hand_over(method: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    from multiprocessing.pool import ThreadPool  # heavy, and here by now
+    from multiprocessing.pool import ThreadPool  # a heavy import, which the host has made already
 
     if not isinstance(pool, ThreadPool):
-        return method(*args, **kwargs)  # a process has no use for the context of this one
+        return method(*args, **kwargs)  # another process cannot use the context
     if args:
         args = (Telemetry.carry(args[0]), *args[1:])
     elif "func" in kwargs:

@@ -1,4 +1,4 @@
-"""Utterance: one call of an engine or SDK, from the moment it is made to the last byte of its audio."""
+"""Utterance: one call of an engine or SDK, from its start to the last byte of its audio."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from otel_tts.core.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a call asks for."""
+    """What a call requests."""
 
     provider: str
     audio: AudioFormat
-    """In which format the audio should come."""
+    """The requested format of the audio."""
     text: str | None = None
     voice: str | None = None
     language: str | None = None
@@ -33,23 +33,23 @@ class Asked:
     stream: bool = False
     """Whether the caller gets the audio in pieces."""
     remote: bool = True
-    """Whether the provider is called over a network rather than run in this process."""
+    """Whether the provider is called over a network, not run in this process."""
 
 
 class Utterance:
-    """An attempt at a provider, in the Synthesis that is open where the call is made, else in one of its own.
+    """An attempt at a provider, in the open Synthesis that encloses the call, else in one of its own.
 
-    As a block it is the time in which the engine is asked. The source of the stream that it may answer with, see
+    As a block it is the duration of the call itself. It is also the source of the stream that the call may return, see
     :class:`otel_tts.core.streams.Source`.
     """
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
         outer = enclosing_request()
-        self._text_known = outer is not None and outer.record.characters > 0  # the application has told it
+        self._text_known = outer is not None and outer.record.characters > 0  # the application has reported it
         if outer is not None:
             outer.update(asked.text, asked.voice, asked.language)
         self.audio = asked.audio
-        """The format of the audio, unless its first bytes say otherwise."""
+        """The format of the audio, unless its first bytes show another one."""
         self._emitter = telemetry.emitter
         self._request = outer or begin_request(
             self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream, implicit=True
@@ -58,7 +58,7 @@ class Utterance:
         self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
         self._expected = False
         self._over = False
-        self._text_ns = 0  # waited for text since the engine was last counted
+        self._text_ns = 0  # time spent waiting for text since the last count of waiting for the engine
         self._current = Current(self.context)
 
     def __enter__(self) -> Self:
@@ -74,16 +74,16 @@ class Utterance:
             self.finished(None, error)
 
     def describe(self, voice: str | None, language: str | None) -> None:
-        """What was not known when it began."""
+        """Add a voice and a language that were not known at its start."""
         self._request.update(None, voice, language)
 
     def add_text(self, delta: str) -> None:
-        """Text that arrives in pieces."""
+        """Add a piece of text."""
         if not self._text_known:
             self._request.text_input.add(delta)
 
     def whole(self, data: Any) -> None:
-        """All the audio came at once."""
+        """Take all the audio at once."""
         self._invocation.whole(data, self.audio)
         self._expected = True
         self.finished(outcome.OK, None)
@@ -92,25 +92,25 @@ class Utterance:
 
     @property
     def context(self) -> Context:
-        """The context in which the engine works."""
+        """The OpenTelemetry context in which the engine works."""
         return self._invocation.context
 
     def monotonic(self) -> int:
-        """The clock's reading, nanoseconds."""
-        return self._invocation.monotonic()  # of the request, which another Telemetry may have begun
+        """Return the clock's reading, in nanoseconds."""
+        return self._invocation.monotonic()  # that of the request, which may be of another Telemetry with another clock
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """A piece of the audio came."""
+        """Measure a piece of audio that came."""
         if not self._expected:
             self._expect(self.audio)
         self._invocation.chunk(data, now_ns, self._for_engine(waited_ns))
 
     def waiting(self, waited_ns: int) -> None:
-        """The engine took this long, in nanoseconds, to give nothing."""
+        """Count a pull that took this long, in nanoseconds, and gave nothing."""
         self._invocation.waiting(self._for_engine(waited_ns))
 
     def waited_for_text(self, waited_ns: int) -> None:
-        """So much of what was waited for audio, it was waited for text."""
+        """Note that a part of the wait for audio was a wait for text, in nanoseconds."""
         self._text_ns += waited_ns
 
     def _for_engine(self, waited_ns: int) -> int:
@@ -119,9 +119,10 @@ class Utterance:
 
     @guarded
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """It is over. ``cause`` None: what ``error`` means, and without an error an interruption. ``now_ns``: when that was.
+        """End it. ``cause`` None: what ``error`` means, and without an error an interruption. ``now_ns``: when it ended.
 
-        An interruption that does not say when may come out of the garbage collector, as the end of a generator does: it waits.
+        An interruption without ``now_ns`` may come from the garbage collector, which closes generators: its end is deferred, since it
+        takes locks that the thread may hold already.
         """
         if self._over:
             return
@@ -130,14 +131,14 @@ class Utterance:
             return
         self._over = True
         if not self._expected and cause is not None and cause.good:
-            self._expect(self.audio)  # which did not come
+            self._expect(self.audio)  # no audio came, which makes the outcome EMPTY
         self._invocation.end(cause, error, now_ns)
         if self._own is not None:
             ended = cause or (outcome.from_exception(error) if error is not None else self._own.interruption())
             self._own.release(ended, error, now_ns)
 
     def dropped(self) -> None:
-        """Its stream was dropped, perhaps inside the garbage collector: finish it later, as of now."""
+        """End it later, with the current time: its stream was dropped, perhaps by the garbage collector."""
         now_ns = self.monotonic()
         defer(lambda: self.finished(None, None, now_ns))
 
@@ -147,11 +148,11 @@ class Utterance:
 
 
 OBSERVED = create_key("observed")
-"""Stands in the OpenTelemetry context where an outer layer observes an utterance, so that no inner one begins another."""
+"""The key that is set in the OpenTelemetry context while an outer layer observes an utterance, so that no inner one starts another."""
 
 
 def observed() -> bool:
-    """Whether an outer layer observes what is done here."""
+    """Return whether an outer layer observes the current call."""
     context = get_current()
     reference = context.get(INVOCATION)
     invocation = reference() if callable(reference) else None
@@ -159,7 +160,7 @@ def observed() -> bool:
 
 
 def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
-    """The utterance of a call that is made here; None inside an attempt that is open, which the call is part of."""
+    """Start the utterance of a call; return None inside an open attempt, which the call is part of."""
     try:
         return None if observed() else Utterance(telemetry, asked)
     except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved

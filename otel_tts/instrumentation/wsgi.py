@@ -1,4 +1,4 @@
-"""WSGI: HTTP requests as what encloses requests to speak, to the last of their bodies. Nothing that passes is looked at or changed."""
+"""WSGI: HTTP requests as enclosures of requests to speak, to the end of their response bodies. No content is read or changed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 
 _WORKERS = frozenset(("gunicorn.workers.sync", "gunicorn.workers.gthread", "gunicorn.workers.base_async"))
-"""Of gunicorn, whose applications are WSGI's; others derive from its base for servers of their own."""
+"""The workers of gunicorn for WSGI applications; other servers derive from its base class for other protocols."""
 
 
 class WsgiInstrumentor(Instrumentor):
-    """Knows where a WSGI application is called: by gunicorn, and in Flask and Django by other servers."""
+    """Instrumentor of WSGI applications, called by gunicorn, or in Flask and Django by other servers."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """The outermost of these that a request passes counts."""
+        """Return all patches. If a request passes several of them, the outermost counts."""
         return [
             Patch("gunicorn.workers.base", "Worker.load_wsgi", lambda _: _loaded),
             Patch("flask.app", "Flask.__call__", lambda _: _called),
@@ -30,7 +30,7 @@ class WsgiInstrumentor(Instrumentor):
 
 
 def _loaded(load: Any, worker: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A worker of gunicorn's loads its application."""
+    """Wrap the application that a worker of gunicorn loads."""
     result = load(*args, **kwargs)
     application = getattr(worker, "wsgi", None)
     if application is not None and any(kind.__module__ in _WORKERS for kind in type(worker).__mro__):
@@ -39,7 +39,7 @@ def _loaded(load: Any, worker: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def enclosed(application: Any) -> Any:
-    """The application, each of its requests an `Enclosure`."""
+    """Return the application with an `Enclosure` for each of its requests."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return _called(application, None, args, kwargs)
@@ -64,13 +64,13 @@ def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 @guarded_or(lambda *_, **__: False)
 def _lazy(body: Any, environ: Any = None, *_: Any, **__: Any) -> bool:
-    """Whether the application may go on working when its body is asked for: not for a list, nor for a file that the server sends."""
+    """Return whether the application may still work while its body is iterated: not for a list, nor for a file that the server sends."""
     file = environ.get("wsgi.file_wrapper") if isinstance(environ, dict) else None
     return not hasattr(type(body), "__len__") and not (isinstance(file, type) and isinstance(body, file))
 
 
-class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older releases of wrapt do not take
-    """The host's body, made inside the request."""
+class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older releases of wrapt do not accept type arguments
+    """Proxy of the host's response body: each piece is made inside the enclosure."""
 
     def __init__(self, body: Any, enclosure: Enclosure) -> None:
         super().__init__(body)
@@ -86,7 +86,7 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # which older release
                 if self._self_pieces is None:
                     self._self_pieces = iter(self.__wrapped__)
                 return next(self._self_pieces)
-        except BaseException:  # its end, or a failure of the host's
+        except BaseException:  # StopIteration, or an exception of the host
             self._self_enclosure.close()
             raise
 

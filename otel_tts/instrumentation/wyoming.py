@@ -1,4 +1,4 @@
-"""Wyoming servers, as Home Assistant asks for speech: one request for each utterance, however many sentences it is spoken in."""
+"""Instrumentor of Wyoming servers, which Home Assistant uses for speech: one request per utterance, of any number of sentences."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _FAILED = Cause.from_outcome(Outcome.ERROR)
 
 
 class _ConnectionEvents:
-    """The events of one connection. What is begun stays current for its handler, so an engine that is observed is an attempt of it."""
+    """The events of one connection. Its request stays current for the handler, so a call of an observed engine is an attempt of it."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._before: Context = get_current()
         self._request: SynthesisRequest | None = None
-        self._streamed = False  # whether the text comes in pieces, until it is said to be complete
-        self._playing = False  # whether audio began that has not stopped
+        self._streamed = False  # whether text comes in pieces that are not complete yet
+        self._playing = False  # whether audio has started and not stopped
         self._failed = False
         self._handled_ns: int | None = None
         self._since_ns = 0
@@ -41,12 +41,12 @@ class _ConnectionEvents:
 
     @guarded
     def received(self, event: Any) -> None:
-        """The client sent this, and it is about to be handled."""
+        """Take an event of the client, which the handler is about to get."""
         data = event.data or {}
         if event.type == "synthesize-start":
             self._begin(None, data)
             self._streamed = True
-        elif event.type == "synthesize" and not self._streamed:  # else it is all of the text once more, for older servers
+        elif event.type == "synthesize" and not self._streamed:  # else it repeats all of the text, for older servers
             self._begin(str(data.get("text", "")), data)
         elif event.type == "synthesize-chunk" and self._request is not None:
             self._request.text_input.add(str(data.get("text", "")))
@@ -67,7 +67,7 @@ class _ConnectionEvents:
 
     @guarded
     def handled(self) -> None:
-        """The handler has returned, and waits for the next event."""
+        """Note that the handler has returned, and waits for the next event."""
         if self._request is None or self._streamed:
             return
         self._handled_ns = self._request.timeline.monotonic()
@@ -76,7 +76,7 @@ class _ConnectionEvents:
 
     @guarded
     def written(self, event: Any) -> None:
-        """The server sent this."""
+        """Take an event that the server sends."""
         request = self._request
         if request is None:
             return
@@ -89,7 +89,7 @@ class _ConnectionEvents:
         elif event.type == "audio-stop":
             self._playing = False
             if self._handled_ns is not None:
-                self.end(None)  # by a task that the handler left behind
+                self.end(None)  # the audio came from a task that runs on after the handler
         elif event.type == "error":
             self._failed = True
         elif event.type == "synthesize-stopped":
@@ -114,7 +114,7 @@ class _ConnectionEvents:
 
     @guarded
     def end(self, error: BaseException | None, *, left: bool = False, stopped: bool = False) -> None:
-        """What is under way is over, once. ``left``: the client is gone, ``stopped``: the server closes the connection."""
+        """End the open request, if there is one. ``left``: the client is gone, ``stopped``: the server closes the connection."""
         request, self._request = self._request, None
         if request is None:
             return
@@ -140,7 +140,7 @@ class _ConnectionEvents:
 
 
 def _format(data: Any) -> AudioFormat:
-    """Of what an event says; samples of another width, or of no possible rate, cannot be read."""
+    """Return the format that an event states; samples of another width, or of an impossible rate, cannot be read."""
     data = data or {}
     try:
         if data.get("width") == 2:
@@ -154,12 +154,12 @@ _CURRENT: ContextVar[_ConnectionEvents | None] = ContextVar("wyoming_connection"
 
 
 class WyomingInstrumentor(Instrumentor):
-    """Observes every ``AsyncEventHandler``: what it reads, and what it writes."""
+    """Instrumentor of ``AsyncEventHandler``: of the events that it reads and writes."""
 
     requires = "wyoming >= 1.9, < 2"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """A connection from its first event to its last."""
+        """Return the patches that observe a connection from its first event to its last."""
         connections: WeakKeyDictionary[Any, _ConnectionEvents] = WeakKeyDictionary()
 
         async def run(wrapped: Any, handler: Any, args: Any, kwargs: Any) -> Any:

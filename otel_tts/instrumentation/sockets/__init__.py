@@ -1,1 +1,1 @@
-"""Conversations over WebSockets: many utterances on one connection, text in pieces, audio as it comes, interruptions."""
+"""Speech over WebSockets: many utterances on one connection, text in pieces, audio as it comes, interruptions."""

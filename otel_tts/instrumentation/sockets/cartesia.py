@@ -1,4 +1,4 @@
-"""Cartesia: many utterances on one connection, each in its context.
+"""Cartesia's WebSocket protocol: many utterances on one connection, each with a context id.
 
 https://docs.cartesia.ai/api-reference/tts/websocket
 """

@@ -1,4 +1,4 @@
-"""Conversation: one connection to a provider, and the utterances over it. Messages may be sent and received in different threads."""
+"""Conversation: one connection to a provider, and its utterances. Messages may be sent and received in different threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from otel_tts.semconv import ErrorType, Outcome
 
 _LOST = Cause(Outcome.ERROR, ErrorType.CONNECTION)
 _BROKEN = 1011
-"""The code with which a server closes a connection when it failed itself: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1."""
+"""The close code of a server that has failed: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1."""
 
 
 class Conversation:
-    """What is known of a connection from its messages. It never raises, and changes no message."""
+    """The state of a connection, by its messages. It never raises, and changes no message."""
 
     def __init__(self, telemetry: Telemetry, protocol: SpeechProtocol) -> None:
         self._telemetry = telemetry
@@ -29,12 +29,12 @@ class Conversation:
         self._lock = RLock()
 
     def sent(self, data: str | bytes) -> None:
-        """A message goes to the provider."""
+        """Read a message to the provider."""
         if not observed():
             self._read(lambda: list(self._protocol.sent(data)), None)
 
     def received(self, data: str | bytes, since_ns: int | None) -> None:
-        """A message came, for which somebody waited since then."""
+        """Read a message of the provider, for which the host has waited since ``since_ns``."""
         if self._speeches:
             self._read(lambda: list(self._protocol.received(data)), since_ns)
 
@@ -71,7 +71,7 @@ class Conversation:
         speech = self._speeches.get(message.utterance)
         if speech is None:
             for earlier in [name for name, other in self._speeches.items() if other.interrupted]:
-                self._speeches.pop(earlier).finish(None)  # the provider was told to stop, and may say nothing of it any more
+                self._speeches.pop(earlier).finish(None)  # the provider was told to stop, and may send no end for it
             speech = self._speeches[message.utterance] = Speech(self._telemetry, message.asked)
             speech.ask(message.asked, delivers=True)
             speech.connection(reused=self._uses > 0)
@@ -81,13 +81,13 @@ class Conversation:
 
     @guarded
     def lost(self, code: int | None) -> None:
-        """The connection is gone, and not because the host wanted it: what had no end failed."""
+        """Note that the connection was lost, not closed by the host: utterances that have not ended failed."""
         with self._lock:
             self._end_all(Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if code == _BROKEN else _LOST)
 
     @guarded
     def closed(self) -> None:
-        """The host closed the connection: what had no end, it wants no more."""
+        """Note that the host closed the connection: utterances that have not ended are cancelled."""
         with self._lock:
             self._end_all(CANCELLED)
 

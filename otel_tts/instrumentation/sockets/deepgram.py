@@ -1,4 +1,4 @@
-"""Deepgram: one utterance after another on one connection, each up to a flush.
+"""Deepgram's WebSocket protocol: one utterance after another on one connection, each up to a flush.
 
 https://developers.deepgram.com/docs/tts-websocket
 """
@@ -32,8 +32,8 @@ class Deepgram:
             stream=True,
         )
         self._number = 0
-        self._spoken = 0  # utterances of which no more audio will come
-        self._cleared = 0  # utterances that it was asked to stop
+        self._spoken = 0  # utterances for which no more audio will come
+        self._cleared = 0  # utterances that the provider was told to stop
         self._open = False  # whether text has come since the last flush
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
@@ -47,7 +47,7 @@ class Deepgram:
                 yield Flush(str(self._number), last=True)
                 self._number, self._open = self._number + 1, False
             case "Flush":
-                self._number += 1  # it is answered all the same
+                self._number += 1  # Deepgram responds to it all the same
             case "Clear":
                 for number in range(self._spoken, self._number + self._open):
                     yield Interrupt(str(number))

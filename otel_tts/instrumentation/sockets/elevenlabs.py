@@ -1,4 +1,4 @@
-"""ElevenLabs: one utterance a connection (``stream-input``), or many at the same time (``multi-stream-input``).
+"""ElevenLabs' WebSocket protocols: one utterance per connection (``stream-input``), or many at the same time (``multi-stream-input``).
 
 https://elevenlabs.io/docs/api-reference/text-to-speech/v-1-text-to-speech-voice-id-stream-input
 """
@@ -41,7 +41,9 @@ class ElevenLabs:
         message: dict[str, Any] = json.loads(data)
         utterance = str(message.get("context_id") or "")
         text = message.get("text")
-        if text and (text.strip() or utterance in self._begun):  # a blank begins the connection or context, and says nothing
+        if text and (
+            text.strip() or utterance in self._begun
+        ):  # a blank opens the connection or context, and is not text to speak
             self._begun.add(utterance)
             yield Text(utterance, text, self._asked)
         ended = bool(message.get("close_context")) or (text == "" and not self._multi)

@@ -1,4 +1,4 @@
-"""Messages: what the messages of all speech protocols come to."""
+"""Messages: the common form of the messages of all speech protocols."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_tts.instrumentation.utterance import Asked
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of the text of an utterance, which is begun by its first piece. The provider may work on it at once."""
+    """A piece of the text of an utterance; the first piece starts the utterance. The provider may work on it at once."""
 
     utterance: str
     text: str
@@ -21,7 +21,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """The provider shall speak all text so far. ``last``: no more will follow."""
+    """A command to the provider to speak all text so far. ``last``: no more text will follow."""
 
     utterance: str
     last: bool = False
@@ -29,7 +29,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """The provider shall stop."""
+    """A command to the provider to stop an utterance."""
 
     utterance: str
 
@@ -44,7 +44,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An utterance is over. None: everything that is under way."""
+    """The end of an utterance. None: of all open ones."""
 
     utterance: str | None = None
     cause: Cause = OK
@@ -54,12 +54,12 @@ Message: TypeAlias = Text | Flush | Interrupt | Audio | End
 
 
 class SpeechProtocol(Protocol):
-    """What goes over one connection to a provider, read in both directions."""
+    """The protocol of one connection to a provider, read in both directions."""
 
     provider: ClassVar[str]
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
-        """What a message to the provider says. May raise anything on one that is not of the protocol."""
+        """Read a message to the provider. May raise any exception for a message that is not of the protocol."""
 
     def received(self, data: str | bytes) -> Iterator[Message]:
-        """What a message of the provider says."""
+        """Read a message of the provider."""

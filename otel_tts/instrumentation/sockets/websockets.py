@@ -1,4 +1,4 @@
-"""The package ``websockets``, over which the SDKs of the vendors speak, and people who use none of them."""
+"""Instrumentor of the package ``websockets``, which the SDKs of vendors use, and programs without an SDK."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from otel_tts.instrumentation.sockets.elevenlabs import ElevenLabs
 from otel_tts.instrumentation.sockets.messages import SpeechProtocol
 
 _RENAMED = 17
-"""The version of ``websockets`` from which on connections are opened by a method of that name."""
+"""The first version of ``websockets`` in which the methods that open a connection have their new names."""
 _PROTOCOLS: Mapping[str, Callable[[str, Mapping[str, str]], SpeechProtocol]] = {
     "/stream-input": ElevenLabs,
     "/multi-stream-input": ElevenLabs,
     "/tts/websocket": Cartesia,
     "/v1/speak": Deepgram,
 }
-"""By the end of an address's path."""
+"""The protocols, by the end of the path of an address."""
 
 
 def protocol_of(address: object) -> SpeechProtocol | None:
-    """The protocol that is spoken at an address; None where it is none of speech."""
+    """Return the speech protocol of an address; None if it has none."""
     parts = urlsplit(str(address))
     path = parts.path.rstrip("/")
     conversation = next((protocol for end, protocol in _PROTOCOLS.items() if path.endswith(end)), None)
@@ -38,12 +38,12 @@ def protocol_of(address: object) -> SpeechProtocol | None:
 
 
 class WebSocketsInstrumentor(Instrumentor):
-    """Observes the clients of ``websockets.sync``, ``websockets.asyncio`` and ``websockets.legacy`` that speak a known protocol."""
+    """Instrumentor of ``websockets.sync``, ``websockets.asyncio`` and ``websockets.legacy``, for clients of a known protocol."""
 
     requires = "websockets >= 15, < 18"
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Where a connection is opened, and what is done with it."""
+        """Return the patches of the functions that open, use and close a connection."""
         sockets = _Sockets(telemetry)
         sync, asynchronous, legacy = "websockets.sync.client", "websockets.asyncio.client", "websockets.legacy.client"
         newer = int(version("websockets").partition(".")[0]) >= _RENAMED
@@ -58,7 +58,7 @@ class WebSocketsInstrumentor(Instrumentor):
 
 
 class _Sockets:
-    """The connections to providers."""
+    """The wrappers, and the state of all connections to providers. References are weak: connections are freed as without us."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -73,7 +73,7 @@ class _Sockets:
     # -- opened -----------------------------------------------------------------------------------------------------------------------
 
     def connect(self, wrapped: Any, connecting: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Open one."""
+        """Measure a connection being opened."""
         protocol = self._protocol(getattr(connecting, "uri", None) or (args[0] if args else kwargs.get("uri")))
         if protocol is None:
             return wrapped(*args, **kwargs)
@@ -82,7 +82,7 @@ class _Sockets:
         return self._opened(connection, protocol)
 
     async def connect_async(self, wrapped: Any, connecting: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Open one in an event loop."""
+        """Measure a connection being opened in an event loop."""
         protocol = self._protocol(getattr(connecting, "uri", None) or getattr(connecting, "_uri", None))
         if protocol is None:
             return await wrapped(*args, **kwargs)
@@ -104,7 +104,7 @@ class _Sockets:
     # -- used -------------------------------------------------------------------------------------------------------------------------
 
     def send(self, wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A message, sent at once or by an awaitable."""
+        """Read a message that is sent, at once or by an awaitable."""
         conversation = self._conversations.get(connection)
         data = args[0] if args else kwargs.get("message")
         if conversation is not None and isinstance(data, str | bytes):
@@ -112,7 +112,7 @@ class _Sockets:
         return wrapped(*args, **kwargs)
 
     def recv(self, wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The next message."""
+        """Read the next message that is received."""
         conversation = self._conversations.get(connection)
         if conversation is None:
             return wrapped(*args, **kwargs)
@@ -126,7 +126,7 @@ class _Sockets:
         return data
 
     async def recv_async(self, wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The next message, in an event loop."""
+        """Read the next message that is received, in an event loop."""
         conversation = self._conversations.get(connection)
         if conversation is None:
             return await wrapped(*args, **kwargs)
@@ -140,12 +140,12 @@ class _Sockets:
         return data
 
     def close(self, wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The host closes it, unless it is closed."""
+        """Note that the host closes it, or that it was lost before."""
         self._closing(connection)
         return wrapped(*args, **kwargs)
 
     async def close_async(self, wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The host closes it, in an event loop."""
+        """Note that the host closes it, or that it was lost before, in an event loop."""
         self._closing(connection)
         return await wrapped(*args, **kwargs)
 
@@ -157,11 +157,11 @@ class _Sockets:
         if code is None:
             conversation.closed()
         else:
-            conversation.lost(code)  # it is gone already, and nobody has read that
+            conversation.lost(code)  # it was lost before, and the host has not noticed
 
     @staticmethod
     def _failed(conversation: Conversation, error: Exception) -> None:
-        """Nothing more will come, if the connection is closed; a timeout of the host's is no end."""
+        """Note that the connection was lost, if it was closed; after a timeout of the host, more messages may come."""
         if any(kind.__name__ == "ConnectionClosed" for kind in type(error).__mro__):
             received = getattr(error, "rcvd", None)
             conversation.lost(getattr(received, "code", None))
