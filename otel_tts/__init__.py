@@ -1,6 +1,6 @@
 """OpenTelemetry for text-to-speech services: correct spans, metrics and logs for every synthesis.
 
-The names load when they are first used, so that importing the package costs next to nothing.
+The names are imported when they are first used, so that importing the package takes almost no time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Audio formats, and readers that tell from the bytes what audio is: for services that take audio from others."""
+"""Audio formats, and readers that recognise the format from the bytes: for services that get audio from others."""
 
 from otel_tts.core.container import declared_format, format_of, is_openai, recognise
 from otel_tts.core.formats import (

@@ -13,14 +13,14 @@ from otel_tts.version import __version__
 
 
 class Subcommand(NamedTuple):
-    """Where a subcommand is, and what must be known of it without importing it."""
+    """The location of a subcommand, and the facts that are needed without importing it."""
 
     target: str
     """``module:function``."""
     summary: str
     """Its line in ``--help``."""
     extra: str = "service"
-    """The extra that brings what it needs beyond the core."""
+    """The extra that installs the packages that it needs."""
 
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
@@ -50,11 +50,11 @@ class LazyGroup(click.Group):
     """A group that imports the one subcommand it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the table's order."""
+        """Return all names, in the order of the table."""
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand, imported now.
+        """Import and return the subcommand.
 
         Raises:
             click.ClickException: it needs a package that is not installed; the message says how to install it.
@@ -80,13 +80,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, subcommand.summary) for name, subcommand in SUBCOMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the subcommand; a setting that cannot be used, and history that does not answer, is a message, not a traceback."""
+        """Run the subcommand. A setting that cannot be used, or a history that does not answer, gives a message, not a traceback."""
         try:
             return super().invoke(ctx)
         except SettingError as error:
             raise click.ClickException(str(error)) from error
         except ConnectionError as error:
-            from otel_tts.history import HistoryUnavailableError  # whoever raised it has imported it
+            from otel_tts.history import HistoryUnavailableError  # imported already by the code that raised it
 
             if isinstance(error, HistoryUnavailableError):
                 raise click.ClickException(str(error)) from error

@@ -1,6 +1,6 @@
-"""What metrics counted: distributions with their quantiles, and how much a cumulative value grew.
+"""Distributions with their quantiles, and the growth of cumulative values.
 
-The one place for both, for the monitor in the process and for all readers.
+The monitor in the process and all readers use these.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 
 class AtLeast(float):
-    """A quantile beyond the last bucket: it is at least this bound, and no more is known. Where only numbers can be, it is its bound."""
+    """A quantile beyond the last finite bucket bound: only a lower bound is known. As a number, it is that bound."""
 
     __slots__ = ()
 
     def __truediv__(self, divisor: float) -> AtLeast:
-        """As a multiple of something exact above 0, it is at least that multiple."""
+        """Divide by an exact number above 0; the result is a lower bound, too."""
         return AtLeast(float(self) / divisor)
 
     def __str__(self) -> str:
@@ -33,17 +33,17 @@ class Distribution:
 
     @classmethod
     def from_otlp(cls, bounds: Sequence[float], counts: Sequence[int]) -> Distribution:
-        """From a data point of OTLP.
+        """Create it from an OTLP data point.
 
         Args:
             bounds: the explicit bounds, ascending.
-            counts: of the values between them; one more than bounds.
+            counts: the number of values in each bucket; one more than bounds.
         """
         return cls(dict(zip([*bounds, math.inf], accumulate(counts), strict=True)))
 
     @classmethod
     def merged(cls, distributions: Iterable[Distribution]) -> Distribution:
-        """All of them together.
+        """Merge distributions into one.
 
         Args:
             distributions: of one metric; their bounds may differ.
@@ -55,7 +55,7 @@ class Distribution:
         return cls(dict(sorted(buckets.items())))
 
     def __sub__(self, earlier: Distribution) -> Distribution:
-        """What came on top of an earlier state of the same histogram."""
+        """Return the values that were added since an earlier state of the same histogram."""
         return Distribution({bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()})
 
     @property
@@ -64,7 +64,7 @@ class Distribution:
         return self.buckets.get(math.inf, 0)
 
     def middles(self) -> dict[float, int]:
-        """How many values lie in each bucket, by its middle; that of the last, which has none, is its lower bound."""
+        """Return the number of values in each bucket, by its middle; for the last bucket, which has none, by its lower bound."""
         counts, below, counted = {}, 0.0, 0.0
         for bound, count in self.buckets.items():
             if count > counted:
@@ -74,7 +74,7 @@ class Distribution:
         return counts
 
     def share_above(self, bound: float) -> float | None:
-        """The share of values above one of the bounds, 0 to 1; None when there are no values.
+        """Return the share of values above one of the bounds, 0 to 1; None without values.
 
         Args:
             bound: one of the keys of ``buckets``.
@@ -82,16 +82,19 @@ class Distribution:
         return 1 - self.buckets[bound] / self.count if self.count else None
 
     def quantile(self, q: float) -> float | None:
-        """The value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.
+        """Return the value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.
 
-        A value beyond the last finite bound is `AtLeast` that bound. Otherwise exactly Prometheus's ``histogram_quantile`` for classic
-        histograms, so that both sources agree; it gives the bound there too. The first bucket starts at 0 if its bound is above
+        A value beyond the last finite bound is `AtLeast` that bound. Otherwise the result is exactly that of Prometheus's
+        ``histogram_quantile`` for classic histograms, so that both sources agree. The first bucket starts at 0 if its bound is above 0
         (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
         """
         if not self.count or len(self.buckets) < 2:
             return None
         rank = q * self.count
-        bounds, counts = list(self.buckets), list(accumulate(self.buckets.values(), max))  # merged layouts may not be monotonic
+        bounds, counts = (
+            list(self.buckets),
+            list(accumulate(self.buckets.values(), max)),
+        )  # merged counts may not be monotonic
         index = next(i for i, count in enumerate(counts) if count >= rank)
         if index == len(bounds) - 1:
             return AtLeast(bounds[-2])
@@ -102,29 +105,29 @@ class Distribution:
 
 
 class Cumulative(Protocol):
-    """A state of something that only grows until its process begins again."""
+    """A state of a value that only grows until its process restarts."""
 
     @property
     def count(self) -> float:
-        """How many values it counts."""
+        """The number of values."""
 
     def __sub__(self, earlier: Any, /) -> Self:
-        """What came on top of an earlier state."""
+        """Return the difference to an earlier state."""
 
 
 C = TypeVar("C", bound="Cumulative | float")
 
 
 def growth(before: C | None, after: C, *, restarted: bool = False) -> C:
-    """Give how much a cumulative value grew between two states.
+    """Return how much a cumulative value grew between two states.
 
     Args:
-        before: the earlier state; None where there was none, and it counted from 0.
+        before: the earlier state; None if there was none, so that it counts from 0.
         after: the later state.
-        restarted: whether it is known that it began again in between. It also did when it counts less than before.
+        restarted: whether it is known that it was reset in between. A count lower than before shows that, too.
 
     Returns:
-        The difference; of a value that began again, all of ``after``: what it counted before that is not known.
+        The difference; after a reset, all of ``after``: what was counted between ``before`` and the reset is unknown.
     """
     if before is None or restarted or _count(after) < _count(before):
         return after

@@ -1,4 +1,4 @@
-"""Every exception of otel-tts, below one base. A name after a comma is a built-in or foreign class that the exception is as well.
+"""Every exception of otel-tts, below one base class. A name after a comma is another base class, built-in or of a library.
 
 ::
 
@@ -42,15 +42,15 @@
     ├── TierError                                   a cache tier could not be asked
     └── UnsupportedError                            this engine or encoding cannot do it; another may
 
-Each is defined where it is raised; here are the base, and what users of every part may have to catch.
+Each is defined where it is raised. Here are the base class, and the exception that users of every part may have to catch.
 """
 
 from __future__ import annotations
 
 
 class OtelTtsError(Exception):
-    """An error of otel-tts. No observed request ever sees one."""
+    """Base class of all errors of otel-tts. None of them is ever raised into an observed request."""
 
 
 class SettingError(OtelTtsError, ValueError):
-    """A setting or an argument cannot be used; the message names it, its value and what is allowed."""
+    """Error of a setting or an argument that cannot be used; the message names it, its value and what is allowed."""

@@ -1,10 +1,10 @@
-"""The format of the local files: what they are called, and how to read them while others write.
+"""The format of the local files: their names, and how to read them while others write.
 
-``<directory>/<signal>/<UTC hour>.<writer>.<segment>.jsonl``, say ``traces/2026-11-23T09.4711-9f86d081.0.jsonl``. The hour is
-that of writing; a writer is one process's life; the segment counts up when a file grows too large within its hour. Each line is
+``<directory>/<signal>/<UTC hour>.<writer>.<segment>.jsonl``, for example ``traces/2026-11-23T09.4711-9f86d081.0.jsonl``. The hour is
+that of writing; a writer is one run of a process; the segment counts up when a file grows too large within its hour. Each line is
 one OTLP/JSON export request (https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/).
 
-A line counts when its newline is there. What a crash tore off is skipped, and what was appended behind it is not lost.
+A line is complete when its newline is there. A line that a crash has cut off is skipped, and lines after it are still read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 HOUR = 3600
 
 LONGEST_LINE = 32 << 20
-"""Bytes of a line; a longer one is no export request of ours, and nobody holds it in memory."""
+"""The most bytes of a line; a longer one is not an export request of ours, and is not kept in memory."""
 
 _NAME = re.compile(r"(?P<hour>\d{4}-\d\d-\d\dT\d\d)\.(?P<writer>[\w-]+)\.(?P<segment>\d+)\.jsonl", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
@@ -43,25 +43,25 @@ class Partition:
 
     @property
     def start(self) -> float:
-        """The first moment in which it was written, in seconds since the Unix epoch."""
+        """The time from which it was written, in seconds since the Unix epoch."""
         return self.hour.timestamp()
 
     @property
     def end(self) -> float:
-        """The moment after which it was no longer written."""
+        """The time after which it was no longer written, in seconds since the Unix epoch."""
         return self.start + HOUR
 
 
 def partition(directory: Path, signal: Signal, moment: float, writer: str, segment: int) -> Partition:
-    """The file into which ``writer`` writes at ``moment``, in seconds since the Unix epoch."""
+    """Return the file into which ``writer`` writes at ``moment``, in seconds since the Unix epoch."""
     hour = datetime.fromtimestamp(moment // HOUR * HOUR, UTC)
     return Partition(hour, writer, segment, directory / signal / f"{hour.strftime(_HOUR)}.{writer}.{segment}.jsonl")
 
 
 def partitions(directory: Path, signal: Signal, since: float | None = None, until: float | None = None) -> list[Partition]:
-    """The files of ``signal`` written between two moments (seconds since the Unix epoch), oldest first.
+    """Return the files of ``signal`` written between two times (seconds since the Unix epoch), oldest first.
 
-    A directory that is not there holds none; files that are named otherwise are not ours.
+    A missing directory gives none; files with other names are not ours.
 
     Raises:
         PermissionError: the directory may not be read.
@@ -69,7 +69,7 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     written = []
     for path in _regular(directory / signal):
         if name := _NAME.fullmatch(path.name):
-            with suppress(ValueError):  # a number that is no hour, or far too long
+            with suppress(ValueError):  # a number that is not an hour, or has far too many digits
                 hour = datetime.strptime(name["hour"], _HOUR).replace(tzinfo=UTC)
                 written.append(Partition(hour, name["writer"], int(name["segment"]), path))
     first = datetime.fromtimestamp(since, UTC) - timedelta(hours=1) if since is not None else None
@@ -78,7 +78,7 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
 
 
 def _regular(directory: Path) -> Iterator[Path]:
-    """The files in a directory, without what would never end when it is read."""
+    """Yield the regular files in a directory: reading a pipe or a device might never end."""
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -89,9 +89,9 @@ def _regular(directory: Path) -> Iterator[Path]:
 
 
 def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The complete lines from a byte offset on, each with the offset that follows it: where to read on another time.
+    """Yield the complete lines from a byte offset on, each with the offset after it, from which a later call continues.
 
-    A file that retention has deleted meanwhile has none. Of a line longer than `LONGEST_LINE`, nothing comes but that it is there.
+    A file that was deleted in the meantime has none. A line longer than `LONGEST_LINE` comes as an empty line.
     """
     try:
         file = path.open("rb")
@@ -105,29 +105,29 @@ def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
                 whole, line = b"\n", file.readline(LONGEST_LINE)
                 size += len(line)
             if not line.endswith(b"\n"):
-                return  # being written, or torn
+                return  # being written, or cut off by a crash
             offset += size
             yield offset, whole
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The export request on a line; None when the line holds none."""
+    """Return the export request on a line; None without one."""
     return decode(line, json.loads)
 
 
 def decode(line: bytes, decoder: Callable[[bytes], T]) -> T | None:
-    """What a decoder, which raises ValueError where it cannot, makes of the export request on a line; None when there is none.
+    """Decode the export request on a line; None if there is none. ``decoder`` raises ValueError for invalid input.
 
-    A crash in the middle of a line leaves its beginning in front of the line written next: that one is found again.
+    After a crash in the middle of a line, its beginning stands before the next line, which is found all the same.
     """
     for start in _REQUEST.finditer(line):
-        with suppress(ValueError, RecursionError):  # the second: nested without end
+        with suppress(ValueError, RecursionError):  # RecursionError: nested too deeply
             return decoder(line[start.start() :])
     return None
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The export requests of a file from a byte offset on, each with the offset to read on from another time."""
+    """Yield the export requests of a file from a byte offset on, each with the offset from which a later call continues."""
     for after, line in lines(path, offset):
         if (request := parse(line)) is not None:
             yield after, request

@@ -1,6 +1,6 @@
-"""How people read figures: durations, shares, counts, money and times, the same in the terminal and on pages.
+"""Formatting of figures for people: durations, shares, counts, money and times, the same in the terminal and on pages.
 
-What is unknown is a dash, never 0. A share that is not all is never rounded up to all, one that is not nothing never down to nothing.
+An unknown value is a dash, never 0. A share below 1 is never rounded up to 100%, and one above 0 never down to 0%.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from otel_tts.distribution import AtLeast
 from otel_tts.semconv import Attribute, Metric
 
 NOTHING = "-"
-"""Stands where nothing is known."""
+"""The text for an unknown value."""
 _DAY_S = 86400.0
 _UNITS = {
     "{request}": "requests", "{lookup}": "look-ups", "{entry}": "entries", "{character}": "characters", "{fallback}": "fallbacks",
@@ -23,7 +23,7 @@ _UNITS = {
 
 
 def duration(seconds: float | None) -> str:
-    """Format a latency: seconds, or milliseconds below one second, with three significant digits; ``at least 40 s`` of what is beyond."""
+    """Format a latency: seconds, or milliseconds below one second, with three significant digits; a lower bound as ``at least 40 s``."""
     if seconds is None or math.isnan(seconds):
         return NOTHING
     if isinstance(seconds, AtLeast):
@@ -38,7 +38,7 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """Format a length of time roughly, as clocks count it: ``90 s``, ``5 min``, ``3 d``."""
+    """Format a length of time in one rounded unit: ``90 s``, ``5 min``, ``3 d``."""
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * length or (unit == "min" and seconds >= length):
             return f"{seconds / length:.0f} {unit}"
@@ -55,7 +55,7 @@ def percent(share: float | None) -> str:
 
 
 def change(now: float, before: float, *, of_share: bool = False) -> str:
-    """Format a difference with its sign: of shares in points of percent, of everything else relative to what was before."""
+    """Format a difference with its sign: of shares in percentage points, of everything else relative to the value before."""
     if of_share:
         return f"{now - before:+.1%}"
     return f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
@@ -67,7 +67,7 @@ def count(number: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Format US dollars; two digits of cents only where that is enough to tell it from nothing."""
+    """Format US dollars: with cents, or below one dollar with two significant digits, so that a small amount is not shown as 0."""
     if amount is None or math.isnan(amount):
         return NOTHING
     return f"${amount:,.2f}" if not amount or amount >= 1 else f"${amount:.2g}"
@@ -90,12 +90,12 @@ def value(number: float | None, unit: str) -> str:
 
 
 def unit_name(metric: Metric) -> str:
-    """Name a metric's unit, for people; empty where it has none."""
+    """Return the name of a metric's unit, for people; empty if it has none."""
     return _UNITS.get(metric.unit, metric.unit)
 
 
 def definition(item: Metric | Attribute) -> str:
-    """Define a metric or an attribute: its name and the registry's description, with a metric's unit and the last bound of its buckets."""
+    """Return the definition of a metric or an attribute: name and description, and for a metric the unit and the last bucket bound."""
     if isinstance(item, Attribute):
         return f"{item.key}: {item.description}"
     limit = f"distinguished up to {item.buckets[-1]:,g}" if item.buckets else ""
@@ -104,15 +104,15 @@ def definition(item: Metric | Attribute) -> str:
 
 
 def zone(moment: float) -> str:
-    """Name the local time zone at a moment in seconds since the Unix epoch: ``UTC``, ``CET``, ``+0530``."""
+    """Return the name of the local time zone at a time in seconds since the Unix epoch: ``UTC``, ``CET``, ``+0530``."""
     local = time.localtime(moment)
     return time.strftime("%Z", local) or time.strftime("%z", local)
 
 
 def clock(moment: float, now: float | None = None) -> str:
-    """Format the local time of a moment in seconds since the Unix epoch; with its date when it is not of the last day.
+    """Format a time in seconds since the Unix epoch as local time; with its date if it is not within the last day.
 
-    The zone is not in it: whoever shows several of them says it once, see `zone`.
+    It has no time zone: a page or table that shows several times names the zone once, see `zone`.
     """
     now = time.time() if now is None else now
     shape = "%H:%M:%S" if 0 <= now - moment < _DAY_S else "%m-%d %H:%M"
@@ -120,15 +120,15 @@ def clock(moment: float, now: float | None = None) -> str:
 
 
 def date(moment: float) -> str:
-    """Format local date, time and zone of a moment in seconds since the Unix epoch: ``2026-03-01 12:00:00 CET``."""
+    """Format a time in seconds since the Unix epoch as local date, time and zone: ``2026-03-01 12:00:00 CET``."""
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))} {zone(moment)}"
 
 
 def period(start: float, end: float) -> str:
-    """Format a time between two moments of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``."""
+    """Format the period between two times, of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``."""
     return f"{date(start)[:19]} to {date(end)[0 if date(start)[:10] != date(end)[:10] else 11 :]}"
 
 
 def utc(moment: float) -> str:
-    """Format a moment in seconds since the Unix epoch as ISO 8601 has it, in UTC and to the second: ``2026-03-01T12:00:00Z``."""
+    """Format a time in seconds since the Unix epoch as ISO 8601, in UTC, to the second: ``2026-03-01T12:00:00Z``."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

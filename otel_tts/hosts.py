@@ -1,7 +1,8 @@
-"""Names under which a server that has no passwords answers.
+"""Host names for which a server without passwords answers.
 
-A page anywhere may point a name of its own at an address of this machine or network (DNS rebinding): then the browser sends what it gets
-there to that page. It sends its own name in the header ``Host``, so only names that nobody else can have, or that were told, are answered.
+Any web page may point a name of its own at an address of this machine or network (DNS rebinding): then the page can read, in the
+browser of a user, what the server there returns. The browser sends that name in the header ``Host``, so the server answers only for
+names that nobody on the internet can own, and for allowed ones.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ ANY = "*"
 
 
 def is_answered(header: str | None, allowed: Sequence[str]) -> bool:
-    """Whether a request with this ``Host`` is answered.
+    """Return whether a request with this ``Host`` is answered.
 
-    Addresses, names without a dot and those under ``localhost`` can be nobody's on the internet. ``allowed``: further names;
-    ``*.example.org`` holds for all below it, ``*`` for all. A request of HTTP/1.0 may have no ``Host``: no browser sends such.
+    Nobody on the internet can own an address, a name without a dot or a name under ``localhost``. ``allowed``: further names;
+    ``*.example.org`` means all names below it, ``*`` all names. An HTTP/1.0 request may have no ``Host``: browsers do not send these.
     """
     if header is None or ANY in allowed:
         return True
@@ -33,7 +34,7 @@ def is_answered(header: str | None, allowed: Sequence[str]) -> bool:
 
 
 def host_name(header: str) -> str | None:
-    """The name in a ``Host`` header, without port, brackets and the dot at its end; None for what is none."""
+    """Return the name in a ``Host`` header, without port, brackets and the dot at its end; None if it is not valid."""
     name, bracket, port = header.strip().lower().partition("]")
     if bracket:
         name = name.removeprefix("[")
@@ -46,7 +47,7 @@ def host_name(header: str) -> str | None:
 
 
 def own_names(bound: str, allowed: Sequence[str]) -> list[str]:
-    """The names of a server bound to ``bound``, for servers that want a list. Empty: all names."""
+    """Return the names of a server that listens on ``bound``, for servers that need a list. Empty: all names."""
     if ANY in allowed:
         return []
     names = ["localhost", "*.localhost", "127.0.0.1", "::1", *allowed]

@@ -1,4 +1,4 @@
-"""The one HTTP client of readers, doctor and `grafana push`: headers, certificates, timeouts, proxies, and errors for people."""
+"""The HTTP client of readers, doctor and `grafana push`: headers, certificates, timeouts, proxies, and error messages for people."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from otel_tts.version import __version__
 
 _CONNECT_TIMEOUT_S = 3.0
 _EXCERPT = 200
-"""Characters of a response that a message shows."""
+"""The most characters of a response in a message."""
 _SHORTEST_SECRET = 6
-"""Characters: what is shorter stands in every other response by chance."""
+"""The fewest characters of a secret that is masked: shorter ones are in many responses by chance."""
 _UNTRUSTED = (18, 19, 20, 21)
-"""OpenSSL's codes for a certificate of an authority that is not known."""
+"""OpenSSL's codes for a certificate of an unknown authority."""
 _WRONG_NAME = (62, 64)
 
 
 class NoResponseError(OtelTtsError, ConnectionError):
-    """A server gave no response. ``problem``: what happened, to follow the server's name. ``advice``: what to do, a sentence."""
+    """Error of a server that gave no response. ``problem``: what happened, the text after the server's name. ``advice``: what to do."""
 
     def __init__(self, name: str, problem: str, advice: str) -> None:
         super().__init__(f"{name[:1].upper()}{name[1:]} {problem}. {advice}")
@@ -41,16 +41,16 @@ class NoResponseError(OtelTtsError, ConnectionError):
 
 
 class UnreachableError(NoResponseError):
-    """Nothing listens at the address, or the name is unknown."""
+    """Error of an address where nothing listens, or a name that is unknown."""
 
 
 class TLSError(NoResponseError):
-    """No TLS connection: one side does not accept the other's certificate, or it is no TLS at all."""
+    """Error of a TLS connection: one side does not accept the other's certificate, or the server does not use TLS."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a server responded, whatever the status. ``secrets`` are never shown in an `excerpt`."""
+    """The response of a server, of any status. ``secrets`` are never shown in an `excerpt`."""
 
     status: int
     content: bytes
@@ -69,10 +69,10 @@ class Response:
 
     @cached_property
     def body(self) -> Any:
-        """The content as JSON; None where it is something else."""
+        """The content as JSON; None if it is not JSON."""
         try:
             return json.loads(self.content)
-        except (ValueError, RecursionError):  # the second: nested without end
+        except (ValueError, RecursionError):  # RecursionError: nested too deeply
             return None
 
     @property
@@ -91,14 +91,14 @@ class Response:
 
 
 class Client:
-    """Requests to one server.
+    """Client of one server.
 
-    Redirects are not followed: headers with tokens are for the address that was given. Proxies are those of the environment
-    (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``); servers on this machine are asked directly. ``.netrc`` is not read.
+    Redirects are not followed: a token in a header would be sent to another server. Proxies are those of the environment
+    (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``); for servers on this machine, none is used. ``.netrc`` is not read.
 
     Args:
         server: address, headers, certificates, timeout. A user and a password in the address are used and never shown.
-        headers: further ones; those of ``server`` go before them.
+        headers: further headers; a header of ``server`` with the same name replaces one of these.
     """
 
     def __init__(self, server: ServerSettings, headers: Mapping[str, str] | None = None) -> None:
@@ -111,12 +111,12 @@ class Client:
 
     @property
     def shown(self) -> str:
-        """The address, for people."""
+        """The address, for people, without a password."""
         return redact_url(self._server.url)
 
     @property
     def name(self) -> str:
-        """What it is and where, for people: "Prometheus at http://127.0.0.1:9090"."""
+        """The name and address of the server, for people: "Prometheus at http://127.0.0.1:9090"."""
         return f"{self._server.title} at {self.shown}" if self._server.url else self._server.title
 
     @property
@@ -131,12 +131,12 @@ class Client:
 
         Args:
             method: "GET", "POST".
-            path: what follows the address, with its slash.
+            path: the part after the address, with its slash.
             parameters: of the query.
             body: sent as JSON.
 
         Raises:
-            UnreachableError: nobody is there.
+            UnreachableError: nothing answers at the address.
             TLSError: there is no TLS connection.
             NoResponseError: no response in time, or another reason; a file with headers or a certificate cannot be used.
         """
@@ -164,11 +164,11 @@ class Client:
         return Response(response.status_code, response.content, location, tuple(_secrets(self._server.url, headers)))
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close all connections."""
         self._session.close()
 
     def _current_headers(self) -> dict[str, str]:
-        """The headers of a request. The file is read each time: it is small, and a token in it may have been replaced."""
+        """Return the headers of a request. The file is read each time: it is small, and a token in it may have been replaced."""
         from_file: Mapping[str, str] = {}
         if self._server.headers_file is not None:
             variable = self._server.variable("headers_file")
@@ -185,7 +185,7 @@ class Client:
         return {**self._headers, **self._server.headers.fields, **from_file}
 
     def _check_certificates(self) -> None:
-        """Load the certificates once, to be able to say which file cannot be used; the passphrase of a key is never asked for."""
+        """Load the certificates once, so that an error can name the file. A key must not need a passphrase: nobody is there to enter it."""
         context = ssl.create_default_context()
 
         def load_client_certificate(path: Path) -> None:
@@ -209,7 +209,7 @@ class Client:
                 ) from None
 
     def _failure(self, error: Exception) -> NoResponseError:
-        """What an exception of the HTTP library means. Its text is not used: it may hold headers, users and passwords."""
+        """Return the error for an exception of the HTTP library. Its text is not used: it may contain headers, users and passwords."""
         server = self._server
         if isinstance(error, requests.exceptions.ProxyError):
             return self._no_response(
@@ -232,7 +232,7 @@ _RIGHT_FILE = "Give a file that holds headers as Name: value, one a line."
 
 
 def _is_local(url: str) -> bool:
-    """Whether a server is on this machine, which a proxy does not know."""
+    """Return whether a server is on this machine, which a proxy cannot reach."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -241,7 +241,7 @@ def _is_local(url: str) -> bool:
 
 
 def _authorities(server: ServerSettings) -> str | bool:
-    """The file of the authorities that are trusted; True for those that come with the HTTP library."""
+    """Return the file of the trusted authorities; True for those of the HTTP library."""
     if server.certificate is not None:
         return str(server.certificate)
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -254,7 +254,7 @@ def _client_certificate(server: ServerSettings) -> str | tuple[str, str] | None:
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS library's error behind one of the HTTP library's, which holds it in one of several places."""
+    """Return the TLS library's error inside one of the HTTP library, which stores it in one of several attributes."""
     pending, seen = [error], set()
     while pending:
         current = pending.pop()
@@ -268,7 +268,7 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 
 def _tls_problem(error: ssl.SSLError, server: ServerSettings) -> tuple[str, str]:
-    """What happened, and what to do."""
+    """Return what happened, and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
         problem = f"has a certificate that is not accepted ({error.verify_message.rstrip('.')})"
         if error.verify_code in _UNTRUSTED:
@@ -284,7 +284,7 @@ def _tls_problem(error: ssl.SSLError, server: ServerSettings) -> tuple[str, str]
 
 
 def _secrets(url: str, headers: Mapping[str, str]) -> Iterator[str]:
-    """What a response may repeat and no message shows: the values of headers, and the user's password."""
+    """Yield the secrets that a response may repeat and no message may show: the values of headers, and the user's password."""
     password = urlsplit(url).password if "@" in url else None
     values = [*headers.values(), *(value.rpartition(" ")[2] for value in headers.values())]
     for secret in (*values, password or "", unquote(password or "")):

@@ -1,6 +1,6 @@
-"""Colours, of charts wherever they are drawn: those of Okabe and Ito, which people with any kind of colour vision can tell apart (https://jfly.uni-koeln.de/color/).
+"""Colours of all charts: those of Okabe and Ito, for people with any kind of colour vision (https://jfly.uni-koeln.de/color/).
 
-A colour is never alone: a word, a shape or a position says the same. All are used on light and on dark ground.
+A colour is never the only sign: a word, a shape or a position says the same. All are used on light and on dark backgrounds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from otel_tts.semconv import CacheResult, LookupResult, Outcome
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
 CYCLE = (SKY, ORANGE, GREEN, PURPLE, VERMILION, BLUE, YELLOW, GREY)
-"""For series that have no colour of their own, in this order."""
+"""The colours for series without a colour of their own, in this order."""
 
 OUTCOMES: Mapping[str, str] = {
     Outcome.OK: GREEN,

@@ -25,8 +25,8 @@ AttributeType = Literal["string", "int", "double", "boolean"]
 class Attribute:
     """One attribute key.
 
-    values: all values it can have, where that is a closed set. limit: how many distinct values metrics keep of an open set, the
-    rest becoming ``_OTHER``. An attribute with neither never stands on a metric.
+    values: all values it can have, if that is a closed set. limit: how many distinct values of an open set metrics have; all others
+    become ``_OTHER``. An attribute with neither is never on a metric.
     """
 
     key: str
@@ -165,7 +165,7 @@ REPORT_SERVICE = Attribute("tts.report.service", "string", "The service that a r
 REPORT_WINDOW = Attribute("tts.report.window", "string", "The window that a report is about: its beginning and its length.")
 REPORT_RESULT = Attribute("tts.report.result", "string", "What became of the window.", values=("written", "unchanged", "kept"))
 
-# What an exception event may say while text capture is off: the class and the frames, never the message.
+# While text capture is off, an exception event has the class and the frames, never the message.
 EXCEPTION_TYPE = Attribute("exception.type", "string", "The exception's class.")
 EXCEPTION_STACKTRACE = Attribute("exception.stacktrace", "string", "The frames, without the exception's message.")
 EXCEPTION_MESSAGE = Attribute("exception.message", "string", "The exception's message; only with text capture switched on.")

@@ -40,11 +40,11 @@ from otel_tts.semconv.attributes import (
 from otel_tts.semconv.values import ERROR_TYPES
 
 MAX_ATTRIBUTE_SETS = 1500
-"""No metric ever has more attribute sets than this: the SDK folds a metric that passes 2,000 into one overflow series."""
+"""The most attribute sets of a metric. Beyond 2,000, the SDK would put all further ones into one overflow series."""
 
 
 class Instrument(StrEnum):
-    """The instrument kinds in use. All but the histogram are observed at export, from totals kept on the request path."""
+    """The instrument kinds in use. All except the histogram are observed at export, from totals that requests add to."""
 
     COUNTER = "counter"
     UP_DOWN_COUNTER = "updowncounter"
@@ -66,12 +66,12 @@ class Metric:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The attribute keys, in the order in which values are recorded."""
+        """The attribute keys, in the order of the recorded values."""
         return tuple(attribute.key for attribute in self.attributes)
 
     @property
     def closed_sets(self) -> int:
-        """How many combinations the closed attributes can take; ``error.type`` is counted jointly with what determines it."""
+        """The number of combinations of the closed attributes; ``error.type`` is counted together with the attribute it depends on."""
         closed = {a.key: len(a.values) for a in self.attributes if a.values}
         if ERROR_TYPE.key in closed and RPC_RESPONSE_STATUS_CODE.key in closed:
             del closed[ERROR_TYPE.key]  # the code's own name, or absent
@@ -84,7 +84,7 @@ class Metric:
 
     @property
     def label_sets(self) -> int:
-        """How many combinations of open label values (provider, model, voice, …) are kept apart before ``_OTHER`` takes the rest."""
+        """The most combinations of open label values (provider, model, voice, …); further ones become ``_OTHER``."""
         limits = [a.limit for a in self.attributes if a.limit]
         if not limits:
             return 0
@@ -97,8 +97,8 @@ class Metric:
 
 
 _P = (PROVIDER, MODEL)
-# Latencies reach beyond the longest default timeout (30 s): a quantile beyond the last bucket is not known.
-# 0.8 s and 2.5 s are the default references and 1.5x of them the alert thresholds: a threshold inside a bucket cannot be judged.
+# The bounds of latencies go beyond the longest default timeout (30 s): a quantile beyond the last bound would be unknown.
+# 0.8 s and 2.5 s are the default references, 1.5 times these the alert thresholds: a threshold must be a bound, not inside a bucket.
 _DURATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 2.5, 3.75, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
 _FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.2, 2.0, 2.5, 3.75, 5.0, 10.0, 20.0, 40.0)
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
@@ -123,7 +123,7 @@ _GENAI = (
 )  # advised by the GenAI conventions
 _UNDERRUN = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 _RTF = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0, 10.0)
-# Histograms take no negative values, so the level is kept as dB below full scale with the sign turned: see the description.
+# Histograms accept no negative values, so the level is recorded as dB below full scale, with the sign inverted: see the description.
 _LOUDNESS = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0, 33.0, 36.0, 40.0, 50.0, 60.0)
 _SPEAKING = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 22.0, 25.0, 30.0, 40.0)
 _SCORE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)

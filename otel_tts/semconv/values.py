@@ -1,4 +1,4 @@
-"""The values that attributes can have, where they are a closed set, and which of them count for what."""
+"""The closed sets of values of attributes, and the groups of them that objectives and rates count."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 OTHER = "_OTHER"
-"""The value that stands for everything beyond a bounded set."""
+"""The value in place of every value outside of a bounded set."""
 NONE = "_NONE"
-"""The provider and model of a request for which no provider was asked."""
+"""The provider and model of a request for which no provider was called."""
 
 
 class Outcome(StrEnum):
@@ -41,7 +41,7 @@ class LookupResult(StrEnum):
 
 
 class AttemptReason(StrEnum):
-    """Why a provider was asked."""
+    """Why a provider was called."""
 
     INITIAL = "initial"
     RETRY = "retry"
@@ -67,7 +67,7 @@ class RequestKind(StrEnum):
 
 
 class ErrorType(StrEnum):
-    """What went wrong, as a closed set. Exception classes are never values: their number is not ours to bound."""
+    """What went wrong, as a closed set. Exception classes are not used as values: their number has no limit."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -106,22 +106,22 @@ ERROR_TYPES: Mapping[Outcome, tuple[ErrorType, ...]] = {
     Outcome.PARTIAL: _FAULTS,
     Outcome.ERROR: _FAULTS,
 }
-"""The error types an outcome may carry; none where the outcome says everything."""
+"""The error types that an outcome may have; none if the outcome needs no detail."""
 
 FAILURES = frozenset({Outcome.DEADLINE, Outcome.PARTIAL, Outcome.EMPTY, Outcome.ERROR})
 """The outcomes that count against the service: success rate = ok / (ok + these)."""
 COUNTED = (Outcome.OK, *sorted(FAILURES))
-"""The outcomes that a success rate counts. What was cancelled or rejected says nothing of the service."""
+"""The outcomes that a success rate counts. Cancelled and rejected requests say nothing about the service."""
 
 SERVED_FROM_CACHE = (CacheResult.HIT, CacheResult.COALESCED)
 """The cache results of audio that no provider made for this request."""
 MADE_BY_PROVIDER = (CacheResult.MISS, CacheResult.BYPASS)
-"""The cache results of audio that a provider made for this request: only this is judged for speed and quality."""
+"""The cache results of audio that a provider made for this request: only that audio is judged for speed and quality."""
 REQUEST_ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not AttemptReason.PROBE)
-"""The reasons of attempts that a request waited for; a probe is of nobody's request."""
+"""The reasons of attempts that a request waited for; a probe does not belong to a request."""
 
 CACHE_ASKED = (CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
-"""The cache results of requests that asked a cache: hit rate = hit / these."""
+"""The cache results of requests that looked into a cache: hit rate = hit / these."""
 
 GRPC_STATUS_CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
