@@ -183,5 +183,5 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
 
 
 def _time(moment: float, *, wide: bool) -> str:
-    """With its date where there is room, or where it is of a day before."""
+    """Format a time: with its date where there is room, or if it is not today."""
     return formatting.date(moment)[5:19] if wide else formatting.clock(moment)

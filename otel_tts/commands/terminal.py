@@ -30,10 +30,10 @@ TRACE_DIGITS = 12
 
 
 class _Clean(Console):
-    """A console to which nothing that is shown can do more than be shown: telemetry holds what callers sent."""
+    """A console that prints control characters as text: telemetry holds what callers sent."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """As rich does, with every character printable; the control codes of rich itself are kept."""
+        """Render with every character printable; the control codes of rich itself are kept."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else clean.text(text), style, control)
 
@@ -44,7 +44,7 @@ def console() -> Console:
 
 
 def left_out(history: History) -> str:
-    """Says that what is shown is not all; empty when it is."""
+    """Say that the list is not complete; empty when it is."""
     match history.unreadable:
         case 0:
             return ""

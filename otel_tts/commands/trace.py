@@ -173,7 +173,7 @@ def _label(span: Span, start: float, end: float, everything: bool) -> Group:
 
 
 def _bar(span: Span, start: float, end: float) -> Text:
-    """Where the span lies in the time of the trace."""
+    """The bar of a span within the time of the trace."""
     scale = _BAR / (end - start) if end > start else 0.0
     offset = min(_BAR - 1, int((span.start - start) * scale))
     length = max(1, min(_BAR - offset, round(span.duration * scale)))

@@ -13,7 +13,7 @@ from otel_tts.semconv import Attribute
 
 
 class Severity(StrEnum):
-    """Whom a condition is for."""
+    """How urgent a condition is."""
 
     PAGE = "page"
     """Listeners are affected now: wake somebody."""

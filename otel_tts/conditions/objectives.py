@@ -1,4 +1,4 @@
-"""What a service is held to: its objectives, and the latency that its own is compared with."""
+"""The objectives of a service, and the latency that its own is compared with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Objectives:
 
     @classmethod
     def from_settings(cls, settings: ObjectiveSettings) -> Self:
-        """Those that are set."""
+        """The objectives that the settings give."""
         return cls(
             success=settings.slo_success,
             first_audio=settings.slo_first_audio,

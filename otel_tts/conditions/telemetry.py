@@ -1,4 +1,4 @@
-"""Conditions of the telemetry: whether what all others are judged by arrives, and is right."""
+"""Conditions of the telemetry itself: whether it arrives and is correct. All other conditions depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dashboards for Grafana as code: what people see of the registry's metrics and traces.
+"""Dashboards for Grafana as code.
 
 `render` gives the JSON of each; the queries come from `otel_tts.promql` by name, thresholds from `otel_tts.conditions`.
 """

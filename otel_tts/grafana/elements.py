@@ -44,7 +44,7 @@ class Step:
     value: float | None = None
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it: of the first step, the value is null."""
+        """Give Grafana's JSON. The value of the first step is null."""
         return {"color": self.colour, "value": self.value}
 
 
@@ -61,7 +61,7 @@ class PanelTarget:
     query: JSON
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         return {"refId": self.ref, "datasource": self.datasource, **self.query}
 
 
@@ -69,7 +69,7 @@ class Chart(core.TimeSeries):  # type: ignore[misc]  # grafanalib has no types
     """Lines over time."""
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         json = super().to_json_data()
         json["fieldConfig"]["defaults"]["custom"]["scaleDistribution"] = {"type": "linear"}
         json["options"]["legend"]["showLegend"] = True
@@ -80,7 +80,7 @@ class OtherPanel(core.Panel):  # type: ignore[misc]
     """A panel of a type that grafanalib does not have: the parts of that type are in ``extraJson``."""
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         return _filled(self.panel_json({}), _PANEL)
 
 
@@ -88,7 +88,7 @@ class HeadingRow(core.RowPanel):  # type: ignore[misc]
     """A heading; the panels after it are its own until the next."""
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         json = _filled(super().to_json_data(), ("id", "type", "title", "gridPos"))
         return {**json, "collapsed": self.collapsed, "panels": [panel.to_json_data() for panel in self.panels]}
 
@@ -108,7 +108,7 @@ class DashboardVariable:
     every: str = ""
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         choice: JSON = {"text": self.chosen_text or self.chosen, "value": self.chosen}
         if self.every:
             choice = {"text": [self.chosen or "All"], "value": [self.chosen or "$__all"]}
@@ -137,5 +137,5 @@ class Board(core.Dashboard):  # type: ignore[misc]
     """A dashboard."""
 
     def to_json_data(self) -> JSON:
-        """As Grafana wants it."""
+        """Give Grafana's JSON."""
         return _filled(super().to_json_data() | {"editable": False}, _DASHBOARD)

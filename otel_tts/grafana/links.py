@@ -1,4 +1,4 @@
-"""Ways from a panel to another dashboard. They keep what was chosen: data sources, service, provider and time."""
+"""Links from a panel to another dashboard. They keep the choices: data sources, service, provider and time."""
 
 from __future__ import annotations
 

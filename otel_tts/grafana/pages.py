@@ -103,7 +103,7 @@ def render(name: str, home: Home | None = None) -> str:
 
 
 def model(name: str, home: Home) -> dict[str, Any]:
-    """The same as a document."""
+    """The dashboard as a document, before it is written as JSON."""
     page = PAGES[name]
     board = Board(
         uid=page.uid,

@@ -32,12 +32,12 @@ class PanelQuery:
 
     @property
     def definition(self) -> Query:
-        """The query."""
+        """The query's definition."""
         return QUERIES[self.query]
 
     @property
     def over(self) -> str:
-        """The window that it is asked over."""
+        """The window of the query."""
         counted = self.definition.unit not in ("1", "s", "dB") and not self.query.endswith(("_p50", "_p95", "_p99"))
         return self.window or (POINT if counted else WINDOW)
 

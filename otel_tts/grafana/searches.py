@@ -70,7 +70,7 @@ def slow(seconds: float) -> Search:
 
 
 def ended(outcome: Outcome) -> Search:
-    """Syntheses that ended so."""
+    """Syntheses with this outcome."""
     return Search(attribute=(OUTCOME, outcome))
 
 

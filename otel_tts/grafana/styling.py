@@ -22,7 +22,7 @@ def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) 
 
 
 def formatted(unit: str) -> JSON:
-    """The digits of a unit, the same everywhere: two of a percentage, so that all but all is not 100 %, and none of a count."""
+    """The digits of a unit, the same everywhere: two of a percentage, so that 99.96 % is not shown as 100 %, and none of a count."""
     return {"percentunit": {"decimals": 2}, "short": {"decimals": 0}}.get(unit, {})
 
 

@@ -1,4 +1,4 @@
-"""The history with a cache: each question is asked once for all viewers of a page, and a window that has ended never again."""
+"""The history with a cache: each query runs once for all viewers of a page, and a window that has ended is never read again."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CachedHistory:
         return self._history.source
 
     def period(self, range: str, refresh: int | None) -> Period:
-        """One of `view.RANGES` up to now; the same for everybody within a refresh."""
+        """One of `view.RANGES` up to now; the same for all viewers within a refresh."""
         every = refresh or 1
         return Period.from_range(range, self._wall_clock() // every * every, self._history.interval)
 
@@ -90,11 +90,11 @@ class CachedHistory:
 
     @property
     def remembered(self) -> dict[Hashable, Any]:
-        """What was worked out from answers and holds beyond a refresh, such as since when a condition is met."""
+        """Results that stay valid after a refresh, such as since when a condition is met."""
         return self._remembered
 
     def ask_ahead(self, questions: Iterable[Callable[[], object]]) -> None:
-        """Ask all of these questions of this history at the same time, so that they are answered when they come one by one.
+        """Run these queries at the same time, so that their answers are in the cache when a page needs them.
 
         Raises:
             SourceUnavailableError: the source does not answer one of them.

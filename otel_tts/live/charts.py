@@ -1,4 +1,4 @@
-"""Charts: every figure of the dashboard. They take timelines and rows, and know nothing of where those come from.
+"""Charts: every figure of the dashboard. They take timelines and rows from any source.
 
 A window without a value is a gap in a line and no bar. Colours of text, grid and ground are the page's, light or dark.
 """
@@ -74,7 +74,7 @@ def amount(point: Point) -> float | None:
 
 
 def rate(point: Point) -> float | None:
-    """The same in a second."""
+    """The same per second."""
     grown = amount(point)
     return None if grown is None else grown / (point.end - point.start)
 
@@ -153,7 +153,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
 
 
 def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.Figure:
-    """When each was available: a row for each, a block for each window, nothing where nobody said anything."""
+    """When each was available: a row for each, a block for each window, nothing where it was not reported."""
     figure = _figure("", period)
     names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
     for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):
@@ -211,7 +211,7 @@ _CLOCK = [
 
 
 def _moment(seconds: float) -> datetime:
-    """As Plotly shows it: without a zone, in local time."""
+    """Format a moment for Plotly: in local time, without a zone."""
     return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - a zone would have it shown in UTC
 
 
@@ -223,7 +223,7 @@ def _fitting(shares: Sequence[float]) -> tuple[float, float]:
 
 
 def _islands(line: Line) -> bool:
-    """Whether a value stands between two gaps, so that no line leads to it."""
+    """Whether each value is between two gaps, so that no line leads to it."""
     values = [None, *(value for *_, value in line.points), None]
     return any(b is not None and a is None and c is None for a, b, c in zip(values, values[1:], values[2:], strict=False))
 

@@ -70,7 +70,7 @@ def _audio(request: Request) -> str:
 
 
 def label(request: Request) -> str:
-    """What a row is called: when it began, who spoke, how it ended, and what was not as it should be."""
+    """The label of a row: when it began, which provider spoke, how it ended, and what went wrong."""
     words = [formatting.clock(request.start), request.provider or formatting.NOTHING]
     words.append(f"{formatting.count(request.characters)} characters")
     if request.outcome != Outcome.OK:
@@ -135,7 +135,7 @@ def figure(requests: Sequence[Request]) -> go.Figure:
 
 
 def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
-    """What is most important of it."""
+    """The most important figures of a conversation."""
     ahead = sum(map(_in_background, requests))
     interrupted = [request for request in requests if request.interrupted is not None]
     silent = [request.silent for request in interrupted if request.silent is not None]
@@ -167,6 +167,6 @@ def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
 
 
 def _total(parts: Iterator[float | None]) -> float | None:
-    """The sum of what is known; None when nothing is."""
+    """The sum of the values that are known; None when none is."""
     numbers = [part for part in parts if part is not None]
     return sum(numbers) if numbers else None

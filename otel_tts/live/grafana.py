@@ -1,4 +1,4 @@
-"""The way to a trace in Grafana."""
+"""Links to traces in Grafana."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Verdict:
 
 
 class Figures(Protocol):
-    """What a judge asks a `CachedHistory`."""
+    """The part of `CachedHistory` that a judge uses."""
 
     @property
     def interval(self) -> float:

@@ -1,4 +1,4 @@
-"""Server: how Streamlit is started, with everything switched off that a dashboard of one's own telemetry does not need."""
+"""Server: how Streamlit is started, with everything switched off that this dashboard does not need."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def command(host: str, port: int, allowed_hosts: Sequence[str] = ()) -> list[str
 
 
 def url(host: str, port: int) -> str:
-    """Where people open it."""
+    """The address to open in a browser."""
     shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - these mean everywhere
     return f"http://{shown}:{port}"

@@ -117,7 +117,7 @@ def level(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...
 
 
 def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """What the batch job told last, within two days: each run is a process with series of its own, which end with it.
+    """The value that the batch job exported last, within two days: each run is a process with series of its own, which end with it.
 
     The job is a service of its own, so nothing of the scope selects but what its attributes are narrowed to.
     """

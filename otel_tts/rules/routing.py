@@ -1,4 +1,4 @@
-"""Alertmanager: who is told of what, and what is left unsaid because something else explains it."""
+"""Alertmanager: which receiver gets which alert, and which alerts are inhibited because another one explains them."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Answer:
 
 
 def answer(error: Exception) -> Answer:
-    """What the caller is told. Messages of ours go to the caller; those of engines and bugs never do: they may hold the text."""
+    """The answer to the caller. Messages of ours go to the caller; those of engines and bugs never do: they may hold the text."""
     code = grpc.StatusCode
     match error:
         case InvalidInputError():

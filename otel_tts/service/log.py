@@ -1,4 +1,4 @@
-"""What the service prints: each stack trace once, so that a line about what is wrong is not buried under traces of it."""
+"""The log of the service: each stack trace once, so that other lines stay visible."""
 
 from __future__ import annotations
 

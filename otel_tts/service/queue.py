@@ -1,4 +1,4 @@
-"""The line before an engine: so many syntheses at once, so many requests waiting, and no more."""
+"""The queue before an engine, with a limit for concurrent syntheses and one for waiting requests."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ async def serve(
 
 
 class _HealthStatus:
-    """What ``grpc.health.v1`` says: serving while any provider gets requests."""
+    """The state that ``grpc.health.v1`` reports: serving while any provider gets requests."""
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
@@ -109,7 +109,7 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
 
 
 def _background(work: Coroutine[Any, Any, None]) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Start ``work``; gives what ends it."""
+    """Start ``work``; give the function that ends it."""
     task = asyncio.create_task(work)
 
     async def end() -> None:

@@ -201,12 +201,12 @@ def _pass(
 
 
 def _next(now: float, width_s: float, grace_s: float) -> float:
-    """When the window that is open now will be closed."""
+    """When the current window will be complete."""
     return closed(now, width_s, grace_s) + width_s + grace_s
 
 
 def _require_telemetry(history: History, service: str | None) -> None:
-    """There is something to report.
+    """Check that there is telemetry to report.
 
     Raises:
         ReportFailedError: there is not.

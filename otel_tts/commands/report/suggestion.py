@@ -1,4 +1,4 @@
-"""A report to try: traffic of a moment ago, its later part judged by its earlier one."""
+"""A suggested report of recent traffic: its later part compared with its earlier one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _attempts(history: History, service: str, start: float, end: float) -> dict[
 
 
 def _shown(program: Path) -> str:
-    """A program as it can be typed here: by its name where that finds it, else by its path."""
+    """A program as it can be typed: by its name if that finds it, else by its path."""
     if (path := shutil.which(program.name)) and Path(path) == program:
         return program.name
     relative = os.path.relpath(program)

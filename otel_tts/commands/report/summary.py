@@ -67,7 +67,7 @@ def _plain_judgement(judgement: Judgement) -> dict[str, Any]:
 
 
 def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: float) -> Text:
-    """What a pass came to."""
+    """The result of a pass."""
     counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
     if not wanted:
         return Text(f"No window has ended yet. The next one can be reported at {formatting.date(then)}; --until reports it now.")
@@ -84,7 +84,7 @@ def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[s
 
 
 def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
-    """Two sides."""
+    """The comparison of two sides."""
     judgement = comparison.judgement
     counted = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
     parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), counted]

@@ -1,4 +1,4 @@
-"""What surrounds the job while it runs: its own telemetry, the signals that stop it, and its progress on a terminal."""
+"""The job's environment: its own telemetry, the signals that stop it, and its progress on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE_NAME = "otel-tts-report"
 
 @contextmanager
 def telemetry(*, keep_port: bool) -> Iterator[None]:
-    """Telemetry of the job itself goes where the services' goes.
+    """Set up telemetry of the job itself, which goes where the services' goes.
 
     A job of one pass is gone before anybody could pull its metrics from a port, which the service may have.
     """
@@ -49,7 +49,7 @@ def stopping() -> threading.Event:
 
 @contextmanager
 def progress(console: Console, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """A bar for the length of the block, on a terminal; gives what moves it."""
+    """Show a progress bar during the block, on a terminal; give the function that moves it."""
     if not (shown and console.is_terminal and total > 1):
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Account: what calls must have added to a service's metrics, and whether they did."""
+"""Account: what calls must have added to a service's metrics, compared with what they added."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def outcome(reply: Reply) -> Outcome | None:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What was sent, and what is known of the service.
+    """The calls that were sent, and the facts about the service.
 
     calls: each with its answer. prices: of the providers; None where they are not known, though the service knows some.
     plain: whether every call either went well with the first provider, or was refused before one was asked, so that the answers tell
@@ -190,5 +190,5 @@ def _place(key: Key, patterns: Sequence[Key]) -> Key:
 
 
 def restarted(before: Scrape, after: Scrape) -> bool:
-    """Whether it is not the same process any more, so that it counts from zero again."""
+    """Whether the service was restarted, so that it counts from zero again."""
     return before.process() != after.process()

@@ -1,4 +1,4 @@
-"""Agreement: whether what a service's metrics say in several ways is the same each time, whatever was sent."""
+"""Agreement: whether metrics of a service that count the same thing agree, whatever was sent."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _POSITIVE = frozenset(
 
 
 def disagreements(before: Scrape, after: Scrape) -> list[str]:
-    """What does not agree in what was added between two scrapes, a line each."""
+    """The contradictions in what was added between two scrapes, a line each."""
     lines = [line for metric in METRICS if metric.instrument is Instrument.HISTOGRAM for line in _buckets(metric, before, after)]
     for twice in _TWICE:
         lines += _twice(twice, before, after)

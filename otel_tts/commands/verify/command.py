@@ -258,7 +258,7 @@ def _range(low: float, high: float) -> str:
 
 
 def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification) -> str:
-    """Why the service cannot be said to have counted exactly; empty when it can."""
+    """Why it is not certain that the service counted exactly; empty when it is."""
     comparisons = judgement.comparisons
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)

@@ -1,4 +1,4 @@
-"""Gaps: what of a service's metrics is not compared, and why."""
+"""Gaps: the metrics that are not compared, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_tts.semconv import METRICS, Instrument, Metric
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something of metrics that is not compared.
+    """A metric, or a part of one, that is not compared.
 
     what: of them. why: in a few words.
     """

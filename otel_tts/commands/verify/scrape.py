@@ -1,4 +1,4 @@
-"""Scrape: what a Prometheus pull endpoint says at one moment."""
+"""Scrape: the content of a Prometheus pull endpoint at one moment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scrape:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What stands in Prometheus's text format.
+        """Parse Prometheus's text format.
 
         Raises:
             NoMetricsError: it is none.
@@ -77,11 +77,11 @@ class Scrape:
         return buckets
 
     def attribute_sets(self, name: str) -> set[Labels]:
-        """Those of the series called ``name``."""
+        """The attribute sets of the series called ``name``."""
         return set(self._by_name.get(name, ()))
 
     def value(self, name: str, labels: Labels) -> float:
-        """Of one series; 0 where there is none yet."""
+        """The value of one series; 0 where there is none yet."""
         return self.values.get((name, labels), 0.0)
 
     def _series(self, wanted: str) -> Iterator[tuple[dict[str, str], float]]:

@@ -10,7 +10,7 @@ from otel_tts.palette import CACHE
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     now = [
         panels.silence(),
         panels.stat(

@@ -10,7 +10,7 @@ from otel_tts.palette import QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     interruptions = [
         panels.silence(),
         panels.chart(

@@ -11,7 +11,7 @@ from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     return [
         PanelSection("", _now(panels)),
         PanelSection("Requests", _requests(panels)),

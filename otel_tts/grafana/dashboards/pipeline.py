@@ -15,7 +15,7 @@ _BY_SERVICE = f"{{{{{SERVICE}}}}}"
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     arrives = [
         panels.stat(
             "Newest telemetry, age",

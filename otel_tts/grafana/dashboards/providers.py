@@ -13,7 +13,7 @@ _STATES = {0: ("down", BAD), 1: ("some replicas", YELLOW), 2: ("available", GOOD
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     available = [
         panels.states(
             "Availability",

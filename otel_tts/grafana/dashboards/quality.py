@@ -9,7 +9,7 @@ from otel_tts.grafana.units import NUMBER
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     sound = [
         panels.silence(),
         panels.chart(

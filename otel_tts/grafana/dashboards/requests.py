@@ -16,7 +16,7 @@ _ATTEMPTS = (
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections. What is slow is longer than the reference that latency is judged against."""
+    """The sections of the dashboard. What is slow is longer than the reference that latency is judged against."""
     slow = panels.home.objectives.reference
     return [
         PanelSection(

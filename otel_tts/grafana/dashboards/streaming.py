@@ -11,7 +11,7 @@ from otel_tts.palette import OUTCOMES, QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """Its sections."""
+    """The sections of the dashboard."""
     begins = [
         panels.silence(),
         panels.chart(

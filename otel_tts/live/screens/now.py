@@ -1,4 +1,4 @@
-"""Now: whether all is well, at a glance."""
+"""Now: whether anything is wrong, at a glance."""
 
 from __future__ import annotations
 

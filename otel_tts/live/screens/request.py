@@ -1,4 +1,4 @@
-"""Request: everything about one of them."""
+"""Request: everything about one request."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def whole_conversation(history: CachedHistory, period: Period, view: View) -> No
 
 
 def _prepare(history: CachedHistory, period: Period) -> None:
-    """Shows how far it is, where there is much to read for the first time."""
+    """Show the progress while spans are read for the first time."""
     placeholder = st.empty()
 
     def show_progress(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""What every engine looks like to the service."""
+"""The interface of every engine."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Provider(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything. Streams that are still open end at their next sentence."""
+        """Free all resources. Streams that are still open end at their next sentence."""
 
     makes_audio_to_check = True
     """Whether :meth:`check` makes audio, which alone shows that the provider can speak."""

@@ -68,7 +68,7 @@ class Espeak(LocalProvider):
 
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> Espeak:
-        """As the environment says.
+        """Create the provider from the environment.
 
         Raises:
             SettingError: a language that eSpeak NG does not speak.

@@ -51,7 +51,7 @@ class OpenAI(Provider):
 
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> OpenAI:
-        """As the environment says."""
+        """Create the provider from the environment."""
         return cls(OpenAISettings.load(environ))
 
     @classmethod

@@ -44,7 +44,7 @@ class Piper(LocalProvider):
 
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> Piper:
-        """As the environment says.
+        """Create the provider from the environment.
 
         Raises:
             SettingError: what lies beside a configured model describes no Piper voice.
