@@ -46,7 +46,7 @@ class AttributeSets(Generic[T]):
         return series
 
     def all(self) -> list[T]:
-        """Everything kept."""
+        """Return all that is kept."""
         with self._lock:
             return list(self.kept.values())
 

@@ -49,7 +49,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RpcEnding:
-    """How a Call ended.
+    """The end of a Call.
 
     Attributes:
         status: the name of the gRPC status code that its caller got, or of the one that means the same.

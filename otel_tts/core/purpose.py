@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a request is for."""
+    """The purpose of a request."""
 
     kind: RequestKind = RequestKind.INTERACTIVE
     conversation: str | None = None

@@ -20,7 +20,7 @@ Payload = Callable[[Any], Any]
 
 
 class Source(Protocol):
-    """What a stream reports to: the engine, cache or request that its audio comes from."""
+    """The receiver of a stream's events: the call of an engine, the cached audio or the request that its chunks belong to."""
 
     @property
     def context(self) -> Context:

@@ -24,7 +24,7 @@ class UnderWay(Protocol):
 
 
 class Register(fork.ForkAware):
-    """Everything that has not ended, by weak references: with strong ones, a request that is dropped would never be finalised."""
+    """Register of all that has not ended, by weak references: with strong ones, a dropped request would never be finalised."""
 
     def __init__(self) -> None:
         # Single operations on a dictionary are atomic and need no lock. A finaliser, which removes items, could wait for ever for one.

@@ -21,7 +21,7 @@ from otel_tts.core.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a call requests."""
+    """The parameters of a call of an engine or SDK."""
 
     provider: str
     audio: AudioFormat
