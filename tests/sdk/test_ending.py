@@ -346,6 +346,17 @@ def test_what_service_managers_send(tmp_path: Path, signals: list[signal.Signals
     assert list(requests(tmp_path).values()) == [5]
 
 
+@pytest.mark.parametrize("handled", [False, True], ids=["nobody handles it", "the host handles it"])
+def test_where_sigterm_cannot_be_handled_it_is_said_at_the_start(tmp_path: Path, handled: bool) -> None:
+    """A program that is set up in a thread: one line, unless the host ends it by a handler of its own."""
+    script = "import signal, sys, threading, otel_tts\n"
+    script += "signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n" if handled else ""
+    script += "thread = threading.Thread(target=lambda: otel_tts.configure(local=True))\nthread.start()\nthread.join()\n"
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stderr.count("SIGTERM will end this process without a flush") == (not handled)
+
+
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])
 def test_a_user_without_a_home_directory(tmp_path: Path, endpoint: str) -> None:
     """With an OTLP endpoint no directory is needed; without, one sentence says what to set, and nothing is made in the current one."""
