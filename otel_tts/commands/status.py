@@ -15,8 +15,9 @@ from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import open_history
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.judgement import PROBLEMS, Judge, Verdict, is_late
+from otel_tts.live.judgement import PROBLEMS, Verdict, is_late
 from otel_tts.live.onset import Onset, onset
+from otel_tts.live.verdicts import judged, newest_of, seen
 from otel_tts.live.view import Period
 from otel_tts.settings import LiveSettings
 
@@ -66,49 +67,65 @@ def status(service: str, as_json: bool) -> None:
     history = CachedHistory(open_history(settings))
     console = terminal.console()
     try:
-        met, age_s = _judged(history, settings, service)
+        met, age_s, names = _judged(history, settings, service)
     except SourceUnavailableError as unavailable:
+        if as_json:
+            print_json("status", _as_json(CheckState.UNKNOWN, [], None, history.source, settings, str(unavailable)))
         click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
     if age_s is None or is_late(age_s, history.interval):
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
+    reason = _unknown(age_s, history.source, service, names) if state is CheckState.UNKNOWN else ""
     if as_json:
-        print_json("status", _as_json(state, met, age_s, history.source, settings))
+        print_json("status", _as_json(state, met, age_s, history.source, settings, reason))
     else:
-        _print(console, state, met, age_s, history.source, settings)
+        _print(console, met, age_s, history.source, settings, reason)
     raise SystemExit(state)
 
 
-def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tuple[list[Met], float | None]:
-    """The conditions that are met, and the age of the newest telemetry in seconds; None where there is none."""
+def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tuple[list[Met], float | None, list[str]]:
+    """The conditions that are met, the age of the newest telemetry in seconds (None without any), and the services within the hour."""
     period = Period.from_range("15m", history.now, history.interval)
-    newest = history.newest()
+    newest, names = newest_of(history, period, service), sorted(seen(history, period))
     if newest is None:
-        return [], None
+        return [], None, names
     met = [
         Met(
             verdict,
             tuple(
                 each
                 for subject in verdict.holds
-                if (each := onset(history, period, settings, service, verdict.condition, subject)) is not None
+                if (each := onset(history, period, settings, verdict.service, verdict.condition, subject)) is not None
             ),
         )
-        for verdict in Judge(history, period, settings, service).verdicts()
+        for verdict in judged(history, period, settings, service)
         if any(verdict.sentences())
     ]
-    return met, max(history.now - newest, 0.0)
+    return met, max(history.now - newest, 0.0), names
 
 
-def _as_json(state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings) -> dict[str, object]:
+def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -> str:
+    """Why the state is unknown."""
+    if age_s is not None:
+        return f"nothing has been received for {formatting.elapsed(age_s)}."
+    if service and names:
+        return f"no metrics of {service!r} within the last hour, only of {', '.join(names)}."
+    return f"there are no metrics{f' of {service!r} within the last hour' if service else ''} in {source}."
+
+
+def _as_json(
+    state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings, reason: str
+) -> dict[str, object]:
     return {
         "state": state.name.lower(),
+        "reason": reason or None,
         "source": source,
         "newest_telemetry_age_s": age_s,
         "conditions": [
             {
                 "name": each.verdict.condition.name,
+                "service": each.verdict.service or None,
                 "severity": each.verdict.condition.severity,
                 "sentences": list(each.verdict.sentences()),
                 "meaning": each.verdict.condition.meaning,
@@ -122,7 +139,7 @@ def _as_json(state: CheckState, met: list[Met], age_s: float | None, source: str
     }
 
 
-def _print(console: Console, state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings) -> None:
+def _print(console: Console, met: list[Met], age_s: float | None, source: str, settings: LiveSettings, reason: str) -> None:
     for each in met:
         condition = each.verdict.condition
         for sentence in each.verdict.sentences():
@@ -133,14 +150,12 @@ def _print(console: Console, state: CheckState, met: list[Met], age_s: float | N
         lines.append(f"runbook: {each.verdict.condition.runbook(settings.runbooks_url)}")
         for line in filter(None, lines):
             console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
-    if age_s is None:
-        console.print(f"Unknown: there are no metrics in {source}.", soft_wrap=True)
-        return
-    if state is CheckState.UNKNOWN:
-        console.print(f"Unknown: nothing has been received for {formatting.elapsed(age_s)}.", style="yellow")
+    if reason:
+        console.print(Text(f"Unknown: {reason}"), style="yellow", soft_wrap=True)
     elif not met:
         console.print("Nothing is wrong.", style="green")
-    console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
+    if age_s is not None:
+        console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
 
 
 def _when(met: Met) -> str:

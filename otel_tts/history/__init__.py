@@ -5,7 +5,7 @@ Every source answers the same questions alike; readers know `History` only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from otel_tts.distribution import Distribution
@@ -64,6 +64,14 @@ class History(Protocol):
     @property
     def newest(self) -> float | None:
         """The moment of the newest metrics that arrived; None when nothing is known. It says whether what is read is of now."""
+
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """The moment of the newest metrics of each service that sent some of requests between two moments, by ``service.name``.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+        """
 
     @property
     def unreadable(self) -> int:

@@ -55,6 +55,21 @@ def began(directory: Path) -> float | None:
     return None
 
 
+def last_seen(directory: Path, start: float, end: float, lines: Lines) -> Mapping[str, float]:
+    """The moment of the newest line with requests of each service between two moments, by its name."""
+    moments: dict[str, float] = {}
+    by_writer = sorted(partitions(directory, "metrics", start, end), key=lambda partition: partition.writer)
+    for _, group in groupby(by_writer, key=lambda partition: partition.writer):
+        for time, line in lines.backwards(sorted(group), end):
+            if time < start:
+                break
+            if (snapshot := _snapshot(line, {semconv.SYNTHESIS_DURATION.name}, lines)) is not None:
+                for (_, service, _), _, _ in snapshot:
+                    moments[service] = max(time, moments.get(service, time))
+                break
+    return moments
+
+
 def growths(
     directory: Path,
     moments: Sequence[float],

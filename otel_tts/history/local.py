@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby, islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from otel_tts import files
 from otel_tts.files import Partition
 from otel_tts.history.counted import Counted
-from otel_tts.history.growth import began, growths
+from otel_tts.history.growth import began, growths, last_seen
 from otel_tts.history.index import Index
 from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import Unreadable
@@ -57,6 +57,10 @@ class LocalHistory(Counted):
         written = partitions(self._directory, "metrics")
         latest = max((partition.hour for partition in written), default=None)
         return self._lines.newest([partition for partition in written if partition.hour == latest])
+
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """See `History.last_seen`."""
+        return last_seen(self._directory, start, end, self._lines)
 
     @property
     def unreadable(self) -> int:

@@ -86,6 +86,15 @@ class Prometheus:
                 return answer.values[0][1]
         return None
 
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """The moment of the newest sample of each service between two moments, by its name."""
+        moments: dict[str, float] = {}
+        for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start), end):
+            service, (_, moment) = _service(answer.labels), answer.values[0]
+            if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
+                moments[service] = max(moment, moments.get(service, moment))
+        return moments
+
     def exported(self, start: float, end: float) -> float:
         """How many values of requests were exported between two moments."""
         answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
@@ -196,8 +205,11 @@ def _one(metric: Metric, labels: Labels, value: float | Distribution) -> Series:
         for attribute in metric.attributes
         if labels.get(name := promql.label(attribute))
     }
-    service, version = (labels.get(name, "") for name in readings.RESOURCE)
-    return Series(attributes, value, service or labels.get("job", "").rpartition("/")[2], version)
+    return Series(attributes, value, _service(labels), labels.get("service_version", ""))
+
+
+def _service(labels: Labels) -> str:
+    return labels.get("service_name") or labels.get("job", "").rpartition("/")[2]
 
 
 def _value(attribute: Attribute, text: str) -> str | bool:

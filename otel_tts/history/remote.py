@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from otel_tts.history.counted import Counted
 from otel_tts.history.http import Backend
@@ -57,6 +57,10 @@ class RemoteHistory(Counted):
     def newest(self) -> float | None:
         """See `History.newest`."""
         return self._prometheus.newest(time.time())
+
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """See `History.last_seen`."""
+        return self._prometheus.last_seen(start, end)
 
     @property
     def unreadable(self) -> int:

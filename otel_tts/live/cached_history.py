@@ -78,6 +78,10 @@ class CachedHistory:
         """The moment of the newest metrics; None when nothing is known. The same for everybody within a second."""
         return self._once(("newest", int(self._wall_clock())), lambda: self._history.newest)
 
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """The moment of the newest metrics of each service between two moments, as `History.last_seen`."""
+        return self._once(("last_seen", start, end), lambda: self._history.last_seen(start, end))
+
     @property
     def now(self) -> float:
         """The present, in seconds since the Unix epoch."""

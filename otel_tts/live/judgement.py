@@ -43,10 +43,11 @@ class SubjectFigure:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result for one condition. holds: the subjects for which it is met, each with its figure."""
+    """The result for one condition. holds: the subjects for which it is met, each with its figure. service: whose; all, when empty."""
 
     condition: Condition
     holds: tuple[SubjectFigure, ...]
+    service: str = ""
 
     @property
     def over(self) -> str:
@@ -58,7 +59,8 @@ class Verdict:
         """Give a sentence for each subject."""
         for finding in self.holds:
             if finding.value is not None:
-                yield self.condition.sentence(finding.value, finding.attributes)
+                sentence = self.condition.sentence(finding.value, finding.attributes)
+                yield f"{self.service}: {sentence}" if self.service else sentence
 
 
 class Figures(Protocol):
@@ -68,8 +70,8 @@ class Figures(Protocol):
     def interval(self) -> float:
         """Seconds between exports of metrics."""
 
-    def newest(self) -> float | None:
-        """The moment of the newest metrics."""
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """The moment of the newest metrics of each service."""
 
     def series(
         self,
@@ -205,9 +207,11 @@ class Judge:
                 yield SubjectFigure({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
 
     def _absent(self, window_s: float) -> Iterable[SubjectFigure]:
-        newest = self._history.newest()
-        if newest is not None and self._period.now - newest < window_s:
-            yield SubjectFigure({}, float(is_late(self._period.now - newest, self._history.interval)))
+        now = self._period.now
+        moments = self._history.last_seen(now - window_s, now)
+        newest = moments.get(self._service) if self._service else max(moments.values(), default=None)
+        if newest is not None:
+            yield SubjectFigure({}, float(is_late(now - newest, self._history.interval)))
 
     def _first_audio(self, window_s: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window_s, {})

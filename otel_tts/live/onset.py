@@ -5,12 +5,13 @@ They are a minute apart, or a twelfth of the condition's window; that is how exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from otel_tts import semconv
 from otel_tts.conditions import Condition
+from otel_tts.conditions.figure import ABSENT
 from otel_tts.history import Distribution, Point, Timeline
 from otel_tts.live.cached_history import CachedHistory, Where
 from otel_tts.live.judgement import Judge, SubjectFigure
@@ -52,9 +53,9 @@ class _Earlier:
         """See `CachedHistory.interval`."""
         return self._history.interval
 
-    def newest(self) -> float | None:
-        """See `CachedHistory.newest`."""
-        return self._history.newest()
+    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+        """See `CachedHistory.last_seen`."""
+        return self._history.last_seen(start, end)
 
     def series(
         self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
@@ -105,8 +106,13 @@ def onset(
 ) -> Onset | None:
     """Since when a condition that is met now has been so, without a moment in between at which it was not.
 
-    What was began is remembered while the condition goes on. None where nobody can tell: the condition began within the last moments.
+    Of a service that sends nothing it is the moment of its last metrics. What began is remembered while the condition goes on. None
+    where nobody can tell: the condition began within the last moments.
     """
+    if condition.figure is ABSENT:
+        moments = history.last_seen(period.now - condition.window, period.now)
+        newest = moments.get(service) if service else max(moments.values(), default=None)
+        return None if newest is None else Onset(newest, before=False)
     key = "onset", condition.name, tuple(subject.attributes.items()), service
     step_s = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
     remembered = history.remembered.get(key)

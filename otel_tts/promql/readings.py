@@ -73,6 +73,13 @@ def newest_within(metric: Metric, window: float) -> str:
     return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window)}:1m]))"
 
 
+def last_seen(metric: Metric, window: float) -> str:
+    """The moment of the newest sample of a metric in the last ``window`` seconds, by service."""
+    by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf")])
+    earlier = f"max_over_time(timestamp({selector})[{_duration(window)}:1m])"
+    return f"max by ({by}) (timestamp({selector}) or {earlier})"
+
+
 def equals(name: str, value: str) -> str:
     """A matcher: the label has that value."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from otel_tts import semconv
+from otel_tts import files, formatting, semconv
 from otel_tts.cli import main
 from otel_tts.commands.status import CheckState
+from tests.history.conftest import Totals, export
 from tests.live.test_standing import Service
 
 
@@ -50,12 +52,12 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
     assert listed["state"] == state.name.lower()
     assert 0 <= listed["newest_telemetry_age_s"] < 60
     if state is CheckState.CRITICAL:
-        assert "page    Only 70% of requests succeed" in result.output
+        assert "page    unknown_service:python: Only 70% of requests succeed" in result.output
         assert "over the last 2 min" in result.output
         assert "otel-tts requests --problem failed" in result.output
         assert "#ttsrequestsfailing" in result.output
         (failing,) = (each for each in listed["conditions"] if each["name"] == "TTSRequestsFailing")
-        assert (failing["severity"], failing["window_s"]) == ("page", 120)
+        assert (failing["service"], failing["severity"], failing["window_s"]) == ("unknown_service:python", "page", 120)
 
 
 def test_what_can_wait_is_a_warning(tmp_path: Path) -> None:
@@ -66,5 +68,48 @@ def test_what_can_wait_is_a_warning(tmp_path: Path) -> None:
     service.export()
     result = run()
     assert result.exit_code == CheckState.WARNING
-    assert "ticket  piper: Only 0% of attempts at the provider succeed" in result.output
-    assert run("--service", "another").exit_code == CheckState.OK
+    assert "ticket  unknown_service:python: piper: Only 0% of attempts at the provider succeed" in result.output
+    assert run("--service", "unknown_service:python").exit_code == CheckState.WARNING
+
+
+def test_a_service_that_nobody_heard_of_is_unknown(tmp_path: Path) -> None:
+    """A typing error in a check is no good news: the state is unknown, and the services that there are have names; so in JSON."""
+    service = Service(tmp_path)
+    service.values(semconv.SYNTHESIS_DURATION, 1, 0.1, provider="piper", stream=False, cache="miss", outcome="ok")
+    service.export()
+    assert run("--service", "unknown_service:python").exit_code == CheckState.OK
+    result = run("--service", "nope")
+    assert result.exit_code == CheckState.UNKNOWN
+    assert "Unknown: no metrics of 'nope' within the last hour, only of unknown_service:python." in result.output
+    assert "Nothing is wrong" not in result.output
+    for environ, arguments, reason in (
+        ({}, ("--service", "nope"), "only of unknown_service:python."),
+        ({"OTEL_TTS_PROMETHEUS_URL": "http://127.0.0.1:9"}, (), "Prometheus at http://127.0.0.1:9 does not answer"),
+    ):
+        result = run("--json", *arguments, **environ)
+        assert result.exit_code == CheckState.UNKNOWN
+        document = json.loads(result.stdout)
+        assert (document["state"], document["newest_telemetry_age_s"], document["conditions"]) == ("unknown", None, [])
+        assert reason in document["reason"]
+
+
+def test_a_dead_service_is_seen_beside_a_living_one(tmp_path: Path) -> None:
+    """Whoever lives on hides nobody's silence, in the state of all and in its own."""
+    begun = time.time() - 300
+    for name, ages in (("dead", (200, 190, 180)), ("well", (200, 100, 2))):
+        for age in ages:
+            moment = begun + 300 - age
+            totals: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [200 - age, 0]}
+            path = files.partition(tmp_path, "metrics", moment, name, 0).path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(json.dumps(export(name, name, begun, moment, totals)) + "\n")
+    assert run("--service", "well").exit_code == CheckState.OK
+    for arguments in ((), ("--service", "dead")):
+        result = run(*arguments)
+        assert result.exit_code == CheckState.CRITICAL, result.output
+        assert "page    dead: A service that sent metrics within the hour sends none now" in result.output
+        assert "well:" not in result.output
+    (condition,) = json.loads(run("--json").stdout)["conditions"]
+    assert (condition["name"], condition["service"]) == ("TTSTelemetryAbsent", "dead")
+    assert condition["since"] == formatting.utc(begun + 120)

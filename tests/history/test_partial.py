@@ -23,6 +23,7 @@ QUERIES = ("/api/v1/query", "/api/v1/query_range")
 QUESTIONS: dict[str, Callable[[History], object]] = {
     "began": lambda history: history.began,
     "newest": lambda history: history.newest,
+    "last seen": lambda history: history.last_seen(NOW - 600, NOW),
     "aggregates": lambda history: history.aggregates(NOW - 600, NOW, 60),
     "aggregates by provider": lambda history: history.aggregates(NOW - 600, NOW, 60, ["provider"]),
     "totals": lambda history: history.totals(NOW - 600, NOW),

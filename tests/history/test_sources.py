@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otel_tts import semconv
 from otel_tts.history import Distribution
 from otel_tts.history.services import Service
-from tests.history.conftest import Source
+from tests.history.conftest import Source, Totals
 
 START = time.time() // 60 * 60 - 86400.0
 """Yesterday: Prometheus takes no samples of the future."""
@@ -175,3 +175,21 @@ def test_a_silent_hour_is_survived(source: Source) -> None:
     source.write("a", START, {DURATION: [1000, 0]})
     source.write("a", START + 3500, {DURATION: [1001, 0]})
     assert counts(source, [3000, 3600]) == [1]
+
+
+def test_each_service_was_last_seen_when_it_sent_last(source: Source) -> None:
+    """To the second, whoever else lives on, of all processes of it; what was long ago is no more."""
+    now = float(round(time.time()))
+    dead, gone, idle = source.another(), source.another(), source.another()
+    requests: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [1, 0]}
+    for moment in (now - 700, now - 690, now - 613):
+        dead.write("one", moment, requests)
+    dead.write("two", now - 640, requests)
+    gone.write("one", now - 4000, requests)
+    idle.write("one", now - 5, {(semconv.CACHE_ENTRIES, ()): 1.0})
+    source.write("one", now - 3, requests)
+    moments = source.history.last_seen(now - 3600, now)
+    ours = {each.service: moments.get(each.service) for each in (source, dead, gone, idle)}
+    assert ours == {source.service: now - 3, dead.service: now - 613, gone.service: None, idle.service: None}
+    earlier = source.history.last_seen(now - 3600, now - 650)
+    assert (earlier.get(dead.service), earlier.get(source.service)) == (now - 690, None)

@@ -25,6 +25,7 @@ from otel_tts.live.judgement import Judge
 from otel_tts.live.onset import onset
 from otel_tts.live.screens import now as now_page
 from otel_tts.live.standing import Standing, State, state
+from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period
 from otel_tts.sdk.store import Store
 from otel_tts.semconv import Metric
@@ -106,11 +107,11 @@ def test_conditions_that_hold_are_said_in_plain_words(tmp_path: Path) -> None:
     service.values(semconv.SYNTHESIS_DURATION, 50, 0.1, outcome="rejected", **request)
     service.values(semconv.ATTEMPT_DURATION, 50, 0.1, provider="piper", outcome="error", reason="initial")
     service.meter.create_gauge("tts.provider.available").set(0, {"gen_ai.provider.name": "piper"})
-    judged = holding(tmp_path, service.export())
-    assert judged["TTSRequestsFailing"] == ["Only 90% of requests succeed"]
-    assert judged["TTSProviderDown"] == ["piper: No replica can use the provider"]
-    assert "TTSProviderFailing" not in judged  # it is down: that explains it
-    assert "TTSSynthesisSlow" not in judged
+    met = holding(tmp_path, service.export())
+    assert met["TTSRequestsFailing"] == ["Only 90% of requests succeed"]
+    assert met["TTSProviderDown"] == ["piper: No replica can use the provider"]
+    assert "TTSProviderFailing" not in met  # it is down: that explains it
+    assert "TTSSynthesisSlow" not in met
 
 
 def test_too_little_traffic_is_not_judged(tmp_path: Path) -> None:
@@ -231,6 +232,10 @@ class Told(LocalHistory):
         """The moment of its last export."""
         return self._newest
 
+    def last_seen(self, start: float, end: float) -> dict[str, float]:
+        """That of its service."""
+        return {"speech": self._newest} if start <= self._newest <= end else {}
+
     def series(self, metric: Metric, start: float, end: float, step: float, by: Any = (), **options: Any) -> list[Timeline]:
         """Ten attempts a second."""
         if metric is not semconv.ATTEMPT_DURATION:
@@ -259,14 +264,14 @@ def test_a_banner_says_since_when(tmp_path: Path, minutes: int) -> None:
     (verdict,) = (v for v in Judge(reading, period, settings).verdicts() if v.holds)
     assert verdict.condition.name == "TTSProviderFailing"
     assert verdict.over == "over the last 5 min"
-    judged = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
-    assert judged is not None
-    assert judged.before is (minutes == 90)
-    if not judged.before:
+    began = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
+    assert began is not None
+    assert began.before is (minutes == 90)
+    if not began.before:
         assert (
-            0 <= judged.since - (now - minutes * 60) <= 120
+            0 <= began.since - (now - minutes * 60) <= 120
         )  # a tenth of five minutes must have failed, and a minute of rounding
-    assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == judged
+    assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == began
 
 
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
@@ -278,6 +283,24 @@ def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
         verdicts = Judge(reading, period, settings).verdicts()
         assert [v.condition.name for v in verdicts if v.holds] == (["TTSTelemetryAbsent"] if met else [])
         assert words in now_page.well(reading, period, verdicts)
+
+
+def test_no_service_hides_that_another_is_silent(tmp_path: Path) -> None:
+    """Each is judged by itself and named, since its last metrics; one that nobody heard of is unknown."""
+    now = 1_795_424_417.0
+    history = Told(tmp_path, now, now - 5)
+    history.last_seen = lambda start, end: {"dead": now - 437, "gone": now - 97, "well": now - 5}  # type: ignore[method-assign]
+    reading = CachedHistory(history, lambda: now)
+    period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+    silent = [verdict for verdict in judged(reading, period, settings) if verdict.holds]
+    assert [(v.condition.name, v.service) for v in silent] == [("TTSTelemetryAbsent", "dead"), ("TTSTelemetryAbsent", "gone")]
+    assert list(silent[0].sentences()) == ["dead: A service that sent metrics within the hour sends none now"]
+    began = [onset(reading, period, settings, v.service, v.condition, v.holds[0]) for v in silent]
+    assert [each and each.since for each in began] == [now - 437, now - 97]
+    assert [v for v in judged(reading, period, settings, "well") if v.holds] == []
+    answers = {"well": "conditions is met", "dead": "Nothing has been received for 7 min", "nope": "Nothing has been received,"}
+    for service, words in answers.items():
+        assert words in now_page.well(reading, period, judged(reading, period, settings, service), service)
 
 
 def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.judgement import MOODS, PROBLEMS, Judge, Verdict, is_late
+from otel_tts.live.judgement import MOODS, PROBLEMS, Verdict, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
+from otel_tts.live.verdicts import judged, newest_of
 from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
 
@@ -34,13 +35,13 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             lambda: history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=service),
             lambda: history.providers(period, service=service),
             lambda: history.over(semconv.PROVIDER_FALLBACKS, period.start, period.now, (semconv.FALLBACK_FROM,), service=service),
-            lambda: Judge(history, period, settings, service).verdicts(),
+            lambda: judged(history, period, settings, service),
         )
     )
     total = history.total(period, service=view.service)
     rows = history.rows(period, service=view.service)
     active = history.series(semconv.SYNTHESIS_ACTIVE, period, service=view.service)
-    verdicts = Judge(history, period, settings, view.service).verdicts()
+    verdicts = judged(history, period, settings, view.service)
     banners(history, period, view, settings, verdicts)
     st.html(tiles.grid(numbers(total, active, period, settings)))
     outcomes = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.OUTCOME,), service=view.service)
@@ -87,7 +88,7 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
         tiles.banner(
             MOODS[verdict.condition.severity],
             f"{'; '.join(sentences)}.",
-            when(verdict, [onset(history, period, settings, view.service, verdict.condition, each) for each in verdict.holds], period),
+            when(verdict, [onset(history, period, settings, verdict.service, verdict.condition, each) for each in verdict.holds], period),
             verdict.condition.meaning,
             behind(verdict, period, view, settings),
             verdict.condition.runbook(settings.runbooks_url),
@@ -96,20 +97,20 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
         for verdict in verdicts
         if (sentences := list(verdict.sentences()))
     ]  # fmt: skip
-    st.html(tiles.notices(notices or [well(history, period, verdicts)]))
+    st.html(tiles.notices(notices or [well(history, period, verdicts, view.service)]))
 
 
-def well(history: CachedHistory, period: Period, verdicts: list[Verdict]) -> str:
+def well(history: CachedHistory, period: Period, verdicts: list[Verdict], service: str = "") -> str:
     """Make the notice that no condition is met: only while there is anything to judge."""
-    newest = history.newest()
+    newest, conditions = newest_of(history, period, service), len({verdict.condition.name for verdict in verdicts})
     if newest is None or is_late(period.now - newest, history.interval):
         since = "" if newest is None else f" for {formatting.elapsed(period.now - newest)}"
         return tiles.notice("unknown", "Unknown.", f"Nothing has been received{since}, so nothing can be judged.")
     if period.past:
         return tiles.notice(
-            "good", "No problem.", f"None of the {len(verdicts)} conditions was met at {formatting.date(period.now)}."
+            "good", "No problem.", f"None of the {conditions} conditions was met at {formatting.date(period.now)}."
         )
-    return tiles.notice("good", "No problem.", f"None of the {len(verdicts)} conditions is met.")
+    return tiles.notice("good", "No problem.", f"None of the {conditions} conditions is met.")
 
 
 def when(verdict: Verdict, onsets: list[Onset | None], period: Period) -> str:

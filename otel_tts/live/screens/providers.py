@@ -10,16 +10,17 @@ from otel_tts import formatting, semconv
 from otel_tts.history import Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
-from otel_tts.live.judgement import MOODS, Judge, Verdict
+from otel_tts.live.judgement import MOODS, Verdict
 from otel_tts.live.screens import chart
 from otel_tts.live.standing import standings
+from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period, View
 from otel_tts.settings import LiveSettings
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
     """Draw cards, availability, success and latency of attempts, fallbacks and errors."""
-    cards(history, period, view, Judge(history, period, settings, view.service).verdicts())
+    cards(history, period, view, judged(history, period, settings, view.service))
     available = history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)
     chart(
         "Availability",

@@ -1,0 +1,38 @@
+"""Verdicts on all services: each is judged by itself, as the alerts do, so that none hides another's trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from otel_tts.conditions import figure
+from otel_tts.conditions.telemetry import ABSENT
+from otel_tts.live.cached_history import CachedHistory
+from otel_tts.live.judgement import Judge, Verdict
+from otel_tts.live.view import Period
+from otel_tts.settings import LiveSettings
+
+
+def seen(history: CachedHistory, period: Period) -> Mapping[str, float]:
+    """The services that sent metrics within the hour, each with the moment of its newest."""
+    return history.last_seen(period.now - ABSENT.window, period.now)
+
+
+def newest_of(history: CachedHistory, period: Period, service: str = "") -> float | None:
+    """The moment of the newest metrics, of one service or of all; None when none is known."""
+    return seen(history, period).get(service) if service else history.newest()
+
+
+def judged(history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> list[Verdict]:
+    """Judge one service, or each that sent metrics within the hour; the most important condition first, services by name.
+
+    Drift is the batch job's judgement, not a service's own: it is there once.
+    """
+    names = [service] if service else sorted(seen(history, period)) or [""]
+    of_conditions = zip(*(Judge(history, period, settings, name).verdicts() for name in names), strict=True)
+    return [
+        verdict if verdict.condition.figure is figure.DRIFT else replace(verdict, service=name)
+        for verdicts in of_conditions
+        for name, verdict in zip(names, verdicts, strict=True)
+        if name == names[0] or verdict.condition.figure is not figure.DRIFT
+    ]
