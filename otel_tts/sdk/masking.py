@@ -26,7 +26,8 @@ from otel_tts.core.privacy import class_name, exception_attributes
 _STANDARD = frozenset(vars(logging.makeLogRecord({})))
 _DEEPEST = 8  # levels of lists and maps
 _MOST = 500  # objects that are visited from one value
-_SHORTEST = 4  # characters at least of a message that is searched for in text
+SHORTEST = 4
+"""Characters at least of a message that is searched for in text."""
 
 _SPEECH = frozenset(
     ("piper", "kokoro", "kokoro_onnx", "hibari", "phonemizer", "espeakng", "openai", "elevenlabs", "deepgram", "cartesia", "boto3",
@@ -52,12 +53,12 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
 
     The text of a record that reports an exception is dropped completely: the exception may have been formatted into it already.
     """
-    if record.levelno < logging.INFO and _is_of_a_package(record):
+    if record.levelno < logging.INFO and is_of_a_package(record.name, record.pathname):
         return None
     error = record.exc_info[1] if record.exc_info else None
     record = copy.copy(record)  # the host's other handlers get the original
     record.exc_text = None
-    extras = {key: _named(value) for key, value in vars(record).items() if key not in _STANDARD}
+    extras = {key: named(value) for key, value in vars(record).items() if key not in _STANDARD}
     vars(record).update(extras)
     if error is not None:
         attributes = exception_attributes(error, capture_text=False)
@@ -66,25 +67,30 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
         vars(record).update(attributes)
         return record
     record.exc_info = None
-    record.msg = _named(record.msg)
+    record.msg = named(record.msg)
     if isinstance(record.args, Mapping):
-        record.args = {_named(key): _named(value) for key, value in record.args.items()}
+        record.args = {named(key): named(value) for key, value in record.args.items()}
     elif record.args:
-        record.args = tuple(map(_named, record.args))
-    for message in _messages(sys.exc_info()[1]):  # the host may have formatted it into the text already: f"failed: {error}"
+        record.args = tuple(map(named, record.args))
+    for message in messages_of(sys.exc_info()[1]):  # the host may have formatted it into the text already: f"failed: {error}"
         record.msg, record.args = _message(record).replace(message, "..."), None
-        vars(record).update({key: _without(vars(record)[key], message) for key in extras})
+        vars(record).update({key: without(vars(record)[key], message) for key in extras})
     return record
 
 
-def _is_of_a_package(record: logging.LogRecord) -> bool:
-    """Return whether an installed package wrote it, not the host's own code or ours."""
-    package = record.name.partition(".")[0]
+def is_of_a_package(name: str, path: str | None = None) -> bool:
+    """Return whether an installed package wrote a record, not the host's own code or ours.
+
+    Args:
+        name: the logger's, or that of the instrumentation scope.
+        path: the source file that the record names.
+    """
+    package = name.partition(".")[0]
     if package == _OURS:
         return False
     if package in _SPEECH:
         return True
-    return any(_is_installed(path) for path in (record.pathname, getattr(sys.modules.get(package), "__file__", None)) if path)
+    return any(_is_installed(place) for place in (path, getattr(sys.modules.get(package), "__file__", None)) if place)
 
 
 @functools.lru_cache(1024)
@@ -101,7 +107,7 @@ class _Name(str):
         return str(self)
 
 
-def _named(value: Any, depth: int = 0) -> Any:
+def named(value: Any, depth: int = 0) -> Any:
     """Return the value with a class name in place of every exception inside it, and of objects that have too much inside to check."""
     if value is None or isinstance(value, str | bytes | bool | int | float):
         return value
@@ -109,11 +115,11 @@ def _named(value: Any, depth: int = 0) -> Any:
         return _Name(class_name(value))
     if depth < _DEEPEST:
         if type(value) is dict or (isinstance(value, Mapping) and _reaches_exception(value)):
-            return {_named(key, depth + 1): _named(item, depth + 1) for key, item in value.items()}
+            return {named(key, depth + 1): named(item, depth + 1) for key, item in value.items()}
         if type(value) in (list, tuple):
-            return type(value)(_named(item, depth + 1) for item in value)
+            return type(value)(named(item, depth + 1) for item in value)
         if isinstance(value, AbstractSet):
-            return [_named(item, depth + 1) for item in value]
+            return [named(item, depth + 1) for item in value]
     return _Name(f"<{type(value).__module__}.{type(value).__qualname__}>") if _reaches_exception(value) else value
 
 
@@ -140,16 +146,23 @@ def _reaches_exception(value: Any) -> bool:
     return False
 
 
-def _messages(error: BaseException | None) -> Iterator[str]:
+def messages_of(error: BaseException | None) -> Iterator[str]:
     """Yield the messages of an exception and of those chained to it."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        for message in (str(error), *map(str, error.args)):
-            if len(message) >= _SHORTEST:
+        for message in map(_text, (error, *error.args)):
+            if len(message) >= SHORTEST:
                 yield message
                 yield repr(message)[1:-1]
         error = error.__cause__ or error.__context__
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - the host's object: nobody else can have formatted it either
+        return ""
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -159,11 +172,12 @@ def _message(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
-def _without(value: Any, message: str) -> Any:
+def without(value: Any, message: str) -> Any:
+    """Return the value with the message removed from all text in it."""
     if isinstance(value, str):
         return value.replace(message, "...")
     if isinstance(value, dict):
-        return {key: _without(item, message) for key, item in value.items()}
+        return {key: without(item, message) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without(item, message) for item in value]
+        return [without(item, message) for item in value]
     return value

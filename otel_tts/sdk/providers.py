@@ -38,6 +38,7 @@ from otel_tts.sdk.exporters import (
     exporter_names,
 )
 from otel_tts.sdk.late import join_meters, join_tracers, warn_of_loggers
+from otel_tts.sdk.log_records import Masked
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
@@ -198,7 +199,8 @@ def _log_records(
         return host, _host_export("logs", host)
     provider = LoggerProvider(resource, shutdown_on_exit=False)
     for way in ways:
-        provider.add_log_record_processor(BatchLogRecordProcessor(ForkedLogExporter(way.build)))
+        batches = BatchLogRecordProcessor(ForkedLogExporter(way.build))
+        provider.add_log_record_processor(batches if settings.capture_text else Masked(batches))
     _logs.set_logger_provider(provider)
     warn_of_loggers(provider)
     handler = ExportHandler(provider, capture_text=settings.capture_text)
