@@ -82,11 +82,10 @@ class AudioSources:
         self._add_event(semconv.COALESCED_EVENT, {key: value for key, value in optional.items() if value is not None})
 
     def _serve_from_cache(self, result: CacheResult, provider: str | None, model: str | None) -> None:
-        """Note that no provider is called. ``provider`` and ``model``: who made the audio before, if known."""
+        """Note that no provider is called, so this is no fallback. ``provider`` and ``model``: who made the audio before, if known."""
         provider, model = clean.optional_name(provider), clean.optional_name(model)
         self._record.discard_lookup()
         self._record.cache, self._record.provider, self._record.model = result, provider, model
-        self._record_fallback(provider)
         self.failure = self._failed_provider = None
 
     @in_turn
@@ -156,8 +155,8 @@ class AudioSources:
         for invocation in [i for i in unfinished if final or not i.has_block]:
             invocation.end(None, None, end_ns)
 
-    def _record_fallback(self, provider: str | None) -> None:
-        if self._failed_provider is None or provider is None or self._failed_provider[0] == provider:
+    def _record_fallback(self, provider: str) -> None:
+        if self._failed_provider is None or self._failed_provider[0] == provider:
             return
         failed, error_type = self._failed_provider
         self._failed_provider = None

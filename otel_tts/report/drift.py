@@ -34,7 +34,9 @@ _FARTHEST = 100.0  # a score that nobody needs to tell from a higher one
 _CERTAINTY = ("ks", shares.METHOD, "chisquare")
 _NEVER = 1e-300  # scores are logged; a p-value may underflow to 0
 
-Status = Literal["drifted", "improved", "steady", "not judged"]
+Status = Literal["drifted", "changed", "improved", "steady", "not judged"]
+"""``changed`` is said of the traffic, which no engine causes; ``drifted`` and ``improved`` of engines."""
+_DIFFERENCE: dict[Family, Status] = {"performance": "drifted", "audio": "drifted", "traffic": "changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Judgement:
     @property
     def traffic(self) -> list[Finding]:
         """Findings that differ from the reference because of the traffic."""
-        return self.select("traffic", status="drifted")
+        return self.select("traffic", status="changed")
 
     @property
     def status(self) -> Status:
@@ -115,9 +117,9 @@ class Judgement:
         }
 
     def worst(self) -> Mapping[tuple[str, str], Finding]:
-        """By provider and measure, the finding with the highest score; what drifted goes before what did not."""
+        """By provider and measure, the finding with the highest score; what drifted or changed goes before what did not."""
         findings: dict[tuple[str, str], Finding] = {}
-        for finding in sorted(self.findings, key=lambda f: (f.status == "drifted", f.score or 0.0)):
+        for finding in sorted(self.findings, key=lambda f: (f.status in ("drifted", "changed"), f.score or 0.0)):
             if finding.score is not None:
                 findings[finding.provider, finding.measure] = finding
         return findings
@@ -246,17 +248,17 @@ def _finding(column: Column, tests: Sequence[Any] | None, reason: str) -> Findin
         return Finding(**fields, status="not judged", reason=reason)
     certain = [test for test in tests if test["method"] in _CERTAINTY]
     large = [test for test in tests if test not in certain]
-    drifted = all(any(test["status"] == "FAIL" for test in kind) for kind in (certain, large))
+    differs = all(any(test["status"] == "FAIL" for test in kind) for kind in (certain, large))
     p_value = certain[0]["value"]
     p_value = 1.0 if math.isnan(p_value) else max(_rounded(p_value), _NEVER)  # of one category on both sides there is none
-    fields |= {"status": "drifted" if drifted else "steady", "p_value": p_value}
+    fields |= {"status": _DIFFERENCE[measure.family] if differs else "steady", "p_value": p_value}
     moved = large[0]["value"]
     if _categorical(column):
         return Finding(**fields, score=_rounded(moved / measure.limit))
     middle, scale = _middle(column), column.middle if measure.relative else 1.0
     score = _distance(measure.limit, moved, middle, relative=measure.relative)
     better = (moved < middle) == (measure.better == "lower") if measure.better and moved != middle else None
-    if drifted and better:
+    if better and fields["status"] == "drifted":
         fields["status"] = "improved"
     return Finding(**fields, current=moved * scale, reference=middle * scale, score=score, better=better)
 

@@ -13,7 +13,7 @@ from otel_tts.report.drift import Finding, Judgement
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
-ORDER = ("drifted", "improved", "steady", "not judged")
+ORDER = ("drifted", "improved", "changed", "steady", "not judged")
 """What became of a measure: the most important first."""
 _RELATIVE = (
     "Pages of single measures show speeds relative to the reference's median of the same engine and voice: 1 is that median. Rare "
@@ -25,7 +25,7 @@ _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem}"
     "h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0}div{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885}"
-    ".drifted{color:#D55E00;font-weight:600}.improved,.steady{color:#008a63}"
+    ".drifted{color:#D55E00;font-weight:600}.changed{font-weight:600}.improved,.steady{color:#008a63}"
 )
 
 
@@ -67,7 +67,7 @@ class Headline:
         """The headline for MLflow's description of a run: what the terminal says."""
         lines = [f"**{_plain(self.title)}**", "", _plain(self.verdict), ""]
         lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in self.figures]
-        moved = [finding for finding in self.findings() if finding.status in ("drifted", "improved")]
+        moved = [finding for finding in self.findings() if finding.status in ("drifted", "improved", "changed")]
         if moved:
             lines += ["", *_markdown_table(("result", "measure", "group", *self.sides, "change"), map(_moved, moved))]
         if self.worst:
@@ -140,7 +140,7 @@ def change(finding: Finding) -> str:
         return formatting.NOTHING
     now, then = finding.current, finding.reference
     if now is None or then is None:
-        return "other distribution" if finding.status == "drifted" else "same distribution"
+        return "no difference that matters" if finding.status == "steady" else "other distribution"
     return formatting.change(now, then, of_share=finding.unit == "share")
 
 

@@ -177,7 +177,7 @@ def test_counts(quiet_stack: Stack, expected_series: Told) -> None:
             ("espeak", "ok", "", "fallback"): SPOKEN,
         },
         "tts.attempt.real_time_factor": {("espeak",): SPOKEN},
-        "tts.provider.fallbacks": {("openai", "espeak", "connection"): SPOKEN + HIT},
+        "tts.provider.fallbacks": {("openai", "espeak", "connection"): SPOKEN},
         # The cache is asked for the audio of each provider, when it is its turn.
         "tts.cache.lookups": {("memory", "miss"): 2 * SPOKEN + HIT + FAILED, ("memory", "hit"): HIT},
         "tts.cache.entry.count": {("memory",): SPOKEN},

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from otel_tts.report.drift import Judgement, judge
+from otel_tts.report.headline import Headline
 from otel_tts.report.sample import FACTS, Sample, take
 from tests.report.conftest import Recording
 from tests.report.recording import SERVICE
@@ -42,7 +43,12 @@ def test_other_texts_are_traffic_only(recording: Recording, healthy: Sample) -> 
     judgement = judge(take(recording.history, recording.other_texts, SERVICE), healthy, "healthy")
     assert judgement.drifted == []
     assert {finding.measure for finding in judgement.traffic} == {"characters", "language", "voice"}
+    assert {finding.status for finding in judgement.traffic} == {"changed"}
+    assert {finding.status for finding in judgement.select("traffic")} <= {"changed", "steady", "not judged"}
     assert judgement.status == "steady"
+    page = Headline("speech", judgement).html()
+    assert ">drifted<" not in page
+    assert ">changed<" in page
 
 
 def test_chance_raises_no_alarm(healthy: Sample) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from otel_tts.report.drift import Finding, Judgement
-from otel_tts.report.headline import Headline
+from otel_tts.report.headline import Headline, change
 
 HOSTILE = '<img src=x onerror="alert(1)">|`*[a](javascript:1)'
 
@@ -30,6 +32,13 @@ def test_what_drifted_comes_first() -> None:
     assert page.index("<td>d</td>") < page.index("<td>c</td>") < page.index("<td>b</td>") < page.index("<td>a</td>")
     assert "<style>:root{color-scheme:light dark;background:Canvas;color:CanvasText}" in page  # whatever it stands in
     assert "+100%" in page
+
+
+def test_categories_that_moved_within_the_limit_are_not_called_the_same() -> None:
+    """A distribution has no middle: its change is in words, which claim no more than was judged."""
+    moved = Finding("voice", "traffic", "", "", "", "steady", 40, 50, score=0.37)
+    assert change(moved) == "no difference that matters"
+    assert change(replace(moved, status="changed")) == "other distribution"
 
 
 @pytest.mark.parametrize("judgement", [Judgement("", reason="there is nothing to compare it with"), Judgement("previous")])
