@@ -116,12 +116,15 @@ def flag(argument: str, value: object) -> bool:
 
 
 def seconds(argument: str, value: object) -> float | None:
-    """Return a number of seconds, 0 or more; None, reported with the caller's line, for what is not a number."""
+    """Return a number of seconds, 0 or more; None, reported with the caller's line, for anything else."""
     try:
-        return max(0.0, float(number(value)))
+        plain = float(number(value))
     except ValueError:
-        guard.misused(argument, shown(value), "use a number of seconds.", "It is left out.")
+        plain = -1.0
+    if plain < 0:
+        guard.misused(argument, shown(value), "use a number of seconds, 0 or more.", "It is left out.")
         return None
+    return plain
 
 
 def exception(value: object) -> BaseException | None:

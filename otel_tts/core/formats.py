@@ -30,9 +30,13 @@ class UnreadableAudioError(OtelTtsError, ValueError):
 
 
 def _whole(name: str, value: int, most: int) -> int:
-    if not (1 <= value <= most and value == int(value)):
-        raise ValueError(f"{name} is {value!r}. Pass what the engine states, a whole number from 1 to {most}.")
-    return int(value)  # an engine's configuration may hold numpy's integers, which no span attribute takes
+    try:
+        number = None if clean.is_a(value, (bool, np.bool_)) else clean.number(value)
+    except ValueError:
+        number = None
+    if number is None or not (1 <= number <= most and number == int(number)):
+        raise ValueError(f"{name} is {clean.shown(value)}. Pass what the engine states, a whole number from 1 to {most}.")
+    return int(number)  # an engine's configuration may hold numpy's integers, which no span attribute takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +159,17 @@ class NoAudio:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Compressed audio, such as MP3, whose samples are not read. A ``name`` that is not in the registry becomes ``_OTHER``."""
+    """Compressed audio, such as MP3, whose samples are not read. A ``name`` that is not in the registry becomes ``_OTHER``.
+
+    ``sample_rate``: as for :class:`PCM16`, or None. ValueError, too, for a name that is not a string.
+    """
 
     name: str
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
+        if not clean.is_a(self.name, str):
+            raise ValueError(f"name is {clean.shown(self.name)}. Pass the name of a format, such as 'mp3'.")
         name = self.name.lower()
         object.__setattr__(self, "name", name if name in AUDIO_FORMATS else OTHER)
         if self.sample_rate is not None:

@@ -54,7 +54,12 @@ class Guard:
         return True
 
     def misused(
-        self, argument: str, value: str, allowed: str, consequence: str = "It counts as a failure of an unknown kind."
+        self,
+        argument: str,
+        value: str,
+        allowed: str,
+        consequence: str = "It counts as a failure of an unknown kind.",
+        place: str | None = None,
     ) -> None:
         """Report that the application gave ``value``, which cannot be used, for ``argument``: one warning, with its file and line.
 
@@ -63,11 +68,12 @@ class Guard:
             value: the value, as text.
             allowed: what is allowed.
             consequence: what happens instead.
+            place: the file and line where it was given; by default those of the call in progress.
 
         Raises:
             ValueError: in strict mode.
         """
-        place = caller()
+        place = place or caller()
         message = f"{argument}={value} at {place} cannot be used: {allowed}"
         if self.strict:
             raise ValueError(message)

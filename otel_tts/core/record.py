@@ -11,6 +11,7 @@ from otel_tts.core import clean
 from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.guard import caller, guard
 from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import Cause
 from otel_tts.core.plan import Facts, Plan
@@ -18,6 +19,9 @@ from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.result import InvocationResult, SpanAttributes
 from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
+
+_PADDING_S = 0.1
+"""A player fills its last frame with silence, and may count that."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class Record:
     interrupted_ns: int | None = None
     heard_s: float | None = None
     """Seconds of audio that the listener heard, if the player reports it."""
+    heard_at: str | None = None
+    """File and line in the application that reported it."""
     playback: Playback = field(default_factory=Playback)
     cache: CacheResult = CacheResult.BYPASS
     tier: str | None = None
@@ -85,6 +91,25 @@ class Record:
             self.cache = CacheResult.MISS
             self.tier = self.provider = self.model = self.duration_s = self.format = self.sample_rate = None
 
+    def hear(self, argument: str, seconds: float) -> None:
+        """Take what the player reports as heard, given as this argument. The last report counts."""
+        heard_s = clean.seconds(argument, seconds)
+        if heard_s is not None:
+            self.heard_s, self.heard_at = heard_s, caller()
+
+    def _check_heard(self) -> None:
+        """Leave out a duration heard that is longer than what was handed out, which is known at the end only."""
+        if self.playback.chunks:
+            most_s = self.playback.audio_s or self.duration_s  # neither: bytes that cannot be read
+        else:
+            most_s = 0.0 if self.stream and self.duration_s is None else self.duration_s
+        heard_s = self.heard_s
+        if heard_s is None or most_s is None or heard_s <= most_s:
+            return
+        self.heard_s = most_s if heard_s <= most_s + _PADDING_S else None
+        if self.heard_s is None:
+            guard.misused("heard", f"{heard_s:g}", f"{most_s:g} s of audio were handed out.", "It is left out.", self.heard_at)
+
     def speaking_rate(self, audio: AudioFacts) -> float | None:
         """Return the code points of the text per second of voiced audio; None if unknown."""
         return self.characters / audio.voiced_s if audio.voiced_s and self.characters else None
@@ -118,6 +143,7 @@ class Record:
             context: of its span, for exemplars.
             describe: whether the span is recorded, so that it needs attributes.
         """
+        self._check_heard()
         outcome = cause.outcome
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)

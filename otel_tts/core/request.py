@@ -182,8 +182,8 @@ class SynthesisRequest:
             reason: why.
             heard_s: seconds of audio that the listener heard, if the player reports it.
         """
-        if heard_s is not None and (seconds := clean.seconds("heard", heard_s)) is not None:
-            self.record.heard_s = seconds
+        if heard_s is not None:
+            self.record.hear("heard", heard_s)
         if self.finished or self.record.interrupted_ns is not None:
             return
         self._interruption = outcome.interrupted(reason)

@@ -234,7 +234,8 @@ class Synthesis:
         Args:
             reason: ``interrupted`` by the listener, ``superseded`` by another utterance, ``caller`` went away, or ``stopped`` by the
                 service itself, which is then its failure.
-            heard: seconds of audio that the listener heard, if the player reports it.
+            heard: seconds of audio that the listener heard, if the player reports it. A value below 0, or above what was handed out,
+                is left out with a warning.
         """
         self._request.interrupt(reason, heard)
 
@@ -243,11 +244,9 @@ class Synthesis:
         """Report how much of the audio has been played to the listener. The last report before the end of the request counts.
 
         Args:
-            seconds: of audio.
+            seconds: of audio; below 0, or more than was handed out, it is left out with a warning.
         """
-        heard_s = clean.seconds("seconds", seconds)
-        if heard_s is not None:
-            self._request.record.heard_s = heard_s
+        self._request.record.hear("seconds", seconds)
 
     @deferrable
     def queued(self, seconds: float) -> None:

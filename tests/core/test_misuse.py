@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_tts import PCM16
 from otel_tts.core.guard import guard
 from otel_tts.core.outcome import Cause
 from otel_tts.semconv import ErrorType, Outcome
@@ -96,3 +97,35 @@ def test_a_coalesced_request_links_to_its_leader(capture_tts: Capture) -> None:
     (link,) = synthesis.span.links
     assert f"{link.context.trace_id:032x}" == leader.trace_id
     assert [e.name for e in synthesis.span.events] == ["tts.coalesced"]
+
+
+@pytest.mark.parametrize("report", ["interrupt", "heard"])
+@pytest.mark.parametrize("value", [1e12, 99, 1.2, -1, -1e-9])
+@pytest.mark.parametrize("delivery", ["stream", "whole", "none"])
+def test_nobody_has_heard_more_than_was_handed_out(
+    capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture, delivery: str, value: float, report: str
+) -> None:
+    """More than that, or less than nothing, is unknown on span and metric; one warning names the value, and this file and line."""
+    tts = capture_tts.telemetry()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with tts.synthesis("hello", stream=delivery != "whole") as s, s.attempt("piper") as attempt:
+                if delivery == "whole":
+                    attempt.audio(bytes(48_000), PCM16(24_000))
+                elif delivery == "stream":
+                    list(attempt.stream([bytes(24_000)] * 2, PCM16(24_000)))
+                line = sys._getframe().f_lineno + 1
+                s.interrupt(heard=value) if report == "interrupt" else s.heard(value)
+    assert [v["tts.audio.heard_duration"] for v in capture_tts.syntheses()] == [None] * 2
+    assert capture_tts.total("tts.synthesis.audio", {"tts.audio.state": "heard"}) == 0
+    (record,) = [r for r in caplog.records if r.name == guard.caught.__module__]
+    assert f"={value:g} at {__file__}:{line} " in record.getMessage()
+
+
+@pytest.mark.parametrize(("value", "heard_s"), [(0, 0.0), (0.4, 0.4), (1, 1.0), (1.02, 1.0)])
+def test_what_a_player_pads_its_last_frame_with_is_no_audio(capture_tts: Capture, value: float, heard_s: float) -> None:
+    """A value that is true stands, and the silence after the last sample is left out of it."""
+    with capture_tts.telemetry().synthesis("hello", stream=True) as s:
+        list(s.attempt("piper").stream([bytes(24_000)] * 2, PCM16(24_000)))
+        s.heard(value)
+    assert capture_tts.synthesis()["tts.audio.heard_duration"] == heard_s
