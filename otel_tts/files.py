@@ -70,7 +70,8 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     for path in _regular(directory / signal):
         if name := _NAME.fullmatch(path.name):
             with suppress(ValueError):  # a number that is not an hour, or has far too many digits
-                hour = datetime.strptime(name["hour"], _HOUR).replace(tzinfo=UTC)
+                # strptime has a lock, which a fork in the middle of it would leave locked in the child, for the host's calls too.
+                hour = datetime.fromisoformat(name["hour"]).replace(tzinfo=UTC)
                 written.append(Partition(hour, name["writer"], int(name["segment"]), path))
     first = datetime.fromtimestamp(since, UTC) - timedelta(hours=1) if since is not None else None
     last = datetime.fromtimestamp(until, UTC) if until is not None else None

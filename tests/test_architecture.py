@@ -105,6 +105,19 @@ def test_the_service_uses_the_public_api_only(path: Path) -> None:
     assert {name for module, name in imported if module == "otel_tts" and name} <= {*otel_tts.__all__, "service"}
 
 
+def test_nothing_calls_strptime() -> None:
+    """It holds a lock that no fork renews: in a child that is forked meanwhile, the host's own calls of it would wait for ever."""
+    calling = [
+        path for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8"))) if is_strptime(node)
+    ]
+    assert calling == []
+
+
+def is_strptime(node: ast.AST) -> bool:
+    """Whether the code names the function, whichever module it takes it from."""
+    return "strptime" in (getattr(node, name, None) for name in ("attr", "id", "name"))
+
+
 def tables() -> Iterator[list[str]]:
     """The cells of every row of the page's tables, heads included."""
     for line in (ROOT / "docs" / "architecture.md").read_text("utf-8").splitlines():

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from otel_tts import semconv
@@ -139,7 +139,10 @@ def condition_of(where: str) -> tuple[str, str] | None:
 
 
 def _moment(text: str) -> float:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError(f"{text!r} is not in UTC")
+    return moment.timestamp()
 
 
 def _number(value: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _strptime
 import logging
 import os
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +105,17 @@ def test_a_file_that_a_process_writes_is_never_deleted(tmp_path: Path) -> None:
     idle.write("idle")
     busy.write("a", "b", "c")
     assert sorted(names(tmp_path).values()) == [["c"], ["idle"]]
+
+
+def test_no_lock_of_strptime_is_waited_for(tmp_path: Path) -> None:
+    """A fork while another thread parses a date leaves that lock locked in the child: writing and looking through files goes on."""
+    Spans(tmp_path, Wall()).write("a")
+    with _strptime._cache_lock:
+        writing = threading.Thread(target=Spans(tmp_path, Wall(NINE + 3600)).write, args=["b"], daemon=True)
+        writing.start()
+        writing.join(30)
+        assert not writing.is_alive()
+    assert names(tmp_path) == {"09.0": ["a"], "10.0": ["b"]}
 
 
 def test_files_are_private(tmp_path: Path) -> None:
