@@ -38,15 +38,15 @@ _INDENT = 8
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """A condition that is met. onsets: since when, for each subject for which that is known."""
+    """A condition that is met. onsets: since when, for each subject."""
 
     verdict: Verdict
     onsets: tuple[Onset, ...]
 
     @property
-    def since(self) -> Onset | None:
+    def since(self) -> Onset:
         """Since when it is met, for the subject of which it has been longest."""
-        return min(self.onsets, key=lambda each: each.since, default=None)
+        return min(self.onsets, key=lambda each: each.since)
 
 
 @click.command()
@@ -93,11 +93,7 @@ def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tup
     met = [
         Met(
             verdict,
-            tuple(
-                each
-                for subject in verdict.holds
-                if (each := onset(history, period, settings, verdict.service, verdict.condition, subject)) is not None
-            ),
+            tuple(onset(history, period, settings, verdict.service, verdict.condition, subject) for subject in verdict.holds),
         )
         for verdict in judged(history, period, settings, service)
         if any(verdict.sentences())
@@ -130,8 +126,9 @@ def _as_json(
                 "sentences": list(each.verdict.sentences()),
                 "meaning": each.verdict.condition.meaning,
                 "window_s": each.verdict.condition.window,
-                "since": each.since and formatting.utc(each.since.since),
-                "since_before": each.since and each.since.before,
+                "since": formatting.utc(each.since.since),
+                "since_earliest": None if each.since.before else formatting.utc(each.since.earliest),
+                "since_before": each.since.before,
                 "runbook": each.verdict.condition.runbook(settings.runbooks_url),
             }
             for each in met
@@ -159,6 +156,4 @@ def _print(console: Console, met: list[Met], age_s: float | None, source: str, s
 
 
 def _when(met: Met) -> str:
-    since = met.since
-    words = "since just now" if since is None else f"since {'before ' if since.before else ''}{formatting.date(since.since)}"
-    return ", ".join(filter(None, (words, met.verdict.over)))
+    return ", ".join(filter(None, (met.since.words(formatting.date), met.verdict.over)))

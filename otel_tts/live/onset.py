@@ -27,10 +27,24 @@ _PARTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """When something began, in seconds since the Unix epoch. before: it had begun already at ``since``, from which on it is known."""
+    """When something began: after ``earliest``, at ``since`` at the latest (seconds since the Unix epoch); equal where that is exact.
 
+    before: it had begun already at ``since``, from which on it is known.
+    """
+
+    earliest: float
     since: float
-    before: bool
+    before: bool = False
+
+    def words(self, format: Callable[[float], str], zone: str = "") -> str:
+        """Say it for people. ``format`` writes a moment; ``zone`` stands at the end."""
+        if self.before:
+            words = f"since before {format(self.since)}"
+        elif self.earliest < self.since:
+            words = f"began between {format(self.earliest)} and {format(self.since)}"
+        else:
+            words = f"since {format(self.since)}"
+        return f"{words} {zone}".rstrip()
 
 
 class _Earlier:
@@ -103,16 +117,15 @@ def _together(metric: Metric, points: Sequence[Point]) -> float | Distribution |
 
 def onset(
     history: CachedHistory, period: Period, settings: LiveSettings, service: str, condition: Condition, subject: SubjectFigure
-) -> Onset | None:
+) -> Onset:
     """Since when a condition that is met now has been so, without a moment in between at which it was not.
 
-    Of a service that sends nothing it is the moment of its last metrics. What began is remembered while the condition goes on. None
-    where nobody can tell: the condition began within the last moments.
+    Of a service that sends nothing it is the moment of its last metrics. What began is remembered while the condition goes on.
     """
     if condition.figure is ABSENT:
         moments = history.last_seen(period.now - condition.window, period.now)
         newest = moments.get(service) if service else max(moments.values(), default=None)
-        return None if newest is None else Onset(newest, before=False)
+        return Onset(period.now, period.now) if newest is None else Onset(newest, newest)
     key = "onset", condition.name, tuple(subject.attributes.items()), service
     step_s = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
     remembered = history.remembered.get(key)
@@ -127,17 +140,17 @@ def onset(
         judge = Judge(earlier, replace(period, now=moment), settings, service)
         return subject.attributes in [each.attributes for each in judge.holding(condition)]
 
-    began = _first(met, latest, step_s)
-    if began is not None and not period.past:
+    began = _first(met, period.now, latest, step_s)
+    if not period.past:
         history.remembered[key] = began, period.now
     return began
 
 
-def _first(met: Callable[[float], bool], latest: float, step_s: float) -> Onset | None:
-    since = None
+def _first(met: Callable[[float], bool], now: float, latest: float, step_s: float) -> Onset:
+    since = now
     for number in range(_MOMENTS):
         moment = latest - number * step_s
         if not met(moment):
-            return None if since is None else Onset(since, before=False)
+            return Onset(moment, since)
         since = moment
-    return None if since is None else Onset(since, before=True)
+    return Onset(since, since, before=True)

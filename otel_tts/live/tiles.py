@@ -135,8 +135,8 @@ def _state(standing: Standing, now: float) -> tuple[str, str]:
     state = standing.state
     if state is None:
         return "unknown", "no availability reported yet"
-    since = f"since {'before ' if state.before else ''}{formatting.clock(state.since, now)}"
-    lasted = f"({'more than ' if state.before else ''}{formatting.elapsed(now - state.since)})"
+    since = f"since {'before' if state.before else 'about'} {formatting.clock(state.since, now)}"
+    lasted = f"({'more than' if state.before else 'about'} {formatting.elapsed(now - state.since)})"
     if not state.reported:
         return "unknown", f"no recent report; last {'available' if state.available else 'not available'} {since}"
     return ("good", f"available {since} {lasted}") if state.available else ("bad", f"not available {since} {lasted}")

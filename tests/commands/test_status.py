@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -54,6 +55,9 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
     if state is CheckState.CRITICAL:
         assert "page    unknown_service:python: Only 70% of requests succeed" in result.output
         assert "over the last 2 min" in result.output
+        assert re.search(r"began between ([\d-]+ \d\d:\d\d:00 \S+) and ([\d-]+ \d\d:\d\d:\d\d \S+),", result.output), (
+            result.output
+        )
         assert "otel-tts requests --problem failed" in result.output
         assert "#ttsrequestsfailing" in result.output
         (failing,) = (each for each in listed["conditions"] if each["name"] == "TTSRequestsFailing")
@@ -112,4 +116,4 @@ def test_a_dead_service_is_seen_beside_a_living_one(tmp_path: Path) -> None:
         assert "well:" not in result.output
     (condition,) = json.loads(run("--json").stdout)["conditions"]
     assert (condition["name"], condition["service"]) == ("TTSTelemetryAbsent", "dead")
-    assert condition["since"] == formatting.utc(begun + 120)
+    assert condition["since"] == condition["since_earliest"] == formatting.utc(begun + 120)

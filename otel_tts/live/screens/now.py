@@ -113,17 +113,13 @@ def well(history: CachedHistory, period: Period, verdicts: list[Verdict], servic
     return tiles.notice("good", "No problem.", f"None of the {conditions} conditions is met.")
 
 
-def when(verdict: Verdict, onsets: list[Onset | None], period: Period) -> str:
+def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
     """Say since when a condition is met, for the subject of which it has been longest, and over which window."""
-    began = [each for each in onsets if each is not None]
-    if began:
-        first = min(began, key=lambda each: each.since)
-        lasted = formatting.elapsed(period.now - first.since)
-        more, longer = ("before ", "more than ") if first.before else ("", "")
-        since = f"since {more}{formatting.clock(first.since, period.now)} {formatting.zone(first.since)} ({longer}{lasted})"
-    else:
-        since = "since just now"
-    return ", ".join(filter(None, (since, verdict.over)))
+    first = min(onsets, key=lambda each: each.since)
+    lasted = formatting.elapsed(period.now - first.since)
+    longer = "more than " if first.before else "at least " if first.earliest < first.since else ""
+    words = first.words(lambda moment: formatting.clock(moment, period.now), formatting.zone(first.since))
+    return ", ".join(filter(None, (f"{words} ({longer}{lasted})", verdict.over)))
 
 
 def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
