@@ -37,7 +37,7 @@ def redact_url(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
-    """``true`` or ``false``, in any case: what the OpenTelemetry specification allows, and 1/0, yes/no, on/off beside it.
+    """``true`` or ``false``, in upper or lower case: what the OpenTelemetry specification allows, and 1/0, yes/no, on/off beside it.
 
     Args:
         text: what the variable holds.
