@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
-from otel_tts.sdk import encodable
+from otel_tts.sdk import encodable, queries
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
@@ -143,12 +143,13 @@ def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
 class ForkedSpanExporter(SpanExporter):
     """A span exporter that is built again in a forked child."""
 
-    def __init__(self, build: Callable[[], SpanExporter]) -> None:
+    def __init__(self, build: Callable[[], SpanExporter], *, capture_text: bool) -> None:
         self._own = PerProcess(build)
+        self._capture_text = capture_text
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
-        return self._own().export(encodable.spans(spans))
+        return self._own().export(encodable.spans(spans if self._capture_text else queries.spans(spans)))
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""

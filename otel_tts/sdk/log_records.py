@@ -16,6 +16,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from otel_tts import semconv
 from otel_tts.core.privacy import exception_attributes
+from otel_tts.sdk import queries
 from otel_tts.sdk.masking import SHORTEST, is_of_a_package, messages_of, named, without
 from otel_tts.sdk.tracebacks import without_messages
 
@@ -53,7 +54,7 @@ def _is_detail(record: LogRecord) -> bool:
 
 
 def _masked(record: LogRecord) -> LogRecord:
-    attributes = dict(record.attributes or {})
+    attributes = dict(queries.attributes(record.attributes or {}))
     dropped = getattr(record.attributes, "dropped", 0)
     body: Any = named(record.body)
     messages = {*messages_of(sys.exc_info()[1]), *messages_of(record.exception)}

@@ -127,20 +127,20 @@ def _traces(
     if host := given or _host(trace.get_tracer_provider()):
         return host, _host_export("traces", host)
     if path_of_spans(ways, settings, os.environ).is_direct:
-        provider: TracerProvider = DirectTracerProvider(_sink(ways[0]), resource)
+        provider: TracerProvider = DirectTracerProvider(_sink(ways[0], settings), resource)
     else:
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         for way in ways:
-            provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build)))
+            provider.add_span_processor(BatchSpanProcessor(ForkedSpanExporter(way.build, capture_text=settings.capture_text)))
     trace.set_tracer_provider(provider)
     join_tracers(provider, endpoints("traces", ways, os.environ))
     return provider, SignalExport("traces", _listed(ways), provider.force_flush, provider.shutdown)
 
 
-def _sink(way: Destination) -> Sink:
+def _sink(way: Destination, settings: Settings) -> Sink:
     if way.is_local:
-        return ExporterSink(ForkedSpanExporter(way.build), os.environ)
-    return OTLPSink(sender(protocol_of(way), os.environ), os.environ)
+        return ExporterSink(ForkedSpanExporter(way.build, capture_text=settings.capture_text), os.environ)
+    return OTLPSink(sender(protocol_of(way), os.environ), os.environ, capture_text=settings.capture_text)
 
 
 def _metrics(

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
+from otel_tts.sdk import queries
 from otel_tts.sdk.direct import encoding
 from otel_tts.sdk.direct.queue import Queue
 from otel_tts.sdk.direct.senders import Sender
@@ -43,14 +44,17 @@ Encoded: TypeAlias = tuple[Origin, bytes]
 class OTLPSink:
     """Sink that encodes spans to bytes when they end: so the queue is small, and the exporting thread has little to do."""
 
-    def __init__(self, sender: Sender, environ: Mapping[str, str]) -> None:
+    def __init__(self, sender: Sender, environ: Mapping[str, str], *, capture_text: bool) -> None:
         self._sender = sender
+        self._capture_text = capture_text
         self._encoder = encoding.SpanEncoder()
         self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ, lambda encoded: len(encoded[1]))
 
     def take(self, span: Span | ReadableSpan) -> None:
         """Encode a span that ended, and put it into the queue."""
         try:
+            if not self._capture_text and isinstance(span, ReadableSpan):
+                span = queries.span(span)
             encoded = encode(self._encoder, span)
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
