@@ -12,6 +12,7 @@ from typing import Protocol
 from otel_tts import formatting, semconv
 from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
 from otel_tts.conditions.figure import Figure
+from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.history import Distribution, Problem, Timeline
 from otel_tts.live.cached_history import Where
 from otel_tts.live.standing import UNNAMED
@@ -211,7 +212,7 @@ class Judge:
         moments = self._history.last_seen(now - window_s, now)
         newest = moments.get(self._service) if self._service else max(moments.values(), default=None)
         if newest is not None:
-            yield SubjectFigure({}, float(is_late(now - newest, self._history.interval)))
+            yield SubjectFigure({}, float(now - newest > max(SILENT_AFTER, 3 * self._history.interval)))
 
     def _first_audio(self, window_s: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window_s, {})

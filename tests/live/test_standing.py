@@ -293,9 +293,14 @@ def test_a_banner_says_since_when(tmp_path: Path, minutes: float) -> None:
 
 
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
-    """Absence is a condition; after an hour of it nothing is said to be well."""
+    """Absence is a condition after two minutes, as for the alert: services may export once a minute. After an hour nothing is well."""
     now = 1_795_424_417.0
-    for age, met, words in ((5, False, "No problem."), (240, True, "Unknown."), (7200, False, "Unknown.")):
+    for age, met, words in (
+        (5, False, "No problem."),
+        (97, False, "Unknown."),
+        (240, True, "Unknown."),
+        (7200, False, "Unknown."),
+    ):
         reading = CachedHistory(Told(tmp_path, now, now - age), lambda: now)
         period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
         verdicts = Judge(reading, period, settings).verdicts()
@@ -307,14 +312,14 @@ def test_no_service_hides_that_another_is_silent(tmp_path: Path) -> None:
     """Each is judged by itself and named, since its last metrics; one that nobody heard of is unknown."""
     now = 1_795_424_417.0
     history = Told(tmp_path, now, now - 5)
-    history.last_seen = lambda start, end: {"dead": now - 437, "gone": now - 97, "well": now - 5}  # type: ignore[method-assign]
+    history.last_seen = lambda start, end: {"dead": now - 437, "gone": now - 137, "rare": now - 97, "well": now - 5}  # type: ignore[method-assign]
     reading = CachedHistory(history, lambda: now)
     period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
     silent = [verdict for verdict in judged(reading, period, settings) if verdict.holds]
     assert [(v.condition.name, v.service) for v in silent] == [("TTSTelemetryAbsent", "dead"), ("TTSTelemetryAbsent", "gone")]
     assert list(silent[0].sentences()) == ["dead: A service that sent metrics within the hour sends none now"]
     began = [onset(reading, period, settings, v.service, v.condition, v.holds[0]) for v in silent]
-    assert [each.since for each in began] == [now - 437, now - 97]
+    assert [each.since for each in began] == [now - 437, now - 137]
     assert [v for v in judged(reading, period, settings, "well") if v.holds] == []
     answers = {"well": "conditions is met", "dead": "Nothing has been received for 7 min", "nope": "Nothing has been received,"}
     for service, words in answers.items():
