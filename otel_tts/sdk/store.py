@@ -35,6 +35,10 @@ _TEMPORALITY: dict[type, AggregationTemporality] = dict.fromkeys(_INSTRUMENTS, A
 _AGGREGATION: dict[type, Aggregation] = {Histogram: ExplicitBucketHistogramAggregation()}
 _SEGMENTS = 32
 """A file is closed within its hour at this fraction of the bytes allowed in total, so that there is something to delete."""
+_EXPIRY_INTERVAL_S = 600
+"""A process that begins leaves old files to others if one of them has deleted what had to go so recently: there may be many processes."""
+_EXPIRY_MARK = ".expiry"
+"""The file whose time of modification says when that was."""
 
 
 class Store:
@@ -77,6 +81,7 @@ class Store:
         Several processes may do this at once.
         """
         now = self.wall()
+        self._mark_expiry(now)
         sizes = {}
         for file in sorted(file for signal in SIGNALS for file in partitions(self.directory, signal)):
             with suppress(OSError):
@@ -89,6 +94,20 @@ class Store:
                 with suppress(OSError):
                     file.path.unlink()
                 excess -= size
+
+    def is_expiry_due(self) -> bool:
+        """Return whether no process has deleted old files lately: it takes longer the more files there are."""
+        try:
+            age = self.wall() - (self.directory / _EXPIRY_MARK).stat().st_mtime
+        except OSError:
+            return True
+        return not 0 <= age < _EXPIRY_INTERVAL_S
+
+    def _mark_expiry(self, now: float) -> None:
+        with suppress(OSError):
+            mark = self.directory / _EXPIRY_MARK
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.utime(mark, (now, now))
 
     def _stream(self, signal: Signal) -> IO[str]:
         # The exporters take any text stream that has write, flush and closed; typing.IO can only be subclassed in full.
@@ -159,7 +178,9 @@ class _Rotating(io.TextIOBase):
         for directory in (self._store.directory, following.path.parent):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(following.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if self._file is not None:
+        begins = self._file is None
+        if not begins:
             os.close(self._descriptor)
         self._file, self._descriptor, self._torn = following, descriptor, False
-        self._store.expire()
+        if not begins or self._store.is_expiry_due():
+            self._store.expire()

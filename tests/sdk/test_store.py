@@ -11,6 +11,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -105,6 +106,30 @@ def test_a_file_that_a_process_writes_is_never_deleted(tmp_path: Path) -> None:
     idle.write("idle")
     busy.write("a", "b", "c")
     assert sorted(names(tmp_path).values()) == [["c"], ["idle"]]
+
+
+def test_processes_that_begin_do_not_each_look_through_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a process a job there are thousands of files: one process in ten minutes reads their names, unless the clock was set back."""
+    wall = Wall()
+    looks: list[float] = []
+
+    def partitions(*arguments: Any) -> list[files.Partition]:
+        looks.append(wall.now - NINE)
+        return files.partitions(*arguments)
+
+    monkeypatch.setattr("otel_tts.sdk.store.partitions", partitions)
+    for minute in (0, 0, 1, 5, 9.9, 10, 11, 19, 25, 3, 4):
+        wall.now = NINE + minute * 60
+        Spans(tmp_path, wall).write("a", "b")
+    assert sorted(set(looks)) == [0, 180, 600, 1500]
+    assert len(looks) == 4 * len(files.SIGNALS)
+    wall.now = NINE + 300
+    jobs = [Spans(tmp_path, wall, max_size=1) for _ in range(20)]
+    for job in jobs:
+        job.write("a")
+    assert len(looks) == 4 * len(files.SIGNALS)
+    jobs[0].write("b")  # a file that is full is followed by another one: what is too much goes at once
+    assert len(looks) == 5 * len(files.SIGNALS)
 
 
 def test_no_lock_of_strptime_is_waited_for(tmp_path: Path) -> None:
