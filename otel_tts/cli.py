@@ -46,6 +46,20 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
 }
 
 
+def _without_its_extra(name: str, subcommand: Subcommand, module: str) -> click.Command:
+    """Return a stand-in for a subcommand that lacks a package: its help works, and running it is an error with the remedy."""
+    message = (
+        f"`otel-tts {name}` needs the Python module {module}, which is not installed. "
+        f"Install it with: pip install 'otel-tts[{subcommand.extra}]'"
+    )
+
+    def fail() -> None:
+        raise click.ClickException(message)
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, context_settings=settings, callback=fail, help=f"{subcommand.summary}\n\n{message}")
+
+
 class LazyGroup(click.Group):
     """A group that imports the one subcommand it runs."""
 
@@ -54,11 +68,7 @@ class LazyGroup(click.Group):
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the subcommand.
-
-        Raises:
-            click.ClickException: it needs a package that is not installed; the message says how to install it.
-        """
+        """Import and return the subcommand; where a package is missing, one that explains itself and says how to install it."""
         if cmd_name not in SUBCOMMANDS:
             return None
         subcommand = SUBCOMMANDS[cmd_name]
@@ -68,10 +78,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("otel_tts"):
                 raise
-            raise click.ClickException(
-                f"`otel-tts {cmd_name}` needs the Python module {error.name}, which is not installed. "
-                f"Install it with: pip install 'otel-tts[{subcommand.extra}]'"
-            ) from error
+            return _without_its_extra(cmd_name, subcommand, error.name or "")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

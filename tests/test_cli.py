@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import pytest
@@ -49,6 +50,25 @@ def test_every_subcommand_is_where_the_table_says(name: str) -> None:
     assert command is not None
     assert command.help
     assert f"Usage: main {name}" in run(name, "--help")
+
+
+@pytest.mark.parametrize("arguments", [("rules",), ("grafana", "export", "--out", "x"), ("grafana", "push")])
+def test_without_its_extra_a_command_has_help_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Help explains and succeeds; to run it is an error that names the extra."""
+    monkeypatch.setattr("importlib.import_module", _missing)
+    remedy = f"pip install 'otel-tts[{arguments[0]}]'"
+    explained = " ".join(run(*arguments, "--help").split())
+    assert SUBCOMMANDS[arguments[0]].summary in explained
+    assert remedy in explained
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert remedy in result.output
+
+
+def _missing(name: str) -> NoReturn:
+    raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
 
 
 def test_version() -> None:

@@ -161,7 +161,7 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
         columns.append(("chars", True, lambda r: formatting.count(r.characters)))
     columns += [
         ("took", True, lambda r: formatting.duration(r.duration)),
-        ("audio" if errors or not wide else "1st audio", True, lambda r: formatting.duration(r.ttfa)),
+        ("1st audio", True, lambda r: formatting.duration(r.ttfa)),
         ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
         ("fb" if errors or not wide else "fallback", False, lambda r: "yes" if r.fallback_used else ""),
     ]

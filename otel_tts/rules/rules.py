@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from otel_tts.conditions import OBJECTIVES, SPEECH, TELEMETRY, Comparison, Condition, Objectives, Unit
+from otel_tts.conditions.figure import ALWAYS
 from otel_tts.promql import QUERIES, Query, Scope
 from otel_tts.promql.naming import label
 from otel_tts.promql.slo import INPUTS, LIMITS, SERVICE, recorded
@@ -70,11 +71,12 @@ def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
     rule: dict[str, Any] = {"alert": condition.name, "expr": expression(condition)}
     if condition.pending:
         rule["for"] = duration(condition.pending)
-    subject = " ".join(f"{{{{ $labels.{name} }}}}" for name in (SERVICE, *map(label, condition.by)))
+    named = " ".join(f"{{{{ $labels.{name} }}}}" for name in (SERVICE, *map(label, condition.by)))
+    subject = "" if condition.figure is ALWAYS else f"{named}: "
     return rule | {
         "labels": {"severity": str(condition.severity)},
         "annotations": {
-            "summary": f"{subject}: {condition.title.format(value=_at_least(condition) + _SHOWN[condition.figure.unit])}",
+            "summary": f"{subject}{condition.title.format(value=_at_least(condition) + _SHOWN[condition.figure.unit])}",
             "description": condition.meaning,
             "runbook_url": condition.runbook(runbooks),
         },

@@ -122,10 +122,12 @@ def test_a_service_that_dies_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """Its last words are part of the error."""
-    process = demo(tmp_path, "--duration", "5", OTEL_TTS_PRICES=str(tmp_path / "nowhere.toml"))
+    """Its last words are part of the error. An endpoint that the demo does not use is named before."""
+    variables = {"OTEL_TTS_PRICES": str(tmp_path / "nowhere.toml"), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"}
+    process = demo(tmp_path, "--duration", "5", **variables)
     assert process.wait(60) == 1
     output = printed(tmp_path)
+    assert "local files: OTEL_EXPORTER_OTLP_ENDPOINT is not used." in output
     assert "Error: The service ended with exit code 1. The last lines of " in output
     assert "nowhere.toml" in output
 

@@ -127,7 +127,7 @@ def _requests(history: History, conversation: str) -> list[Request]:
 
 def _verdict(records: Sequence[ListenerRecord], differences: Sequence[str]) -> Iterator[Text]:
     seconds = sum(utterance.audio_bytes for utterance in records) / BYTES_PER_S
-    record = f"The listeners recorded {len(records):,} utterances and {seconds:.1f} s of audio"
+    record = f"The listeners recorded {len(records):,} utterances and were handed {seconds:.1f} s of audio for them"
     if not differences:
         yield Text(f"{record}: telemetry has the same.", "green")
         return

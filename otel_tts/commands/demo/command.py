@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,7 @@ _MIX = Mix(fresh=0.14, repeated=0.06, invalid=0.07, hang_ups=0.015, impatient=0.
 _SEED = 1  # the same traffic every time
 _RATE = 40.0  # requests a second: enough to see much soon, and little enough to leave it running
 _CONCURRENCY = 16
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", *(f"OTEL_EXPORTER_OTLP_{kind}_ENDPOINT" for kind in ("TRACES", "METRICS", "LOGS")))
 _LOCAL_ENGINES = ("hibari", "piper", "espeak")
 
 
@@ -62,6 +64,12 @@ def demo(duration_s: float | None, watched: bool, agents: bool, speed: float, re
     """
     console = terminal.console()
     settings = LiveSettings.load()
+    if endpoint := next((name for name in _ENDPOINTS if os.environ.get(name)), None):
+        console.print(
+            f"The demo keeps its telemetry in local files: {endpoint} is not used. To send traffic through your pipeline, run "
+            "`otel-tts serve` with it, and `otel-tts verify`.",
+            soft_wrap=True,
+        )
     if agents:
         _agents(console, settings, duration_s, watched=watched, speed=speed, record=record)
         return
