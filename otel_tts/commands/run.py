@@ -29,19 +29,23 @@ def run(command: tuple[str, ...]) -> None:
         raise click.ClickException(
             f"There is no program {command[0]!r}. A script needs its interpreter: otel-tts run -- python …"
         )
-    os.execve(executable, command, {**os.environ, **_observing()})  # noqa: S606 - what is asked for
+    os.execve(executable, command, _environment())  # noqa: S606 - what is asked for
 
 
-def _observing() -> Mapping[str, str]:
-    """The variables that have a Python program observed; none where OpenTelemetry itself cannot be imported as it is wanted."""
+def _environment() -> Mapping[str, str]:
+    """The variables that have a Python program observed.
+
+    Where OpenTelemetry cannot be imported as it is wanted, those that let it be imported, and observe nothing.
+    """
     try:
         plugins.check(os.environ)
     except SettingError as error:
         click.echo(f"otel-tts: telemetry is off: {error}", err=True)
-        return {}
+        importable = {name: value for name, value in os.environ.items() if name not in plugins.VARIABLES}
+        return {**importable, "OTEL_SDK_DISABLED": "true"}
     # Python runs the `sitecustomize` of this directory before the program, which sets OpenTelemetry up.
     hook = str(Path(instrumentation.__file__).with_name("hook"))
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != hook]
     ours = {"OTEL_PYTHON_DISTRO": NAME, "OTEL_PYTHON_CONFIGURATOR": NAME}
     unset = {name: value for name, value in ours.items() if name not in os.environ}
-    return {**unset, "PYTHONPATH": os.pathsep.join([hook, *paths])}
+    return {**os.environ, **unset, "PYTHONPATH": os.pathsep.join([hook, *paths])}

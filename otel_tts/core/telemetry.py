@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import set_value
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from otel_tts import semconv
 from otel_tts.core import clean
@@ -40,6 +40,8 @@ T = TypeVar("T")
 class Telemetry:
     """The telemetry of one service. Make one when the service starts, before or after :func:`otel_tts.configure`.
 
+    In a program that zero code could not set up, which a line has said, it takes no setting of the environment, and no global provider.
+
     Args:
         voices: all values that metrics use as labels; any other becomes ``_OTHER``. By default the first 50 seen are used.
         languages: likewise.
@@ -58,6 +60,9 @@ class Telemetry:
         ValueError: a price or a limit of ``attributes`` is not usable.
     """
 
+    off: ClassVar[bool] = False
+    """Whether zero code has found, and said, that this process cannot be observed as the environment wants it."""
+
     def __init__(
         self,
         *,
@@ -72,6 +77,10 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if self.off:
+            settings = settings if settings is not None else Settings.load({})
+            tracer_provider = tracer_provider if tracer_provider is not None else NoOpTracerProvider()
+            meter_provider = meter_provider if meter_provider is not None else NoOpMeterProvider()
         settings = settings if settings is not None else Settings.load()
         guard.strict = guard.strict or settings.strict
         clock = clock if clock is not None else SystemClock()

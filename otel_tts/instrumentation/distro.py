@@ -23,6 +23,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # it switches its types off
 
+from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation import NAME
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.sdk import configure
@@ -73,7 +74,7 @@ class Configurator:
             telemetry = telemetry_of(None, None)  # an error in its settings is reported once here, not by every instrumentor
             atexit.register(telemetry.flush_abandoned)  # runs before the pipeline's own function, and so its spans are exported
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
-            Distro.off = True
+            Distro.off = Telemetry.off = True
             _complain("telemetry is off", error)
 
 

@@ -23,6 +23,13 @@ engine = hibari.Hibari()
 print(len(engine("Hello there.")) > 0)
 """
 
+BY_HAND = """
+import otel_tts
+with otel_tts.Telemetry().synthesis("Hello.") as s, s.attempt("piper") as attempt:
+    attempt.audio(bytes(48_000), otel_tts.PCM16(24_000))
+print("here")
+"""
+
 CONFIGURATION = """
 file_format: "1.0"
 resource:
@@ -74,6 +81,16 @@ def test_without_any_setting_telemetry_stays_on_this_machine() -> None:
             "soon",
             "otel-tts: telemetry is off: OTEL_METRIC_EXPORT_INTERVAL='soon' is not allowed: it takes ",
         ),
+        (
+            "PROMETHEUS_PORT",
+            "99999",
+            "otel-tts: telemetry is off: PROMETHEUS_PORT='99999' is not allowed: it takes ",
+        ),
+        (
+            "OTEL_TTS_CAPTURE_TEXT",
+            "maybe",
+            "otel-tts: telemetry is off: OTEL_TTS_CAPTURE_TEXT='maybe' is not allowed: it takes ",
+        ),
         ("OTEL_TTS_PRICES", "nowhere.toml", "otel-tts: telemetry is off: The price file 'nowhere.toml' cannot be read: "),
         (
             "OTEL_TTS_GRPC_MAPPING",
@@ -102,9 +119,10 @@ def test_without_any_setting_telemetry_stays_on_this_machine() -> None:
         ),
     ],
 )
-def test_a_mistake_is_one_clear_line(name: str, value: str, line: str) -> None:
-    """And the program runs all the same."""
-    run = start("print('here')", **{name: value})
+@pytest.mark.parametrize("script", ["print('here')", BY_HAND], ids=["unaware", "by_hand"])
+def test_a_mistake_is_one_clear_line(script: str, name: str, value: str, line: str) -> None:
+    """And the program runs all the same, whether or not it uses otel-tts itself."""
+    run = start(script, **{name: value})
     assert (run.returncode, run.stdout) == (0, "here\n")
     (message,) = run.stderr.splitlines()
     assert message.startswith(line)
