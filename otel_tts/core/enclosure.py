@@ -12,12 +12,16 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Protocol
 
 from opentelemetry.context import Context, create_key, get_current, set_value
 
+from otel_tts.core import outcome
 from otel_tts.core.deferred import defer
 from otel_tts.core.guard import guarded
+from otel_tts.core.outcome import Cause
+from otel_tts.semconv import Outcome
 
 ENCLOSURE = create_key("enclosure")
 """The key of a weak reference to the Enclosure, in an OpenTelemetry context that is passed to another thread."""
@@ -37,17 +41,27 @@ class Repeatable(Protocol):
         """End it with the outcome that is known so far; nothing more will come for it."""
 
 
+class HostFailure:
+    """Whether the enclosure's own code failed, for requests that may outlive the enclosure."""
+
+    __slots__ = ("cause",)
+
+    def __init__(self) -> None:
+        self.cause: Cause | None = None
+
+
 class Enclosure:
     """The enclosure of requests to speak. Thread-safe without a lock: each change of its dictionary is one atomic operation.
 
     A lock would not do: the finaliser may run while its own thread holds it.
     """
 
-    __slots__ = ("__weakref__", "_failed", "over")
+    __slots__ = ("__weakref__", "_failed", "host_failure", "over")
 
     def __init__(self) -> None:
         self.over = False
         """Whether it has ended: a request that starts later, for example in a background task, does not belong to it."""
+        self.host_failure = HostFailure()
         self._failed: dict[Repeatable, float] = {}  # each with when it failed
 
     def keep(self, request: Repeatable) -> bool:
@@ -70,6 +84,21 @@ class Enclosure:
 
     def _remove(self, request: Repeatable) -> bool:
         return self._failed.pop(request, None) is not None  # else another thread was faster
+
+    @guarded
+    def fail(self, error: BaseException) -> None:
+        """Note that its own code raised; call it before :meth:`close`.
+
+        A cancellation, or a connection that broke, is the caller's doing.
+        """
+        if outcome.from_exception(error).outcome is not Outcome.CANCELLED and not isinstance(error, ConnectionError):
+            self.host_failure.cause = outcome.ERROR
+
+    @guarded
+    def answered(self, status: int) -> None:
+        """Note the status of its HTTP answer: from 500 on, its own code failed."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.host_failure.cause = outcome.ERROR
 
     def settle(self, older_than_s: float = 0.0) -> None:
         """End the requests that failed at least ``older_than_s`` seconds ago."""

@@ -49,10 +49,10 @@ class Cause:
         A value that cannot be used is reported, and the cause is a failure of unknown type: what an application reported as failed must
         not count as a success.
         """
-        cause = from_exception(error) if error is not None else _ERROR
+        cause = from_exception(error) if error is not None else ERROR
         chosen = None if outcome is None else clean.choice(Outcome, "outcome", outcome)
         if outcome is not None and chosen is None:
-            return _ERROR
+            return ERROR
         kind = None if error_type is None else known_error_type(error_type)
         if chosen is None and kind is None:
             return cause
@@ -130,7 +130,7 @@ _GRPC_REFUSALS = {
     "UNAUTHENTICATED": Cause(Outcome.REJECTED, ErrorType.OTHER),
     "PERMISSION_DENIED": Cause(Outcome.REJECTED, ErrorType.OTHER),
 }
-_ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
+ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
 # The exceptions that a handler gets when it answers a caller that is gone: from a write in grpc, and Starlette's.
 _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
@@ -156,16 +156,16 @@ def from_exception(error: BaseException) -> Cause:
         status = _http_status(error)
         code = _grpc_code(error) if status is None else None
     except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
-        return _ERROR
+        return ERROR
     if status is not None:
         return from_http_status(status)
     if code is not None:
-        return _GRPC_CLIENT.get(code, _ERROR)
+        return _GRPC_CLIENT.get(code, ERROR)
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
     if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
-    return _ERROR
+    return ERROR
 
 
 def statuses(error: BaseException) -> tuple[str | None, int | None]:
@@ -189,13 +189,13 @@ def interrupted(reason: CancelReason | str) -> Cause:
 
 def from_http_status(status: int) -> Cause:
     """Return the cause of an attempt that the provider answered with this HTTP status."""
-    return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else _ERROR)
+    return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else ERROR)
 
 
 def by_itself(error: BaseException) -> Cause:
     """Return the cause of an operation that ended with ``error`` and that nobody had cancelled: a cancellation is then an error."""
     cause = from_exception(error)
-    return _ERROR if cause.outcome is Outcome.CANCELLED else cause
+    return ERROR if cause.outcome is Outcome.CANCELLED else cause
 
 
 def met_deadline(remaining_s: float | None) -> bool:
@@ -210,7 +210,7 @@ def from_rpc_status(code: str, *, attempted: bool) -> Cause:
     """
     if not attempted and code in _GRPC_REFUSALS:
         return _GRPC_REFUSALS[code]
-    return _GRPC_SERVER.get(code, _ERROR)
+    return _GRPC_SERVER.get(code, ERROR)
 
 
 def _http_status(error: BaseException) -> int | None:

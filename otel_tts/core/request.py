@@ -80,6 +80,7 @@ class SynthesisRequest:
         """Whether a call of an engine or SDK alone started it, inside an enclosure."""
         # Weak: the enclosure may refer to this request. In a circle, neither would reach its finaliser before a garbage collection.
         self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None
+        self._host_failure = implicit_in.host_failure if implicit_in is not None else None
         self._released: Cause | None = None  # how it ended for the application
         self._released_ns: int | None = None
         self._declared: Cause | None = None  # by the application
@@ -258,9 +259,15 @@ class SynthesisRequest:
 
     def _settle(self) -> None:
         cause = self._released or self._apparent_cause()
+        if cause.outcome is Outcome.CANCELLED and self.record.interrupted_ns is None:
+            cause = self._failed_around() or cause
         left = self.implicit and cause.outcome is Outcome.CANCELLED  # the caller went away, whatever failed before
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
         self._finish(cause, end_ns, interrupted=left)
+
+    def _failed_around(self) -> Cause | None:
+        """Return why the host's code around it failed: then nobody left, and its stream was dropped as that code was."""
+        return self._host_failure.cause if self._host_failure is not None else None
 
     def repeated_by(self, text: str) -> bool:
         """Return whether this is its text."""

@@ -1,4 +1,4 @@
-"""ASGI: HTTP requests and WebSocket messages as enclosures of requests to speak. No message is read or changed."""
+"""ASGI: HTTP requests and WebSocket messages as enclosures of requests to speak. Only types and statuses of messages are read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 
 Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[Any]]
 
 _PATIENCE_S = 30.0
 """How long a request that failed in a task of an earlier message may be continued, in seconds."""
@@ -58,6 +59,8 @@ def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, A
         return application(*args, **kwargs)
     if isinstance(enclosure, Connection):
         args, kwargs = _with_receive(enclosure, args, kwargs)
+    elif len(args) > 2:
+        args = (*args[:2], _noting_status(enclosure, args[2]), *args[3:])
     return _call(functools.partial(application, *args, **kwargs), enclosure)
 
 
@@ -65,6 +68,9 @@ async def _call(application: Callable[[], Awaitable[Any]], enclosure: Enclosure)
     try:
         with inside(enclosure):
             return await application()
+    except BaseException as error:
+        enclosure.fail(error)
+        raise
     finally:
         enclosure.close()
 
@@ -76,6 +82,20 @@ def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosure | None:
     if kind not in ("http", "websocket") or current() is not None:
         return None
     return Connection() if kind == "websocket" else Enclosure()
+
+
+def _noting_status(enclosure: Enclosure, send: Send) -> Send:
+    async def sent(message: Any) -> Any:
+        _note_status(enclosure, message)
+        return await send(message)
+
+    return sent
+
+
+@guarded
+def _note_status(enclosure: Enclosure, message: Any) -> None:
+    if message["type"] == "http.response.start":
+        enclosure.answered(message["status"])
 
 
 def _with_receive(

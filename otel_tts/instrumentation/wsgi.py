@@ -8,7 +8,7 @@ from typing import Any
 import wrapt
 
 from otel_tts.core.enclosure import Enclosure, current, inside
-from otel_tts.core.guard import guarded_or
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
@@ -54,12 +54,32 @@ def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, A
     lazy = False
     try:
         with inside(enclosure):
-            body = application(*args, **kwargs)
+            body = application(*_noting_status(enclosure, args), **kwargs)
         lazy = _lazy(body, *args, **kwargs)
+    except BaseException as error:
+        enclosure.fail(error)
+        raise
     finally:
         if not lazy:
             enclosure.close()
     return _Body(body, enclosure) if lazy else body
+
+
+def _noting_status(enclosure: Enclosure, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(args) < 2 or not callable(args[1]):
+        return args
+    start_response = args[1]
+
+    def started(status: Any, *rest: Any, **named: Any) -> Any:
+        _note_status(enclosure, status)
+        return start_response(status, *rest, **named)
+
+    return (args[0], started, *args[2:])
+
+
+@guarded
+def _note_status(enclosure: Enclosure, status: Any) -> None:
+    enclosure.answered(int(status[:3]))
 
 
 @guarded_or(lambda *_, **__: False)
@@ -86,7 +106,9 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older releases of w
                 if self._self_pieces is None:
                     self._self_pieces = iter(self.__wrapped__)
                 return next(self._self_pieces)
-        except BaseException:  # StopIteration, or an exception of the host
+        except BaseException as error:  # StopIteration, or an exception of the host
+            if not isinstance(error, StopIteration):
+                self._self_enclosure.fail(error)
             self._self_enclosure.close()
             raise
 

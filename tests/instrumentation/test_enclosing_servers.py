@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import sys
 import threading
@@ -279,6 +281,47 @@ def test_a_request_encloses_what_it_speaks(capture_tts: Capture, observe: Observ
         assert recorded(capture_tts, 3) == [FALLBACK] * 3
     assert capture_tts.total("tts.synthesis.requests") == 3
     assert capture_tts.total("tts.provider.fallbacks") == 3
+
+
+def _breaking(how: str) -> dict[str, Any]:
+    """Applications whose own code fails, or stops, while it takes audio."""
+    from fastapi import FastAPI, HTTPException
+    from fastapi.responses import StreamingResponse
+    from flask import Flask
+
+    def take() -> Iterator[bytes]:
+        for piece in ENGINE.stream("One. And two. And three. And four. And so on, for a while."):
+            yield piece.tobytes()
+            if how == "raises":
+                raise RuntimeError
+            if how == "refuses":
+                raise HTTPException(503)
+            return
+
+    web, wsgi, lazy = FastAPI(), Flask("whole"), Flask("lazy")
+    web.post("/")(lambda: len(list(take())))
+    web.post("/lazy")(lambda: StreamingResponse(take()))
+    wsgi.post("/")(lambda: b"".join(take()))
+    lazy.post("/")(take)
+    return {"": (web, by_uvicorn, ""), "lazy": (web, by_uvicorn, "lazy"), "wsgi": (wsgi, by_wsgiref, ""),
+            "wsgi lazy": (lazy, by_wsgiref, "")}  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("raises", "partial"), ("refuses", "partial"), ("stops", "cancelled")])
+@pytest.mark.parametrize("kind", ["", "lazy", "wsgi", "wsgi lazy"])
+def test_a_stream_that_the_host_s_failure_left_is_not_cancelled(
+    capture_tts: Capture, observe: Observe, kind: str, how: str, outcome: str
+) -> None:
+    """Whoever called is still there: the failure is the service's. A host that has enough of the audio cancels."""
+    observe(AsgiInstrumentor, WsgiInstrumentor, ThreadsInstrumentor, HibariInstrumentor)
+    application, serve, path = _breaking(how)[kind]
+    with serve(application) as address:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            post(address, path=path)
+        assert [ended for ended, _ in recorded(capture_tts, 1)] == [outcome]
+    [synthesis] = capture_tts.syntheses()
+    assert synthesis["error.type"] == (None if outcome == "cancelled" else "_OTHER")
+    assert synthesis["tts.cancel.reason"] == ("caller" if outcome == "cancelled" else None)
 
 
 def test_without_them_nothing_encloses(capture_tts: Capture, observe: Observe) -> None:
