@@ -49,6 +49,14 @@ class HostFailure:
     def __init__(self) -> None:
         self.cause: Cause | None = None
 
+    def explain(self, ended: Cause) -> Cause:
+        """Return why a request ended: if it seems cancelled and the code around it failed, nobody left it, and the failure is why."""
+        return self.cause if ended.outcome is Outcome.CANCELLED and self.cause is not None else ended
+
+
+NO_HOST_FAILURE = HostFailure()
+"""Of a request that nothing encloses."""
+
 
 class Enclosure:
     """The enclosure of requests to speak. Thread-safe without a lock: each change of its dictionary is one atomic operation.

@@ -20,7 +20,7 @@ from otel_tts.core.call import Call, RpcEnding
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.enclosure import Enclosure
+from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
@@ -80,7 +80,7 @@ class SynthesisRequest:
         """Whether a call of an engine or SDK alone started it, inside an enclosure."""
         # Weak: the enclosure may refer to this request. In a circle, neither would reach its finaliser before a garbage collection.
         self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None
-        self._host_failure = implicit_in.host_failure if implicit_in is not None else None
+        self._host_failure = implicit_in.host_failure if implicit_in is not None else NO_HOST_FAILURE
         self._released: Cause | None = None  # how it ended for the application
         self._released_ns: int | None = None
         self._declared: Cause | None = None  # by the application
@@ -258,16 +258,10 @@ class SynthesisRequest:
         self._settle()
 
     def _settle(self) -> None:
-        cause = self._released or self._apparent_cause()
-        if cause.outcome is Outcome.CANCELLED and self.record.interrupted_ns is None:
-            cause = self._failed_around() or cause
+        cause = self._host_failure.explain(self._released or self._apparent_cause())
         left = self.implicit and cause.outcome is Outcome.CANCELLED  # the caller went away, whatever failed before
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
         self._finish(cause, end_ns, interrupted=left)
-
-    def _failed_around(self) -> Cause | None:
-        """Return why the host's code around it failed: then nobody left, and its stream was dropped as that code was."""
-        return self._host_failure.cause if self._host_failure is not None else None
 
     def repeated_by(self, text: str) -> bool:
         """Return whether this is its text."""

@@ -20,6 +20,7 @@ from otel_tts.core.guard import guard
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.sdk.ending import Ending
 from otel_tts.sdk.locks import renew_all_locks, renew_locks
+from otel_tts.sdk.losses import LOSSES
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
@@ -140,11 +141,12 @@ class Pipeline(fork.ForkAware):
             timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time. If an endpoint rejects something, its exporter logs that.
+            Whether it was done in time, and no local file dropped anything since the last call. If an endpoint rejects something,
+            its exporter logs that.
         """
         deadline = self._deadline(timeout)
         run_deferred()
-        return _all([lane.submit(export.flush) for export, lane in self._exports], deadline)
+        return _exported([lane.submit(export.flush) for export, lane in self._exports], deadline)
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """End open requests, export what has been recorded, and stop. The host's own providers go on. A second call does nothing.
@@ -156,7 +158,8 @@ class Pipeline(fork.ForkAware):
             timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time. If an endpoint rejects something, its exporter logs that.
+            Whether it was done in time, and no local file dropped anything since the last call. If an endpoint rejects something,
+            its exporter logs that.
         """
         with self._lock:
             if self._result is None:
@@ -164,7 +167,7 @@ class Pipeline(fork.ForkAware):
                 deadline = self._deadline(timeout)
                 UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
                 run_deferred()
-                self._result = _all([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
+                self._result = _exported([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
                 atexit.unregister(self.shutdown)  # last: so the exit waits here for another thread that shuts down
             return self._result
 
@@ -210,6 +213,11 @@ class Pipeline(fork.ForkAware):
             for reader in self._readers:
                 reader.renew(self.meter_provider)
             renew_all_locks(self.meter_provider)
+
+
+def _exported(calls: Sequence[LaneCall], deadline: float) -> bool:
+    in_time = _all(calls, deadline)
+    return not LOSSES.take() and in_time
 
 
 def _all(calls: Sequence[LaneCall], deadline: float) -> bool:

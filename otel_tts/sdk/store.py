@@ -26,6 +26,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import Aggregation, ExplicitBucketHistogramAggregation
 
 from otel_tts.files import SIGNALS, Partition, Signal, partition, partitions
+from otel_tts.sdk.losses import LOSSES
 
 _logger = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ class _Rotating(io.TextIOBase):
             self._rotate()
             self._append(data)
         except OSError as error:
+            LOSSES.note()
             if not self._failing:
                 _logger.error(  # noqa: TRY400 - the reason says it all
                     "%s cannot be written to %s: %s. They are dropped until they can.",

@@ -328,3 +328,26 @@ def test_what_is_open_at_a_normal_end(tmp_path: Path, program: str, code: str, o
     assert rpc["rpc.response.status_code"] == code
     assert sorted((s["tts.outcome"], s.get("error.type")) for s in spans.pop("tts.synthesize")) == outcomes
     assert len(spans.pop("text_to_speech")) == 1
+
+
+@pytest.mark.parametrize("call", ["flush", "shutdown"])
+def test_what_local_files_dropped_did_not_leave(call: str, tmp_path: Path) -> None:
+    """Where nothing can be written, neither a flush nor the shutdown says that all of it left; where it can, both do."""
+    program = (
+        RECORD
+        + f"""
+pipeline = otel_tts.configure(local=True)
+record("a")
+print(pipeline.{call}())
+"""
+    )
+    obstacle = tmp_path / "file"
+    obstacle.touch()
+    answers = {}
+    for directory in (obstacle, tmp_path / "data"):
+        environment = os.environ | {"OTEL_TTS_DATA_DIR": str(directory)}
+        ended = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=100, check=True
+        )
+        answers[directory.name] = ended.stdout.strip()
+    assert answers == {"file": "False", "data": "True"}
