@@ -300,7 +300,7 @@ print(pipeline.prometheus_port, type(pipeline.meter_provider).__name__, type(met
         OTEL_TTS_DATA_DIR=str(tmp_path),
     )
     assert process.stdout == "None NoOpMeterProvider _ProxyMeterProvider\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "traces"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["logs", "traces"]
 
 
 def test_the_pull_endpoint_serves_metrics() -> None:
