@@ -60,7 +60,7 @@ class Telemetry:
         ValueError: a price or a limit of ``attributes`` is not usable.
     """
 
-    off: ClassVar[bool] = False
+    _off: ClassVar[bool] = False
     """Whether zero code has found, and said, that this process cannot be observed as the environment wants it."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if self.off:
+        if self._off:
             settings = settings if settings is not None else Settings.load({})
             tracer_provider = tracer_provider if tracer_provider is not None else NoOpTracerProvider()
             meter_provider = meter_provider if meter_provider is not None else NoOpMeterProvider()
