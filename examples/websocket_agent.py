@@ -65,7 +65,7 @@ class Utterance:
         self._socket = socket
         self._ahead = ahead
         self._pieces: asyncio.Queue[str] = asyncio.Queue()
-        self._cut_off = False
+        self._cut_off = asyncio.Event()
         self._synthesis = tts.synthesis(voice="heart", language="en-US", stream=True)
         self._task = asyncio.create_task(self._speak(after))
 
@@ -79,7 +79,7 @@ class Utterance:
     def interrupt(self, reason: str, heard_s: float | None = None) -> None:
         """At most the chunk that is under way is sent. Nothing happens if it has ended."""
         self._synthesis.interrupt(reason, heard=heard_s)
-        self._cut_off = True
+        self._cut_off.set()
         self.end()
 
     async def over(self) -> None:
@@ -95,7 +95,7 @@ class Utterance:
                 if first:
                     async with synthesis.attempt("hibari", "heart") as attempt:
                         await self._send(attempt.stream(self._audio(first, sentences), FORMAT))
-                elif not self._cut_off:
+                elif not self._cut_off.is_set():
                     synthesis.fail(outcome="rejected", error_type="invalid_input")
             await self._socket.send_json({"outcome": synthesis.outcome, "trace": synthesis.trace_id})
 
@@ -103,11 +103,15 @@ class Utterance:
         """Not far ahead of what is played, so that an interruption finds it under way."""
         played_until = time.monotonic()
         async for chunk in chunks:
-            await self._socket.send_bytes(chunk)
+            try:
+                await self._socket.send_bytes(chunk)
+            except WebSocketDisconnect:  # of which only the receiving side is told the reason
+                await self._cut_off.wait()
+                return
             now = time.monotonic()
             played_until = max(played_until, now) + len(chunk) / FORMAT.sample_rate / 2
             await asyncio.sleep(max(0.0, played_until - now - self._ahead))
-            if self._cut_off:
+            if self._cut_off.is_set():
                 return
 
     async def _audio(self, first: str, sentences: AsyncIterator[str]) -> AsyncIterator[bytes]:
@@ -128,11 +132,11 @@ class Utterance:
                 text = text[sentence.end() :]
                 if _WORD.search(sentence[0]):
                     yield sentence[0]
-        if _WORD.search(text) and not self._cut_off:
+        if _WORD.search(text) and not self._cut_off.is_set():
             yield text
 
     async def _text(self) -> AsyncIterator[str]:
-        while (piece := await self._pieces.get()) and not self._cut_off:
+        while (piece := await self._pieces.get()) and not self._cut_off.is_set():
             yield piece
 
 
