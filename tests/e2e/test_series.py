@@ -81,6 +81,9 @@ def expected_series(quiet_stack: Stack, tmp_path_factory: pytest.TempPathFactory
         for _ in range(FAILED):
             ask("failed", "No answer.", provider="openai")
         until(lambda: quiet_stack.value(promql.count_series(semconv.RPC_DURATION)) == len(expected_series), "all RPCs counted")
+        requests = promql.series(semconv.SYNTHESIS_REQUESTS)  # an export may fall between an RPC's count and its request's
+        until(lambda: quiet_stack.value(requests) == len(expected_series), "all requests counted")
+        until(lambda: not counted(quiet_stack, semconv.SYNTHESIS_ACTIVE), "none active")
         yield expected_series
 
 
