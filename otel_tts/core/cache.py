@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -38,7 +39,7 @@ class CachedRequest(Protocol):
     sources: AudioSources
 
 
-class _Block:
+class _Block(ABC):
     """A block, sync or async, with a context that is current inside. Subclasses define what its end records."""
 
     def __init__(self, context: Context) -> None:
@@ -63,8 +64,8 @@ class _Block:
     def _over(self, error: BaseException | None) -> None:
         self._end(error)
 
-    def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self, error: BaseException | None) -> None: ...
 
 
 class Lookup(_Block):

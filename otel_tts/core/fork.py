@@ -10,23 +10,24 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from otel_tts.core.guard import guard
 
 
-class ForkAware:
+class ForkAware(ABC):
     """An object that must act when the process forks. :func:`register` it."""
 
-    def before_fork(self) -> None:
+    def before_fork(self) -> None:  # noqa: B027 - most have nothing to stop
         """Stop, in the parent, what another thread may be in the middle of: the child would get a copy that is half done."""
 
-    def after_fork_in_parent(self) -> None:
+    def after_fork_in_parent(self) -> None:  # noqa: B027 - nor to continue
         """Continue, in the parent, what was stopped."""
 
+    @abstractmethod
     def after_fork_in_child(self) -> None:
         """Create locks, threads and totals again, in the child. Take no lock that was not created here: it may be held for ever."""
-        raise NotImplementedError
 
 
 _owners: dict[int, weakref.ref[ForkAware]] = {}

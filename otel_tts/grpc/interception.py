@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -41,7 +42,7 @@ class Mapping(Protocol):
         """
 
 
-class Interceptor:
+class Interceptor(ABC):
     """The base of both interceptors: which RPCs are observed, and with which handlers."""
 
     def __init__(self, telemetry: Telemetry, excluded: Iterable[str], mapping: Mapping | None) -> None:
@@ -81,9 +82,9 @@ class Interceptor:
             guard.caught("intercepting an RPC", error)
             return handler
 
+    @abstractmethod
     def _arrived(self, rpc: Rpc) -> None:
         """Register for the end of the RPC in grpc."""
-        raise NotImplementedError
 
     def _observe(self, handler: Handler, method: str) -> tuple[str, Callable[[Rpc], Handler]] | None:
         """Return the method's label, and a function that creates the observing handler of an RPC; None if it cannot be observed."""
@@ -103,6 +104,6 @@ class Interceptor:
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return self._methods.bound(method), self._maker(make, behavior, handler)
 
+    @abstractmethod
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
         """Return a function that creates the observing handler of an RPC. make: grpc's function for a handler of this kind."""
-        raise NotImplementedError

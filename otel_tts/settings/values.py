@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -258,13 +259,13 @@ def path(value: str) -> Path:
         raise ValueError("a path without ~ here: this user has no home directory") from None
 
 
-class Hidden:
+class Hidden(ABC):
     """A value that is used and never shown."""
 
     __slots__ = ()
 
-    def __bool__(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def __bool__(self) -> bool: ...
 
     def __repr__(self) -> str:
         return "(set)" if self else ""
