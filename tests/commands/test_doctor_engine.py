@@ -31,16 +31,21 @@ VICTORIA = {"/api/v1/status/buildinfo": {"version": "2.24.0"}}
 
 
 @contextmanager
-def answering(data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffixed: bool = False) -> Iterator[Server]:
-    """An engine that has these data at its paths, and one series of ours with these labels."""
+def answering(
+    data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffixed: bool = False, unpromoted: bool = False
+) -> Iterator[Server]:
+    """An engine that has these data at its paths, and one series of ours with these labels. unpromoted: its process has a version, too."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             body: Any = data.get(url.path)
             if url.path == "/api/v1/query":
-                is_unsuffixed = UNSUFFIXED in parse_qs(url.query)["query"][0]
+                [query] = parse_qs(url.query)["query"]
+                is_unsuffixed = UNSUFFIXED in query
                 there = unsuffixed if is_unsuffixed else labels is not None
+                if "target_info" in query:
+                    there = unpromoted
                 body = {"result": [{"metric": labels or {}, "value": [0, "1"]}] if there else []}
             self.send_response(404 if body is None else 200)
             self.end_headers()
@@ -109,9 +114,16 @@ def test_the_exact_path() -> None:
 def test_promoted_attributes(data: Mapping[str, Any], flag: str) -> None:
     """Series that do not say whose they are."""
     labels = {name: value for name, value in GOOD.items() if name != "service_version"}
-    with answering(data, labels) as server:
+    with answering(data, labels, unpromoted=True) as server:
         [sentence] = lacking(server)
         assert flag in sentence
+
+
+def test_a_service_without_a_version() -> None:
+    """No engine can promote what the service does not say: nothing is lacking."""
+    labels = {name: value for name, value in GOOD.items() if name != "service_version"}
+    with answering(PROMETHEUS, labels, unpromoted=False) as server:
+        assert lacking(server) == []
 
 
 def test_processes_that_cannot_be_told_apart() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 import otel_tts
 from otel_tts.report.drift import Finding, Judgement
 from otel_tts.report.feedback import Feedback
 from otel_tts.report.sample import FACTS, Facts, Sample
+from tests.e2e.stack import ROOT
 
 
 def verdicts() -> None:
@@ -25,7 +29,7 @@ def conversations() -> None:
     """A voice agent: interruptions, connections of which some fail, work ahead, and text in pieces, in two exports."""
     pipeline = otel_tts.configure()
     tts = otel_tts.Telemetry(prices={"espeak": 4.0})
-    piece = b"\1\2" * 1600
+    piece = b"\1\2" * 8000  # half a second: a rate of speech that lies within the buckets, as that of the service's own traffic
     for _ in range(2):
         for _ in range(12):
             with tts.connection("espeak"):
@@ -62,6 +66,12 @@ def drift() -> None:
     slower = Finding("latency", "performance", "espeak", "", "s", "drifted", 100, 100, current=2.0, reference=1.0, score=2.5)
     Feedback().tell(Judgement("last week", (slower,)), Sample(rows=rows))
     assert pipeline.flush(30)
+
+
+def beside(what: str, environ: Mapping[str, str], service: str) -> subprocess.Popen[bytes]:
+    """Start one of them as a process of its own, under this service's name, with these variables besides."""
+    variables = {**os.environ, **environ, "OTEL_SERVICE_NAME": service}
+    return subprocess.Popen([sys.executable, "-m", "tests.e2e.beside", what], cwd=ROOT, env=variables)
 
 
 if __name__ == "__main__":

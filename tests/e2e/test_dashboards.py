@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +23,7 @@ from otel_tts import promql, semconv
 from otel_tts.service.encoding import Encoding, encode
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import serving
+from tests.e2e.beside import beside
 from tests.e2e.stack import ROOT, Stack, get, until
 from tests.service.test_openai import Script, ScriptedServer, answer
 from tools.pictures.answers import sources
@@ -208,7 +206,7 @@ def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]
         served = closing.enter_context(serving(directory / "data", **environ))
         callers = Callers(closing.enter_context(grpc.insecure_channel(served.target)), server, fed.traces)
         others = (("verdicts", SERVICE), ("conversations", SERVICE), ("drift", "otel-tts-report"))
-        besides = [beside(stack, what, name) for what, name in others]
+        besides = [beside(what, stack.service_environ, name) for what, name in others]
         counted = f'{promql.count_series(semconv.RPC_DURATION)}{{service_name="{SERVICE}"}}'
         for _ in range(2):
             callers.everything()
@@ -217,12 +215,6 @@ def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]
         assert [process.wait(60) for process in besides] == [0, 0, 0]
         until(lambda: stack.query('ALERTS{alertstate="firing"}'), "the watchdog", 60)
         yield fed
-
-
-def beside(stack: Stack, what: str, service: str) -> subprocess.Popen[bytes]:
-    """One of the programs beside the service, started."""
-    environ = {**os.environ, **stack.service_environ, "OTEL_SERVICE_NAME": service}
-    return subprocess.Popen([sys.executable, "-m", "tests.e2e.beside", what], cwd=ROOT, env=environ)
 
 
 # --- their queries -----------------------------------------------------------------------------------------------------------

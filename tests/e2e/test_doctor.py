@@ -23,6 +23,7 @@ from otel_tts.commands.doctor.grafana import DASHBOARDS
 from otel_tts.settings import DoctorSettings
 from tests.commands.conftest import Served, serving
 from tests.commands.grafana_api import PASSWORD, grafana
+from tests.e2e.beside import beside
 from tests.e2e.stack import Process, Stack, until
 from tests.ports import free_port
 
@@ -357,7 +358,8 @@ def test_what_cannot_be_followed_is_refused(options: list[str]) -> None:
 
 
 def test_the_engine_is_known_and_lacks_nothing(stack: Stack) -> None:
-    """With the flags and the configuration that are here."""
+    """With the flags and the configuration that are here, whether or not a service says its version."""
+    assert beside("verdicts", stack.service_environ, "without-version").wait(60) == 0
     server = Server(DoctorSettings.load({"OTEL_TTS_PROMETHEUS_URL": stack.prometheus}).prometheus, "")
     assert engine(server) is MetricsEngine.PROMETHEUS
     assert lacking(server) == []

@@ -14,7 +14,7 @@ _PATIENCE_MS = 60_000
 @pytest.mark.timeout(300)
 def test_the_page_of_a_run_begins_with_what_the_terminal_says(server: str, recording: Recording, make_job: MakeJob) -> None:
     """Service, window and verdict stand above the metrics, unfolded; figures, what moved and the worst requests follow."""
-    [result] = make_job(server, of_range(recording.healthy)).report([recording.faulty])
+    [result] = make_job(server, of_range(recording.healthy), experiment="page").report([recording.faulty])
     with launched() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         # MLflow opens its assistant on the first visit, over the right third of the page.

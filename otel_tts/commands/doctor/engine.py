@@ -78,7 +78,9 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
                 "exact-endpoint.yaml."
             )
         return
-    missing = [attribute for attribute in ("service.name", "service.version") if attribute.replace(".", "_") not in labels]
+    missing = ["service.name"] if "service_name" not in labels else []
+    if _has_unpromoted_version(server, name):
+        missing.append("service.version")
     if missing:
         flag = _PROMOTED.get(kind)
         yield f"{kind} does not promote {' and '.join(missing)}{_by(flag and flag.format(', '.join(missing)))}."
@@ -95,6 +97,15 @@ def _lacking_flags(server: Server) -> Iterator[str]:
             if "enable-feature" in flags and (off := [feature for feature in _FEATURES if feature not in enabled]):
                 loses = " and ".join(_FEATURES[feature] for feature in off)
                 yield f"Prometheus was started without --enable-feature={','.join(off)}: {loses} are missing."
+
+
+def _has_unpromoted_version(server: Server, name: str) -> bool:
+    """Whether a process has a version that its series of this name lack: ``target_info`` has what is not promoted.
+
+    A series without it is no fault of the engine: most services never say their version.
+    """
+    query = f'topk(1, target_info{{service_version!=""}} and on (job, instance) {name}{{service_version=""}})'
+    return _series(server, query) is not None
 
 
 def _by(flag: str | None) -> str:
