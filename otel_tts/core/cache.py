@@ -18,7 +18,6 @@ from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples, checked
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import Cause
-from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.streams import Current, Payload, measured
@@ -196,7 +195,6 @@ class CacheWrite(_Block):
 
     def _end(self, error: BaseException | None) -> None:
         if isinstance(error, Exception):
-            attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
-            self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes)
+            self._emitter.add_exception(self._span, error)
             self._span.set_status(StatusCode.ERROR)
         self._span.end(self._timeline.timestamp(self._timeline.monotonic()))

@@ -23,8 +23,22 @@ CALL = create_key("call")
 """The key of the enclosing Call in the OpenTelemetry context."""
 
 
+class MessageReader(Protocol):
+    """The part of a request that is told of the RPC's messages, which may contain its text."""
+
+    def message_came(self, since_ns: int) -> None:
+        """Note that a message was received here, after a wait since ``since_ns``."""
+
+    def messages_ended(self, since_ns: int) -> None:
+        """Note that the caller has sent all messages; the end of them was waited for here since ``since_ns``."""
+
+
 class Part(Protocol):
     """A request to speak that belongs to a Call."""
+
+    @property
+    def text_input(self) -> MessageReader:
+        """Its text, for requests whose messages come one by one."""
 
     @property
     def open(self) -> bool:
@@ -39,12 +53,6 @@ class Part(Protocol):
 
     def close(self, ending: RpcEnding) -> None:
         """End it, since its Call ended."""
-
-    def message_came(self, since_ns: int) -> None:
-        """Note that one message of several was received here, after a wait since ``since_ns``. It may contain text."""
-
-    def messages_ended(self, since_ns: int) -> None:
-        """Note that the caller has sent all messages; the end of them was waited for here since ``since_ns``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +141,13 @@ class Call(Enclosure):
         """Note that a message of a stream of requests was received here, after a wait since ``since_ns``."""
         self.message_at = here()
         if (current := self.current) is not None:
-            current.message_came(since_ns)
+            current.text_input.message_came(since_ns)
 
     @guarded
     def messages_ended(self, since_ns: int) -> None:
         """Note that the caller has sent all messages; the end of them was waited for here since ``since_ns``."""
         if (current := self.current) is not None:
-            current.messages_ended(since_ns)
+            current.text_input.messages_ended(since_ns)
 
     def interruption(self) -> Cause:
         """Return why work for it is, or was, cut off."""

@@ -12,7 +12,6 @@ from otel_tts.core import clean, outcome
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
-from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.streams import Current
 
 
@@ -52,8 +51,7 @@ class Opening:
             if error is not None and cause.error_type is not None:
                 self._span.set_attribute(semconv.ERROR_TYPE.key, cause.error_type.value)
                 self._span.set_status(StatusCode.ERROR, str(cause.error_type))
-                attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
-                self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self._timeline.timestamp(end_ns))
+                self._emitter.add_exception(self._span, error, self._timeline.timestamp(end_ns))
         finally:
             self._span.end(self._timeline.timestamp(end_ns))
 

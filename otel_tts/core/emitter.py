@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Tracer
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode, Tracer
 from opentelemetry.util.types import Attributes
 
+from otel_tts import semconv
 from otel_tts.core.bounded import Bounded
 from otel_tts.core.clock import Clock
 from otel_tts.core.guard import guard
 from otel_tts.core.instruments import Instruments
 from otel_tts.core.labels import Labels
+from otel_tts.core.outcome import Cause
 from otel_tts.core.prices import Prices
+from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.providers import Providers
 from otel_tts.settings import Settings
 
@@ -59,6 +62,31 @@ class Emitter:
         except Exception as error:  # noqa: BLE001 - a sampler or span processor of the host may raise anything
             guard.caught("starting a span", error)
             return INVALID_SPAN
+
+    def add_exception(self, span: Span, error: BaseException, timestamp_ns: int | None = None) -> None:
+        """Add an ``exception`` event to a span, with its message only if text may be captured.
+
+        Args:
+            span: the span of the work that the exception ended.
+            error: the exception.
+            timestamp_ns: when, in wall time; None: now.
+        """
+        attributes = exception_attributes(error, capture_text=self.settings.capture_text)
+        span.add_event(semconv.EXCEPTION_EVENT.name, attributes, timestamp_ns)
+
+    def describe_failure(self, span: Span, cause: Cause, error: BaseException | None, timestamp_ns: int) -> None:
+        """Set a span's status to ERROR and add the exception, if the cause is a failure.
+
+        Args:
+            span: the span of the work that ended.
+            cause: how it ended.
+            error: the exception, if no other span has it.
+            timestamp_ns: when it ended, in wall time.
+        """
+        if cause.outcome in semconv.FAILURES:
+            span.set_status(StatusCode.ERROR, str(cause.error_type))
+            if error is not None:
+                self.add_exception(span, error, timestamp_ns)
 
     def maker(self, provider: str | None, model: str | None, *, admit: bool = True) -> tuple[str, str]:
         """Return the bounded labels of a provider and a model. ``admit``: see :meth:`Labels.bound`."""

@@ -31,11 +31,19 @@ ENCLOSURE = create_key("enclosure")
 CURRENT: ContextVar[Enclosure | None] = ContextVar("enclosure", default=None)
 
 
+class ComparedText(Protocol):
+    """The text of a request, kept to be compared with that of later ones."""
+
+    def equals(self, text: str) -> bool:
+        """Return whether this is the text."""
+
+
 class Repeatable(Protocol):
     """A request that failed, and that continues if the same text is requested again."""
 
-    def repeated_by(self, text: str) -> bool:
-        """Return whether this is its text."""
+    @property
+    def text_input(self) -> ComparedText:
+        """Its text."""
 
     def settle(self) -> None:
         """End it with the outcome that is known so far; nothing more will come for it."""
@@ -86,7 +94,7 @@ class Enclosure:
     def take(self, text: str) -> Repeatable | None:
         """Remove and return the oldest failed request for this text; None without one."""
         for request in tuple(self._failed):
-            if request.repeated_by(text) and self._remove(request):
+            if request.text_input.equals(text) and self._remove(request):
                 return request
         return None
 

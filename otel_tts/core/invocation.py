@@ -22,7 +22,6 @@ from otel_tts.core.formats import checked
 from otel_tts.core.guard import guarded
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
-from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.record import Record
 from otel_tts.core.resends import Resends
 from otel_tts.core.result import InvocationResult
@@ -318,8 +317,7 @@ class Invocation:
                 if first_audio_ns is not None:
                     span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))
         if error is not None and cause.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE):
-            attributes = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
-            span.add_event(semconv.EXCEPTION_EVENT.name, attributes, timestamp(now_ns))
+            self._emitter.add_exception(span, error, timestamp(now_ns))
         if cause.outcome in semconv.FAILURES:
             span.set_status(StatusCode.ERROR, str(cause.error_type))
 

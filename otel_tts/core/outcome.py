@@ -5,7 +5,7 @@ The table of outcomes is in ``docs/telemetry.md``. Nothing here reads an excepti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,6 +166,17 @@ def from_exception(error: BaseException) -> Cause:
     if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     return ERROR
+
+
+def explained(cause: Cause | None, error: BaseException | None, otherwise: Callable[[], Cause]) -> Cause:
+    """Return why work ended: the cause that is known, or what the exception means.
+
+    Args:
+        cause: how it ended, if that is known.
+        error: the exception that ended it.
+        otherwise: returns the cause where there is neither.
+    """
+    return cause or (from_exception(error) if error is not None else otherwise())
 
 
 def statuses(error: BaseException) -> tuple[str | None, int | None]:

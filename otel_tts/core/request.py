@@ -11,7 +11,7 @@ import functools
 import weakref
 
 from opentelemetry.context import Context, set_value
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import SpanContext, SpanKind, set_span_in_context
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
@@ -24,7 +24,6 @@ from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
-from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
@@ -167,10 +166,7 @@ class SynthesisRequest:
         """Add what an inner layer knows in addition."""
         record = self.record
         record.purpose = record.purpose.update(purpose)
-        text = clean.spoken(text)
-        if not record.characters and text:
-            record.characters = len(text)
-            record.text = text if self.emitter.settings.capture_text else None
+        self.text_input.complete(clean.spoken(text))
         record.voice = record.voice or clean.optional_name(voice)
         record.language = record.language or clean.optional_name(language)
         self._span.set_attributes(record.start_attributes())
@@ -206,14 +202,6 @@ class SynthesisRequest:
         """Note that the response itself reports a failure, whatever its status. A more exact cause that is known already counts more."""
         if self._declared is None and self.sources.failure is None:
             self._declared = cause
-
-    def message_came(self, since_ns: int) -> None:
-        """Note that a message of the RPC was received here, after a wait since ``since_ns``. It may contain text."""
-        self.text_input.message_came(since_ns)
-
-    def messages_ended(self, since_ns: int) -> None:
-        """Note that the RPC's caller has sent all messages; the end of them was waited for here since ``since_ns``."""
-        self.text_input.messages_ended(since_ns)
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
@@ -262,10 +250,6 @@ class SynthesisRequest:
         left = self.implicit and cause.outcome is Outcome.CANCELLED  # the caller went away, whatever failed before
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
         self._finish(cause, end_ns, interrupted=left)
-
-    def repeated_by(self, text: str) -> bool:
-        """Return whether this is its text."""
-        return self.text_input.equals(text)
 
     @guarded_or(lambda *_, **__: False)
     @in_turn
@@ -342,15 +326,16 @@ class SynthesisRequest:
             attributes = self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe)
             if describe:
                 self._span.set_attributes(attributes)
-                self._describe_failure(cause, end_ns)
+                # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
+                error = self._error if not self.record.attempts and self._call is None else None
+                self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))
         finally:
             # An exception refers to its frames, and they refer to this request and all their other variables: without this, that circle
             # would stay in memory until the next garbage collection.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
-            UNDER_WAY.remove(
-                self
-            )  # last: a shutdown waits for it, and would else export before these points and this span are recorded
+            # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
+            UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
         """Return the cause: what the application stated, an interruption, a failed invocation without a later success, or ``ended``."""
@@ -365,12 +350,3 @@ class SynthesisRequest:
         if cause.outcome is Outcome.DEADLINE and allowance_s is not None and allowance_s < self.emitter.settings.deadline_floor:
             return Cause.from_outcome(Outcome.REJECTED)  # nobody could have met it
         return cause
-
-    def _describe_failure(self, cause: Cause, end_ns: int) -> None:
-        if cause.outcome not in semconv.FAILURES:
-            return
-        self._span.set_status(StatusCode.ERROR, str(cause.error_type))
-        # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
-        if self._error is not None and not self.record.attempts and self._call is None:
-            attributes = exception_attributes(self._error, capture_text=self.emitter.settings.capture_text)
-            self._span.add_event(semconv.EXCEPTION_EVENT.name, attributes, self.timeline.timestamp(end_ns))

@@ -98,6 +98,16 @@ class TextInput:
         if self._capture:
             record.text = (record.text or "") + delta
 
+    def complete(self, text: str) -> None:
+        """Take the text from an inner layer, if there was none before: it was there from the start.
+
+        Args:
+            text: all of it; empty: the inner layer does not know it either.
+        """
+        if text and not self._record.characters:
+            self._record.characters = len(text)
+            self._record.text = text if self._capture else None
+
     def equals(self, text: str) -> bool:
         """Return whether this is the kept text; an empty text equals none."""
         return bool(text) and self._text == text

@@ -47,7 +47,7 @@ class WholeRequest:
         """End the invocation and the request."""
         if self._invocation is not None:
             self._invocation.end(cause, error, now_ns)
-        ended = cause or (outcome.from_exception(error) if error is not None else self._request.interruption())
+        ended = outcome.explained(cause, error, self._request.interruption)
         self._request.release(ended, error, now_ns)
 
     def dropped(self) -> None:

@@ -17,7 +17,6 @@ from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
-from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.turn import Turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
@@ -283,8 +282,7 @@ class Rpc:
         if self._foreign:
             return
         if error is not None and self._span.is_recording():
-            described = exception_attributes(error, capture_text=self._emitter.settings.capture_text)
-            self._span.add_event(semconv.EXCEPTION_EVENT.name, described, timeline.timestamp(now))
+            self._emitter.add_exception(self._span, error, timeline.timestamp(now))
         self._span.end(timeline.timestamp(now))
 
     def _error_type(self, code: str) -> str | None:

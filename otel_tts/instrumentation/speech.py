@@ -180,5 +180,5 @@ class Speech:
         if self._invocation is not None:
             self.attempted(cause, error, now_ns)
         if self._own:
-            ended = cause or (outcome.from_exception(error) if error is not None else self.request.interruption())
+            ended = outcome.explained(cause, error, self.request.interruption)
             self.request.release(ended, error, now_ns)

@@ -134,7 +134,7 @@ class Utterance:
             self._expect(self.audio)  # no audio came, which makes the outcome EMPTY
         self._invocation.end(cause, error, now_ns)
         if self._own is not None:
-            ended = cause or (outcome.from_exception(error) if error is not None else self._own.interruption())
+            ended = outcome.explained(cause, error, self._own.interruption)
             self._own.release(ended, error, now_ns)
 
     def dropped(self) -> None:
