@@ -68,9 +68,7 @@ def test_no_module_imports_itself_through_others() -> None:
     TopologicalSorter(imports).prepare()  # names the circle, if there is one
 
 
-MOST_LINES = 320
-WHOLE = {"otel_tts/commands/verify/measures.py": "one table, and the functions that fill it"}
-"""Modules that are longer, and why they are not split."""
+MOST_LINES = 300
 
 
 def lines(path: Path) -> int:
@@ -85,9 +83,9 @@ def lines(path: Path) -> int:
 
 
 def test_modules_are_short() -> None:
-    """A module holds one concept: none has more lines beside its docstrings, but those named with a reason."""
+    """A module holds one concept: none has more lines beside its docstrings."""
     paths = [path for folder in ("otel_tts", "tools") for path in (ROOT / folder).rglob("*.py") if "_pb2" not in path.name]
-    assert {path.relative_to(ROOT).as_posix() for path in paths if lines(path) > MOST_LINES} == set(WHOLE)
+    assert {path.relative_to(ROOT).as_posix() for path in paths if lines(path) > MOST_LINES} == set()
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from opentelemetry import metrics, trace
@@ -18,10 +17,10 @@ from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.core.underway import UNDER_WAY
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.semconv import Metric
+from otel_tts.testing.existing import check_exists
+from otel_tts.testing.views import AttemptView, Point, SynthesisView, attributes_of, key_of
 
-Point = NumberDataPoint | HistogramDataPoint
-Key = str | Attribute
 _SETTLING_S = 0.2  # for what was answered, and is over when grpc says so: within a millisecond, unless its thread is this one
 _Baseline = dict[tuple[str, frozenset[tuple[str, Any]]], float]
 _READINGS = (semconv.CACHE_ENTRIES.name, semconv.CACHE_SIZE.name)  # sums by kind, but what is read is how much there is
@@ -79,76 +78,6 @@ class SessionProviders:
             provider.shutdown()
 
 
-class AttemptView:
-    """One attempt at a provider, as its span tells."""
-
-    def __init__(self, span: ReadableSpan) -> None:
-        self.span = span
-
-    def __getitem__(self, attribute: Key) -> Any:
-        return _attributes(self.span).get(_key(attribute))
-
-    @property
-    def provider(self) -> str:
-        """Who was asked."""
-        return str(self[semconv.PROVIDER])
-
-    @property
-    def model(self) -> str | None:
-        """With which model."""
-        model = self[semconv.MODEL]
-        return None if model is None else str(model)
-
-    @property
-    def reason(self) -> str:
-        """Why: ``initial``, ``retry``, ``fallback`` or ``probe``."""
-        return str(self[semconv.ATTEMPT_REASON])
-
-    @property
-    def outcome(self) -> str:
-        """How it ended."""
-        return str(self[semconv.OUTCOME])
-
-    @property
-    def error_type(self) -> str | None:
-        """What went wrong."""
-        error_type = self[semconv.ERROR_TYPE]
-        return None if error_type is None else str(error_type)
-
-
-class SynthesisView:
-    """One request to speak, as its spans tell. ``view[attribute]`` gives any attribute of the span, None where it has none."""
-
-    def __init__(self, span: ReadableSpan, attempts: list[AttemptView]) -> None:
-        self.span = span
-        self.attempts = attempts
-
-    def __getitem__(self, attribute: Key) -> Any:
-        return _attributes(self.span).get(_key(attribute))
-
-    @property
-    def outcome(self) -> str:
-        """How it ended."""
-        return str(self[semconv.OUTCOME])
-
-    @property
-    def cache_result(self) -> str:
-        """``hit``, ``miss``, ``bypass`` or ``coalesced``."""
-        return str(self[semconv.CACHE_RESULT])
-
-    @property
-    def first_byte(self) -> float | None:
-        """Seconds to the first audio byte, of a stream."""
-        seconds = self[semconv.TIME_TO_FIRST_BYTE]
-        return None if seconds is None else float(seconds)
-
-    @property
-    def first_audio(self) -> float | None:
-        """Seconds to the first audible sample, of a stream."""
-        seconds = self[semconv.TIME_TO_FIRST_AUDIO]
-        return None if seconds is None else float(seconds)
-
-
 class Capture:
     """What was emitted since the test began, on the global providers and on some of its own, which :meth:`telemetry` uses."""
 
@@ -170,7 +99,7 @@ class Capture:
         self._providers.meter_provider.add_metric_reader(self._reader)
         # Sums are kept from the start of the process, so those of earlier tests are taken off.
         self._before = {
-            (name, frozenset(_attributes(p).items())): p.value
+            (name, frozenset(attributes_of(p).items())): p.value
             for name, data in _read(self._reader)
             for p in data.data_points
             if isinstance(data, Sum) and name not in _READINGS and isinstance(p, NumberDataPoint)
@@ -235,7 +164,7 @@ class Capture:
         ids = {s.context.span_id for s in spans if s.context is not None}
 
         def node(span: ReadableSpan) -> list[Any]:
-            return [span.name, _attributes(span), [node(s) for s in spans if _is_child(s, span)]]
+            return [span.name, attributes_of(span), [node(s) for s in spans if _is_child(s, span)]]
 
         return [node(s) for s in spans if s.parent is None or s.parent.span_id not in ids]
 
@@ -251,9 +180,9 @@ class Capture:
         Raises:
             ValueError: a metric of ours has no such name, attribute or value, so there could never be such a point.
         """
-        name, wanted = _key(metric), dict(attributes or {})
-        _check(name, wanted)
-        return [p for p in self._collect().get(name, []) if wanted.items() <= _attributes(p).items()]
+        name, wanted = key_of(metric), dict(attributes or {})
+        check_exists(name, wanted)
+        return [p for p in self._collect().get(name, []) if wanted.items() <= attributes_of(p).items()]
 
     def total(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> float:
         """The sum of a counter, gauge or up-down counter over the points with these attributes; of a histogram, its count."""
@@ -262,7 +191,7 @@ class Capture:
     def metrics(self) -> dict[str, list[tuple[dict[str, Any], float]]]:
         """The whole picture: by metric name, the attributes and the value (of histograms the count) of every point."""
         return {
-            name: [(_attributes(p), p.count if isinstance(p, HistogramDataPoint) else p.value) for p in points]
+            name: [(attributes_of(p), p.count if isinstance(p, HistogramDataPoint) else p.value) for p in points]
             for name, points in sorted(self._collect().items())
         }
 
@@ -300,43 +229,10 @@ def _since(before: _Baseline, name: str, data: Any, point: Point) -> Point | Non
     """The point, less the sum ``before``; None for a sum of 0."""
     if not (isinstance(point, NumberDataPoint) and isinstance(data, Sum)):
         return point
-    value = round(point.value - before.get((name, frozenset(_attributes(point).items())), 0), 12)
+    value = round(point.value - before.get((name, frozenset(attributes_of(point).items())), 0), 12)
     if not value:
         return None
     return NumberDataPoint(point.attributes, point.start_time_unix_nano, point.time_unix_nano, value)
-
-
-def _check(name: str, wanted: Mapping[str, Any]) -> None:
-    """A test that asks for what cannot be would pass for the wrong reason."""
-    metrics = {metric.name: metric for metric in semconv.METRICS}
-    if name not in metrics:
-        if name.split(".", maxsplit=1)[0] in {metric.split(".")[0] for metric in metrics}:
-            raise ValueError(f"No metric is named {name}. {_similar(name, metrics)}")
-        return  # the host's
-    attributes = {attribute.key: attribute for attribute in metrics[name].attributes}
-    for key, value in wanted.items():
-        if key not in attributes:
-            raise ValueError(f"{name} has no attribute {key}. {_similar(key, attributes)}")
-        values = attributes[key].values
-        if values and value not in values:
-            raise ValueError(f"{key} is never {value!r}. {_similar(str(value), map(str, values))}")
-
-
-def _similar(name: str, names: Iterable[str]) -> str:
-    """The most similar names, or else all names."""
-    choices = sorted(names)
-    closest = get_close_matches(name, choices, 1)
-    return f"Did you mean {closest[0]}?" if closest else f"There are: {', '.join(choices) or 'none'}."
-
-
-def _attributes(owner: ReadableSpan | Point) -> dict[str, Any]:
-    return dict(owner.attributes or {})
-
-
-def _key(name: Key | Metric) -> str:
-    if isinstance(name, str):
-        return name
-    return name.name if isinstance(name, Metric) else name.key
 
 
 def _is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from otel_tts import semconv
-from otel_tts.commands.report import command as report_command
+from otel_tts.commands.report import reporting
 from otel_tts.commands.report.surroundings import SERVICE_NAME as JOB
 from otel_tts.history import Row, open_history
 from otel_tts.history.local import LocalHistory
@@ -206,7 +206,7 @@ def test_a_window_of_which_only_a_part_is_known_stays_open(
         return aggregates(history, start, end, *arguments, **options)
 
     def one_pass() -> list[dict[str, Any]]:
-        return report_command._pass(job, Console(quiet=True), 10.0, 0.0, None, None, Event())
+        return reporting.run_pass(job, Console(quiet=True), 10.0, 0.0, None, None, Event())
 
     with monkeypatch.context() as patched:
         patched.setattr(LocalHistory, "aggregates", partial)

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.report import summary, surroundings
-from otel_tts.errors import OtelTtsError
-from otel_tts.history import History, HistoryUnavailableError, open_history
+from otel_tts.commands.report.failures import ReportFailedError, failures, one_service, require_telemetry
+from otel_tts.commands.report.reporting import run_pass
+from otel_tts.history import HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
 from otel_tts.report.headline import Headline
-from otel_tts.report.job import ReportJob, WindowResult, pending
-from otel_tts.report.lock import AnotherJobError, locked
+from otel_tts.report.job import ReportJob
+from otel_tts.report.lock import locked
 from otel_tts.report.profile import Profiles
-from otel_tts.report.reference import LAST_WEEK, UnknownReferenceError, length, moment, resolve
+from otel_tts.report.reference import LAST_WEEK, length, moment, resolve
 from otel_tts.report.runs import Runs
-from otel_tts.report.window import Window, closed, windows
+from otel_tts.report.window import Window
 from otel_tts.settings import ReportSettings, redact_url
-
-NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
-
-
-class ReportFailedError(OtelTtsError, click.ClickException):
-    """Something that a script may want to tell from something else."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class, and reads it from the instance
 
 
 def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
@@ -129,7 +116,7 @@ def _report(
             while True:
                 with feedback.tracer.start_as_current_span(semconv.REPORT_SPAN.name):
                     try:
-                        _require_telemetry(history, service)
+                        require_telemetry(history, service)
                         runs = Runs(uri, experiment)
                         job = ReportJob(
                             history,
@@ -141,7 +128,7 @@ def _report(
                             workspace,
                             _trace_address(settings),
                         )
-                        reported = _pass(job, console, width_s, grace_s, since, until, stop)
+                        reported = run_pass(job, console, width_s, grace_s, since, until, stop)
                         if as_json:
                             print_json("report", {"windows": reported}, indent=None if every_s is not None else 2)
                     except (ReportFailedError, tracking.TrackingUnreachableError, HistoryUnavailableError) as error:
@@ -151,73 +138,6 @@ def _report(
                         failed.print(f"{formatting.date(time.time())}  {error}", style="bold red", soft_wrap=True, markup=False)
                 if every_s is None or stop.wait(every_s):
                     return
-
-
-def _pass(
-    job: ReportJob,
-    console: Console,
-    width_s: float,
-    grace_s: float,
-    since: float | None,
-    until: float | None,
-    stop: threading.Event,
-) -> list[dict[str, Any]]:
-    """Everything that is to be done at the moment; gives it for programs.
-
-    An explicit range does not move the watermark: nobody knows what is before it.
-    """
-    now = time.time()
-    key = f"{job.only or 'all services'} {width_s:g}s"
-    watermark = job.runs.watermark(key)
-    last = closed(now, width_s, grace_s)
-    began = job.history.began or now
-    first = pending(began, watermark, last, width_s) if since is None else max(since, began - width_s)
-    wanted = list(windows(first, last if until is None else min(until, now), width_s))
-    done: list[WindowResult] = []
-    contents: list[dict[str, Any]] = []
-    with surroundings.progress(console, len(wanted), shown=since is not None) as advance:
-        for window in wanted:
-            if stop.is_set():
-                console.print("Stopped between two windows. The next pass continues from here.")
-                return contents
-            reported = False
-            for outcome in job.report([window]):
-                reported = True
-                contents.append(summary.plain_window(outcome))
-                # The rest is large, and there may be many.
-                done.append(replace(outcome, judgement=None, current=None, reference=None))
-                if outcome.judgement is not None:
-                    console.print(summary.window_summary(outcome))
-                    console.print(Text(f"{outcome.link}\n", "dim"), soft_wrap=True)
-            if since is None and window.end <= last and (reported or window is wanted[-1]) and window.end > (watermark or 0.0):
-                job.runs.advance(key, window.end)
-            advance()
-    console.print(summary.pass_summary(wanted, done, _next(now, width_s, grace_s)), soft_wrap=True)
-    if job.history.unreadable:
-        console.print(
-            f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
-        )
-    return contents
-
-
-def _next(now: float, width_s: float, grace_s: float) -> float:
-    """When the current window will be complete."""
-    return closed(now, width_s, grace_s) + width_s + grace_s
-
-
-def _require_telemetry(history: History, service: str | None) -> None:
-    """Check that there is telemetry to report.
-
-    Raises:
-        ReportFailedError: there is not.
-    """
-    names = [service_.name for service_ in history.services(history.began or 0.0, time.time() + history.interval)]
-    if not names:
-        raise ReportFailedError(
-            f"There is no telemetry of any request in {history.source}. Run `otel-tts demo`, or your own service.", NO_DATA
-        )
-    if service is not None and service not in names:
-        raise ReportFailedError(f"There is no telemetry of {service!r}, only of {', '.join(names)}.", NO_DATA)
 
 
 @report.command()
@@ -239,7 +159,7 @@ def compare(first: str, second: str, service: str | None, page: Path | None, as_
     with failures():
         settings = ReportSettings.load()
         history = open_history(settings)
-        name = _one(history, service)
+        name = one_service(history, service)
         result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
         if page is not None:
             headline = Headline(
@@ -283,7 +203,7 @@ def save(name: str, service: str | None, source: str | None) -> None:
     with failures():
         settings = ReportSettings.load()
         history, profiles = open_history(settings), Profiles(settings.data_dir)
-        key = _one(history, service)
+        key = one_service(history, service)
         whole = f"range:{formatting.utc(history.began or 0.0)}..{formatting.utc(math.ceil(time.time() + history.interval))}"
         sample = resolve(source or whole, history, profiles, None, key).sample(Window(0.0, 0.0))
         assert sample is not None  # noqa: S101 - nothing overlaps an empty window
@@ -299,33 +219,3 @@ def listed() -> None:
     """List the profiles."""
     for name in Profiles(ReportSettings.load().data_dir).names():
         click.echo(name)
-
-
-@contextmanager
-def failures() -> Iterator[None]:
-    """What goes wrong in the block is said in a line, with an exit code of its own."""
-    codes: Mapping[type[Exception], int] = {
-        tracking.TrackingUnreachableError: UNREACHABLE,
-        UnknownReferenceError: NO_REFERENCE,
-        AnotherJobError: BUSY,
-        HistoryUnavailableError: NO_HISTORY,
-    }
-    try:
-        yield
-    except tuple(codes) as error:
-        raise ReportFailedError(str(error), next(code for kind, code in codes.items() if isinstance(error, kind))) from error
-    except ModuleNotFoundError as error:  # the heavy ones are imported where they are used
-        raise click.ClickException(
-            f"`otel-tts report` needs the Python module {error.name}, which is not installed. "
-            "Install it with: pip install 'otel-tts[report]'"
-        ) from error
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _one(history: History, service: str | None) -> str:
-    _require_telemetry(history, service)
-    names = [service_.name for service_ in history.services(history.began or 0.0, time.time() + history.interval)]
-    if service is None and len(names) > 1:
-        raise click.UsageError(f"There is telemetry of {', '.join(names)}: choose one with --service.")
-    return service or names[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from otel_tts.commands.load.caller import Reply
 from otel_tts.commands.load.traffic import Planned
+from otel_tts.commands.verify.judged import JudgedCall, Key
 from otel_tts.commands.verify.scrape import Scrape
 from otel_tts.core.prices import Prices
 from otel_tts.semconv import Attribute, Instrument, Metric, Outcome
@@ -20,8 +21,6 @@ a moment after its caller."""
 
 _REJECTIONS = ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED")  # gRPC itself gives none of these to a caller
 
-Key = tuple[str | None, ...]
-"""Values of attributes; None for one that an answer does not tell, so that it may be any."""
 Amount = float | tuple[float, float]
 """What a call adds, or the least and the most of it."""
 Amounts = Mapping[Key, Amount]
@@ -84,7 +83,7 @@ class CountedMeasure:
     title: str
     metric: Metric
     by: tuple[Attribute, ...]
-    added: Callable[[Planned, Reply, Outcome, Prices], Amounts]
+    added: Callable[[JudgedCall], Amounts]
     sums: bool = False
     inside: bool = False
     total: bool = False
@@ -99,7 +98,7 @@ class CountedMeasure:
             result = outcome(reply)
             if result is None:
                 continue
-            for key, amount in self.added(planned, reply, result, traffic.prices or Prices()).items():
+            for key, amount in self.added(JudgedCall(planned, reply, result, traffic.prices or Prices())).items():
                 least, most = amount if isinstance(amount, tuple) else (amount, amount)
                 if self.total:
                     ranges[key] = (least, most)

@@ -1,4 +1,4 @@
-"""Span: a compact span, with all methods of the API and all properties that readers of finished spans use."""
+"""Span: a compact span, with all methods of the API; `readable` has the properties that readers of finished spans use."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_tts import semconv
 from otel_tts.core.once import Once
+from otel_tts.sdk.direct.readable import Readable, SpanOwner
 
 _logger = logging.getLogger(__name__)
 
@@ -30,30 +29,13 @@ _UNSET = Status()
 _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept unchanged."""
 _KEYS = frozenset((str,))
-_Attributes: TypeAlias = "dict[str, AnyValue] | BoundedAttributes"
-
-
-class SpanOwner(Protocol):
-    """The tracer of a span, as the span sees it."""
-
-    instrumentation_scope: InstrumentationScope
-    limits: SpanLimits
-    plain_attributes: int
-    """The most attributes that are kept in a plain dict."""
-
-    @property
-    def resource(self) -> Resource:
-        """The resource of its spans."""
-
-    def ended(self, span: Span) -> None:
-        """Take a span that ended."""
 
 
 class Unrecorded(trace.NonRecordingSpan):
     """A span that the sampler drops. Its children need not ask the sampler."""
 
 
-class Span(trace.Span):
+class Span(Readable, trace.Span):
     """A span of `otel_tts.sdk.direct.tracer.Tracer`. It behaves like one of the SDK, except for the text of its warnings.
 
     Plain attribute values are kept in a dict. If there are others (sequences, other types, too many, too long), the dict is replaced by
@@ -80,103 +62,19 @@ class Span(trace.Span):
         self._parent = parent
         self._kind = kind
         self._start_time = time.time_ns() if start_time is None else start_time
-        self._end_time: int | None = None
+        self._end_time = None
         self._record_exception = record_exception
         self._set_status_on_exception = set_status_on_exception
         self._status = _UNSET
-        self._attributes: _Attributes = {}
-        self._events: Any = None
-        self._links: Any = None
+        self._attributes = {}
+        self._events = None
+        self._links = None
         self._over = Once()
         if attributes:
             self._update(attributes)
         for link in links or ():
             if link is not None:
                 self._link(link.context, link.attributes)
-
-    # -- the properties of a ReadableSpan -----------------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def context(self) -> SpanContext:
-        return self._context
-
-    @property
-    def parent(self) -> SpanContext | None:
-        return self._parent
-
-    @property
-    def kind(self) -> SpanKind:
-        return self._kind
-
-    @property
-    def start_time(self) -> int:
-        return self._start_time
-
-    @property
-    def end_time(self) -> int | None:
-        return self._end_time
-
-    @property
-    def status(self) -> Status:
-        return self._status
-
-    @property
-    def attributes(self) -> Mapping[str, AnyValue]:
-        return MappingProxyType(self._attributes)
-
-    @property
-    def events(self) -> Sequence[Event]:
-        return tuple(self._events or ())
-
-    @property
-    def links(self) -> Sequence[Link]:
-        return tuple(self._links or ())
-
-    @property
-    def dropped_attributes(self) -> int:
-        return self._attributes.dropped if isinstance(self._attributes, BoundedAttributes) else 0
-
-    @property
-    def dropped_events(self) -> int:
-        return self._events.dropped if self._events is not None else 0
-
-    @property
-    def dropped_links(self) -> int:
-        return self._links.dropped if self._links is not None else 0
-
-    @property
-    def resource(self) -> Resource:
-        return self.tracer.resource
-
-    @property
-    def instrumentation_scope(self) -> InstrumentationScope:
-        return self.tracer.instrumentation_scope
-
-    def readable(self) -> ReadableSpan:
-        """Return it as a span of the SDK."""
-        return ReadableSpan(
-            self._name,
-            self._context,
-            self._parent,
-            self.resource,
-            self._attributes,
-            self._events if self._events is not None else (),
-            self._links if self._links is not None else (),
-            self._kind,
-            status=self._status,
-            start_time=self._start_time,
-            end_time=self._end_time,
-            instrumentation_scope=self.tracer.instrumentation_scope,
-        )
-
-    def to_json(self, indent: int | None = 4) -> str:
-        """Return it as JSON for people, in the SDK's form."""
-        text: str = self.readable().to_json(indent)
-        return text
 
     def __repr__(self) -> str:
         return f"Span(name={self._name!r}, context={self._context})"
