@@ -13,6 +13,7 @@ from enum import StrEnum, auto
 from typing import TYPE_CHECKING
 
 from otel_tts import PCM16
+from otel_tts.semconv import ErrorType
 from otel_tts.service import cache
 from otel_tts.service.cache import Cache, Entry
 from otel_tts.service.engine import Engine, refuses_input
@@ -114,7 +115,11 @@ class Chain:
             s.skipped(provider.name)
             raise AllProvidersDownError(leg.engine.circuit.probe_in())
         async with self._flights.join(key, lambda: self._flight(s, leg, key)) as (flight, leads):
-            waited = await flight.admitted()
+            try:
+                waited = await flight.admitted()
+            except QueueFullError:
+                s.skipped(provider.name, ErrorType.QUEUE_FULL)
+                raise
             if leads:
                 s.queued(waited)
                 attempt = s.attempt(provider.name, model, remote=provider.remote)
@@ -144,12 +149,15 @@ class Chain:
 
 
 async def _begun(flight: Flight, s: Synthesis, provider: str) -> bool:
-    """Wait for the first audio that an engine makes for another request; its failure is this one's too."""
+    """Wait for the first audio that an engine makes for another request; its failure is this one's too, and so is no audio."""
     try:
-        return await flight.begun()
+        begun = await flight.begun()
     except Exception as error:
         s.skipped(provider, error=error)
         raise
+    if not begun:
+        s.skipped(provider, ErrorType.NO_AUDIO)
+    return begun
 
 
 async def _made(attempt: Attempt, flight: Flight, pcm: PCM16, *, stream: bool) -> AsyncGenerator[bytes, None]:

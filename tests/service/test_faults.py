@@ -259,7 +259,9 @@ async def test_twenty_identical_requests_cost_one_engine_call(
     assert len(engine.calls) == 1
     await client.until(lambda: len(capture_tts.syntheses(outcome="ok")) == 20)
     assert sorted(s.cache_result for s in capture_tts.syntheses()) == ["bypass"] + ["coalesced"] * 19
-    assert sum(len(s.attempts) for s in capture_tts.syntheses()) == 1
+    (leader,) = [s for s in capture_tts.syntheses() if s.attempts]
+    links = [link.context.span_id for s in capture_tts.syntheses() for link in s.span.links]
+    assert links == [leader.span.context.span_id] * 19
 
 
 async def test_who_shares_a_call_shares_its_failure_and_falls_back_together(
@@ -278,6 +280,37 @@ async def test_who_shares_a_call_shares_its_failure_and_falls_back_together(
     assert [(r.provider, r.fallback_used) for r in renditions] == [("good", True)] * 5
     assert sorted(r.cache for r in renditions) == [BYPASS] + [COALESCED] * 4
     assert [len(engine.calls) for engine in engines] == [1, 1, 1]
+
+
+def skipped(synthesis: Any) -> list[tuple[str, str]]:
+    """Provider and error type of each event that says whose audio a request did not get, and why."""
+    events = [dict(e.attributes) for e in synthesis.span.events if e.name == "tts.provider.skipped"]
+    return [(e["gen_ai.provider.name"], e["error.type"]) for e in events]
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize("fault", ["raises", "connection", "refuses", "empty"])
+async def test_a_shared_call_that_fails_is_named_in_each_request(
+    start: Any, scripted: Any, capture_tts: Any, fault: str, *, streaming: bool
+) -> None:
+    """The request that made it has an attempt; those that waited for it have an event with who and why, and fail for the same."""
+    step, (outcome, error_type) = FAULTS[fault]
+    go = asyncio.Event()
+    client = await start(scripted("one", go, *([step] if step else [])))
+    calls = [asyncio.create_task(client.listen() if streaming else client.refused()) for _ in range(4)]
+    await client.until(lambda: capture_tts.total("tts.synthesis.active") == 4)
+    go.set()
+    await asyncio.gather(*calls)
+    await client.until(lambda: len(capture_tts.syntheses()) == 4)
+    views = capture_tts.syntheses()
+    assert sorted([(a.provider, a.outcome, a.error_type) for a in v.attempts] for v in views) == [[]] * 3 + [
+        [("one", outcome, error_type)]
+    ]
+    assert [skipped(v) for v in views if not v.attempts] == [[("one", error_type)]] * 3
+    assert [v["gen_ai.provider.name"] for v in views] == ["one"] * 4
+    assert capture_tts.total("tts.synthesis.failures", {"gen_ai.provider.name": "one"}) == capture_tts.total(
+        "tts.synthesis.failures"
+    )
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])
@@ -334,7 +367,8 @@ async def test_a_full_queue_refuses_at_once_with_retry_info(start: Any, scripted
     assert sorted(r.rendition.cache for r in await asyncio.gather(*under_way)) == [BYPASS, BYPASS, COALESCED]
     await client.until(lambda: len(capture_tts.syntheses()) == 4)
     refused = capture_tts.synthesis(outcome="error")
-    assert (refused["error.type"], refused.attempts) == ("queue_full", [])
+    assert (refused["error.type"], refused.attempts, skipped(refused)) == ("queue_full", [], [("one", "queue_full")])
+    assert refused["gen_ai.provider.name"] == "one"
     assert capture_tts.total("tts.queue.wait") == 2
 
 
