@@ -84,7 +84,7 @@ WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 _UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
 
-DEADLINE_MARGIN_S = 0.02
+_CLOCK_MARGIN_S, _TRANSIT_S, _ROUNDING = 0.02, 0.05, 0.01
 
 # What a provider's status means for the attempt. 400 and 422 reject the input; 401, 403, 404 and 429 are faults of the service.
 _HTTP = {
@@ -209,9 +209,19 @@ def by_itself(error: BaseException) -> Cause:
     return ERROR if cause.outcome is Outcome.CANCELLED else cause
 
 
-def met_deadline(remaining_s: float | None) -> bool:
-    """Return whether an operation that was cut off with so many seconds left reached its deadline. Two machines' clocks differ a little."""
-    return remaining_s is not None and remaining_s <= DEADLINE_MARGIN_S
+def met_deadline(remaining_s: float | None, timeout_s: float | None) -> bool:
+    """Return whether an operation that was cut off so many seconds before its deadline reached the one of its caller.
+
+    The caller's deadline is earlier by the time that the request was on its way, and by what gRPC rounds up a timeout to: three digits.
+
+    Args:
+        remaining_s: seconds to the deadline, as this process knows it; None without a deadline.
+        timeout_s: seconds from the arrival to the deadline; None if unknown.
+    """
+    if remaining_s is None:
+        return False
+    timeout_s = timeout_s or 0.0
+    return remaining_s <= max(_CLOCK_MARGIN_S, min(_TRANSIT_S + timeout_s * _ROUNDING, timeout_s / 2))
 
 
 def from_rpc_status(code: str, *, attempted: bool) -> Cause:

@@ -133,6 +133,11 @@ class Rpc:
         return None if self._answer is None else self._answer[1]
 
     @property
+    def failed_without_response(self) -> bool:
+        """Whether its handler has set a failure and returned a response that is too large: the status is sent all the same."""
+        return self._answer is not None and self._answer[0] != "OK" and self._too_large()
+
+    @property
     def refused(self) -> bool:
         """Whether grpc rejects it because too many RPCs are running."""
         return self.internals.refused
@@ -244,14 +249,20 @@ class Rpc:
         internals = self.internals
         if self.request_failed:
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
-        limit = internals.send_limit() if self.largest_response else None
-        if limit is not None and self.largest_response > limit:
+        if self._too_large():
             return "RESOURCE_EXHAUSTED", _TOO_LARGE
-        if outcome.met_deadline(internals.remaining()):
+        remaining_s = internals.remaining()
+        elapsed_s = (self._timeline.monotonic() - self._timeline.start) * 1e-9
+        if outcome.met_deadline(remaining_s, None if remaining_s is None else elapsed_s + max(remaining_s, 0.0)):
             return "DEADLINE_EXCEEDED", outcome.DEADLINE
         if internals.stopping():
             return "UNAVAILABLE", outcome.SHUTDOWN
         return "CANCELLED", outcome.CANCELLED
+
+    def _too_large(self) -> bool:
+        """Return whether a response is larger than the server may send."""
+        limit = self.internals.send_limit() if self.largest_response else None
+        return limit is not None and self.largest_response > limit
 
     def _end(
         self, code: str, now: int, *, error: BaseException | None = None, cause: Cause | None = None, interruption: Cause | None = None,

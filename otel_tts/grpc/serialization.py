@@ -9,17 +9,21 @@ from otel_tts.grpc.status import OURS, set_code
 
 
 def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
-    """Wrap ``deserialize``. If it fails, grpc sends the status ``failure``."""
+    """Wrap ``deserialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one."""
 
     def reading(raw: bytes) -> Any:
         try:
             request = deserialize(raw)
         except BaseException:
-            rpc.answer(failure, by_grpc=True)
+            failed()
             raise
         if request is None and failure == "INTERNAL":  # `grpc` treats None as a failure
-            rpc.answer(failure, by_grpc=True)
+            failed()
         return request
+
+    def failed() -> None:
+        code = set_code(rpc, failure)
+        rpc.answer(code, None, OURS if code == "OK" else None, by_grpc=True)
 
     return reading
 

@@ -38,7 +38,12 @@ def fault(code: str, error: BaseException) -> Cause | None:
     return outcome.by_itself(error) if code in ("UNKNOWN", "OK") else None
 
 
-def set_code(rpc: Rpc, default: str) -> str:
-    """Return the status that the handler has set, if it is a failure, else the default."""
+def set_code(rpc: Rpc, failure: str) -> str:
+    """Return the status of an RPC that ``grpc`` ends with INTERNAL, or ``grpc.aio`` with UNKNOWN, unless its handler has set another.
+
+    ``grpc`` sends what the handler has set even if that is OK.
+    """
     context = rpc.internals.context
-    return default if context is None else failure_of(context, default)
+    if context is None:
+        return failure
+    return (code_of if failure == "INTERNAL" else failure_of)(context, failure)

@@ -49,4 +49,7 @@ def _sync_over(rpc: Rpc) -> None:
     sent = internals.sent()
     code = internals.context.code() if internals.context is not None else None
     # If no status was set, grpc sent UNIMPLEMENTED: the caller sent no request to a method that needs one.
-    rpc.over(sent=rpc.answered if sent is None else sent, code="UNIMPLEMENTED" if code is None else name_of(code))
+    rpc.over(
+        sent=rpc.answered if sent is None else sent or rpc.failed_without_response,
+        code="UNIMPLEMENTED" if code is None else name_of(code),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ import httpx
 import pytest
 
 from otel_tts.core import outcome
-from otel_tts.core.outcome import Cause
+from otel_tts.core.outcome import Cause, met_deadline
 from otel_tts.semconv import ERROR_TYPES, GRPC_STATUS_CODES, ErrorType, Outcome
 
 CANCELLED = ("cancelled", None)
@@ -242,3 +243,15 @@ def test_no_such_outcome() -> None:
         ValueError, match=r"'okay' is no outcome\. Use one of: ok, rejected, cancelled, deadline, partial, empty, error\."
     ):
         Cause.from_outcome("okay")
+
+
+@pytest.mark.parametrize("timeout_s", [0.04, 0.15, 1.0, 1.015, 12.31, 125.5, 3601.0])
+def test_a_deadline_that_grpc_rounds_up_is_met(timeout_s: float) -> None:
+    """A caller that gives up a little before the deadline that gRPC sends met its own; one that leaves in the first half did not."""
+    value = math.ceil(timeout_s * 1000)
+    unit = 10 ** max(0, len(str(value)) - 3)
+    sent_s = math.ceil(value / unit) * unit / 1000
+    assert met_deadline(sent_s - timeout_s, sent_s)
+    assert met_deadline(sent_s - timeout_s + min(0.02, timeout_s / 4), sent_s)
+    assert not met_deadline(sent_s / 2 + 0.03, sent_s)
+    assert not met_deadline(None, None)

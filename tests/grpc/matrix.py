@@ -38,6 +38,12 @@ BY_HANDLER = {
     "own_cancel": "error",
     "unserialisable": "error",
     "oversized_response": "error",
+    "set_code_unserialisable": "error",
+    "set_code_oversized_response": "error",
+    "set_code_ok_unserialisable": "error",
+    "set_code_ok_oversized_response": "error",
+    "set_code_undecodable": "rejected",
+    "set_code_ok_undecodable": "error",
 }
 BY_CALLER = {"cancel_middle": "cancelled", "deadline_middle": "deadline", "cancel_sending": "cancelled"}
 BY_SERVER = {"stop": "error", "stop_grace": "error"}
@@ -59,11 +65,22 @@ def possible(stack: str, kind: str, ending: str) -> bool:
         return kind.startswith("stream") and stack != "threads"
     if ending in ("cancel_waiting", "deadline_waiting"):
         return stack == "sync"
+    if ending in ("set_code_undecodable", "set_code_ok_undecodable"):  # the second of the requests
+        return kind.startswith("stream") and stack != "threads"
     if stack == "threads":
         # Under grpc.aio a synchronous handler that reads requests waits for ever when its caller leaves, and whether the status with
         # which a generator aborts reaches its caller depends on how threads happen to run.
         return kind.startswith("unary") and not (kind == "unary_stream" and "abort" in ending)
     return True
+
+
+def outcome(stack: str, kind: str, ending: str) -> str | None:
+    """The outcome of the request that the handler began; None where none began."""
+    # A single response that comes with a failure is not sent. `grpc` serialises it all the same.
+    unsent = ("set_code_oversized_response", *(("set_code_unserialisable",) if stack != "sync" else ()))
+    if kind.endswith("unary") and ending in unsent:
+        return "rejected"
+    return {**BY_HANDLER, **BY_CALLER, **BY_SERVER}.get(ending)
 
 
 def tellable(stack: str, ending: str) -> bool:
@@ -116,9 +133,16 @@ class Handlers:
         return self.ending in (*BY_CALLER, *BY_SERVER, "too_many", "cancel_waiting", "deadline_waiting")
 
     def response(self) -> bytes:
-        if self.ending == "unserialisable":
+        if self.ending.endswith("unserialisable"):
             return Unserialisable(b".")
-        return bytes(SIZE_LIMIT + 1) if self.ending == "oversized_response" else b"."
+        return bytes(SIZE_LIMIT + 1) if self.ending.endswith("oversized_response") else b"."
+
+    def begin(self, context: Any) -> None:
+        """What a handler does before its first response, and before it reads a second request."""
+        if self.ending.startswith("set_code_ok_"):
+            context.set_code(grpc.StatusCode.OK)
+        elif self.ending.startswith("set_code_"):
+            context.set_code(grpc.StatusCode.NOT_FOUND)
 
     def end(self, context: Any) -> None:
         self.entered.release()
@@ -127,7 +151,6 @@ class Handlers:
         if self.ending == "set_code":
             context.set_code(grpc.StatusCode.NOT_FOUND)
         elif self.ending == "set_code_ok_raise":
-            context.set_code(grpc.StatusCode.OK)
             raise ValueError("no")
         elif self.ending == "own_cancel":
             raise asyncio.CancelledError
@@ -143,11 +166,13 @@ class Handlers:
 
     def unary_unary(self, request: bytes, context: Any) -> bytes:
         with self.telemetry.synthesis("hello"):
+            self.begin(context)
             self.end(context)
             return self.response()
 
     def stream_unary(self, requests: Iterator[bytes], context: Any) -> bytes:
         with self.telemetry.synthesis("hello"):
+            self.begin(context)
             if self.ending == "cancel_sending":
                 self.entered.release()
             list(requests)
@@ -157,11 +182,13 @@ class Handlers:
 
     def unary_stream(self, request: bytes, context: Any) -> Iterator[bytes]:
         with self.telemetry.synthesis("hello", stream=True):
+            self.begin(context)
             yield self.response()
             self.end(context)
 
     def stream_stream(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         with self.telemetry.synthesis("hello", stream=True):
+            self.begin(context)
             if self.ending == "cancel_sending":
                 self.entered.release()
             list(requests)
@@ -189,11 +216,13 @@ class AsyncHandlers(Handlers):
 
     async def unary_unary(self, request: bytes, context: Any) -> bytes:  # type: ignore[override]
         async with self.telemetry.synthesis("hello"):
+            self.begin(context)
             await self.aend(context)
             return self.response()
 
     async def stream_unary(self, requests: Any, context: Any) -> bytes:  # type: ignore[override]
         async with self.telemetry.synthesis("hello"):
+            self.begin(context)
             if self.ending == "cancel_sending":
                 self.entered.release()
             async for _ in requests:
@@ -204,11 +233,13 @@ class AsyncHandlers(Handlers):
 
     async def unary_stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:  # type: ignore[override]
         async with self.telemetry.synthesis("hello", stream=True):
+            self.begin(context)
             yield self.response()
             await self.aend(context)
 
     async def stream_stream(self, requests: Any, context: Any) -> AsyncIterator[bytes]:  # type: ignore[override]
         async with self.telemetry.synthesis("hello", stream=True):
+            self.begin(context)
             if self.ending == "cancel_sending":
                 self.entered.release()
             async for _ in requests:
@@ -302,6 +333,8 @@ class Cell:
         request: Any = {"undecodable": b"undecodable", "oversized_request": bytes(SIZE_LIMIT + 1)}.get(ending, b"hello")
         if headers_only:
             request = self._requests()
+        elif ending.endswith("_undecodable"):
+            request = self._requests(request, b"undecodable")
         elif sent.startswith("stream"):
             request = self._requests(request, b"." * (ending != "cancel_sending"))
         return stub(request, timeout=timeout) if sent.endswith("stream") else stub.future(request, timeout=timeout)

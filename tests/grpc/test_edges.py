@@ -793,3 +793,61 @@ def test_two_hundred_rpcs_at_once_are_counted_exactly(stack: str, capture_tts: C
     requests = {a["tts.outcome"]: n for a, n in capture_tts.metrics()["tts.synthesis.requests"]}
     assert requests == {"ok": 40, "rejected": 80, "error": 40, "cancelled": 20, "deadline": 20}
     assert capture_tts.total("tts.synthesis.active") == 0
+
+
+class Roll(grpc.ServerInterceptor):
+    """Notes the numbers of the RPCs that reach a server, further out than ours."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        self.numbers.append(int(dict(handler_call_details.invocation_metadata)["number"]))
+        return continuation(handler_call_details)
+
+
+class AioRoll(Roll, grpc.aio.ServerInterceptor):
+    """The same for an asynchronous server."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # type: ignore[override]  # as grpc has it
+        return await super().intercept_service(continuation, handler_call_details)
+
+
+@pytest.mark.parametrize("way", ["sync", "threads"])
+def test_a_storm_on_two_threads_is_counted_exactly(way: str, capture_tts: Capture) -> None:
+    """Of 200 RPCs, 198 wait for a thread; some leave, some meet their deadline there: each that arrived has its client's status."""
+    telemetry = capture_tts.telemetry(clock=SystemClock())
+    release, roll = threading.Event(), Roll() if way == "sync" else AioRoll()
+    entered: list[int] = []
+
+    def unary(request: bytes, context: Any) -> bytes:
+        entered.append(1)
+        with telemetry.synthesis("hello"):
+            release.wait(30)
+        return b"."
+
+    with (
+        WAYS[way][0](telemetry, speech(unary_unary=unary), before=[roll], workers=2) as port,
+        connect(port) as channel,
+    ):
+        stub = channel.unary_unary("/test.Speech/unary_unary")
+
+        def call(number: int, timeout: float) -> Any:
+            rpc = stub.future(b"a", timeout=timeout, metadata=(("number", str(number)),))
+            wait_for(lambda: number in roll.numbers or rpc.done())  # so that its deadline does not begin before the way is free
+            return rpc
+
+        rpcs = [call(n, 2.5 if n % 3 == 1 else 60) for n in range(200)]
+        try:
+            for rpc in rpcs[2::3]:
+                rpc.cancel()
+            for rpc in rpcs[1::3]:
+                rpc.code()
+        finally:
+            release.set()
+        codes = [rpc.code().name for rpc in rpcs]
+        wait_for(lambda: ends(capture_tts).total() >= len(roll.numbers))
+        wait_for(lambda: capture_tts.total("tts.synthesis.active") == 0)
+    assert ends(capture_tts) == Counter(codes[n] for n in roll.numbers)
+    assert [set(codes[n::3]) for n in range(3)] == [{"OK"}, {"DEADLINE_EXCEEDED"}, {"CANCELLED"}]
+    assert sum(s.kind is SpanKind.SERVER for s in capture_tts.spans) == len(roll.numbers)

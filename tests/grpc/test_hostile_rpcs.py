@@ -113,9 +113,15 @@ def deserialize(raw: bytes) -> bytes:
 def start(channel: Any, chosen: random.Random, *, hasty: bool) -> tuple[Any, bool]:
     """Start one RPC; return it, and whether it answers with a stream. Hasty: with a deadline that it may miss, or cancelled."""
     kind = chosen.choice(KINDS)
-    method = f"/test.Speech/{kind}" if chosen.random() < 0.9 else chosen.choice(["/test.Speech/none", "/x", "//", "/t/" + "y" * 300])
+    method = (
+        f"/test.Speech/{kind}" if chosen.random() < 0.9 else chosen.choice(["/test.Speech/none", "/x", "//", "/t/" + "y" * 300])
+    )
     messages = [chosen.choice([chosen.randbytes(8), chosen.randbytes(8), b"", b"\xff", bytes(LIMIT + 1)]) for _ in range(4)]
-    metadata = [("k-bin", chosen.randbytes(9)), ("traceparent", chosen.choice(TRACE_PARENTS)), ("baggage", chosen.choice(BAGGAGE))]
+    metadata = [
+        ("k-bin", chosen.randbytes(9)),
+        ("traceparent", chosen.choice(TRACE_PARENTS)),
+        ("baggage", chosen.choice(BAGGAGE)),
+    ]
     timeout = chosen.choice([0.1, 0.04, 0.01, 0.002, 0.0]) if hasty else 60
     request: Any = iter(messages[: chosen.randrange(4)]) if kind.startswith("stream") else messages[0]
     stub = getattr(channel, kind)(method)
@@ -134,7 +140,8 @@ def test_any_rpcs(stack: str, hasty: bool, capture_tts: Capture, caplog: pytest.
     arrivals: Any = AsyncArrivals() if stack == "aio" else Arrivals()
     handlers = (AsyncHandlers if stack == "aio" else Handlers)(telemetry)
     methods = {
-        kind: getattr(grpc, f"{kind}_rpc_method_handler")(getattr(handlers, kind), request_deserializer=deserialize) for kind in KINDS
+        kind: getattr(grpc, f"{kind}_rpc_method_handler")(getattr(handlers, kind), request_deserializer=deserialize)
+        for kind in KINDS
     }
     service = grpc.method_handlers_generic_handler("test.Speech", methods)
     options = [("grpc.max_receive_message_length", LIMIT), ("grpc.max_send_message_length", LIMIT)]
@@ -157,7 +164,9 @@ def test_any_rpcs(stack: str, hasty: bool, capture_tts: Capture, caplog: pytest.
     given = counted()
     assert given.total() == arrivals.count
     if not hasty:
-        if stack == "sync":  # of a request that is too large, grpc tells only that none came: it counts as one that its caller left
+        if (
+            stack == "sync"
+        ):  # of a request that is too large, grpc tells only that none came: it counts as one that its caller left
             for counts in (codes, given):
                 counts["CANCELLED"] += counts.pop("RESOURCE_EXHAUSTED", 0)
         assert +given == +codes

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_tts.core.clock import SystemClock
 from otel_tts.testing.capture import Capture
-from tests.grpc.matrix import BY_CALLER, BY_HANDLER, BY_SERVER, ENDINGS, STACKS, Cell, possible, tellable
+from tests.grpc.matrix import ENDINGS, STACKS, Cell, outcome, possible, tellable
 from tests.grpc.servers import KINDS, wait_for
 
 CELLS = [(s, k, e) for s in STACKS for k in KINDS for e in ENDINGS if possible(s, k, e)]
@@ -35,7 +35,7 @@ def test_what_a_client_saw_is_what_is_counted(stack: str, kind: str, ending: str
     spans = Counter((s.attributes or {})["rpc.response.status_code"] for s in capture_tts.spans if s.kind is SpanKind.SERVER)
     assert spans == seen
     outcomes = Counter(s.outcome for s in capture_tts.syntheses())
-    expected = {**BY_HANDLER, **BY_CALLER, **BY_SERVER}.get(ending)
+    expected = outcome(stack, kind, ending)
     if expected is not None:
         assert outcomes == {expected: 1}
     assert capture_tts.total("tts.synthesis.active") == 0
