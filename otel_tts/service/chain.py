@@ -13,7 +13,6 @@ from enum import StrEnum, auto
 from typing import TYPE_CHECKING
 
 from otel_tts import PCM16
-from otel_tts.semconv import ErrorType
 from otel_tts.service import cache
 from otel_tts.service.cache import Cache, Entry
 from otel_tts.service.engine import Engine, refuses_input
@@ -118,7 +117,7 @@ class Chain:
             try:
                 waited = await flight.admitted()
             except QueueFullError:
-                s.skipped(provider.name, ErrorType.QUEUE_FULL)
+                s.skipped(provider.name, "queue_full")
                 raise
             if leads:
                 s.queued(waited)
@@ -156,7 +155,7 @@ async def _begun(flight: Flight, s: Synthesis, provider: str) -> bool:
         s.skipped(provider, error=error)
         raise
     if not begun:
-        s.skipped(provider, ErrorType.NO_AUDIO)
+        s.skipped(provider, "no_audio")
     return begun
 
 
