@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import functools
-import weakref
-from collections.abc import Awaitable, Callable, MutableSet, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from otel_tts.core.enclosure import CURRENT, Enclosure, current, inside
+from otel_tts.core.enclosure import Enclosure, current, inside
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.connection import Connection
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[Any]]
 
-_PATIENCE_S = 30.0
-"""How long a request that failed in a task of an earlier message may be continued, in seconds."""
-
 
 class AsgiInstrumentor(Instrumentor):
-    """Instrumentor of ASGI applications, called by uvicorn, hypercorn and gunicorn, or in Starlette (FastAPI) and Django by others."""
+    """Instrumentor of ASGI applications: of uvicorn, hypercorn and gunicorn, and of Starlette (FastAPI) and Django in others."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Return all patches. If a request passes several of them, the outermost counts."""
@@ -98,51 +95,28 @@ def _note_status(enclosure: Enclosure, message: Any) -> None:
         enclosure.answered(message["status"])
 
 
+def _receiving(connection: Connection, receive: Receive) -> Receive:
+    """Wrap the function with which the application receives messages."""
+
+    async def received() -> Any:
+        message = await receive()
+        _note_message(connection, message)
+        return message
+
+    return received
+
+
+@guarded
+def _note_message(connection: Connection, message: Any) -> None:
+    if message["type"] == "websocket.receive":
+        connection.message_came()
+
+
 def _with_receive(
     connection: Connection, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(args) > 1:
-        return (args[0], connection.receiving(args[1]), *args[2:]), kwargs
+        return (args[0], _receiving(connection, args[1]), *args[2:]), kwargs
     if "receive" in kwargs:
-        return args, {**kwargs, "receive": connection.receiving(kwargs["receive"])}
+        return args, {**kwargs, "receive": _receiving(connection, kwargs["receive"])}
     return args, kwargs
-
-
-class Connection(Enclosure):
-    """A WebSocket connection.
-
-    A task that receives a message is in an `Enclosure` of that message until it receives the next one; so are the tasks that it starts
-    in between, as long as they run. Everything else is in the connection itself, where each message ends the failed requests before it.
-    """
-
-    __slots__ = ("_messages",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._messages: MutableSet[Enclosure] = weakref.WeakSet()
-
-    def receiving(self, receive: Receive) -> Receive:
-        """Wrap the function with which the application receives messages."""
-
-        async def received() -> Any:
-            message = await receive()
-            self._came(message)
-            return message
-
-        return received
-
-    @guarded
-    def _came(self, message: Any) -> None:
-        if message["type"] == "websocket.receive":
-            self.settle()
-            for earlier in tuple(self._messages):
-                earlier.settle(_PATIENCE_S)
-            enclosure = Enclosure()
-            self._messages.add(enclosure)
-            CURRENT.set(enclosure)
-
-    def close(self) -> None:
-        """End it, and the enclosures of all messages."""
-        super().close()
-        for enclosure in tuple(self._messages):
-            enclosure.close()

@@ -50,10 +50,15 @@ class Patch:
         except Exception as error:  # noqa: BLE001 - the boundary: this is the host's import
             guard.caught(f"observing {self._module}.{self._name}", error)
             return
+        inherited = attribute not in vars(parent)
         wrapt.apply_patch(parent, attribute, wrapper)
 
         def restore() -> None:
-            if vars(parent).get(attribute) is wrapper:  # else another wrapper is around ours, which stays inside, disabled
+            if vars(parent).get(attribute) is not wrapper:
+                return  # another wrapper is around ours, which stays inside, disabled
+            if inherited:
+                delattr(parent, attribute)
+            else:
                 setattr(parent, attribute, function)
 
         self._restore = restore

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import wrapt
-
 from otel_tts.core.enclosure import Enclosure, current, inside
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.telemetry import Telemetry
@@ -18,12 +16,14 @@ _WORKERS = frozenset(("gunicorn.workers.sync", "gunicorn.workers.gthread", "guni
 
 
 class WsgiInstrumentor(Instrumentor):
-    """Instrumentor of WSGI applications, called by gunicorn, or in Flask and Django by other servers."""
+    """Instrumentor of WSGI applications, called by gunicorn, waitress and `wsgiref`, or in Flask and Django by other servers."""
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Return all patches. If a request passes several of them, the outermost counts."""
         return [
             Patch("gunicorn.workers.base", "Worker.load_wsgi", lambda _: _loaded),
+            Patch("waitress.server", "BaseWSGIServer.__init__", lambda _: _made),
+            Patch("wsgiref.simple_server", "WSGIServer.set_app", lambda _: _made),
             Patch("flask.app", "Flask.__call__", lambda _: _called),
             Patch("django.core.handlers.wsgi", "WSGIHandler.__call__", lambda _: _called),
         ]
@@ -35,6 +35,14 @@ def _loaded(load: Any, worker: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     application = getattr(worker, "wsgi", None)
     if application is not None and any(kind.__module__ in _WORKERS for kind in type(worker).__mro__):
         worker.wsgi = enclosed(application)
+    return result
+
+
+def _made(make: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrap the application that a server is given."""
+    result = make(*args, **kwargs)
+    if getattr(server, "application", None) is not None:
+        server.application = enclosed(server.application)
     return result
 
 
@@ -89,34 +97,37 @@ def _lazy(body: Any, environ: Any = None, *_: Any, **__: Any) -> bool:
     return not hasattr(type(body), "__len__") and not (isinstance(file, type) and isinstance(body, file))
 
 
-class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older releases of wrapt do not accept type arguments
-    """Proxy of the host's response body: each piece is made inside the enclosure."""
+class _Body:
+    """The host's response body, of which each piece is made inside the enclosure. It has no length, which servers ask for."""
 
     def __init__(self, body: Any, enclosure: Enclosure) -> None:
-        super().__init__(body)
-        self._self_enclosure = enclosure
-        self._self_pieces: Any = None
+        self._body = body
+        self._enclosure = enclosure
+        self._pieces: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
         try:
-            with inside(self._self_enclosure):
-                if self._self_pieces is None:
-                    self._self_pieces = iter(self.__wrapped__)
-                return next(self._self_pieces)
+            with inside(self._enclosure):
+                if self._pieces is None:
+                    self._pieces = iter(self._body)
+                return next(self._pieces)
         except BaseException as error:  # StopIteration, or an exception of the host
             if not isinstance(error, StopIteration):
-                self._self_enclosure.fail(error)
-            self._self_enclosure.close()
+                self._enclosure.fail(error)
+            self._enclosure.close()
             raise
 
     def close(self) -> None:
         try:
-            with inside(self._self_enclosure):
-                close = getattr(self.__wrapped__, "close", None)
+            with inside(self._enclosure):
+                close = getattr(self._body, "close", None)
                 if close is not None:
                     close()
         finally:
-            self._self_enclosure.close()
+            self._enclosure.close()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
@@ -109,6 +109,13 @@ async def raw(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"".join(audio)})
 
 
+def raw_wsgi(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    """WSGI, with nothing in between, which speaks while it is sent."""
+    texts = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+    start_response("200 OK", [])
+    return (say(text) for text in texts)
+
+
 def starlette() -> Any:
     """Starlette, whose answer is spoken while it is sent."""
     from starlette.applications import Starlette
@@ -194,9 +201,9 @@ urlpatterns: list[Any] = []
 
 
 @contextmanager
-def by_uvicorn(application: Any) -> Iterator[str]:
+def by_uvicorn(application: Any, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """uvicorn, in a thread."""
-    config = uvicorn.Config(application, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(application, host="127.0.0.1", port=0, log_level="error", lifespan=lifespan)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -251,6 +258,28 @@ def by_wsgiref(application: Any) -> Iterator[str]:
             thread.join()
 
 
+@contextmanager
+def by_waitress(application: Any) -> Iterator[str]:
+    """waitress, in a thread."""
+    from waitress.server import create_server
+
+    server, stop = create_server(application, host="127.0.0.1", port=0), threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            server.asyncore.loop(timeout=0.02, map=server._map, count=1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.effective_port}"
+    finally:
+        stop.set()
+        thread.join()
+        server.task_dispatcher.shutdown()
+        server.close()
+
+
 def post(address: str, *texts: str, path: str = "") -> bytes:
     """One request."""
     request = urllib.request.Request(f"http://{address}/{path}", json.dumps(texts).encode(), {"Content-Type": "application/json"})
@@ -261,6 +290,8 @@ def post(address: str, *texts: str, path: str = "") -> bytes:
 SERVED: dict[str, tuple[Callable[[], Any], Callable[[Any], AbstractContextManager[str]], str]] = {
     "uvicorn": (lambda: raw, by_uvicorn, ""),
     "hypercorn": (lambda: raw, by_hypercorn, ""),
+    "waitress": (lambda: raw_wsgi, by_waitress, ""),
+    "wsgiref": (lambda: raw_wsgi, by_wsgiref, ""),
     "FastAPI": (fastapi, by_uvicorn, ""),
     "Starlette": (starlette, by_uvicorn, ""),
     "Flask": (flask, by_wsgiref, ""),

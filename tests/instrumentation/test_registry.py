@@ -254,13 +254,14 @@ def test_entry_points_are_those_of_the_registry() -> None:
         if entry_point.module.startswith("otel_tts.")
     }
     assert PROJECT["entry-points"]["opentelemetry_instrumentor"].keys() == ours.keys()
-    others = ("tts_asgi", "tts_grpc_server", "tts_resends", "tts_threads", "tts_wsgi", "tts_wyoming")
+    others = ("tts_asgi", "tts_grpc_server", "tts_resends", "tts_threads", "tts_web", "tts_wsgi", "tts_wyoming")
     assert {name: ours.pop(name).__name__ for name in others} == {
         "tts_asgi": "AsgiInstrumentor",
         "tts_grpc_server": "GrpcServerInstrumentor",
         "tts_wyoming": "WyomingInstrumentor",
         "tts_resends": "ResendsInstrumentor",
         "tts_threads": "ThreadsInstrumentor",
+        "tts_web": "WebInstrumentor",
         "tts_wsgi": "WsgiInstrumentor",
     }
     assert ours == {library.entry_point: library.instrumentor for library in LIBRARIES}
