@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import getattr_static
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -64,7 +65,7 @@ def inspect(library: Library) -> Installed:
     for (owner, name), wrapper in zip(places, wrappers, strict=True):
         if not isinstance(wrapper, FunctionWrapper):
             unwrapped.append(f"{owner}.{name}")
-        elif vars(owner)[name] is not wrapper.__wrapped__:
+        elif getattr_static(owner, name) is not wrapper.__wrapped__:  # of the class, or of one that it inherits from
             kept.append(f"{owner}.{name}")
     return Installed(installed, missing, len(wrappers), unwrapped, kept)
 
