@@ -7,6 +7,7 @@ from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.managed import raw_response
 from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
@@ -24,8 +25,10 @@ def audio_format(encoding: str | None, container: str | None, rate: float | None
     return kind(int(rate or usual)) if container == "none" else Wav()
 
 
-def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
+def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked | None:
     parameter = arguments.get
+    if parameter("callback"):
+        return None  # the audio goes to another server
     model = parameter("model") or MODEL
     return Asked(
         provider="deepgram",
@@ -38,10 +41,21 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 class DeepgramInstrumentor(Instrumentor):
-    """Instrumentor of ``speak.v1.audio.generate`` of both clients, which returns the audio in pieces."""
+    """Instrumentor of ``audio.generate`` of ``speak.v1`` and ``speak.v2`` of both clients, and of its raw responses, all in pieces."""
 
     requires = "deepgram-sdk >= 5, < 8"
     targets = tuple(
-        Target("deepgram.speak.v1.audio.client", f"{client}.generate", _ask, chunks())
-        for client in ("AudioClient", "AsyncAudioClient")
+        target
+        for version in ("v1", "v2")  # older versions lack the second package, which is then never imported
+        for kind in ("", "Async")
+        for target in (
+            Target(f"deepgram.speak.{version}.audio.client", f"{kind}AudioClient.generate", _ask, chunks()),
+            Target(
+                f"deepgram.speak.{version}.audio.raw_client",
+                f"{kind}RawAudioClient.generate",
+                _ask,
+                raw_response(chunks(), declared=True),
+                managed=True,
+            ),
+        )
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
 from otel_tts.instrumentation.instrumentor import Instrumentor
-from otel_tts.instrumentation.result import chunks, whole
+from otel_tts.instrumentation.managed import raw_response
+from otel_tts.instrumentation.result import Extractor, chunks, whole
 from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
@@ -67,25 +68,49 @@ def _decoded(answer: Any) -> bytes:
     return base64.b64decode(answer.audio_base_64 or "")
 
 
+def _ask_whole_dialogue(_: Any, arguments: Mapping[str, Any]) -> Asked:
+    return replace(_ask_dialogue(_, arguments), stream=False)
+
+
+Way = tuple[str, Callable[[Any, Mapping[str, Any]], Asked], Extractor, bool]
+"""A method, what it requests, the extractor of its result, and whether its raw response comes in a block, with the audio as its body."""
+
+_SPEECH: Sequence[Way] = (
+    ("convert", _ask, chunks(), True),
+    ("stream", _ask, chunks(), True),
+    ("convert_with_timestamps", _ask_whole, whole(_decoded), False),
+    ("stream_with_timestamps", _ask, chunks(_decoded), True),
+)
+_DIALOGUE: Sequence[Way] = (
+    ("convert", _ask_dialogue, chunks(), True),
+    ("stream", _ask_dialogue, chunks(), True),
+    ("convert_with_timestamps", _ask_whole_dialogue, whole(_decoded), False),
+    ("stream_with_timestamps", _ask_dialogue, chunks(_decoded), True),
+)
+
+
+def _targets(package: str, client: str, ways: Sequence[Way], *, newer: Sequence[str] = ()) -> Iterator[Target]:
+    """Yield the targets of both clients of a package, and of their ``with_raw_response``. ``newer``: what older versions lack."""
+    for kind in ("", "Async"):
+        for method, ask, extract, streamed in ways:
+            optional = method in newer
+            yield Target(f"{package}.client", f"{kind}{client}.{method}", ask, extract, optional=optional)
+            raw = raw_response(extract, declared=method in ("convert", "stream"))
+            name = f"{kind}Raw{client}.{method}"
+            yield Target(f"{package}.raw_client", name, ask, raw, managed=streamed, optional=optional)
+
+
 class ElevenLabsInstrumentor(Instrumentor):
-    """Instrumentor of both clients: ``text_to_speech``, also with timestamps, ``convert_realtime`` and ``text_to_dialogue``."""
+    """Instrumentor of both clients: ``text_to_speech``, ``text_to_dialogue``, their raw responses, and ``convert_realtime``."""
 
     requires = "elevenlabs >= 2.10, < 3"
     targets = (
-        *(
-            Target("elevenlabs.text_to_speech.client", f"{client}.{method}", _ask, chunks())
-            for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
-            for method in ("convert", "stream")
-        ),
-        *(
-            Target("elevenlabs.text_to_speech.client", f"{client}.{method}_with_timestamps", ask, extract)
-            for client in ("TextToSpeechClient", "AsyncTextToSpeechClient")
-            for method, ask, extract in (("convert", _ask_whole, whole(_decoded)), ("stream", _ask, chunks(_decoded)))
-        ),
-        *(
-            Target("elevenlabs.text_to_dialogue.client", f"{client}.{method}", _ask_dialogue, chunks())
-            for client in ("TextToDialogueClient", "AsyncTextToDialogueClient")
-            for method in ("convert", "stream")
+        *_targets("elevenlabs.text_to_speech", "TextToSpeechClient", _SPEECH),
+        *_targets(
+            "elevenlabs.text_to_dialogue",
+            "TextToDialogueClient",
+            _DIALOGUE,
+            newer=("convert_with_timestamps", "stream_with_timestamps"),
         ),
         Target(
             "elevenlabs.realtime_tts",

@@ -20,12 +20,13 @@ Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 class Patch:
     """One patch. Only the host imports ``module``: an SDK that is installed and not used has no cost.
 
-    name: ``function`` or ``Class.method``. wrapper_of: returns the wrapper of that function.
+    name: ``function`` or ``Class.method``. wrapper_of: returns the wrapper of that function. optional: whether it may be missing.
     """
 
-    def __init__(self, module: str, name: str, wrapper_of: Callable[[Any], Wrapper]) -> None:
+    def __init__(self, module: str, name: str, wrapper_of: Callable[[Any], Wrapper], *, optional: bool = False) -> None:
         self._module = module
         self._name = name
+        self._optional = optional
         self._wrapper_of: Callable[[Any], Wrapper] | None = wrapper_of
         self._restore: Callable[[], None] | None = None
         wrapt.register_post_import_hook(self._apply, module)
@@ -43,6 +44,8 @@ class Patch:
         try:
             parent, attribute, function = wrapt.resolve_path(module, self._name)
         except AttributeError:
+            if self._optional:
+                return
             _logger.warning("%s has no %s, so it is not observed.", self._module, self._name)
             return
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from otel_tts.core.guard import guard
 from otel_tts.core.telemetry import Telemetry
+from otel_tts.instrumentation.managed import managed
 from otel_tts.instrumentation.patch import Patch, Wrapper
 from otel_tts.instrumentation.result import Extractor
 from otel_tts.instrumentation.utterance import Asked, Utterance, begin
@@ -70,16 +71,22 @@ class Target:
     """The extractor of the audio in the result."""
     text_argument: ObservedArgument | None = None
     """The argument with the text in pieces, if there is one."""
+    managed: bool = False
+    """Whether it returns a context manager, whose block is entered with the result."""
+    optional: bool = False
+    """Whether some of the supported versions lack it."""
 
     def patch(self, telemetry: Telemetry) -> Patch:
         """Create the patch that observes it."""
-        return Patch(self.module, self.name, functools.partial(self._wrapper, telemetry))
+        return Patch(self.module, self.name, functools.partial(self._wrapper, telemetry), optional=self.optional)
 
     def _wrapper(self, telemetry: Telemetry, function: Any) -> Wrapper:
         function = inspect.unwrap(function)
         signature = inspect.signature(function)
         observe: Callable[[Call, Begin, Extractor], Any] = _value
-        if inspect.isgeneratorfunction(function):
+        if self.managed:
+            observe = _managed
+        elif inspect.isgeneratorfunction(function):
             observe = _generator
         elif inspect.isasyncgenfunction(function):
             observe = _async_generator
@@ -122,6 +129,10 @@ def _value(call: Call, begin: Begin, extract: Extractor) -> Any:
     if inspect.isawaitable(result):
         return _awaited(result, utterance, extract)
     return _extracted(result, utterance, extract)
+
+
+def _managed(call: Call, begin: Begin, extract: Extractor) -> Any:
+    return managed(call(None), begin, extract)  # the call itself does nothing: all happens where the block is entered
 
 
 async def _coroutine(call: Call, begin: Begin, extract: Extractor) -> Any:

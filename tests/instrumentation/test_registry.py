@@ -76,9 +76,9 @@ PROVED: dict[str, dict[str, str]] = {
     },
     **{
         entry_point: {
-            "sync": "test_vendors.py::test_what_a_real_server_speaks",
-            "asynchronous": "test_vendors.py::test_what_a_real_server_speaks",
-            "stream": "test_vendors.py::test_what_a_real_server_speaks",
+            "sync": "test_other_ways.py::test_a_whole_answer",
+            "asynchronous": "test_other_ways.py::test_a_whole_answer",
+            "stream": "test_other_ways.py::test_a_host_that_leaves",
             "readable": f"test_formats.py::test_{entry_point.removeprefix('tts_')}",
             "tested": "test_vendors.py::test_what_a_real_server_speaks",
             "abandoned": "test_vendors.py::test_an_abandoned_stream",

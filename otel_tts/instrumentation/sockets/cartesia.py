@@ -5,22 +5,20 @@ https://docs.cartesia.ai/api-reference/tts/websocket
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from otel_tts.core.outcome import Cause, from_http_status
-from otel_tts.instrumentation.cartesia import asked
+from otel_tts.core.outcome import Cause
+from otel_tts.instrumentation.cartesia import PROVIDER, asked, read_event
 from otel_tts.instrumentation.sockets.messages import Audio, End, Flush, Interrupt, Message, Text
-from otel_tts.semconv import ErrorType, Outcome
 
 
 class Cartesia:
     """A connection to ``/tts/websocket``."""
 
-    provider: ClassVar[str] = "cartesia"
+    provider: ClassVar[str] = PROVIDER
 
     def __init__(self, path: str, query: Mapping[str, str]) -> None:
         self._begun: set[str] = set()
@@ -44,13 +42,9 @@ class Cartesia:
         """See `SpeechProtocol.received`."""
         message: dict[str, Any] = json.loads(data)
         utterance = str(message.get("context_id") or "")
-        match message["type"]:
-            case "chunk" if message.get("data"):
-                yield Audio(utterance, base64.b64decode(message["data"]))
-            case "done":
+        match read_event(message):
+            case bytes(audio):
+                yield Audio(utterance, audio)
+            case Cause() as cause:
                 self._begun.discard(utterance)
-                yield End(utterance)
-            case "error":
-                status = message.get("status_code")
-                cause = from_http_status(status) if isinstance(status, int) else Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
-                yield End(utterance or None, cause)
+                yield End(utterance if cause.good else utterance or None, cause)
