@@ -14,6 +14,7 @@ from otel_tts.instrumentation.utterance import Utterance
 
 Begin = Callable[[], Utterance | None]
 
+
 def managed(manager: Any, begin: Begin, extract: Extractor) -> Any:
     """Return a context manager that behaves like the host's, and observes the utterance in its block.
 
