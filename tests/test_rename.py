@@ -17,6 +17,8 @@ OLD, NEW = ATTEMPT_DURATION.name, "tts.engine.call.duration"
 LEFT_OUT = (".*_cache", ".git", ".hypothesis", ".tools", ".venv", "__pycache__", "build", "dist", "*.egg-info")
 # Recording, the files, the readers, the queries, the alerts as Prometheus evaluates them, the dashboards and the pages.
 SELECTED = (
+    "tests/core/test_attempts.py",
+    "tests/core/test_endings.py",
     "tests/core/test_synthesis.py",
     "tests/history/test_aggregates.py",
     "tests/test_promql.py",

@@ -1,15 +1,12 @@
-"""What is told from audio: known signals, an independent reading of the definitions, hostile bytes, real speech."""
+"""What is measured of audio: known signals, an independent reading of the definitions, hostile bytes, real speech."""
 
 from __future__ import annotations
 
 import io
 import math
-import re
-import struct
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,26 +17,8 @@ from hibari import Hibari
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from otel_tts.core import clean
 from otel_tts.core.audio import PCM16, ALaw, AudioFacts, AudioFormat, AudioMeter, Encoded, MuLaw, PCMFloat32, Wav
-from otel_tts.core.formats import Samples
-
-Signal = npt.NDArray[np.float64]
-
-
-def sine(seconds: float, amplitude: float, rate: int) -> Signal:
-    """A 1 kHz tone."""
-    return amplitude * np.sin(2 * np.pi * 1000 * np.arange(round(seconds * rate)) / rate)
-
-
-def speechlike(rate: int) -> Signal:
-    """0.3 s of silence, 1.2 s of a tone with 0.1 of full scale, 0.5 s of silence."""
-    return np.concatenate((np.zeros(round(0.3 * rate)), sine(1.2, 0.1, rate), np.zeros(round(0.5 * rate))))
-
-
-def pcm16(signal: Signal) -> bytes:
-    """The signal as PCM16."""
-    return np.round(signal * 32768).clip(-32768, 32767).astype("<i2").tobytes()
+from tests.core.signals import Signal, measure, pcm16, sine, speechlike, wav
 
 
 def written(signal: Signal, rate: int, subtype: str, container: str = "WAV") -> bytes:
@@ -47,24 +26,6 @@ def written(signal: Signal, rate: int, subtype: str, container: str = "WAV") -> 
     file = io.BytesIO()
     soundfile.write(file, signal, rate, format=container, subtype=subtype)
     return file.getvalue()
-
-
-def wav(data: bytes, *, tag: int = 1, rate: int = 8000, channels: int = 1, bits: int = 16, length: int | None = None,
-        extra: bytes = b"", before: bytes = b"", after: bytes = b"") -> bytes:  # fmt: skip
-    """A WAV around ``data`` that may lie about it: ``extra`` ends its fmt chunk; ``before`` and ``after`` are more chunks."""
-    block = channels * bits // 8
-    fmt = struct.pack("<HHIIHH", tag, channels, rate, rate * block % 2**32, block, bits) + extra
-    length = len(data) if length is None else length
-    chunks = before + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", length) + data + after
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
-
-
-def measure(format: AudioFormat, *pieces: Any) -> AudioFacts:
-    """The facts of the pieces as one stream."""
-    meter = AudioMeter(format)
-    for piece in pieces:
-        meter.feed(piece)
-    return meter.facts()
 
 
 def close(facts: AudioFacts, tolerance: float = 1e-6) -> dict[str, Any]:
@@ -318,198 +279,6 @@ def test_float_samples_that_are_no_numbers_are_silent() -> None:
     gaps[::7] = 0
     broken[::7] = np.tile(np.array([np.nan, np.inf, -np.inf], "<f4"), 381)[: len(broken[::7])]
     assert measure(PCMFloat32(8000), broken) == measure(PCMFloat32(8000), gaps)
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        sine(1, 0.5, 8000),
-        sine(1, 0.5, 8000).astype(np.float32),
-        sine(1, 0.5, 8000).astype(">f4"),
-        sine(1, 0.5, 8000).astype("<f4").reshape(-1, 1),
-        sine(1, 0.5, 8000).astype("<f4").view(np.uint8),
-        np.repeat(sine(1, 0.5, 8000), 2)[::2],
-    ],
-    ids=["float64", "float32", "big-endian", "frames by channels", "bytes", "not contiguous"],
-)
-def test_arrays_of_floats(array: npt.NDArray[Any]) -> None:
-    """Any float array means the same samples."""
-    assert measure(PCMFloat32(8000), array) == measure(PCMFloat32(8000), sine(1, 0.5, 8000).astype("<f4").tobytes())
-
-
-def test_floats_beyond_32_bits() -> None:
-    """A float64 that 32 bits cannot hold cannot be read, and is silent without a warning."""
-    assert measure(PCMFloat32(8000), np.full(8000, 1e300)) == measure(PCMFloat32(8000), bytes(32000))
-
-
-@pytest.mark.parametrize(
-    ("format", "array"),
-    [
-        (PCM16(8000), np.zeros(80)),
-        (PCM16(8000), np.zeros(80, np.int32)),
-        (PCMFloat32(8000), np.zeros(80, np.int16)),
-        (Wav(), np.zeros(80, np.int16)),
-        (MuLaw(), np.zeros(80, np.int16)),
-    ],
-)
-def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.NDArray[Any]) -> None:
-    """An array of another type is never reinterpreted: nothing is known any more, but it isn't taken for no audio."""
-    meter = AudioMeter(format)
-    assert (meter.feed(array), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
-    assert meter.facts() == AudioFacts()
-
-
-def test_owners_may_write_to_their_buffers_again() -> None:
-    """What was fed stays what it was when its buffer is used again."""
-    tone = pcm16(sine(0.1, 0.5, 8000))
-    buffer, array, meter = bytearray(tone), np.frombuffer(tone, "<i2").copy(), AudioMeter(PCM16(8000))
-    for piece in (buffer, memoryview(buffer), array):
-        meter.feed(piece)
-    buffer[:] = bytes(len(tone))
-    array[:] = 0
-    assert meter.facts() == measure(PCM16(8000), tone * 3)
-
-
-@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_wav_of_unknown_length(length: int) -> None:
-    """A streamed WAV that couldn't state its length goes on to its end."""
-    audio = pcm16(speechlike(8000))
-    assert measure(Wav(), wav(audio, length=length)) == measure(PCM16(8000), audio)
-
-
-def test_wav_chunks_around_the_audio() -> None:
-    """Chunks before and after the data, padded or not, are no audio."""
-    audio = pcm16(speechlike(8000))
-    file = wav(
-        audio, before=b"JUNK" + struct.pack("<I", 301) + bytes(302), after=b"LIST" + struct.pack("<I", 5000) + b"\x7f" * 5000
-    )
-    meter = AudioMeter(Wav())
-    assert meter.feed(file) == 2.0
-    assert meter.feed(b"LIST\x88\x13\0\0" + b"\x7f" * 5000) == 2.0
-    assert meter.facts() == measure(PCM16(8000), audio)
-
-
-def test_wav_in_single_bytes() -> None:
-    """A header that arrives byte by byte says nothing, and is empty, until the first sample is complete."""
-    meter = AudioMeter(Wav())
-    seen = [(meter.feed(bytes([byte])), meter.seconds, meter.empty) for byte in wav(pcm16(np.ones(2)))]
-    assert seen == [(0.0, 0.0, True)] * 45 + [(1 / 8000, 1 / 8000, False)] * 2 + [(2 / 8000, 2 / 8000, False)]
-
-
-@pytest.mark.parametrize(
-    ("data", "rate"),
-    [
-        (b"ID3\x04", None),
-        (b"RIFX\0\0\0\0WAVE", None),
-        (b"RIFF\0\0\0\0AVI ", None),
-        (b"\0" * 4000, None),
-        (wav(bytes(4000), bits=12), 8000),
-        (wav(bytes(4000), tag=2, bits=4), 8000),
-        (wav(bytes(4000), tag=0xFFFE), 8000),
-        (wav(bytes(4000), tag=0xFFFE, extra=struct.pack("<HHIH14s", 22, 16, 4, 1, b"?" * 14)), 8000),
-        (wav(bytes(4000), rate=0), None),
-        (wav(bytes(4000), bits=12, rate=0), None),
-        (wav(bytes(4000), rate=2**32 - 1), None),
-        (wav(bytes(4000), channels=0), None),
-        (wav(bytes(4000), channels=33), None),
-        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0" + bytes(4000), None),
-        (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0data\0\0\0\0" + bytes(4000), None),
-        (b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + bytes(4000), None),
-        (b"RIFF\0\0\0\0WAVELIST\0\0\2\0" + bytes(4000), None),
-    ],
-    ids=[
-        "mp3", "big-endian", "avi", "zeros", "12 bits", "adpcm", "extensible without a subformat", "extensible, own subformat",
-        "rate 0", "12 bits, rate 0", "rate 2**32-1", "no channels", "33 channels", "data first", "short fmt", "endless fmt",
-        "endless header",
-    ],
-)  # fmt: skip
-def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
-    """What is no WAV, or one of another coding, is unknown; it is never guessed at, and never taken for no audio."""
-    meter = AudioMeter(Wav())
-    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
-    assert meter.facts() == AudioFacts(sample_rate=rate)
-
-
-@pytest.mark.parametrize(
-    ("format", "data", "seconds", "facts"),
-    [
-        (PCM16(8000), b"", 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
-        (PCM16(8000, 2), b"\1\2\3", 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
-        (Wav(), b"", 0.0, AudioFacts()),
-        (Wav(), b"RIFF\0\0", 0.0, AudioFacts()),
-        (Wav(), wav(b""), 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
-        (Wav(), wav(b"", bits=24), 0.0, AudioFacts(duration_s=0.0, sample_rate=8000)),
-        (Encoded("opus", 48000), b"", None, AudioFacts(sample_rate=48000)),
-    ],
-)
-def test_nothing_but_headers(format: AudioFormat, data: bytes, seconds: float | None, facts: AudioFacts) -> None:
-    """Without one complete sample there is no audio, and no fact but its duration and rate."""
-    meter = AudioMeter(format)
-    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, seconds, True, None)
-    assert meter.facts() == facts
-
-
-def test_encoded_audio_is_unknown() -> None:
-    """Of compressed audio nothing is told but the rate that was declared."""
-    meter = AudioMeter(Encoded("mp3", 24000))
-    assert (meter.feed(b"\xff\xfb\x90"), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
-    assert meter.facts() == AudioFacts(sample_rate=24000)
-
-
-def test_names_of_formats() -> None:
-    """Formats have the registry's names, and what it doesn't know is other."""
-    formats: list[AudioFormat] = [PCM16(8000), PCMFloat32(8000), MuLaw(), ALaw(), Wav(), Encoded("MP3"), Encoded("amr")]
-    assert [each.name for each in formats] == ["pcm16", "pcm_f32", "mulaw", "alaw", "wav", "mp3", "_OTHER"]
-
-
-@pytest.mark.parametrize("rate", [0, -1, 768_001, 22050.5, math.nan])
-@pytest.mark.parametrize("format", [PCM16, PCMFloat32, MuLaw, ALaw, partial(Encoded, "mp3")])
-def test_impossible_rates(format: Callable[[Any], AudioFormat], rate: float) -> None:
-    """A rate that cannot be is refused with the value and what is allowed."""
-    with pytest.raises(ValueError, match=rf"^sample_rate is {rate}\. .* from 1 to 768000\.$"):
-        format(rate)
-
-
-_FORMATS = [*Samples.__subclasses__(), partial(Encoded, "mp3")]
-
-
-@pytest.mark.parametrize("rate", ["24000", b"24000", [24000], {}, np.array([8000, 16000]), True, np.True_, 1j, object, 10**400])
-@pytest.mark.parametrize("format", _FORMATS)
-def test_what_is_no_rate(format: Callable[[Any], AudioFormat], rate: Any) -> None:
-    """Whatever is no number is refused like a number that cannot be: with the value and what is allowed."""
-    shown = re.escape(clean.shown(rate))
-    with pytest.raises(ValueError, match=rf"^sample_rate is {shown}\. .* a whole number from 1 to 768000\.$"):
-        format(rate)
-
-
-@pytest.mark.parametrize("format", Samples.__subclasses__())
-def test_no_rate_at_all(format: Callable[..., AudioFormat]) -> None:
-    """None is none, neither as a rate nor as a number of channels; numbers of other libraries are."""
-    with pytest.raises(ValueError, match=r"^sample_rate is None\. "):
-        format(None)
-    with pytest.raises(ValueError, match=r"^channels is '2'\. "):
-        format(8000, "2")
-    assert format(np.int64(8000), np.float32(2)) == format(8000.0, 2)
-
-
-@pytest.mark.parametrize("name", [None, 3, b"mp3"])
-def test_what_is_no_name_of_a_format(name: Any) -> None:
-    """It is refused with the value and what is allowed."""
-    with pytest.raises(ValueError, match=rf"^name is {name!r}\. Pass the name of a format, such as 'mp3'\.$"):
-        Encoded(name)
-
-
-@pytest.mark.parametrize("channels", [0, 33])
-def test_impossible_channels(channels: int) -> None:
-    """A number of channels that cannot be is refused with the value and what is allowed."""
-    with pytest.raises(ValueError, match=rf"^channels is {channels}\. .* from 1 to 32\.$"):
-        PCM16(8000, channels)
-
-
-def test_numbers_of_an_engine_become_plain() -> None:
-    """The integers of numpy, as engines have them in their configuration, come out as a span attribute can take them."""
-    facts = measure(PCM16(np.int64(8000), np.int32(1)), bytes(16))  # type: ignore[arg-type]  # as engines do
-    assert {type(value) for value in asdict(facts).values()} == {float, int, type(None)}
 
 
 @pytest.mark.parametrize("format", [PCM16(22050), PCMFloat32(22050), MuLaw(), Encoded("mp3")])

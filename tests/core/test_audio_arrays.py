@@ -1,0 +1,69 @@
+"""Audio as arrays and buffers: numbers of any type, and memory that stays the engine's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from otel_tts.core.audio import PCM16, AudioFacts, AudioFormat, AudioMeter, MuLaw, PCMFloat32, Wav
+from tests.core.signals import measure, pcm16, sine
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        sine(1, 0.5, 8000),
+        sine(1, 0.5, 8000).astype(np.float32),
+        sine(1, 0.5, 8000).astype(">f4"),
+        sine(1, 0.5, 8000).astype("<f4").reshape(-1, 1),
+        sine(1, 0.5, 8000).astype("<f4").view(np.uint8),
+        np.repeat(sine(1, 0.5, 8000), 2)[::2],
+    ],
+    ids=["float64", "float32", "big-endian", "frames by channels", "bytes", "not contiguous"],
+)
+def test_arrays_of_floats(array: npt.NDArray[Any]) -> None:
+    """Any float array means the same samples."""
+    assert measure(PCMFloat32(8000), array) == measure(PCMFloat32(8000), sine(1, 0.5, 8000).astype("<f4").tobytes())
+
+
+def test_floats_beyond_32_bits() -> None:
+    """A float64 that 32 bits cannot hold cannot be read, and is silent without a warning."""
+    assert measure(PCMFloat32(8000), np.full(8000, 1e300)) == measure(PCMFloat32(8000), bytes(32000))
+
+
+@pytest.mark.parametrize(
+    ("format", "array"),
+    [
+        (PCM16(8000), np.zeros(80)),
+        (PCM16(8000), np.zeros(80, np.int32)),
+        (PCMFloat32(8000), np.zeros(80, np.int16)),
+        (Wav(), np.zeros(80, np.int16)),
+        (MuLaw(), np.zeros(80, np.int16)),
+    ],
+)
+def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.NDArray[Any]) -> None:
+    """An array of another type is never reinterpreted: nothing is known any more, but it isn't taken for no audio."""
+    meter = AudioMeter(format)
+    assert (meter.feed(array), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert meter.facts() == AudioFacts()
+
+
+def test_owners_may_write_to_their_buffers_again() -> None:
+    """What was fed stays what it was when its buffer is used again."""
+    tone = pcm16(sine(0.1, 0.5, 8000))
+    buffer, array, meter = bytearray(tone), np.frombuffer(tone, "<i2").copy(), AudioMeter(PCM16(8000))
+    for piece in (buffer, memoryview(buffer), array):
+        meter.feed(piece)
+    buffer[:] = bytes(len(tone))
+    array[:] = 0
+    assert meter.facts() == measure(PCM16(8000), tone * 3)
+
+
+def test_numbers_of_an_engine_become_plain() -> None:
+    """The integers of numpy, as engines have them in their configuration, come out as a span attribute can take them."""
+    facts = measure(PCM16(np.int64(8000), np.int32(1)), bytes(16))  # type: ignore[arg-type]  # as engines do
+    assert {type(value) for value in asdict(facts).values()} == {float, int, type(None)}
