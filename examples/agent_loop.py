@@ -103,7 +103,7 @@ class Player:
         self._before = 0.0  # seconds of audio played before that
 
     @property
-    def played(self) -> float:
+    def played_s(self) -> float:
         """Seconds of audio."""
         return self._before + (min(time.monotonic(), self._end) - self._begin) * self._speed
 
@@ -176,11 +176,11 @@ class Agent:
         player = Player(self._speed)
         async for frame in audio:
             await player.play(frame)
-            if barge_in is not None and player.played >= barge_in:
-                synthesis.interrupt(heard=player.played)
+            if barge_in is not None and player.played_s >= barge_in:
+                synthesis.interrupt(heard=player.played_s)
                 return
         await player.finish()
-        synthesis.heard(player.played)
+        synthesis.heard(player.played_s)
 
 
 async def spoken(engine: Engine, first: str, parts: AsyncIterator[str]) -> AsyncIterator[bytes]:

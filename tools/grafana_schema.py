@@ -21,7 +21,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "tests" / "grafana"
 PACKAGE, GENERATOR = SOURCES / "package.json", SOURCES / "schema.mjs"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tts" / "grafana-schema"
 UNITS = "package/dist/esm/valueFormats/categories.mjs"
-PATIENCE = 600  # seconds for npm
+PATIENCE_S = 600  # seconds for npm
 
 
 class SchemaError(Exception):
@@ -66,11 +66,11 @@ def make(work: Path, version: str) -> Path:
 def run(work: Path, *command: str) -> None:
     """Run a program there. Raises SchemaError, with what it said last, when it fails or takes too long."""
     try:
-        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=PATIENCE)
+        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
     except subprocess.CalledProcessError as error:
         raise SchemaError(f"{' '.join(command)} failed: {error.stderr.strip()[-2000:]}") from None
     except subprocess.TimeoutExpired:
-        raise SchemaError(f"{' '.join(command)} took longer than {PATIENCE} s.") from None
+        raise SchemaError(f"{' '.join(command)} took longer than {PATIENCE_S} s.") from None
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def _as_json(
                 "severity": each.verdict.condition.severity,
                 "sentences": list(each.verdict.sentences()),
                 "meaning": each.verdict.condition.meaning,
-                "window_s": each.verdict.condition.window,
+                "window_s": each.verdict.condition.window_s,
                 "since": formatting.utc(each.since.since),
                 "since_earliest": None if each.since.before else formatting.utc(each.since.earliest),
                 "since_before": each.since.before,

@@ -19,8 +19,8 @@ class Burn:
 
     label: str
     factor: float
-    window: float
-    short_window: float
+    window_s: float
+    short_window_s: float
     severity: Severity
     minimum_traffic: int
 
@@ -44,11 +44,11 @@ def _success_burns() -> Iterator[Condition]:
             figure=figure.SUCCESS_BURN,
             comparison=ABOVE,
             threshold=burn.factor,
-            window=burn.window,
-            short_window=burn.short_window,
+            window_s=burn.window_s,
+            short_window_s=burn.short_window_s,
             minimum_traffic=burn.minimum_traffic,
             query="judged_success_burn_rate",
-            causes=tuple(f"TTSSuccessBudgetBurn{other.label}" for other in BURNS if other.window < burn.window),
+            causes=tuple(f"TTSSuccessBudgetBurn{other.label}" for other in BURNS if other.window_s < burn.window_s),
             steps=(
                 "Overview dashboard: the error budget, and when it began to shrink.",
                 "Providers dashboard: which provider and error type the failures have.",
@@ -67,11 +67,11 @@ def _first_audio_burns() -> Iterator[Condition]:
             figure=figure.FIRST_AUDIO_BURN,
             comparison=ABOVE,
             threshold=burn.factor,
-            window=burn.window,
-            short_window=burn.short_window,
+            window_s=burn.window_s,
+            short_window_s=burn.short_window_s,
             minimum_traffic=burn.minimum_traffic,
             query="judged_first_audio_burn_rate",
-            causes=tuple(f"TTSFirstAudioBudgetBurn{other.label}" for other in BURNS if other.window < burn.window),
+            causes=tuple(f"TTSFirstAudioBudgetBurn{other.label}" for other in BURNS if other.window_s < burn.window_s),
             steps=(
                 (
                     "Streaming dashboard: a late first byte comes from the queue or the provider; late audio after an "

@@ -41,11 +41,11 @@ class Condition:
         severity: whom it is for.
         figure: what is judged.
         comparison, threshold: the condition is met while the figure is beyond the threshold, on this side.
-        window: the seconds over which the figure is taken; 0 where it is a state.
-        short_window: the seconds over which it must be beyond the threshold as well, so that it ends soon after its cause; 0 for none.
+        window_s: the seconds over which the figure is taken; 0 where it is a state.
+        short_window_s: the seconds over which it must be beyond the threshold as well, so that it ends soon after its cause; 0 for none.
         minimum_traffic: the least count in the figure's denominator; below it, nothing is judged.
         minimum_events: the least number of bad events.
-        pending: the seconds for which it must be met before the alert fires.
+        pending_s: the seconds for which it must be met before the alert fires.
         by: the attributes for whose values it is judged separately.
         query: the name of the PromQL query that gives the figure; empty where Prometheus does not judge it.
         causes: the names of conditions that explain this one: it is not reported while they are met.
@@ -59,11 +59,11 @@ class Condition:
     figure: Figure
     comparison: Comparison
     threshold: float
-    window: float = 0.0
-    short_window: float = 0.0
+    window_s: float = 0.0
+    short_window_s: float = 0.0
     minimum_traffic: int = 0
     minimum_events: int = 0
-    pending: float = 0.0
+    pending_s: float = 0.0
     by: tuple[Attribute, ...] = ()
     query: str = ""
     causes: tuple[str, ...] = ()

@@ -218,7 +218,7 @@ class AudioMeter:
             return self._head[:1] in _NOT_YET or len(self._head) < (self._tally.format.frame if self._tally else 1)
         return isinstance(self._format, NoAudio) or (not self.seconds and (self._tally is not None or not self._size))
 
-    def onset(self) -> float | None:
+    def onset_s(self) -> float | None:
         """Return the seconds of silence before the onset; None if there is none yet, or it is unknown. Once found, it does not change."""
         if self._tally is not None and self._tally.onset_frames is not None:
             return self._tally.onset_frames / self._tally.format.sample_rate

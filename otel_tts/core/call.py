@@ -86,7 +86,7 @@ class Call(Enclosure):
         turn: the turn that the RPC and all requests inside share.
     """
 
-    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance", "message_at", "timeline", "turn")
+    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance_s", "message_at", "timeline", "turn")
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Call(Enclosure):
         super().__init__()
         self.timeline = timeline
         self.turn = turn if turn is not None else Turn()
-        self.allowance = remaining()
+        self.allowance_s = remaining()
         """Seconds to the deadline when it arrived; None without a deadline."""
         self.message_at: Place | None = None
         """The place in which the last message of a stream of requests was received."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from otel_tts.core.audio import AudioMeter
 
-_PENDING = 256
-_OVERLAP = 0.1  # seconds of audio kept when arrivals are trimmed: more than the onset detector looks back
+_MOST_ARRIVALS = 256
+_OVERLAP_S = 0.1  # kept when arrivals are trimmed: more than the onset detector looks back
 
 _S = 1e-9
 
@@ -87,11 +87,11 @@ class Playback:
                     self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider)
         if self._first_audio is None:
             self._arrivals.append((self.audio_s, now_ns))
-            if len(self._arrivals) >= _PENDING:
+            if len(self._arrivals) >= _MOST_ARRIVALS:
                 self._resolve()
                 # There was no onset so far, so the onset cannot be in chunks that came long before. Without this, a long stream of
                 # silence would fill the memory.
-                self._arrivals = [a for a in self._arrivals if a[0] > self.audio_s - _OVERLAP][-_PENDING // 2 :]
+                self._arrivals = [a for a in self._arrivals if a[0] > self.audio_s - _OVERLAP_S][-_MOST_ARRIVALS // 2 :]
 
     def first_audio(self) -> int | None:
         """Return when the first audible sample could be heard, nanoseconds; None if unknown.
@@ -104,7 +104,7 @@ class Playback:
     def _resolve(self) -> None:
         if self._first_audio is not None or self._meter is None or self.first_byte_ns is None:
             return
-        onset = self._meter.onset()
+        onset = self._meter.onset_s()
         if onset is None:
             return
         silence = self._base + onset

@@ -51,7 +51,7 @@ class ProviderState:
         """Return 1 (available) or 0; None if it was never called."""
         return None if self._available is None else float(self._available)
 
-    def read_health_age(self) -> float | None:
+    def read_health_age_s(self) -> float | None:
         """Return the seconds since it last worked; None if it never did."""
         return None if self._last_good is None else (self._clock.monotonic() - self._last_good) * 1e-9
 
@@ -84,7 +84,7 @@ class ProviderStates(ForkAware):
             if state is None:
                 state = self._states[label] = ProviderState(clock)
                 self._available.observe(_weak(state.read_available), (label,), state)
-                self._health_age.observe(_weak(state.read_health_age), (label,), state)
+                self._health_age.observe(_weak(state.read_health_age_s), (label,), state)
             return state
 
     def after_fork_in_child(self) -> None:

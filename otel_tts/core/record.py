@@ -127,7 +127,7 @@ class Record:
             attributes[semconv.LANGUAGE.key] = self.language
         return attributes | self.purpose.span_attributes()
 
-    def delivered(self, outcome: Outcome) -> float | None:
+    def delivered_s(self, outcome: Outcome) -> float | None:
         """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown."""
         if self.handed_out and (self.playback.audio_s or outcome is not Outcome.OK):
             return self.playback.audio_s or None  # no seconds: bytes that cannot be read
@@ -148,7 +148,7 @@ class Record:
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)
         maker = plan.maker
-        delivered_s = self.delivered(outcome)
+        delivered_s = self.delivered_s(outcome)
         unheard = self._unheard_share(cause, delivered_s)
         plan.duration((end - self.start_ns) * NANOSECOND, context)
         for series in plan.counted:

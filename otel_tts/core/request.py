@@ -346,7 +346,7 @@ class SynthesisRequest:
             cause = self.sources.failure
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
             return cause.as_partial()
-        allowance_s = self._call.allowance if self._call is not None else None
+        allowance_s = self._call.allowance_s if self._call is not None else None
         if cause.outcome is Outcome.DEADLINE and allowance_s is not None and allowance_s < self.emitter.settings.deadline_floor:
             return Cause.from_outcome(Outcome.REJECTED)  # nobody could have met it
         return cause

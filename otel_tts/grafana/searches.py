@@ -30,10 +30,10 @@ _SHOWN = (OUTCOME, ERROR_TYPE, PROVIDER, VOICE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Syntheses of the chosen service. attribute: one that they have, with its value. longer_than: seconds that they took at least."""
+    """Syntheses of the chosen service. attribute: one that they have, with its value. longer_than_s: seconds that they took at least."""
 
     attribute: tuple[Attribute, str] | None = None
-    longer_than: float = 0.0
+    longer_than_s: float = 0.0
 
     def in_jaeger(self) -> JSON:
         """The query as Grafana's data source for Jaeger takes it."""
@@ -42,7 +42,7 @@ class Search:
             "service": "$service",
             "operation": SYNTHESIS_SPAN.name,
             "tags": f"{self.attribute[0].key}={self.attribute[1]}" if self.attribute else "",
-            "minDuration": f"{self.longer_than:g}s" if self.longer_than else "",
+            "minDuration": f"{self.longer_than_s:g}s" if self.longer_than_s else "",
             "limit": LIMIT,
         }
 
@@ -59,14 +59,14 @@ class Search:
 
     def _conditions(self) -> Sequence[str]:
         if self.attribute is None:
-            return [f"duration > {self.longer_than:g}s"]
+            return [f"duration > {self.longer_than_s:g}s"]
         attribute, value = self.attribute
         return [f"span.{attribute.key} = {value if attribute.type == 'boolean' else json.dumps(value)}"]
 
 
 def slow(seconds: float) -> Search:
     """Syntheses that took longer."""
-    return Search(longer_than=seconds)
+    return Search(longer_than_s=seconds)
 
 
 def ended(outcome: Outcome) -> Search:

@@ -28,7 +28,7 @@ class Internals:
     refused = False
     """Whether grpc itself rejects the RPC, because too many are running."""
 
-    def remaining(self) -> float | None:
+    def remaining_s(self) -> float | None:
         """Return the seconds to the caller's deadline; None without one, or if unknown."""
         return None
 
@@ -58,9 +58,9 @@ class SyncInternals(Internals):
         self._state = state
         self._server = weakref.ref(server)
 
-    def remaining(self) -> float | None:  # noqa: D102
-        remaining: float = self.context.time_remaining()
-        return None if remaining > _FOREVER_S else remaining
+    def remaining_s(self) -> float | None:  # noqa: D102
+        remaining_s: float = self.context.time_remaining()
+        return None if remaining_s > _FOREVER_S else remaining_s
 
     def stopping(self) -> bool:  # noqa: D102
         server = self._server()
@@ -81,9 +81,9 @@ class AioInternals(Internals):
         self.context = cygrpc._ServicerContext(state, None, None, None)  # noqa: SLF001
         self._server = server
 
-    def remaining(self) -> float | None:  # noqa: D102
-        remaining: float | None = self.context.time_remaining()
-        return remaining
+    def remaining_s(self) -> float | None:  # noqa: D102
+        remaining_s: float | None = self.context.time_remaining()
+        return remaining_s
 
     def stopping(self) -> bool:  # noqa: D102
         return not self._server.is_running()

@@ -91,7 +91,7 @@ class Rpc:
     def _begin(self, current: Span, parent: Context) -> None:
         timeline = self._timeline
         self._begun = True
-        self._call = Call(timeline, self.internals.remaining, lambda: self._cut_off()[1], self.turn)
+        self._call = Call(timeline, self.internals.remaining_s, lambda: self._cut_off()[1], self.turn)
         self._foreign = _is_server_span(current)
         if self._foreign:
             self._span = current
@@ -251,7 +251,7 @@ class Rpc:
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
         if self._too_large():
             return "RESOURCE_EXHAUSTED", _TOO_LARGE
-        remaining_s = internals.remaining()
+        remaining_s = internals.remaining_s()
         elapsed_s = (self._timeline.monotonic() - self._timeline.start) * 1e-9
         if outcome.met_deadline(remaining_s, None if remaining_s is None else elapsed_s + max(remaining_s, 0.0)):
             return "DEADLINE_EXCEEDED", outcome.DEADLINE

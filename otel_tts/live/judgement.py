@@ -53,7 +53,7 @@ class Verdict:
     @property
     def over(self) -> str:
         """The window that the figure was taken over, in words; empty for a state."""
-        window_s = self.condition.window
+        window_s = self.condition.window_s
         return f"over the last {formatting.elapsed(window_s)}" if window_s and self.condition.figure.traffic else ""
 
     def sentences(self) -> Iterator[str]:
@@ -138,9 +138,9 @@ class Judge:
     def holding(self, condition: Condition) -> list[SubjectFigure]:
         """The subjects for which a condition is met, whatever else explains it."""
         figures = self._figures[condition.figure]
-        holding = [f for f in figures(condition.window) if condition.holds(f.value, f.traffic)]
-        if holding and condition.short_window:
-            lately = [f for f in figures(condition.short_window) if condition.holds(f.value, None)]
+        holding = [f for f in figures(condition.window_s) if condition.holds(f.value, f.traffic)]
+        if holding and condition.short_window_s:
+            lately = [f for f in figures(condition.short_window_s) if condition.holds(f.value, None)]
             holding = [f for f in holding if f.attributes in [late.attributes for late in lately]]
         return holding
 

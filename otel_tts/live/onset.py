@@ -123,17 +123,17 @@ def onset(
     Of a service that sends nothing it is the moment of its last metrics. What began is remembered while the condition goes on.
     """
     if condition.figure is ABSENT:
-        moments = history.last_seen(period.now - condition.window, period.now)
+        moments = history.last_seen(period.now - condition.window_s, period.now)
         newest = moments.get(service) if service else max(moments.values(), default=None)
         return Onset(period.now, period.now) if newest is None else Onset(newest, newest)
     key = "onset", condition.name, tuple(subject.attributes.items()), service
-    step_s = max(MINUTE, 2 * history.interval, condition.window / _PARTS)
+    step_s = max(MINUTE, 2 * history.interval, condition.window_s / _PARTS)
     remembered = history.remembered.get(key)
     if not period.past and remembered is not None and 0 <= period.now - remembered[1] < 2 * step_s:
         history.remembered[key] = remembered[0], period.now
         return cast("Onset", remembered[0])
     latest = period.now // step_s * step_s
-    start = latest - _MOMENTS * step_s - (condition.window or step_s)
+    start = latest - _MOMENTS * step_s - (condition.window_s or step_s)
     earlier = _Earlier(history, start, latest, step_s)
 
     def met(moment: float) -> bool:

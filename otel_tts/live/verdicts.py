@@ -15,7 +15,7 @@ from otel_tts.settings import LiveSettings
 
 def seen(history: CachedHistory, period: Period) -> Mapping[str, float]:
     """The services that sent metrics within the hour, each with the moment of its newest."""
-    return history.last_seen(period.now - ABSENT.window, period.now)
+    return history.last_seen(period.now - ABSENT.window_s, period.now)
 
 
 def newest_of(history: CachedHistory, period: Period, service: str = "") -> float | None:

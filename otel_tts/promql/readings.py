@@ -18,49 +18,49 @@ BOUND = "le"
 """The label of a histogram's buckets: their bound."""
 
 
-def growth(metric: Metric, window: float, silence: float, without: Sequence[Sequence[str]] = ()) -> str:
-    """How much a counter, or each bucket of a histogram, grew in the last ``window`` seconds, by service and attributes.
+def growth(metric: Metric, window_s: float, silence_s: float, without: Sequence[Sequence[str]] = ()) -> str:
+    """How much a counter, or each bucket of a histogram, grew in the last ``window_s`` seconds, by service and attributes.
 
-    A series that was not there at the beginning, nor up to ``silence`` seconds before, counted from 0; one that is lower than then
+    A series that was not there at the beginning, nor up to ``silence_s`` seconds before, counted from 0; one that is lower than then
     has begun anew. What nobody exported in the window is left out.
 
     ``without`` are matchers of processes that are left out: those of which `restarts` knows, whose growth this is not.
     """
-    now = f"last_over_time({samples(metric, window)})"
-    before = f"last_over_time({samples(metric, silence)} offset {_duration(window)})"
+    now = f"last_over_time({samples(metric, window_s)})"
+    before = f"last_over_time({samples(metric, silence_s)} offset {_duration(window_s)})"
     by = ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *_bounds(metric)))
     grown = f"{now} - {before} >= 0 or {now}"
     if without:
         process = ", ".join(PROCESS)
-        excluded = " or ".join(f"last_over_time({samples(metric, window, matchers)})" for matchers in without)
+        excluded = " or ".join(f"last_over_time({samples(metric, window_s, matchers)})" for matchers in without)
         grown = f"({grown}) unless on ({process}) group by ({process}) ({excluded})"
     return f"sum by ({by}) ({grown})"
 
 
-def restarts(metric: Metric, window: float, silence: float, step: float | None = None) -> str:
-    """The processes that began to count anew in the last ``window`` seconds or up to ``silence`` seconds before.
+def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | None = None) -> str:
+    """The processes that began to count anew in the last ``window_s`` seconds or up to ``silence_s`` seconds before.
 
-    With ``step``, seconds that are fewer than those between two exports, series are looked at step by step. Thanos needs that: in
+    With ``step_s``, seconds that are fewer than those between two exports, series are looked at step by step. Thanos needs that: in
     samples that are given to `resets` it has made up for what was reset.
     """
-    since = _duration(window + silence)
-    looked_at = f"({_selector(metric, ())} + 0)[{since}:{_duration(step)}]" if step else samples(metric, window + silence)
+    since = _duration(window_s + silence_s)
+    looked_at = f"({_selector(metric, ())} + 0)[{since}:{_duration(step_s)}]" if step_s else samples(metric, window_s + silence_s)
     return f"group by ({', '.join(PROCESS)}) (resets({looked_at}) > 0)"
 
 
-def samples(metric: Metric, window: float, matchers: Sequence[str] = ()) -> str:
-    """All that was exported of a metric in the last ``window`` seconds; of a histogram, its buckets."""
-    return f"{_selector(metric, matchers)}[{_duration(window)}]"
+def samples(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
+    """All that was exported of a metric in the last ``window_s`` seconds; of a histogram, its buckets."""
+    return f"{_selector(metric, matchers)}[{_duration(window_s)}]"
 
 
-def level(metric: Metric, window: float, matchers: Sequence[str] = ()) -> str:
-    """The last value of each series in the last ``window`` seconds."""
-    return f"last_over_time({samples(metric, window, matchers)})"
+def level(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
+    """The last value of each series in the last ``window_s`` seconds."""
+    return f"last_over_time({samples(metric, window_s, matchers)})"
 
 
-def exported(metric: Metric, window: float) -> str:
-    """How many values were exported of a metric in the last ``window`` seconds, over all series."""
-    return f"sum(count_over_time({samples(metric, window)}))"
+def exported(metric: Metric, window_s: float) -> str:
+    """How many values were exported of a metric in the last ``window_s`` seconds, over all series."""
+    return f"sum(count_over_time({samples(metric, window_s)}))"
 
 
 def newest(metric: Metric) -> str:
@@ -68,15 +68,15 @@ def newest(metric: Metric) -> str:
     return f"max(timestamp({_selector(metric, ())}))"
 
 
-def newest_within(metric: Metric, window: float) -> str:
-    """The same in the last ``window`` seconds, to the minute."""
-    return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window)}:1m]))"
+def newest_within(metric: Metric, window_s: float) -> str:
+    """The same in the last ``window_s`` seconds, to the minute."""
+    return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window_s)}:1m]))"
 
 
-def last_seen(metric: Metric, window: float) -> str:
-    """The moment of the newest sample of a metric in the last ``window`` seconds, by service."""
+def last_seen(metric: Metric, window_s: float) -> str:
+    """The moment of the newest sample of a metric in the last ``window_s`` seconds, by service."""
     by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf")])
-    earlier = f"max_over_time(timestamp({selector})[{_duration(window)}:1m])"
+    earlier = f"max_over_time(timestamp({selector})[{_duration(window_s)}:1m])"
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
 
 

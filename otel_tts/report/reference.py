@@ -146,7 +146,7 @@ def moment(text: str, now: float | None = None) -> float:
         ValueError: it is neither.
     """
     try:
-        return (time.time() if now is None else now) - length(text)
+        return (time.time() if now is None else now) - length_s(text)
     except ValueError:
         pass
     try:
@@ -156,7 +156,7 @@ def moment(text: str, now: float | None = None) -> float:
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
-def length(text: str) -> float:
+def length_s(text: str) -> float:
     """A length of time in seconds: ``30s``, ``5m``, ``1h``, ``7d``.
 
     Raises:

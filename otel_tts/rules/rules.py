@@ -41,7 +41,7 @@ def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = 
 
 def interval(condition: Condition) -> str:
     """How often it is evaluated: as often as its window can bring something new."""
-    return "15s" if condition.window <= 300 else "1m" if condition.window <= 6 * 3600 else "5m"
+    return "15s" if condition.window_s <= 300 else "1m" if condition.window_s <= 6 * 3600 else "5m"
 
 
 def duration(seconds: float) -> str:
@@ -58,19 +58,19 @@ def _traffic(condition: Condition) -> Query | None:
 
 def _recordings(condition: Condition, objectives: Objectives) -> Iterator[dict[str, Any]]:
     """The long window last: it needs nothing of the short one, but people look for the alert right below it."""
-    for seconds in (condition.short_window, condition.window):
+    for seconds in (condition.short_window_s, condition.window_s):
         if seconds:
             scope = Scope(window=duration(seconds), by=(SERVICE,), objectives=objectives)
             figure, traffic = QUERIES[condition.query], _traffic(condition)
-            counted = (traffic,) if traffic and seconds == condition.window else ()
+            counted = (traffic,) if traffic and seconds == condition.window_s else ()
             for query in (*INPUTS.get(figure.name, ()), *counted, figure):
                 yield {"record": recorded(query, scope.window), "expr": query(scope)}
 
 
 def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
     rule: dict[str, Any] = {"alert": condition.name, "expr": expression(condition)}
-    if condition.pending:
-        rule["for"] = duration(condition.pending)
+    if condition.pending_s:
+        rule["for"] = duration(condition.pending_s)
     named = " ".join(f"{{{{ $labels.{name} }}}}" for name in (SERVICE, *map(label, condition.by)))
     subject = "" if condition.figure is ALWAYS else f"{named}: "
     return rule | {
@@ -90,7 +90,7 @@ def _at_least(condition: Condition) -> str:
     quantile, bound = LIMITS[condition.query]
     names = (SERVICE, *map(label, condition.by))
     selector = ", ".join(f"{name}=%q" for name in names)
-    asked = f"{recorded(quantile, duration(condition.window))}{{{selector}}} >= {bound:g}"
+    asked = f"{recorded(quantile, duration(condition.window_s))}{{{selector}}} >= {bound:g}"
     return f"{{{{ with printf `{asked}` {' '.join(f'$labels.{name}' for name in names)} | query }}}}at least {{{{ end }}}}"
 
 
@@ -98,13 +98,13 @@ def expression(condition: Condition) -> str:
     """What an alert compares. A minimum of bad events is rounded: increases are extrapolated, and seldom whole."""
     figure, traffic = QUERIES[condition.query], _traffic(condition)
     beyond = f"{condition.comparison} {condition.threshold:g}"
-    if not condition.window:
+    if not condition.window_s:
         return f"{figure(Scope(by=(SERVICE,)))} {beyond}"
-    window = duration(condition.window)
+    window = duration(condition.window_s)
     value = recorded(figure, window)
     terms = [f"{value} {beyond}"]
-    if condition.short_window:
-        terms.append(f"{recorded(figure, duration(condition.short_window))} {beyond}")
+    if condition.short_window_s:
+        terms.append(f"{recorded(figure, duration(condition.short_window_s))} {beyond}")
     if traffic:
         counted = recorded(traffic, window)
         terms.append(f"{counted} >= {condition.minimum_traffic}")

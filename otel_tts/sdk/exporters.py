@@ -78,7 +78,7 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
         )
 
     def build() -> Any:
-        store = Store(settings.data_dir, max_age=settings.data_max_age, max_size=settings.data_max_size)
+        store = Store(settings.data_dir, max_age_s=settings.data_max_age, max_bytes=settings.data_max_size)
         return {"traces": store.span_exporter, "metrics": store.metric_exporter, "logs": store.log_exporter}[signal]()
 
     return [Destination(build, f"files in {settings.data_dir}", FILES)]

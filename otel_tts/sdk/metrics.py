@@ -77,13 +77,13 @@ class Holdable(MetricReader):
 
 
 class Push(Holdable):
-    """Reader that exports metrics every ``interval`` seconds, and once more at shutdown. A monitor judges what is exported."""
+    """Reader that exports metrics every ``interval_s`` seconds, and once more at shutdown. A monitor judges what is exported."""
 
-    def __init__(self, exporter: ForkedMetricExporter, interval: float, monitor: Monitor | None = None) -> None:
+    def __init__(self, exporter: ForkedMetricExporter, interval_s: float, monitor: Monitor | None = None) -> None:
         super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
         self.histogram_temporality = temporality_of_histograms(exporter.temporality)
         self._exporter = exporter
-        self._interval = interval
+        self._interval_s = interval_s
         self._monitor = monitor
         self._collected: MetricsData | None = None
         self._start()
@@ -130,7 +130,7 @@ class Push(Holdable):
         threading.Thread(target=self._run, args=(self._stopped,), name="otel-tts-metrics", daemon=True).start()
 
     def _run(self, stopped: threading.Event) -> None:
-        while not stopped.wait(self._interval):
+        while not stopped.wait(self._interval_s):
             try:
                 self.force_flush()
             except Exception as error:  # an exporter or a callback of the host's may raise anything; the next time may go well

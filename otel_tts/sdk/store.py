@@ -47,20 +47,20 @@ class Store:
 
     Args:
         directory: where the files are; it is created if it is missing, readable for its owner only.
-        max_age: seconds after which a file is deleted.
-        max_size: bytes of all files together beyond which the oldest are deleted.
+        max_age_s: seconds after which a file is deleted.
+        max_bytes: bytes of all files together beyond which the oldest are deleted.
         wall: returns the seconds since the Unix epoch.
     """
 
-    def __init__(self, directory: Path, *, max_age: float, max_size: int, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: Path, *, max_age_s: float, max_bytes: int, wall: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self.wall = wall
         self.writer = (
             f"{os.getpid()}-{secrets.token_hex(4)}"  # a process id is used again later, and in containers it is always 1
         )
-        self.segment_size = max_size // _SEGMENTS
-        self._max_age = max_age
-        self._max_size = max_size
+        self.segment_bytes = max_bytes // _SEGMENTS
+        self._max_age_s = max_age_s
+        self._max_bytes = max_bytes
 
     def span_exporter(self) -> FileSpanExporter:
         """Return an exporter for spans."""
@@ -88,10 +88,10 @@ class Store:
             with suppress(OSError):
                 sizes[file] = file.path.stat().st_size
         newest = {(file.hour, file.writer, file.path.parent): file for file in sizes}
-        excess = sum(sizes.values()) - self._max_size
+        excess = sum(sizes.values()) - self._max_bytes
         for file, size in sizes.items():
             being_written = now < file.end and file is newest[file.hour, file.writer, file.path.parent]
-            if not being_written and (excess > 0 or file.end < now - self._max_age):
+            if not being_written and (excess > 0 or file.end < now - self._max_age_s):
                 with suppress(OSError):
                     file.path.unlink()
                 excess -= size
@@ -172,7 +172,7 @@ class _Rotating(io.TextIOBase):
         segment = 0
         if self._file is not None and now < self._file.end:
             status = os.fstat(self._descriptor)
-            if status.st_nlink and status.st_size < self._store.segment_size:
+            if status.st_nlink and status.st_size < self._store.segment_bytes:
                 return
             now = max(now, self._file.start)  # the clock may have been set back
             segment = self._file.segment + 1  # it is full, or somebody deleted it

@@ -46,10 +46,10 @@ class Circuit:
         """The provider failed through its own fault: never for the input, nor because the caller went away."""
         self._record(self._in_a_row + 1)
 
-    def probe_in(self, interval: float | None = None) -> float:
-        """Seconds until a probe is due: when open, the cool-down after the last news; when closed, ``interval`` (None: never)."""
-        wait = interval if self.closed else self._cooldown
-        return math.inf if wait is None else max(0.0, self._news + wait - self._clock())
+    def probe_in(self, interval_s: float | None = None) -> float:
+        """Seconds until a probe is due: when open, the cool-down after the last news; when closed, ``interval_s`` (None: never)."""
+        wait_s = interval_s if self.closed else self._cooldown
+        return math.inf if wait_s is None else max(0.0, self._news + wait_s - self._clock())
 
     def _record(self, in_a_row: int) -> None:
         self._in_a_row = in_a_row

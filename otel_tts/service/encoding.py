@@ -179,8 +179,8 @@ class _Written(io.RawIOBase):
         return self._position
 
 
-def _wav_header(sample_rate: int, size: int | None) -> bytes:
-    """The canonical header of 44 bytes, for ``size`` bytes of PCM16 mono; None: not known yet."""
+def _wav_header(sample_rate: int, size_bytes: int | None) -> bytes:
+    """The canonical header of 44 bytes, for ``size_bytes`` bytes of PCM16 mono; None: not known yet."""
     fmt = (1, 1, sample_rate, sample_rate * 2, 2, 16)
-    riff, data = (_UNKNOWN, _UNKNOWN) if size is None else (36 + size, size)
+    riff, data = (_UNKNOWN, _UNKNOWN) if size_bytes is None else (36 + size_bytes, size_bytes)
     return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, *fmt, b"data", data)

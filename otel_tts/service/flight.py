@@ -31,7 +31,7 @@ class Flight:
         self._slot = slot
         self._source = source
         self._held = AsyncExitStack()
-        self._waited: float | None = None
+        self._waited_s: float | None = None
         self._chunks: list[bytes] = []
         self._error: Exception | None = None
         self._step: asyncio.Task[None] | None = None
@@ -42,11 +42,11 @@ class Flight:
         Raises:
             QueueFullError: there is no place in the queue.
         """
-        while self._waited is None:
+        while self._waited_s is None:
             if self._error is not None:
                 raise self._error
             await self._together(self._admit)
-        return self._waited
+        return self._waited_s
 
     async def begun(self) -> bool:
         """Wait for the first audio; False when there is none.
@@ -90,7 +90,7 @@ class Flight:
 
     async def _admit(self) -> None:
         try:
-            self._waited = await self._held.enter_async_context(self._slot)
+            self._waited_s = await self._held.enter_async_context(self._slot)
         except Exception as error:  # noqa: BLE001 - raised to each passenger, in `admitted`
             self._error = error
             self.landed = True

@@ -142,7 +142,7 @@ def test_onset(sounds: list[tuple[float, float]], onset: float | None) -> None:
     """The onset is where sound starts that lasts; what the threshold calls silent, and a click, are none."""
     meter = AudioMeter(PCM16(16000))
     meter.feed(pcm16(np.concatenate([sine(seconds, amplitude, 16000) for seconds, amplitude in sounds])))
-    assert meter.onset() == meter.facts().onset_s == (None if onset is None else pytest.approx(onset, abs=0.007))
+    assert meter.onset_s() == meter.facts().onset_s == (None if onset is None else pytest.approx(onset, abs=0.007))
 
 
 def test_onset_is_known_while_the_stream_goes_on() -> None:
@@ -151,7 +151,7 @@ def test_onset_is_known_while_the_stream_goes_on() -> None:
     onset_readings = []
     for piece in np.split(np.concatenate((np.zeros(800), sine(0.1, 0.5, 8000), np.zeros(8000))), 120):
         meter.feed(pcm16(piece))
-        onset_readings.append(meter.onset())
+        onset_readings.append(meter.onset_s())
     assert onset_readings == [None] * 14 + [0.1] * 106
 
 
@@ -232,13 +232,13 @@ def test_splits_make_no_difference(data: st.DataObject, format: AudioFormat, aud
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         seconds = meter.feed(data.draw(st.sampled_from(KINDS))(whole[start:end]))
         if data.draw(st.booleans()):
-            onsets.add(meter.onset())
+            onsets.add(meter.onset_s())
         if data.draw(st.booleans()):
             meter.facts()
     one = AudioMeter(format)
     assert one.feed(whole) == seconds == (meter.seconds or 0.0)
     assert meter.empty == one.empty
-    assert onsets <= {None, meter.onset()} == {None, one.onset()}
+    assert onsets <= {None, meter.onset_s()} == {None, one.onset_s()}
     assert asdict(meter.facts()) == close(one.facts())
 
 
@@ -290,7 +290,7 @@ def test_memory_is_bounded(format: AudioFormat) -> None:
         for _ in range(5_000_000 // size):
             meter.feed(bytes(size))
     waiting, peak = tracemalloc.get_traced_memory()
-    meter.onset()
+    meter.onset_s()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert waiting < 400_000

@@ -48,7 +48,7 @@ def test_floats_beyond_32_bits() -> None:
 def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.NDArray[Any]) -> None:
     """An array of another type is never reinterpreted: nothing is known any more, but it isn't taken for no audio."""
     meter = AudioMeter(format)
-    assert (meter.feed(array), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert (meter.feed(array), meter.seconds, meter.empty, meter.onset_s()) == (0.0, None, False, None)
     assert meter.facts() == AudioFacts()
 
 

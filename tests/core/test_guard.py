@@ -361,7 +361,7 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.providers.ProviderState, "attempted"),
     (otel_tts.core.providers.ProviderState, "_set"),
     (otel_tts.core.record.Record, "__init__"),
-    (otel_tts.core.record.Record, "delivered"),
+    (otel_tts.core.record.Record, "delivered_s"),
     (otel_tts.core.record.Record, "emit"),
     (otel_tts.core.record.Record, "handed_out"),
     (otel_tts.core.record.Record, "start_attributes"),

@@ -67,7 +67,7 @@ def test_wav_in_single_bytes() -> None:
 def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
     """What is no WAV, or one of another coding, is unknown; it is never guessed at, and never taken for no audio."""
     meter = AudioMeter(Wav())
-    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset_s()) == (0.0, None, False, None)
     assert meter.facts() == AudioFacts(sample_rate=rate)
 
 
@@ -86,12 +86,12 @@ def test_wav_that_cannot_be_read(data: bytes, rate: int | None) -> None:
 def test_nothing_but_headers(format: AudioFormat, data: bytes, seconds: float | None, facts: AudioFacts) -> None:
     """Without one complete sample there is no audio, and no fact but its duration and rate."""
     meter = AudioMeter(format)
-    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset()) == (0.0, seconds, True, None)
+    assert (meter.feed(data), meter.seconds, meter.empty, meter.onset_s()) == (0.0, seconds, True, None)
     assert meter.facts() == facts
 
 
 def test_encoded_audio_is_unknown() -> None:
     """Of compressed audio nothing is told but the rate that was declared."""
     meter = AudioMeter(Encoded("mp3", 24000))
-    assert (meter.feed(b"\xff\xfb\x90"), meter.seconds, meter.empty, meter.onset()) == (0.0, None, False, None)
+    assert (meter.feed(b"\xff\xfb\x90"), meter.seconds, meter.empty, meter.onset_s()) == (0.0, None, False, None)
     assert meter.facts() == AudioFacts(sample_rate=24000)

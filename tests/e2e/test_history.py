@@ -67,7 +67,7 @@ class Service:
     """A service that exports everything twice: over OTLP, and into local files."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
-        store = Store(directory, max_age=1e9, max_size=2**30)
+        store = Store(directory, max_age_s=1e9, max_bytes=2**30)
         resource = Resource.create({"service.name": "speech", "service.version": "1.2"})
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         for exporter in (OTLPSpanExporter(stack.otlp_grpc, insecure=True), store.span_exporter()):

@@ -34,7 +34,7 @@ class Service:
 
     def __init__(self, directory: Path) -> None:
         self._reader = PeriodicExportingMetricReader(
-            Store(directory, max_age=1e9, max_size=2**30).metric_exporter(), export_interval_millis=math.inf
+            Store(directory, max_age_s=1e9, max_bytes=2**30).metric_exporter(), export_interval_millis=math.inf
         )
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
         meter = self._provider.get_meter(semconv.SCOPE)

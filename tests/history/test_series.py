@@ -28,7 +28,7 @@ class Process:
 
     def __init__(self, directory: Path) -> None:
         self._reader = PeriodicExportingMetricReader(
-            Store(directory, max_age=1e9, max_size=2**30).metric_exporter(), export_interval_millis=float("inf")
+            Store(directory, max_age_s=1e9, max_bytes=2**30).metric_exporter(), export_interval_millis=float("inf")
         )
         self.meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter(semconv.SCOPE)
 

@@ -68,7 +68,7 @@ class Service:
     def __init__(self, directory: Path, service: str = "speech") -> None:
         self.now = NINE
         self.ids = Ids()
-        store = Store(directory, max_age=1e9, max_size=2**30, wall=lambda: self.now)
+        store = Store(directory, max_age_s=1e9, max_bytes=2**30, wall=lambda: self.now)
         self._provider = TracerProvider(
             resource=Resource({"service.name": service, "service.version": "1.2"}), id_generator=self.ids, shutdown_on_exit=False
         )

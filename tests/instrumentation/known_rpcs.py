@@ -29,7 +29,7 @@ def onset(pcm: bytes) -> float:
     """Seconds of silence before speech."""
     meter = AudioMeter(PCM16(RATE))
     meter.feed(pcm)
-    onset_s = meter.onset()
+    onset_s = meter.onset_s()
     assert onset_s is not None
     return onset_s
 

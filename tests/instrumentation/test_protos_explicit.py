@@ -23,8 +23,8 @@ from tests.instrumentation.known_rpcs import (
     Rpc,
     yap_response,
 )
+from tests.instrumentation.proto_pictures import points
 from tests.instrumentation.proto_servers import RATE, SERVERS, message, service
-from tests.instrumentation.protos_servers import points
 
 
 @pytest.mark.parametrize("stack", SERVERS)

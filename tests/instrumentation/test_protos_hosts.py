@@ -28,8 +28,8 @@ from tests.instrumentation.known_rpcs import (
     Rpc,
     yap_response,
 )
+from tests.instrumentation.proto_pictures import picture, points, server_span, sets_code
 from tests.instrumentation.proto_servers import RATE, SERVERS, message, service
-from tests.instrumentation.protos_servers import picture, points, server_span, sets_code
 
 
 @pytest.mark.parametrize("request_streaming", [False, True])

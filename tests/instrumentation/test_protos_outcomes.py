@@ -30,8 +30,8 @@ from tests.instrumentation.known_rpcs import (
     asked,
     yap_response,
 )
+from tests.instrumentation.proto_pictures import picture, points, server_span, sets_code
 from tests.instrumentation.proto_servers import SERVERS, message, wav
-from tests.instrumentation.protos_servers import picture, points, server_span, sets_code
 
 
 def aborts(context: Any) -> Any:

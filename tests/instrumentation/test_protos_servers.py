@@ -18,8 +18,8 @@ from tests.instrumentation.known_rpcs import (
     Rpc,
     onset,
 )
+from tests.instrumentation.proto_pictures import picture, points, server_span
 from tests.instrumentation.proto_servers import SERVERS
-from tests.instrumentation.protos_servers import picture, points, server_span
 
 
 @pytest.mark.parametrize("stack", SERVERS)

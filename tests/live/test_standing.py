@@ -69,7 +69,7 @@ class Service:
     _reader: PeriodicExportingMetricReader = field(init=False)
 
     def __post_init__(self) -> None:
-        store = Store(self.directory, max_age=1e9, max_size=2**30)
+        store = Store(self.directory, max_age_s=1e9, max_bytes=2**30)
         self._reader = PeriodicExportingMetricReader(store.metric_exporter(), export_interval_millis=math.inf)
         self.meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter(semconv.SCOPE)
 

@@ -114,7 +114,7 @@ async def speaking(
     directory: Path, *, version: str = "1.0", service: str = SERVICE, sampler: Sampler = ALWAYS_ON
 ) -> AsyncIterator[Speaker]:
     """The real service with three engines, its telemetry in local files."""
-    store = Store(directory, max_age=1e9, max_size=2**30)
+    store = Store(directory, max_age_s=1e9, max_bytes=2**30)
     resource = Resource({"service.name": service, "service.version": version, "service.instance.id": f"{service}-{version}"})
     reader = PeriodicExportingMetricReader(store.metric_exporter(), export_interval_millis=INTERVAL * 1000)
     meters = MeterProvider([reader], resource, shutdown_on_exit=False)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from otel_tts.history import open_history
 from otel_tts.report.lock import AnotherJobError, locked
 from otel_tts.report.profile import Profiles
-from otel_tts.report.reference import length, moment, span
+from otel_tts.report.reference import length_s, moment, span
 from otel_tts.report.sample import MOST, merged, take
 from otel_tts.report.window import Window, closed, windows
 from otel_tts.settings import HistorySettings
@@ -41,10 +41,10 @@ def test_moments_and_lengths() -> None:
     assert [moment(text, NINE) for text in ("2h", "2026-11-23T09:00", "2026-11-23T10:00+01:00", "2026-11-23")] == [
         NINE - 7200, NINE, NINE, NINE - 9 * 3600,
     ]  # fmt: skip
-    assert [length(text) for text in ("30s", "5m", "1.5h", "7d")] == [30, 300, 5400, 604800]
+    assert [length_s(text) for text in ("30s", "5m", "1.5h", "7d")] == [30, 300, 5400, 604800]
     assert span("2026-11-23T09:00..2026-11-23T10:00") == (NINE, NINE + 3600)
     for text, parse, message in (
-        ("5", length, "'5' is no length of time"),
+        ("5", length_s, "'5' is no length of time"),
         ("soon", moment, "'soon' is no moment"),
         ("2026-11-23", span, "is no range: say START..END"),
         ("2026-11-23..2026-11-22", span, "it ends before it begins"),

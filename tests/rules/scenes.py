@@ -164,8 +164,8 @@ def drift(first: float | None, second: float | None) -> State:
 
 
 def _burn(condition: Condition, state: Callable[[float, float], State], objective: float) -> Scene:
-    step, evaluated = (60, 300) if condition.window <= 3600 else (300, 1800)
-    steps = round(condition.window / step)
+    step, evaluated = (60, 300) if condition.window_s <= 3600 else (300, 1800)
+    steps = round(condition.window_s / step)
 
     def at(factor: float, total: float) -> State:
         bad = total * factor * (1 - objective)
@@ -178,7 +178,7 @@ def _burn(condition: Condition, state: Callable[[float, float], State], objectiv
         fine=at(condition.threshold * 0.98, 10),
         thin=at(condition.threshold * 1.02, (condition.minimum_traffic - 1) / steps),
         lasts=steps + evaluated // step,
-        after=round((condition.short_window + 2 * evaluated) / evaluated) * evaluated // step,
+        after=round((condition.short_window_s + 2 * evaluated) / evaluated) * evaluated // step,
         evaluated=evaluated,
     )
 

@@ -106,7 +106,7 @@ def make() -> Iterator[Callable[..., Queue[int]]]:
     def queue(
         export: Callable[[Sequence[int]], float | None], size: int = 100, batch: int = 10, delay_s: float = 3600, **bound: Any
     ) -> Queue[int]:
-        queues.append(Queue(export, size=size, batch=batch, delay_s=delay_s, **bound))
+        queues.append(Queue(export, most_spans=size, batch=batch, delay_s=delay_s, **bound))
         return queues[-1]
 
     yield queue

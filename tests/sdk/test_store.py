@@ -38,7 +38,7 @@ class Spans:
     """Writes one span a line into the local files, through the SDK."""
 
     def __init__(self, directory: Path, wall: Wall, max_age: float = 7 * 86400.0, max_size: int = 2**30) -> None:
-        self.store = Store(directory, max_age=max_age, max_size=max_size, wall=wall)
+        self.store = Store(directory, max_age_s=max_age, max_bytes=max_size, wall=wall)
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self.store.span_exporter()))
         self._tracer = provider.get_tracer("test")

@@ -88,7 +88,7 @@ def test_the_written_form_comes_back_whole_or_not_at_all() -> None:
     """Any truncation and any flipped byte of header or audio is noticed."""
     written = ENTRY.written(KEY)
     assert Entry.parse(written, KEY) == ENTRY
-    assert ENTRY.duration == 0.25
+    assert ENTRY.duration_s == 0.25
     assert b"".join(ENTRY.chunks()) == ENTRY.pcm
     damaged = [b"", b"\n", b"junk", written[:10], written[:-1], written + b"x", written[: len(written) // 2], b"\xff" * 100]
     damaged += [written[:at] + bytes([written[at] ^ 0x80]) + written[at + 1 :] for at in (0, 3, 20, 300, len(written) - 1)]
@@ -111,7 +111,7 @@ async def test_memory_is_bounded_in_bytes_and_time() -> None:
     await tier.put("d", entry(4000))  # b is the least recently used
     assert [await tier.get(name) is not None for name in "abcd"] == [True, False, True, True]
     await tier.put("huge", entry(20_000))
-    assert (await tier.get("huge"), tier.entries(), tier.size(), evicted) == (None, 3, 3 * (8000 + 512), ["size"])
+    assert (await tier.get("huge"), tier.entries(), tier.size_bytes(), evicted) == (None, 3, 3 * (8000 + 512), ["size"])
     clock.now += 61
     assert await tier.get("a") is None
     await tier.put("e", entry(1))
@@ -129,7 +129,7 @@ async def test_files_outlive_the_process(tmp_path: Path) -> None:
     assert await second.get(KEY) == ENTRY
     third = FileTier(tmp_path / "cache", 10**6, 60, print)
     size = len(ENTRY.written(KEY))
-    assert [(tier.entries(), tier.size()) for tier in (first, second, third)] == [(1, size)] * 3
+    assert [(tier.entries(), tier.size_bytes()) for tier in (first, second, third)] == [(1, size)] * 3
     assert names(tmp_path / "cache") == [f"{KEY}.audio"]
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
 
@@ -148,10 +148,10 @@ async def test_files_are_bounded_in_bytes_and_time(tmp_path: Path) -> None:
     await tier.put("d" * 64, entry(4000))
     assert [await tier.get(name * 64) is not None for name in "abcd"] == [True, False, True, True]
     await tier.put("e" * 64, entry(20_000))
-    assert (await tier.get("e" * 64), tier.entries(), tier.size(), evicted) == (None, 3, 3 * size, ["size"])
+    assert (await tier.get("e" * 64), tier.entries(), tier.size_bytes(), evicted) == (None, 3, 3 * size, ["size"])
     clock.now += 100
     assert await tier.get("c" * 64) is None
-    assert (tier.entries(), tier.size(), evicted) == (2, 2 * size, ["size", "expired"])
+    assert (tier.entries(), tier.size_bytes(), evicted) == (2, 2 * size, ["size", "expired"])
 
 
 def forged(audio: bytes = ENTRY.pcm, **changes: Any) -> bytes:
@@ -203,7 +203,7 @@ async def test_a_corrupt_file_is_dropped(tmp_path: Path, damage: bytes) -> None:
     await tier.put(KEY, ENTRY)
     (tmp_path / f"{KEY}.audio").write_bytes(damage)
     assert (await tier.get(KEY), await tier.get(KEY)) == (None, None)
-    assert (evicted, names(tmp_path), tier.entries(), tier.size()) == (["invalid"], [], 0, 0)
+    assert (evicted, names(tmp_path), tier.entries(), tier.size_bytes()) == (["invalid"], [], 0, 0)
     await tier.put(KEY, ENTRY)
     assert await tier.get(KEY) == ENTRY
 
@@ -437,7 +437,7 @@ async def test_a_dead_redis_fails_no_request(
     start: Any, scripted: Any, redis: Redis, capture_tts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every request is answered by the engine; a few look-ups fail, then it is left alone, and used again when it is back."""
-    monkeypatch.setattr(tiers, "PAUSE", 0.2)
+    monkeypatch.setattr(tiers, "PAUSE_S", 0.2)
     engine = scripted("one")
     client = await start(engine, cache=cache_tiers(redis.url))
     redis.kill()

@@ -104,20 +104,20 @@ def reports(browser: Browser, data: Path) -> None:
                     _shoot(browser, page.as_uri(), f"evidently-{name}-{width}-{scheme}", width, scheme)
 
 
-def _shoot(browser: Browser, url: str, name: str, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)  # type: ignore[arg-type]
+def _shoot(browser: Browser, url: str, name: str, width_px: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width_px, "height": SIZES[width_px]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     dark = "true" if scheme == "dark" else "false"
     page.add_init_script(_BEFORE.replace("DARK", dark))
     page.goto(url)
     page.wait_for_timeout(_LOADING_MS)  # MLflow's page asks for ever, so that its network is never idle
-    buttons = ["Expand description", *(["Toggle sidebar"] if width < _NARROW else [])]
+    buttons = ["Expand description", *(["Toggle sidebar"] if width_px < _NARROW else [])]
     for button in (page.get_by_role("button", name=name) for name in buttons):
         if button.count():
             button.click()
             page.wait_for_timeout(1000)
     height = int(page.evaluate(_HEIGHT))
-    page.set_viewport_size({"width": width, "height": max(SIZES[width], min(height, _TALLEST))})
+    page.set_viewport_size({"width": width_px, "height": max(SIZES[width_px], min(height, _TALLEST))})
     page.wait_for_timeout(2000)
     try:
         page.screenshot(path=IMAGES / f"{name}.png")

@@ -24,7 +24,7 @@ from otel_tts.report.headline import Headline
 from otel_tts.report.job import ReportJob
 from otel_tts.report.lock import locked
 from otel_tts.report.profile import Profiles
-from otel_tts.report.reference import LAST_WEEK, length, moment, resolve
+from otel_tts.report.reference import LAST_WEEK, length_s, moment, resolve
 from otel_tts.report.runs import Runs
 from otel_tts.report.window import Window
 from otel_tts.settings import ReportSettings, redact_url
@@ -42,10 +42,10 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--window", "width_s", default="1h", show_default=True, callback=_parsed(length), help="How long a window is: 5m, 1h, 1d."
+    "--window", "width_s", default="1h", show_default=True, callback=_parsed(length_s), help="How long a window is: 5m, 1h, 1d."
 )
 @click.option(
-    "--grace", "grace_s", default="1m", show_default=True, callback=_parsed(length), help="How long to wait for late telemetry."
+    "--grace", "grace_s", default="1m", show_default=True, callback=_parsed(length_s), help="How long to wait for late telemetry."
 )
 @click.option(
     "--since",
@@ -57,7 +57,7 @@ def _parsed(parse: Callable[[str], float]) -> Callable[..., float | None]:
     "--until", callback=_parsed(moment), metavar="TIME", help="Report up to this time, even if that window has not ended."
 )
 @click.option(
-    "--every", "every_s", callback=_parsed(length), metavar="TIME", help="Keep running, with a pass every 5m; else one pass."
+    "--every", "every_s", callback=_parsed(length_s), metavar="TIME", help="Keep running, with a pass every 5m; else one pass."
 )
 @click.option("--service", metavar="NAME", help="Only this service; else every one that there is telemetry of.")
 @click.option(

@@ -132,7 +132,7 @@ def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings)
     shown = replace(
         View(refresh=view.refresh, source=view.source, service=view.service),
         problem=problem or "",
-        **({"since": view.since, "until": view.until} if period.past else {"range": _range(condition.window)}),
+        **({"since": view.since, "until": view.until} if period.past else {"range": _range(condition.window_s)}),
     )
     if condition.figure in _SLOW:
         slower = condition.threshold * settings.reference_latency_p95

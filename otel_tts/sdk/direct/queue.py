@@ -22,7 +22,7 @@ from otel_tts.core.guard import guard
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SIZE = 65_536
+MOST_SPANS = 65_536
 """The most spans in the queue, unless ``OTEL_BSP_MAX_QUEUE_SIZE`` is set: those of 20 seconds at 1,000 requests per second."""
 BYTES = 64 << 20
 """The most bytes in the queue: 65,536 spans of usual size take 46 MB."""
@@ -38,8 +38,8 @@ class Queue(ForkAware, Generic[T]):
     Args:
         export: exports a batch. It returns None when the batch is done, exported or rejected for good. Else the receiver is not available
             now, and it returns the seconds to wait before the next attempt; 0: no minimum.
-        size: the most spans in the queue. If it is full, a new span is dropped, as in the specification of OpenTelemetry: so the spans in
-            the queue are in order, and traces that have started stay complete.
+        most_spans: the most spans in the queue. If it is full, a new span is dropped, as in the specification of OpenTelemetry: so the
+            spans in the queue are in order, and traces that have started stay complete.
         batch: the most spans of one export.
         delay_s: the longest time that a span waits for a full batch, seconds.
         bytes_of: returns the size of a span in bytes.
@@ -50,14 +50,14 @@ class Queue(ForkAware, Generic[T]):
         self,
         export: Callable[[Sequence[T]], float | None],
         *,
-        size: int,
+        most_spans: int,
         batch: int,
         delay_s: float,
         bytes_of: Callable[[T], int] = lambda _: 0,
         most_bytes: int = BYTES,
     ) -> None:
         self._export = export
-        self._size = size
+        self._most_spans = most_spans
         self._bytes_of = bytes_of
         self._most_bytes = most_bytes
         self._batch = batch
@@ -70,10 +70,10 @@ class Queue(ForkAware, Generic[T]):
         cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
     ) -> Queue[T]:
         """Create a queue with the values of the standard environment variables."""
-        size = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", SIZE))
-        batch = min(size, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
+        most_spans = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", MOST_SPANS))
+        batch = min(most_spans, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
         delay_s = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3
-        return cls(export, size=size, batch=batch, delay_s=delay_s, bytes_of=bytes_of)
+        return cls(export, most_spans=most_spans, batch=batch, delay_s=delay_s, bytes_of=bytes_of)
 
     def after_fork_in_child(self) -> None:
         """Start with an empty queue and a new thread: the parent exports what it has recorded."""
@@ -106,7 +106,7 @@ class Queue(ForkAware, Generic[T]):
 
     def put(self, item: T) -> None:
         """Put a span into the queue; drop it, if the queue is full."""
-        if self._closed or len(self._items) >= self._size or self._bytes >= self._most_bytes:
+        if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
         self._items.append(item)
@@ -236,7 +236,7 @@ class Queue(ForkAware, Generic[T]):
                 "and %d MiB.",
                 lost,
                 self._dropped,
-                self._size,
+                self._most_spans,
                 self._most_bytes >> 20,
             )
 

@@ -51,7 +51,7 @@ class Entry:
     version: str
 
     @property
-    def duration(self) -> float:
+    def duration_s(self) -> float:
         """Seconds of audio."""
         return len(self.pcm) / (2 * self.sample_rate)
 

@@ -27,7 +27,7 @@ _ABANDONED = 3600.0  # seconds after which a file that nobody finished was left 
 
 
 class FileTier:
-    """At most ``size`` bytes of files in ``directory``, each for ``ttl`` seconds.
+    """At most ``most_bytes`` bytes of files in ``directory``, each for ``ttl`` seconds.
 
     A file's modification time is when it was written, its access time when it was last asked for: set by us, as file systems are
     mounted without. The bound holds for what this process knows of; what others write is found when asked for, or at the next
@@ -40,9 +40,11 @@ class FileTier:
     name: ClassVar[str] = "files"
     remote: ClassVar[bool] = True
 
-    def __init__(self, directory: Path, size: int, ttl: float, evicted: Evicted, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, directory: Path, most_bytes: int, ttl: float, evicted: Evicted, clock: Callable[[], float] = time.time
+    ) -> None:
         self._directory = directory
-        self._limit = size
+        self._most_bytes = most_bytes
         self._ttl = ttl
         self._evicted = evicted
         self._clock = clock
@@ -64,7 +66,7 @@ class FileTier:
         """How many entries it knows of."""
         return len(self._sizes)
 
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         """How many bytes it knows of."""
         return self._total
 
@@ -89,7 +91,7 @@ class FileTier:
             self._drop(key, "expired")
             return None
         try:
-            ours = stat.S_ISREG(status.st_mode) and status.st_size <= self._limit and written - now <= _AHEAD
+            ours = stat.S_ISREG(status.st_mode) and status.st_size <= self._most_bytes and written - now <= _AHEAD
             data = path.read_bytes() if ours else b""
             entry = Entry.parse(data, key)
         except FileNotFoundError:
@@ -107,7 +109,7 @@ class FileTier:
         return entry
 
     def _write(self, key: str, data: bytes) -> None:
-        if len(data) > self._limit:
+        if len(data) > self._most_bytes:
             return
         partial = self._directory / f"{key}.{uuid.uuid4().hex}{_PARTIAL}"
         try:
@@ -135,10 +137,10 @@ class FileTier:
         for _, key, size in sorted(entries):
             self._know(key, size)
 
-    def _know(self, key: str, size: int) -> None:
+    def _know(self, key: str, size_bytes: int) -> None:
         with self._lock:
-            self._total += size - self._sizes.pop(key, 0)
-            self._sizes[key] = size  # now the most recently used
+            self._total += size_bytes - self._sizes.pop(key, 0)
+            self._sizes[key] = size_bytes  # now the most recently used
 
     def _forget(self, key: str) -> None:
         with self._lock:
@@ -147,7 +149,7 @@ class FileTier:
     def _surplus(self) -> list[str]:
         """The least recently used entries that have to go."""
         with self._lock:
-            excess, victims = self._total - self._limit, []
+            excess, victims = self._total - self._most_bytes, []
             for key, size in self._sizes.items():
                 if excess <= 0:
                     break

@@ -15,8 +15,8 @@ _OVERHEAD = 512  # of the objects around the audio, so that many tiny entries ca
 
 
 class _Entries(TTLCache[str, Entry]):
-    def __init__(self, size: int, ttl: float, evicted: Evicted, timer: Callable[[], float]) -> None:
-        super().__init__(maxsize=size, ttl=ttl, timer=timer, getsizeof=lambda entry: len(entry.pcm) + _OVERHEAD)
+    def __init__(self, most_bytes: int, ttl: float, evicted: Evicted, timer: Callable[[], float]) -> None:
+        super().__init__(maxsize=most_bytes, ttl=ttl, timer=timer, getsizeof=lambda entry: len(entry.pcm) + _OVERHEAD)
         self._evicted = evicted
 
     def popitem(self) -> tuple[str, Entry]:
@@ -32,13 +32,13 @@ class _Entries(TTLCache[str, Entry]):
 
 
 class MemoryTier:
-    """At most ``size`` bytes of entries, each for ``ttl`` seconds. Used by one event loop."""
+    """At most ``most_bytes`` bytes of entries, each for ``ttl`` seconds. Used by one event loop."""
 
     name: ClassVar[str] = "memory"
     remote: ClassVar[bool] = False
 
-    def __init__(self, size: int, ttl: float, evicted: Evicted, timer: Callable[[], float] = time.monotonic) -> None:
-        self._entries = _Entries(size, ttl, evicted, timer)
+    def __init__(self, most_bytes: int, ttl: float, evicted: Evicted, timer: Callable[[], float] = time.monotonic) -> None:
+        self._entries = _Entries(most_bytes, ttl, evicted, timer)
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None."""
@@ -53,7 +53,7 @@ class MemoryTier:
         """How many entries it holds."""
         return len(self._entries)
 
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         """How many bytes it holds."""
         return int(self._entries.currsize)
 

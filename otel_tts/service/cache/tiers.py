@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 TRIES = 3
 """Failures in a row after which a tier is left alone for a while: each may cost a request as long as the tier's timeout."""
-PAUSE = 5.0
+PAUSE_S = 5.0
 """Seconds of that while."""
 MAX_WRITES = 64
 """Writes under way at once; beyond it entries are not kept, rather than pile up behind a slow disk or server."""
@@ -36,7 +36,7 @@ class Cache:
 
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self._tiers = tiers
-        self._circuits = {tier.name: Circuit(TRIES, PAUSE, lambda _: None) for tier in tiers}
+        self._circuits = {tier.name: Circuit(TRIES, PAUSE_S, lambda _: None) for tier in tiers}
         self._writes: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -49,7 +49,7 @@ class Cache:
         tiers = [_open(url, partial(tts.cache_evicted, url.kind)) for url in urls]
         for tier in tiers:
             if isinstance(tier, MemoryTier | FileTier):  # what a Redis holds is told by its own exporter
-                tts.observe_cache(tier.name, entries=tier.entries, size=tier.size)
+                tts.observe_cache(tier.name, entries=tier.entries, size=tier.size_bytes)
         return cls(tiers)
 
     def __bool__(self) -> bool:
@@ -71,7 +71,7 @@ class Cache:
                             provider=entry.provider,
                             model=entry.model,
                             audio=PCM16(entry.sample_rate),
-                            duration=entry.duration,
+                            duration=entry.duration_s,
                         )
             except TierError as error:
                 _logger.debug("Cache tier %s: %s.", tier.name, error)
@@ -118,9 +118,9 @@ def _open(url: TierURL, evicted: Evicted) -> Tier:
     try:
         match url.kind:
             case "memory":
-                return MemoryTier(url.size, url.ttl, evicted)
+                return MemoryTier(url.most_bytes, url.ttl, evicted)
             case "files":
-                return FileTier(Path(url.location), url.size, url.ttl, evicted)
+                return FileTier(Path(url.location), url.most_bytes, url.ttl, evicted)
             case _:
                 from otel_tts.service.cache.redis import RedisTier  # the Redis client is an extra
 

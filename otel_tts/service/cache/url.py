@@ -28,7 +28,7 @@ class TierURL:
     """``memory``, ``files`` or ``redis``: the name of the tier in telemetry."""
     location: str
     """The directory, or the Redis server's URL, which may hold a password; empty for memory."""
-    size: int
+    most_bytes: int
     """The most bytes it may hold; 0 for Redis, which is bounded by its own configuration."""
     ttl: float
     """Seconds an entry lives."""
@@ -73,7 +73,7 @@ def _tier(url: SplitResult) -> TierURL:
     if kind == "redis":  # every other parameter is the Redis client's
         return TierURL(kind, url._replace(query=urlencode(query)).geturl(), 0, ttl)
     tier = TierURL(kind, unquote(url.path), _parameter(query, "size", size, _SIZES[kind]), ttl)
-    if query or not tier.size:
+    if query or not tier.most_bytes:
         raise ValueError(_ALLOWED)
     return tier
 

@@ -1,21 +1,16 @@
-"""Servers with known protos that were never changed, as the tests start and call them."""
+"""Pictures of what servers with known protos record: their spans and points."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import grpc
-import pytest
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
-from opentelemetry.trace import SpanKind
 
-from otel_tts.instrumentation import protos
 from otel_tts.testing.capture import Capture
-from tests.grpc.servers import wait_for
 from tests.instrumentation.known_rpcs import (
     Rpc,
 )
-from tests.instrumentation.proto_servers import SERVERS
 
 
 def picture(capture: Capture) -> list[Any]:
@@ -45,20 +40,6 @@ def server_span(rpc: Rpc, code: str = "OK", error_type: str | None = None) -> di
     """Attributes of the RPC's span."""
     attributes = {"rpc.system.name": "grpc", "rpc.method": rpc.method, "rpc.response.status_code": code}
     return attributes | ({"error.type": error_type} if error_type else {})
-
-
-@pytest.fixture
-def served(capture_tts: Capture) -> Any:
-    """Serves a handler of one stack, with the mapping that is known or another, makes one RPC, and waits until all is told."""
-
-    def serve(stack: str, rpc: Rpc, handler: grpc.GenericRpcHandler, *, mapping: Any = None, **arguments: Any) -> Any:
-        telemetry = capture_tts.telemetry()
-        with SERVERS[stack](telemetry, handler, mapping or protos.load()) as port:
-            seen = rpc.call(port, **arguments)
-            wait_for(lambda: [span for span in capture_tts.spans if span.kind is SpanKind.SERVER])
-        return seen
-
-    return serve
 
 
 def sets_code(context: Any) -> Any:
