@@ -155,7 +155,7 @@ class Call(Enclosure):
             return self._interruption
         if self._cut_off is not None:
             return self._cut_off()
-        return outcome.DEADLINE if outcome.met_deadline(self._remaining(), self.allowance) else outcome.CANCELLED
+        return outcome.DEADLINE if outcome.met_deadline(self._remaining(), self.allowance_s) else outcome.CANCELLED
 
     def end(
         self,
