@@ -13,7 +13,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack tools tools-scale test test-scale quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
+.PHONY: help install demo stack tools tools-scale tools-apiserver test test-scale test-apiserver quick newest lint typecheck generate check coverage docs pictures dist chart bench bench-exact constraints clean
 
 help: ## Show what can be made
 	@echo "Usage: make TARGET"
@@ -32,14 +32,20 @@ tools: .tools/ovos/.ready .tools/pipecat/.ready ## Make .tools: the real program
 	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
 
-tools-scale: tools ## Make what only `make test-scale` runs besides: Thanos, Cassandra and the gateways' Collector; needs Go, Maven and Java 17
+tools-scale: tools ## Make what only `make test-scale` runs besides: Thanos, Cassandra and the gateways' Collector; needs Go, Maven, Java 17
 	@$(BIN)/python tools/programs.py gateway thanos cassandra
+
+tools-apiserver: $(VENV)/.dev ## Make what only `make test-apiserver` runs besides: Kubernetes' API server and etcd; needs Go
+	@$(BIN)/python tools/programs.py apiserver crds
 
 test: $(VENV)/.dev ## Run the tests; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-scale: $(VENV)/.dev ## Run the tests of several machines' parts, of which members are killed; needs `make tools-scale`
 	@$(BIN)/python -m pytest tests/scale $(ARGS)
+
+test-apiserver: $(VENV)/.kubernetes ## Have a real API server of Kubernetes check what the chart makes, as dry runs; needs `make tools-apiserver`
+	@$(BIN)/python -m pytest tests/apiserver $(ARGS)
 
 quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser; minutes
 	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \

@@ -48,6 +48,12 @@ NEEDED = (
     Tool("npm", "the same", "it comes with Node.js", ("npm",)),
     Tool("Go", "licences of what is built, in tests/test_licences.py", "install Go 1.26 or later", ("go",)),
     Tool("Helm", "tests/kubernetes", "`make chart` installs it", module="helm_python"),
+    Tool(
+        "The Prometheus operator's definitions",
+        "tests/kubernetes/test_custom.py",
+        "`make tools` brings them",
+        ("../bin/monitoring.coreos.com_prometheusrules.yaml",),
+    ),
     Tool("Kubernetes' schemas", "tests/kubernetes", "`make chart` installs them", module="kubernetes_validate"),
 )
 

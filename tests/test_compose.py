@@ -25,12 +25,19 @@ from otel_tts.semconv import METRICS
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import LiveSettings, Settings
 from otel_tts.version import __version__
-from tools.programs import PROGRAMS, Module
+from tests.scale.cluster import PROMOTED
+from tools.programs import PROGRAMS, SCALE, Module
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = Path(compose.__file__).with_name("docker-compose")
 DEFAULT = {"tts", "collector", "prometheus", "jaeger", "grafana", "live"}
-PROFILES = {"mlflow": {"mlflow", "report"}, "alerting": {"alertmanager"}, "redis": {"redis"}}
+SCALED = {
+    *(f"{part}-{number}" for part in ("gateway", "collector", "jaeger") for number in (1, 2)),
+    *(f"{part}-{number}" for part in ("thanos-receive", "cassandra") for number in (1, 2, 3)),
+    "thanos-query",
+    "thanos-ruler",
+}
+PROFILES = {"mlflow": {"mlflow", "report"}, "alerting": {"alertmanager"}, "redis": {"redis"}, "scaled": SCALED}
 COPIED = ("docker-compose.yml", "Dockerfile", ".dockerignore", "collector", "dashboards", "deploy")
 EVERYWHERE = ("", "0.0.0.0", "[::]")
 ADDRESS = re.compile(r"(?<![\w.:/-])(?:\w+://)?(?:[^\s/@,]*@)?([a-zA-Z][\w.-]*|\d+(?:\.\d+){3}|\[::1?\])?:(\d{2,5})(?![\w.])")
@@ -62,6 +69,15 @@ class Stack:
         resolved = compose_config(root, "--profile", "*", **environ)
         assert resolved.returncode == 0, resolved.stderr
         return cls(root, json.loads(resolved.stdout)["services"])
+
+    def names(self, name: str) -> set[str]:
+        """What a service is called by others: its own name, and those that it shares with the rest of its tier."""
+        network = (self.services[name].get("networks") or {}).get("default") or {}
+        return {name, *network.get("aliases", ())}
+
+    def called(self, host: str) -> list[str]:
+        """The services that a name stands for."""
+        return [name for name in self.services if host in self.names(name)]
 
     def environ(self, name: str) -> dict[str, str]:
         """The environment of a service."""
@@ -131,9 +147,9 @@ def option(service: Service, name: str) -> str:
     return next(word.partition("=")[2] for word in service["command"] if word.startswith(f"--{name}="))
 
 
-def collector_ports(stack: Stack) -> set[int]:
-    """Where the Collector listens."""
-    config = stack.document("collector", "config.yaml")
+def collector_ports(stack: Stack, name: str) -> set[int]:
+    """Where a Collector or a gateway listens."""
+    config = stack.document(name, "gateway.yaml" if name.startswith("gateway") else "config.yaml")
     protocols = [
         protocol for receiver in config["receivers"].values() for protocol in (receiver or {}).get("protocols", {}).values()
     ]
@@ -141,37 +157,50 @@ def collector_ports(stack: Stack) -> set[int]:
     return set().union(*(listening(part["endpoint"]) for part in parts))
 
 
-def jaeger_ports(stack: Stack) -> set[int]:
-    """Where Jaeger listens: its API, and its receivers."""
-    config = stack.document("jaeger", "jaeger.yaml")
+def jaeger_ports(stack: Stack, name: str) -> set[int]:
+    """Where a Jaeger listens: its API, and its receivers."""
+    config = stack.document(name, Path(option(stack.services[name], "config")).name)
     query = config["extensions"]["jaeger_query"]
     parts = [query["http"], query["grpc"], *config["receivers"]["otlp"]["protocols"].values()]
     return set().union(*(listening(part["endpoint"]) for part in parts))
 
 
-def tts_ports(stack: Stack) -> set[int]:
+def thanos_ports(stack: Stack, name: str) -> set[int]:
+    """Where a part of Thanos listens."""
+    words = [
+        word for words in (stack.services[name].get("command"), stack.services[name].get("entrypoint")) for word in words or ()
+    ]
+    return set().union(*(listening(address) for address in re.findall(r"--[\w.-]*address=(\S+)", " ".join(words))))
+
+
+def tts_ports(stack: Stack, _: str) -> set[int]:
     """Where the service listens, read as it reads it itself."""
     config, settings = ServiceConfig.load(stack.environ("tts")), Settings.load(stack.environ("tts"))
     return listening(f"{config.host}:{config.port}") | listening(f"{settings.prometheus_host}:{settings.prometheus_port}")
 
 
-def live_ports(stack: Stack) -> set[int]:
+def live_ports(stack: Stack, _: str) -> set[int]:
     """Where the live dashboard listens."""
     settings = LiveSettings.load(stack.environ("live"))
     return listening(f"{settings.dashboard_host}:{settings.dashboard_port}")
 
 
-SERVED: Mapping[str, Callable[[Stack], set[int]]] = {
+SERVED: Mapping[str, Callable[[Stack, str], set[int]]] = {
     "tts": tts_ports,
     "live": live_ports,
     "collector": collector_ports,
+    "gateway": collector_ports,
     "jaeger": jaeger_ports,
-    "prometheus": lambda _: {9090},
-    "alertmanager": lambda _: {9093},
-    "grafana": lambda stack: {int(stack.environ("grafana").get("GF_SERVER_HTTP_PORT", 3000))},
-    "mlflow": lambda stack: listening(f"{option(stack.services['mlflow'], 'host')}:{option(stack.services['mlflow'], 'port')}"),
-    "redis": lambda _: {6379},
-    "report": lambda _: set(),
+    "thanos-receive": thanos_ports,
+    "thanos-query": thanos_ports,
+    "thanos-ruler": thanos_ports,
+    "cassandra": lambda *_: {9042, 7000},
+    "prometheus": lambda *_: {9090},
+    "alertmanager": lambda *_: {9093},
+    "grafana": lambda stack, name: {int(stack.environ(name).get("GF_SERVER_HTTP_PORT", 3000))},
+    "mlflow": lambda stack, name: listening(f"{option(stack.services[name], 'host')}:{option(stack.services[name], 'port')}"),
+    "redis": lambda *_: {6379},
+    "report": lambda *_: set(),
 }
 """The ports that each service opens to the others, out of its own configuration; the images' defaults where there is none."""
 
@@ -242,12 +271,13 @@ def unserved(stack: Stack) -> Iterator[str]:
         texts = [*words, *stack.environ(name).values(), *service.get("healthcheck", {}).get("test", ())]
         texts += [text for _, document in stack.documents(name) for text in scalars(document)]
         for text in texts:
-            ports |= {(host or "127.0.0.1", port) for host, port in ADDRESS.findall(text)}
+            own = text.replace("$$HOSTNAME", service.get("hostname", name))
+            ports |= {(host or "127.0.0.1", port) for host, port in ADDRESS.findall(own)}
         for host, port in ports:
-            to = name if host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::]") else host
+            members = [name] if host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::]") else stack.called(host)
             if external(name, host, port):
                 continue
-            if to not in stack.services or int(port) not in SERVED[to](stack):
+            if not members or any(int(port) not in SERVED[member.rstrip("-123")](stack, member) for member in members):
                 yield f"{name}: {host}:{port}"
 
 
@@ -258,7 +288,8 @@ def external(name: str, host: str, port: str) -> bool:
 
 def unhealthy(stack: Stack) -> Iterator[str]:
     """Services without a health check whose image has what it takes: a shell, or Python."""
-    without = {"collector", "report"}  # an image from scratch, and a job that serves nothing
+    # Images from scratch, and a job that serves nothing.
+    without = {"collector", "collector-1", "collector-2", "gateway-1", "gateway-2", "report"}
     checked = {name for name, service in stack.services.items() if service.get("healthcheck", {}).get("test")}
     return (name for name in stack.services if name not in checked | without)
 
@@ -266,6 +297,7 @@ def unhealthy(stack: Stack) -> Iterator[str]:
 def transient(stack: Stack) -> Iterator[str]:
     """Services whose data no named volume keeps."""
     keeps = {"collector", "prometheus", "jaeger", "grafana", "alertmanager", "mlflow", "report"}
+    keeps |= {name for name in SCALED if name.startswith(("collector", "thanos-receive", "cassandra"))}
     for name in keeps:
         if not any(volume["type"] == "volume" and volume.get("source") for volume in stack.services[name].get("volumes", ())):
             yield name
@@ -463,8 +495,8 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (
         unserved,
         "docker-compose.yml",
-        "OTEL_TTS_JAEGER_URL: http://jaeger:16686",
-        "OTEL_TTS_JAEGER_URL: http://jaegr:16686",
+        "OTEL_TTS_JAEGER_URL: ${JAEGER_URL:-http://jaeger:16686}",
+        "OTEL_TTS_JAEGER_URL: ${JAEGER_URL:-http://jaegr:16686}",
         "live: jaegr:16686",
     ),
     (unserved, "docker-compose.yml", "http://collector:4318", "http://collector:4319", "tts: collector:4319"),
@@ -474,8 +506,8 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (
         unserved,
         "docker-compose.yml",
-        "JAEGER_URL: http://jaeger:16686\n      TEMPO",
-        "JAEGER_URL: http://jaeger:16687\n      TEMPO",
+        "JAEGER_URL: ${JAEGER_URL:-http://jaeger:16686}\n      TEMPO",
+        "JAEGER_URL: ${JAEGER_URL:-http://jaeger:16687}\n      TEMPO",
         "grafana: jaeger:16687",
     ),
     (
@@ -504,6 +536,30 @@ MUTATIONS: list[tuple[Callable[[Stack], Iterator[str]], str, str, str, str]] = [
     (unserved, "docker-compose.yml", "--port=5000", "--port=5001", "report: mlflow:5000"),
     (unhealthy, "docker-compose.yml", "test: [CMD, redis-cli, ping]", "disable: true", "redis"),
     (transient, "docker-compose.yml", "      - jaeger-data:/var/lib/jaeger/data\n", "", "jaeger"),
+    (
+        unserved,
+        "docker-compose.yml",
+        '"thanos-receive-3:10901"]',
+        '"thanos-receive-4:10901"]',
+        "thanos-receive-1: thanos-receive-4:10901",
+    ),
+    (
+        unserved,
+        "docker-compose.yml",
+        "--query=http://thanos-query:10902",
+        "--query=http://thanos-query:9090",
+        "thanos-ruler: thanos-query:9090",
+    ),
+    (unserved, "docker-compose.yml", "aliases: [jaegers]", "aliases: [jaeger]", "collector-2: jaegers:14318"),
+    (transient, "docker-compose.yml", "    volumes: [cassandra-2-data:/var/lib/cassandra]\n", "    volumes: []\n", "cassandra-2"),
+    (privileged, "docker-compose.yml", '    user: "999:999"\n', "", "cassandra-1"),
+    (
+        unread,
+        "docker-compose.yml",
+        "--config=/etc/otelcol/exact-endpoint",
+        "--config=/etc/otelcol/exact",
+        "collector-1: /etc/otelcol/exact.yaml",
+    ),
     (incapable, "docker-compose.yml", 'EXTRAS: "live,report"', 'EXTRAS: "report"', "live: otel-tts-readers:0.1.0 with report"),
 ]
 
@@ -522,3 +578,55 @@ def test_a_fault_is_found(
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new, 1), "utf-8")
     assert fault in set(check(Stack.at(tmp_path)))
+
+
+# -- the profile `scaled` ----------------------------------------------------------------------------------------------------
+
+
+def scaled() -> Stack:
+    """The file as `deploy/scaled.env` has it."""
+    resolved = compose_config(ROOT, "--env-file", str(ROOT / "deploy" / "scaled.env"))
+    assert resolved.returncode == 0, resolved.stderr
+    return Stack(ROOT, json.loads(resolved.stdout)["services"])
+
+
+def test_scaled_takes_the_place_of_the_single_parts() -> None:
+    """Of one Collector, Prometheus and Jaeger none runs; services and readers know the tiers, and every address is served."""
+    stack = scaled()
+    assert set(stack.services) == DEFAULT | SCALED
+    assert {name for name, service in stack.services.items() if service.get("scale") == 0} == {
+        "collector",
+        "prometheus",
+        "jaeger",
+    }
+    assert stack.environ("tts")["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://gateways:4318"
+    assert stack.environ("live")["OTEL_TTS_PROMETHEUS_STORES_AWAY"] == "1"
+    singles = re.compile(r"//(collector|prometheus|jaeger):")
+    for name in ("tts", "live", "grafana"):
+        assert not [value for value in stack.environ(name).values() if singles.search(value)]
+    assert [fault for fault in unserved(stack) if "alertmanager" not in fault] == []
+
+
+def test_members_of_a_tier_share_a_name_and_no_volume() -> None:
+    """So that a name stands for all of them, and each keeps what it keeps."""
+    stack = scaled()
+    tiers = {"gateways": 2, "collectors": 2, "receives": 3, "jaegers": 2}
+    assert {alias: len(stack.called(alias)) for alias in tiers} == tiers
+    volumes = [
+        volume["source"] for name in SCALED for volume in stack.services[name].get("volumes", ()) if volume["type"] == "volume"
+    ]
+    assert len(volumes) == len(set(volumes)) == 8
+
+
+def test_scaled_is_what_the_tests_run() -> None:
+    """Thanos and Cassandra in the versions of `make tools-scale`, and receives that promote what Prometheus does."""
+    stack = scaled()
+    thanos, cassandra = SCALE["thanos"](), SCALE["cassandra"]()
+    assert stack.services["thanos-query"]["image"] == f"otel-tts-thanos:{thanos.version.removeprefix('v')}"
+    assert f"quay.io/thanos/thanos:{thanos.version}\n" in stack.services["thanos-query"]["build"]["dockerfile_inline"]
+    assert stack.services["cassandra-1"]["image"] == f"cassandra:{cassandra.version}"
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    command = " ".join(stack.services["thanos-receive-1"]["entrypoint"])
+    promoted = re.findall(r"--receive.otlp-promote-resource-attributes=(\S+)", command)
+    assert sorted(promoted) == sorted(prometheus["otlp"]["promote_resource_attributes"])
+    assert sorted(promoted) == sorted(PROMOTED)

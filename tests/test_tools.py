@@ -14,7 +14,7 @@ def test_without_go(tmp_path: Path) -> None:
     """Without a Go toolchain it says what is missing, what for and where to get it, and changes nothing."""
     result = subprocess.run([sys.executable, PROGRAMS], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("otel-tts: collector, prometheus, alertmanager, jaeger are built with Go")
+    assert result.stderr.startswith("otel-tts: collector, prometheus, alertmanager, jaeger, crds are built with Go")
     assert "none on PATH" in result.stderr
     assert result.stderr.count("\n") == 1
 

@@ -48,11 +48,7 @@ class Module:
 
     def build(self, into: Path, work: Path, go: Go) -> None:
         """Build the commands into a directory."""
-        module = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
-        source = work / "source"
-        shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile)  # in the module cache all is read-only
-        for directory in (source, *filter(Path.is_dir, source.rglob("*"))):
-            directory.chmod(0o755)
+        source = _copied(self.path, self.version, work, go)
         for name, content in self.files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(content)
@@ -75,6 +71,51 @@ class Collector:
         (work / "builder.yaml").write_text(self.manifest)
         go.run([str(work / "builder"), "--config=builder.yaml"], cwd=work)
         shutil.move(work / "build" / self.commands[0], into)
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The API server and its store. Its module's go.mod looks for parts in folders that are modules of their own, of the same release."""
+
+    version: str
+    commands: Sequence[str] = ("kube-apiserver", "etcd")
+    path: str = "k8s.io/kubernetes"
+
+    def build(self, into: Path, work: Path, go: Go) -> None:
+        """Build both into a directory."""
+        source = _copied(self.path, self.version, work, go)
+        parts = self.version.replace("v1.", "v0.", 1)
+        definition = source / "go.mod"
+        definition.write_text(re.sub(r"=> \./staging/src/(\S+)", rf"=> \1 {parts}", definition.read_text()))
+        stamp = f"-s -w -X k8s.io/component-base/version.gitVersion={self.version}"
+        for command, package in zip(self.commands, ("./cmd/kube-apiserver", "go.etcd.io/etcd/server/v3"), strict=True):
+            go("build", "-mod=mod", "-trimpath", f"-ldflags={stamp}", "-o", str(into / command), package, cwd=source)
+
+
+def _copied(path: str, version: str, work: Path, go: Go) -> Path:
+    """The source tree of a module, in which files can be written."""
+    module = json.loads(go("mod", "download", "-json", f"{path}@{version}", cwd=work))
+    source = work / "source"
+    shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile)  # in the module cache all is read-only
+    for directory in (source, *filter(Path.is_dir, source.rglob("*"))):
+        directory.chmod(0o755)
+    return source
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of a Go module, as they are."""
+
+    path: str
+    version: str
+    directory: str
+    commands: Sequence[str]
+
+    def build(self, into: Path, work: Path, go: Go) -> None:
+        """Copy them into a directory."""
+        module = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
+        for name in self.commands:
+            shutil.copyfile(Path(module["Dir"], self.directory, name), into / name)
 
 
 @dataclass(frozen=True)
@@ -116,7 +157,7 @@ def collector(manifest_name: str = "builder.yaml") -> Collector:
     return Collector(version[1], manifest, (name[1],))
 
 
-Program = Module | Collector | Cassandra
+Program = Module | Collector | Cassandra | Files | Kubernetes
 PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "collector": collector,
     "prometheus": lambda: Module(
@@ -133,12 +174,21 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     # Its v1.76.0 and Jaeger 2.13.0 are the same release: cmd/jaeger is Jaeger 2.
     "jaeger": lambda: Module("github.com/jaegertracing/jaeger", "v1.76.0", ("jaeger",)),
 }
+# The definitions of the Prometheus operator's resources, which the chart makes.
+CRDS = Files(
+    "github.com/prometheus-operator/prometheus-operator",
+    "v0.85.0",
+    "example/prometheus-operator-crd",
+    ("monitoring.coreos.com_prometheusrules.yaml", "monitoring.coreos.com_servicemonitors.yaml"),
+)
 SCALE: Mapping[str, Callable[[], Program]] = {
     "gateway": lambda: collector("gateway-builder.yaml"),
     "thanos": lambda: Module("github.com/thanos-io/thanos", "v0.42.4", ("thanos",), "netgo,slicelabels", "0.42.4"),
     "cassandra": cassandra,
 }
 """What only the tests of several machines' parts run: `make tools-scale`."""
+APISERVER = Kubernetes("v1.36.3")
+"""What checks the chart as a cluster does: `make test-apiserver`."""
 
 
 class Go:
@@ -199,9 +249,14 @@ def alone() -> Iterator[None]:
         yield
 
 
+def cached(name: str, program: Program) -> Path:
+    """Where a program is kept once it is built."""
+    return CACHE / f"{name}-{key(program)}"
+
+
 def provide(name: str, program: Program) -> None:
     """Have a program's commands in .tools/bin."""
-    kept = CACHE / f"{name}-{key(program)}"
+    kept = cached(name, program)
     if not kept.exists():
         say(f"{name} {program.version}: building; minutes the first time, seconds from then on ...")
         began = time.monotonic()
@@ -226,11 +281,13 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Provide all programs, or those that are named."""
-    programs = {**PROGRAMS, **SCALE}
+    programs: Mapping[str, Callable[[], Program]] = {**PROGRAMS, "crds": lambda: CRDS, **SCALE, "apiserver": lambda: APISERVER}
     parser = argparse.ArgumentParser(description="Build the programs that the end-to-end tests run, into .tools/bin.")
-    help_of_names = f"of {', '.join(programs)}; all of the end-to-end tests' ({', '.join(PROGRAMS)}) when none is named"
+    help_of_names = f"of {', '.join(programs)}; all of the end-to-end tests' ({', '.join(PROGRAMS)}) and crds when none is named"
     parser.add_argument("names", nargs="*", metavar="NAME", help=help_of_names)
-    names = parser.parse_args().names or list(PROGRAMS)
+    parser.add_argument("--cached", action="store_true", help="build nothing; fail when one was never built here")
+    arguments = parser.parse_args()
+    names = arguments.names or [*PROGRAMS, "crds"]
     if unknown := set(names) - set(programs):
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(programs)}")
     if (version := go_version()) < GO:
@@ -239,6 +296,8 @@ def main() -> None:
             f"otel-tts: {', '.join(names)} are built with Go {'.'.join(map(str, GO))} or later, and there is {installed}. "
             "Install it (https://go.dev/doc/install) and say `make tools` again. Without these programs the end-to-end tests are skipped."
         )
+    if arguments.cached and (missing := [name for name in names if not cached(name, programs[name]()).exists()]):
+        raise SystemExit(f"otel-tts: never built here: {', '.join(missing)}.")
     try:
         with alone():
             for name in names:

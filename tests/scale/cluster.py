@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,29 +24,30 @@ GATEWAYS = ("127.0.0.11", "127.0.0.12")
 COLLECTORS = ("127.0.0.21", "127.0.0.22")
 RECEIVES = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
 QUERY = "127.0.0.34"
+RULER = "127.0.0.35"
 JAEGERS = ("127.0.0.41", "127.0.0.42")
 NODES = ("127.0.0.51", "127.0.0.52", "127.0.0.53")
-PROMOTED = ("service.namespace", "service.name", "service.instance.id", "service.version", "k8s.cluster.name")
+PROMOTED = ("service.namespace", "service.name", "service.instance.id", "service.version", "deployment.environment.name")
 
 
 class Cluster:
     """Gateways, stateful Collectors, Thanos with three copies of each sample, two Jaegers over three nodes of Cassandra.
 
     Attributes:
-        members: every process by tier and number: "gateway 1", "collector 2", "receive 3", "node 1", "jaeger 2", "query".
+        members: every process by tier and number: "gateway 1", "collector 2", "receive 3", "node 1", "jaeger 2", "query"; "ruler" and
+            "alertmanager" run when they are asked for.
         prometheus: the URL of Thanos's query.
         traces: the URL of a Jaeger.
+        ruler, alertmanager: the URLs of these two.
         otlp_grpc, otlp_http: the URLs of the first gateway.
     """
 
-    def __init__(
-        self, directory: Path, closing: ExitStack, overlays: Sequence[str] = (), environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, closing: ExitStack) -> None:
         self.directory = directory
         self.members: dict[str, Process] = {}
         self._closing = closing
         names = ("grpc", "http", "health", "collector", "receive", "store", "capnproto", "hop", "web", "jaeger", "jaeger_otlp")
-        self.ports = {name: free_port() for name in (*names, "jaeger_grpc", "cql", "gossip", "rule")}
+        self.ports = {name: free_port() for name in (*names, "jaeger_grpc", "cql", "gossip", "alertmanager")}
         self.hosts = directory / "hosts"
         self.resolve(collectors=COLLECTORS, gateways=GATEWAYS, receives=RECEIVES, jaegers=JAEGERS)
         self.otlp_grpc = f"http://{GATEWAYS[0]}:{self.ports['grpc']}"
@@ -53,10 +55,13 @@ class Cluster:
         self.prometheus = f"http://{QUERY}:{self.ports['web']}"
         self.traces = f"http://{JAEGERS[0]}:{self.ports['jaeger']}"
         self.metrics_endpoint = f"http://receives.test:{self.ports['receive']}/api/v1/otlp"
+        self.ruler = f"http://{RULER}:{self.ports['web']}"
+        self.alertmanager = f"http://{RULER}:{self.ports['alertmanager']}"
         self._thanos()
+        self._ruler()
         self._cassandra()
         self._jaegers()
-        self._collectors(overlays, environ or {})
+        self._collectors()
 
     def resolve(self, **members: Sequence[str]) -> None:
         """Have names with ".test" stand for these addresses, from now on."""
@@ -65,7 +70,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start everything: the stores first, each tier at once."""
-        tiers = (("node", "receive", "query", "rule"), ("jaeger 1",), ("jaeger 2", "collector"), ("gateway",))
+        tiers = (("node", "receive", "query"), ("jaeger 1",), ("jaeger 2", "collector"), ("gateway",))
         for tier in tiers:
             chosen = [process for name, process in self.members.items() if name.startswith(tier)]
             with ThreadPoolExecutor(len(chosen)) as starting:
@@ -89,6 +94,24 @@ class Cluster:
             return True
 
         until(written, "the first sample is taken by two of three receives")
+
+    @contextmanager
+    def overlaid(self, *overlays: str, **environ: str) -> Iterator[None]:
+        """Have the stateful Collectors run with overlays of their configuration, and variables for them, in the block."""
+        collectors = [process for name, process in self.members.items() if name.startswith("collector")]
+        before = [(process.command, process.environ) for process in collectors]
+        for process in collectors:
+            process.stop()
+            process.command = [*process.command, *(f"--config={COLLECTOR / name}.yaml" for name in overlays)]
+            process.environ = {**process.environ, **environ}
+            process.start()
+        try:
+            yield
+        finally:
+            for process, (command, usual) in zip(collectors, before, strict=True):
+                process.stop()
+                process.command, process.environ = command, usual
+                process.start()
 
     def within(self, command: Sequence[str]) -> list[str]:
         """A command that sees the cluster's names."""
@@ -147,9 +170,48 @@ class Cluster:
                 f"--grpc-address={QUERY}:{ports['hop']}",
                 *(f"--endpoint={address}:{ports['hop']}" for address in RECEIVES),
                 "--query.replica-label=receive_replica",
+                "--query.replica-label=ruler",
                 "--store.unhealthy-timeout=24h",
             ],
             self._queryable,
+        )
+
+    def _ruler(self) -> None:
+        """Evaluates the repository's rules by the query, all of them often; what they record goes to the receives."""
+        rules = self.directory / "rules"
+        rules.mkdir()
+        for path in (DEPLOY / "prometheus" / "rules").glob("*.yml"):
+            often = re.sub(r"(?m)^  interval: \S+$", "  interval: 15s", path.read_text("utf-8"))
+            (rules / path.name).write_text(often, "utf-8")
+        recorded = {"remote_write": [{"url": f"http://receives.test:{self.ports['receive']}/api/v1/receive", "name": "receives"}]}
+        self._member(
+            "ruler",
+            [
+                "thanos",
+                "rule",
+                f"--http-address={RULER}:{self.ports['web']}",
+                f"--grpc-address={RULER}:{self.ports['hop']}",
+                f"--data-dir={self.directory / 'ruler'}",
+                f"--rule-file={rules}/*.yml",
+                f"--query={self.prometheus}",
+                f"--alertmanagers.url={self.alertmanager}",
+                '--label=ruler="1"',
+                "--alert.label-drop=ruler",
+                "--alert.label-drop=tenant_id",
+                f"--remote-write.config={json.dumps(recorded)}",
+            ],
+            lambda: answers(f"{self.ruler}/-/ready"),
+        )
+        self._member(
+            "alertmanager",
+            [
+                "alertmanager",
+                f"--config.file={DEPLOY / 'alertmanager' / 'alertmanager.yml'}",
+                f"--storage.path={self.directory / 'alertmanager'}",
+                f"--web.listen-address={RULER}:{self.ports['alertmanager']}",
+                "--cluster.listen-address=",
+            ],
+            lambda: answers(f"{self.alertmanager}/-/ready"),
         )
 
     def _queryable(self) -> bool:
@@ -181,13 +243,13 @@ class Cluster:
                 JAEGER_OTLP_PORT=str(self.ports["jaeger_otlp"]),
             )
 
-    def _collectors(self, overlays: Sequence[str], environ: Mapping[str, str]) -> None:
+    def _collectors(self) -> None:
         for number, address in enumerate(COLLECTORS, 1):
             self._member(
                 f"collector {number}",
                 [
                     "otelcol-tts",
-                    *(f"--config={COLLECTOR / name}.yaml" for name in ("config", "exact-endpoint", *overlays)),
+                    *(f"--config={COLLECTOR / name}.yaml" for name in ("config", "exact-endpoint")),
                 ],
                 lambda address=address: answers(f"http://{address}:{self.ports['health']}"),  # type: ignore[misc]
                 OTLP_BIND=address,
@@ -199,9 +261,10 @@ class Cluster:
                 TRACES_OTLP_URL=f"http://jaegers.test:{self.ports['jaeger_otlp']}",
                 TRACES_BATCH_MIN="100",
                 TRACES_BATCH_MAX="200",
+                TRACES_TIMEOUT="300s",
                 QUEUE_DIR=str(self.directory / f"queue-{number}"),
                 OTEL_GO_X_PER_SERIES_START_TIMESTAMPS="true",
-                **{**QUICKLY, **environ},  # type: ignore[arg-type]
+                **QUICKLY,  # type: ignore[arg-type]
             )
         for number, address in enumerate(GATEWAYS, 1):
             self._member(
@@ -222,9 +285,9 @@ class Cluster:
 
 
 @contextmanager
-def running(directory: Path, *overlays: str, **environ: str) -> Iterator[Cluster]:
-    """A cluster for the length of the block, with overlays of the stateful Collectors' configuration and variables for them."""
+def running(directory: Path) -> Iterator[Cluster]:
+    """A cluster for the length of the block."""
     with ExitStack() as closing:
-        cluster = Cluster(directory, closing, overlays, environ)
+        cluster = Cluster(directory, closing)
         cluster.start()
         yield cluster

@@ -31,30 +31,36 @@ LOAD = Path(__file__).with_name("load.py")
 
 @dataclass
 class Account:
-    """What a service did: the ids of its traces, in order."""
+    """What a service did: when each of its traces ended, in seconds since 1970, by trace id."""
 
     service: str
     began: float
-    trace_ids: list[str] = field(default_factory=list)
+    ended: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def spans(self) -> dict[str, int]:
+        """What the store must hold: how many spans of each trace."""
+        return dict.fromkeys(self.ended, SPANS)
 
 
 @contextmanager
-def load(cluster: Cluster, directory: Path) -> Iterator[Account]:
+def load(cluster: Cluster, directory: Path, failing_share: float = 0.0) -> Iterator[Account]:
     """A service under load for the length of the block; its account is complete when it is left."""
     account = Account(f"speech-{uuid.uuid4()}", time.time())
     environ = {**os.environ, **cluster.service_environ, "OTEL_SERVICE_NAME": account.service}
     output, log = directory / "account", directory / "load.log"
     with output.open("wb") as stdout, log.open("wb") as stderr:
-        command = cluster.within([sys.executable, str(LOAD), str(RATE)])
+        command = cluster.within([sys.executable, str(LOAD), str(RATE), str(failing_share)])
         process = subprocess.Popen(command, env=environ, stdout=stdout, stderr=stderr)
         try:
-            until(lambda: len(output.read_bytes().splitlines()) > RATE, "a second of traffic")
+            until(lambda: len(output.read_bytes().splitlines()) > RATE, "a second of traffic", 60)
             yield account
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(90)
     assert status == 0, log.read_text()
-    account.trace_ids = [json.loads(line)["trace_id"] for line in output.read_text().splitlines()]
+    lines = map(json.loads, output.read_text().splitlines())
+    account.ended = {line["trace_id"]: line["ended"] for line in lines}
 
 
 def readers(cluster: Cluster) -> History:
@@ -91,11 +97,16 @@ def spans(history: History, account: Account) -> Counter[str] | None:
 
 def assert_all_arrived(cluster: Cluster, account: Account) -> None:
     """Every request is counted once, and every span of every trace is there once."""
+    assert_all_counted(cluster, account)
     history = readers(cluster)
-    expected = dict.fromkeys(account.trace_ids, SPANS)
-    assert len(expected) > 3 * RATE
-    until(lambda: counted(history, account) == len(expected), f"{len(expected)} requests counted", 240)
-    until(lambda: spans(history, account) == expected, f"all spans of {len(expected)} traces", 240)
+    until(lambda: spans(history, account) == account.spans, f"all spans of {len(account.spans)} traces", 240)
+
+
+def assert_all_counted(cluster: Cluster, account: Account) -> None:
+    """Every request is counted once."""
+    assert len(account.ended) > 3 * RATE
+    history = readers(cluster)
+    until(lambda: counted(history, account) == len(account.ended), f"{len(account.ended)} requests counted", 240)
 
 
 @pytest.mark.parametrize("member", ["gateway 1", "collector 1"])

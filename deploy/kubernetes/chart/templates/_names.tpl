@@ -47,6 +47,9 @@ envFrom: [{secretRef: {name: {{ . | quote }}}}]
 
 {{- define "otel-tts.readers" -}}
 - {name: OTEL_TTS_PROMETHEUS_URL, value: {{ .Values.engines.metrics.queryUrl | quote }}}
+{{- with .Values.engines.metrics.storesAway }}
+- {name: OTEL_TTS_PROMETHEUS_STORES_AWAY, value: {{ . | quote }}}
+{{- end }}
 {{- with .Values.engines.traces.jaegerUrl }}
 - {name: OTEL_TTS_JAEGER_URL, value: {{ . | quote }}}
 {{- end }}

@@ -1,0 +1,67 @@
+"""A PostgreSQL of a test's own, from Debian's package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.stack import Process, program
+from tests.ports import free_port
+
+_ADDRESS = "127.0.0.61"
+_USER = "speech"
+_SETTINGS = ("fsync=off", "shared_buffers=32MB", "max_connections=50", "unix_socket_directories=")
+
+
+@contextmanager
+def database(log: Path) -> Iterator[str]:
+    """Run a server with an empty database for the length of the block.
+
+    PostgreSQL refuses to run as root: there, it runs as the user `nobody`, in a directory that is that user's.
+
+    Args:
+        log: where its output goes.
+
+    Yields:
+        The address of the database, as SQLAlchemy takes it.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="otel-tts-postgresql-"))
+    try:
+        lesser = _lesser(directory)
+        port = free_port()
+        options = ["--auth=trust", f"--username={_USER}", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        with log.open("ab") as output:
+            initdb = [*lesser, program("initdb"), *options, f"--pgdata={directory}/data"]
+            subprocess.run(initdb, stdout=output, stderr=output, check=True, cwd=directory)
+
+        def listens() -> bool:
+            try:
+                socket.create_connection((_ADDRESS, port), 1).close()
+            except OSError:
+                return False
+            return True
+
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        command = [*lesser, program("postgres"), "-D", f"{directory}/data", "-h", _ADDRESS, "-p", str(port), *settings]
+        server = Process(command, {}, listens, log)
+        server.start()
+        try:
+            yield f"postgresql+pg8000://{_USER}@{_ADDRESS}:{port}/postgres"
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _lesser(directory: Path) -> list[str]:
+    """What a command begins with to run as a user that is not root; the directory becomes that user's."""
+    if os.geteuid():
+        return []
+    shutil.chown(directory, "nobody", "nogroup")
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
