@@ -630,3 +630,9 @@ def test_scaled_is_what_the_tests_run() -> None:
     promoted = re.findall(r"--receive.otlp-promote-resource-attributes=(\S+)", command)
     assert sorted(promoted) == sorted(prometheus["otlp"]["promote_resource_attributes"])
     assert sorted(promoted) == sorted(PROMOTED)
+
+
+def test_the_memory_that_docs_state_of_scaled() -> None:
+    """docs/scaling.md says the sum of the limits of what runs."""
+    limits = [int(service["mem_limit"]) / 2**30 for service in scaled().services.values() if service.get("scale") != 0]
+    assert f"{sum(limits):g} GiB" in (ROOT / "docs/scaling.md").read_text("utf-8")

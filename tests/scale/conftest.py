@@ -16,8 +16,9 @@ from tests.scale.cluster import RECEIVES, Cluster, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test waits for a dozen programs to start."""
+    """Readers' tests come first; and the first test of all waits for a dozen programs to start."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: here in item.path.parents and item.path.name != "test_readers.py")
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.timeout(900))
