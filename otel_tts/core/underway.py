@@ -33,8 +33,15 @@ class Register(fork.ForkAware):
         fork.register(self)
 
     def on_first(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, when the next item starts in this process."""
-        self._on_first = callback
+        """Call ``callback`` once, when the next item starts in this process, after those that were registered before."""
+        before = self._on_first
+
+        def both() -> None:
+            if before is not None:
+                before()
+            callback()
+
+        self._on_first = both
 
     def add(self, item: UnderWay) -> None:
         """Add an item that has started."""

@@ -12,7 +12,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,6 +21,8 @@ from otel_tts.core.fork import ForkAware, register
 
 _INIT = 1
 """The process id for which the kernel ignores a signal without a handler, as in containers."""
+_UNTIL_KILLED_S = 1.0
+"""Seconds between two flushes of such a process after it was told to end."""
 
 
 class Ending(ForkAware):
@@ -69,14 +72,16 @@ class Ending(ForkAware):
             os.kill(os.getpid(), number)
 
     def _end(self, terminations: SimpleQueue[int]) -> None:
+        number = terminations.get()
+        while os.getpid() == _INIT:  # it goes on until it is killed
+            self._flush()
+            with suppress(Empty):
+                terminations.get(timeout=_UNTIL_KILLED_S)
         while True:
-            number = terminations.get()
-            if os.getpid() == _INIT:
-                self._flush()
-                continue
             self._end_telemetry()
             self._flushed = True
             os.kill(os.getpid(), number)
+            number = terminations.get()
 
     def _flush_and_exit(self, status: int) -> NoReturn:
         try:

@@ -19,6 +19,7 @@ from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guard
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.sdk.ending import Ending
+from otel_tts.sdk.killed import Children
 from otel_tts.sdk.locks import renew_all_locks, renew_locks
 from otel_tts.sdk.losses import LOSSES
 from otel_tts.settings import Settings
@@ -123,7 +124,9 @@ class Pipeline(fork.ForkAware):
         # Reentrant: a signal handler of the host may call shutdown in the middle of it, in the same thread, and would wait for ever.
         self._lock = threading.RLock()
         self._ending: Ending | None = None
+        self._children: Children | None = None
         if exports:
+            self._children = Children()
             atexit.register(self.shutdown)
             fork.register(self)
             self._ending = Ending(self._end, self.flush)
@@ -168,6 +171,8 @@ class Pipeline(fork.ForkAware):
                 UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
                 run_deferred()
                 self._result = _exported([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
+                if self._children is not None:
+                    self._children.end()
                 atexit.unregister(self.shutdown)  # last: so the exit waits here for another thread that shuts down
             return self._result
 

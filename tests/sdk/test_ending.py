@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from otel_tts import semconv
+from tests.grpc.servers import wait_for
 from tests.sdk.test_fork import counted, spans
 
 REQUESTS = """
@@ -21,7 +23,7 @@ import os, signal, sys, time
 import otel_tts
 from otel_tts import PCM16, Telemetry
 
-otel_tts.configure(local=True)
+pipeline = otel_tts.configure(local=True)
 tts = Telemetry()
 
 def speak(count=5):
@@ -38,12 +40,20 @@ def requests(directory: Path) -> dict[str, int]:
     return counts
 
 
-def start(script: str, directory: Path, *command: str) -> subprocess.Popen[str]:
-    """A program under observation."""
+def written(directory: Path) -> list[int]:
+    """How many requests each process has written so far; none while its spans and its metrics are not the same."""
+    with suppress(AssertionError):
+        return list(requests(directory).values())
+    return []
+
+
+def start(script: str, directory: Path, *command: str, executable: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """A program under observation. executable: the whole command, instead of Python and its arguments."""
     environ = os.environ | {"OTEL_TTS_DATA_DIR": str(directory), "PYTHONPATH": str(directory)}
     (directory / "program.py").write_text(REQUESTS + script)
-    started = [sys.executable, "-W", "ignore::DeprecationWarning", *(command or ["program.py"])]
-    return subprocess.Popen(started, cwd=directory, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = executable or [sys.executable, "-W", "ignore::DeprecationWarning", *(command or ["program.py"])]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(started, cwd=directory, env=environ, text=True, **pipes)
 
 
 def end(process: subprocess.Popen[str], *, sign: str = "ready") -> tuple[int, str]:
@@ -344,6 +354,141 @@ def test_what_service_managers_send(tmp_path: Path, signals: list[signal.Signals
         process.kill()
     assert process.wait() == -signal.SIGTERM
     assert list(requests(tmp_path).values()) == [5]
+
+
+# The program -> its status when it is told to end, and killed where it goes on; and how many requests it has made.
+FIRST_PROCESS = {
+    "nobody handles it": (SLEEP, -signal.SIGKILL, 5),
+    "grpc.server": (GRPC, -signal.SIGKILL, 5),
+    "asyncio": (ASYNCIO, -signal.SIGKILL, 5),
+    "the host handles it": (ENDINGS["a handler that exits"][0], 7, 6),
+    "asyncio with a handler": (ASYNCIO_HANDLER, 4, 6),
+    "requests that come after it": (READY + "sys.stdin.readline()\nspeak(2)\n" + SLEEP, -signal.SIGKILL, 7),
+}
+
+
+@pytest.mark.parametrize("kind", FIRST_PROCESS)
+def test_the_first_process_of_a_container(tmp_path: Path, kind: str) -> None:
+    """What `docker stop` does to process 1, which no signal ends that it does not handle: SIGTERM, then SIGKILL after a while."""
+    script, status, count = FIRST_PROCESS[kind]
+    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no process namespaces")
+    (tmp_path / "first.py").write_text("import os\nassert os.getpid() == 1\nexec(open('program.py').read())\n")
+    outer = start(f"speak()\n{script}", tmp_path, executable=[*namespace, sys.executable, "first.py"])
+    assert outer.stdout is not None
+    assert outer.stdin is not None
+    assert outer.stdout.readline() == "ready\n"
+    (first,) = map(int, Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split())
+    os.kill(first, signal.SIGTERM)
+    if status == -signal.SIGKILL:
+        if "after it" in kind:
+            wait_for(lambda: written(tmp_path) == [count - 2])
+            outer.stdin.write("\n")
+            outer.stdin.flush()
+        wait_for(lambda: written(tmp_path) == [count])
+        assert outer.poll() is None
+        os.kill(first, signal.SIGKILL)
+    _, errors = outer.communicate(timeout=60)
+    if status != -signal.SIGKILL:  # of a signal `unshare` has statuses of its own
+        assert outer.returncode == status, errors
+    assert list(requests(tmp_path).values()) == [count]
+
+
+KILLED = """
+def child():
+    speak(3)
+    if flushed:
+        assert pipeline.flush()
+    print("ready", flush=True)
+    time.sleep(60)
+
+def kill(children):
+    for process in children:
+        os.kill(process, signal.SIGKILL)
+
+def fork(work):
+    process = os.fork()
+    if process == 0:
+        work()
+        os._exit(0)
+    return process
+
+def wait_for(children):
+    for process in children:
+        os.waitpid(process, 0)
+"""
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["before an export", "after an export"])
+@pytest.mark.parametrize("reaped", [False, True], ids=["not waited for", "waited for"])
+def test_killed_children_are_said_once(tmp_path: Path, reaped: bool, flushed: bool) -> None:
+    """Of two killed children the parent says one line, at its end at the latest; what they had exported is there, and its own."""
+    process = start(f"""
+flushed = {flushed}
+{KILLED}
+speak(2)
+children = [fork(child), fork(child)]
+sys.stdin.readline()
+kill(children)
+{"wait_for(children)" if reaped else "time.sleep(0.5)"}
+speak(2)
+""", tmp_path)  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(2):
+        assert process.stdout.readline() == "ready\n"
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, errors
+    assert errors.count("ended without a flush: it was killed") == 1, errors
+    assert sorted(requests(tmp_path).values()) == ([3, 3, 4] if flushed else [4])
+
+
+@pytest.mark.vendors
+@pytest.mark.parametrize("module", ["multiprocessing", "billiard"])
+def test_a_killed_worker_is_said_when_another_takes_its_place(tmp_path: Path, module: str) -> None:
+    """The parent says it at its next fork, while it goes on."""
+    process = start(f"""
+{KILLED}
+import multiprocessing, {module}
+multiprocessing.set_start_method("fork")
+flushed = False
+worker = {module}.Process(target=child)
+worker.start()
+sys.stdin.readline()
+os.kill(worker.pid, signal.SIGKILL)
+worker.join()
+{module}.Process(target=speak, args=(1,)).start()
+print("replaced", file=sys.stderr, flush=True)
+speak(2)
+""", tmp_path)  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, errors
+    assert errors.count("ended without a flush") == 1, errors
+    assert errors.index("ended without a flush") < errors.index("replaced")
+    assert sorted(requests(tmp_path).values()) == [1, 2]
+
+
+def test_children_that_end_well_are_not_said(tmp_path: Path) -> None:
+    """Nor one that is killed and has recorded nothing, nor one that was told to end."""
+    process = start(f"""
+flushed = False
+{KILLED}
+idle = fork(lambda: time.sleep(60))
+told = fork(child)
+wait_for([fork(lambda: speak(3))])
+sys.stdin.readline()
+kill([idle])
+os.kill(told, signal.SIGTERM)
+wait_for([idle, told, fork(lambda: None)])
+""", tmp_path)  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert sorted(requests(tmp_path).values()) == [3, 3]
 
 
 @pytest.mark.parametrize("handled", [False, True], ids=["nobody handles it", "the host handles it"])
