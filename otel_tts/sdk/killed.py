@@ -25,7 +25,7 @@ class Children(ForkAware):
         self._places: memoryview | None = None
         self._numbers = itertools.count()
         self._next = 0
-        self._said = False
+        self._warned = False
         self._own: tuple[memoryview, int] | None = None
         register(self)
 
@@ -42,7 +42,7 @@ class Children(ForkAware):
     def after_fork_in_child(self) -> None:
         """Take the place when the first request or RPC of this process starts."""
         places, self._places = self._places, None
-        self._numbers, self._said = itertools.count(), False
+        self._numbers, self._warned = itertools.count(), False
         self._own = None if places is None or places[self._next] else (places, self._next)
         if self._own is not None:
             UNDER_WAY.on_first(self._begin)
@@ -63,8 +63,8 @@ class Children(ForkAware):
         for place, process in enumerate(places.tolist()):
             if process and _has_ended(process):
                 places[place] = 0
-                if not self._said:
-                    self._said = True
+                if not self._warned:
+                    self._warned = True
                     _logger.warning(
                         "Process %d, a child of this one, ended without a flush: it was killed, or it crashed. What it recorded after its "
                         "last export is lost. Further ones are not reported.",
