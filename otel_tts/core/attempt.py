@@ -23,6 +23,9 @@ class Attempt:
 
     As a context manager (``with`` or ``async with``) it is current inside its block and ends with it. Not entered, it ends with the
     stream that :meth:`stream` gives. An exception that leaves the block is its outcome and goes on unchanged.
+
+    Args:
+        invocation: the state of the call.
     """
 
     __slots__ = ("__weakref__", "_current", "_invocation")

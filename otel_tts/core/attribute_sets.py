@@ -16,7 +16,12 @@ T = TypeVar("T")
 
 
 class AttributeSets(Generic[T]):
-    """The attribute sets of one metric; what ``make`` gives for each of them is created once and kept."""
+    """The attribute sets of one metric; what ``make`` gives for each of them is created once and kept.
+
+    Args:
+        metric: the metric.
+        make: makes what is kept for an attribute set.
+    """
 
     def __init__(self, metric: Metric, make: Callable[[Attributes], T]) -> None:
         self._keys = metric.keys
@@ -27,7 +32,12 @@ class AttributeSets(Generic[T]):
         self._lock = Lock()
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> T:
-        """Return what is kept for these attribute values, in the order of the registry, and the application's own attributes."""
+        """Return what is kept for these attribute values, in the order of the registry, and the application's own attributes.
+
+        Args:
+            values: of the metric's attributes, in their order.
+            own: values of the application's own attributes.
+        """
         series = self.kept.get((values, own) if own else values)
         if series is None:
             with self._lock:

@@ -21,7 +21,11 @@ def innermost() -> Reference | None:
 
 
 class OpenBlocks:
-    """The open blocks of one request. A stream counts as a block that is open until the stream ends."""
+    """The open blocks of one request. A stream counts as a block that is open until the stream ends.
+
+    Args:
+        request: a weak reference to the request.
+    """
 
     __slots__ = ("_depth", "_depths", "_outer", "_request")
 
@@ -40,7 +44,11 @@ class OpenBlocks:
             _INNERMOST.set(self._request)
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave a block. Call :meth:`close` afterwards."""
+        """Leave a block. Call :meth:`close` afterwards.
+
+        Args:
+            error: the exception that ended it; None without one.
+        """
         if self._depths.pop() == 1 and error is not None:
             self._depth = 1  # nobody will pull the streams any more that were begun inside
         # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event loop

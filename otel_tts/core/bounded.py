@@ -30,11 +30,20 @@ class Bounded(ForkAware, Generic[K, V]):
         self._values = {}
 
     def get(self, key: K) -> V | None:
-        """Return the value of a key, or None."""
+        """Return the value of a key, or None.
+
+        Args:
+            key: the key.
+        """
         return self._values.get(key)
 
     def keep(self, key: K, value: V) -> None:
-        """Keep a value under a key."""
+        """Keep a value under a key.
+
+        Args:
+            key: the key.
+            value: the value.
+        """
         if len(self._values) >= self._most:
             self._values = {}
         self._values[key] = value

@@ -68,7 +68,12 @@ class _Block(ABC):
 
 
 class Lookup(_Block):
-    """A look-up in one cache tier. It is a miss unless :meth:`found` reports a hit; an exception makes it an error."""
+    """A look-up in one cache tier. It is a miss unless :meth:`found` reports a hit; an exception makes it an error.
+
+    Args:
+        request: the request for which the cache is asked.
+        tier: the name of the cache tier.
+    """
 
     def __init__(self, request: CachedRequest, tier: str) -> None:
         super().__init__(request.context)
@@ -132,7 +137,12 @@ def _is_bytes(audio: Any) -> bool:
 
 
 class CachedAudio:
-    """The source of a measured stream of audio that exists already, so that no provider makes it: see ``streams.Source``."""
+    """The source of a measured stream of audio that exists already, so that no provider makes it: see ``streams.Source``.
+
+    Args:
+        request: the request for which the cache is asked.
+        format: how the samples are encoded.
+    """
 
     def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
@@ -141,7 +151,12 @@ class CachedAudio:
         self.context = request.context
 
     def deliver(self, audio: Any, payload: Payload | None) -> Any:
-        """Return bytes as they are, and chunks as an iterator that measures them."""
+        """Return bytes as they are, and chunks as an iterator that measures them.
+
+        Args:
+            audio: the audio, whole or in chunks.
+            payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
+        """
         if _is_bytes(audio):
             self._whole(audio)
             return audio
@@ -158,18 +173,33 @@ class CachedAudio:
 
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Measure a chunk that is handed to the caller."""
+        """Measure a chunk that is handed to the caller.
+
+        Args:
+            data: a chunk.
+            now_ns: when, on the clock of the request, in nanoseconds.
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         pieces = self._meter.pieces
         total_s = self._meter.feed(data)
         if self._meter.pieces > pieces:
             self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
-        """Do nothing: there is no engine to wait for."""
+        """Do nothing: there is no engine to wait for.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
 
     @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
-        """Note the duration of audio that came to its end. Why a stream ended early is known from the end of the request."""
+        """Note the duration of audio that came to its end. Why a stream ended early is known from the end of the request.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+        """
         if cause is not None and cause.good:
             self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
@@ -178,7 +208,13 @@ class CachedAudio:
 
 
 class CacheWrite(_Block):
-    """A write of audio to a cache tier. It may end after its request, so it is a trace of its own, with a link to the request's span."""
+    """A write of audio to a cache tier. It may end after its request, so it is a trace of its own, with a link to the request's span.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        tier: the name of the cache tier.
+        link: to the span of the request whose audio is written.
+    """
 
     def __init__(self, emitter: Emitter, tier: str, link: Link) -> None:
         self._emitter = emitter

@@ -52,7 +52,11 @@ class Part(Protocol):
         """End it with the outcome that is known so far; nothing more will come for it."""
 
     def close(self, ending: RpcEnding) -> None:
-        """End it, since its Call ended."""
+        """End it, since its Call ended.
+
+        Args:
+            ending: how the RPC ended.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,9 @@ class Call(Enclosure):
         """Take in a request that starts or continues, and end the one before it: only the last one gets the outcome of the Call.
 
         A call of an SDK that is still running stays open beside it, and one that failed may continue later.
+
+        Args:
+            part: the request to speak.
         """
         last = self._last
         self._beside = [other for other in self._beside if other.open and other is not part]
@@ -133,7 +140,11 @@ class Call(Enclosure):
         self._last = part
 
     def decides(self, part: Part) -> bool:
-        """Return whether the end of the Call decides the outcome of a request."""
+        """Return whether the end of the Call decides the outcome of a request.
+
+        Args:
+            part: the request to speak.
+        """
         return part is self._last
 
     @guarded
@@ -167,7 +178,16 @@ class Call(Enclosure):
         interruption: Cause | None = None,
         final: bool = False,
     ) -> None:
-        """End it. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time."""
+        """End it. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time.
+
+        Args:
+            status: the name of the gRPC status code.
+            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+            error: the exception that left its handler; None without one.
+            cause: what the exception means; None: as the status says.
+            interruption: why it was cut off; None if it was not.
+            final: whether the process ends, so that nothing inside will end by itself any more.
+        """
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
         if cause is None and error is not None and status == "UNKNOWN":  # gRPC's status for an exception that nobody caught
             cause = outcome.from_exception(error)

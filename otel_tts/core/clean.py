@@ -57,7 +57,11 @@ def text(value: object) -> str:
 
 
 def spoken(value: object) -> str:
-    """Return the text of a request unchanged, so that its characters are counted right. What is not a text is empty, and reported."""
+    """Return the text of a request unchanged, so that its characters are counted right. What is not a text is empty, and reported.
+
+    Args:
+        value: what the application passed.
+    """
     if value is None:
         return ""
     if is_a(value, str):
@@ -86,12 +90,24 @@ def number(value: Any) -> float:
 
 
 def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
-    """Return whether ``value`` is of these types. Unlike ``isinstance``, it does not read ``__class__``, which may raise anything."""
+    """Return whether ``value`` is of these types. Unlike ``isinstance``, it does not read ``__class__``, which may raise anything.
+
+    Args:
+        value: what the application passed.
+        kinds: the types, one of which it must have.
+    """
     return issubclass(type(value), kinds)
 
 
 def choice(kind: type[E], argument: str, value: object, consequence: str = "") -> E | None:
-    """Return the member of an enumeration that an application names; None, reported with the caller's line, if there is none."""
+    """Return the member of an enumeration that an application names; None, reported with the caller's line, if there is none.
+
+    Args:
+        kind: the enumeration.
+        argument: the name of the argument, for the warning.
+        value: what the application passed.
+        consequence: a further sentence of the warning: what happens instead.
+    """
     if is_a(value, str):
         word = _plain(value)
         if word in tuple(kind):
@@ -101,13 +117,23 @@ def choice(kind: type[E], argument: str, value: object, consequence: str = "") -
 
 
 def one_of(allowed: Container[object], value: object) -> str:
-    """Return ``value`` if it is an allowed label, else ``_OTHER``."""
+    """Return ``value`` if it is an allowed label, else ``_OTHER``.
+
+    Args:
+        allowed: the values that can be used.
+        value: what the application passed.
+    """
     label = _plain(value) if is_a(value, str) else ""
     return label if label in allowed else OTHER
 
 
 def flag(argument: str, value: object) -> bool:
-    """Return the truth value; False, reported with the caller's line, if it has none."""
+    """Return the truth value; False, reported with the caller's line, if it has none.
+
+    Args:
+        argument: the name of the argument, for the warning.
+        value: what the application passed.
+    """
     try:
         return bool(value)
     except Exception:  # noqa: BLE001 - the host's object: an array of several, say
@@ -116,7 +142,12 @@ def flag(argument: str, value: object) -> bool:
 
 
 def seconds(argument: str, value: object) -> float | None:
-    """Return a number of seconds, 0 or more; None, reported with the caller's line, for anything else."""
+    """Return a number of seconds, 0 or more; None, reported with the caller's line, for anything else.
+
+    Args:
+        argument: the name of the argument, for the warning.
+        value: what the application passed.
+    """
     try:
         plain = float(number(value))
     except ValueError:
@@ -128,7 +159,11 @@ def seconds(argument: str, value: object) -> float | None:
 
 
 def exception(value: object) -> BaseException | None:
-    """Return an exception that an application reports; None, reported with the caller's line, for what is not an exception."""
+    """Return an exception that an application reports; None, reported with the caller's line, for what is not an exception.
+
+    Args:
+        value: what the application passed.
+    """
     if value is None or is_a(value, BaseException):
         return value  # type: ignore[return-value]
     # Not the value: it may be the message of an exception, and contain the text to speak.
@@ -145,7 +180,11 @@ def shown(value: object) -> str:
 
 
 class Range:
-    """The numbers that one metric accepts: finite, not negative for counters and histograms, integers if it counts things."""
+    """The numbers that one metric accepts: finite, not negative for counters and histograms, integers if it counts things.
+
+    Args:
+        metric: the metric whose unit and instrument decide which values it takes.
+    """
 
     __slots__ = ("_least", "_metric", "_warned", "_whole")
 
@@ -156,7 +195,11 @@ class Range:
         self._warned = False
 
     def accept(self, value: object) -> float | None:
-        """Return the number to record; None, with one warning per metric, if it is left out."""
+        """Return the number to record; None, with one warning per metric, if it is left out.
+
+        Args:
+            value: what the application passed.
+        """
         if type(value) is int and self._least <= value <= LARGEST:
             return value
         if type(value) is float and not self._whole and self._least <= value <= LARGEST:

@@ -31,6 +31,9 @@ class RequestClock:
 
     The two clocks are read together once; later timestamps are that wall time plus the monotonic time since then. Without this, a wall
     clock that is set during a request would make its span too long, or end before its start.
+
+    Args:
+        clock: what it reads.
     """
 
     __slots__ = ("_wall", "monotonic", "start")
@@ -41,5 +44,9 @@ class RequestClock:
         self._wall = clock.wall() - self.start
 
     def timestamp(self, reading: int) -> int:
-        """Return the wall time, in nanoseconds, of a monotonic reading."""
+        """Return the wall time, in nanoseconds, of a monotonic reading.
+
+        Args:
+            reading: of the monotonic clock, in nanoseconds.
+        """
         return self._wall + reading

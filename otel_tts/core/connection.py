@@ -16,7 +16,12 @@ from otel_tts.core.streams import Current
 
 
 class Opening:
-    """A block in which a connection is opened, current inside. Get it from :meth:`Telemetry.connection`."""
+    """A block in which a connection is opened, current inside. Get it from :meth:`Telemetry.connection`.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        provider: with which provider a connection is opened.
+    """
 
     __slots__ = ("_current", "_emitter", "_provider", "_span", "_timeline")
 

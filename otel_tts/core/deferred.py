@@ -49,7 +49,11 @@ def run_deferred() -> None:
 
 
 def deferrable(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a function of ours that returns nothing safe to call from the host, as `guarded` does, and from the garbage collector."""
+    """Make a function of ours that returns nothing safe to call from the host, as `guarded` does, and from the garbage collector.
+
+    Args:
+        function: does the work; it returns nothing.
+    """
     safe = guarded(function)
 
     @functools.wraps(function)

@@ -54,7 +54,16 @@ class Emitter:
         context: Context | None = None,
         links: Iterable[Link] = (),
     ) -> Span:
-        """Start a span at the wall time ``start``, nanoseconds; if the SDK fails, return one that records nothing."""
+        """Start a span at the wall time ``start``, nanoseconds; if the SDK fails, return one that records nothing.
+
+        Args:
+            name: of the span.
+            kind: of the span.
+            start: from when on, in seconds since the Unix epoch.
+            attributes: those that samplers may look at.
+            context: with the parent; None: the current context.
+            links: to other spans.
+        """
         try:
             return self.tracer.start_span(
                 name, context, kind, attributes, tuple(links), start, record_exception=False, set_status_on_exception=False
@@ -89,5 +98,11 @@ class Emitter:
                 self.add_exception(span, error, timestamp_ns)
 
     def maker(self, provider: str | None, model: str | None, *, admit: bool = True) -> tuple[str, str]:
-        """Return the bounded labels of a provider and a model. ``admit``: see :meth:`Labels.bound`."""
+        """Return the bounded labels of a provider and a model.
+
+        Args:
+            provider: who made the audio; None: nobody.
+            model: with which model; None: unknown.
+            admit: see :meth:`Labels.bound`.
+        """
         return self.provider_labels.bound(provider, admit=admit), self.model_labels.bound(model, admit=admit)

@@ -35,7 +35,11 @@ class ComparedText(Protocol):
     """The text of a request, kept to be compared with that of later ones."""
 
     def equals(self, text: str) -> bool:
-        """Return whether this is the text."""
+        """Return whether this is the text.
+
+        Args:
+            text: of the new call.
+        """
 
 
 class Repeatable(Protocol):
@@ -81,18 +85,30 @@ class Enclosure:
         self._failed: dict[Repeatable, float] = {}  # each with when it failed
 
     def keep(self, request: Repeatable) -> bool:
-        """Keep a request that failed, to continue or to be settled later; return False if the enclosure has ended."""
+        """Keep a request that failed, to continue or to be settled later; return False if the enclosure has ended.
+
+        Args:
+            request: the request that failed.
+        """
         if self.over:
             return False
         self._failed[request] = time.monotonic()
         return not (self.over and self._remove(request))
 
     def waits_for(self, request: object) -> bool:
-        """Return whether a request is kept, to continue or to be settled."""
+        """Return whether a request is kept, to continue or to be settled.
+
+        Args:
+            request: the request.
+        """
         return request in self._failed
 
     def take(self, text: str) -> Repeatable | None:
-        """Remove and return the oldest failed request for this text; None without one."""
+        """Remove and return the oldest failed request for this text; None without one.
+
+        Args:
+            text: of the new call.
+        """
         for request in tuple(self._failed):
             if request.text_input.equals(text) and self._remove(request):
                 return request
@@ -106,13 +122,20 @@ class Enclosure:
         """Note that its own code raised; call it before :meth:`close`.
 
         A cancellation, or a connection that broke, is the caller's doing.
+
+        Args:
+            error: what the code around raised.
         """
         if outcome.from_exception(error).outcome is not Outcome.CANCELLED and not isinstance(error, ConnectionError):
             self.host_failure.cause = outcome.ERROR
 
     @guarded
     def answered(self, status: int) -> None:
-        """Note the status of its HTTP answer: from 500 on, its own code failed."""
+        """Note the status of its HTTP answer: from 500 on, its own code failed.
+
+        Args:
+            status: the HTTP status.
+        """
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.host_failure.cause = outcome.ERROR
 
@@ -148,7 +171,11 @@ def current() -> Enclosure | None:
 
 
 def carried(context: Context) -> Context:
-    """Return the context with the current Enclosure added, for another thread: context variables do not reach it."""
+    """Return the context with the current Enclosure added, for another thread: context variables do not reach it.
+
+    Args:
+        context: the OpenTelemetry context to extend.
+    """
     enclosure = CURRENT.get()
     if enclosure is None or enclosure.over or ENCLOSURE in context:
         return context
@@ -158,7 +185,11 @@ def carried(context: Context) -> Context:
 
 @contextmanager
 def inside(enclosure: Enclosure) -> Iterator[None]:
-    """Make an enclosure current inside a block."""
+    """Make an enclosure current inside a block.
+
+    Args:
+        enclosure: the enclosure.
+    """
     token = CURRENT.set(enclosure)
     try:
         yield

@@ -180,7 +180,11 @@ AudioFormat = Samples | Wav | Encoded | NoAudio
 
 
 def checked(format: AudioFormat) -> AudioFormat:
-    """Return the format that an application states; an unknown one, reported with the caller's line, if it is not a format."""
+    """Return the format that an application states; an unknown one, reported with the caller's line, if it is not a format.
+
+    Args:
+        format: how the samples are encoded.
+    """
     if clean.is_a(format, (Samples, Wav, Encoded, NoAudio)):
         return format
     guard.misused(
@@ -198,7 +202,12 @@ _G711 = {MuLaw: _MULAW[::-1] / 32768, ALaw: _ALAW[np.arange(256) ^ 0x55] / 32768
 
 
 def levels_of(format: Samples, data: bytes | memoryview) -> Levels:
-    """Return the samples as numbers from -1 to 1."""
+    """Return the samples as numbers from -1 to 1.
+
+    Args:
+        format: how the samples are encoded.
+        data: whole frames of samples.
+    """
     values = np.frombuffer(data, format.dtype)
     levels: Levels
     if values.dtype.kind == "f":

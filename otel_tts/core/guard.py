@@ -46,7 +46,12 @@ class Guard:
         )
 
     def is_new(self, site: str, error: Exception) -> bool:
-        """Return whether an exception of this class is the first at ``site``: only that one is logged with its stack trace."""
+        """Return whether an exception of this class is the first at ``site``: only that one is logged with its stack trace.
+
+        Args:
+            site: the name of the place in which telemetry failed.
+            error: the exception.
+        """
         place = f"{type(error).__name__} in {site}"
         if place in self._warned:
             return False
@@ -99,6 +104,9 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
     """Make a method of ours that returns nothing safe to call from the host.
 
     A ``BaseException`` that is not an ``Exception`` is never caught: asyncio's cancellation would be lost, and the task run on.
+
+    Args:
+        function: may raise; it returns nothing.
     """
     return guarded_or(_nothing)(function)
 

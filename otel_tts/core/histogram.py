@@ -18,7 +18,12 @@ Record = Callable[[float, Context | None], None]
 
 
 class Histogram:
-    """A histogram of the registry."""
+    """A histogram of the registry.
+
+    Args:
+        metric: the metric.
+        meter: creates the instrument.
+    """
 
     def __init__(self, metric: Metric, meter: Meter) -> None:
         histogram = meter.create_histogram(
@@ -28,14 +33,26 @@ class Histogram:
         self._series: AttributeSets[Record] = AttributeSets(metric, _binding(histogram))
 
     def record(self, value: float, values: tuple[Value, ...], context: Context | None, own: OwnLabels = ()) -> float | None:
-        """Record one value, with the span's context so that it can become an exemplar. Return what was recorded."""
+        """Record one value, with the span's context so that it can become an exemplar. Return what was recorded.
+
+        Args:
+            value: in the metric's unit.
+            values: of the metric's attributes, in their order.
+            context: the OpenTelemetry context; None: the current one.
+            own: values of the application's own attributes.
+        """
         accepted = value if type(value) is float and 0 <= value <= LARGEST else self._range.accept(value)
         if accepted is not None:
             (self._series.kept.get((values, own) if own else values) or self._series.at(values, own))(accepted, context)
         return accepted
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Record:
-        """Return the function that records, with these attribute values, numbers that are known to be finite and 0 or more."""
+        """Return the function that records, with these attribute values, numbers that are known to be finite and 0 or more.
+
+        Args:
+            values: of the metric's attributes, in their order.
+            own: values of the application's own attributes.
+        """
         return self._series.at(values, own)
 
     def after_fork(self) -> None:

@@ -19,7 +19,11 @@ from otel_tts.version import __version__
 
 
 class Instruments(ForkAware):
-    """All instruments, on one meter provider. Get them with :func:`instruments_of`."""
+    """All instruments, on one meter provider. Get them with :func:`instruments_of`.
+
+    Args:
+        provider: creates the meter; None: the global one.
+    """
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = get_meter(semconv.SCOPE, __version__, provider)

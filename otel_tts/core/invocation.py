@@ -79,7 +79,18 @@ def invoke(
 
 
 class Invocation:
-    """One call of a provider, and the source of the stream that it may return: see ``streams.Source``."""
+    """One call of a provider, and the source of the stream that it may return: see ``streams.Source``.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        timeline: the clock of the request.
+        request: the request; None for a probe.
+        provider: the provider.
+        model: with which model; None: unknown.
+        reason: why it is called.
+        remote: whether the provider runs elsewhere (span kind CLIENT).
+        start_ns: when it started, in nanoseconds; None: now.
+    """
 
     def __init__(
         self,
@@ -152,7 +163,12 @@ class Invocation:
     @guarded
     @in_turn
     def whole(self, data: Any, format: AudioFormat) -> None:
-        """Take all the audio at once, in a form that :func:`otel_tts.core.payload.audio_bytes` accepts."""
+        """Take all the audio at once, in a form that :func:`otel_tts.core.payload.audio_bytes` accepts.
+
+        Args:
+            data: a chunk, or all the audio.
+            format: how the samples are encoded.
+        """
         self._complete = True
         self._waited_ns = self._for_engine(self._timeline.monotonic() - self._start_ns)
         self._feed(self._meter_for(format), data)
@@ -160,12 +176,21 @@ class Invocation:
     @guarded
     @in_turn
     def expect(self, format: AudioFormat) -> None:
-        """Set the format of the audio that will come."""
+        """Set the format of the audio that will come.
+
+        Args:
+            format: how the samples are encoded.
+        """
         self._meter_for(format)
 
     @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
-        """Take the application's statement of how it fails. The first one counts."""
+        """Take the application's statement of how it fails. The first one counts.
+
+        Args:
+            cause: how it ended.
+            error: the exception that ended it; None without one.
+        """
         if self._declared is None:
             self._declared = cause
             self._error = error
@@ -178,7 +203,13 @@ class Invocation:
 
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Measure a chunk that came."""
+        """Measure a chunk that came.
+
+        Args:
+            data: a chunk, or all the audio.
+            now_ns: when, on the clock of the request, in nanoseconds.
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         waited_ns = self._for_engine(waited_ns)
         self._waited_ns = (self._waited_ns or 0) + waited_ns
         total_s = self._feed(self._meter, data) if self._meter is not None else None
@@ -194,7 +225,11 @@ class Invocation:
 
     @in_turn
     def waiting(self, waited_ns: int) -> None:
-        """Count time spent waiting for the engine, without the time of the consumer and the time without text to speak."""
+        """Count time spent waiting for the engine, without the time of the consumer and the time without text to speak.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         self._waited_ns = (self._waited_ns or 0) + self._for_engine(waited_ns)
 
     def _for_engine(self, waited_ns: int) -> int:
@@ -210,7 +245,13 @@ class Invocation:
 
     @in_turn
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End with the stream, unless the invocation has a block that is still running."""
+        """End with the stream, unless the invocation has a block that is still running.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+        """
         self._complete = cause is not None and cause.good
         if not self.has_block:
             self.end(cause, error, now_ns)

@@ -14,7 +14,12 @@ OwnLabels = tuple[tuple[str, str], ...]
 
 
 class Labels(ForkAware):
-    """The values of one attribute: the declared ones, else the first ``attribute.limit`` seen; all others become ``_OTHER``."""
+    """The values of one attribute: the declared ones, else the first ``attribute.limit`` seen; all others become ``_OTHER``.
+
+    Args:
+        attribute: the attribute.
+        declared: the values that are always admitted.
+    """
 
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
@@ -31,6 +36,10 @@ class Labels(ForkAware):
         """Return the label for ``value``, which may be any object; ``_NONE`` for a missing one.
 
         With ``admit=False`` a new value does not use up one of the places: a rejected request does not prove that its voice exists.
+
+        Args:
+            value: what the application passed.
+            admit: whether a new value may take one of the places that are left; else it becomes `_OTHER`.
         """
         if type(value) is not str or value not in self._values:
             value = clean.optional_name(value)
@@ -53,6 +62,9 @@ class LabelSets:
     """The combinations of label values of one metric; see :attr:`otel_tts.semconv.Metric.label_sets`.
 
     When most places are taken, a new combination keeps its first label (the provider), and its other labels become ``_OTHER``.
+
+    Args:
+        metric: the metric.
     """
 
     def __init__(self, metric: Metric) -> None:
@@ -65,6 +77,10 @@ class LabelSets:
         """Return the values of all attributes, in order, then the application's own; beyond the limit as ``_OTHER``.
 
         Not thread-safe: the caller holds its lock.
+
+        Args:
+            values: of the metric's attributes, in their order.
+            own: values of the application's own attributes.
         """
         if not self._positions:
             return (*values, *(value for _, value in own))

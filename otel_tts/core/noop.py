@@ -35,17 +35,35 @@ class NoOp:
         return lambda *args, **kwargs: self
 
     def audio(self, data: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the data unchanged."""
+        """Return the data unchanged.
+
+        Args:
+            data: the audio.
+            args: are ignored.
+            kwargs: are ignored.
+        """
         return data
 
     found = audio
 
     def deliver(self, audio: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return bytes unchanged, chunks as an iterator."""
+        """Return bytes unchanged, chunks as an iterator.
+
+        Args:
+            audio: is returned as it is.
+            args: are ignored.
+            kwargs: are ignored.
+        """
         return audio if isinstance(audio, bytes | bytearray | memoryview) else self.stream(audio)
 
     def stream(self, chunks: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the chunks as an iterator."""
+        """Return the chunks as an iterator.
+
+        Args:
+            chunks: are returned as they are.
+            args: are ignored.
+            kwargs: are ignored.
+        """
         return aiter(chunks) if isinstance(chunks, AsyncIterable) else iter(chunks)
 
     text_from = stream

@@ -28,6 +28,10 @@ class Cause:
 
         Any other error type becomes ``_OTHER`` or, if the outcome does not allow that, the first that it allows.
 
+        Args:
+            outcome: one of `Outcome`.
+            error_type: one of `ErrorType`; None: the one of the error, or of the outcome.
+
         Raises:
             ValueError: there is no such outcome.
         """
@@ -48,6 +52,11 @@ class Cause:
 
         A value that cannot be used is reported, and the cause is a failure of unknown type: what an application reported as failed must
         not count as a success.
+
+        Args:
+            error: what went wrong; None: unknown.
+            outcome: one of `Outcome`; None: what the error means.
+            error_type: one of `ErrorType`; None: the one of the error, or of the outcome.
         """
         cause = from_exception(error) if error is not None else ERROR
         chosen = None if outcome is None else clean.choice(Outcome, "outcome", outcome)
@@ -139,7 +148,11 @@ _LOST = {"NetworkError", "RemoteProtocolError"}
 
 
 def known_error_type(value: ErrorType | str) -> ErrorType:
-    """Return the error type that an application states; an unknown one is reported, and becomes ``_OTHER``."""
+    """Return the error type that an application states; an unknown one is reported, and becomes ``_OTHER``.
+
+    Args:
+        value: one of `ErrorType`.
+    """
     return clean.choice(ErrorType, "error_type", value) or ErrorType.OTHER
 
 
@@ -180,7 +193,11 @@ def explained(cause: Cause | None, error: BaseException | None, otherwise: Calla
 
 
 def statuses(error: BaseException) -> tuple[str | None, int | None]:
-    """Return the gRPC status code by name, or else the HTTP status, of an exception of a client; None for each it does not have."""
+    """Return the gRPC status code by name, or else the HTTP status, of an exception of a client; None for each it does not have.
+
+    Args:
+        error: the exception.
+    """
     try:
         status = _http_status(error)  # of Google's, over gRPC too, the status that it would be
         code = getattr(getattr(error, "grpc_status_code", None), "name", None) if status is not None else _grpc_code(error)
@@ -191,7 +208,11 @@ def statuses(error: BaseException) -> tuple[str | None, int | None]:
 
 
 def interrupted(reason: CancelReason | str) -> Cause:
-    """Return the cause of a request that was cut off for this reason. If the service itself stopped it, it is a failure of the service."""
+    """Return the cause of a request that was cut off for this reason. If the service itself stopped it, it is a failure of the service.
+
+    Args:
+        reason: one of `CancelReason`.
+    """
     why = clean.choice(CancelReason, "reason", reason, "It counts as interrupted.") or CancelReason.INTERRUPTED
     if why is CancelReason.STOPPED:
         return SHUTDOWN
@@ -199,7 +220,11 @@ def interrupted(reason: CancelReason | str) -> Cause:
 
 
 def from_http_status(status: int) -> Cause:
-    """Return the cause of an attempt that the provider answered with this HTTP status."""
+    """Return the cause of an attempt that the provider answered with this HTTP status.
+
+    Args:
+        status: the HTTP status.
+    """
     return _HTTP.get(status) or (Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if status >= 500 else ERROR)
 
 

@@ -22,6 +22,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters.
 
     Raises:
+        TypeError: it is no audio.
         UnreadableAudioError: it has samples of another type or number of channels.
         TypeError, ValueError: it is none of these.
         Exception: whatever an object of the host raises when it is converted to an array.

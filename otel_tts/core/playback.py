@@ -55,7 +55,11 @@ class Playback:
         self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
 
     def waiting(self, waited_ns: int) -> None:
-        """Count time spent waiting for the engine that brought no audio, in nanoseconds."""
+        """Count time spent waiting for the engine that brought no audio, in nanoseconds.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         if self.first_byte_ns is not None:
             self._waited_ns += waited_ns
 

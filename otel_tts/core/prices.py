@@ -25,6 +25,9 @@ class Prices:
 
         [piper]
         usd_per_million_characters = 0.0
+
+    Args:
+        prices: US dollars for a million characters, by provider, or by provider and model; None: no price is known.
     """
 
     def __init__(self, prices: Mapping[str, Any] | None = None) -> None:
@@ -42,6 +45,9 @@ class Prices:
     def from_file(cls, path: str | Path) -> Prices:
         """Read prices from a TOML file.
 
+        Args:
+            path: a JSON file of such prices.
+
         Raises:
             SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
         """
@@ -56,7 +62,13 @@ class Prices:
             raise SettingError(f"The price file {str(path)!r} is not usable: {error}") from None
 
     def cost(self, provider: str, model: str | None, characters: int) -> float | None:
-        """Return the US dollars for ``characters`` code points; None if the price is unknown."""
+        """Return the US dollars for ``characters`` code points; None if the price is unknown.
+
+        Args:
+            provider: who made the audio.
+            model: with which model; None: unknown.
+            characters: how many code points.
+        """
         price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
         return None if price is None else price * characters
 

@@ -13,18 +13,31 @@ from otel_tts.core import clean
 
 
 def class_name(error: BaseException) -> str:
-    """Return the qualified name of the exception's class; builtins without their module, as in the OpenTelemetry SDK."""
+    """Return the qualified name of the exception's class; builtins without their module, as in the OpenTelemetry SDK.
+
+    Args:
+        error: the exception.
+    """
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def stacktrace(error: BaseException) -> str:
-    """Return the frames of an exception and of those chained to it, formatted as a traceback, without any message."""
+    """Return the frames of an exception and of those chained to it, formatted as a traceback, without any message.
+
+    Args:
+        error: the exception.
+    """
     return "".join(_lines(error, set()))
 
 
 def exception_attributes(error: BaseException, *, capture_text: bool) -> dict[str, str]:
-    """Return the attributes of an ``exception`` span event."""
+    """Return the attributes of an ``exception`` span event.
+
+    Args:
+        error: the exception.
+        capture_text: whether the message is included: it may contain the text to speak.
+    """
     if capture_text:
         return {
             semconv.EXCEPTION_TYPE.key: class_name(error),

@@ -17,7 +17,11 @@ from otel_tts.semconv import NONE, OTHER, Outcome
 
 
 class ProviderState:
-    """The state of one provider. Get it from :meth:`otel_tts.Telemetry.provider`."""
+    """The state of one provider. Get it from :meth:`otel_tts.Telemetry.provider`.
+
+    Args:
+        clock: tells how long ago something was.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,7 +40,11 @@ class ProviderState:
         self._set(clean.flag("available", available))
 
     def attempted(self, cause: Cause) -> None:
-        """Take in the end of an attempt. Without reports, the last attempt whose outcome depends on the provider sets its state."""
+        """Take in the end of an attempt. Without reports, the last attempt whose outcome depends on the provider sets its state.
+
+        Args:
+            cause: how the attempt ended.
+        """
         if cause.outcome is Outcome.OK:
             self._last_good = self._clock.monotonic()
         if not self._reported and cause.outcome in (Outcome.OK, Outcome.ERROR, Outcome.PARTIAL, Outcome.EMPTY):
@@ -60,7 +68,13 @@ class Gauge(Protocol):
     """A gauge by provider."""
 
     def observe(self, source: Callable[[], float | None], values: tuple[str], owner: object) -> None:
-        """Call ``source`` at every export, as long as ``owner`` exists; None gives no data point."""
+        """Call ``source`` at every export, as long as ``owner`` exists; None gives no data point.
+
+        Args:
+            source: returns the value at an export; None gives no data point.
+            values: the provider's label.
+            owner: when it is gone, the source is no longer called.
+        """
 
 
 class ProviderStates(ForkAware):
@@ -68,6 +82,10 @@ class ProviderStates(ForkAware):
 
     They are referred to weakly here; each Telemetry keeps those that it uses. So a state that no Telemetry uses any more is not exported
     any more, and several Telemetry share one state: with a state each, the newer one would overwrite the gauge of the older one.
+
+    Args:
+        available: records whether providers can be used.
+        health_age: records how long ago providers were known to be good, in seconds.
     """
 
     def __init__(self, available: Gauge, health_age: Gauge) -> None:
@@ -78,7 +96,12 @@ class ProviderStates(ForkAware):
         register(self)
 
     def get(self, label: str, clock: Clock) -> ProviderState:
-        """Return the state of one provider. ``clock``: for a new one."""
+        """Return the state of one provider.
+
+        Args:
+            label: of the provider.
+            clock: for a new one.
+        """
         with self._lock:
             state = self._states.get(label)
             if state is None:
@@ -93,7 +116,13 @@ class ProviderStates(ForkAware):
 
 
 class Providers:
-    """The providers that one Telemetry uses."""
+    """The providers that one Telemetry uses.
+
+    Args:
+        clock: tells how long ago something was.
+        labels: of all providers, bounded.
+        states: of the meter provider's providers.
+    """
 
     def __init__(self, clock: Clock, labels: Labels, states: ProviderStates) -> None:
         self._clock = clock
@@ -102,7 +131,11 @@ class Providers:
         self._states: dict[str, ProviderState] = {}
 
     def get(self, name: str) -> ProviderState:
-        """Return the state of one provider. Names beyond the limit of labels do not share one: theirs is not kept or exported."""
+        """Return the state of one provider. Names beyond the limit of labels do not share one: theirs is not kept or exported.
+
+        Args:
+            name: of the provider.
+        """
         label = self._labels.bound(name)
         if label in (NONE, OTHER):
             return ProviderState(self._clock)

@@ -35,7 +35,13 @@ class Purpose:
     attributes: Attributes = field(default_factory=dict)
 
     def with_(self, conversation: str | None, kind: RequestKind | str | None, attributes: Attributes | None) -> Purpose:
-        """Return a copy with these values; None keeps the present one. Attributes are added."""
+        """Return a copy with these values; None keeps the present one. Attributes are added.
+
+        Args:
+            conversation: the id of the conversation; None: as before.
+            kind: one of `RequestKind`; None: as before.
+            attributes: the application's own; None: as before.
+        """
         if conversation is None and kind is None and attributes is None:
             return self
         return replace(
@@ -46,7 +52,11 @@ class Purpose:
         )
 
     def update(self, inner: Purpose) -> Purpose:
-        """Return a copy with what an inner layer knows in addition."""
+        """Return a copy with what an inner layer knows in addition.
+
+        Args:
+            inner: what an inner layer stated.
+        """
         if inner is self or inner == NONE:
             return self
         return replace(
@@ -68,7 +78,11 @@ class Purpose:
         return attributes
 
     def labels(self, declared: Sequence[tuple[str, Labels]]) -> OwnLabels:
-        """Return those of the attributes that metrics carry, as labels."""
+        """Return those of the attributes that metrics carry, as labels.
+
+        Args:
+            declared: the keys of own attributes that metrics carry, each with its bounded labels.
+        """
         return tuple((key, labels.bound(as_label(self.attributes[key]))) for key, labels in declared if key in self.attributes)
 
 
@@ -77,13 +91,21 @@ NONE = Purpose()
 
 
 def current(context: Context | None = None) -> Purpose:
-    """Return the Purpose in a context, by default the current one."""
+    """Return the Purpose in a context, by default the current one.
+
+    Args:
+        context: the OpenTelemetry context; None: the current one.
+    """
     purpose = (context if context is not None else get_current()).get(PURPOSE)
     return purpose if isinstance(purpose, Purpose) else NONE
 
 
 def as_label(value: str | bool | float) -> str:
-    """Return the value of an attribute as a label."""
+    """Return the value of an attribute as a label.
+
+    Args:
+        value: of an own attribute.
+    """
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -72,7 +72,11 @@ class Record:
         return self.stream and self.playback.chunks > 0
 
     def add_invocation(self, result: InvocationResult) -> None:
-        """Add the result of a call of a provider."""
+        """Add the result of a call of a provider.
+
+        Args:
+            result: of the call.
+        """
         if result.cause.good and self.cache not in SERVED_FROM_CACHE:
             self.provider, self.model = result.provider, result.model
         self.resends += result.resends
@@ -92,7 +96,12 @@ class Record:
             self.tier = self.provider = self.model = self.duration_s = self.format = self.sample_rate = None
 
     def hear(self, argument: str, seconds: float) -> None:
-        """Take what the player reports as heard, given as this argument. The last report counts."""
+        """Take what the player reports as heard, given as this argument. The last report counts.
+
+        Args:
+            argument: its name, for the warning.
+            seconds: of audio.
+        """
         heard_s = clean.seconds(argument, seconds)
         if heard_s is not None:
             self.heard_s, self.heard_at = heard_s, caller()
@@ -111,7 +120,11 @@ class Record:
             guard.misused("heard", f"{heard_s:g}", f"{most_s:g} s of audio were handed out.", "It is left out.", self.heard_at)
 
     def speaking_rate(self, audio: AudioFacts) -> float | None:
-        """Return the code points of the text per second of voiced audio; None if unknown."""
+        """Return the code points of the text per second of voiced audio; None if unknown.
+
+        Args:
+            audio: what was measured.
+        """
         return self.characters / audio.voiced_s if audio.voiced_s and self.characters else None
 
     def start_attributes(self) -> SpanAttributes:
@@ -128,7 +141,11 @@ class Record:
         return attributes | self.purpose.span_attributes()
 
     def delivered_s(self, outcome: Outcome) -> float | None:
-        """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown."""
+        """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown.
+
+        Args:
+            outcome: of the request.
+        """
         if self.handed_out and (self.playback.audio_s or outcome is not Outcome.OK):
             return self.playback.audio_s or None  # no seconds: bytes that cannot be read
         return self.duration_s if outcome is Outcome.OK else 0.0
@@ -244,14 +261,27 @@ class Record:
         return total
 
     def charge(self, emitter: Emitter, provider: str, model: str | None) -> float | None:
-        """Record what one attempt cost, and return it, in US dollars; None if the price is unknown."""
+        """Record what one attempt cost, and return it, in US dollars; None if the price is unknown.
+
+        Args:
+            emitter: what all requests of its Telemetry share.
+            provider: the label of who made the audio.
+            model: the model; None if the provider has only one.
+        """
         cost = emitter.prices.cost(provider, model, self.characters)
         if cost is not None:
             emitter.instruments.cost.add(cost, emitter.maker(provider, model), self.purpose.labels(emitter.own_labels))
         return cost
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
-        """Record the quality of audio that a provider made; ``provider``: its label."""
+        """Record the quality of audio that a provider made.
+
+        Args:
+            emitter: what all requests of its Telemetry share.
+            provider: its label.
+            audio: what was measured.
+            context: the OpenTelemetry context.
+        """
         instruments = emitter.instruments
         labels = (provider, emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language))
         for histogram, value in (

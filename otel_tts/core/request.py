@@ -124,7 +124,11 @@ class SynthesisRequest:
         return self._released_ns is None
 
     def part_of(self, call: Call) -> bool:
-        """Return whether it belongs to this RPC."""
+        """Return whether it belongs to this RPC.
+
+        Args:
+            call: the RPC.
+        """
         return self._call is call
 
     @property
@@ -141,7 +145,11 @@ class SynthesisRequest:
 
     @in_turn
     def exit_block(self, error: BaseException | None) -> None:
-        """Leave a block of the application."""
+        """Leave a block of the application.
+
+        Args:
+            error: the exception that the application reports, or that left the block; None without one.
+        """
         self._blocks.leave(error)
         self.release(None, error)
 
@@ -163,7 +171,14 @@ class SynthesisRequest:
 
     @in_turn
     def update(self, text: str | None, voice: str | None, language: str | None, purpose: Purpose = NONE) -> None:
-        """Add what an inner layer knows in addition."""
+        """Add what an inner layer knows in addition.
+
+        Args:
+            text: as received; None: unknown.
+            voice: as requested; None: unknown.
+            language: as requested; None: unknown.
+            purpose: what it is for.
+        """
         record = self.record
         record.purpose = record.purpose.update(purpose)
         self.text_input.complete(clean.spoken(text))
@@ -192,14 +207,23 @@ class SynthesisRequest:
 
     @in_turn
     def declare(self, cause: Cause, error: BaseException | None) -> None:
-        """Take the application's statement of how it fails. The first one counts."""
+        """Take the application's statement of how it fails. The first one counts.
+
+        Args:
+            cause: how it failed.
+            error: the exception that the application reports, or that left the block; None without one.
+        """
         if self._declared is None:
             self._declared = cause
             self._error = self._error or error
 
     @in_turn
     def answer_failed(self, cause: Cause) -> None:
-        """Note that the response itself reports a failure, whatever its status. A more exact cause that is known already counts more."""
+        """Note that the response itself reports a failure, whatever its status. A more exact cause that is known already counts more.
+
+        Args:
+            cause: how it failed.
+        """
         if self._declared is None and self.sources.failure is None:
             self._declared = cause
 
@@ -254,7 +278,14 @@ class SynthesisRequest:
     @guarded_or(lambda *_, **__: False)
     @in_turn
     def reopen(self, voice: str | None, language: str | None, purpose: Purpose, *, stream: bool) -> bool:
-        """Continue after a failure, with another call for the same text; return False if it has ended in the meantime."""
+        """Continue after a failure, with another call for the same text; return False if it has ended in the meantime.
+
+        Args:
+            voice: as requested; None: unknown.
+            language: as requested; None: unknown.
+            purpose: what it is for.
+            stream: whether audio is delivered in pieces.
+        """
         if self.finished:
             return False
         self._released_ns = self._released = self._error = None
@@ -270,7 +301,11 @@ class SynthesisRequest:
     @guarded
     @in_turn
     def close(self, ending: RpcEnding) -> None:
-        """End it, since its RPC ended."""
+        """End it, since its RPC ended.
+
+        Args:
+            ending: how the RPC ended.
+        """
         self._error = self._error or ending.error
         if ending.interruption is not None:
             self._finish(ending.interruption, ending.now_ns, interrupted=True, final=ending.final)

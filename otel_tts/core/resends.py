@@ -48,7 +48,13 @@ class Resends:
 
     @in_turn
     def failed(self, request: Hashable, error: BaseException | None, status: int | None = None) -> None:
-        """Note that a request failed: by an exception, or by a response with this HTTP status."""
+        """Note that a request failed: by an exception, or by a response with this HTTP status.
+
+        Args:
+            request: identifies what is sent again.
+            error: why the connection failed; None: there was a response.
+            status: the HTTP status of the response; None: there was none.
+        """
         self._failed = request, _failure(error, status), self.now_ns()
 
     @in_turn

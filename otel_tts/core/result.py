@@ -75,7 +75,11 @@ class InvocationResult:
                 instruments.real_time_factor.record(self.real_time_factor, labels, context)
 
     def attributes(self, chunks: int) -> SpanAttributes:
-        """Return the attributes that its span still needs."""
+        """Return the attributes that its span still needs.
+
+        Args:
+            chunks: how many pieces of audio came.
+        """
         attributes: SpanAttributes = {semconv.OUTCOME.key: self.cause.outcome.value}
         if self.cause.error_type is not None:
             attributes[semconv.ERROR_TYPE.key] = self.cause.error_type.value

@@ -26,7 +26,13 @@ class Unfinished(Protocol):
         """Whether a block of the application will end it."""
 
     def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End it; ``now_ns``: when it ended, if that is in the past."""
+        """End it.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+            now_ns: when it ended, if that is in the past.
+        """
 
 
 class AudioSources:
@@ -61,7 +67,15 @@ class AudioSources:
     def cache_hit(
         self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
     ) -> None:
-        """Note that a cache tier had the audio."""
+        """Note that a cache tier had the audio.
+
+        Args:
+            tier: of the cache that had it.
+            provider: who made it; None: unknown.
+            model: with which model; None: unknown.
+            duration_s: of the audio, in seconds; None: unknown.
+            format: of the audio; None: unknown.
+        """
         self._serve_from_cache(CacheResult.HIT, provider, model)
         self._record.tier = tier
         self.set_audio(duration_s, format)
@@ -74,7 +88,13 @@ class AudioSources:
 
     @in_turn
     def coalesce(self, provider: str | None, model: str | None, leader: SpanContext | None) -> None:
-        """Note that the audio comes from an identical request that was running. ``leader``: the context of its span."""
+        """Note that the audio comes from an identical request that was running.
+
+        Args:
+            provider: who made it; None: unknown.
+            model: with which model; None: unknown.
+            leader: the context of its span.
+        """
         self._serve_from_cache(CacheResult.COALESCED, provider, model)
         if leader is not None and leader.is_valid and self._span.is_recording():
             self._span.add_link(leader)
@@ -90,7 +110,12 @@ class AudioSources:
 
     @in_turn
     def set_audio(self, duration_s: float | None, format: AudioFormat | None) -> None:
-        """Set the duration and format of audio that exists already; None: unknown."""
+        """Set the duration and format of audio that exists already; None: unknown.
+
+        Args:
+            duration_s: of the audio, in seconds; None: unknown.
+            format: of the audio; None: unknown.
+        """
         record = self._record
         if duration_s is not None:  # the cache may know the duration of audio that cannot be read here
             record.duration_s = float(clean.number(duration_s))
@@ -101,7 +126,12 @@ class AudioSources:
 
     @in_turn
     def skip_provider(self, provider: str, error_type: ErrorType) -> None:
-        """Note that a provider is not called, because it cannot be used now: the next one that is called is a fallback from it."""
+        """Note that a provider is not called, because it cannot be used now: the next one that is called is a fallback from it.
+
+        Args:
+            provider: the provider.
+            error_type: why it is not called.
+        """
         provider = clean.name(provider)
         self._failed_provider = (provider, error_type)
         if self._record.provider is None:  # a failure names whom it is about
@@ -124,7 +154,14 @@ class AudioSources:
 
     @in_turn
     def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> None:
-        """Note that a call of a provider started."""
+        """Note that a call of a provider started.
+
+        Args:
+            invocation: the call.
+            provider: the provider.
+            model: with which model; None: unknown.
+            reason: why it was called.
+        """
         record = self._record
         record.discard_lookup()
         record.provider, record.model = provider, model
@@ -136,7 +173,12 @@ class AudioSources:
 
     @in_turn
     def invocation_ended(self, invocation: Unfinished, result: InvocationResult) -> None:
-        """Note the end of a call of a provider."""
+        """Note the end of a call of a provider.
+
+        Args:
+            invocation: the call.
+            result: what came of it.
+        """
         cause = result.cause
         if self._unfinished and invocation in self._unfinished:
             self._unfinished.remove(invocation)
@@ -150,7 +192,12 @@ class AudioSources:
             self._record.charge(self._emitter, result.provider, result.model)
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
-        """End the open invocations with their request, except those in a block, which end with it; ``final``: those, too."""
+        """End the open invocations with their request, except those in a block, which end with it.
+
+        Args:
+            end_ns: when the request ended, in nanoseconds.
+            final: those, too.
+        """
         unfinished, self._unfinished = self._unfinished or [], None
         for invocation in [i for i in unfinished if final or not i.has_block]:
             invocation.end(None, None, end_ns)

@@ -30,10 +30,20 @@ class Source(Protocol):
         """Return the clock's reading, in nanoseconds."""
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Take a chunk, which came at ``now_ns`` after a wait of ``waited_ns``."""
+        """Take a chunk, which came at ``now_ns`` after a wait of ``waited_ns``.
+
+        Args:
+            data: a chunk.
+            now_ns: when, on the clock of the request, in nanoseconds.
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
 
     def waiting(self, waited_ns: int) -> None:
-        """Count a pull that took this long and gave nothing."""
+        """Count a pull that took this long and gave nothing.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
 
     def finished(self, cause: Cause | None, error: BaseException | None) -> None:
         """Note the end of the stream. ``cause`` None and ``error`` None: it was closed before its end."""
@@ -48,6 +58,9 @@ class Current:
     A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block in another Python context
     than it entered it in. There the token is not valid and nothing needs to be restored: without this distinction, OpenTelemetry would
     log "Failed to detach context" for every stream that is closed so.
+
+    Args:
+        context: is made current while a chunk is pulled.
     """
 
     __slots__ = ("_before", "_context", "_token")
@@ -128,7 +141,13 @@ class _MeasuredStream(Generic[T]):
 
 
 class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
-    """A measured iterator."""
+    """A measured iterator.
+
+    Args:
+        iterable: gives the chunks.
+        source: measures them.
+        payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
+    """
 
     __slots__ = ("_iterable",)
 
@@ -168,7 +187,13 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
 
 
 class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
-    """A measured asynchronous iterator."""
+    """A measured asynchronous iterator.
+
+    Args:
+        iterable: gives the chunks.
+        source: measures them.
+        payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
+    """
 
     __slots__ = ("_iterable",)
 
@@ -210,7 +235,13 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
 
 
 def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:
-    """Return an iterator that measures chunks for their source; asynchronous if they are."""
+    """Return an iterator that measures chunks for their source; asynchronous if they are.
+
+    Args:
+        chunks: the audio as it comes.
+        source: measures them.
+        payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
+    """
     return (MeasuredAsyncIterator if _is_asynchronous(chunks) else MeasuredIterator)(chunks, source, payload)
 
 

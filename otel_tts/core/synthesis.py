@@ -33,6 +33,9 @@ class Synthesis:
     Use it as a context manager (``with`` or ``async with``), or let :meth:`stream` end it. Its span does not become the current one, so
     a generator may yield inside its block; those of :meth:`attempt` and :meth:`lookup` do, inside theirs. An exception that leaves the
     block is raised on unchanged. Inside an RPC of our interceptors, the end of the RPC decides the outcome.
+
+    Args:
+        request: the state of the request.
     """
 
     __slots__ = ("__weakref__", "_request")

@@ -59,6 +59,9 @@ class TextInput:
         """Add a piece of the text, unless the text is taken from the RPC's messages.
 
         If this thread and task has just received a message of the RPC, the text is from that message, and the wait for it counts.
+
+        Args:
+            delta: a piece of the text.
         """
         if self._in_messages:
             return
@@ -84,7 +87,11 @@ class TextInput:
 
     @in_turn
     def add_message(self, delta: str) -> None:
-        """Add text from a message of the RPC. From now on pieces of the application are ignored: they would count the text twice."""
+        """Add text from a message of the RPC. From now on pieces of the application are ignored: they would count the text twice.
+
+        Args:
+            delta: a piece of the text.
+        """
         self._in_messages = True
         self._extend(delta)
 
@@ -109,7 +116,11 @@ class TextInput:
             self._record.text = text if self._capture else None
 
     def equals(self, text: str) -> bool:
-        """Return whether this is the kept text; an empty text equals none."""
+        """Return whether this is the kept text; an empty text equals none.
+
+        Args:
+            text: of a new call.
+        """
         return bool(text) and self._text == text
 
     def now_ns(self) -> int:
@@ -118,14 +129,24 @@ class TextInput:
 
     @in_turn
     def add_awaited(self, piece: str, since_ns: int) -> None:
-        """Add a piece that was waited for since ``since_ns``. An empty piece is the end of the text."""
+        """Add a piece that was waited for since ``since_ns``. An empty piece is the end of the text.
+
+        Args:
+            piece: a piece of the text; empty: the end.
+            since_ns: on the clock of the request, in nanoseconds.
+        """
         self._message = None  # this wait includes it
         self.waited(since_ns, first=not self._record.characters)
         self.add(piece)
 
     @in_turn
     def waited(self, since_ns: int, *, first: bool) -> None:
-        """Count the time since ``since_ns`` as a wait for text. The wait for the first piece is before the request, so not part of it."""
+        """Count the time since ``since_ns`` as a wait for text. The wait for the first piece is before the request, so not part of it.
+
+        Args:
+            since_ns: on the clock of the request, in nanoseconds.
+            first: whether it is the wait for the first piece.
+        """
         self._count((here(), since_ns, self._timeline.monotonic() - since_ns), first=first)
 
     def _count(self, wait: Wait, *, first: bool) -> None:
@@ -156,7 +177,12 @@ class TextInput:
 
 
 class CountedText(Iterator[str]):
-    """An iterator of pieces of text that counts them."""
+    """An iterator of pieces of text that counts them.
+
+    Args:
+        pieces: the text as it comes.
+        text: counts it.
+    """
 
     def __init__(self, pieces: Iterable[str], text: TextInput) -> None:
         self._pieces = iter(pieces)
@@ -174,7 +200,12 @@ class CountedText(Iterator[str]):
 
 
 class CountedAsyncText(AsyncIterator[str]):
-    """An asynchronous iterator of pieces of text that counts them."""
+    """An asynchronous iterator of pieces of text that counts them.
+
+    Args:
+        pieces: the text as it comes.
+        text: counts it.
+    """
 
     def __init__(self, pieces: AsyncIterable[str], text: TextInput) -> None:
         self._pieces = aiter(pieces)

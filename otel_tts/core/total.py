@@ -25,7 +25,13 @@ Source = Callable[[], float | None] | Callback
 
 
 class Total:
-    """A sum of the registry: a counter or an up-down counter, or the last value of a gauge."""
+    """A sum of the registry: a counter or an up-down counter, or the last value of a gauge.
+
+    Args:
+        metric: the metric.
+        meter: creates the instrument.
+        before: is called before values are read at an export.
+    """
 
     def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
         self._series: AttributeSets[Sum] = AttributeSets(metric, Sum)
@@ -39,13 +45,24 @@ class Total:
         create(metric.name, [self._observe], metric.unit, metric.description)
 
     def add(self, amount: float, values: tuple[Value, ...], own: OwnLabels = ()) -> None:
-        """Add to the sum at these attribute values."""
+        """Add to the sum at these attribute values.
+
+        Args:
+            amount: to add, in the metric's unit.
+            values: of the metric's attributes, in their order.
+            own: values of the application's own attributes.
+        """
         accepted = amount if type(amount) is int and 0 <= amount <= LARGEST else self._range.accept(amount)
         if accepted is not None:
             (self._series.kept.get((values, own) if own else values) or self._series.at(values, own)).add(accepted)
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Sum:
-        """Return the sum at these attribute values, for numbers that are known to be in its range."""
+        """Return the sum at these attribute values, for numbers that are known to be in its range.
+
+        Args:
+            values: of the metric's attributes, in their order.
+            own: values of the application's own attributes.
+        """
         return self._series.at(values, own)
 
     def observe(self, source: Callable[[], float | None], values: tuple[Value, ...], owner: object) -> None:
@@ -57,6 +74,11 @@ class Total:
 
     def call(self, function: Callable[[], float], values: tuple[Value, ...], owner: object) -> None:
         """Call a function of the host at every export. It replaces an earlier one of the same owner and values.
+
+        Args:
+            function: returns the value at an export, in the metric's unit.
+            values: of the metric's attributes, in their order.
+            owner: when it is gone, the function is no longer called.
 
         Raises:
             TypeError: it is not a function.
@@ -83,7 +105,11 @@ class Total:
 
 
 class Sum:
-    """The sum of one attribute set: a value, or the functions that are called for it at every export."""
+    """The sum of one attribute set: a value, or the functions that are called for it at every export.
+
+    Args:
+        attributes: of the point.
+    """
 
     __slots__ = ("attributes", "lock", "sources", "value")
 
@@ -95,7 +121,11 @@ class Sum:
         self.sources: dict[weakref.ref[object], Source] = {}
 
     def add(self, amount: float) -> None:
-        """Add to the value."""
+        """Add to the value.
+
+        Args:
+            amount: to add, in the metric's unit.
+        """
         with self.lock:
             self.value = (self.value or 0) + amount
 
@@ -105,7 +135,12 @@ class Sum:
             self.sources[weakref.ref(owner)] = source
 
     def call(self, function: Callable[[], float], owner: object) -> None:
-        """Call a function of the host at every export, in place of an earlier one of the same owner."""
+        """Call a function of the host at every export, in place of an earlier one of the same owner.
+
+        Args:
+            function: returns the value at an export, in the metric's unit.
+            owner: when it is gone, the function is no longer called.
+        """
         earlier = self.sources.get(weakref.ref(owner))
         if isinstance(earlier, Callback):
             earlier.replace(function)
@@ -125,7 +160,11 @@ class Sum:
                 source.ask()
 
     def read(self, deadline: float) -> list[Any]:
-        """Return the values whose sum is the data point; None for one that is unknown."""
+        """Return the values whose sum is the data point; None for one that is unknown.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         if not self.sources:
             return [self.value]
         with self.lock:

@@ -74,7 +74,11 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def in_turn(method: Method) -> Method:
-    """Make a method take the ``turn`` of its object while it runs."""
+    """Make a method take the ``turn`` of its object while it runs.
+
+    Args:
+        method: of an object that has a turn.
+    """
 
     @functools.wraps(method)
     def taking_turns(self: HasTurn, *args: Any, **kwargs: Any) -> Any:

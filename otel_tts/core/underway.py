@@ -44,14 +44,22 @@ class Register(fork.ForkAware):
         self._on_first = both
 
     def add(self, item: UnderWay) -> None:
-        """Add an item that has started."""
+        """Add an item that has started.
+
+        Args:
+            item: a request or an RPC.
+        """
         self._references[id(item)] = weakref.ref(item)
         if self._on_first is not None:
             callback, self._on_first = self._on_first, None
             callback()
 
     def remove(self, item: UnderWay) -> None:
-        """Remove an item that has ended, or is being dropped."""
+        """Remove an item that has ended, or is being dropped.
+
+        Args:
+            item: a request or an RPC.
+        """
         self._references.pop(id(item), None)
 
     def items(self) -> list[UnderWay]:

@@ -18,7 +18,13 @@ from otel_tts.core.request import SynthesisRequest
 
 
 class WholeRequest:
-    """The source of :meth:`Synthesis.stream`: an invocation that starts with the first pull, and the request that ends with it."""
+    """The source of :meth:`Synthesis.stream`: an invocation that starts with the first pull, and the request that ends with it.
+
+    Args:
+        request: the request.
+        begin: starts the call of the provider, when the first chunk is pulled.
+        format: how the samples are encoded.
+    """
 
     def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
         self._request = request
@@ -36,15 +42,31 @@ class WholeRequest:
         return self._request.timeline.monotonic()
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Pass a chunk on to the invocation."""
+        """Pass a chunk on to the invocation.
+
+        Args:
+            data: a chunk.
+            now_ns: when, on the clock of the request, in nanoseconds.
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         self._begun().chunk(data, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
-        """Pass on how long a pull took that gave nothing."""
+        """Pass on how long a pull took that gave nothing.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         self._begun().waiting(waited_ns)
 
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End the invocation and the request."""
+        """End the invocation and the request.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+        """
         if self._invocation is not None:
             self._invocation.end(cause, error, now_ns)
         ended = outcome.explained(cause, error, self._request.interruption)

@@ -17,6 +17,10 @@ def answer_with(trace_response: str, context: Any) -> None:
     """Add our entry to the trailing metadata that the handler sets.
 
     grpc's own context object is changed, not replaced by a wrapper: handlers may rely on its type.
+
+    Args:
+        trace_response: the value of our entry.
+        context: grpc's servicer context.
     """
     if not trace_response:
         return
@@ -48,7 +52,12 @@ class _Status:
 
 
 class AioContext:
-    """Wrapper of grpc's context that adds our entry to the trailing metadata. Everything else is passed on to the context."""
+    """Wrapper of grpc's context that adds our entry to the trailing metadata. Everything else is passed on to the context.
+
+    Args:
+        context: grpc's servicer context.
+        rpc: the RPC.
+    """
 
     __slots__ = ("_context", "_own", "_rpc")
 
@@ -83,7 +92,12 @@ class Thread(NamedTuple):
 
 
 class ThreadContext:
-    """Wrapper of the context that such a handler gets. It notes status and metadata, because grpc's has no methods to read them."""
+    """Wrapper of the context that such a handler gets. It notes status and metadata, because grpc's has no methods to read them.
+
+    Args:
+        context: grpc's servicer context.
+        task: in which the handler's call was received; None: unknown.
+    """
 
     def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
         self._context = context

@@ -43,7 +43,13 @@ class Mapping(Protocol):
 
 
 class Interceptor(ABC):
-    """The base of both interceptors: which RPCs are observed, and with which handlers."""
+    """The base of both interceptors: which RPCs are observed, and with which handlers.
+
+    Args:
+        telemetry: the Telemetry that records.
+        excluded: full names of methods that are not observed.
+        mapping: of messages to requests to speak; None: none.
+    """
 
     def __init__(self, telemetry: Telemetry, excluded: Iterable[str], mapping: Mapping | None) -> None:
         self._telemetry = telemetry

@@ -50,7 +50,14 @@ class Internals:
 
 
 class SyncInternals(Internals):
-    """Private state of an RPC of ``grpc``: its event has the deadline, its state the end, the server's state the rest."""
+    """Private state of an RPC of ``grpc``: its event has the deadline, its state the end, the server's state the rest.
+
+    Args:
+        event: of grpc, with the deadline.
+        state: of the RPC, in grpc.
+        server: of grpc.
+        refused: whether the RPC is refused because the server is full.
+    """
 
     def __init__(self, event: Any, state: Any, server: Any, refused: bool) -> None:
         self.context = _server._Context(event, state, None)  # noqa: SLF001
@@ -75,7 +82,12 @@ class SyncInternals(Internals):
 
 
 class AioInternals(Internals):
-    """Private state of an RPC of ``grpc.aio``: a context can be created from its state, which also has the server."""
+    """Private state of an RPC of ``grpc.aio``: a context can be created from its state, which also has the server.
+
+    Args:
+        state: of the RPC, in grpc.
+        server: of grpc.
+    """
 
     def __init__(self, state: Any, server: Any) -> None:
         self.context = cygrpc._ServicerContext(state, None, None, None)  # noqa: SLF001

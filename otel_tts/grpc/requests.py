@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 
 class Requests(Iterator[T]):
-    """The request messages of a synchronous handler. All other attributes are those of grpc's own iterator."""
+    """The request messages of a synchronous handler. All other attributes are those of grpc's own iterator.
+
+    Args:
+        requests: grpc's iterator of messages.
+        rpc: the RPC.
+    """
 
     def __init__(self, requests: Any, rpc: Rpc) -> None:
         self._requests = requests
@@ -38,7 +43,13 @@ class Requests(Iterator[T]):
 
 
 class AsyncRequests(AsyncIterator[T]):
-    """The request messages of an asynchronous handler. ``watch`` registers for a failure to receive the next one."""
+    """The request messages of an asynchronous handler. ``watch`` registers for a failure to receive the next one.
+
+    Args:
+        requests: grpc's iterator of messages.
+        rpc: the RPC.
+        watch: registers for a failure to receive the next message.
+    """
 
     def __init__(self, requests: Any, rpc: Rpc, watch: Callable[[], None]) -> None:
         self._requests = requests
@@ -58,7 +69,12 @@ class AsyncRequests(AsyncIterator[T]):
 
 
 async def read(context: Any, rpc: Rpc) -> Any:
-    """Receive the next message, or grpc's end-of-stream marker, from a servicer context."""
+    """Receive the next message, or grpc's end-of-stream marker, from a servicer context.
+
+    Args:
+        context: grpc's servicer context.
+        rpc: the RPC.
+    """
     since_ns = _now(rpc)
     request = await context.read()
     (_ended if request is grpc.aio.EOF else _came)(rpc, since_ns)

@@ -39,6 +39,13 @@ class Rpc:
     handler, if it was sent; else the reason why it was not.
 
     If another instrumentation has created a SERVER span for it, that span is used and corrected: there is never a second one.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        method: the full name of the method, without the leading slash.
+        metadata: the invocation metadata.
+        timeline: the clock, started when the RPC arrived.
+        internals: its private state in grpc.
     """
 
     __slots__ = (

@@ -9,7 +9,13 @@ from otel_tts.grpc.status import OURS, set_code
 
 
 def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
-    """Wrap ``deserialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one."""
+    """Wrap ``deserialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one.
+
+    Args:
+        deserialize: makes a request of bytes.
+        rpc: the RPC.
+        failure: the name of the code that grpc sends if it fails.
+    """
 
     def reading(raw: bytes) -> Any:
         try:
@@ -29,7 +35,13 @@ def reading(deserialize: Any, rpc: Rpc, failure: str) -> Any:
 
 
 def writing(serialize: Any, rpc: Rpc, failure: str) -> Any:
-    """Wrap ``serialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one."""
+    """Wrap ``serialize``. If it fails, grpc sends the status ``failure``, unless the handler has set another one.
+
+    Args:
+        serialize: makes bytes of a response.
+        rpc: the RPC.
+        failure: the name of the code that grpc sends if it fails.
+    """
 
     def writing(message: Any) -> Any:
         try:

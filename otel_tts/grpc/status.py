@@ -17,24 +17,43 @@ OURS = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
 def name_of(code: Any) -> str:
-    """Return the name of a status code; handlers may set it by number."""
+    """Return the name of a status code; handlers may set it by number.
+
+    Args:
+        code: a `grpc.StatusCode`, or a number.
+    """
     return getattr(code, "name", None) or _BY_NUMBER.get(code, "UNKNOWN")
 
 
 def code_of(context: Any, default: str) -> str:
-    """Return the name of the status code that the handler set, else the default."""
+    """Return the name of the status code that the handler set, else the default.
+
+    Args:
+        context: grpc's servicer context.
+        default: the name of the code if the handler has set none.
+    """
     code = context.code()
     return default if code is None else name_of(code)
 
 
 def failure_of(context: Any, default: str = "UNKNOWN") -> str:
-    """Return the status of an RPC that ended with an exception under ``grpc.aio``: what the handler had set, else the default."""
+    """Return the status of an RPC that ended with an exception under ``grpc.aio``: what the handler had set, else the default.
+
+    Args:
+        context: grpc's servicer context.
+        default: the name of the code if the handler has set none.
+    """
     code = code_of(context, default)
     return default if code == "OK" else code
 
 
 def fault(code: str, error: BaseException) -> Cause | None:
-    """Return the cause of an exception that left a handler; None if the handler has set a status that says it."""
+    """Return the cause of an exception that left a handler; None if the handler has set a status that says it.
+
+    Args:
+        code: the name of the status code.
+        error: the exception that left the handler.
+    """
     return outcome.by_itself(error) if code in ("UNKNOWN", "OK") else None
 
 
@@ -42,6 +61,10 @@ def set_code(rpc: Rpc, failure: str) -> str:
     """Return the status of an RPC that ``grpc`` ends with INTERNAL, or ``grpc.aio`` with UNKNOWN, unless its handler has set another.
 
     ``grpc`` sends what the handler has set even if that is OK.
+
+    Args:
+        rpc: the RPC.
+        failure: the name of the code that grpc sends for it.
     """
     context = rpc.internals.context
     if context is None:

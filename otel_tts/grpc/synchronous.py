@@ -22,7 +22,12 @@ T = TypeVar("T")
 def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: bool, thread: Thread | None = None) -> Any:
     """Wrap the function of a synchronous handler. Its Python context belongs to the RPC alone, so nothing in it has to be restored.
 
-    receives: whether it receives a stream of requests. streaming: whether it returns a stream of responses.
+    Args:
+        behavior: the handler's function.
+        rpc: the RPC.
+        receives: whether it receives a stream of requests.
+        streaming: whether it returns a stream of responses.
+        thread: the pool's thread that runs it; None: the current one.
     """
 
     @functools.wraps(behavior)
@@ -48,7 +53,11 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: b
 
 @guarded
 def begin(rpc: Rpc) -> None:
-    """Note that the handler starts, in the current context."""
+    """Note that the handler starts, in the current context.
+
+    Args:
+        rpc: the RPC.
+    """
     rpc.begin()
 
 

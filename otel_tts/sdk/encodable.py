@@ -30,17 +30,29 @@ _DEEPEST = 16
 
 
 def spans(batch: Sequence[ReadableSpan]) -> Sequence[ReadableSpan]:
-    """Return the spans with replacements for what cannot be encoded; clean ones are the same objects."""
+    """Return the spans with replacements for what cannot be encoded; clean ones are the same objects.
+
+    Args:
+        batch: the spans.
+    """
     return [_span(span) for span in batch]
 
 
 def logs(batch: Sequence[ReadableLogRecord]) -> Sequence[ReadableLogRecord]:
-    """Return the log records with replacements for what cannot be encoded."""
+    """Return the log records with replacements for what cannot be encoded.
+
+    Args:
+        batch: the log records.
+    """
     return [_value(record) for record in batch]
 
 
 def metrics(data: MetricsData) -> MetricsData:
-    """Return the metrics with replacements for what cannot be encoded."""
+    """Return the metrics with replacements for what cannot be encoded.
+
+    Args:
+        data: the metrics.
+    """
     return _value(data)
 
 

@@ -55,6 +55,10 @@ def exporter_names(signal: Signal, environ: Mapping[str, str]) -> list[str] | No
     """Return the exporters that the environment names for a signal: empty for ``none``; None if it names none.
 
     ``OTEL_<SIGNAL>_EXPORTER`` counts first. Without it, an OTLP endpoint for all signals or for this one means ``otlp``.
+
+    Args:
+        signal: traces, metrics or logs.
+        environ: the environment variables.
     """
     if named := environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip():
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "none")]
@@ -63,6 +67,12 @@ def exporter_names(signal: Signal, environ: Mapping[str, str]) -> list[str] | No
 
 def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Mapping[str, str]) -> list[Destination]:
     """Return the destinations of a signal, without the pull endpoint of metrics.
+
+    Args:
+        signal: traces, metrics or logs.
+        settings: the settings.
+        local: whether local files are written, too.
+        environ: the environment variables.
 
     Raises:
         SettingError: the environment names an exporter or a protocol that does not exist.
@@ -85,7 +95,13 @@ def destinations(signal: Signal, settings: Settings, *, local: bool, environ: Ma
 
 
 def endpoints(signal: Signal, ways: Sequence[Destination], environ: Mapping[str, str]) -> list[str]:
-    """Return the OTLP endpoints among the destinations of a signal."""
+    """Return the OTLP endpoints among the destinations of a signal.
+
+    Args:
+        signal: traces, metrics or logs.
+        ways: where a signal is exported to.
+        environ: the environment variables.
+    """
     return [_endpoint(signal, environ) or "http://localhost:4318" for way in ways if way.exporter in _PROTOCOLS.values()]
 
 
@@ -141,7 +157,12 @@ def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
 
 
 class ForkedSpanExporter(SpanExporter):
-    """A span exporter that is built again in a forked child."""
+    """A span exporter that is built again in a forked child.
+
+    Args:
+        build: makes the exporter, in each process anew.
+        capture_text: whether texts and messages of exceptions may be exported.
+    """
 
     def __init__(self, build: Callable[[], SpanExporter], *, capture_text: bool) -> None:
         self._own = PerProcess(build)
@@ -161,7 +182,11 @@ class ForkedSpanExporter(SpanExporter):
 
 
 class ForkedMetricExporter(MetricExporter):
-    """A metric exporter that is built again in a forked child."""
+    """A metric exporter that is built again in a forked child.
+
+    Args:
+        build: makes the exporter, in each process anew.
+    """
 
     def __init__(self, build: Callable[[], MetricExporter]) -> None:
         self._own = PerProcess(build)
@@ -185,7 +210,11 @@ class ForkedMetricExporter(MetricExporter):
 
 
 class ForkedLogExporter(LogRecordExporter):
-    """A log exporter that is built again in a forked child."""
+    """A log exporter that is built again in a forked child.
+
+    Args:
+        build: makes the exporter, in each process anew.
+    """
 
     def __init__(self, build: Callable[[], LogRecordExporter]) -> None:
         self._own = PerProcess(build)

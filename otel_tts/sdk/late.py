@@ -35,7 +35,12 @@ _PORTS = {4317: "OTLP", 4318: "OTLP"}  # the two ports of one receiver
 
 
 def join_tracers(ours: TracerProvider, endpoints: Iterable[str]) -> None:
-    """Join every tracer provider that is set from now on with ours, the global one. endpoints: to which ours exports."""
+    """Join every tracer provider that is set from now on with ours, the global one.
+
+    Args:
+        ours: our provider.
+        endpoints: to which ours exports.
+    """
     places = {_place(endpoint) for endpoint in endpoints}
 
     def join(host: object) -> bool:
@@ -87,7 +92,11 @@ def join_meters(ours: MeterProvider, endpoints: Iterable[str]) -> list[MeterProv
 
 
 def warn_of_loggers(ours: _logs.LoggerProvider) -> None:
-    """Warn when a logger provider is set from now on: it gets the records of its own handler, but not those made through the API."""
+    """Warn when a logger provider is set from now on: it gets the records of its own handler, but not those made through the API.
+
+    Args:
+        ours: our provider.
+    """
     _on_setting(_logs._internal, "_set_logger_provider", ours, lambda host: False)  # noqa: SLF001 - as above
 
 

@@ -19,14 +19,22 @@ _SDK = "opentelemetry.sdk."
 
 
 def renew_locks(provider: MeterProvider) -> None:
-    """Replace the locks that registering a reader takes, so that our readers can be registered again."""
+    """Replace the locks that registering a reader takes, so that our readers can be registered again.
+
+    Args:
+        provider: whose locks a forked child may find taken.
+    """
     MeterProvider._all_metric_readers_lock = threading.Lock()  # noqa: SLF001 - there is no other way
     _renew(provider)
     _renew(provider._measurement_consumer)  # noqa: SLF001 - as above
 
 
 def renew_all_locks(provider: MeterProvider) -> None:
-    """Replace the locks of instruments, of the host's readers, and of their series."""
+    """Replace the locks of instruments, of the host's readers, and of their series.
+
+    Args:
+        provider: whose locks a forked child may find taken.
+    """
     seen: set[int] = set()
     waiting: list[Any] = [provider]
     while waiting:

@@ -22,7 +22,11 @@ from otel_tts.sdk.tracebacks import without_messages
 
 
 class Masked(LogRecordProcessor):
-    """Hands records on to another processor without what exceptions say. Other processors of the provider get them as they were."""
+    """Hands records on to another processor without what exceptions say. Other processors of the provider get them as they were.
+
+    Args:
+        processor: gets the record without messages of exceptions.
+    """
 
     def __init__(self, processor: LogRecordProcessor) -> None:
         self._processor = processor

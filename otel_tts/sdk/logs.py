@@ -26,7 +26,12 @@ _DEEPEST = 8
 
 
 class ExportHandler(LoggingHandler):
-    """Handler that exports the records that reach the root logger, and changes nothing for its other handlers."""
+    """Handler that exports the records that reach the root logger, and changes nothing for its other handlers.
+
+    Args:
+        provider: exports the records.
+        capture_text: whether texts and messages of exceptions may be exported.
+    """
 
     def __init__(self, provider: LoggerProvider, *, capture_text: bool) -> None:
         super().__init__(logger_provider=provider)
@@ -77,6 +82,9 @@ def attach(handler: logging.Handler) -> None:
 
     Without this, ``logging.basicConfig()`` would do nothing, because the root logger has a handler, and ``dictConfig`` and
     ``fileConfig`` would remove ours.
+
+    Args:
+        handler: is added to the root logger.
     """
     root = logging.getLogger()
     root.addHandler(handler)
@@ -100,7 +108,11 @@ def attach(handler: logging.Handler) -> None:
 
 
 def cleaned(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a copy that every exporter can encode: body, logger and extras as plain text and finite numbers."""
+    """Return a copy that every exporter can encode: body, logger and extras as plain text and finite numbers.
+
+    Args:
+        record: the log record.
+    """
     try:
         body = record.getMessage()
     except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake

@@ -52,6 +52,9 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
     """Return a copy of the record without messages of exceptions; None if it must not be exported at all.
 
     The text of a record that reports an exception is dropped completely: the exception may have been formatted into it already.
+
+    Args:
+        record: the log record.
     """
     if record.levelno < logging.INFO and is_of_a_package(record.name, record.pathname):
         return None
@@ -108,7 +111,12 @@ class _Name(str):
 
 
 def named(value: Any, depth: int = 0) -> Any:
-    """Return the value with a class name in place of every exception inside it, and of objects that have too much inside to check."""
+    """Return the value with a class name in place of every exception inside it, and of objects that have too much inside to check.
+
+    Args:
+        value: an argument of the log call.
+        depth: how many containers it is in.
+    """
     if value is None or isinstance(value, str | bytes | bool | int | float):
         return value
     if isinstance(value, BaseException):
@@ -147,7 +155,11 @@ def _reaches_exception(value: Any) -> bool:
 
 
 def messages_of(error: BaseException | None) -> Iterator[str]:
-    """Yield the messages of an exception and of those chained to it."""
+    """Yield the messages of an exception and of those chained to it.
+
+    Args:
+        error: the exception at hand; None without one.
+    """
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -173,7 +185,12 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def without(value: Any, message: str) -> Any:
-    """Return the value with the message removed from all text in it."""
+    """Return the value with the message removed from all text in it.
+
+    Args:
+        value: an argument of the log call.
+        message: what the exception says.
+    """
     if isinstance(value, str):
         return value.replace(message, "...")
     if isinstance(value, dict):

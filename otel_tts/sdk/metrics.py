@@ -39,7 +39,12 @@ _HOLD = 0.5
 
 
 class Holdable(MetricReader):
-    """A reader whose collections can be stopped during a fork."""
+    """A reader whose collections can be stopped during a fork.
+
+    Args:
+        args: as the SDK's reader takes them.
+        kwargs: as the SDK's reader takes them.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +70,11 @@ class Holdable(MetricReader):
 
     @abstractmethod
     def renew(self, provider: MeterProvider) -> None:
-        """Start again, after a fork, in the child: without the totals and locks of the parent."""
+        """Start again, after a fork, in the child: without the totals and locks of the parent.
+
+        Args:
+            provider: of the process that was forked.
+        """
 
     def is_inherited(self) -> bool:
         """Return whether this is a forked child in which the reader has not started again.
@@ -77,7 +86,13 @@ class Holdable(MetricReader):
 
 
 class Push(Holdable):
-    """Reader that exports metrics every ``interval_s`` seconds, and once more at shutdown. A monitor judges what is exported."""
+    """Reader that exports metrics every ``interval_s`` seconds, and once more at shutdown. A monitor judges what is exported.
+
+    Args:
+        exporter: gets the metrics.
+        interval_s: between two exports, in seconds.
+        monitor: judges what is exported; None: nothing is judged.
+    """
 
     def __init__(self, exporter: ForkedMetricExporter, interval_s: float, monitor: Monitor | None = None) -> None:
         super().__init__(preferred_temporality=exporter.temporality, preferred_aggregation=exporter.aggregation)
@@ -141,6 +156,11 @@ class Push(Holdable):
 class Pull(Holdable, PrometheusMetricReader):
     """Reader of the endpoint that Prometheus scrapes. It belongs to the process that opened it, not to forked children.
 
+    Args:
+        host: the address to listen on.
+        port: the port to listen on.
+        allowed_hosts: further names that a `Host` header may have.
+
     Raises:
         OSError: the address cannot be bound.
     """
@@ -155,7 +175,11 @@ class Pull(Holdable, PrometheusMetricReader):
         self.address = f"http://{host}:{self.port}/metrics"
 
     def scrape(self, collect: Callable[[], Iterable[Metric]]) -> list[Metric]:
-        """Return the metrics for one scrape."""
+        """Return the metrics for one scrape.
+
+        Args:
+            collect: gives the metrics, at each scrape.
+        """
         with self._collecting:
             self._received = False
             metrics = list(collect())

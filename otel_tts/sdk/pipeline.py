@@ -38,6 +38,9 @@ class Lane:
     """A daemon thread for the flush and shutdown of one signal, so that an endpoint that hangs delays neither the others nor the exit.
 
     It is started in advance: some Python releases (3.12) cannot start a thread while ``atexit`` functions run.
+
+    Args:
+        name: of its thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -90,6 +93,10 @@ class SignalExport:
 
 class Pipeline(fork.ForkAware):
     """The pipeline that :func:`otel_tts.configure` has set up.
+
+    Args:
+        exports: of the signals.
+        readers: of the meter provider.
 
     Attributes:
         tracer_provider: the tracer provider in use: ours, or the host's own.

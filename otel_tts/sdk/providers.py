@@ -67,7 +67,24 @@ def build(
     resource: Mapping[str, Any] | None = None,
     monitor: bool | None = None,
 ) -> Pipeline:
-    """Build the pipeline of `otel_tts.configure`, with the same arguments. They are all checked before anything starts."""
+    """Build the pipeline of `otel_tts.configure`, with the same arguments. They are all checked before anything starts.
+
+    Args:
+        settings: the settings.
+        service_name: as `configure` has it.
+        tracer_provider: as `configure` has it.
+        meter_provider: as `configure` has it.
+        logger_provider: as `configure` has it.
+        prometheus_port: as `configure` has it.
+        local: as `configure` has it.
+        logs: as `configure` has it.
+        handle_sigterm: as `configure` has it.
+        resource: as `configure` has it.
+        monitor: as `configure` has it.
+
+    Raises:
+        ValueError: an argument or a setting cannot be used.
+    """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Pipeline(
             settings,

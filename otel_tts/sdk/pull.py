@@ -27,6 +27,12 @@ _REFUSED = b"This endpoint does not answer to that host name. PROMETHEUS_ALLOWED
 class PullServer(ThreadingMixIn, WSGIServer):
     """Server of a registry, in its own threads.
 
+    Args:
+        host: the address to listen on.
+        port: the port to listen on.
+        registry: what is served.
+        allowed_hosts: further names that a `Host` header may have.
+
     Raises:
         OSError: the address cannot be bound.
     """

@@ -20,12 +20,20 @@ _KEYS = _QUERIES | _URLS
 
 
 def spans(batch: Sequence[ReadableSpan]) -> Sequence[ReadableSpan]:
-    """Return the spans without the values of queries; those that have none are the same objects."""
+    """Return the spans without the values of queries; those that have none are the same objects.
+
+    Args:
+        batch: the spans.
+    """
     return [span(one) for one in batch]
 
 
 def span(one: ReadableSpan) -> ReadableSpan:
-    """Return the span without the values of queries; the same object if it has none, or if it is one of otel-tts's own."""
+    """Return the span without the values of queries; the same object if it has none, or if it is one of otel-tts's own.
+
+    Args:
+        one: the span.
+    """
     scope = one.instrumentation_scope
     if scope is not None and scope.name == semconv.SCOPE:
         return one
@@ -41,7 +49,11 @@ def span(one: ReadableSpan) -> ReadableSpan:
 
 
 def attributes(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attributes without the values of queries; the same object if there are none."""
+    """Return the attributes without the values of queries; the same object if there are none.
+
+    Args:
+        given: the attributes.
+    """
     if _KEYS.isdisjoint(given):
         return given
     replaced = {key: _query(given[key]) if key in _QUERIES else _url(given[key]) for key in _KEYS & given.keys()}

@@ -45,7 +45,11 @@ class CheckedSession(requests.Session):
 
 
 def speaks_grpc(error: BaseException | None) -> bool:
-    """Return whether the response to an HTTP/1.1 request was a SETTINGS frame."""
+    """Return whether the response to an HTTP/1.1 request was a SETTINGS frame.
+
+    Args:
+        error: what an export over HTTP ended with; None without one.
+    """
     while error is not None:
         if isinstance(error, BadStatusLine):
             line = str(error.args[0]) if error.args else ""
@@ -56,7 +60,11 @@ def speaks_grpc(error: BaseException | None) -> bool:
 
 
 def report(url: str) -> None:
-    """Log what to set, once for each receiver, whatever signals are sent to it."""
+    """Log what to set, once for each receiver, whatever signals are sent to it.
+
+    Args:
+        url: of the receiver.
+    """
     host = urlsplit(url).netloc.rpartition("@")[2]
     if host not in _reported:
         _reported.add(host)
@@ -67,6 +75,10 @@ def report(url: str) -> None:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Return whether a log record of an exporter is about something else; for use as a filter of its logger."""
+    """Return whether a log record of an exporter is about something else; for use as a filter of its logger.
+
+    Args:
+        record: the log record.
+    """
     arguments = record.args if isinstance(record.args, tuple) else ()
     return not any(isinstance(argument, SpeaksGRPCError) for argument in arguments)

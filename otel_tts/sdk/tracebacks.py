@@ -17,7 +17,11 @@ _BETWEEN = (
 
 
 def without_messages(text: str) -> str:
-    """A traceback with nothing but its frames with their lines of source code, and the classes. Of other text, nothing is left."""
+    """A traceback with nothing but its frames with their lines of source code, and the classes. Of other text, nothing is left.
+
+    Args:
+        text: a formatted traceback.
+    """
     return "".join(f"{line}\n" for line in _kept(text))
 
 

@@ -28,7 +28,11 @@ REFUSED = (
 
 
 class WorkerProcesses:
-    """The other processes of a service, as the owner of the port sees them."""
+    """The other processes of a service, as the owner of the port sees them.
+
+    Args:
+        port: of the pull server that the worker processes share.
+    """
 
     def __init__(self, port: int) -> None:
         self._file = _file(port)

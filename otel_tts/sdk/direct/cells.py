@@ -56,7 +56,12 @@ class _Sums:
 
 
 class Account:
-    """The values of one cell that a reader has not reset. start_ns: since when, nanoseconds since the Unix epoch."""
+    """The values of one cell that a reader has not reset.
+
+    Args:
+        buckets: how many the histogram has.
+        start_ns: since when, nanoseconds since the Unix epoch.
+    """
 
     __slots__ = ("start_ns", "sums")
 
@@ -70,6 +75,11 @@ class Cell:
 
     Recording never waits: if another thread holds the lock (or this thread does, and a signal handler or finaliser has interrupted it),
     the value is put into a queue, and the next caller that gets the lock adds it. An ordinary lock would hang in that second case.
+
+    Args:
+        attributes: of the point.
+        bounds: upper bounds of the buckets, in the metric's unit.
+        readers: of the meter provider.
     """
 
     __slots__ = ("_accounts", "_bounds", "_lock", "_recent", "_waiting", "attributes", "forward")
@@ -125,13 +135,22 @@ class Cell:
                 self._fold(*self._waiting.popleft())
 
     def open(self, reader: object, now_ns: int) -> None:
-        """Start an account for a reader."""
+        """Start an account for a reader.
+
+        Args:
+            reader: the metric reader.
+            now_ns: the time of the export, in nanoseconds since the epoch.
+        """
         if self._settle():
             self._accounts[reader] = Account(len(self._bounds) + 1, now_ns)
             self._lock.release()
 
     def close(self, reader: object) -> None:
-        """Remove the account of a reader."""
+        """Remove the account of a reader.
+
+        Args:
+            reader: the metric reader.
+        """
         self._accounts.pop(reader, None)
 
     def _settle(self) -> bool:
@@ -148,7 +167,14 @@ class Cell:
     def collect(
         self, reader: object, temporality: AggregationTemporality, now_ns: int, since_ns: int | None
     ) -> HistogramDataPoint | None:
-        """Return the reader's data point; None without values. since_ns: when it collected before; None: never."""
+        """Return the reader's data point; None without values.
+
+        Args:
+            reader: the metric reader.
+            temporality: of the exporter.
+            now_ns: the time of the export, in nanoseconds since the epoch.
+            since_ns: when it collected before; None: never.
+        """
         settled = self._settle()
         try:
             account = self._accounts.get(reader)

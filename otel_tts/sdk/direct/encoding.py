@@ -35,7 +35,11 @@ _times = struct.Struct("<BQBQ").pack  # the tags and values of a span's start an
 
 
 def varint(number: int) -> bytes:
-    """Encode a non-negative number as a protobuf varint."""
+    """Encode a non-negative number as a protobuf varint.
+
+    Args:
+        number: 0 or more, below 2**64.
+    """
     if number < 0x80:
         return _SMALL[number]
     encoded = bytearray()
@@ -51,17 +55,29 @@ _SMALL = [bytes((number,)) for number in range(0x80)]
 
 
 def field(tag: bytes, content: bytes) -> bytes:
-    """Encode a field of bytes, text or a message, with its tag and length."""
+    """Encode a field of bytes, text or a message, with its tag and length.
+
+    Args:
+        tag: of the field: number and wire type, encoded.
+        content: of the field, encoded.
+    """
     return tag + varint(len(content)) + content
 
 
 def text(value: str) -> bytes:
-    """Encode text as UTF-8. A lone surrogate, which is not a character, becomes a question mark."""
+    """Encode text as UTF-8. A lone surrogate, which is not a character, becomes a question mark.
+
+    Args:
+        value: the text.
+    """
     return value.encode("utf-8", "replace")
 
 
 def any_value(value: Any) -> bytes:
     """Encode the content of an ``AnyValue``.
+
+    Args:
+        value: of an attribute: str, bool, int, float, bytes, or a sequence or mapping of these.
 
     Raises:
         ValueError: an integer of more than 64 bits, or a type that OTLP does not have.
@@ -88,12 +104,22 @@ def any_value(value: Any) -> bytes:
 
 
 def key_value(key: str, value: Any) -> bytes:
-    """Encode the content of a ``KeyValue``."""
+    """Encode the content of a ``KeyValue``.
+
+    Args:
+        key: of the attribute.
+        value: of an attribute: str, bool, int, float, bytes, or a sequence or mapping of these.
+    """
     return field(b"\x0a", text(key)) + field(b"\x12", any_value(value))
 
 
 def attributes(tag: bytes, values: Iterable[tuple[str, Any]]) -> bytes:
-    """Encode attributes as fields with this tag. One that cannot be encoded is left out and logged."""
+    """Encode attributes as fields with this tag. One that cannot be encoded is left out and logged.
+
+    Args:
+        tag: of the field: number and wire type, encoded.
+        values: keys and values of attributes.
+    """
     encoded = []
     for key, value in values:
         try:
@@ -104,12 +130,20 @@ def attributes(tag: bytes, values: Iterable[tuple[str, Any]]) -> bytes:
 
 
 def resource_spans(resource: Resource) -> bytes:
-    """Encode the part of a ``ResourceSpans`` before the ``ScopeSpans``."""
+    """Encode the part of a ``ResourceSpans`` before the ``ScopeSpans``.
+
+    Args:
+        resource: of the process.
+    """
     return field(b"\x0a", attributes(b"\x0a", resource.attributes.items()))
 
 
 def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
-    """Encode the parts of a ``ScopeSpans`` before and after the spans."""
+    """Encode the parts of a ``ScopeSpans`` before and after the spans.
+
+    Args:
+        scope: that made the spans.
+    """
     if scope is None:
         return b"\x0a\x00", b""
     content = field(b"\x0a", text(scope.name)) if scope.name else b""
@@ -121,7 +155,12 @@ def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
 
 
 def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequence[bytes]]) -> bytes:
-    """Encode an ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope."""
+    """Encode an ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope.
+
+    Args:
+        resource: of the process.
+        spans: encoded, by scope.
+    """
     content = [resource_spans(resource)]
     for scope, encoded in spans.items():
         before, after = scope_spans(scope)
@@ -156,7 +195,21 @@ class SpanEncoder:
         links: Sequence[Link] = (),
         dropped: tuple[int, int, int] = _NOTHING,
     ) -> bytes:
-        """Encode one span. start, end: nanoseconds since the Unix epoch. dropped: attributes, events, links beyond their limits."""
+        """Encode one span. start, end: nanoseconds since the Unix epoch.
+
+        Args:
+            context: of the span.
+            parent: context of the parent; None for a root.
+            name: of the span.
+            kind: of the span.
+            start: in nanoseconds since the epoch.
+            end: up to when, in seconds since the Unix epoch.
+            values: keys and values of attributes.
+            status: of the span.
+            events: of the span.
+            links: of the span.
+            dropped: attributes, events, links beyond their limits.
+        """
         parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
         if context.trace_state:
             parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in context.trace_state.items()))))

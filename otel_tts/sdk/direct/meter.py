@@ -47,7 +47,11 @@ class CellReader(Protocol):
 
 
 class Cells(ForkAware):
-    """All histograms in cells of one meter provider."""
+    """All histograms in cells of one meter provider.
+
+    Args:
+        resource: of the process.
+    """
 
     def __init__(self, resource: Resource) -> None:
         self.scope: InstrumentationScope | None = None
@@ -71,13 +75,21 @@ class Cells(ForkAware):
         self._readers = dict.fromkeys(self._readers)
 
     def add(self, histogram: Histogram) -> None:
-        """Add a histogram that was created."""
+        """Add a histogram that was created.
+
+        Args:
+            histogram: the instrument.
+        """
         self._histograms.append(histogram)
         if self._forwarding:
             histogram.forward()
 
     def open(self, reader: CellReader) -> None:
-        """Add a reader of the cells."""
+        """Add a reader of the cells.
+
+        Args:
+            reader: the metric reader.
+        """
         reader.cells = self
         self._readers[reader] = None
         now_ns = time.time_ns()
@@ -85,7 +97,11 @@ class Cells(ForkAware):
             cell.open(reader, now_ns)
 
     def close(self, reader: CellReader) -> None:
-        """Remove a reader of the cells."""
+        """Remove a reader of the cells.
+
+        Args:
+            reader: the metric reader.
+        """
         reader.cells = None
         self._readers.pop(reader, None)
         for cell in self._cells():
@@ -98,7 +114,12 @@ class Cells(ForkAware):
             histogram.forward()
 
     def merge(self, reader: CellReader, data: MetricsData | None) -> MetricsData | None:
-        """Return what a reader got from the SDK, with the histograms from the cells added; None if there is neither."""
+        """Return what a reader got from the SDK, with the histograms from the cells added; None if there is neither.
+
+        Args:
+            reader: the metric reader.
+            data: of the SDK; None: it collected nothing.
+        """
         now_ns = time.time_ns()
         since_ns, self._readers[reader] = self._readers.get(reader), now_ns
         collected = [metric for h in self._histograms if (metric := h.collect(reader, now_ns, since_ns)) is not None]
@@ -122,7 +143,16 @@ class Cells(ForkAware):
 
 
 class Histogram(metrics.Histogram):
-    """A histogram in cells. Its attributes are plain values, and the caller limits the number of attribute sets."""
+    """A histogram in cells. Its attributes are plain values, and the caller limits the number of attribute sets.
+
+    Args:
+        cells: the cells of all histograms.
+        sdk: the SDK's instrument, which takes what ours cannot.
+        name: of the instrument.
+        unit: UCUM, of its values.
+        description: of the instrument.
+        bounds: upper bounds of the buckets, in the unit.
+    """
 
     def __init__(
         self, cells: Cells, sdk: metrics.Histogram, name: str, unit: str, description: str, bounds: Sequence[float]
@@ -139,7 +169,11 @@ class Histogram(metrics.Histogram):
         cells.add(self)
 
     def bind(self, attributes: Mapping[str, str | bool]) -> Record:
-        """Return a function that records values with these attributes."""
+        """Return a function that records values with these attributes.
+
+        Args:
+            attributes: of all its points.
+        """
         return self._cell(attributes).record
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -168,7 +202,13 @@ class Histogram(metrics.Histogram):
         cell.forward = lambda value, context: self._sdk.record(value, cell.attributes, context)
 
     def collect(self, reader: CellReader, now_ns: int, since_ns: int | None) -> Metric | None:
-        """Return the metric for a reader; None without values."""
+        """Return the metric for a reader; None without values.
+
+        Args:
+            reader: the metric reader.
+            now_ns: the time of the export, in nanoseconds since the epoch.
+            since_ns: the start of its points, in nanoseconds since the epoch; None: that of the instrument.
+        """
         temporality = reader.histogram_temporality
         points = [p for cell in self.cells() if (p := cell.collect(reader, temporality, now_ns, since_ns)) is not None]
         if not points:
@@ -190,7 +230,12 @@ class Histogram(metrics.Histogram):
 
 
 class Meter(metrics.Meter):
-    """The SDK's meter, with histograms of our own."""
+    """The SDK's meter, with histograms of our own.
+
+    Args:
+        sdk: the SDK's meter, which creates all other instruments.
+        cells: the cells of all histograms.
+    """
 
     def __init__(self, sdk: metrics.Meter, cells: Cells) -> None:
         super().__init__(sdk.name, sdk.version, sdk.schema_url)
@@ -292,5 +337,9 @@ class MeterProvider(SDKMeterProvider):
 
 
 def temporality_of_histograms(preferred: Mapping[type, AggregationTemporality] | None) -> AggregationTemporality:
-    """Return the temporality that an exporter prefers for histograms."""
+    """Return the temporality that an exporter prefers for histograms.
+
+    Args:
+        preferred: temporality by kind of instrument.
+    """
     return (preferred or {}).get(SDKHistogram, AggregationTemporality.CUMULATIVE)

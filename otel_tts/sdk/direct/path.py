@@ -31,7 +31,13 @@ class Path:
 
 
 def path_of_spans(ways: Sequence[Destination], settings: Settings, environ: Mapping[str, str]) -> Path:
-    """Decide on the path of the spans that go to ``ways``, on a provider of ours."""
+    """Decide on the path of the spans that go to ``ways``, on a provider of ours.
+
+    Args:
+        ways: where the signal is exported to.
+        settings: the settings.
+        environ: the environment variables.
+    """
     if not settings.direct:
         return Path(f"{Settings.variable('direct')} is false")
     if _reports_on_itself(environ):
@@ -53,12 +59,22 @@ def path_of_spans(ways: Sequence[Destination], settings: Settings, environ: Mapp
 
 
 def protocol_of(way: Destination) -> str:
-    """Return ``grpc`` or ``http/protobuf``."""
+    """Return ``grpc`` or ``http/protobuf``.
+
+    Args:
+        way: where spans are exported to.
+    """
     return _SENDERS[way.exporter]
 
 
 def path_of_histograms(ways: Sequence[Destination], settings: Settings, environ: Mapping[str, str]) -> Path:
-    """Decide on the path of the histograms that go to ``ways``, and perhaps to the pull endpoint, on a provider of ours."""
+    """Decide on the path of the histograms that go to ``ways``, and perhaps to the pull endpoint, on a provider of ours.
+
+    Args:
+        ways: where the signal is exported to.
+        settings: the settings.
+        environ: the environment variables.
+    """
     if not settings.direct:
         return Path(f"{Settings.variable('direct')} is false")
     if _reports_on_itself(environ):

@@ -69,7 +69,13 @@ class Queue(ForkAware, Generic[T]):
     def from_environ(
         cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
     ) -> Queue[T]:
-        """Create a queue with the values of the standard environment variables."""
+        """Create a queue with the values of the standard environment variables.
+
+        Args:
+            export: exports a batch: see `Queue`.
+            environ: the environment variables.
+            bytes_of: returns the size of a span in bytes.
+        """
         most_spans = round(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", MOST_SPANS))
         batch = min(most_spans, round(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
         delay_s = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1e3
@@ -105,7 +111,11 @@ class Queue(ForkAware, Generic[T]):
         return self._dropped + len(self._lost) + (len(self._items) if self._ended else 0)
 
     def put(self, item: T) -> None:
-        """Put a span into the queue; drop it, if the queue is full."""
+        """Put a span into the queue; drop it, if the queue is full.
+
+        Args:
+            item: the span.
+        """
         if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
@@ -115,7 +125,11 @@ class Queue(ForkAware, Generic[T]):
             self._wake()
 
     def flush(self, timeout_s: float) -> bool:
-        """Export all spans that are in the queue now, and return whether that was done in time."""
+        """Export all spans that are in the queue now, and return whether that was done in time.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         deadline = time.monotonic() + timeout_s
         if not self._exporting.acquire(timeout=max(0.0, timeout_s)):
             return False
@@ -131,7 +145,11 @@ class Queue(ForkAware, Generic[T]):
             self._exporting.release()
 
     def close(self, timeout_s: float) -> None:
-        """Export the spans in the queue, with attempts until the time is over, and stop."""
+        """Export the spans in the queue, with attempts until the time is over, and stop.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         if self._closed:
             return
         self._deadline = time.monotonic() + timeout_s

@@ -29,7 +29,11 @@ class SpanOwner(Protocol):
         """The resource of its spans."""
 
     def ended(self, span: Any) -> None:
-        """Take a span that ended."""
+        """Take a span that ended.
+
+        Args:
+            span: the span.
+        """
 
 
 class Readable:
@@ -140,6 +144,10 @@ class Readable:
         )
 
     def to_json(self, indent: int | None = 4) -> str:
-        """Return it as JSON for people, in the SDK's form."""
+        """Return it as JSON for people, in the SDK's form.
+
+        Args:
+            indent: blanks for each level; None: one line.
+        """
         text: str = self.readable().to_json(indent)
         return text

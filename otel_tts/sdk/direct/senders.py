@@ -46,14 +46,24 @@ class Sender(Protocol):
     """A sender of export requests for spans."""
 
     def send(self, request: bytes, count: int) -> float | None:
-        """Send a request of ``count`` spans. Return None when it is done; else the seconds to wait before a retry, 0: no minimum."""
+        """Send a request of ``count`` spans. Return None when it is done; else the seconds to wait before a retry, 0: no minimum.
+
+        Args:
+            request: encoded, with all its spans.
+            count: how many spans it has.
+        """
 
     def close(self) -> None:
         """Close the connection."""
 
 
 def sender(protocol: str, environ: Mapping[str, str]) -> Sender:
-    """Return the sender for ``grpc`` or ``http/protobuf``, which a forked child builds again."""
+    """Return the sender for ``grpc`` or ``http/protobuf``, which a forked child builds again.
+
+    Args:
+        protocol: `grpc` or `http/protobuf`.
+        environ: the environment variables.
+    """
     build: Callable[[], Sender] = (lambda: GRPCSender(environ)) if protocol == "grpc" else (lambda: HTTPSender(environ))
     return _PerProcessSender(build)
 
@@ -126,7 +136,11 @@ class _ExportLog:
 
 
 class HTTPSender:
-    """Sender of OTLP over HTTP. Proxies, certificates and ``.netrc`` are those of Python's ``requests``."""
+    """Sender of OTLP over HTTP. Proxies, certificates and ``.netrc`` are those of Python's ``requests``.
+
+    Args:
+        environ: the environment variables.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         import requests
@@ -164,7 +178,12 @@ class HTTPSender:
         self._reports = _ExportLog(_without_user(self._url))
 
     def send(self, request: bytes, count: int) -> float | None:
-        """Send a request."""
+        """Send a request.
+
+        Args:
+            request: encoded, with all its spans.
+            count: how many spans it has.
+        """
         body = self._compress(request)
         deadline = time.monotonic() + self._timeout_s
         try:
@@ -216,7 +235,11 @@ def _without_user(url: str) -> str:
 
 
 class GRPCSender:
-    """Sender of OTLP over gRPC."""
+    """Sender of OTLP over gRPC.
+
+    Args:
+        environ: the environment variables.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         endpoint = _setting(environ, "ENDPOINT", "http://localhost:4317")
@@ -258,7 +281,12 @@ class GRPCSender:
         return grpc.ssl_channel_credentials(content("CERTIFICATE"), content("CLIENT_KEY"), content("CLIENT_CERTIFICATE"))
 
     def send(self, request: bytes, count: int) -> float | None:
-        """Send a request."""
+        """Send a request.
+
+        Args:
+            request: encoded, with all its spans.
+            count: how many spans it has.
+        """
         import grpc
 
         try:

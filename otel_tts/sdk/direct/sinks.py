@@ -42,7 +42,13 @@ Encoded: TypeAlias = tuple[Origin, bytes]
 
 
 class OTLPSink:
-    """Sink that encodes spans to bytes when they end: so the queue is small, and the exporting thread has little to do."""
+    """Sink that encodes spans to bytes when they end: so the queue is small, and the exporting thread has little to do.
+
+    Args:
+        sender: sends a batch.
+        environ: the environment variables.
+        capture_text: whether texts and messages of exceptions may be exported.
+    """
 
     def __init__(self, sender: Sender, environ: Mapping[str, str], *, capture_text: bool) -> None:
         self._sender = sender
@@ -51,7 +57,11 @@ class OTLPSink:
         self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ, lambda encoded: len(encoded[1]))
 
     def take(self, span: Span | ReadableSpan) -> None:
-        """Encode a span that ended, and put it into the queue."""
+        """Encode a span that ended, and put it into the queue.
+
+        Args:
+            span: a finished span.
+        """
         try:
             if not self._capture_text and isinstance(span, ReadableSpan):
                 span = queries.span(span)
@@ -62,11 +72,19 @@ class OTLPSink:
         self.queue.put(encoded)
 
     def flush(self, timeout_s: float) -> bool:
-        """Send the spans in the queue."""
+        """Send the spans in the queue.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         return self.queue.flush(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Send the spans in the queue, and stop."""
+        """Send the spans in the queue, and stop.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         self.queue.close(timeout_s)
         self._sender.close()
 
@@ -75,7 +93,12 @@ class OTLPSink:
 
 
 class ExporterSink:
-    """Sink for an exporter of the SDK's spans, which are built when they are exported."""
+    """Sink for an exporter of the SDK's spans, which are built when they are exported.
+
+    Args:
+        exporter: of the SDK.
+        environ: the environment variables.
+    """
 
     def __init__(self, exporter: SpanExporter, environ: Mapping[str, str]) -> None:
         self._exporter = exporter
@@ -83,11 +106,19 @@ class ExporterSink:
         self.take = self.queue.put
 
     def flush(self, timeout_s: float) -> bool:
-        """Export the spans in the queue."""
+        """Export the spans in the queue.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         return self.queue.flush(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Export the spans in the queue, and stop."""
+        """Export the spans in the queue, and stop.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
         self.queue.close(timeout_s)
         self._exporter.shutdown()
 
@@ -96,7 +127,12 @@ class ExporterSink:
 
 
 def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
-    """Encode a finished span, of the direct path or of the SDK."""
+    """Encode a finished span, of the direct path or of the SDK.
+
+    Args:
+        encoder: encodes a span.
+        span: a finished span.
+    """
     if isinstance(span, Span):
         return span.tracer, span.encode(encoder)
     return _SpanOrigin(span.resource, span.instrumentation_scope), encoder.span(
@@ -115,7 +151,11 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
 
 
 def request(batch: Sequence[Encoded]) -> bytes:
-    """Encode an export request. A batch has one resource, unless the process has forked while spans were in the queue."""
+    """Encode an export request. A batch has one resource, unless the process has forked while spans were in the queue.
+
+    Args:
+        batch: encoded spans.
+    """
     resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
     for origin, encoded in batch:
         resource = origin.resource

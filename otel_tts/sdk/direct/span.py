@@ -40,6 +40,18 @@ class Span(Readable, trace.Span):
 
     Plain attribute values are kept in a dict. If there are others (sequences, other types, too many, too long), the dict is replaced by
     the SDK's own class for attributes, which applies its rules to them.
+
+    Args:
+        tracer: its tracer.
+        name: of the span.
+        context: its identity: trace id, span id, flags and state.
+        parent: the context of the parent; None for a root.
+        kind: of the span.
+        attributes: at its start.
+        links: to other spans; None without any.
+        start_time: in nanoseconds since the epoch; None: now.
+        record_exception: whether an exception that leaves its block becomes an event.
+        set_status_on_exception: whether an exception that leaves its block sets the status.
     """
 
     def __init__(
@@ -213,7 +225,11 @@ class Span(Readable, trace.Span):
         self._links.append(Link(context, kept))
 
     def encode(self, encoder: Any) -> bytes:
-        """Encode the finished span as OTLP."""
+        """Encode the finished span as OTLP.
+
+        Args:
+            encoder: encodes spans as OTLP.
+        """
         return encoder.span(  # type: ignore[no-any-return]
             self._context,
             self._parent,

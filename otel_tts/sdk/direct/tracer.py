@@ -40,17 +40,33 @@ class Sink(Protocol):
     """The destination of finished spans."""
 
     def take(self, span: Span | ReadableSpan) -> None:
-        """Take a span that ended. It never raises and never waits: the caller may be a finaliser or a signal handler."""
+        """Take a span that ended. It never raises and never waits: the caller may be a finaliser or a signal handler.
+
+        Args:
+            span: a finished span.
+        """
 
     def flush(self, timeout_s: float) -> bool:
-        """Export all spans, and return whether that was done in time."""
+        """Export all spans, and return whether that was done in time.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
 
     def close(self, timeout_s: float) -> None:
-        """Export all spans, and stop."""
+        """Export all spans, and stop.
+
+        Args:
+            timeout_s: the time limit, in seconds.
+        """
 
 
 class Processor(SpanProcessor):
-    """Processor that passes the SDK's own spans, of other tracers than ours, to the same sink."""
+    """Processor that passes the SDK's own spans, of other tracers than ours, to the same sink.
+
+    Args:
+        sink: takes finished spans.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -115,14 +131,24 @@ class TracerProvider(SDKTracerProvider):
         return self._direct.setdefault(scope, Tracer(self, tracer, scope))
 
     def late(self, span: Span) -> None:
-        """Pass a span of the direct path to the host's processors, which were added after it had started."""
+        """Pass a span of the direct path to the host's processors, which were added after it had started.
+
+        Args:
+            span: the span.
+        """
         readable = span.readable()
         for processor in self.foreign:
             processor.on_end(readable)
 
 
 class Tracer(trace.Tracer):
-    """Tracer that starts spans of the direct path, or the SDK's spans once the host has added a processor."""
+    """Tracer that starts spans of the direct path, or the SDK's spans once the host has added a processor.
+
+    Args:
+        provider: of the tracer.
+        sdk: the SDK's tracer, whose sampler and ids are used.
+        scope: that makes the spans.
+    """
 
     def __init__(self, provider: TracerProvider, sdk: trace.Tracer, scope: InstrumentationScope) -> None:
         self.provider = provider
@@ -209,7 +235,11 @@ class Tracer(trace.Tracer):
         return self.provider.resource
 
     def ended(self, span: Span) -> None:
-        """Pass on a span of this tracer that ended."""
+        """Pass on a span of this tracer that ended.
+
+        Args:
+            span: the span.
+        """
         if span.sampled:
             self._take(span)
         if self.provider.foreign:
