@@ -22,6 +22,8 @@ from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
+from otel_tts.instrumentation.riva import RivaInstrumentor
+from otel_tts.instrumentation.sherpa import SherpaInstrumentor
 from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
 
 
@@ -167,6 +169,28 @@ LIBRARIES: Sequence[Library] = (
         "all",
         "itself, with a model that gives a tone instead of speech",
         ("0.6.0", "0.6.1"),
+    ),
+    Library(
+        "sherpa-onnx",
+        "tts_sherpa",
+        SherpaInstrumentor,
+        "`OfflineTts.generate`",
+        "",
+        "with a callback",
+        "all",
+        "itself, with Piper's voice",
+        ("2.0.1",),
+    ),
+    Library(
+        "NVIDIA Riva",
+        "tts_riva",
+        RivaInstrumentor,
+        "`SpeechSynthesisService.synthesize`, also with `future=True`, `.synthesize_online`",
+        "",
+        "`.synthesize_online`",
+        "`LINEAR_PCM`",
+        "a gRPC server of its proto with Hibari",
+        ("2.16.0",),
     ),
     Library(
         "edge-tts",
