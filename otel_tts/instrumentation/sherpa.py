@@ -61,7 +61,7 @@ def _ask(engine: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, stream: 
     )
 
 
-class _Callback:
+class _SamplesCallback:
     """The host's callback, which gets the audio in pieces and may stop the engine. Its own time is not the engine's."""
 
     def __init__(self, callback: Callable[..., Any], utterance: Utterance) -> None:
@@ -106,7 +106,7 @@ class SherpaInstrumentor(Instrumentor):
                     result = wrapped(*args, **kwargs)
                 _measure_whole(utterance, result)
                 return result
-            observed = _Callback(callback, utterance)
+            observed = _SamplesCallback(callback, utterance)
             if position is None:
                 kwargs = {**kwargs, "callback": observed}
             else:
