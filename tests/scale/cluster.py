@@ -1,13 +1,8 @@
-"""All tiers of docs/scaling.md on addresses of this machine, with several members each and the repository's own configuration.
-
-Names that stand for several members are in a hosts file that only these programs see: each runs in a mount namespace of its own,
-where that file lies over /etc/hosts. Members come and go by its lines, as they do in a cluster's DNS.
-"""
+"""All tiers of docs/scaling.md on addresses of this machine, with several members each and the repository's own configuration."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +14,7 @@ from urllib.request import Request, urlopen
 from tests.e2e.stack import COLLECTOR, DEPLOY, QUICKLY, Process, answers, get, program, until
 from tests.ports import free_port
 from tests.scale import nodes
+from tests.scale.names import Names
 
 GATEWAYS = ("127.0.0.11", "127.0.0.12")
 COLLECTORS = ("127.0.0.21", "127.0.0.22")
@@ -48,8 +44,8 @@ class Cluster:
         self._closing = closing
         names = ("grpc", "http", "health", "collector", "receive", "store", "capnproto", "hop", "web", "jaeger", "jaeger_otlp")
         self.ports = {name: free_port() for name in (*names, "jaeger_grpc", "cql", "gossip", "alertmanager")}
-        self.hosts = directory / "hosts"
-        self.resolve(collectors=COLLECTORS, gateways=GATEWAYS, receives=RECEIVES, jaegers=JAEGERS)
+        tiers = {"collectors": COLLECTORS, "gateways": GATEWAYS, "receives": RECEIVES, "jaegers": JAEGERS}
+        self._names = Names(tiers, directory, closing)
         self.otlp_grpc = f"http://{GATEWAYS[0]}:{self.ports['grpc']}"
         self.otlp_http = f"http://{GATEWAYS[0]}:{self.ports['http']}"
         self.prometheus = f"http://{QUERY}:{self.ports['web']}"
@@ -62,11 +58,6 @@ class Cluster:
         self._cassandra()
         self._jaegers()
         self._collectors()
-
-    def resolve(self, **members: Sequence[str]) -> None:
-        """Have names with ".test" stand for these addresses, from now on."""
-        lines = ["127.0.0.1 localhost", *(f"{address} {name}.test" for name, group in members.items() for address in group)]
-        self.hosts.write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
         """Start everything: the stores first, each tier at once."""
@@ -115,8 +106,7 @@ class Cluster:
 
     def within(self, command: Sequence[str]) -> list[str]:
         """A command that sees the cluster's names."""
-        unshare = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-        return [*unshare, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self.hosts), *command]
+        return self._names.within(command)
 
     @property
     def service_environ(self) -> Mapping[str, str]:
