@@ -87,9 +87,9 @@ class Cluster:
         until(written, "the first sample is taken by two of three receives")
 
     @contextmanager
-    def overlaid(self, *overlays: str, **environ: str) -> Iterator[None]:
-        """Have the stateful Collectors run with overlays of their configuration, and variables for them, in the block."""
-        collectors = [process for name, process in self.members.items() if name.startswith("collector")]
+    def overlaid(self, *overlays: str, tier: str = "collector", **environ: str) -> Iterator[None]:
+        """Have the stateful Collectors, or gateways, run with overlays of their configuration, and variables for them, in the block."""
+        collectors = [process for name, process in self.members.items() if name.startswith(tier)]
         before = [(process.command, process.environ) for process in collectors]
         for process in collectors:
             process.stop()

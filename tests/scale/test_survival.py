@@ -44,10 +44,10 @@ class Account:
 
 
 @contextmanager
-def load(cluster: Cluster, directory: Path, failing_share: float = 0.0) -> Iterator[Account]:
+def load(cluster: Cluster, directory: Path, failing_share: float = 0.0, **environ: str) -> Iterator[Account]:
     """A service under load for the length of the block; its account is complete when it is left."""
     account = Account(f"speech-{uuid.uuid4()}", time.time())
-    environ = {**os.environ, **cluster.service_environ, "OTEL_SERVICE_NAME": account.service}
+    environ = {**os.environ, **cluster.service_environ, "OTEL_SERVICE_NAME": account.service, **environ}
     output, log = directory / "account", directory / "load.log"
     with output.open("wb") as stdout, log.open("wb") as stderr:
         command = cluster.within([sys.executable, str(LOAD), str(RATE), str(failing_share)])
