@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.stack import answers, until
 from tests.ports import free_port
 from tests.report.conftest import *  # noqa: F403 - its recording, its database file and its job
-from tests.report.conftest import MakeJob, Recording, of_range
+from tests.report.conftest import MakeJob, Recording, _undrawn, of_range  # noqa: F401 - without Evidently's drawings
 from tests.report.state import state
 from tests.scale.postgresql import database
 
