@@ -53,7 +53,15 @@ class Partition:
 
 
 def partition(directory: Path, signal: Signal, moment: float, writer: str, segment: int) -> Partition:
-    """Return the file into which ``writer`` writes at ``moment``, in seconds since the Unix epoch."""
+    """Return the file into which ``writer`` writes at ``moment``, in seconds since the Unix epoch.
+
+    Args:
+        directory: of local files.
+        signal: traces, metrics or logs.
+        moment: in seconds since the Unix epoch.
+        writer: the name of the process that writes.
+        segment: the number of the file of this writer, from 0.
+    """
     hour = datetime.fromtimestamp(moment // HOUR * HOUR, UTC)
     return Partition(hour, writer, segment, directory / signal / f"{hour.strftime(_HOUR)}.{writer}.{segment}.jsonl")
 
@@ -62,6 +70,12 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
     """Return the files of ``signal`` written between two times (seconds since the Unix epoch), oldest first.
 
     A missing directory gives none; files with other names are not ours.
+
+    Args:
+        directory: of local files.
+        signal: traces, metrics or logs.
+        since: from when on, in seconds since the Unix epoch; None: from the beginning.
+        until: up to when, in seconds since the Unix epoch; None: up to now.
 
     Raises:
         PermissionError: the directory may not be read.
@@ -93,6 +107,10 @@ def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the complete lines from a byte offset on, each with the offset after it, from which a later call continues.
 
     A file that was deleted in the meantime has none. A line longer than `LONGEST_LINE` comes as an empty line.
+
+    Args:
+        path: the file.
+        offset: in bytes.
     """
     try:
         file = path.open("rb")
@@ -112,7 +130,11 @@ def lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """Return the export request on a line; None without one."""
+    """Return the export request on a line; None without one.
+
+    Args:
+        line: of a file of an export, JSON.
+    """
     return decode(line, json.loads)
 
 
@@ -120,6 +142,10 @@ def decode(line: bytes, decoder: Callable[[bytes], T]) -> T | None:
     """Decode the export request on a line; None if there is none. ``decoder`` raises ValueError for invalid input.
 
     After a crash in the middle of a line, its beginning stands before the next line, which is found all the same.
+
+    Args:
+        line: of a file of an export, JSON.
+        decoder: raises ValueError for invalid input.
     """
     for start in _REQUEST.finditer(line):
         with suppress(ValueError, RecursionError):  # RecursionError: nested too deeply
@@ -128,7 +154,12 @@ def decode(line: bytes, decoder: Callable[[bytes], T]) -> T | None:
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the export requests of a file from a byte offset on, each with the offset from which a later call continues."""
+    """Yield the export requests of a file from a byte offset on, each with the offset from which a later call continues.
+
+    Args:
+        path: the file.
+        offset: in bytes.
+    """
     for after, line in lines(path, offset):
         if (request := parse(line)) is not None:
             yield after, request

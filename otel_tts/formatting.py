@@ -23,7 +23,11 @@ _UNITS = {
 
 
 def duration(seconds: float | None) -> str:
-    """Format a latency: seconds, or milliseconds below one second, with three significant digits; a lower bound as ``at least 40 s``."""
+    """Format a latency: seconds, or milliseconds below one second, with three significant digits; a lower bound as ``at least 40 s``.
+
+    Args:
+        seconds: the time; None: unknown.
+    """
     if seconds is None or math.isnan(seconds):
         return NOTHING
     if isinstance(seconds, AtLeast):
@@ -38,7 +42,11 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """Format a length of time in one rounded unit: ``90 s``, ``5 min``, ``3 d``."""
+    """Format a length of time in one rounded unit: ``90 s``, ``5 min``, ``3 d``.
+
+    Args:
+        seconds: the length of time.
+    """
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * length or (unit == "min" and seconds >= length):
             return f"{seconds / length:.0f} {unit}"
@@ -46,7 +54,11 @@ def elapsed(seconds: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Format a share from 0 to 1: ``93.4%``, ``95%``, ``>99.9%``."""
+    """Format a share from 0 to 1: ``93.4%``, ``95%``, ``>99.9%``.
+
+    Args:
+        share: the share; None: unknown.
+    """
     if share is None or math.isnan(share):
         return NOTHING
     if 0 < share < 0.001:
@@ -55,26 +67,45 @@ def percent(share: float | None) -> str:
 
 
 def change(now: float, before: float, *, of_share: bool = False) -> str:
-    """Format a difference with its sign: of shares in percentage points, of everything else relative to the value before."""
+    """Format a difference with its sign: of shares in percentage points, of everything else relative to the value before.
+
+    Args:
+        now: the value.
+        before: the value that it is compared with.
+        of_share: whether both are shares from 0 to 1.
+    """
     if of_share:
         return f"{now - before:+.1%}"
     return f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
 
 
 def count(number: float | None) -> str:
-    """Format a whole number."""
+    """Format a whole number.
+
+    Args:
+        number: the number; None: unknown.
+    """
     return NOTHING if number is None or not math.isfinite(number) else f"{number:,.0f}"
 
 
 def dollars(amount: float | None) -> str:
-    """Format US dollars: with cents, or below one dollar with two significant digits, so that a small amount is not shown as 0."""
+    """Format US dollars: with cents, or below one dollar with two significant digits, so that a small amount is not shown as 0.
+
+    Args:
+        amount: US dollars; None: unknown.
+    """
     if amount is None or math.isnan(amount):
         return NOTHING
     return f"${amount:,.2f}" if not amount or amount >= 1 else f"${amount:.2g}"
 
 
 def value(number: float | None, unit: str) -> str:
-    """Format a number with a UCUM unit of the registry."""
+    """Format a number with a UCUM unit of the registry.
+
+    Args:
+        number: the number; None: unknown.
+        unit: UCUM.
+    """
     if number is None or math.isnan(number):
         return NOTHING
     match unit:
@@ -90,12 +121,20 @@ def value(number: float | None, unit: str) -> str:
 
 
 def unit_name(metric: Metric) -> str:
-    """Return the name of a metric's unit, for people; empty if it has none."""
+    """Return the name of a metric's unit, for people; empty if it has none.
+
+    Args:
+        metric: the metric.
+    """
     return _UNITS.get(metric.unit, metric.unit)
 
 
 def definition(item: Metric | Attribute) -> str:
-    """Return the definition of a metric or an attribute: name and description, and for a metric the unit and the last bucket bound."""
+    """Return the definition of a metric or an attribute: name and description, and for a metric the unit and the last bucket bound.
+
+    Args:
+        item: the metric or attribute.
+    """
     if isinstance(item, Attribute):
         return f"{item.key}: {item.description}"
     limit = f"distinguished up to {item.buckets[-1]:,g}" if item.buckets else ""
@@ -104,7 +143,11 @@ def definition(item: Metric | Attribute) -> str:
 
 
 def zone(moment: float) -> str:
-    """Return the name of the local time zone at a time in seconds since the Unix epoch: ``UTC``, ``CET``, ``+0530``."""
+    """Return the name of the local time zone at a time in seconds since the Unix epoch: ``UTC``, ``CET``, ``+0530``.
+
+    Args:
+        moment: in seconds since the Unix epoch.
+    """
     local = time.localtime(moment)
     return time.strftime("%Z", local) or time.strftime("%z", local)
 
@@ -113,6 +156,10 @@ def clock(moment: float, now: float | None = None) -> str:
     """Format a time in seconds since the Unix epoch as local time; with its date if it is not within the last day.
 
     It has no time zone: a page or table that shows several times names the zone once, see `zone`.
+
+    Args:
+        moment: in seconds since the Unix epoch.
+        now: in seconds since the Unix epoch; None: the current time.
     """
     now = time.time() if now is None else now
     shape = "%H:%M:%S" if 0 <= now - moment < _DAY_S else "%m-%d %H:%M"
@@ -120,15 +167,28 @@ def clock(moment: float, now: float | None = None) -> str:
 
 
 def date(moment: float) -> str:
-    """Format a time in seconds since the Unix epoch as local date, time and zone: ``2026-03-01 12:00:00 CET``."""
+    """Format a time in seconds since the Unix epoch as local date, time and zone: ``2026-03-01 12:00:00 CET``.
+
+    Args:
+        moment: in seconds since the Unix epoch.
+    """
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))} {zone(moment)}"
 
 
 def period(start: float, end: float) -> str:
-    """Format the period between two times, of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``."""
+    """Format the period between two times, of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``.
+
+    Args:
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+    """
     return f"{date(start)[:19]} to {date(end)[0 if date(start)[:10] != date(end)[:10] else 11 :]}"
 
 
 def utc(moment: float) -> str:
-    """Format a time in seconds since the Unix epoch as ISO 8601, in UTC, to the second: ``2026-03-01T12:00:00Z``."""
+    """Format a time in seconds since the Unix epoch as ISO 8601, in UTC, to the second: ``2026-03-01T12:00:00Z``.
+
+    Args:
+        moment: in seconds since the Unix epoch.
+    """
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,8 +18,12 @@ ANY = "*"
 def is_answered(header: str | None, allowed: Sequence[str]) -> bool:
     """Return whether a request with this ``Host`` is answered.
 
-    Nobody on the internet can own an address, a name without a dot or a name under ``localhost``. ``allowed``: further names;
-    ``*.example.org`` means all names below it, ``*`` all names. An HTTP/1.0 request may have no ``Host``: browsers do not send these.
+    Nobody on the internet can own an address, a name without a dot or a name under ``localhost``. An HTTP/1.0 request may have no ``Host``:
+    browsers do not send these.
+
+    Args:
+        header: the value of the `Host` header; None without one.
+        allowed: further names; ``*.example.org`` means all names below it, ``*`` all names.
     """
     if header is None or ANY in allowed:
         return True
@@ -34,7 +38,11 @@ def is_answered(header: str | None, allowed: Sequence[str]) -> bool:
 
 
 def host_name(header: str) -> str | None:
-    """Return the name in a ``Host`` header, without port, brackets and the dot at its end; None if it is not valid."""
+    """Return the name in a ``Host`` header, without port, brackets and the dot at its end; None if it is not valid.
+
+    Args:
+        header: the value of the `Host` header.
+    """
     name, bracket, port = header.strip().lower().partition("]")
     if bracket:
         name = name.removeprefix("[")
@@ -47,7 +55,12 @@ def host_name(header: str) -> str | None:
 
 
 def own_names(bound: str, allowed: Sequence[str]) -> list[str]:
-    """Return the names of a server that listens on ``bound``, for servers that need a list. Empty: all names."""
+    """Return the names of a server that listens on ``bound``, for servers that need a list. Empty: all names.
+
+    Args:
+        bound: the address that it listens on.
+        allowed: further names.
+    """
     if ANY in allowed:
         return []
     names = ["localhost", "*.localhost", "127.0.0.1", "::1", *allowed]

@@ -32,7 +32,13 @@ _WRONG_NAME = (62, 64)
 
 
 class NoResponseError(OtelTtsError, ConnectionError):
-    """Error of a server that gave no response. ``problem``: what happened, the text after the server's name. ``advice``: what to do."""
+    """Error of a server that gave no response.
+
+    Args:
+        name: of the server, for people.
+        problem: what happened, the text after the server's name.
+        advice: what to do.
+    """
 
     def __init__(self, name: str, problem: str, advice: str) -> None:
         super().__init__(f"{name[:1].upper()}{name[1:]} {problem}. {advice}")

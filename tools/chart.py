@@ -41,14 +41,23 @@ def render(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def manifests(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the resources that the chart makes of some values."""
+    """Give the resources that the chart makes of some values.
+
+    Args:
+        values: of the chart.
+    """
     for path, text in render(values).items():
         if path.endswith(".yaml"):
             yield from filter(None, yaml.load_all(text, yaml.CSafeLoader))  # the other one takes seconds for the dashboards
 
 
 def plain(name: str, values: Mapping[str, Any]) -> str:
-    """Give the file for people without Helm."""
+    """Give the file for people without Helm.
+
+    Args:
+        name: of the file.
+        values: of the chart.
+    """
     source = f"../chart and ../examples/{name}.yaml"
     heading = f"# Written by `make chart` from {source}: edit those, not this. For the namespace {NAMESPACE}.\n"
     resources = list(manifests({**values, "dashboards": {"enabled": False}}))

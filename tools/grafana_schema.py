@@ -48,7 +48,15 @@ def schema() -> Path:
 
 
 def make(work: Path, version: str) -> Path:
-    """Make the schema in an empty directory. Of @grafana/data only one file is wanted, and none of its hundred dependencies."""
+    """Make the schema in an empty directory. Of @grafana/data only one file is wanted, and none of its hundred dependencies.
+
+    Args:
+        work: an empty directory.
+        version: of Grafana.
+
+    Raises:
+        SchemaError: a program fails, or takes too long.
+    """
     for source in (PACKAGE, GENERATOR):
         shutil.copy(source, work)
     run(work, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
@@ -64,7 +72,15 @@ def make(work: Path, version: str) -> Path:
 
 
 def run(work: Path, *command: str) -> None:
-    """Run a program there. Raises SchemaError, with what it said last, when it fails or takes too long."""
+    """Run a program there. Raises SchemaError, with what it said last, when it fails or takes too long.
+
+    Args:
+        work: an empty directory.
+        command: the program and its arguments.
+
+    Raises:
+        SchemaError: a program fails, or takes too long.
+    """
     try:
         subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
     except subprocess.CalledProcessError as error:

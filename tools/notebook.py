@@ -18,6 +18,9 @@ PAGE = ROOT / "docs" / "notebooks.md"
 def draw(directory: Path) -> list[Path]:
     """Run the page in a directory.
 
+    Args:
+        directory: the folder.
+
     Returns:
         the pictures that its programs have written there.
     """

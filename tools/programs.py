@@ -47,7 +47,13 @@ class Module:
     stamp: str = "github.com/prometheus/common/version.Version"
 
     def build(self, into: Path, work: Path, go: Go) -> None:
-        """Build the commands into a directory."""
+        """Build the commands into a directory.
+
+        Args:
+            into: the directory.
+            work: an empty directory.
+            go: the toolchain.
+        """
         source = _copied(self.path, self.version, work, go)
         for name, content in self.files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +72,13 @@ class Collector:
     commands: Sequence[str] = ("otelcol-tts",)
 
     def build(self, into: Path, work: Path, go: Go) -> None:
-        """Build it into a directory."""
+        """Build it into a directory.
+
+        Args:
+            into: the directory.
+            work: an empty directory.
+            go: the toolchain.
+        """
         go("install", f"go.opentelemetry.io/collector/cmd/builder@v{self.version}", cwd=work, GOBIN=str(work))
         (work / "builder.yaml").write_text(self.manifest)
         go.run([str(work / "builder"), "--config=builder.yaml"], cwd=work)
@@ -82,7 +94,13 @@ class Kubernetes:
     path: str = "k8s.io/kubernetes"
 
     def build(self, into: Path, work: Path, go: Go) -> None:
-        """Build both into a directory."""
+        """Build both into a directory.
+
+        Args:
+            into: the directory.
+            work: an empty directory.
+            go: the toolchain.
+        """
         source = _copied(self.path, self.version, work, go)
         parts = self.version.replace("v1.", "v0.", 1)
         definition = source / "go.mod"
@@ -112,7 +130,13 @@ class Files:
     commands: Sequence[str]
 
     def build(self, into: Path, work: Path, go: Go) -> None:
-        """Copy them into a directory."""
+        """Copy them into a directory.
+
+        Args:
+            into: the directory.
+            work: an empty directory.
+            go: the toolchain.
+        """
         module = json.loads(go("mod", "download", "-json", f"{self.path}@{self.version}", cwd=work))
         for name in self.commands:
             shutil.copyfile(Path(module["Dir"], self.directory, name), into / name)
@@ -128,7 +152,16 @@ class Cassandra:
     commands: Sequence[str] = ("cassandra",)
 
     def build(self, into: Path, work: Path, go: Go) -> None:
-        """Fetch it into a directory."""
+        """Fetch it into a directory.
+
+        Args:
+            into: the directory.
+            work: an empty directory.
+            go: the toolchain.
+
+        Raises:
+            BuildError: it cannot be built.
+        """
         for program in ("mvn", "java"):
             if not shutil.which(program):
                 raise BuildError(f"Cassandra needs Maven and Java 17, and there is no {program} on PATH: apt install maven.")
@@ -148,7 +181,14 @@ def cassandra() -> Cassandra:
 
 
 def collector(manifest_name: str = "builder.yaml") -> Collector:
-    """The Collector that a manifest in collector/ describes, in the manifest's version."""
+    """The Collector that a manifest in collector/ describes, in the manifest's version.
+
+    Args:
+        manifest_name: of the file in collector/.
+
+    Raises:
+        BuildError: it cannot be built.
+    """
     path = ROOT / "collector" / manifest_name
     manifest = path.read_text()
     name, version = (re.search(rf"^  {key}: (\S+)$", manifest, re.MULTILINE) for key in ("name", "version"))
@@ -192,7 +232,11 @@ APISERVER = Kubernetes("v1.36.3")
 
 
 class Go:
-    """The Go toolchain, and what else builds. What it says goes to a log; people see how long it has been at it."""
+    """The Go toolchain, and what else builds. What it says goes to a log; people see how long it has been at it.
+
+    Args:
+        log: the file for what it prints.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -203,6 +247,11 @@ class Go:
 
     def run(self, command: Sequence[str], cwd: Path, **environ: str) -> str:
         """Run a command, and give what it prints.
+
+        Args:
+            command: the program and its arguments.
+            cwd: the directory in which it runs.
+            environ: environment variables.
 
         Raises:
             BuildError: it failed; with what it said last.
@@ -227,7 +276,11 @@ class BuildError(Exception):
 
 
 def key(program: Program) -> str:
-    """What decides what comes out, as part of a file's name."""
+    """What decides what comes out, as part of a file's name.
+
+    Args:
+        program: the program.
+    """
     what = repr((program, go_version(), os.uname().sysname, os.uname().machine))
     return f"{program.version.removeprefix('v')}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
@@ -250,12 +303,22 @@ def alone() -> Iterator[None]:
 
 
 def cached(name: str, program: Program) -> Path:
-    """Where a program is kept once it is built."""
+    """Where a program is kept once it is built.
+
+    Args:
+        name: of the program.
+        program: the program.
+    """
     return CACHE / f"{name}-{key(program)}"
 
 
 def provide(name: str, program: Program) -> None:
-    """Have a program's commands in .tools/bin."""
+    """Have a program's commands in .tools/bin.
+
+    Args:
+        name: of the program.
+        program: the program.
+    """
     kept = cached(name, program)
     if not kept.exists():
         say(f"{name} {program.version}: building; minutes the first time, seconds from then on ...")
@@ -275,7 +338,11 @@ def provide(name: str, program: Program) -> None:
 
 
 def say(line: str) -> None:
-    """Tell people."""
+    """Tell people.
+
+    Args:
+        line: for people.
+    """
     print(line, flush=True)
 
 

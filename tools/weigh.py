@@ -38,12 +38,20 @@ _BEGIN, _END = "<!-- written by `python -m tools.weigh --write docs/dependencies
 
 
 def normalized(name: str) -> str:
-    """Normalize the name of a package, as indexes do."""
+    """Normalize the name of a package, as indexes do.
+
+    Args:
+        name: of the package.
+    """
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def closure(extras: Iterable[str]) -> set[str]:
-    """List all packages that otel-tts with some extras needs, without itself."""
+    """List all packages that otel-tts with some extras needs, without itself.
+
+    Args:
+        extras: of otel-tts.
+    """
     pending, seen = [(NAME, extra) for extra in ("", *extras)], set()
     packages: set[str] = set()
     while pending:
@@ -63,7 +71,11 @@ def closure(extras: Iterable[str]) -> set[str]:
 
 
 def size_mb(package: str) -> float:
-    """Sum the sizes of a package's files, in megabytes (10^6 bytes); 0 where it is not installed."""
+    """Sum the sizes of a package's files, in megabytes (10^6 bytes); 0 where it is not installed.
+
+    Args:
+        package: its name.
+    """
     try:
         files = distribution(package).files or ()
     except PackageNotFoundError:
@@ -73,7 +85,11 @@ def size_mb(package: str) -> float:
 
 
 def import_ms(modules: str) -> float:
-    """Measure an import in new processes, in milliseconds: the least of several, less the start of the interpreter."""
+    """Measure an import in new processes, in milliseconds: the least of several, less the start of the interpreter.
+
+    Args:
+        modules: as an `import` statement names them.
+    """
 
     def least(code: str) -> float:
         times = []
@@ -87,7 +103,11 @@ def import_ms(modules: str) -> float:
 
 
 def rows(extras: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Make the table's rows: extra, packages, megabytes and milliseconds."""
+    """Make the table's rows: extra, packages, megabytes and milliseconds.
+
+    Args:
+        extras: of otel-tts.
+    """
     base = closure(())
     yield "(none)", f"{len(base)}", f"{sum(map(size_mb, base)):.0f}", f"{import_ms(MODULES['']):.0f}"
     for extra in extras:

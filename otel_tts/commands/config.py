@@ -56,6 +56,9 @@ def config(as_json: bool) -> None:
 def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Give name, value without secrets, and source of all settings: ours first, then the ``OTEL_*`` variables that are set.
 
+    Args:
+        environ: the environment variables.
+
     Raises:
         SettingError: a variable has a value that is not allowed.
     """
@@ -73,6 +76,9 @@ def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequence[InForce]]]:
     """Give each section with its settings in force; a variable that several sections have stands in the first of them.
 
+    Args:
+        environ: the environment variables.
+
     Raises:
         SettingError: a variable has a value that is not allowed.
     """
@@ -85,6 +91,9 @@ def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequ
 
 def paths(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Give the path that spans and histograms take where `otel_tts.configure` sets the providers up, and why it is not the direct one.
+
+    Args:
+        environ: the environment variables.
 
     Raises:
         SettingError: a variable has a value that is not allowed.
@@ -121,12 +130,21 @@ def sections() -> Sequence[type[Section]]:
 
 
 def in_its_unit(variable: Variable, value: Any) -> Any:
-    """Give a value in the unit that its variable takes: milliseconds are kept as seconds."""
+    """Give a value in the unit that its variable takes: milliseconds are kept as seconds.
+
+    Args:
+        variable: the variable.
+        value: the setting's value.
+    """
     return round(value * 1000, 6) if variable.parse is milliseconds else value
 
 
 def shown(value: Any) -> str:
-    """Give a value as people read it, near the way in which the environment has it, and without secrets."""
+    """Give a value as people read it, near the way in which the environment has it, and without secrets.
+
+    Args:
+        value: the setting's value.
+    """
     if isinstance(value, Hidden):
         return "(set, not shown)" if value else ""
     if isinstance(value, tuple):

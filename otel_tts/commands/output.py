@@ -28,7 +28,11 @@ def print_json(command: str, content: Mapping[str, Any], *, indent: int | None =
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: dataclasses as objects, what is no finite number as null, everything unknown as text."""
+    """A value as JSON has it: dataclasses as objects, what is no finite number as null, everything unknown as text.
+
+    Args:
+        value: to be written as JSON.
+    """
     match value:
         case None | bool() | int() | str():
             return (

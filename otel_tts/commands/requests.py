@@ -141,6 +141,10 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
     """The requests as a table, with services where there are several, and errors, resends and conversations where there are any.
 
     Errors take the place of lengths. A narrow table has shorter trace ids, and neither voices nor conversations.
+
+    Args:
+        listed: the requests.
+        wide: whether there is room for all columns.
     """
     errors = any(request.error_type for request in listed)
     columns: list[tuple[str, bool, Callable[[Request], str | Text]]] = [  # heading, whether to the right, what is shown

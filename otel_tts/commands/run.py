@@ -17,7 +17,7 @@ from otel_tts.settings import SettingError, plugins
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(command: tuple[str, ...]) -> None:
-    """Run a program with telemetry for the speech engines, speech SDKs and gRPC servers in it.
+    """Run the program COMMAND with telemetry for the speech engines, speech SDKs and gRPC servers in it.
 
     \b
     otel-tts run -- python service.py

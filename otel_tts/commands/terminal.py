@@ -44,7 +44,11 @@ def console() -> Console:
 
 
 def left_out(history: History) -> str:
-    """Say that the list is not complete; empty when it is."""
+    """Say that the list is not complete; empty when it is.
+
+    Args:
+        history: the telemetry that is read.
+    """
     match history.unreadable:
         case 0:
             return ""
@@ -55,7 +59,12 @@ def left_out(history: History) -> str:
 
 
 def table(title: str = "", *, gap: int = 2) -> Table:
-    """An empty table in our style, with ``gap`` blanks between its columns."""
+    """An empty table in our style, with ``gap`` blanks between its columns.
+
+    Args:
+        title: the heading.
+        gap: in blanks.
+    """
     return Table(
         title=title or None,
         title_justify="left",
@@ -68,6 +77,11 @@ def table(title: str = "", *, gap: int = 2) -> Table:
 
 
 def outcome(value: str | None, cancelled: str | None = None) -> Text:
-    """An outcome by name, in its colour; in place of ``cancelled`` why it was, where it was not the caller."""
+    """An outcome by name, in its colour; in place of ``cancelled`` why it was, where it was not the caller.
+
+    Args:
+        value: an outcome; None: unknown.
+        cancelled: why it was cancelled; None: the caller went away.
+    """
     shown = cancelled if cancelled not in (None, CancelReason.CALLER) else value
     return Text(shown or NOTHING, STYLES.get(value or "", ""))

@@ -138,7 +138,12 @@ def _plain(depth: int, span: Span) -> dict[str, Any]:
 
 
 def drawing(trace: Trace, *, everything: bool = False) -> Group:
-    """The trace as a tree. ``everything``: all attributes by their own names."""
+    """The trace as a tree.
+
+    Args:
+        trace: the trace.
+        everything: all attributes by their own names.
+    """
     spans = [span for _, span in trace.walk()]
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     services = ", ".join(sorted({span.service for span in spans}))

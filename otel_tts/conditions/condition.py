@@ -74,6 +74,10 @@ class Condition:
 
         None where nobody can tell: with too few events, without a figure, and for a figure that is `AtLeast` a value on the threshold's
         other side.
+
+        Args:
+            value: the figure; None: unknown.
+            traffic: how many events it was computed from; None: unknown.
         """
         if value is None or (traffic is not None and traffic < max(self.minimum_traffic, 1 if self.figure.traffic else 0)):
             return None
@@ -90,7 +94,12 @@ class Condition:
         return f"{page}#{self.name.lower()}"
 
     def sentence(self, value: float, attributes: Mapping[str, object] = MappingProxyType({})) -> str:
-        """Give the condition as a sentence. ``attributes``: the subject that it was judged for, by key."""
+        """Give the condition as a sentence.
+
+        Args:
+            value: the figure.
+            attributes: the subject that it was judged for, by key.
+        """
         subject = ", ".join(str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
         text = self.title.format(value=formatted(value, self.figure.unit), threshold=formatted(self.threshold, self.figure.unit))
         return f"{subject}: {text}" if subject else text

@@ -74,7 +74,12 @@ ALWAYS = Figure("always", "Always 1", Unit.COUNT)
 
 
 def formatted(value: float, unit: Unit) -> str:
-    """Format a figure with its unit; ``at least 16x`` of one of which no more is known."""
+    """Format a figure with its unit; ``at least 16x`` of one of which no more is known.
+
+    Args:
+        value: the figure.
+        unit: of the figure.
+    """
     if isinstance(value, AtLeast):
         return f"at least {formatted(float(value), unit)}"
     match unit:

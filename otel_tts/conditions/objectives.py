@@ -29,7 +29,11 @@ class Objectives:
 
     @classmethod
     def from_settings(cls, settings: ObjectiveSettings) -> Self:
-        """The objectives that the settings give."""
+        """The objectives that the settings give.
+
+        Args:
+            settings: the settings.
+        """
         return cls(
             success=settings.slo_success,
             first_audio=settings.slo_first_audio,

@@ -78,7 +78,7 @@ class Emitter:
         Args:
             span: the span of the work that the exception ended.
             error: the exception.
-            timestamp_ns: when, in wall time; None: now.
+            timestamp_ns: when, in nanoseconds since the epoch; None: now.
         """
         attributes = exception_attributes(error, capture_text=self.settings.capture_text)
         span.add_event(semconv.EXCEPTION_EVENT.name, attributes, timestamp_ns)
@@ -90,7 +90,7 @@ class Emitter:
             span: the span of the work that ended.
             cause: how it ended.
             error: the exception, if no other span has it.
-            timestamp_ns: when it ended, in wall time.
+            timestamp_ns: when it ended, in nanoseconds since the epoch.
         """
         if cause.outcome in semconv.FAILURES:
             span.set_status(StatusCode.ERROR, str(cause.error_type))

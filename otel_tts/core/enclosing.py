@@ -39,7 +39,7 @@ def begin_request(
         language: as requested.
         stream: whether audio is delivered in pieces.
         purpose: by default that of the current context.
-        start_ns: when it began, if that is in the past.
+        start_ns: when it began, if that is in the past: on the clock of the request, in nanoseconds.
         implicit: whether it is started by a call of an engine or SDK alone. Then it continues the request that failed for the same text
             in the same enclosure, if there is one.
     """

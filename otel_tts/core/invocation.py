@@ -66,7 +66,7 @@ def invoke(
         model: with which model.
         reason: why; None: derived from the attempts before.
         remote: whether the provider runs elsewhere (span kind CLIENT).
-        start_ns: when it started, if that is in the past.
+        start_ns: when it started, if that is in the past: on the clock of the request, in nanoseconds.
     """
     provider, model = clean.name(provider), clean.optional_name(model)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
@@ -275,7 +275,7 @@ class Invocation:
         Args:
             cause: why it ended; None: what ``error`` means, and without an error an interruption.
             error: the exception that ended it.
-            now_ns: when it ended, if that is in the past.
+            now_ns: when it ended, if that is in the past: on the clock of the request, in nanoseconds.
         """
         if collecting():
             defer(functools.partial(self.end, cause, error, self._timeline.monotonic() if now_ns is None else now_ns))

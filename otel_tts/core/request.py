@@ -44,7 +44,7 @@ class SynthesisRequest:
         language: as requested.
         stream: whether audio is delivered in pieces.
         purpose: what it is for.
-        start_ns: when it began, if that is in the past.
+        start_ns: when it began, if that is in the past: on the clock of the request, in nanoseconds.
         implicit_in: if a call of an engine or SDK alone started it, the enclosure of that call: after a failure it may continue there.
     """
 
@@ -243,7 +243,7 @@ class SynthesisRequest:
         Args:
             cause: how it ended; None: as far as it is known.
             error: the exception that ended it.
-            now_ns: when it ended, if that is in the past.
+            now_ns: when it ended, if that is in the past: on the clock of the request, in nanoseconds.
         """
         if collecting():
             defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))

@@ -53,7 +53,7 @@ class InvocationResult:
             labels: of provider and model.
             context: of its span.
             reason: why the provider was called.
-            duration_s: how long it took.
+            duration_s: how long it took, in seconds.
             counted: whether somebody waited for it: only such attempts count for objectives and alerts.
         """
         instruments, cause = emitter.instruments, self.cause

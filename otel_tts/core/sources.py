@@ -31,7 +31,7 @@ class Unfinished(Protocol):
         Args:
             cause: how it ended; None: as the exception says, or as far as it is known.
             error: the exception that ended it; None without one.
-            now_ns: when it ended, if that is in the past.
+            now_ns: when it ended, if that is in the past: on the clock of the request, in nanoseconds.
         """
 
 

@@ -24,7 +24,11 @@ _DASHBOARD = (
 
 
 def present(value: Any) -> Any:
-    """The value as plain JSON, without what is None in it, at any depth but in thresholds."""
+    """The value as plain JSON, without what is None in it, at any depth but in thresholds.
+
+    Args:
+        value: a part of a panel.
+    """
     if isinstance(value, Step):
         return value.to_json_data()
     if hasattr(value, "to_json_data"):

@@ -33,7 +33,11 @@ class PanelSection:
 
 
 def flow(sections: Sequence[PanelSection]) -> list[Any]:
-    """All headings and panels, each with its place and its id, from top to bottom. A line is as high as its highest panel."""
+    """All headings and panels, each with its place and its id, from top to bottom. A line is as high as its highest panel.
+
+    Args:
+        sections: in their order.
+    """
     panels: list[Any] = []
     top = number = 0
     for section in sections:

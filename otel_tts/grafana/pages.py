@@ -98,12 +98,22 @@ PAGES: Mapping[str, DashboardPage] = {
 
 
 def render(name: str, home: Home | None = None) -> str:
-    """The JSON of a dashboard, as Grafana's provisioning and its HTTP API take it."""
+    """The JSON of a dashboard, as Grafana's provisioning and its HTTP API take it.
+
+    Args:
+        name: of the dashboard.
+        home: where the dashboards are; None: as they are shipped.
+    """
     return json.dumps(model(name, home or Home()), indent=2, ensure_ascii=False) + "\n"
 
 
 def model(name: str, home: Home) -> dict[str, Any]:
-    """The dashboard as a document, before it is written as JSON."""
+    """The dashboard as a document, before it is written as JSON.
+
+    Args:
+        name: of the dashboard.
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
     page = PAGES[name]
     board = Board(
         uid=page.uid,

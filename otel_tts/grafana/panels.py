@@ -33,7 +33,11 @@ _UNNAMED = (
 
 
 class Panels:
-    """Makes the panels of a dashboard for one Grafana."""
+    """Makes the panels of a dashboard for one Grafana.
+
+    Args:
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -54,7 +58,23 @@ class Panels:
         width: int = 8,
         height: int = 8,
     ) -> Placed:
-        """Lines over time. near: of shares, which end of 0 to 1 is usual and fits the axis. absent: why there may be no data."""
+        """Lines over time.
+
+        Args:
+            title: the heading.
+            bad: what a bad value looks like, and what to do.
+            lines: the queries.
+            shows: what it shows; empty: as its first query is described.
+            unit: Grafana's unit; empty: that of the query.
+            condition: the name of the condition that judges it; empty without one.
+            colours: of series by their names; None: the palette's.
+            stacked: whether series are drawn on top of each other.
+            near: of shares, which end of 0 to 1 is usual and fits the axis.
+            absent: why there may be no data.
+            links: the links of its points.
+            width: in columns of the 24 of Grafana's grid.
+            height: in rows of Grafana's grid.
+        """
         judged = BY_NAME.get(condition)
         unit = unit or grafana_unit(lines[0].definition.unit)
         labels = [
@@ -106,7 +126,18 @@ class Panels:
     ) -> Placed:
         """One number, of the end of the time shown.
 
-        objective: from where on it is good; at_most: up to where. named: words and colours of values. absent: why there may be no data.
+        Args:
+            title: the heading.
+            bad: what a bad value looks like, and what to do.
+            line: the query.
+            unit: Grafana's unit; empty: that of the query.
+            condition: the name of the condition that judges it; empty without one.
+            objective: from where on it is good; None: no limit.
+            at_most: the most that is good; None: no limit.
+            absent: why there may be no data.
+            links: the links of its points.
+            named: words and colours of values.
+            width: in columns of the 24 of Grafana's grid.
         """
         judged = BY_NAME.get(condition)
         verdict = judged is not None or objective is not None or at_most is not None or named
@@ -127,7 +158,11 @@ class Panels:
         return Placed(panel, width, 5)
 
     def silence(self, width: int = 4) -> Placed:
-        """How old the newest telemetry is, on every dashboard: all other numbers are of before."""
+        """How old the newest telemetry is, on every dashboard: all other numbers are of before.
+
+        Args:
+            width: in columns of the 24 of Grafana's grid.
+        """
         return self.stat(
             "Newest telemetry, age",
             "More than two minutes: a service, the Collector or Prometheus is down, and everything else here is from before. See the "
@@ -139,7 +174,11 @@ class Panels:
         )
 
     def alerts(self, width: int = 18) -> Placed:
-        """A table of the alerts that fire, with what each means for people and the way to its runbook."""
+        """A table of the alerts that fire, with what each means for people and the way to its runbook.
+
+        Args:
+            width: in columns of the 24 of Grafana's grid.
+        """
         judged = [condition for condition in BY_NAME.values() if condition.query]
         meanings = {condition.name: condition.meaning for condition in judged}
         anchors = {condition.name: condition.name.lower() for condition in judged}
@@ -181,7 +220,11 @@ class Panels:
         return Placed(panel, width, 5)
 
     def watchdog(self, width: int = 4) -> Placed:
-        """Whether alerting works: one alert always fires."""
+        """Whether alerting works: one alert always fires.
+
+        Args:
+            width: in columns of the 24 of Grafana's grid.
+        """
         return self.stat(
             "Alerting",
             "broken: the alert that always fires does not. Nobody is told of anything: check that Prometheus evaluates the rules.",
@@ -193,7 +236,14 @@ class Panels:
         )
 
     def heatmap(self, title: str, bad: str, line: PanelQuery, *, width: int = 12) -> Placed:
-        """How many values fell into each bucket, over time; a click on a dot opens a trace."""
+        """How many values fell into each bucket, over time; a click on a dot opens a trace.
+
+        Args:
+            title: the heading.
+            bad: what a bad value looks like, and what to do.
+            line: the query.
+            width: in columns of the 24 of Grafana's grid.
+        """
         options = {
             "calculate": False,
             "cellGap": 1,
@@ -219,7 +269,16 @@ class Panels:
         absent: str = SILENT,
         width: int = 24,
     ) -> Placed:
-        """A state for each series over time. named: the word and the colour of each value."""
+        """A state for each series over time.
+
+        Args:
+            title: the heading.
+            bad: what a bad value looks like, and what to do.
+            line: the query.
+            named: the word and the colour of each value.
+            absent: what is said where there are no data.
+            width: in columns of the 24 of Grafana's grid.
+        """
         options = {
             "alignValue": "left",
             "mergeValues": True,
@@ -237,6 +296,14 @@ class Panels:
         """A table of requests; a click on an id opens the trace. With Tempo each has its outcome, error, provider and voice as columns.
 
         Of several queries Grafana's data source for Jaeger answers the first only, and the one for Tempo none of another's kind.
+
+        Args:
+            title: the heading.
+            bad: what a bad value looks like, and what to do.
+            shows: what it shows; empty: as its first query is described.
+            search: finds the traces.
+            width: in columns of the 24 of Grafana's grid.
+            slowest_first: whether the slowest come first, in place of the newest.
         """
         asked = {"jaeger": search.in_jaeger(), "tempo": search.in_tempo()}
         order = [{"displayName": "Duration", "desc": True}] if slowest_first else [{"displayName": "Start time", "desc": True}]

@@ -65,12 +65,20 @@ class Search:
 
 
 def slow(seconds: float) -> Search:
-    """Syntheses that took longer."""
+    """Syntheses that took longer.
+
+    Args:
+        seconds: that the requests took at least.
+    """
     return Search(longer_than_s=seconds)
 
 
 def ended(outcome: Outcome) -> Search:
-    """Syntheses with this outcome."""
+    """Syntheses with this outcome.
+
+    Args:
+        outcome: of the requests.
+    """
     return Search(attribute=(OUTCOME, outcome))
 
 

@@ -17,34 +17,66 @@ DASHED = (
 
 
 def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:
-    """The part of a panel that only its type has."""
+    """The part of a panel that only its type has.
+
+    Args:
+        kind: of the panel.
+        options: of the panel.
+        fields: defaults of its fields.
+        overrides: of single fields.
+    """
     return {"type": kind, "options": options, "fieldConfig": {"defaults": fields, "overrides": list(overrides)}}
 
 
 def formatted(unit: str) -> JSON:
-    """The digits of a unit, the same everywhere: two of a percentage, so that 99.96 % is not shown as 100 %, and none of a count."""
+    """The digits of a unit, the same everywhere: two of a percentage, so that 99.96 % is not shown as 100 %, and none of a count.
+
+    Args:
+        unit: Grafana's.
+    """
     return {"percentunit": {"decimals": 2}, "short": {"decimals": 0}}.get(unit, {})
 
 
 def words(named: Mapping[int, tuple[str, str]]) -> list[JSON]:
-    """Mappings of values to words and colours."""
+    """Mappings of values to words and colours.
+
+    Args:
+        named: the word and the colour of each value.
+    """
     words = {str(value): {"text": text, "color": colour, "index": value + 1} for value, (text, colour) in named.items()}
     return [{"type": "value", "options": words}] if words else []
 
 
 def texts(texts: Mapping[str, str]) -> list[JSON]:
-    """Mappings of strings to what is shown in their place."""
+    """Mappings of strings to what is shown in their place.
+
+    Args:
+        texts: the word for each value.
+    """
     return [{"type": "value", "options": {value: {"text": text, "index": i} for i, (value, text) in enumerate(texts.items())}}]
 
 
 def override(name: str, **properties: object) -> JSON:
-    """Properties of one column, by its name."""
+    """Properties of one column, by its name.
+
+    Args:
+        name: of the field.
+        properties: of the field.
+    """
     listed = [{"id": identity, "value": value} for identity, value in properties.items()]
     return {"matcher": {"id": "byName", "options": name}, "properties": listed}
 
 
 def description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
-    """What a panel shows, what to check when it looks bad, and the alert whose colours it has."""
+    """What a panel shows, what to check when it looks bad, and the alert whose colours it has.
+
+    Args:
+        shows: what it shows; empty: as its first query is described.
+        bad: what a bad value looks like, and what to do.
+        judged: the condition that judges it; None without one.
+        runbooks: the address of the page of runbooks.
+        windowed: whether its queries look over the window that is chosen on the dashboard.
+    """
     over = " Each value is of the $window before it." if windowed else ""
     alert = (
         f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({judged.runbook(runbooks)})."
@@ -55,7 +87,11 @@ def description(shows: str, bad: str, judged: Condition | None = None, runbooks:
 
 
 def coloured(colours: Mapping[str, str]) -> list[JSON]:
-    """Series whose name is, or ends with, a word have the word's colour; so has what is at least so much of it."""
+    """Series whose name is, or ends with, a word have the word's colour; so has what is at least so much of it.
+
+    Args:
+        colours: of series by their names.
+    """
     return [
         {
             "matcher": {"id": "byRegexp", "options": f"/(^|· ){word}(, at least .*)?$/"},

@@ -33,6 +33,10 @@ def steps(condition: Condition | None, objective: float | None = None, at_most: 
 
 
 def unknown(reason: str) -> JSON:
-    """Make the part of a field's configuration that shows no data as such: with the reason, in no verdict's colour."""
+    """Make the part of a field's configuration that shows no data as such: with the reason, in no verdict's colour.
+
+    Args:
+        reason: why there is no value.
+    """
     result = {"text": reason, "color": NEUTRAL, "index": 0}
     return {"noValue": reason, "mappings": [{"type": "special", "options": {"match": "null+nan", "result": result}}]}

@@ -23,7 +23,11 @@ NUMBER = "none"
 
 
 def grafana_unit(ucum: str) -> str:
-    """Grafana's id of a UCUM unit; of a rate of counts it names what is counted, in the plural, as ``attempts/s``."""
+    """Grafana's id of a UCUM unit; of a rate of counts it names what is counted, in the plural, as ``attempts/s``.
+
+    Args:
+        ucum: a unit of the registry.
+    """
     if ucum in _UNITS:
         return _UNITS[ucum]
     what, _, per = ucum.removeprefix("{").partition("}/")

@@ -19,7 +19,13 @@ WINDOW = "$window"
 
 
 def scope(name: str, window: str, objectives: Objectives) -> Scope:
-    """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors."""
+    """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors.
+
+    Args:
+        name: the name.
+        window: in PromQL, or a variable of Grafana.
+        objectives: the objectives.
+    """
     if name == "collector":
         return Scope(matchers=(_COLLECTOR,), window=window, objectives=objectives)
     return Scope(
@@ -28,7 +34,11 @@ def scope(name: str, window: str, objectives: Objectives) -> Scope:
 
 
 def metrics_source(home: Home) -> DashboardVariable:
-    """Which Prometheus."""
+    """Which Prometheus.
+
+    Args:
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
     return DashboardVariable(
         name="datasource", label="Metrics", description="The Prometheus that has the metrics.", kind="datasource", query="prometheus",
         chosen=home.prometheus,
@@ -36,7 +46,11 @@ def metrics_source(home: Home) -> DashboardVariable:
 
 
 def traces_source(home: Home) -> DashboardVariable:
-    """Which Jaeger or Tempo; Grafana's own choice of data sources offers one kind only."""
+    """Which Jaeger or Tempo; Grafana's own choice of data sources offers one kind only.
+
+    Args:
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
     uids = {"Jaeger": home.jaeger, "Tempo": home.tempo}
     chosen = home.traces.capitalize()
     return DashboardVariable(
@@ -51,12 +65,20 @@ def traces_source(home: Home) -> DashboardVariable:
 
 
 def service(home: Home) -> DashboardVariable:
-    """Which services."""
+    """Which services.
+
+    Args:
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
     return _values("service", "Service", "Services that sent metrics in this time.", requests.SERVICES, ".+", home.service)
 
 
 def one_service(home: Home) -> DashboardVariable:
-    """Which service, one at a time."""
+    """Which service, one at a time.
+
+    Args:
+        home: where the dashboards are: Grafana, data sources and runbooks.
+    """
     description = "Services that sent metrics in this time; one at a time, since Jaeger searches within one."
     return _values("service", "Service", description, requests.SERVICES, "", home.service)
 

@@ -32,7 +32,11 @@ class Columns:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Columns:
-        """Build from the fields of each request, in their order."""
+        """Build from the fields of each request, in their order.
+
+        Args:
+            rows: of requests, each with the values of all fields.
+        """
         return cls.from_values(list(zip(*rows, strict=True)) if rows else [()] * len(_TYPES), range(len(rows)))
 
     @classmethod
@@ -52,7 +56,11 @@ class Columns:
 
     @classmethod
     def joined(cls, parts: Sequence[Columns]) -> Columns:
-        """Join several, one after the other."""
+        """Join several, one after the other.
+
+        Args:
+            parts: in their order.
+        """
         if len(parts) == 1:
             return parts[0]
         arrays: dict[str, Column] = {}
@@ -66,7 +74,11 @@ class Columns:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Column]) -> Columns:
-        """Build from what `arrays` gave. Raises KeyError or ValueError for anything else."""
+        """Build from what `arrays` gave. Raises KeyError or ValueError for anything else.
+
+        Args:
+            arrays: one for each field.
+        """
         return cls({name: arrays[name] for name in (*_TYPES, *_NAMES.values())})
 
     @property
@@ -78,7 +90,11 @@ class Columns:
         return len(self.arrays["start"])
 
     def wanted(self, filter: RequestFilter) -> npt.NDArray[np.intp]:
-        """The numbers of the requests that a filter holds for."""
+        """The numbers of the requests that a filter holds for.
+
+        Args:
+            filter: which requests.
+        """
         start, duration = self.arrays["start"], self.arrays["duration"]
         holds = np.ones(len(self), dtype=bool)
         for name in ("outcome", "error_type", "provider", "voice", "service", "version", "conversation", "kind"):
@@ -116,13 +132,22 @@ class Columns:
         return np.array([request.text_of(key) == value for request in self.requests(examples)], dtype=bool)[kinds]
 
     def latest(self, filter: RequestFilter, limit: int) -> Iterator[Request]:
-        """The matching requests that ended last, newest first."""
+        """The matching requests that ended last, newest first.
+
+        Args:
+            filter: which requests.
+            limit: the most of them.
+        """
         chosen = self.wanted(filter)
         ends = (self.arrays["start"] + self.arrays["duration"])[chosen]
         return self.requests(chosen[np.argsort(-ends, kind="stable")[:limit]])
 
     def requests(self, chosen: npt.NDArray[np.intp]) -> Iterator[Request]:
-        """The requests with those numbers."""
+        """The requests with those numbers.
+
+        Args:
+            chosen: indices of requests.
+        """
         return (Request(*row) for row in zip(*(self._values(name, chosen) for name in _TYPES), strict=True))
 
     def _values(self, name: str, chosen: npt.NDArray[np.intp]) -> list[Any]:

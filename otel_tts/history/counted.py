@@ -30,6 +30,10 @@ class Counted(ABC):
         """How much the metrics' series grew between each two of the moments: seconds since the Unix epoch, in order, evenly spaced.
 
         Of counters and histograms it is the growth, of others the last level. A series that said nothing meanwhile is not there.
+
+        Args:
+            moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
+            metrics: the metrics.
         """
 
     def aggregates(
@@ -42,7 +46,16 @@ class Counted(ABC):
         service: str | None = None,
         version: str | None = None,
     ) -> list[Row]:
-        """See `History.aggregates`."""
+        """See `History.aggregates`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            step: the width of an interval in seconds; None: one for the whole time.
+            by: `provider`, `version`, `stream` and the like: see `History.aggregates`.
+            service: the name of the service; None: every service.
+            version: its version; None: every version.
+        """
         split = rows.dimension(by)
         moments = boundaries(start, end, step, self._interval_s)
         return [
@@ -52,11 +65,22 @@ class Counted(ABC):
         ]
 
     def totals(self, start: float, end: float) -> Row:
-        """See `History.totals`."""
+        """See `History.totals`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return self.aggregates(start, end)[0]
 
     def services(self, start: float, end: float, *, version: str | None = None) -> list[Service]:
-        """See `History.services`."""
+        """See `History.services`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            version: its version; None: every version.
+        """
         return services.services(services.of_service(self.growths([start, end], services.METRICS)[0], version=version))
 
     def series(
@@ -70,7 +94,17 @@ class Counted(ABC):
         service: str | None = None,
         where: Where | None = None,
     ) -> list[Timeline]:
-        """See `History.series`."""
+        """See `History.series`.
+
+        Args:
+            metric: the metric.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            step: the width of an interval, in seconds.
+            by: the attributes whose values are told apart.
+            service: the name of the service; None: every service.
+            where: the values that attributes must have; None: any.
+        """
         moments = boundaries(start, end, step, self._interval_s)
         growths = [services.of_service(growth, service) for growth in self.growths(moments, [metric])]
         return timelines(metric, moments, growths, by, where or {})

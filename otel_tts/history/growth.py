@@ -46,7 +46,11 @@ Snapshot = Mapping[SeriesKey, Reading]
 
 
 def began(directory: Path) -> float | None:
-    """The first moment that there are metrics of, in seconds since the Unix epoch; None without any."""
+    """The first moment that there are metrics of, in seconds since the Unix epoch; None without any.
+
+    Args:
+        directory: the folder.
+    """
     for partition in partitions(directory, "metrics"):
         for _, line in readable(partition.path):
             readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, Lines()) or {}
@@ -56,7 +60,14 @@ def began(directory: Path) -> float | None:
 
 
 def last_seen(directory: Path, start: float, end: float, lines: Lines) -> Mapping[str, float]:
-    """The moment of the newest line with requests of each service between two moments, by its name."""
+    """The moment of the newest line with requests of each service between two moments, by its name.
+
+    Args:
+        directory: the folder.
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+        lines: reads the files.
+    """
     moments: dict[str, float] = {}
     by_writer = sorted(partitions(directory, "metrics", start, end), key=lambda partition: partition.writer)
     for _, group in groupby(by_writer, key=lambda partition: partition.writer):
@@ -84,6 +95,13 @@ def growths(
     ``interval_s`` is the number of seconds between exports; ``lines`` are those known from before. A series that is not there at the
     beginning counted from 0, unless it is so much older that its lines must have been deleted meanwhile: then what is known of it
     begins with the first line left.
+
+    Args:
+        directory: the folder.
+        moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
+        interval_s: between two exports, in seconds.
+        metrics: the metrics.
+        lines: reads the files.
     """
     lines = lines or Lines()
     names = {metric.name for metric in metrics}

@@ -29,6 +29,10 @@ class Backend:
     def get(self, path: str, parameters: Mapping[str, str | float]) -> Any:
         """Get a path and decode its JSON; None when the server has nothing there (404).
 
+        Args:
+            path: after the server's address.
+            parameters: of the query.
+
         Raises:
             HistoryUnavailableError: it has no address, does not answer, answers with an error, or with something else than JSON.
         """
@@ -50,6 +54,9 @@ class Backend:
 
     def optional(self, path: str) -> Any:
         """Get a path that not every server has, and decode its JSON; None when the server refuses, for any reason.
+
+        Args:
+            path: after the server's address.
 
         Raises:
             HistoryUnavailableError: it has no address, or does not answer.

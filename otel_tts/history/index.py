@@ -53,7 +53,11 @@ class _IndexedFile:
 
 
 class Index:
-    """The requests of all traces files of a directory."""
+    """The requests of all traces files of a directory.
+
+    Args:
+        directory: of local files.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / ".index"
@@ -67,7 +71,11 @@ class Index:
         return sum(self._spoilt.values())
 
     def columns(self, partition: Partition) -> Columns:
-        """Give the requests of a file, and read what was added since the last call."""
+        """Give the requests of a file, and read what was added since the last call.
+
+        Args:
+            partition: the file.
+        """
         with self._lock:
             return self._columns_of_file(partition)
 

@@ -44,12 +44,22 @@ class Lines:
         return self._spoilt + len(self._denied) + sum(self._faults.values())
 
     def note(self, line: bytes, faults: int) -> None:
-        """Note the number of unreadable fields of a line. A line that is noted twice counts once."""
+        """Note the number of unreadable fields of a line. A line that is noted twice counts once.
+
+        Args:
+            line: of a file of an export.
+            faults: how many fields, spans or lines of it cannot be read.
+        """
         if faults:
             self._faults[zlib.crc32(line)] = faults
 
     def backwards(self, written: Sequence[Partition], until: float) -> Iterator[tuple[float, bytes]]:
-        """The lines of one writer up to a moment, newest first, each with its time."""
+        """The lines of one writer up to a moment, newest first, each with its time.
+
+        Args:
+            written: the files.
+            until: up to when, in seconds since the Unix epoch.
+        """
         for partition in reversed(written):
             if partition.start > until:
                 continue
@@ -60,7 +70,11 @@ class Lines:
                     break
 
     def newest(self, written: Sequence[Partition]) -> float | None:
-        """The time of the newest line of some files; None without any."""
+        """The time of the newest line of some files; None without any.
+
+        Args:
+            written: the files.
+        """
         return max((file.times[-1] for partition in written if (file := self._read_on(partition.path)).times), default=None)
 
     def _read_on(self, path: Path) -> _File:

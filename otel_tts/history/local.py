@@ -59,7 +59,12 @@ class LocalHistory(Counted):
         return self._lines.newest([partition for partition in written if partition.hour == latest])
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
-        """See `History.last_seen`."""
+        """See `History.last_seen`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return last_seen(self._directory, start, end, self._lines)
 
     @property
@@ -72,7 +77,12 @@ class LocalHistory(Counted):
         return growths(self._directory, moments, self._interval_s, metrics, self._lines)
 
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
-        """See `History.requests`."""
+        """See `History.requests`.
+
+        Args:
+            filter: which requests.
+            limit: the most of them.
+        """
         newest_first = (
             request
             for _, hour in groupby(reversed(self._traces(filter)), key=lambda partition: partition.hour)
@@ -83,7 +93,11 @@ class LocalHistory(Counted):
         return sorted(islice(newest_first, limit), key=lambda request: request.end, reverse=True)
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
-        """See `History.every_request`."""
+        """See `History.every_request`.
+
+        Args:
+            filter: which requests.
+        """
         for partition in self._traces(filter):
             columns = self._index.columns(partition)
             yield from columns.requests(columns.wanted(filter))
@@ -91,7 +105,13 @@ class LocalHistory(Counted):
     def prepare(
         self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
     ) -> None:
-        """See `History.prepare`: reads the traces files into the index, progress being in bytes."""
+        """See `History.prepare`: reads the traces files into the index, progress being in bytes.
+
+        Args:
+            since: from when on, in seconds since the Unix epoch; None: from the beginning.
+            until: up to when, in seconds since the Unix epoch; None: up to now.
+            on_progress: is called with how many files were read, and of how many; None: nobody.
+        """
         self._index.tidy(partitions(self._directory, "traces"))
         sizes = {}
         for partition in self._traces(RequestFilter(since=since, until=until)):
@@ -105,7 +125,12 @@ class LocalHistory(Counted):
                 on_progress(done, sum(sizes.values()))
 
     def fingerprint(self, start: float, end: float) -> str:
-        """See `History.fingerprint`."""
+        """See `History.fingerprint`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         digest = hashlib.sha256()
         for signal in ("metrics", "traces"):
             for partition in partitions(self._directory, signal, start - self._interval_s, end + _LATE_S):
@@ -114,7 +139,13 @@ class LocalHistory(Counted):
         return digest.hexdigest()
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
-        """See `History.traces`."""
+        """See `History.traces`.
+
+        Args:
+            trace_ids: of the traces, each 32 hexadecimal digits.
+            since: from when on, in seconds since the Unix epoch.
+            until: up to when, in seconds since the Unix epoch.
+        """
         by_trace: dict[str, list[Span]] = {}
         needles = [trace_id.encode() for trace_id in trace_ids]
         for partition in partitions(self._directory, "traces", since - _LATE_S, until + _LATE_S):
@@ -126,7 +157,11 @@ class LocalHistory(Counted):
         return [trace for _, of_trace in sorted(by_trace.items()) if (trace := Trace.from_spans(of_trace)) is not None]
 
     def trace(self, trace_id: str) -> Trace | None:
-        """See `History.trace`."""
+        """See `History.trace`.
+
+        Args:
+            trace_id: 32 hexadecimal digits.
+        """
         wanted = digits(trace_id)
         matching: list[Span] = []
         needle = f'"traceId":"{wanted}'.encode()

@@ -30,7 +30,12 @@ class Unreadable:
 
 
 def attributes(holder: Any, unreadable: Unreadable) -> dict[str, Any]:
-    """Decode attributes. Those in the registry get the type that it gives them."""
+    """Decode attributes. Those in the registry get the type that it gives them.
+
+    Args:
+        holder: a JSON object with attributes or items.
+        unreadable: counts what cannot be read.
+    """
     values = {}
     for item in items(holder, "attributes", unreadable):
         try:
@@ -44,7 +49,13 @@ def attributes(holder: Any, unreadable: Unreadable) -> dict[str, Any]:
 
 
 def items(holder: Any, field: str, unreadable: Unreadable) -> Iterator[Mapping[str, Any]]:
-    """The objects of a list in a field; a field that is not there is an empty one."""
+    """The objects of a list in a field; a field that is not there is an empty one.
+
+    Args:
+        holder: a JSON object with attributes or items.
+        field: the name of the list.
+        unreadable: counts what cannot be read.
+    """
     given = holder.get(field, ()) if isinstance(holder, Mapping) else None
     if not isinstance(given, list | tuple):
         unreadable.count += 1
@@ -59,7 +70,12 @@ def items(holder: Any, field: str, unreadable: Unreadable) -> Iterator[Mapping[s
 def value(encoded: Mapping[str, Any], depth: int = 0) -> Any:
     """One value: text, truth, whole number, number, or a tuple or map of values; bytes stay encoded. None when it is empty.
 
+    Args:
+        encoded: a value as OTLP's JSON has it.
+        depth: how many containers it is in.
+
     Raises:
+        ValueError: it is no such value.
         one of `FAULTS`: it is none.
     """
     if depth > _DEEPEST:
@@ -84,14 +100,28 @@ def value(encoded: Mapping[str, Any], depth: int = 0) -> Any:
 
 
 def text(given: Any) -> str:
-    """Text that can be encoded."""
+    """Text that can be encoded.
+
+    Args:
+        given: a JSON value.
+
+    Raises:
+        TypeError: it is no text.
+    """
     if not isinstance(given, str):
         raise TypeError("no text")
     return given if given.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", given)
 
 
 def whole(given: Any) -> int:
-    """A whole number of 64 bits, which OTLP/JSON has as text."""
+    """A whole number of 64 bits, which OTLP/JSON has as text.
+
+    Args:
+        given: a JSON value.
+
+    Raises:
+        ValueError: it is no such value.
+    """
     if isinstance(given, bool) or not isinstance(given, int | str) or (isinstance(given, str) and len(given) > 20):
         raise ValueError("no whole number")
     number = int(given)
@@ -101,14 +131,28 @@ def whole(given: Any) -> int:
 
 
 def number(given: Any) -> float:
-    """A finite number."""
+    """A finite number.
+
+    Args:
+        given: a JSON value.
+
+    Raises:
+        ValueError: it is no such value.
+    """
     if isinstance(given, bool) or not math.isfinite(plain := float(given)):
         raise ValueError("no finite number")
     return plain
 
 
 def seconds(nanoseconds: Any) -> float:
-    """A moment, in seconds since the Unix epoch."""
+    """A moment, in seconds since the Unix epoch.
+
+    Args:
+        nanoseconds: a number or its decimal digits.
+
+    Raises:
+        ValueError: it is no such value.
+    """
     moment = whole(nanoseconds)
     if not 0 <= moment < 2**63:
         raise ValueError("no moment")

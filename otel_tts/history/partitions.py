@@ -14,6 +14,12 @@ from otel_tts.settings import HistorySettings
 def partitions(directory: Path, signal: Signal, since: float | None = None, until: float | None = None) -> list[Partition]:
     """See `files.partitions`.
 
+    Args:
+        directory: of local files.
+        signal: traces, metrics or logs.
+        since: from when on, in seconds since the Unix epoch; None: from the beginning.
+        until: up to when, in seconds since the Unix epoch; None: up to now.
+
     Raises:
         HistoryUnavailableError: the directory may not be read.
     """
@@ -27,7 +33,12 @@ def partitions(directory: Path, signal: Signal, since: float | None = None, unti
 
 
 def readable(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """See `files.lines`; a file that may not be read has none, as `is_readable` says."""
+    """See `files.lines`; a file that may not be read has none, as `is_readable` says.
+
+    Args:
+        path: the file.
+        offset: in bytes.
+    """
     try:
         yield from files.lines(path, offset)
     except OSError:
@@ -35,7 +46,11 @@ def readable(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a file may be read, or is gone."""
+    """Whether a file may be read, or is gone.
+
+    Args:
+        path: the file.
+    """
     try:
         path.open("rb").close()
     except FileNotFoundError:

@@ -58,7 +58,12 @@ class Prometheus:
         """What it answered and could not be read."""
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
-        """What the metrics' series did between each two of the moments, which are in order and evenly spaced."""
+        """What the metrics' series did between each two of the moments, which are in order and evenly spaced.
+
+        Args:
+            moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
+            metrics: the metrics.
+        """
         results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
         for first in range(0, len(results), _POINTS):
             part = moments[first : first + _POINTS + 1]
@@ -69,7 +74,11 @@ class Prometheus:
         return results
 
     def began(self, now: float) -> float | None:
-        """The first moment that anything is known of; None when nothing is."""
+        """The first moment that anything is known of; None when nothing is.
+
+        Args:
+            now: in seconds since the Unix epoch.
+        """
         metric = semconv.SYNTHESIS_DURATION
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
         exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR), hours)]
@@ -79,7 +88,11 @@ class Prometheus:
         return min(time for answer in whole for time, _ in answer.values)
 
     def newest(self, now: float) -> float | None:
-        """The moment of the newest metrics of the last day; None without any."""
+        """The moment of the newest metrics of the last day; None without any.
+
+        Args:
+            now: in seconds since the Unix epoch.
+        """
         metric = semconv.SYNTHESIS_DURATION
         for query in (readings.newest(metric), readings.newest_within(metric, 24 * _HOUR)):
             for answer in self._at(query, now):
@@ -87,7 +100,12 @@ class Prometheus:
         return None
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
-        """The moment of the newest sample of each service between two moments, by its name."""
+        """The moment of the newest sample of each service between two moments, by its name.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         moments: dict[str, float] = {}
         for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
@@ -96,7 +114,12 @@ class Prometheus:
         return moments
 
     def exported(self, start: float, end: float) -> float:
-        """How many values of requests were exported between two moments."""
+        """How many values of requests were exported between two moments.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
         return sum(value for answer in answers for _, value in answer.values)
 

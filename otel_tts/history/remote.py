@@ -59,7 +59,12 @@ class RemoteHistory(Counted):
         return self._prometheus.newest(time.time())
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
-        """See `History.last_seen`."""
+        """See `History.last_seen`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return self._prometheus.last_seen(start, end)
 
     @property
@@ -72,7 +77,12 @@ class RemoteHistory(Counted):
         return self._prometheus.growths(moments, metrics)
 
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
-        """See `History.requests`; of more than ``limit`` it is those that began last."""
+        """See `History.requests`; of more than ``limit`` it is those that began last.
+
+        Args:
+            filter: which requests.
+            limit: the most of them.
+        """
         matching: list[Request] = []
         for page in self._traces.pages(filter, *_bounds(filter)):
             matching += page
@@ -82,25 +92,50 @@ class RemoteHistory(Counted):
         return sorted(latest, key=lambda request: request.end, reverse=True)
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
-        """See `History.every_request`."""
+        """See `History.every_request`.
+
+        Args:
+            filter: which requests.
+        """
         for page in self._traces.pages(filter, *_bounds(filter)):
             yield from page
 
     def prepare(
         self, since: float | None = None, until: float | None = None, on_progress: Callable[[int, int], object] | None = None
     ) -> None:
-        """See `History.prepare`: there is nothing to be done, backends have their own indexes."""
+        """See `History.prepare`: there is nothing to be done, backends have their own indexes.
+
+        Args:
+            since: from when on, in seconds since the Unix epoch; None: from the beginning.
+            until: up to when, in seconds since the Unix epoch; None: up to now.
+            on_progress: is called with how many pages were read, and of how many; None: nobody.
+        """
 
     def fingerprint(self, start: float, end: float) -> str:
-        """See `History.fingerprint`."""
+        """See `History.fingerprint`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return f"{self._prometheus.exported(start, end):g}"
 
     def traces(self, trace_ids: Collection[str], since: float, until: float) -> list[Trace]:
-        """See `History.traces`."""
+        """See `History.traces`.
+
+        Args:
+            trace_ids: of the traces, each 32 hexadecimal digits.
+            since: from when on, in seconds since the Unix epoch.
+            until: up to when, in seconds since the Unix epoch.
+        """
         return [trace for trace_id in sorted(trace_ids) if (trace := self._traces.trace(trace_id)) is not None]
 
     def trace(self, trace_id: str) -> Trace | None:
-        """See `History.trace`."""
+        """See `History.trace`.
+
+        Args:
+            trace_id: 32 hexadecimal digits.
+        """
         wanted = digits(trace_id)
         full_id = wanted if len(wanted) == DIGITS else only(wanted, self._traces.ids(wanted, *_bounds(EVERYTHING)))
         return None if full_id is None else self._traces.trace(full_id)

@@ -142,13 +142,21 @@ OURS = frozenset(attribute.key for attribute in semconv.SYNTHESIS_SPAN.attribute
 
 
 def own(attributes: Mapping[str, Any]) -> str | None:
-    """The application's own attributes among those of a span, as JSON; None without any."""
+    """The application's own attributes among those of a span, as JSON; None without any.
+
+    Args:
+        attributes: of a span.
+    """
     kept = {key: value for key, value in sorted(attributes.items()) if key not in OURS}
     return json.dumps(kept, ensure_ascii=False, default=str) if kept else None
 
 
 def as_text(value: object) -> str:
-    """The value of an attribute as people write it: ``true``, ``3``, ``0.5``, ``acme``."""
+    """The value of an attribute as people write it: ``true``, ``3``, ``0.5``, ``acme``.
+
+    Args:
+        value: of an attribute.
+    """
     match value:
         case bool():
             return "true" if value else "false"

@@ -100,6 +100,9 @@ class Row:
 def dimension(by: Collection[str]) -> str | None:
     """The one dimension to split by; None for none.
 
+    Args:
+        by: `provider`, `version`, `stream` and the like: see `History.aggregates`.
+
     Raises:
         ValueError: it is not known, or there are two.
     """
@@ -111,7 +114,14 @@ def dimension(by: Collection[str]) -> str | None:
 
 
 def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
-    """The rows of one window: one over everything, or one for each provider or language that had traffic."""
+    """The rows of one window: one over everything, or one for each provider or language that had traffic.
+
+    Args:
+        growth: of the metrics in the interval.
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+        by: the dimension; None: all together.
+    """
     if by is None:
         return [_row(_Selection(growth), start, end)]
     attribute = DIMENSIONS[by]

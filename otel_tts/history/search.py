@@ -33,21 +33,43 @@ class TraceBackend(ABC):
 
     @abstractmethod
     def trace(self, trace_id: str) -> Trace | None:
-        """One trace by its 32 digits; None when nothing is known of it."""
+        """One trace by its 32 digits; None when nothing is known of it.
+
+        Args:
+            trace_id: 32 hexadecimal digits.
+        """
 
     @abstractmethod
     def ids(self, prefix: str, start: float, end: float) -> set[str]:
-        """The ids with this beginning of traces between two moments, or a few of them."""
+        """The ids with this beginning of traces between two moments, or a few of them.
+
+        Args:
+            prefix: the first digits of a trace id.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
 
     @abstractmethod
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """Syntheses that began between two moments, at least all that are wanted; and whether the search came to its end.
 
         It did not when it found as many traces as ``limit`` allows: then there may be more.
+
+        Args:
+            wanted: which requests.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            limit: the most of them.
         """
 
     def pages(self, wanted: RequestFilter, start: float, end: float) -> Iterator[list[Request]]:
-        """All wanted syntheses that began between two moments, in pages from the latest to the earliest."""
+        """All wanted syntheses that began between two moments, in pages from the latest to the earliest.
+
+        Args:
+            wanted: which requests.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         pending = list(windows(start, end))[::-1]
         while pending:
             first, last = pending.pop()
@@ -64,7 +86,12 @@ class TraceBackend(ABC):
 
 
 def windows(start: float, end: float) -> Iterator[tuple[int, int]]:
-    """The time between two moments in whole seconds, the latest first: an hour, and then more and more, up to a day."""
+    """The time between two moments in whole seconds, the latest first: an hour, and then more and more, up to a day.
+
+    Args:
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+    """
     first, last, length = math.floor(start), math.ceil(end), _HOUR
     while last > first:
         yield max(first, last - length), last

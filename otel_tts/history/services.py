@@ -43,13 +43,23 @@ class Service:
 
 
 def services(growth: Growth) -> list[Service]:
-    """The services that had requests, by name."""
+    """The services that had requests, by name.
+
+    Args:
+        growth: of the metrics in the interval.
+    """
     names = sorted({series.service for series in growth[semconv.SYNTHESIS_DURATION.name] if series.amount})
     return [_service(name, of_service(growth, name)) for name in names]
 
 
 def of_service(growth: Growth, service: str | None = None, version: str | None = None) -> Growth:
-    """The growth of one service's series, of one version or of all."""
+    """The growth of one service's series, of one version or of all.
+
+    Args:
+        growth: of the metrics in the interval.
+        service: the name of the service; None: every service.
+        version: its version; None: every version.
+    """
     if service is None and version is None:
         return growth
     return {

@@ -86,7 +86,11 @@ class Table:
         return len(self._order)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add requests, each as its fields in their order."""
+        """Add requests, each as its fields in their order.
+
+        Args:
+            rows: points of metrics.
+        """
         self._order += range(len(self), len(self) + len(rows))
         for row in rows:
             for name, value in zip(_FIELDS, row, strict=True):
@@ -94,6 +98,9 @@ class Table:
 
     def add_export(self, export: bytes) -> int:
         """Add the requests of an export in OTLP/JSON; gives how many.
+
+        Args:
+            export: one line of a file.
 
         Raises:
             ValueError: something in it is not as it should be. Nothing of it was added.

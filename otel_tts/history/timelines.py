@@ -43,6 +43,13 @@ def timelines(
 ) -> list[Timeline]:
     """The timelines of a metric over the windows between the moments, by what its series did in each of them.
 
+    Args:
+        metric: the metric.
+        moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
+        growths: of the metrics, one for each interval.
+        by: the attributes whose values are told apart.
+        where: the values that attributes must have.
+
     Raises:
         ValueError: the metric doesn't have one of the attributes.
     """

@@ -117,7 +117,13 @@ class Trace:
 
 
 def spans(request: Mapping[str, Any], unreadable: Unreadable, name: str | None = None) -> Iterator[Span]:
-    """The spans of an OTLP/JSON export request, each without children; only those of that name, where one is given."""
+    """The spans of an OTLP/JSON export request, each without children; only those of that name, where one is given.
+
+    Args:
+        request: an export request, JSON.
+        unreadable: counts what cannot be read.
+        name: of the service; None: unknown.
+    """
     for resource in items(request, "resourceSpans", unreadable):
         process = attributes(resource.get("resource", {}), unreadable)
         service, version = str(process.get("service.name", "")), str(process.get("service.version", ""))
@@ -221,6 +227,9 @@ def _named(names: Sequence[str], given: Any) -> str:
 def digits(trace_id: str) -> str:
     """The hexadecimal digits of a trace id, or the first 8 or more of them, as spans have them.
 
+    Args:
+        trace_id: as it was given: hexadecimal, perhaps with leading zeros left out.
+
     Raises:
         ValueError: it is no such thing.
     """
@@ -232,6 +241,10 @@ def digits(trace_id: str) -> str:
 
 def only(wanted: str, trace_ids: Collection[str]) -> str | None:
     """The only trace id with this beginning; None when there is none.
+
+    Args:
+        wanted: the trace id that was given, or its beginning.
+        trace_ids: those that were found.
 
     Raises:
         ValueError: there are several.

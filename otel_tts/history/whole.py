@@ -15,6 +15,9 @@ def missing_because(reply: Any) -> str | None:
 
     Prometheus and Thanos give ``warnings``: of a store that is away, or of samples that a query had to leave out. VictoriaMetrics
     says ``isPartial``.
+
+    Args:
+        reply: a JSON value.
     """
     match reply:
         case {"warnings": warnings} | {"data": {"warnings": warnings}} if warnings:

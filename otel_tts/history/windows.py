@@ -11,6 +11,12 @@ def boundaries(start: float, end: float, step: float | None, interval_s: float) 
     They are counted back from ``end``; what is left at the start and shorter than a step is left out. ``interval_s`` is the number of
     seconds between exports of metrics.
 
+    Args:
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+        step: the width of a window in seconds; None: one window for the whole time.
+        interval_s: between two exports, in seconds.
+
     Raises:
         ValueError: a window has no length, or may not hold two exports.
     """

@@ -41,7 +41,11 @@ def _loaded(attribute: str, load: Any, server: Any, args: tuple[Any, ...], kwarg
 
 
 def enclosed(application: Any) -> Any:
-    """Return the application (ASGI 3) with an `Enclosure` for each of its requests."""
+    """Return the application (ASGI 3) with an `Enclosure` for each of its requests.
+
+    Args:
+        application: of ASGI.
+    """
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         return await _called(application, None, args, kwargs)

@@ -36,7 +36,12 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 def asked(arguments: Mapping[str, Any], *, stream: bool) -> Asked:
-    """Return what a call or a WebSocket message requests; both have the same names."""
+    """Return what a call or a WebSocket message requests; both have the same names.
+
+    Args:
+        arguments: of the call.
+        stream: whether audio is delivered in pieces.
+    """
     voice, language = arguments["voice"], arguments.get("language") or arguments.get("locale")
     return Asked(
         provider=PROVIDER,
@@ -71,7 +76,11 @@ def _text(value: Any) -> str | None:
 
 
 def read_event(event: Mapping[str, Any]) -> bytes | Cause | None:
-    """Read an event, of a stream of events or of a WebSocket: its audio, or how the request ended."""
+    """Read an event, of a stream of events or of a WebSocket: its audio, or how the request ended.
+
+    Args:
+        event: a JSON message of the API.
+    """
     match event["type"]:
         case "chunk" if event.get("data"):
             return base64.b64decode(event["data"])

@@ -18,7 +18,13 @@ _SAMPLES = {"linear16": (PCM16, 24000), "mulaw": (MuLaw, 8000), "alaw": (ALaw, 8
 
 
 def audio_format(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
-    """Return the format of audio that is requested with these parameters; None: the default."""
+    """Return the format of audio that is requested with these parameters; None: the default.
+
+    Args:
+        encoding: as the API calls it; None: its default.
+        container: as the API calls it; None: its default.
+        rate: in Hz; None: the encoding's default.
+    """
     if encoding not in _SAMPLES:
         return Encoded(encoding or "mp3")
     kind, usual = _SAMPLES[encoding]

@@ -65,7 +65,11 @@ class Configurator:
     """Set-up of the SDK: by :func:`otel_tts.configure`, with local files and SIGTERM, or by ``OTEL_CONFIG_FILE``."""
 
     def configure(self, **kwargs: Any) -> None:
-        """Set it up. If that fails, the program runs without telemetry, and one line says why."""
+        """Set it up. If that fails, the program runs without telemetry, and one line says why.
+
+        Args:
+            kwargs: are those of OpenTelemetry's configurators.
+        """
         try:
             if path := os.environ.get("OTEL_CONFIG_FILE", "").strip():
                 _configure_from(path)

@@ -22,7 +22,11 @@ _SAMPLES = {"pcm": PCM16, "ulaw": MuLaw, "alaw": ALaw}
 
 
 def audio_format(output_format: Any) -> AudioFormat:
-    """Return the format of a name such as ``pcm_24000``, ``mp3_44100_128``, ``wav_22050``: codec, rate and further details."""
+    """Return the format of a name such as ``pcm_24000``, ``mp3_44100_128``, ``wav_22050``: codec, rate and further details.
+
+    Args:
+        output_format: as the API calls it, for example `mp3_44100_128`.
+    """
     codec, _, rest = (output_format if isinstance(output_format, str) else "mp3_44100_128").partition("_")
     rate = int(rest.partition("_")[0])
     if codec == "wav":

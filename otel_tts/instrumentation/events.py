@@ -36,7 +36,11 @@ class EventDecoder:
         """How the request ended, once an event says so."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return the audio of all events that are complete with this piece of the body."""
+        """Return the audio of all events that are complete with this piece of the body.
+
+        Args:
+            data: bytes of the response.
+        """
         audio = []
         for event in self._events(data):
             result = self._read(event)
@@ -86,6 +90,10 @@ def events(response_of: Callable[[Any], Any], read: ReadEvent) -> Extractor:
     """Return the extractor of a response of httpx with server-sent events; ``response_of`` returns the response.
 
     The stream of the response is measured, which all ways of reading use: as events, as lines or as bytes.
+
+    Args:
+        response_of: returns the response of httpx.
+        read: takes the audio out of an event.
     """
 
     def extract(result: Any, utterance: Utterance) -> Any:

@@ -37,6 +37,12 @@ class Exchange:
 
     A request message of the known type starts a Synthesis, or joins the open one. As a block around the handler, the Exchange keeps that
     open: what the handler or an engine's instrumentation starts inside is part of it. The end of the RPC decides its outcome.
+
+    Args:
+        method: the RPC's method, and where its messages have what.
+        telemetry: the Telemetry that records.
+        request_streaming: whether the caller sends several messages.
+        response_streaming: whether the handler sends several messages.
     """
 
     def __init__(self, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> None:
@@ -75,14 +81,22 @@ class Exchange:
     # -- requests ------------------------------------------------------------------------------------------------------------
 
     def requests(self, request: Any) -> Any:
-        """Return the request for the handler, or an iterator of requests that reads each one as the handler takes it."""
+        """Return the request for the handler, or an iterator of requests that reads each one as the handler takes it.
+
+        Args:
+            request: the message, or the iterator of messages.
+        """
         if self._request_streaming:
             return self._each(request)
         self.read_request(request)
         return request
 
     def requests_async(self, request: Any) -> Any:
-        """Return the request or requests for an asynchronous handler."""
+        """Return the request or requests for an asynchronous handler.
+
+        Args:
+            request: the message, or the iterator of messages.
+        """
         return self._each_async(request) if self._request_streaming else self.requests(request)
 
     def _each(self, requests: Iterable[Any]) -> Iterator[Any]:
@@ -101,7 +115,12 @@ class Exchange:
 
     @guarded
     def read_awaited(self, request: Any, since_ns: int) -> None:
-        """Read one request of a stream, which was waited for since ``since_ns``."""
+        """Read one request of a stream, which was waited for since ``since_ns``.
+
+        Args:
+            request: the message, or the iterator of messages.
+            since_ns: since when it was waited for, in nanoseconds.
+        """
         first = self._speech is None or not self._speech.record.characters
         if self._speech is not None:
             self._speech.text_input.waited(since_ns, first=first)
@@ -111,7 +130,11 @@ class Exchange:
 
     @guarded
     def read_request(self, request: Any) -> None:
-        """Read a request."""
+        """Read a request.
+
+        Args:
+            request: the message, or the iterator of messages.
+        """
         values = self._method.request.read(request)
         if values is None:
             return
@@ -142,7 +165,11 @@ class Exchange:
 
     @guarded
     def read_response(self, response: Any) -> None:
-        """Read a response of the handler."""
+        """Read a response of the handler.
+
+        Args:
+            response: the message.
+        """
         now_ns = self._clock.monotonic()
         speech = self._speech
         text_ns = speech.text_input.take_waits_ns(self._since_ns) if speech is not None else 0
@@ -167,7 +194,11 @@ class Exchange:
 
     @guarded
     def returned(self, context: Any) -> None:
-        """Note that the handler has ended without an exception."""
+        """Note that the handler has ended without an exception.
+
+        Args:
+            context: grpc's servicer context.
+        """
         speech = self._speech
         if speech is None or context.code() not in _GOOD:
             return
@@ -236,7 +267,15 @@ class _ObservedContext:
 
 
 def observe(behavior: Any, method: Method, telemetry: Telemetry, *, request_streaming: bool, response_streaming: bool) -> Any:
-    """Wrap the function of a handler with an Exchange around each call; the result is a function of the same kind."""
+    """Wrap the function of a handler with an Exchange around each call; the result is a function of the same kind.
+
+    Args:
+        behavior: the handler's function.
+        method: the RPC's method, and where its messages have what.
+        telemetry: the Telemetry that records.
+        request_streaming: whether the caller sends several messages.
+        response_streaming: whether the handler sends several messages.
+    """
     begin = functools.partial(
         Exchange, method, telemetry, request_streaming=request_streaming, response_streaming=response_streaming
     )

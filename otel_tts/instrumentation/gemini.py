@@ -16,7 +16,11 @@ _RATE = 24000  # Hz, of all its speech so far; a response states it
 
 
 def audio_format(media_type: str) -> AudioFormat:
-    """Return the format of a media type: ``audio/L16;codec=pcm;rate=24000`` is 16 bit at this rate, others are known by name."""
+    """Return the format of a media type: ``audio/L16;codec=pcm;rate=24000`` is 16 bit at this rate, others are known by name.
+
+    Args:
+        media_type: of the audio, for example `audio/L16;rate=24000`.
+    """
     kind, *parameters = (part.strip().lower() for part in media_type.split(";"))
     if kind in ("audio/l16", "audio/pcm"):
         rate = next((value for name, _, value in (p.partition("=") for p in parameters) if name == "rate"), "")

@@ -19,6 +19,10 @@ from otel_tts.instrumentation.target import Target
 def telemetry_of(tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> Telemetry:
     """Return the Telemetry that all instrumentors on these providers share, so that labels are bounded together. None: the global one.
 
+    Args:
+        tracer_provider: makes the tracer; None: the global one.
+        meter_provider: makes the meter; None: the global one.
+
     Raises:
         SettingError: a setting is not usable.
     """
@@ -44,7 +48,11 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
         super().instrument(**kwargs)
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
-        """Return all patches."""
+        """Return all patches.
+
+        Args:
+            telemetry: the Telemetry that records.
+        """
         return [target.patch(telemetry) for target in self.targets]
 
     def _instrument(self, **kwargs: Any) -> None:

@@ -25,7 +25,13 @@ _PLUGINS = "livekit.plugins."
 
 
 class LiveKitStream:
-    """The state of one stream of LiveKit."""
+    """The state of one stream of LiveKit.
+
+    Args:
+        telemetry: the Telemetry that records.
+        stream: of LiveKit.
+        of_handle: the speeches of each of LiveKit's speech handles.
+    """
 
     def __init__(self, telemetry: Telemetry, stream: Any, of_handle: MutableMapping[Any, list[Speech]]) -> None:
         self._telemetry = telemetry
@@ -50,7 +56,11 @@ class LiveKitStream:
 
     @guarded
     def start(self, stream: Any) -> None:
-        """Note that its task starts, in the current context."""
+        """Note that its task starts, in the current context.
+
+        Args:
+            stream: of LiveKit.
+        """
         self.context = get_current()
         outer = self.context.get(_OUTER)
         self.outer = outer if isinstance(outer, LiveKitStream) else None
@@ -65,7 +75,11 @@ class LiveKitStream:
 
     @guarded
     def text(self, piece: str) -> None:
-        """Note a piece of text."""
+        """Note a piece of text.
+
+        Args:
+            piece: a piece of the text.
+        """
         if self._first_ns is None:
             self._first_ns = self._telemetry.emitter.clock.monotonic()
         if self.speech is not None and self.outer is None:
@@ -130,7 +144,11 @@ class LiveKitStream:
 
     @guarded
     def made(self, data: bytes) -> None:
-        """Note audio of the provider."""
+        """Note audio of the provider.
+
+        Args:
+            data: a piece of audio.
+        """
         if self._recovery or self.speech is None:
             return
         self._ask()
@@ -139,7 +157,12 @@ class LiveKitStream:
 
     @guarded
     def run_ended(self, stream: Any, error: BaseException | None) -> None:
-        """Note that the run ended."""
+        """Note that the run ended.
+
+        Args:
+            stream: of LiveKit.
+            error: what the run ended with; None without one.
+        """
         if not self._running:
             return
         if self.speech is not None and (self._made or error is not None or self._first_ns is not None):
@@ -154,7 +177,11 @@ class LiveKitStream:
 
     @guarded
     def handed_out(self, event: Any) -> None:
-        """Note audio that the reader of the stream gets."""
+        """Note audio that the reader of the stream gets.
+
+        Args:
+            event: of LiveKit, with a frame of audio.
+        """
         if self.speech is not None and self.outer is None:
             frame = event.frame
             self.speech.handed_out(bytes(frame.data), PCM16(frame.sample_rate, frame.num_channels))
@@ -162,7 +189,12 @@ class LiveKitStream:
 
     @guarded
     def end(self, error: BaseException | None, *, left: bool) -> None:
-        """End the utterance: the stream ended, failed, or the reader closed it before (``left``)."""
+        """End the utterance: the stream ended, failed, or the reader closed it before (``left``).
+
+        Args:
+            error: what the run ended with; None without one.
+            left: whether the reader closed it before its end.
+        """
         speech = self.speech
         if speech is None or self.outer is not None or speech.over:
             return

@@ -36,6 +36,10 @@ class Fields:
     """The fields of messages: by key, paths such as ``voice.name``; the first one that is set counts.
 
     A message whose type has no field at any path of the key ``essential`` is not the type that the table describes.
+
+    Args:
+        paths: by field, where it may stand in a message.
+        essential: the field without which a message is no request to speak.
     """
 
     def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
@@ -82,7 +86,12 @@ class Method:
     sample_rate: int | None = None
 
     def audio_format(self, encoding: str | None, sample_rate: int | None) -> AudioFormat:
-        """Return the format of the audio by what the messages state; it has one channel."""
+        """Return the format of the audio by what the messages state; it has one channel.
+
+        Args:
+            encoding: as the message says it; None: it does not.
+            sample_rate: in Hz; None: the message does not say it.
+        """
         name = (self.format or OTHER) if encoding is None else self.encodings.get(encoding, encoding).lower()
         if name == Wav.name:
             return Wav()

@@ -42,7 +42,11 @@ _FORMATS = tuple(name for name in AUDIO_FORMATS if name != OTHER)
 
 
 class Protos:
-    """The known methods, by name. Pass it to :func:`otel_tts.grpc.server_interceptor` as ``mapping``."""
+    """The known methods, by name. Pass it to :func:`otel_tts.grpc.server_interceptor` as ``mapping``.
+
+    Args:
+        methods: by full name.
+    """
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods = methods
@@ -56,6 +60,13 @@ class Protos:
         """Return the function to call in place of a handler's function; for an unknown method, that function itself.
 
         request_streaming, response_streaming: whether requests and responses are streams.
+
+        Args:
+            behavior: the handler's function.
+            method: the full name.
+            telemetry: the Telemetry that records.
+            request_streaming: whether the caller sends several messages.
+            response_streaming: whether the handler sends several messages.
         """
         observed = self._methods.get(method)
         return (
@@ -69,6 +80,9 @@ class Protos:
 
 def load(settings: Settings | None = None) -> Protos:
     """Load the known protos, and those of the user's file, if the settings name one.
+
+    Args:
+        settings: with methods of one's own; None: those of the environment.
 
     Raises:
         SettingError: the file cannot be used; the message names it, the key in it, and what is allowed.

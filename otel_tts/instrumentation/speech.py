@@ -32,7 +32,7 @@ class Speech:
         asked: what is requested; with the text, if it is known.
         context: in which it happens, by default the current one.
         conversation: the id of the conversation that it is part of.
-        start_ns: when its first text came, if that is in the past.
+        start_ns: when its first text came, if that is in the past: on the clock of the request, in nanoseconds.
     """
 
     def __init__(
@@ -93,7 +93,11 @@ class Speech:
 
     @guarded
     def text(self, piece: str) -> None:
-        """Add a piece of the text."""
+        """Add a piece of the text.
+
+        Args:
+            piece: a piece of the text.
+        """
         if not self._text_known:
             self.request.text_input.add(piece)
 
@@ -113,7 +117,14 @@ class Speech:
 
     @guarded
     def ask(self, asked: Asked, *, delivers: bool, reason: AttemptReason | None = None, start_ns: int | None = None) -> None:
-        """Start an attempt at a provider; the one before has ended. ``delivers``: whether its audio goes directly to the caller."""
+        """Start an attempt at a provider; the one before has ended.
+
+        Args:
+            asked: what the call asks for.
+            delivers: whether its audio goes directly to the caller.
+            reason: why the provider is called; None: derived from the calls before.
+            start_ns: when, in nanoseconds; None: now.
+        """
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
         self._invocation.delivers = delivers
         self._invocation.expect(asked.audio)
@@ -125,13 +136,22 @@ class Speech:
 
     @guarded
     def connection(self, *, reused: bool) -> None:
-        """Note whether the connection to the provider was reused."""
+        """Note whether the connection to the provider was reused.
+
+        Args:
+            reused: whether the connection had served another utterance or was opened in advance.
+        """
         if self._invocation is not None:
             self._invocation.connection_reused = reused
 
     @guarded
     def made(self, data: Any, since_ns: int | None = None) -> None:
-        """Note audio of the provider; ``since_ns``: since when the host waited to receive it, if not all the time."""
+        """Note audio of the provider.
+
+        Args:
+            data: a piece of audio.
+            since_ns: since when the host waited to receive it, in nanoseconds; None: all the time.
+        """
         if self._invocation is None:
             return
         now_ns = self.monotonic()
@@ -142,7 +162,13 @@ class Speech:
 
     @guarded
     def attempted(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
-        """End the attempt. ``cause`` None: what ``error`` means, and without an error an interruption."""
+        """End the attempt. ``cause`` None: what ``error`` means, and without an error an interruption.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+        """
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
             invocation.end(cause, error, now_ns)
@@ -151,7 +177,12 @@ class Speech:
 
     @guarded
     def handed_out(self, data: Any, format: AudioFormat) -> None:
-        """Note audio that went to the caller, for attempts that were started with ``delivers`` False."""
+        """Note audio that went to the caller, for attempts that were started with ``delivers`` False.
+
+        Args:
+            data: a piece of audio.
+            format: of the audio.
+        """
         if self._delivered is None:
             self._delivered = AudioMeter(format)
         total_s = self._delivered.feed(data)
@@ -161,19 +192,33 @@ class Speech:
 
     @guarded
     def add_heard(self, seconds: float) -> None:
-        """Add seconds of audio that were played to the listener."""
+        """Add seconds of audio that were played to the listener.
+
+        Args:
+            seconds: of audio that were played to the listener.
+        """
         if not self._over:
             self.request.record.heard_s = (self.request.record.heard_s or 0.0) + max(0.0, float(seconds))
 
     @guarded
     def interrupt(self, reason: CancelReason = CancelReason.INTERRUPTED) -> None:
-        """Note that it is cut off; see :meth:`otel_tts.Synthesis.interrupt`."""
+        """Note that it is cut off; see :meth:`otel_tts.Synthesis.interrupt`.
+
+        Args:
+            reason: why it is cut off.
+        """
         if not self._over:
             self.request.interrupt(reason)
 
     @guarded
     def finish(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
-        """End it, with an open attempt; calls after the first do nothing."""
+        """End it, with an open attempt; calls after the first do nothing.
+
+        Args:
+            cause: how it ended; None: as the exception says, or as far as it is known.
+            error: the exception that ended it; None without one.
+            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+        """
         if self._over:
             return
         self._over = True

@@ -30,7 +30,12 @@ class ObservedArgument:
     """Whether the function takes the pieces while its audio is pulled: that time is a wait for text, not for the engine."""
 
     def through(self, utterance: Utterance, pieces: Any) -> Any:
-        """Return an iterator of the same pieces that observes each one when it is taken."""
+        """Return an iterator of the same pieces that observes each one when it is taken.
+
+        Args:
+            utterance: the utterance.
+            pieces: the text as it comes.
+        """
 
         def observed(piece: Any) -> Any:
             try:
@@ -77,7 +82,11 @@ class Target:
     """Whether some of the supported versions lack it."""
 
     def patch(self, telemetry: Telemetry) -> Patch:
-        """Create the patch that observes it."""
+        """Create the patch that observes it.
+
+        Args:
+            telemetry: the Telemetry that records.
+        """
         return Patch(self.module, self.name, functools.partial(self._wrapper, telemetry), optional=self.optional)
 
     def _wrapper(self, telemetry: Telemetry, function: Any) -> Wrapper:

@@ -41,6 +41,10 @@ class Utterance:
 
     As a block it is the duration of the call itself. It is also the source of the stream that the call may return, see
     :class:`otel_tts.core.streams.Source`.
+
+    Args:
+        telemetry: the Telemetry that records.
+        asked: what the call asks for.
     """
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
@@ -74,16 +78,29 @@ class Utterance:
             self.finished(None, error)
 
     def describe(self, voice: str | None, language: str | None) -> None:
-        """Add a voice and a language that were not known at its start."""
+        """Add a voice and a language that were not known at its start.
+
+        Args:
+            voice: as requested; None: unknown.
+            language: as requested; None: unknown.
+        """
         self._request.update(None, voice, language)
 
     def add_text(self, delta: str) -> None:
-        """Add a piece of text."""
+        """Add a piece of text.
+
+        Args:
+            delta: a piece of the text.
+        """
         if not self._text_known:
             self._request.text_input.add(delta)
 
     def whole(self, data: Any) -> None:
-        """Take all the audio at once."""
+        """Take all the audio at once.
+
+        Args:
+            data: a chunk, or all the audio.
+        """
         self._invocation.whole(data, self.audio)
         self._expected = True
         self.finished(outcome.OK, None)
@@ -100,17 +117,31 @@ class Utterance:
         return self._invocation.monotonic()  # that of the request, which may be of another Telemetry with another clock
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Measure a piece of audio that came."""
+        """Measure a piece of audio that came.
+
+        Args:
+            data: a chunk, or all the audio.
+            now_ns: when, on the clock of the request, in nanoseconds.
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         if not self._expected:
             self._expect(self.audio)
         self._invocation.chunk(data, now_ns, self._for_engine(waited_ns))
 
     def waiting(self, waited_ns: int) -> None:
-        """Count a pull that took this long, in nanoseconds, and gave nothing."""
+        """Count a pull that took this long, in nanoseconds, and gave nothing.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         self._invocation.waiting(self._for_engine(waited_ns))
 
     def waited_for_text(self, waited_ns: int) -> None:
-        """Note that a part of the wait for audio was a wait for text, in nanoseconds."""
+        """Note that a part of the wait for audio was a wait for text, in nanoseconds.
+
+        Args:
+            waited_ns: how long it was waited for, in nanoseconds.
+        """
         self._text_ns += waited_ns
 
     def _for_engine(self, waited_ns: int) -> int:
@@ -160,7 +191,12 @@ def observed() -> bool:
 
 
 def begin(telemetry: Telemetry, asked: Asked) -> Utterance | None:
-    """Start the utterance of a call; return None inside an open attempt, which the call is part of."""
+    """Start the utterance of a call; return None inside an open attempt, which the call is part of.
+
+    Args:
+        telemetry: the Telemetry that records.
+        asked: what the call asks for.
+    """
     try:
         return None if observed() else Utterance(telemetry, asked)
     except Exception as error:  # noqa: BLE001 - the boundary: the host's call goes on unobserved

@@ -47,7 +47,11 @@ def _made(make: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def enclosed(application: Any) -> Any:
-    """Return the application with an `Enclosure` for each of its requests."""
+    """Return the application with an `Enclosure` for each of its requests.
+
+    Args:
+        application: of WSGI.
+    """
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return _called(application, None, args, kwargs)

@@ -31,7 +31,11 @@ PAGES = (
 
 @st.cache_resource(show_spinner=False)
 def history(source: str) -> CachedHistory:
-    """Open the history of a source, one for the process, so that nothing is read twice."""
+    """Open the history of a source, one for the process, so that nothing is read twice.
+
+    Args:
+        source: `local` or `remote`.
+    """
     settings = LiveSettings.load(prometheus_url="", jaeger_url="", tempo_url="") if source == "local" else LiveSettings.load()
     return CachedHistory(open_history(settings))
 
@@ -51,7 +55,11 @@ def _streamlit_page(page: Page) -> StreamlitPage:
 
 
 def draw(page: Page) -> None:
-    """Draw a page with its controls; the part below them is redrawn at each refresh."""
+    """Draw a page with its controls; the part below them is redrawn at each refresh.
+
+    Args:
+        page: the page that is drawn.
+    """
     _from_url(page)
     loading = st.empty()
     if st.session_state.get("drawn") != page.title:

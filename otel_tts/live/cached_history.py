@@ -23,7 +23,12 @@ _AT_ONCE = 8  # questions that are asked of the source at the same time
 
 
 class SourceUnavailableError(OtelTtsError):
-    """The source does not answer. The message says which, and what to do; ``since`` when it was first seen so."""
+    """The source does not answer. The message says which, and what to do; ``since`` when it was first seen so.
+
+    Args:
+        message: for people.
+        since: from when on, in seconds since the Unix epoch.
+    """
 
     def __init__(self, message: str, since: float) -> None:
         super().__init__(message)
@@ -58,12 +63,21 @@ class CachedHistory:
         return self._history.source
 
     def period(self, range: str, refresh: int | None) -> Period:
-        """One of `view.RANGES` up to now; the same for all viewers within a refresh."""
+        """One of `view.RANGES` up to now; the same for all viewers within a refresh.
+
+        Args:
+            range: the name of a range: see `RANGES`.
+            refresh: seconds between two refreshes; None: it stands still.
+        """
         every = refresh or 1
         return Period.from_range(range, self._wall_clock() // every * every, self._history.interval)
 
     def shown(self, view: View) -> Period:
-        """The period that a view shows: the time that was chosen, or one of the ranges up to now."""
+        """The period that a view shows: the time that was chosen, or one of the ranges up to now.
+
+        Args:
+            view: what is chosen on the page.
+        """
         if (chosen := view.chosen) is not None:
             return Period.between(*chosen, self._history.interval)
         return self.period(view.range, REFRESHES[view.refresh])
@@ -79,7 +93,12 @@ class CachedHistory:
         return self._once(("newest", int(self._wall_clock())), lambda: self._history.newest)
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
-        """The moment of the newest metrics of each service between two moments, as `History.last_seen`."""
+        """The moment of the newest metrics of each service between two moments, as `History.last_seen`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return self._once(("last_seen", start, end), lambda: self._history.last_seen(start, end))
 
     @property
@@ -100,6 +119,9 @@ class CachedHistory:
     def ask_ahead(self, questions: Iterable[Callable[[], object]]) -> None:
         """Run these queries at the same time, so that their answers are in the cache when a page needs them.
 
+        Args:
+            questions: are asked at the same time.
+
         Raises:
             SourceUnavailableError: the source does not answer one of them.
         """
@@ -107,21 +129,37 @@ class CachedHistory:
             asked.result()
 
     def total(self, period: Period, *, service: str = "") -> Row:
-        """What happened in the whole period, over everything."""
+        """What happened in the whole period, over everything.
+
+        Args:
+            period: the period that is shown.
+            service: the name of the service.
+        """
         return self._once(
             ("total", period, service),
             lambda: self._history.aggregates(period.start, period.now, service=service or None)[0],
         )
 
     def providers(self, period: Period, *, service: str = "") -> list[Row]:
-        """What happened in the whole period, by provider."""
+        """What happened in the whole period, by provider.
+
+        Args:
+            period: the period that is shown.
+            service: the name of the service.
+        """
         return self._once(
             ("providers", period, service),
             lambda: self._history.aggregates(period.start, period.now, by=["provider"], service=service or None),
         )
 
     def rows(self, period: Period, *, by: By | None = None, service: str = "") -> list[Row]:
-        """What happened in each window, over everything or by one dimension, the window under way included."""
+        """What happened in each window, over everything or by one dimension, the window under way included.
+
+        Args:
+            period: the period that is shown.
+            by: the dimension; None: all together.
+            service: the name of the service.
+        """
 
         def rows(start: float, end: float, step_s: float) -> list[Row]:
             return self._history.aggregates(start, end, step_s, [by] if by else [], service=service or None)
@@ -138,7 +176,15 @@ class CachedHistory:
     def series(
         self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
     ) -> list[Timeline]:
-        """A metric over time, as `History.series`, the window under way included."""
+        """A metric over time, as `History.series`, the window under way included.
+
+        Args:
+            metric: the metric.
+            period: the period that is shown.
+            by: the attributes whose values are told apart.
+            where: the values that attributes must have; None: any.
+            service: the name of the service.
+        """
 
         def series(start: float, end: float, step_s: float) -> list[Timeline]:
             return self._history.series(metric, start, end, step_s, by, service=service or None, where=where)
@@ -155,7 +201,15 @@ class CachedHistory:
     def windows(
         self, metric: Metric, period: Period, by: Sequence[Attribute] = (), where: Where | None = None, *, service: str = ""
     ) -> list[Timeline]:
-        """A metric over time, only in windows that are over."""
+        """A metric over time, only in windows that are over.
+
+        Args:
+            metric: the metric.
+            period: the period that is shown.
+            by: the attributes whose values are told apart.
+            where: the values that attributes must have; None: any.
+            service: the name of the service.
+        """
         return self._once(
             (
                 "windows",
@@ -182,30 +236,57 @@ class CachedHistory:
         *,
         service: str = "",
     ) -> list[Timeline]:
-        """A metric between two moments, in one window."""
+        """A metric between two moments, in one window.
+
+        Args:
+            metric: the metric.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            by: the attributes whose values are told apart.
+            where: the values that attributes must have; None: any.
+            service: the name of the service.
+        """
         return self._once(
             ("over", metric.name, tuple(by), tuple((where or {}).items()), service, start, end),
             lambda: self._history.series(metric, start, end, end - start, by, service=service or None, where=where),
         )
 
     def services(self, period: Period) -> list[Service]:
-        """The services that had requests in the period."""
+        """The services that had requests in the period.
+
+        Args:
+            period: the period that is shown.
+        """
         return self._once(("services", period), lambda: self._history.services(period.start, period.now))
 
     def prepare(self, period: Period, on_progress: Callable[[int, int], object]) -> None:
-        """Read ahead the spans of the period, if they have not been; ``on_progress`` gets the bytes read and their total."""
+        """Read ahead the spans of the period, if they have not been; ``on_progress`` gets the bytes read and their total.
+
+        Args:
+            period: the period that is shown.
+            on_progress: is called with the bytes that were read, and of how many.
+        """
         with self._preparing:
             if self._prepared is None or period.start < self._prepared:
                 self._asked(lambda: self._history.prepare(period.start, None, on_progress))
                 self._prepared = period.start
 
     def requests(self, wanted: RequestFilter, limit: int, period: Period) -> list[Request]:
-        """The newest requests of the period."""
+        """The newest requests of the period.
+
+        Args:
+            wanted: which requests.
+            limit: the most of them.
+            period: the period that is shown.
+        """
         wanted = replace(wanted, since=period.start, until=period.now if period.past else None)
         return self._once(("requests", wanted, limit, period), lambda: self._history.requests(wanted, limit))
 
     def trace(self, trace_id: str) -> Trace | None:
         """Give one trace. It is never kept: its last spans may still be on their way.
+
+        Args:
+            trace_id: 32 hexadecimal digits.
 
         Raises:
             ValueError: it is no trace id, or several traces begin with it.

@@ -37,14 +37,29 @@ class Line:
 
 
 def of_rows(rows: Sequence[Row], column: str, name: str, colour: str, dash: str = "solid") -> Line:
-    """One column of rows over time."""
+    """One column of rows over time.
+
+    Args:
+        rows: rows of figures.
+        column: the figure, a field of `Row`.
+        name: of the line.
+        colour: of the line.
+        dash: of the line: `solid`, `dash` or `dot`.
+    """
     return Line(name, [(row.start, row.end, getattr(row, column)) for row in rows], colour, dash)
 
 
 def of_timelines(
     timelines: Iterable[Timeline], by: Attribute, value: Callable[[Point], float | None], colours: Mapping[str, str] | None = None
 ) -> list[Line]:
-    """A line for each timeline, named after an attribute of it, in the order of the colours."""
+    """A line for each timeline, named after an attribute of it, in the order of the colours.
+
+    Args:
+        timelines: series of points.
+        by: the attribute whose values are told apart.
+        value: takes the number out of a point.
+        colours: by the attribute's value; None: the palette's.
+    """
     lines = []
     for number, timeline in enumerate(timelines):
         name = str(timeline.attributes[by.key]) or formatting.NOTHING
@@ -55,7 +70,12 @@ def of_timelines(
 
 
 def by_provider(rows: Iterable[Row], column: str) -> list[Line]:
-    """A line for each provider: one column of rows that are split so. A window in which nothing was asked of it is a gap."""
+    """A line for each provider: one column of rows that are split so. A window in which nothing was asked of it is a gap.
+
+    Args:
+        rows: rows of figures.
+        column: the figure, a field of `Row`.
+    """
     rows = list(rows)
     windows = sorted({(row.start, row.end) for row in rows})
     values = {(row.provider, row.start): getattr(row, column) for row in rows}
@@ -69,18 +89,30 @@ def by_provider(rows: Iterable[Row], column: str) -> list[Line]:
 
 
 def amount(point: Point) -> float | None:
-    """How many values came, or how much a counter grew."""
+    """How many values came, or how much a counter grew.
+
+    Args:
+        point: of a series.
+    """
     return point.value.count if isinstance(point.value, Distribution) else point.value
 
 
 def rate(point: Point) -> float | None:
-    """The same per second."""
+    """The same per second.
+
+    Args:
+        point: of a series.
+    """
     grown = amount(point)
     return None if grown is None else grown / (point.end - point.start)
 
 
 def quantile(share: float) -> Callable[[Point], float | None]:
-    """What share ``q`` of the values of a window lie below."""
+    """What share ``q`` of the values of a window lie below.
+
+    Args:
+        share: from 0 to 1.
+    """
     return lambda point: point.value.quantile(share) if isinstance(point.value, Distribution) else point.value
 
 
@@ -95,8 +127,14 @@ def course(
 ) -> go.Figure:
     """Lines over time.
 
-    reference: levels to compare with, by what they are called (in the legend, where no line hides it); ``band`` fills what is
-            between them.
+    Args:
+        lines: the lines.
+        unit: UCUM, of the values.
+        period: the period that is shown.
+        reference: levels to compare with, by what they are called (in the legend, where no line hides it); ``band`` fills what is between
+            them.
+        band: whether the space between the first two lines is filled.
+        height: in pixels.
     """
     figure = _figure(unit, period).update_layout(height=height)
     for line in lines:
@@ -135,7 +173,13 @@ def course(
 
 
 def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
-    """Stacked bars over time, one for each window, as wide as it is long."""
+    """Stacked bars over time, one for each window, as wide as it is long.
+
+    Args:
+        lines: the lines.
+        unit: UCUM, of the values.
+        period: the period that is shown.
+    """
     figure = _figure(unit, period)
     for line in lines:
         if any(value for *_, value in line.points):
@@ -153,7 +197,13 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
 
 
 def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.Figure:
-    """When each was available: a row for each, a block for each window, nothing where it was not reported."""
+    """When each was available: a row for each, a block for each window, nothing where it was not reported.
+
+    Args:
+        timelines: series of points.
+        by: the attribute whose values are told apart.
+        period: the period that is shown.
+    """
     figure = _figure("", period)
     names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
     for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):

@@ -38,6 +38,9 @@ def bars(requests: Sequence[Request]) -> Iterator[Bar]:
     """What to draw: until the first byte it is waited for, then the audio plays for as long as it was heard, or handed out.
 
     What is made ahead is neither waited for nor played: its bar is the time in which it was made.
+
+    Args:
+        requests: the requests.
     """
     for row, request in enumerate(requests):
         if _in_background(request):
@@ -51,7 +54,11 @@ def bars(requests: Sequence[Request]) -> Iterator[Bar]:
 
 
 def played_seconds(request: Request) -> float | None:
-    """Seconds of audio that were heard or, where no player says so, handed out; None when that is not known, or it was made ahead."""
+    """Seconds of audio that were heard or, where no player says so, handed out; None when that is not known, or it was made ahead.
+
+    Args:
+        request: the request.
+    """
     if _in_background(request):
         return None
     return request.heard if request.heard is not None else request.delivered
@@ -70,7 +77,11 @@ def _audio(request: Request) -> str:
 
 
 def label(request: Request) -> str:
-    """The label of a row: when it began, which provider spoke, how it ended, and what went wrong."""
+    """The label of a row: when it began, which provider spoke, how it ended, and what went wrong.
+
+    Args:
+        request: the request.
+    """
     words = [formatting.clock(request.start), request.provider or formatting.NOTHING]
     words.append(f"{formatting.count(request.characters)} characters")
     if request.outcome != Outcome.OK:
@@ -85,7 +96,11 @@ def label(request: Request) -> str:
 
 
 def figure(requests: Sequence[Request]) -> go.Figure:
-    """The utterances below each other, the first on top, over the seconds since the conversation began."""
+    """The utterances below each other, the first on top, over the seconds since the conversation began.
+
+    Args:
+        requests: the requests.
+    """
     zero = min(request.start for request in requests)
     drawn = go.Figure()
     every = list(bars(requests))
@@ -135,7 +150,12 @@ def figure(requests: Sequence[Request]) -> go.Figure:
 
 
 def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
-    """The most important figures of a conversation."""
+    """The most important figures of a conversation.
+
+    Args:
+        conversation: the id of the conversation.
+        requests: the requests.
+    """
     ahead = sum(map(_in_background, requests))
     interrupted = [request for request in requests if request.interrupted is not None]
     silent = [request.silent for request in interrupted if request.silent is not None]

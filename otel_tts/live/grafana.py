@@ -12,9 +12,15 @@ _AROUND = 300  # seconds before and after
 
 
 def trace_link(url: str, trace: Trace, kind: Literal["jaeger", "tempo"]) -> str:
-    """Grafana's Explore with the trace (https://grafana.com/docs/grafana/latest/explore/get-started-with-explore/#generate-explore-urls-from-external-tools).
+    """Return the address of Grafana's Explore with the trace.
 
-    kind: of the data source, which is its uid too, as it is provisioned. Jaeger's takes a query without a type for a trace's id.
+    Its form: https://grafana.com/docs/grafana/latest/explore/get-started-with-explore/#generate-explore-urls-from-external-tools.
+    Grafana's data source for Jaeger takes a query without a type for a trace's id.
+
+    Args:
+        url: of Grafana.
+        trace: the trace.
+        kind: of the data source, which is its uid too, as it is provisioned.
     """
     start, end = min(root.start for root in trace.roots), max(span.end for _, span in trace.walk())
     query = {"refId": "A", "datasource": {"type": kind, "uid": kind}, "query": trace.trace_id}

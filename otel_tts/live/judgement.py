@@ -72,7 +72,12 @@ class Figures(Protocol):
         """Seconds between exports of metrics."""
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
-        """The moment of the newest metrics of each service."""
+        """The moment of the newest metrics of each service.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
 
     def series(
         self,
@@ -83,7 +88,15 @@ class Figures(Protocol):
         *,
         service: str = "",
     ) -> list[Timeline]:
-        """A metric over time."""
+        """A metric over time.
+
+        Args:
+            metric: the metric.
+            period: the period that is shown.
+            by: the attributes whose values are told apart.
+            where: the values that attributes must have; None: any.
+            service: the name of the service.
+        """
 
     def over(
         self,
@@ -95,7 +108,16 @@ class Figures(Protocol):
         *,
         service: str = "",
     ) -> list[Timeline]:
-        """A metric between two moments, in one window."""
+        """A metric between two moments, in one window.
+
+        Args:
+            metric: the metric.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            by: the attributes whose values are told apart.
+            where: the values that attributes must have; None: any.
+            service: the name of the service.
+        """
 
 
 class Judge:
@@ -136,7 +158,11 @@ class Judge:
         return list(verdicts.values())
 
     def holding(self, condition: Condition) -> list[SubjectFigure]:
-        """The subjects for which a condition is met, whatever else explains it."""
+        """The subjects for which a condition is met, whatever else explains it.
+
+        Args:
+            condition: the condition.
+        """
         figures = self._figures[condition.figure]
         holding = [f for f in figures(condition.window_s) if condition.holds(f.value, f.traffic)]
         if holding and condition.short_window_s:
@@ -145,7 +171,12 @@ class Judge:
         return holding
 
     def reference(self, provider: str, stream: bool) -> float:
-        """Give the reference for a provider's p95 of latency, in seconds: the setting, else what the batch job published."""
+        """Give the reference for a provider's p95 of latency, in seconds: the setting, else what the batch job published.
+
+        Args:
+            provider: the provider.
+            stream: whether audio was delivered in pieces.
+        """
         if self._settings.source("reference_latency_p95") == "default":
             published = self._over(
                 semconv.REFERENCE_LATENCY, DAY, by=(semconv.PROVIDER,), where={semconv.STREAM: (stream,)}, own=False
@@ -241,7 +272,12 @@ class Judge:
 
 
 def is_late(age_s: float, interval_s: float) -> bool:
-    """Whether the newest telemetry is older than it would be if its service ran: three exports are missing, and a minute is over."""
+    """Whether the newest telemetry is older than it would be if its service ran: three exports are missing, and a minute is over.
+
+    Args:
+        age_s: since the newest sample, in seconds.
+        interval_s: between two exports, in seconds.
+    """
     return age_s > max(60.0, 3 * interval_s)
 
 

@@ -53,7 +53,7 @@ class _Earlier:
     Args:
         history: where the windows come from.
         start, end: the time that is read.
-        step_s: the length of a window, which divides every window that is asked for.
+        step_s: the length of a window in seconds, which divides every window that is asked for.
     """
 
     def __init__(self, history: CachedHistory, start: float, end: float, step_s: float) -> None:
@@ -121,6 +121,14 @@ def onset(
     """Since when a condition that is met now has been so, without a moment in between at which it was not.
 
     Of a service that sends nothing it is the moment of its last metrics. What began is remembered while the condition goes on.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        settings: the settings.
+        service: the name of the service.
+        condition: the condition.
+        subject: for which the condition is met, with its figure.
     """
     if condition.figure is ABSENT:
         moments = history.last_seen(period.now - condition.window_s, period.now)

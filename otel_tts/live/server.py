@@ -26,7 +26,13 @@ _THEMES: Mapping[str, Mapping[str, str]] = {
 
 
 def command(host: str, port: int, allowed_hosts: Sequence[str] = ()) -> list[str]:
-    """The program and its arguments. It asks no server but ours for anything: fonts and scripts come with Streamlit."""
+    """The program and its arguments. It asks no server but ours for anything: fonts and scripts come with Streamlit.
+
+    Args:
+        host: to listen on.
+        port: the port to listen on.
+        allowed_hosts: further names that a `Host` header may have.
+    """
     options = {
         "server.address": host,
         "server.port": str(port),
@@ -47,6 +53,11 @@ def command(host: str, port: int, allowed_hosts: Sequence[str] = ()) -> list[str
 
 
 def url(host: str, port: int) -> str:
-    """The address to open in a browser."""
+    """The address to open in a browser.
+
+    Args:
+        host: to listen on.
+        port: the port to listen on.
+    """
     shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - these mean everywhere
     return f"http://{shown}:{port}"

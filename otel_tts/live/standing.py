@@ -35,7 +35,12 @@ class Standing:
 
 
 def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standing]:
-    """Make the standing of each provider, by name, from timelines of availability and rows by provider."""
+    """Make the standing of each provider, by name, from timelines of availability and rows by provider.
+
+    Args:
+        available: whether each provider can be used, over time.
+        rows: of each provider.
+    """
     states = {str(timeline.attributes[semconv.PROVIDER.key]): state(timeline) for timeline in available}
     asked = {row.provider: row for row in rows if row.provider and (row.attempt_count or row.request_count)}
     return [
@@ -46,7 +51,11 @@ def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standi
 
 
 def state(timeline: Timeline) -> State | None:
-    """Read the last value of a timeline, and since when it has been the same without a gap."""
+    """Read the last value of a timeline, and since when it has been the same without a gap.
+
+    Args:
+        timeline: of one provider.
+    """
     points = list(timeline.points)
     reported = bool(points) and points[-1].value is not None
     while points and points[-1].value is None:

@@ -20,7 +20,15 @@ _CODE = partial(re.compile("`([^`]+)`").sub, r"<code>\1</code>")
 
 
 def tile(label: str, value: str, note: str = "", *, definition: str = "", accent: str = "") -> str:
-    """Make a tile with one figure. ``definition`` is shown on hover and focus; ``accent`` is the colour of its edge."""
+    """Make a tile with one figure. ``definition`` is shown on hover and focus; ``accent`` is the colour of its edge.
+
+    Args:
+        label: what it is.
+        value: the number, formatted.
+        note: a line below.
+        definition: is shown on hover and focus.
+        accent: the colour of its edge.
+    """
     edge = f' style="--accent:{accent}"' if accent else ""
     tip = f'<span class="tip" role="tooltip">{escape(definition)}</span>' if definition else ""
     return (
@@ -31,14 +39,22 @@ def tile(label: str, value: str, note: str = "", *, definition: str = "", accent
 
 
 def grid(tiles: Iterable[str]) -> str:
-    """Put tiles side by side, as many as fit."""
+    """Put tiles side by side, as many as fit.
+
+    Args:
+        tiles: of HTML.
+    """
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
 def card(standing: Standing, now: float, fallbacks: float | None, problems: Sequence[tuple[str, str]] = ()) -> str:
-    """Make the card of a provider: availability, since when, and its attempts.
+    """Make the card of a provider: availability, since when, and its attempts. It is good only without any, and if its attempts succeed.
 
-    problems: the mood and the sentence of each condition that is met for it. It is good only without any, and if its attempts succeed.
+    Args:
+        standing: of the provider.
+        now: in seconds since the Unix epoch.
+        fallbacks: from this provider to another; None: unknown.
+        problems: the mood and the sentence of each condition that is met for it.
     """
     mood, description = _state(standing, now)
     row = standing.row
@@ -86,23 +102,41 @@ def banner(mood: str, title: str, when: str, text: str, link: str = "", runbook:
 
 
 def cards(parts: Iterable[str]) -> str:
-    """Put cards side by side."""
+    """Put cards side by side.
+
+    Args:
+        parts: of HTML.
+    """
     return f'<div class="cards">{"".join(parts)}</div>'
 
 
 def notice(mood: str, title: str, text: str = "") -> str:
-    """Make a notice. ``mood``: ``good``, ``bad``, ``warn`` or ``unknown``. In ``text``, backticks mark code."""
+    """Make a notice. In ``text``, backticks mark code.
+
+    Args:
+        mood: ``good``, ``bad``, ``warn`` or ``unknown``.
+        title: the heading.
+        text: of the legend.
+    """
     more = f"<span>{_CODE(escape(text))}</span>" if text else ""
     return f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong>{more}</div>'
 
 
 def notices(parts: Iterable[str]) -> str:
-    """Put notices below each other."""
+    """Put notices below each other.
+
+    Args:
+        parts: of HTML.
+    """
     return f'<div class="notices">{"".join(parts)}</div>'
 
 
 def facts(pairs: Sequence[tuple[str, str, str]]) -> str:
-    """Make a table of names, values and definitions."""
+    """Make a table of names, values and definitions.
+
+    Args:
+        pairs: name, value and definition of each.
+    """
     rows = "".join(
         f'<tr><th scope="row" title="{escape(definition)}">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value, definition in pairs
@@ -111,7 +145,14 @@ def facts(pairs: Sequence[tuple[str, str, str]]) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
-    """Make a small table. The first ``words`` columns are text, the others are numbers."""
+    """Make a small table. The first ``words`` columns are text, the others are numbers.
+
+    Args:
+        caption: for screen readers.
+        headings: of the columns.
+        rows: of cells, as text.
+        words: how many columns, from the first, are text.
+    """
     head = "".join(
         f'<th scope="col"{"" if number < words else " class=number"}>{escape(heading)}</th>'
         for number, heading in enumerate(headings)
@@ -127,7 +168,12 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], 
 
 
 def legend(text: str, colour: str = palette.UNKNOWN) -> str:
-    """Make a line of text with a coloured dot before it."""
+    """Make a line of text with a coloured dot before it.
+
+    Args:
+        text: of the legend.
+        colour: of its mark.
+    """
     return f'<span class="source"><i style="background:{colour}"></i>{escape(text)}</span>'
 
 

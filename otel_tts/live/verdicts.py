@@ -14,12 +14,23 @@ from otel_tts.settings import LiveSettings
 
 
 def seen(history: CachedHistory, period: Period) -> Mapping[str, float]:
-    """The services that sent metrics within the hour, each with the moment of its newest."""
+    """The services that sent metrics within the hour, each with the moment of its newest.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+    """
     return history.last_seen(period.now - ABSENT.window_s, period.now)
 
 
 def newest_of(history: CachedHistory, period: Period, service: str = "") -> float | None:
-    """The moment of the newest metrics, of one service or of all; None when none is known."""
+    """The moment of the newest metrics, of one service or of all; None when none is known.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        service: the name of the service.
+    """
     return seen(history, period).get(service) if service else history.newest()
 
 
@@ -27,6 +38,12 @@ def judged(history: CachedHistory, period: Period, settings: LiveSettings, servi
     """Judge one service, or each that sent metrics within the hour; the most important condition first, services by name.
 
     Drift is the batch job's judgement, not a service's own: it is there once.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        settings: the settings.
+        service: the name of the service.
     """
     names = [service] if service else sorted(seen(history, period)) or [""]
     of_conditions = zip(*(Judge(history, period, settings, name).verdicts() for name in names), strict=True)

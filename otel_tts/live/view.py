@@ -50,12 +50,24 @@ class Period:
 
     @classmethod
     def from_range(cls, range: str, now: float, interval_s: float) -> Self:
-        """The windows of one of the `RANGES`; ``interval_s`` is that of the export of metrics."""
+        """The windows of one of the `RANGES`; ``interval_s`` is that of the export of metrics.
+
+        Args:
+            range: the name of a range: see `RANGES`.
+            now: in seconds since the Unix epoch.
+            interval_s: between two exports, in seconds.
+        """
         return cls._back(*RANGES[range], now, interval_s)
 
     @classmethod
     def between(cls, start: float, end: float, interval_s: float) -> Self:
-        """The windows of a time that was chosen."""
+        """The windows of a time that was chosen.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+            interval_s: between two exports, in seconds.
+        """
         length_s = max(end - start, 4 * interval_s)
         step_s = next((step_s for step_s in _STEPS if length_s / step_s <= _WINDOWS), math.ceil(length_s / _WINDOWS))
         return cls._back(length_s, step_s, end, interval_s, past=True)
@@ -98,7 +110,11 @@ class View:
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Self:
-        """Parse a URL's query. A value that is not allowed is ignored."""
+        """Parse a URL's query. A value that is not allowed is ignored.
+
+        Args:
+            params: of the page's address.
+        """
         texts = {field.name: params[field.name].strip() for field in fields(cls) if params.get(field.name, "").strip()}
         return cls(**{name: value for name, value in texts.items() if _can_be(name, value)})
 
@@ -128,12 +144,21 @@ _EVERYWHERE = ("range", "since", "until", "refresh", "source", "service")
 
 
 def between(start: float, end: float) -> tuple[str, str]:
-    """A time as it stands in the URL, in UTC; from moments in seconds since the Unix epoch."""
+    """A time as it stands in the URL, in UTC; from moments in seconds since the Unix epoch.
+
+    Args:
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+    """
     return utc(math.floor(start)), utc(max(math.ceil(end), math.floor(start) + 1))
 
 
 def condition_of(where: str) -> tuple[str, str] | None:
-    """An attribute's name and the value that it must have, from ``NAME=VALUE``; None when it is nothing of the kind."""
+    """An attribute's name and the value that it must have, from ``NAME=VALUE``; None when it is nothing of the kind.
+
+    Args:
+        where: the value of the parameter.
+    """
     name, equals, value = where.partition("=")
     return (name.strip(), value.strip()) if equals and name.strip() else None
 

@@ -33,7 +33,11 @@ class Mark:
 
 
 def figure(trace: Trace) -> go.Figure:
-    """Draw the spans below each other, children under their parents; times are in milliseconds since the first span."""
+    """Draw the spans below each other, children under their parents; times are in milliseconds since the first span.
+
+    Args:
+        trace: the trace.
+    """
     spans = list(trace.walk())
     zero = min(span.start for _, span in spans)
     moments = [*(span.end for _, span in spans), *(mark.time for mark in marks(trace))]
@@ -96,7 +100,11 @@ def figure(trace: Trace) -> go.Figure:
 
 
 def marks(trace: Trace) -> list[Mark]:
-    """List first byte, first audio, resends and exceptions. Audio from the cache has no attempt: its times are those of the request."""
+    """List first byte, first audio, resends and exceptions. Audio from the cache has no attempt: its times are those of the request.
+
+    Args:
+        trace: the trace.
+    """
     marks_of_events = [
         Mark(_MARKS[event.name][0], event.time, span, *_MARKS[event.name][1:])
         for _, span in trace.walk()
@@ -110,7 +118,11 @@ def marks(trace: Trace) -> list[Mark]:
 
 
 def label(span: Span) -> str:
-    """Label a row: the span's name, the cache result, an attempt's reason and resends, the error type, the duration."""
+    """Label a row: the span's name, the cache result, an attempt's reason and resends, the error type, the duration.
+
+    Args:
+        span: the span.
+    """
     attribute = span.attributes.get
     words = [span.name]
     if span.name == semconv.SYNTHESIS_SPAN.name and attribute(semconv.CACHE_RESULT.key):
@@ -126,7 +138,11 @@ def label(span: Span) -> str:
 
 
 def attributes(span: Span) -> list[tuple[str, str, str]]:
-    """All attributes of a span by their own names, as text, each with its definition."""
+    """All attributes of a span by their own names, as text, each with its definition.
+
+    Args:
+        span: the span.
+    """
     return [
         (
             key,
@@ -147,7 +163,11 @@ def _text(value: object) -> str:
 
 
 def synthesis(trace: Trace) -> Span | None:
-    """The span of the request itself."""
+    """The span of the request itself.
+
+    Args:
+        trace: the trace.
+    """
     return next((span for _, span in trace.walk() if span.name == semconv.SYNTHESIS_SPAN.name), None)
 
 

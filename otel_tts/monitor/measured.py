@@ -59,7 +59,11 @@ class ExportReader:
         self._before: dict[tuple[str, frozenset[Any]], tuple[int, Latency]] = {}
 
     def increment(self, data: MetricsData) -> Measured:
-        """What was measured since the export before, whether the exporter asked for sums or for differences."""
+        """What was measured since the export before, whether the exporter asked for sums or for differences.
+
+        Args:
+            data: one export.
+        """
         measured = Measured()
         for metric in _ours(data):
             if metric.name == semconv.SYNTHESIS_FIRST_AUDIO.name:
@@ -73,7 +77,11 @@ class ExportReader:
 
     @staticmethod
     def available(data: MetricsData) -> dict[str, float]:
-        """By provider, 1 or 0: whether it can be used."""
+        """By provider, 1 or 0: whether it can be used.
+
+        Args:
+            data: one export.
+        """
         points = (p for m in _ours(data) if m.name == semconv.PROVIDER_AVAILABLE.name for p in m.data.data_points)
         return {str((point.attributes or {})[semconv.PROVIDER.key]): point.value for point in points if hasattr(point, "value")}
 

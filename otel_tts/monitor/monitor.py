@@ -92,6 +92,10 @@ class Monitor:
     def from_settings(cls, settings: MonitorSettings, service: str) -> Self:
         """The monitor of a service, which notifies where the settings say so.
 
+        Args:
+            settings: the settings.
+            service: the name of the service.
+
         Raises:
             SettingError: nobody can be notified in this way.
         """
@@ -109,7 +113,11 @@ class Monitor:
 
     @guarded_or(lambda *_: [])
     def judge(self, data: MetricsData) -> list[str]:
-        """Judge one more export; give the messages. Exports come one at a time, in the order in which they were collected."""
+        """Judge one more export; give the messages. Exports come one at a time, in the order in which they were collected.
+
+        Args:
+            data: one export.
+        """
         now = self._clock()
         self._window.append((now, self._reader.increment(data)))
         while self._window[0][0] <= now - self._settings.monitor_window:
@@ -120,7 +128,11 @@ class Monitor:
 
     @guarded
     def tell(self, messages: list[str]) -> None:
-        """Log and notify. This is apart from judging, as a log handler of the host may run any code."""
+        """Log and notify. This is apart from judging, as a log handler of the host may run any code.
+
+        Args:
+            messages: for people.
+        """
         for message in messages:
             _logger.warning("%s", message)
             if self._notifier is not None:

@@ -28,6 +28,10 @@ class Notifier:
 
     A message that cannot be delivered is logged, once until one is delivered again; the address is not shown.
 
+    Args:
+        urls: of Apprise.
+        title: of the messages.
+
     Raises:
         SettingError: Apprise is not installed, or does not understand an address.
     """
@@ -57,7 +61,11 @@ class Notifier:
         self._failed = False
 
     def send(self, message: str) -> None:
-        """Send a message, soon."""
+        """Send a message, soon.
+
+        Args:
+            message: for people.
+        """
         self._messages.put(message)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, args=(self._messages,), name="otel-tts-notify", daemon=True)

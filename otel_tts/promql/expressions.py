@@ -19,12 +19,22 @@ PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def among(attribute: Attribute, *values: str) -> str:
-    """A matcher: the attribute has one of the values."""
+    """A matcher: the attribute has one of the values.
+
+    Args:
+        attribute: the attribute.
+        values: of the attribute.
+    """
     return f'{label(attribute)}=~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}="{values[0]}"'
 
 
 def outside(attribute: Attribute, *values: str) -> str:
-    """A matcher: the attribute has none of the values."""
+    """A matcher: the attribute has none of the values.
+
+    Args:
+        attribute: the attribute.
+        values: of the attribute.
+    """
     return f'{label(attribute)}!~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}!="{values[0]}"'
 
 
@@ -45,17 +55,35 @@ ASKED = outside(ATTEMPT_REASON, AttemptReason.PROBE)
 
 
 def counted(metric: Metric) -> str:
-    """The series that counts: a counter's own, or a histogram's number of values."""
+    """The series that counts: a counter's own, or a histogram's number of values.
+
+    Args:
+        metric: the metric.
+    """
     return count_series(metric) if metric.instrument is Instrument.HISTOGRAM else series(metric)
 
 
 def rate(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """How many a second, over the window."""
+    """How many a second, over the window.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     return _summed("rate", scope, counted(metric), metric, matchers, scope.labels(*by))
 
 
 def growth(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """How many in the window."""
+    """How many in the window.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     return _summed("increase", scope, counted(metric), metric, matchers, scope.labels(*by))
 
 
@@ -64,6 +92,13 @@ def grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...]
 
     A series that was not there when the window began, nor for an hour before, counted from 0. One that was silent for less, as when its
     telemetry was held up, is not new: its total is of all its life.
+
+    Args:
+        scope: which series, over which window.
+        name: of the queries, without the percentile.
+        matchers: of labels, in PromQL.
+        labels: the attributes by which the answer is split.
+        by: the labels by which the answer is split.
     """
     span, before = scope.span(name, *matchers), f"last_over_time({scope.select(name, *matchers)}[1h] offset {scope.window})"
     total = f"(last_over_time({span}) unless {before}) or increase({span})"
@@ -71,17 +106,39 @@ def grown(scope: Scope, name: str, *matchers: str, labels: tuple[Attribute, ...]
 
 
 def below(scope: Scope, metric: Metric, bound: float, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """How many values a second are at most ``bound``, which is a bound of the metric's buckets."""
+    """How many values a second are at most ``bound``, which is a bound of the metric's buckets.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        bound: of one of the metric's buckets, in its unit.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     return _summed("rate", scope, bucket_series(metric), metric, (*matchers, up_to(bound)), scope.labels(*by))
 
 
 def buckets(scope: Scope, metric: Metric, *matchers: str) -> str:
-    """How many values fell into each bucket and those below it in the window: what a heatmap is drawn of."""
+    """How many values fell into each bucket and those below it in the window: what a heatmap is drawn of.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+    """
     return _summed("increase", scope, bucket_series(metric), metric, matchers, ", ".join((*scope.by, BOUND)))
 
 
 def quantile(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """A quantile of the values in the window, where it is known: there are `enough`, and it does not lie beyond the last bucket."""
+    """A quantile of the values in the window, where it is known: there are `enough`, and it does not lie beyond the last bucket.
+
+    Args:
+        scope: which series, over which window.
+        share: from 0 to 1.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     labels = ", ".join((BOUND, *scope.by, *map(label, by)))
     spread = _summed("rate", scope, bucket_series(metric), metric, matchers, labels)
     has_enough = f"{growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
@@ -89,13 +146,25 @@ def quantile(scope: Scope, share: float, metric: Metric, *matchers: str, by: tup
 
 
 def limit(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """The bound of the last bucket, where a quantile of the values in the window lies beyond it; else nothing."""
+    """The bound of the last bucket, where a quantile of the values in the window lies beyond it; else nothing.
+
+    Args:
+        scope: which series, over which window.
+        share: from 0 to 1.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     beyond = f"{_beyond(scope, share, metric, *matchers, by=by)} * 0 + {metric.buckets[-1]:g}"
     return f"{beyond} and {growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
 
 
 def enough(share: float) -> int:
-    """How many values a quantile needs at least, to be more than the largest of them: 2 for the median, 20 for p95, 100 for p99."""
+    """How many values a quantile needs at least, to be more than the largest of them: 2 for the median, 20 for p95, 100 for p99.
+
+    Args:
+        share: from 0 to 1.
+    """
     return round(1 / (1 - share))
 
 
@@ -106,13 +175,28 @@ def _beyond(scope: Scope, share: float, metric: Metric, *matchers: str, by: tupl
 
 
 def mean(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:
-    """The mean of the values in the window; nothing where there were none."""
+    """The mean of the values in the window; nothing where there were none.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+    """
     total = _summed("rate", scope, sum_series(metric), metric, matchers, scope.labels(*by))
     return f"{total} / ({rate(scope, metric, *matchers, by=by)} > 0)"
 
 
 def level(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = (), over: str = "sum") -> str:
-    """The value now, ``over`` (sum, max, min) all replicas."""
+    """The value now, ``over`` (sum, max, min) all replicas.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
+        over: `sum`, `max` or `min`.
+    """
     return f"{_over(over, scope.labels(*by))}({scope.select(series(metric), *scope.narrow(metric), *matchers)})"
 
 
@@ -120,6 +204,12 @@ def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, 
     """The value that the batch job exported last, within two days: each run is a process with series of its own, which end with it.
 
     The job is a service of its own, so nothing of the scope selects but what its attributes are narrowed to.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        by: the attributes by which the answer is split.
     """
     now = level(Scope(narrowed=scope.narrowed, by=scope.by), metric, *matchers, by=by, over="max")
     return f"({now} or last_over_time({now}[2d:5m]))"
@@ -131,14 +221,24 @@ def share(part: str, whole: str) -> str:
 
 
 def named(expression: str, **labels: str) -> str:
-    """The expression with labels of these values: for a 0 that stands in for series that are not there yet."""
+    """The expression with labels of these values: for a 0 that stands in for series that are not there yet.
+
+    Args:
+        expression: in PromQL.
+        labels: names and values.
+    """
     for name, value in labels.items():
         expression = f'label_replace({expression}, "{name}", "{value}", "", "")'
     return expression
 
 
 def none(expression: str, *attributes: Attribute) -> str:
-    """0 where the expression has a value, with "none" for the attributes: nothing of that kind has happened yet."""
+    """0 where the expression has a value, with "none" for the attributes: nothing of that kind has happened yet.
+
+    Args:
+        expression: in PromQL.
+        attributes: that get the value "none".
+    """
     return named(f"({expression}) * 0", **{label(attribute): "none" for attribute in attributes})
 
 
@@ -151,7 +251,17 @@ def percentiles(
     *matchers: str,
     labels: tuple[Attribute, ...] = (),
 ) -> None:
-    """Add a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``; and one for its `limit`."""
+    """Add a query for each of the percentiles, which are of `PERCENTILES`: ``{name}_{percentile}``; and one for its `limit`.
+
+    Args:
+        queries: to which they are added.
+        which: of `PERCENTILES`.
+        name: of the queries, without the percentile.
+        description: of the values, for people.
+        metric: the metric.
+        matchers: of labels, in PromQL.
+        labels: the attributes by which the answer is split.
+    """
 
     def build(expression: Callable[..., str], share: float, scope: Scope) -> str:
         return expression(scope, share, metric, *matchers, by=labels)

@@ -29,7 +29,13 @@ OVERFLOW = "otel_metric_overflow"
 
 
 def by_signal(part: str, what: str, over: Callable[[str], str]) -> str:
-    """What the Collector counts of each signal at a part of it; ``over`` makes an expression of a series' name."""
+    """What the Collector counts of each signal at a part of it; ``over`` makes an expression of a series' name.
+
+    Args:
+        part: of the Collector: `receiver`, `exporter` and the like.
+        what: is counted, as the Collector calls it.
+        over: makes an expression of a series' name, and of a matcher where it takes one.
+    """
     return " or ".join(named(over(f"otelcol_{part}_{what}_{signal}_total"), **{SIGNAL: signal}) for signal in _SIGNALS)
 
 
@@ -74,7 +80,12 @@ def judged_queue_fill(scope: Scope) -> str:
 
 
 def dropped(scope: Scope, over: Callable[[str, str], str]) -> str:
-    """What SDKs dropped, of all signals together; ``over`` makes an expression of a series' name and a matcher."""
+    """What SDKs dropped, of all signals together; ``over`` makes an expression of a series' name and a matcher.
+
+    Args:
+        scope: which series, over which window.
+        over: makes an expression of a series' name, and of a matcher where it takes one.
+    """
     failed = f'{label(ERROR_TYPE)}!=""'
     parts = ("processor_span_processed", "processor_log_processed", "exporter_span_exported")
     each = (named(over(f"otel_sdk_{part}_total", failed), part=part) for part in parts)

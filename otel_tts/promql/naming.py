@@ -18,7 +18,11 @@ _PER = {"s": "second", "min": "minute", "h": "hour"}
 
 
 def series(metric: Metric) -> str:
-    """The metric's name in Prometheus; of a histogram, the name that its three kinds of series begin with."""
+    """The metric's name in Prometheus; of a histogram, the name that its three kinds of series begin with.
+
+    Args:
+        metric: the metric.
+    """
     unit = _unit(metric.unit)
     name = _sanitized(metric.name)
     if unit and not name.endswith("_" + unit):
@@ -27,22 +31,38 @@ def series(metric: Metric) -> str:
 
 
 def bucket_series(metric: Metric) -> str:
-    """The series of a histogram that count values up to their label ``le``. Raises ValueError for another instrument."""
+    """The series of a histogram that count values up to their label ``le``. Raises ValueError for another instrument.
+
+    Args:
+        metric: the metric.
+    """
     return _histogram(metric) + "_bucket"
 
 
 def count_series(metric: Metric) -> str:
-    """The series of a histogram that counts values. Raises ValueError for another instrument."""
+    """The series of a histogram that counts values. Raises ValueError for another instrument.
+
+    Args:
+        metric: the metric.
+    """
     return _histogram(metric) + "_count"
 
 
 def sum_series(metric: Metric) -> str:
-    """The series of a histogram that sums values. Raises ValueError for another instrument."""
+    """The series of a histogram that sums values. Raises ValueError for another instrument.
+
+    Args:
+        metric: the metric.
+    """
     return _histogram(metric) + "_sum"
 
 
 def label(attribute: Attribute) -> str:
-    """The label that carries the attribute."""
+    """The label that carries the attribute.
+
+    Args:
+        attribute: the attribute.
+    """
     return _sanitized(attribute.key)
 
 

@@ -32,15 +32,29 @@ class Scope:
     ranked_over: str = ""
 
     def select(self, name: str, *matchers: str) -> str:
-        """An instant selector of the series ``name``."""
+        """An instant selector of the series ``name``.
+
+        Args:
+            name: of the query.
+            matchers: of labels, in PromQL.
+        """
         return f"{name}{{{', '.join((*self.matchers, *matchers))}}}"
 
     def span(self, name: str, *matchers: str) -> str:
-        """A range selector of the series ``name``, over the window."""
+        """A range selector of the series ``name``, over the window.
+
+        Args:
+            name: of the query.
+            matchers: of labels, in PromQL.
+        """
         return f"{self.select(name, *matchers)}[{self.window}]"
 
     def narrow(self, metric: Metric) -> tuple[str, ...]:
-        """The matchers of `narrowed` that the metric takes."""
+        """The matchers of `narrowed` that the metric takes.
+
+        Args:
+            metric: the metric.
+        """
         return tuple(f'{label(key)}=~"{values}"' for key, values in self.narrowed.items() if key in metric.attributes)
 
     def labels(self, *attributes: Attribute) -> str:
@@ -48,7 +62,11 @@ class Scope:
         return ", ".join((*self.by, *map(label, attributes)))
 
     def busiest(self, expression: str) -> str:
-        """Of an expression by voice, the series of the voices with the most requests."""
+        """Of an expression by voice, the series of the voices with the most requests.
+
+        Args:
+            expression: in PromQL.
+        """
         requests = (
             f"increase({self.select(series(SYNTHESIS_REQUESTS), *self.narrow(SYNTHESIS_REQUESTS))}[{self.ranked_over}] @ end())"
         )
@@ -77,7 +95,11 @@ class Query:
 
 
 class Queries(Mapping[str, Query]):
-    """Queries by their names: those of a module, and merged, all that there are."""
+    """Queries by their names: those of a module, and merged, all that there are.
+
+    Args:
+        parts: are merged.
+    """
 
     def __init__(self, *parts: Queries) -> None:
         """Merge parts.
@@ -125,6 +147,14 @@ class Queries(Mapping[str, Query]):
         bound: float | None = None,
     ) -> Query:
         """Add a query.
+
+        Args:
+            name: of the query.
+            description: of its values, for people.
+            unit: UCUM, of the values.
+            build: makes the expression over a scope.
+            labels: the attributes by which the answer is split, beside the scope's.
+            bound: of the last bucket, of a query that tells where a quantile reaches it; None: of every other.
 
         Raises:
             ValueError: the name is taken, or there is no description.

@@ -25,6 +25,12 @@ def growth(metric: Metric, window_s: float, silence_s: float, without: Sequence[
     has begun anew. What nobody exported in the window is left out.
 
     ``without`` are matchers of processes that are left out: those of which `restarts` knows, whose growth this is not.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+        silence_s: for how long before the window a series may have exported nothing, in seconds.
+        without: matchers of processes that are left out.
     """
     now = f"last_over_time({samples(metric, window_s)})"
     before = f"last_over_time({samples(metric, silence_s)} offset {_duration(window_s)})"
@@ -42,6 +48,12 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
 
     With ``step_s``, seconds that are fewer than those between two exports, series are looked at step by step. Thanos needs that: in
     samples that are given to `resets` it has made up for what was reset.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+        silence_s: for how long before the window a series may have exported nothing, in seconds.
+        step_s: in seconds, fewer than between two exports; None: at once.
     """
     since = _duration(window_s + silence_s)
     looked_at = f"({_selector(metric, ())} + 0)[{since}:{_duration(step_s)}]" if step_s else samples(metric, window_s + silence_s)
@@ -49,39 +61,75 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
 
 
 def samples(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
-    """All that was exported of a metric in the last ``window_s`` seconds; of a histogram, its buckets."""
+    """All that was exported of a metric in the last ``window_s`` seconds; of a histogram, its buckets.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+        matchers: of labels, in PromQL.
+    """
     return f"{_selector(metric, matchers)}[{_duration(window_s)}]"
 
 
 def level(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
-    """The last value of each series in the last ``window_s`` seconds."""
+    """The last value of each series in the last ``window_s`` seconds.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+        matchers: of labels, in PromQL.
+    """
     return f"last_over_time({samples(metric, window_s, matchers)})"
 
 
 def exported(metric: Metric, window_s: float) -> str:
-    """How many values were exported of a metric in the last ``window_s`` seconds, over all series."""
+    """How many values were exported of a metric in the last ``window_s`` seconds, over all series.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+    """
     return f"sum(count_over_time({samples(metric, window_s)}))"
 
 
 def newest(metric: Metric) -> str:
-    """The moment of the newest sample of a metric in the last five minutes, in seconds since the Unix epoch."""
+    """The moment of the newest sample of a metric in the last five minutes, in seconds since the Unix epoch.
+
+    Args:
+        metric: the metric.
+    """
     return f"max(timestamp({_selector(metric, ())}))"
 
 
 def newest_within(metric: Metric, window_s: float) -> str:
-    """The same in the last ``window_s`` seconds, to the minute."""
+    """The same in the last ``window_s`` seconds, to the minute.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+    """
     return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window_s)}:1m]))"
 
 
 def last_seen(metric: Metric, window_s: float) -> str:
-    """The moment of the newest sample of a metric in the last ``window_s`` seconds, by service."""
+    """The moment of the newest sample of a metric in the last ``window_s`` seconds, by service.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+    """
     by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf")])
     earlier = f"max_over_time(timestamp({selector})[{_duration(window_s)}:1m])"
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
 
 
 def equals(name: str, value: str) -> str:
-    """A matcher: the label has that value."""
+    """A matcher: the label has that value.
+
+    Args:
+        name: of the label.
+        value: of the label.
+    """
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'{name}="{escaped}"'
 

@@ -56,7 +56,12 @@ _PREFIX = "judged_"
 
 
 def recorded(judged: Query, window: str) -> str:
-    """The name under which a figure over a window is recorded: what it is split by, what it is, the window."""
+    """The name under which a figure over a window is recorded: what it is split by, what it is, the window.
+
+    Args:
+        judged: the query.
+        window: in PromQL.
+    """
     levels = "_".join(["service", *(label(attribute).removeprefix("gen_ai_").partition("_")[0] for attribute in judged.labels)])
     return f"{levels}:tts_{judged.name.removeprefix(_PREFIX)}:{window}"
 

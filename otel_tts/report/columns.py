@@ -110,7 +110,12 @@ class Column:
 
 
 def engine_columns(current: Sample, reference: Sample) -> Iterator[Column]:
-    """Performance and audio, for each group that either sample has."""
+    """Performance and audio, for each group that either sample has.
+
+    Args:
+        current: the sample that is judged.
+        reference: the sample that it is compared with.
+    """
     now, then = _spoken(current), _spoken(reference)
     for measure, name in _ROWS.items():
         by = [*_ENGINE, "language"] if measure.family == "audio" else _ENGINE
@@ -123,7 +128,12 @@ def engine_columns(current: Sample, reference: Sample) -> Iterator[Column]:
 
 
 def traffic_columns(current: Sample, reference: Sample) -> Iterator[Column]:
-    """The columns of what callers asked for, which no engine influences."""
+    """The columns of what callers asked for, which no engine influences.
+
+    Args:
+        current: the sample that is judged.
+        reference: the sample that it is compared with.
+    """
     import numpy as np
 
     now, then = (frame[frame.outcome != Outcome.REJECTED] for frame in (current.frame(), reference.frame()))

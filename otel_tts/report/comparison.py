@@ -23,6 +23,13 @@ class SampleComparison:
 def compare(history: History, profiles: Profiles, service: str, first: str, second: str) -> SampleComparison:
     """Compare two sides, each named as a reference is; a bare name is a version, or else a profile.
 
+    Args:
+        history: the telemetry that is read.
+        profiles: that are saved.
+        service: the name of the service.
+        first: the side that is compared with: a version, a profile or a range.
+        second: the side that is compared.
+
     Raises:
         UnknownReferenceError: one of them is not there.
         ValueError: one of them is nothing of the kind.

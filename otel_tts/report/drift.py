@@ -84,7 +84,12 @@ class Judgement:
     reports: Mapping[str, Snapshot] | None = None
 
     def select(self, *families: Family, status: Status | None = None) -> list[Finding]:
-        """The findings of that kind."""
+        """The findings of that kind.
+
+        Args:
+            families: to which findings must belong.
+            status: that findings must have; None: any.
+        """
         return [f for f in self.findings if f.family in families and status in (None, f.status)]
 
     @property
@@ -125,7 +130,11 @@ class Judgement:
         return findings
 
     def save(self, directory: Path) -> None:
-        """Write the findings, and Evidently's reports as HTML and as JSON."""
+        """Write the findings, and Evidently's reports as HTML and as JSON.
+
+        Args:
+            directory: for the pages.
+        """
         summary = {"reference": self.reference, "status": self.status, "reason": self.reason, "alpha": ALPHA, "least": LEAST}
         findings = [asdict(finding) for finding in self.findings]
         (directory / "judgement.json").write_text(json.dumps({**summary, "findings": findings}, indent=2), encoding="utf-8")
@@ -135,7 +144,13 @@ class Judgement:
 
 
 def judge(current: Sample, reference: Sample | None, name: str) -> Judgement:
-    """Compare a sample with its reference, which is called ``name``; None when there is none."""
+    """Compare a sample with its reference, which is called ``name``; None when there is none.
+
+    Args:
+        current: the sample that is judged.
+        reference: the sample that it is compared with; None: there is none, so nothing is judged.
+        name: the name.
+    """
     if reference is None or (not reference.requests and not reference.rows):
         return Judgement(name, reason="there is nothing to compare it with")
     engines, traffic = list(engine_columns(current, reference)), list(traffic_columns(current, reference))

@@ -16,7 +16,12 @@ from otel_tts.semconv import MADE_BY_PROVIDER, Outcome
 
 
 class Feedback:
-    """The gauges of the last judged window of each provider and measure, and the tracer of the job's own steps."""
+    """The gauges of the last judged window of each provider and measure, and the tracer of the job's own steps.
+
+    Args:
+        meter: records scores; None: that of the global provider.
+        tracer: records passes; None: that of the global provider.
+    """
 
     def __init__(self, meter: Meter | None = None, tracer: Tracer | None = None) -> None:
         meter = meter or metrics.get_meter(semconv.SCOPE)
@@ -27,7 +32,12 @@ class Feedback:
         )
 
     def tell(self, judgement: Judgement, reference: Sample | None) -> None:
-        """Emit a judgement. Traffic that changed has a score, but is never a detection: no engine drifted."""
+        """Emit a judgement. Traffic that changed has a score, but is never a detection: no engine drifted.
+
+        Args:
+            judgement: the comparison of two samples.
+            reference: with which the window was compared; None: it was not.
+        """
         for (provider, measure), finding in judgement.worst().items():
             attributes = {semconv.PROVIDER.key: provider, semconv.DRIFT_COLUMN.key: measure}
             self._score.set(finding.score or 0.0, attributes)
@@ -41,6 +51,9 @@ def latencies(sample: Sample) -> dict[tuple[str, bool], float]:
     """The 95th percentile of latency in seconds, by provider and whether it streamed: of first audio for streams, else of duration.
 
     Only requests count that went well and that the provider spoke for.
+
+    Args:
+        sample: of the reference.
     """
     frame = sample.frame()
     spoken = frame[frame.outcome.eq(Outcome.OK) & frame.cache_result.isin(MADE_BY_PROVIDER)]

@@ -112,7 +112,11 @@ class Headline:
 
 
 def window_figures(row: Row) -> list[tuple[str, str]]:
-    """Give the most important figures of a window, as the terminal has them."""
+    """Give the most important figures of a window, as the terminal has them.
+
+    Args:
+        row: the figures of a window.
+    """
     return [
         ("Requests", formatting.count(row.request_count)),
         ("Success", formatting.percent(row.request_success_rate)),
@@ -123,7 +127,12 @@ def window_figures(row: Row) -> list[tuple[str, str]]:
 
 
 def middle(finding: Finding, value: float | None) -> str:
-    """Format the middle of a measure on one side."""
+    """Format the middle of a measure on one side.
+
+    Args:
+        finding: of one measure.
+        value: a middle value; None: unknown.
+    """
     if value is None:
         return formatting.NOTHING
     match finding.unit:
@@ -135,7 +144,11 @@ def middle(finding: Finding, value: float | None) -> str:
 
 
 def change(finding: Finding) -> str:
-    """Format how far a measure moved."""
+    """Format how far a measure moved.
+
+    Args:
+        finding: of one measure.
+    """
     if finding.status == "not judged":
         return formatting.NOTHING
     now, then = finding.current, finding.reference

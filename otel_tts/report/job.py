@@ -67,6 +67,9 @@ class ReportJob:
     def report(self, windows: Iterable[Window]) -> Iterator[WindowResult]:
         """Report windows, in their order.
 
+        Args:
+            windows: in ascending order.
+
         Raises:
             TrackingUnreachableError: MLflow cannot be used; what is written so far stays, and is gone on from another time.
             UnknownReferenceError: there is no such reference.
@@ -137,7 +140,14 @@ class ReportJob:
 
 
 def pending(began: float, watermark: float | None, until: float, width_s: float) -> float:
-    """The moment from which on a pass has something to look at: the watermark, and a little before it for what came late."""
+    """The moment from which on a pass has something to look at: the watermark, and a little before it for what came late.
+
+    Args:
+        began: the beginning of telemetry, in seconds since the Unix epoch.
+        watermark: the end of the last window that was reported, in seconds since the Unix epoch; None: none was.
+        until: the end of the last window that is complete, in seconds since the Unix epoch.
+        width_s: the width of a window, in seconds.
+    """
     return began if watermark is None else max(began, min(watermark, until) - _LATE_WINDOWS * width_s)
 
 

@@ -30,7 +30,13 @@ class Measures:
 
     @classmethod
     def from_history(cls, history: History, window: Window, service: Service) -> Measures:
-        """The figures of a service in a window."""
+        """The figures of a service in a window.
+
+        Args:
+            history: the telemetry that is read.
+            window: the window.
+            service: the service, with its version.
+        """
         [overall] = history.aggregates(window.start, window.end, service=service.name)
         providers = history.aggregates(window.start, window.end, by=["provider"], service=service.name)
         languages = history.aggregates(window.start, window.end, by=["language"], service=service.name)
@@ -64,7 +70,11 @@ class Measures:
 
 
 def metric_part(value: str) -> str:
-    """A label value as part of the name of a metric of MLflow, which refuses some characters."""
+    """A label value as part of the name of a metric of MLflow, which refuses some characters.
+
+    Args:
+        value: of an attribute.
+    """
     return _REFUSED.sub("_", value) or "_"
 
 

@@ -15,7 +15,11 @@ _FORMAT = 1
 
 
 class Profiles:
-    """The profiles in a directory."""
+    """The profiles in a directory.
+
+    Args:
+        directory: the data directory.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "references"
@@ -26,6 +30,10 @@ class Profiles:
 
     def save(self, name: str, sample: Sample) -> Path:
         """Save a sample under a name, in place of what was there; gives the file.
+
+        Args:
+            name: of the profile.
+            sample: the sample of requests.
 
         Raises:
             ValueError: the name could not be a file's.
@@ -49,6 +57,9 @@ class Profiles:
 
     def load(self, name: str) -> Sample | None:
         """The sample under that name; None when there is none.
+
+        Args:
+            name: of the profile.
 
         Raises:
             ValueError: the name could not be a file's, or the file is of another version of otel-tts.

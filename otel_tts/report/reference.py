@@ -36,7 +36,12 @@ class Reference(Protocol):
         """What ``window`` is compared with; None when there is nothing yet."""
 
     def learn(self, window: Window, sample: Sample) -> None:
-        """Take over the sample of a window that was read, so that it is not read twice."""
+        """Take over the sample of a window that was read, so that it is not read twice.
+
+        Args:
+            window: the window.
+            sample: the sample of requests.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,31 @@ class Fixed:
     end: float = 0.0
 
     def sample(self, window: Window) -> Sample | None:
-        """See `Reference.sample`."""
+        """See `Reference.sample`.
+
+        Args:
+            window: the window.
+        """
         return None if self.start < window.end and window.start < self.end else self.what
 
     def learn(self, window: Window, sample: Sample) -> None:
-        """See `Reference.learn`: nothing changes."""
+        """See `Reference.learn`: nothing changes.
+
+        Args:
+            window: the window.
+            sample: the sample of requests.
+        """
 
 
 class LastWeek:
     """The windows of the seven days before, without those that were judged drifted: else a fault would soon be the rule.
 
     The newest are taken first, until there are as many requests as a sample holds.
+
+    Args:
+        runs: of MLflow.
+        taken: takes the sample of a window.
+        service: the name of the service.
     """
 
     name = LAST_WEEK
@@ -71,7 +90,11 @@ class LastWeek:
         self._last_taken: dict[Window, Sample] = {}
 
     def sample(self, window: Window) -> Sample | None:
-        """See `Reference.sample`."""
+        """See `Reference.sample`.
+
+        Args:
+            window: the window.
+        """
         samples: dict[Window, Sample] = {}
         rows = 0
         for earlier, judgement in self._runs.windows(self._service, window.width_s, window.start - _WEEK, window.start):
@@ -87,12 +110,24 @@ class LastWeek:
         return merged(samples.values()) if samples else None
 
     def learn(self, window: Window, sample: Sample) -> None:
-        """See `Reference.learn`."""
+        """See `Reference.learn`.
+
+        Args:
+            window: the window.
+            sample: the sample of requests.
+        """
         self._last_taken[window] = sample
 
 
 def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None, service: str) -> Reference:
     """The reference that ``given`` names: ``last-7d``, ``version:1.2``, ``profile:NAME`` or ``range:START..END``.
+
+    Args:
+        given: `last-7d`, `version:1.2`, `profile:NAME` or `range:START..END`.
+        history: the telemetry that is read.
+        profiles: that are saved.
+        runs: of MLflow; None: ranges of runs cannot be used.
+        service: the name of the service.
 
     Raises:
         UnknownReferenceError: it names nothing there is.
@@ -126,6 +161,11 @@ def resolve(given: str, history: History, profiles: Profiles, runs: Runs | None,
 def of_version(history: History, service: str, version: str) -> Sample:
     """All samples of one version of a service.
 
+    Args:
+        history: the telemetry that is read.
+        service: the name of the service.
+        version: of the service.
+
     Raises:
         UnknownReferenceError: nothing is.
     """
@@ -141,6 +181,10 @@ def of_version(history: History, service: str, version: str) -> Sample:
 
 def moment(text: str, now: float | None = None) -> float:
     """A moment, in seconds since the Unix epoch: ``2026-11-23T09:00``, in UTC unless it says otherwise, or ``2h`` for two hours ago.
+
+    Args:
+        text: as it was given on the command line.
+        now: in seconds since the Unix epoch; None: the current time.
 
     Raises:
         ValueError: it is neither.
@@ -159,6 +203,9 @@ def moment(text: str, now: float | None = None) -> float:
 def length_s(text: str) -> float:
     """A length of time in seconds: ``30s``, ``5m``, ``1h``, ``7d``.
 
+    Args:
+        text: as it was given on the command line.
+
     Raises:
         ValueError: it is none.
     """
@@ -170,6 +217,9 @@ def length_s(text: str) -> float:
 
 def span(text: str) -> tuple[float, float]:
     """Two moments with ``..`` between them.
+
+    Args:
+        text: as it was given on the command line.
 
     Raises:
         ValueError: they are none, or not in order.

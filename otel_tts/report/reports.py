@@ -37,6 +37,9 @@ class Report:
 class Reports:
     """The reports in MLflow.
 
+    Args:
+        uri: where MLflow is: a tracking URI.
+
     Raises:
         tracking.TrackingUnreachableError: in every method: MLflow does not answer, or is not installed.
     """
@@ -46,31 +49,53 @@ class Reports:
 
     @classmethod
     def from_settings(cls, settings: ReportSettings) -> Reports | None:
-        """Where the settings say, or where the job keeps them without; None when no job has ever written there."""
+        """Where the settings say, or where the job keeps them without; None when no job has ever written there.
+
+        Args:
+            settings: the settings.
+        """
         uri = tracking.default_uri(settings)
         database = tracking.database(uri)
         return None if database is not None and not database.exists() else cls(uri)
 
     def latest(self, limit: int = 50) -> Sequence[Report]:
-        """The newest windows of all services, the newest first."""
+        """The newest windows of all services, the newest first.
+
+        Args:
+            limit: the most of them.
+        """
         return self._search(f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}'", limit)
 
     def of_request(self, service: str, ended: float) -> Report | None:
-        """The report of the window in which a request of a service ended; the shortest, where there are several."""
+        """The report of the window in which a request of a service ended; the shortest, where there are several.
+
+        Args:
+            service: the name of the service.
+            ended: when the request ended, in seconds since the Unix epoch.
+        """
         until = round(ended * 1000)
         query = f"tags.`{runs.KIND}` = 'window' and tags.`{runs.STATE}` = '{runs.COMPLETE}' and attributes.start_time <= {until}"
         holding = [r for r in self._search(query, 100) if r.service == service and r.window.start <= ended < r.window.end]
         return min(holding, key=lambda report: report.window.width_s, default=None)
 
     def pages(self, run_id: str) -> Sequence[str]:
-        """Which pages a report has: ``headline`` first, ``engines``, ``traffic``."""
+        """Which pages a report has: ``headline`` first, ``engines``, ``traffic``.
+
+        Args:
+            run_id: the id of the MLflow run.
+        """
         client = self._client()
         with tracking.reaching(self.uri):
             names = [_PAGE.fullmatch(file.path) for file in client.list_artifacts(run_id)]
         return sorted((name[1] for name in names if name), key=lambda name: (name != "headline", name))
 
     def page(self, run_id: str, name: str) -> str:
-        """One page of a report, a whole HTML document."""
+        """One page of a report, a whole HTML document.
+
+        Args:
+            run_id: the id of the MLflow run.
+            name: of the page.
+        """
         client = self._client()
         with tracking.reaching(self.uri), tempfile.TemporaryDirectory() as directory:
             return Path(client.download_artifacts(run_id, f"{name}.html", directory)).read_text(encoding="utf-8")

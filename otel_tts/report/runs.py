@@ -55,7 +55,12 @@ class RunEntry:
 
 
 class Runs:
-    """The runs of one experiment."""
+    """The runs of one experiment.
+
+    Args:
+        uri: where MLflow is: a tracking URI.
+        experiment: the name of the MLflow experiment.
+    """
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
@@ -67,7 +72,11 @@ class Runs:
         return str(self._experiment.experiment_id)
 
     def watermark(self, job: str) -> float | None:
-        """Up to when windows have been written; None when none has been."""
+        """Up to when windows have been written; None when none has been.
+
+        Args:
+            job: the key of the job's watermark.
+        """
         with tracking.reaching(self.uri):
             tags = self._client.get_experiment(self.experiment_id).tags
         with suppress(KeyError, ValueError):
@@ -75,17 +84,34 @@ class Runs:
         return None
 
     def advance(self, job: str, moment: float) -> None:
-        """All windows up to ``moment`` have been written."""
+        """All windows up to ``moment`` have been written.
+
+        Args:
+            job: the key of the job's watermark.
+            moment: in seconds since the Unix epoch.
+        """
         with tracking.reaching(self.uri):
             self._client.set_experiment_tag(self.experiment_id, _watermark(job), f"{moment:.0f}")
 
     def find(self, service: str, window: Window) -> Run | None:
-        """The run of a window."""
+        """The run of a window.
+
+        Args:
+            service: the name of the service.
+            window: the window.
+        """
         with tracking.reaching(self.uri):
             return self._find(_key("window", service, str(window)))
 
     def windows(self, service: str, width_s: float, since: float, before: float) -> Iterator[tuple[Window, str]]:
-        """The complete windows of a service that began then, the newest first, each with its judgement."""
+        """The complete windows of a service that began then, the newest first, each with its judgement.
+
+        Args:
+            service: the name of the service.
+            width_s: the width of a window, in seconds.
+            since: from when on, in seconds since the Unix epoch.
+            before: up to when, in seconds since the Unix epoch.
+        """
         conditions = {STATE: COMPLETE, WIDTH: f"{width_s:g}", SERVICE: _quoted(service)}
         query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in conditions.items())
         query += f" and attributes.start_time >= {since * 1000:.0f} and attributes.start_time < {before * 1000:.0f}"
@@ -103,17 +129,30 @@ class Runs:
                 return
 
     def write(self, entry: RunEntry) -> str:
-        """Write a window, from the beginning or from where another attempt was killed; gives the run's id."""
+        """Write a window, from the beginning or from where another attempt was killed; gives the run's id.
+
+        Args:
+            entry: what is written.
+        """
         with tracking.reaching(self.uri):
             return self._write(entry)
 
     def same(self, run: Run, source: str) -> None:
-        """Note that a window was checked again and has not changed."""
+        """Note that a window was checked again and has not changed.
+
+        Args:
+            run: of MLflow.
+            source: where the telemetry is from.
+        """
         with tracking.reaching(self.uri):
             self._client.set_tag(run.info.run_id, SOURCE, source)
 
     def link(self, run_id: str) -> str:
-        """The address of a run's page."""
+        """The address of a run's page.
+
+        Args:
+            run_id: the id of the MLflow run.
+        """
         if self.uri.startswith(("http://", "https://")):
             return tracking.page(self.uri, self.experiment_id, run_id)
         shown = tracking.page("http://127.0.0.1:5000", self.experiment_id, run_id)

@@ -60,6 +60,12 @@ def take(history: History, window: Window, service: str, version: str | None = N
 
     Counts know the time of a request to within the interval of exports. Spans are complete when their number is within 1 % of a
     number that the counts allow.
+
+    Args:
+        history: the telemetry that is read.
+        window: the window.
+        service: the name of the service.
+        version: its version; None: every version.
     """
     counted = next((s for s in history.services(window.start, window.end, version=version) if s.name == service), None)
     wanted = RequestFilter(service=service, version=version, ended_since=window.start - history.interval, ended_before=window.end)
@@ -97,12 +103,20 @@ def take(history: History, window: Window, service: str, version: str | None = N
 
 
 def facts(request: Request) -> Facts:
-    """A row."""
+    """A row.
+
+    Args:
+        request: the request.
+    """
     return tuple(getattr(request, name) for name in FACTS)
 
 
 def merged(samples: Iterable[Sample]) -> Sample:
-    """Merge samples. If one of them is misleading, so is the result."""
+    """Merge samples. If one of them is misleading, so is the result.
+
+    Args:
+        samples: of the same service.
+    """
     parts = list(samples)
     rows = {span: row for part in parts for span, row in part.rows.items()}
     attempts: dict[str, tuple[int, int]] = {}

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 def copy(uri: str, experiment_id: str, run_id: str, traces: Sequence[Trace]) -> None:
     """Write the traces; doing it again changes nothing.
 
+    Args:
+        uri: where MLflow is: a tracking URI.
+        experiment_id: the id of the MLflow experiment.
+        run_id: the id of the MLflow run.
+        traces: of the worst requests.
+
     Raises:
         TrackingUnreachableError: MLflow does not take them.
     """

@@ -35,7 +35,11 @@ class TrackingUnreachableError(OtelTtsError):
 
 
 def default_uri(settings: ReportSettings) -> str:
-    """Where MLflow is: what the settings say, else a database in the data directory, which needs no server."""
+    """Where MLflow is: what the settings say, else a database in the data directory, which needs no server.
+
+    Args:
+        settings: the settings.
+    """
     return settings.mlflow_tracking_uri or f"sqlite:///{settings.data_dir.resolve() / 'mlflow.db'}"
 
 
@@ -47,7 +51,14 @@ def prepare() -> None:
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises in the block into `TrackingUnreachableError`."""
+    """Turn what MLflow raises in the block into `TrackingUnreachableError`.
+
+    Args:
+        uri: where MLflow is: a tracking URI.
+
+    Raises:
+        TrackingUnreachableError: MLflow does not answer.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -61,6 +72,10 @@ def reaching(uri: str) -> Iterator[None]:
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
     """A client, and the experiment, which is made if it is not there.
+
+    Args:
+        uri: where MLflow is: a tracking URI.
+        experiment: the name of the MLflow experiment.
 
     Raises:
         TrackingUnreachableError: no MLflow answers at ``uri``, or it refuses.
@@ -85,10 +100,20 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, Experiment]:
 
 
 def database(uri: str) -> Path | None:
-    """The file of a SQLite database; None for everything else."""
+    """The file of a SQLite database; None for everything else.
+
+    Args:
+        uri: where MLflow is: a tracking URI.
+    """
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def page(uri: str, experiment_id: str, run_id: str) -> str:
-    """The address of a run on the page of a server."""
+    """The address of a run on the page of a server.
+
+    Args:
+        uri: where MLflow is: a tracking URI.
+        experiment_id: the id of the MLflow experiment.
+        run_id: the id of the MLflow run.
+    """
     return f"{redact_url(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

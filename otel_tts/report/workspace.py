@@ -8,7 +8,14 @@ from otel_tts.report.drift import Judgement
 
 
 def add(directory: Path, service: str, window: str, judgement: Judgement) -> None:
-    """Write the reports of a window into the workspace, in place of earlier ones."""
+    """Write the reports of a window into the workspace, in place of earlier ones.
+
+    Args:
+        directory: of the workspace.
+        service: the name of the service.
+        window: of the report, for people.
+        judgement: the comparison of two samples.
+    """
     from evidently.ui.workspace import Workspace
 
     space = Workspace.create(str(directory))

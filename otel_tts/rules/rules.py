@@ -24,7 +24,13 @@ _SHOWN = {
 
 
 def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = RUNBOOKS) -> str:
-    """One of `FILES`, as YAML. objectives: what is generated into it. runbooks: the address of the page that alerts link to."""
+    """One of `FILES`, as YAML.
+
+    Args:
+        name: of the file.
+        objectives: what is generated into it.
+        runbooks: the address of the page that alerts link to.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     records: set[str] = set()
     for condition in FILES[name]:
@@ -40,12 +46,20 @@ def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = 
 
 
 def interval(condition: Condition) -> str:
-    """How often it is evaluated: as often as its window can bring something new."""
+    """How often it is evaluated: as often as its window can bring something new.
+
+    Args:
+        condition: the condition.
+    """
     return "15s" if condition.window_s <= 300 else "1m" if condition.window_s <= 6 * 3600 else "5m"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as Prometheus writes them, in one unit: ``90s``, ``5m``, ``1d``."""
+    """Seconds as Prometheus writes them, in one unit: ``90s``, ``5m``, ``1d``.
+
+    Args:
+        seconds: the length of time.
+    """
     unit, length = next(
         (unit, length) for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % length == 0
     )
@@ -95,7 +109,11 @@ def _at_least(condition: Condition) -> str:
 
 
 def expression(condition: Condition) -> str:
-    """What an alert compares. A minimum of bad events is rounded: increases are extrapolated, and seldom whole."""
+    """What an alert compares. A minimum of bad events is rounded: increases are extrapolated, and seldom whole.
+
+    Args:
+        condition: the condition.
+    """
     figure, traffic = QUERIES[condition.query], _traffic(condition)
     beyond = f"{condition.comparison} {condition.threshold:g}"
     if not condition.window_s:

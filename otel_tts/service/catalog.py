@@ -15,6 +15,10 @@ _LONGEST = 60  # code points of a caller's word that a message repeats
 def voices(providers: Sequence[Provider], request: tts_pb2.ListVoicesRequest) -> list[Voice]:
     """The voices asked for, those of the preferred provider first.
 
+    Args:
+        providers: in the order of preference.
+        request: what the caller asks for.
+
     Raises:
         NotFoundError: there is no such provider.
     """
@@ -26,6 +30,10 @@ def voices(providers: Sequence[Provider], request: tts_pb2.ListVoicesRequest) ->
 def one(name: str, providers: Sequence[Provider]) -> Provider:
     """The provider of that name.
 
+    Args:
+        name: of the voice.
+        providers: in the order of preference.
+
     Raises:
         NotFoundError: there is none.
     """
@@ -36,7 +44,12 @@ def one(name: str, providers: Sequence[Provider]) -> Provider:
 
 
 def suits(voice: Voice, language: str) -> int:
-    """How well a voice suits a language: 3 exactly, 2 it speaks any, 1 the same language of another region, 0 not at all."""
+    """How well a voice suits a language: 3 exactly, 2 it speaks any, 1 the same language of another region, 0 not at all.
+
+    Args:
+        voice: of a provider.
+        language: a BCP 47 tag.
+    """
     if _within(voice.language, language):
         return 3
     if voice.language == "mul":
@@ -45,18 +58,31 @@ def suits(voice: Voice, language: str) -> int:
 
 
 def best(provider: Provider, language: str) -> Voice | None:
-    """The provider's voice that suits the language best, the first of equals; None when none does."""
+    """The provider's voice that suits the language best, the first of equals; None when none does.
+
+    Args:
+        provider: the provider.
+        language: a BCP 47 tag.
+    """
     voice = max(provider.voices, key=lambda voice: suits(voice, language))
     return voice if suits(voice, language) else None
 
 
 def names(providers: Iterable[Provider]) -> str:
-    """The providers, for a message."""
+    """The providers, for a message.
+
+    Args:
+        providers: in the order of preference.
+    """
     return ", ".join(provider.name for provider in providers)
 
 
 def short(word: str) -> str:
-    """A caller's word, for a message."""
+    """A caller's word, for a message.
+
+    Args:
+        word: from the caller.
+    """
     return repr(word if len(word) <= _LONGEST else word[:_LONGEST] + "…")
 
 

@@ -59,7 +59,12 @@ class Piece:
 
 
 class Chain:
-    """The engines, the preferred one first, and the cache and the flights that they share."""
+    """The engines, the preferred one first, and the cache and the flights that they share.
+
+    Args:
+        engines: the engines, in the order of preference.
+        cache: of audio.
+    """
 
     def __init__(self, engines: Sequence[Engine], cache: Cache) -> None:
         self._engines = engines
@@ -69,7 +74,13 @@ class Chain:
     async def play(self, s: Synthesis, order: Order, *, stream: bool) -> AsyncGenerator[Piece, None]:
         """The audio as PCM16, mono, each piece with whose it is: as it comes when ``stream``, else in one piece.
 
+        Args:
+            s: the request, in telemetry.
+            order: the request, checked.
+            stream: whether audio is given as it comes, else in one piece.
+
         Raises:
+            BrokenOffError: the provider failed after audio was sent.
             OtelTtsError: one of those that ``failures.answer`` knows an answer to.
         """
         legs = route(self._engines, order)

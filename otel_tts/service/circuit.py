@@ -17,6 +17,12 @@ class Circuit:
     A provider that answers a question which costs nothing may still make no audio.
 
     ``changed`` is told of the state after each piece of news. The clock gives seconds and never goes back.
+
+    Args:
+        failures: how many in a row open it.
+        cooldown: seconds after which a probe is due.
+        changed: is called with whether it is closed.
+        clock: returns the current time in seconds.
     """
 
     def __init__(

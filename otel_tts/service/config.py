@@ -10,7 +10,14 @@ from otel_tts.settings import Section, count, port, seconds, setting, text
 
 
 def provider_names(value: str) -> tuple[str, ...]:
-    """Names of providers, the preferred one first."""
+    """Names of providers, the preferred one first.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     if names and len(set(names)) == len(names) and set(names) <= set(ENGINES):
         return names

@@ -22,6 +22,12 @@ class Delivery:
     """Encodes the pieces of PCM16, mono, at ``sample_rate`` Hz for one request: as a stream, or the only piece as a whole file.
 
     What is costly runs in a worker thread. The time that encoding took is told to the Synthesis at the end.
+
+    Args:
+        s: the request, in telemetry.
+        order: the request, checked.
+        sample_rate: of the audio that is made, in Hz.
+        stream: whether audio is delivered in pieces.
     """
 
     def __init__(self, s: Synthesis, order: Order, sample_rate: int, *, stream: bool) -> None:
@@ -44,6 +50,9 @@ class Delivery:
 
     async def feed(self, pcm: bytes) -> bytes:
         """What can be sent after this piece; may be nothing.
+
+        Args:
+            pcm: PCM16, mono.
 
         Raises:
             InvalidInputError: it is too much for one message.

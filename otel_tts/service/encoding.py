@@ -70,6 +70,11 @@ _UNKNOWN = 0xFFFFFFFF
 def output_rate(encoding: Encoding, sample_rate: int, target_rate: int | None = None) -> int:
     """The sample rate of the encoded audio: the one asked for, else the voice's, else the next that the encoding has.
 
+    Args:
+        encoding: the encoding of the audio that is sent.
+        sample_rate: of the audio that is made, in Hz.
+        target_rate: that the caller asks for, in Hz; None: as it is made.
+
     Raises:
         InvalidInputError: ``target_rate`` is out of range or one that the encoding does not have.
     """
@@ -85,6 +90,12 @@ def output_rate(encoding: Encoding, sample_rate: int, target_rate: int | None = 
 
 def encode(pcm: bytes, sample_rate: int, encoding: Encoding, target_rate: int | None = None) -> bytes:
     """All of ``pcm`` (mono PCM16 of ``sample_rate`` Hz) as one file of exactly its duration.
+
+    Args:
+        pcm: PCM16, mono.
+        sample_rate: of the audio that is made, in Hz.
+        encoding: the encoding of the audio that is sent.
+        target_rate: that the caller asks for, in Hz; None: as it is made.
 
     Raises:
         InvalidInputError: as :func:`output_rate`.
@@ -109,6 +120,11 @@ class Encoder:
     since libsndfile fills Ogg pages of a second. A streamed MP3 is up to four frames longer than the audio (0.1 s at 24 kHz): the
     header that tells players to skip the format's delay needs the length. FLAC is refused, because many readers need it too.
 
+    Args:
+        encoding: the encoding of the audio that is sent.
+        sample_rate: of the audio that is made, in Hz.
+        target_rate: that the caller asks for, in Hz; None: as it is made.
+
     Raises:
         InvalidInputError: as :func:`output_rate`.
         UnsupportedError: the encoding can't be streamed.
@@ -129,7 +145,11 @@ class Encoder:
         self._writer = _COMPRESSED[encoding].open(self._written, self.sample_rate) if encoding in _COMPRESSED else None
 
     def feed(self, pcm: bytes) -> bytes:
-        """What can be sent after these whole samples; may be nothing."""
+        """What can be sent after these whole samples; may be nothing.
+
+        Args:
+            pcm: PCM16, mono.
+        """
         return self._encode(np.frombuffer(pcm, "<i2"))
 
     def finish(self) -> bytes:

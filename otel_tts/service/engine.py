@@ -19,13 +19,24 @@ _INPUT_REFUSED = frozenset({400, 422})  # HTTP
 
 
 def refuses_input(error: Exception) -> bool:
-    """Whether a provider's exception is about what was asked, so that it says nothing about the provider's health."""
+    """Whether a provider's exception is about what was asked, so that it says nothing about the provider's health.
+
+    Args:
+        error: what the provider raised.
+    """
     status = getattr(getattr(error, "response", None), "status_code", None)
     return isinstance(error, InvalidInputError | UnsupportedError) or status in _INPUT_REFUSED
 
 
 class Engine:
-    """One configured provider. ``changed`` is told whether it gets requests, after each piece of news of it."""
+    """One configured provider. ``changed`` is told whether it gets requests, after each piece of news of it.
+
+    Args:
+        provider: the provider.
+        config: of the service.
+        tts: the Telemetry that records.
+        changed: is called with whether it gets requests, after each piece of news.
+    """
 
     def __init__(self, provider: Provider, config: ServiceConfig, tts: Telemetry, changed: Callable[[bool], None]) -> None:
         state = tts.provider(provider.name)
@@ -44,6 +55,9 @@ class Engine:
 
     async def call(self, speech: EngineRequest) -> AsyncGenerator[bytes, None]:
         """The provider's audio, as it comes. Its end is news for the circuit; no audio at all is none: it is about the text.
+
+        Args:
+            speech: what is to be spoken.
 
         Raises:
             TimeoutError: no audio came for too long.

@@ -71,7 +71,11 @@ class Answer:
 
 
 def answer(error: Exception) -> Answer:
-    """The answer to the caller. Messages of ours go to the caller; those of engines and bugs never do: they may hold the text."""
+    """The answer to the caller. Messages of ours go to the caller; those of engines and bugs never do: they may hold the text.
+
+    Args:
+        error: what went wrong.
+    """
     code = grpc.StatusCode
     match error:
         case InvalidInputError():
@@ -110,7 +114,12 @@ def answer(error: Exception) -> Answer:
 
 @asynccontextmanager
 async def answering(context: grpc.aio.ServicerContext[Any, Any], s: Synthesis | None = None) -> AsyncIterator[None]:
-    """Ends the RPC with the status that answers whatever exception leaves the block, and tells the Synthesis."""
+    """Ends the RPC with the status that answers whatever exception leaves the block, and tells the Synthesis.
+
+    Args:
+        context: grpc's servicer context.
+        s: the request, in telemetry; None: there is none yet.
+    """
     try:
         yield
     except Exception as error:  # noqa: BLE001 - grpc would send its message to the caller and to the log
@@ -125,7 +134,11 @@ async def answering(context: grpc.aio.ServicerContext[Any, Any], s: Synthesis | 
 
 
 def frames(error: BaseException) -> str:
-    """An exception's class and, on the lines after it, where it was raised; without its message."""
+    """An exception's class and, on the lines after it, where it was raised; without its message.
+
+    Args:
+        error: the exception.
+    """
     return "".join((type(error).__name__, "\n", *traceback.format_tb(error.__traceback__))).rstrip()
 
 

@@ -19,6 +19,11 @@ class Flight:
     request waits here is the engine's. A pull runs in the context of the request that asks for it.
 
     ``slot`` gives the seconds it was waited for and is held until ``source`` ends.
+
+    Args:
+        slot: is held while the engine works; it gives the seconds that were waited for it.
+        source: gives the audio.
+        leader: the request that started it; None: none has.
     """
 
     def __init__(
@@ -127,6 +132,10 @@ class Flights:
         """The flight for ``key``, and whether this request started it. The last one to leave ends it.
 
         ``key`` None: a flight of one's own.
+
+        Args:
+            key: of the audio; None: a flight of its own.
+            start: starts a flight, if none is under way.
         """
         flight = self._under_way.get(key) if key is not None else None
         leads = flight is None or flight.landed

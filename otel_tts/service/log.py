@@ -34,7 +34,11 @@ class _Printed:
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):
-    """Prints a stack trace in full once an hour, and a line for each repetition; a warning of an exporter once a minute."""
+    """Prints a stack trace in full once an hour, and a line for each repetition; a warning of an exporter once a minute.
+
+    Args:
+        stream: to write to; None: standard error.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)

@@ -34,23 +34,39 @@ class Order:
     no_cache: bool
 
     def speech(self, voice: Voice, language: str) -> EngineRequest:
-        """What an engine with that voice is asked. ``language``: for a voice that speaks any; empty: it finds out."""
+        """What an engine with that voice is asked.
+
+        Args:
+            voice: the voice of the provider.
+            language: for a voice that speaks any; empty: it finds out.
+        """
         language = voice.language if voice.language != "mul" or not language else language
         return EngineRequest(self.text, voice.id, language, self.rate, self.pitch, self.volume_gain_db, self.ssml)
 
 
 def encoding_number(encoding: Encoding) -> tts_pb2.AudioEncoding.ValueType:
-    """How the API numbers an encoding."""
+    """How the API numbers an encoding.
+
+    Args:
+        encoding: the encoding of the audio that is sent.
+    """
     return tts_pb2.AudioEncoding.Value(f"AUDIO_ENCODING_{encoding.name}")
 
 
 def given_text(request: tts_pb2.SynthesizeRequest) -> str:
-    """The text or SSML as the caller sent it."""
+    """The text or SSML as the caller sent it.
+
+    Args:
+        request: the message.
+    """
     return request.ssml if request.WhichOneof("input") == "ssml" else request.text
 
 
 def readable(request: M | None) -> M:
     """The request, if it is one.
+
+    Args:
+        request: the message; None: it could not be read.
 
     Raises:
         InvalidInputError: the bytes that came were none.
@@ -64,6 +80,11 @@ def readable(request: M | None) -> M:
 
 def read(request: tts_pb2.SynthesizeRequest, *, stream: bool, max_text: int) -> Order:
     """The order that ``request`` stands for.
+
+    Args:
+        request: the message.
+        stream: whether audio is delivered in pieces.
+        max_text: the most code points.
 
     Raises:
         InvalidInputError: it cannot be spoken; the message says what to change.

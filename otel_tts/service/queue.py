@@ -21,7 +21,13 @@ class QueueFullError(OtelTtsError):
 
 
 class RequestQueue:
-    """``concurrency`` slots, and at most ``size`` requests waiting for one, first come, first served. For one event loop."""
+    """``concurrency`` slots, and at most ``size`` requests waiting for one, first come, first served. For one event loop.
+
+    Args:
+        concurrency: how many slots.
+        size: how many requests may wait.
+        clock: returns the current time in seconds.
+    """
 
     def __init__(self, concurrency: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._concurrency = concurrency

@@ -29,6 +29,10 @@ def route(engines: Sequence[Engine], order: Order) -> list[Leg]:
     another region speaks it come last. With a voice, those that have it come first, then the others with a voice for the same
     language: better another voice than silence. An order that names its provider is spoken by that provider or not at all.
 
+    Args:
+        engines: the engines, in the order of preference.
+        order: the request, checked.
+
     Raises:
         NotFoundError: there is no such voice or provider, or no voice for the language.
         InvalidInputError: the voice does not speak the language, or a number is out of range.

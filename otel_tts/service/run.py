@@ -57,7 +57,12 @@ async def _serve(config: ServiceConfig, settings: Settings) -> None:
 
 
 def telemetry(providers: Sequence[Provider], settings: Settings | None = None) -> otel_tts.Telemetry:
-    """Telemetry that keeps all voices, languages and models of the providers apart, and nothing else that callers send."""
+    """Telemetry that keeps all voices, languages and models of the providers apart, and nothing else that callers send.
+
+    Args:
+        providers: in the order of preference.
+        settings: of telemetry; None: those of the environment.
+    """
     voices = [voice for provider in providers for voice in provider.voices]
     languages = {voice.language for voice in voices}
     return otel_tts.Telemetry(
@@ -70,7 +75,13 @@ def telemetry(providers: Sequence[Provider], settings: Settings | None = None) -
 
 
 def describe(service: RunningService, config: ServiceConfig, providers: Sequence[Provider]) -> Iterator[str]:
-    """What is served, a line each, for people."""
+    """What is served, a line each, for people.
+
+    Args:
+        service: the running service.
+        config: of the service.
+        providers: in the order of preference.
+    """
     yield f"otel-tts {__version__}"
     yield f"gRPC: {service.address} (yap.tts.v1.TextToSpeech, grpc.health.v1, reflection)"
     yield f"providers: {', '.join(f'{provider.name} ({len(provider.voices)} voices)' for provider in providers)}"

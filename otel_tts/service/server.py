@@ -31,7 +31,13 @@ class PortTakenError(OtelTtsError, OSError):
 
 
 class RunningService:
-    """A service that accepts requests. ``port``: the one it listens on, also where a free one was asked for."""
+    """A service that accepts requests.
+
+    Args:
+        host: the address to listen on.
+        port: the one it listens on, also where a free one was asked for.
+        engines: the engines, in the order of preference.
+    """
 
     def __init__(self, host: str, port: int, engines: Sequence[Engine]) -> None:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -45,7 +51,10 @@ async def serve(
 ) -> AsyncIterator[RunningService]:
     """Serve for the length of the block; at its end, requests under way get ``config.stop_grace`` seconds.
 
-    providers: by default those that ``config`` names, configured by the environment.
+    Args:
+        config: of the service.
+        telemetry: the Telemetry that records.
+        providers: by default those that ``config`` names, configured by the environment.
 
     Raises:
         PortTakenError: something else has the port, or there is no such address.

@@ -26,7 +26,14 @@ Part = tts_pb2.SynthesizeStreamResponse
 
 
 class TextToSpeech:
-    """``yap.tts.v1.TextToSpeech``. A request is None where the bytes that came were none."""
+    """``yap.tts.v1.TextToSpeech``. A request is None where the bytes that came were none.
+
+    Args:
+        chain: speaks.
+        providers: in the order of preference.
+        tts: the Telemetry that records.
+        max_text: the most code points of a request.
+    """
 
     def __init__(self, chain: Chain, providers: Sequence[Provider], tts: Telemetry, *, max_text: int) -> None:
         self._chain = chain
@@ -35,7 +42,12 @@ class TextToSpeech:
         self._max_text = max_text
 
     async def Synthesize(self, request: tts_pb2.SynthesizeRequest | None, context: Context) -> tts_pb2.SynthesizeResponse:
-        """All the audio in one message."""
+        """All the audio in one message.
+
+        Args:
+            request: the message; None: it could not be read.
+            context: grpc's servicer context.
+        """
         response = tts_pb2.SynthesizeResponse()
         async with aclosing(self._speak(request, context, stream=False)) as parts:
             async for part in parts:
@@ -49,13 +61,23 @@ class TextToSpeech:
         return response
 
     async def SynthesizeStream(self, request: tts_pb2.SynthesizeRequest | None, context: Context) -> AsyncGenerator[Part, None]:
-        """Header, chunks as they are made, trailer."""
+        """Header, chunks as they are made, trailer.
+
+        Args:
+            request: the message; None: it could not be read.
+            context: grpc's servicer context.
+        """
         async with aclosing(self._speak(request, context, stream=True)) as parts:
             async for part in parts:
                 yield part
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest | None, context: Context) -> tts_pb2.ListVoicesResponse:
-        """The voices of all providers."""
+        """The voices of all providers.
+
+        Args:
+            request: the message; None: it could not be read.
+            context: grpc's servicer context.
+        """
         async with answering(context):
             offered = [tts_pb2.Voice(**asdict(voice)) for voice in voices(self._providers, readable(request))]
         return tts_pb2.ListVoicesResponse(voices=offered)

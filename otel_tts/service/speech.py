@@ -19,6 +19,10 @@ class InvalidInputError(OtelTtsError, ValueError):
     """A request that cannot be spoken by any engine. The message says what to change and never quotes the text.
 
     ``field`` is the field of :class:`EngineRequest` that is at fault.
+
+    Args:
+        field: of the request, in gRPC's words.
+        message: for the caller.
     """
 
     def __init__(self, field: str, message: str) -> None:

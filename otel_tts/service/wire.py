@@ -21,7 +21,11 @@ M = TypeVar("M", bound=Message)
 
 
 def handler(servicer: TextToSpeech) -> grpc.GenericRpcHandler:
-    """The service, for ``server.add_generic_rpc_handlers``."""
+    """The service, for ``server.add_generic_rpc_handlers``.
+
+    Args:
+        servicer: answers the RPCs.
+    """
     synthesize, voices = _reader(tts_pb2.SynthesizeRequest), _reader(tts_pb2.ListVoicesRequest)
     whole, part = tts_pb2.SynthesizeResponse.SerializeToString, tts_pb2.SynthesizeStreamResponse.SerializeToString
     listed = tts_pb2.ListVoicesResponse.SerializeToString

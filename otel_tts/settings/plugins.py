@@ -28,6 +28,9 @@ VARIABLES = (*_GROUPS, *_BUILT_IN)
 def check(environ: Mapping[str, str]) -> None:
     """Refuse a name that nobody provides.
 
+    Args:
+        environ: the environment variables.
+
     Raises:
         SettingError: a variable has such a name; with those that it takes here.
     """

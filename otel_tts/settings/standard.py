@@ -22,21 +22,42 @@ _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 
 
 def limit(text: str) -> int:
-    """A whole number of 0 or more."""
+    """A whole number of 0 or more.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     if text.strip().isdecimal() and int(text) <= _MOST:
         return int(text)
     raise ValueError(f"a whole number from 0 to {_MOST}")
 
 
 def some(text: str) -> int:
-    """A whole number of 1 or more."""
+    """A whole number of 1 or more.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     if text.strip().isdecimal() and 1 <= int(text) <= _MOST:
         return int(text)
     raise ValueError(f"a whole number from 1 to {_MOST}")
 
 
 def timeout(text: str) -> float:
-    """Seconds that an export may take."""
+    """Seconds that an export may take.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     with suppress(ValueError):
         if 0 <= float(text) <= _LONGEST:
             return float(text)
@@ -44,7 +65,14 @@ def timeout(text: str) -> float:
 
 
 def ratio(text: str) -> float:
-    """A share of traces."""
+    """A share of traces.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     with suppress(ValueError):
         if 0 <= float(text) <= 1:
             return float(text)
@@ -52,14 +80,28 @@ def ratio(text: str) -> float:
 
 
 def compression(text: str) -> str:
-    """The compression of request bodies."""
+    """The compression of request bodies.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     if text.strip().lower() in ("none", "gzip", "deflate"):
         return text
     raise ValueError("none, gzip or deflate")
 
 
 def file(text: str) -> Path:
-    """A file that can be read."""
+    """A file that can be read.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     with suppress(OSError, ValueError):
         Path(text.strip()).open("rb").close()
         return Path(text.strip())
@@ -67,7 +109,14 @@ def file(text: str) -> Path:
 
 
 def endpoint(text: str) -> str:
-    """An HTTP address."""
+    """An HTTP address.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     with suppress(ValueError):
         url = urlsplit(text.strip())
         if url.scheme.lower() in ("http", "https") and _is_host(url.hostname) and url.port != 0:
@@ -76,7 +125,14 @@ def endpoint(text: str) -> str:
 
 
 def grpc_endpoint(text: str) -> str:
-    """An address of gRPC, with a scheme or without."""
+    """An address of gRPC, with a scheme or without.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
     with suppress(ValueError):
         url = urlsplit(text.strip() if "://" in text else f"//{text.strip()}")
         if url.scheme.lower() in _GRPC_SCHEMES and (_is_host(url.hostname) or url.path) and url.port != 0:
@@ -115,6 +171,9 @@ VARIABLES = (*_PARSERS, *(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in _
 
 def check(environ: Mapping[str, str]) -> None:
     """Refuse values that cannot be used.
+
+    Args:
+        environ: the environment variables.
 
     Raises:
         SettingError: a variable has such a value; with what it takes.

@@ -34,7 +34,11 @@ def _tts_providers() -> Iterator[SessionProviders]:
 
 @pytest.fixture
 def capture_tts(_tts_providers: SessionProviders) -> Iterator[Capture]:
-    """Everything that TTS telemetry emits during one test; faults of otel-tts itself are raised instead of logged."""
+    """Everything that TTS telemetry emits during one test; faults of otel-tts itself are raised instead of logged.
+
+    Args:
+        _tts_providers: the providers of the session.
+    """
     from otel_tts.testing.capture import Capture
 
     with Capture(_tts_providers) as capture:

@@ -39,7 +39,11 @@ class FakeClock:
     wall = monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass.
+
+        Args:
+            seconds: how much later it is.
+        """
         self._now += round(seconds * 1e9)
 
 
@@ -79,7 +83,11 @@ class SessionProviders:
 
 
 class Capture:
-    """What was emitted since the test began, on the global providers and on some of its own, which :meth:`telemetry` uses."""
+    """What was emitted since the test began, on the global providers and on some of its own, which :meth:`telemetry` uses.
+
+    Args:
+        providers: of the session.
+    """
 
     def __init__(self, providers: SessionProviders) -> None:
         self._providers = providers
@@ -116,7 +124,11 @@ class Capture:
         guard.strict = self._strict
 
     def telemetry(self, **arguments: Any) -> Telemetry:
-        """A Telemetry that is captured and runs on :attr:`clock`. Arguments as for :class:`otel_tts.Telemetry`."""
+        """A Telemetry that is captured and runs on :attr:`clock`. Arguments as for :class:`otel_tts.Telemetry`.
+
+        Args:
+            arguments: as for :class:`otel_tts.Telemetry`.
+        """
         captured: dict[str, Any] = {
             "tracer_provider": self._tracer_provider,
             "meter_provider": self._meter_provider,
@@ -144,6 +156,9 @@ class Capture:
 
     def synthesis(self, **expected: Any) -> SynthesisView:
         """The one request that there was (with these properties).
+
+        Args:
+            expected: values that properties must have.
 
         Raises:
             AssertionError: there was none, or more than one; says which there were.
@@ -185,7 +200,12 @@ class Capture:
         return [p for p in self._collect().get(name, []) if wanted.items() <= attributes_of(p).items()]
 
     def total(self, metric: str | Metric, attributes: Mapping[str, Any] | None = None) -> float:
-        """The sum of a counter, gauge or up-down counter over the points with these attributes; of a histogram, its count."""
+        """The sum of a counter, gauge or up-down counter over the points with these attributes; of a histogram, its count.
+
+        Args:
+            metric: its name, or the object in ``semconv``.
+            attributes: keys with the values that a point must have; None: any.
+        """
         return sum(p.count if isinstance(p, HistogramDataPoint) else p.value for p in self.points(metric, attributes))
 
     def metrics(self) -> dict[str, list[tuple[dict[str, Any], float]]]:

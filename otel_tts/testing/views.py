@@ -35,7 +35,11 @@ def key_of(name: Key | Metric) -> str:
 
 
 class AttemptView:
-    """One attempt at a provider, as its span tells."""
+    """One attempt at a provider, as its span tells.
+
+    Args:
+        span: of the request, or of the attempt.
+    """
 
     def __init__(self, span: ReadableSpan) -> None:
         self.span = span
@@ -72,7 +76,12 @@ class AttemptView:
 
 
 class SynthesisView:
-    """One request to speak, as its spans tell. ``view[attribute]`` gives any attribute of the span, None where it has none."""
+    """One request to speak, as its spans tell. ``view[attribute]`` gives any attribute of the span, None where it has none.
+
+    Args:
+        span: of the request, or of the attempt.
+        attempts: of the request, in the order of their start.
+    """
 
     def __init__(self, span: ReadableSpan, attempts: list[AttemptView]) -> None:
         self.span = span

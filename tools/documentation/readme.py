@@ -12,6 +12,9 @@ END = "<!-- end of coverage -->"
 def render(readme: str) -> str:
     """The README with the table as it is now.
 
+    Args:
+        readme: the text of README.md.
+
     Raises:
         ValueError: the marks between which it stands are missing.
     """

@@ -46,7 +46,14 @@ def main() -> None:
 
 
 def feed(stack: Stack, directory: Path, minutes: float, closing: ExitStack) -> None:
-    """Give the service everything that dashboards tell apart, again and again."""
+    """Give the service everything that dashboards tell apart, again and again.
+
+    Args:
+        stack: the running programs.
+        directory: the folder.
+        minutes: for how many minutes.
+        closing: ends what was started.
+    """
     prices = directory / "prices.toml"
     prices.write_text("[espeak]\nusd_per_million_characters = 4.0\n")
     server = closing.enter_context(engine())
@@ -70,7 +77,11 @@ def feed(stack: Stack, directory: Path, minutes: float, closing: ExitStack) -> N
 
 
 def take(sources: Sources) -> None:
-    """Draw each dashboard, in light and dark, wide and narrow."""
+    """Draw each dashboard, in light and dark, wide and narrow.
+
+    Args:
+        sources: answer the queries.
+    """
     plotly = get_plotlyjs()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as directory:
         browser = _chromium(playwright)

@@ -34,11 +34,20 @@ class Sources:
     chosen: Mapping[str, str]
 
     def filled(self, text: str) -> str:
-        """A query or a title with the chosen values in place of the variables' names."""
+        """A query or a title with the chosen values in place of the variables' names.
+
+        Args:
+            text: a query or a title.
+        """
         return re.sub(r"\$\{?([a-z_]+)\}?", lambda match: self.chosen.get(match[1], match[0]), text)
 
     def series(self, panel: JSON, target: JSON) -> list[Series]:
-        """The series of a query, named as the panel names them."""
+        """The series of a query, named as the panel names them.
+
+        Args:
+            panel: its JSON model.
+            target: a query of the panel.
+        """
         expression = self.filled(target["expr"])
         if target["instant"]:
             rows = self._asked("query", query=expression, time=str(self.end))
@@ -48,7 +57,11 @@ class Sources:
         return [Series(_name(panel, target, row["metric"]), row["metric"], [_point(v) for v in row["values"]]) for row in rows]
 
     def traces(self, target: JSON) -> Iterator[tuple[str, str, float, float]]:
-        """What a search in Jaeger finds, as Grafana's table has it: id, name, start and duration in seconds."""
+        """What a search in Jaeger finds, as Grafana's table has it: id, name, start and duration in seconds.
+
+        Args:
+            target: a query of the panel.
+        """
         asked = {
             "service": self.filled(target["service"]),
             "operation": target["operation"],
@@ -77,7 +90,14 @@ class Sources:
 
 
 def sources(prometheus: str, jaeger: str, service: str, minutes: float) -> Sources:
-    """The sources with everything chosen as it is when a dashboard opens."""
+    """The sources with everything chosen as it is when a dashboard opens.
+
+    Args:
+        prometheus: its address.
+        jaeger: its address.
+        service: the name of the service.
+        minutes: for how many minutes.
+    """
     end = time.time()
     chosen = {
         "service": service, "provider": ".*", "collector": ".+", "window": "5m", "__rate_interval": "1m",

@@ -13,6 +13,10 @@ SCHEMES = ("light", "dark")
 
 
 def compress(picture: Path) -> None:
-    """Write a picture again with few colours, and say how large it is."""
+    """Write a picture again with few colours, and say how large it is.
+
+    Args:
+        picture: a PNG file.
+    """
     Image.open(picture).convert("RGB").quantize(128).save(picture, optimize=True)
     print(picture.name, picture.stat().st_size // 1000, "kB", flush=True)

@@ -43,7 +43,14 @@ td a{color:#6e9fff}
 
 
 def page(board: JSON, sources: Sources, scheme: str, plotly: str) -> str:
-    """The page. plotly: the text of plotly.js."""
+    """The page.
+
+    Args:
+        board: the dashboard's JSON model.
+        sources: answer the queries.
+        scheme: `light` or `dark`.
+        plotly: the text of plotly.js.
+    """
     plots: list[tuple[str, JSON]] = []
     marks = [
         (series.points[0][0], str(one["iconColor"]))

@@ -30,7 +30,12 @@ _CLASSIC = (
 
 
 def lines(panel: JSON, series: list[Series]) -> JSON:
-    """Lines over time, with thresholds."""
+    """Lines over time, with thresholds.
+
+    Args:
+        panel: its JSON model.
+        series: the answers.
+    """
     fields = panel["fieldConfig"]["defaults"]
     stacked = fields["custom"]["stacking"]["mode"] == "normal"
     data: list[JSON] = []
@@ -80,7 +85,12 @@ def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
 
 
 def heatmap(panel: JSON, series: list[Series]) -> JSON:
-    """Counts by bucket over time."""
+    """Counts by bucket over time.
+
+    Args:
+        panel: its JSON model.
+        series: the answers.
+    """
     ordered = sorted(series, key=lambda one: float(one.labels["le"]))
     times_s = sorted({time_s for one in ordered for time_s, _ in one.points})
     cells, below = [], dict.fromkeys(times_s, 0.0)
@@ -104,7 +114,12 @@ def heatmap(panel: JSON, series: list[Series]) -> JSON:
 
 
 def states(panel: JSON, series: list[Series]) -> JSON:
-    """A band of states for each series."""
+    """A band of states for each series.
+
+    Args:
+        panel: its JSON model.
+        series: the answers.
+    """
     words = {v: o for m in panel["fieldConfig"]["defaults"]["mappings"] if m["type"] == "value" for v, o in m["options"].items()}
     data = []
     for one in series:
@@ -118,7 +133,13 @@ def states(panel: JSON, series: list[Series]) -> JSON:
 
 
 def number(panel: JSON, one: Series, count: int) -> str:
-    """The last value, in the colour that it has there."""
+    """The last value, in the colour that it has there.
+
+    Args:
+        panel: its JSON model.
+        one: the answer.
+        count: how many numbers the panel has.
+    """
     fields, value = panel["fieldConfig"]["defaults"], one.points[-1][1]
     text, colour = _text(value, fields["unit"]), "inherit"
     for mapping in fields["mappings"]:
@@ -131,7 +152,12 @@ def number(panel: JSON, one: Series, count: int) -> str:
 
 
 def alerts(panel: JSON, series: list[Series]) -> str:
-    """The table of firing alerts."""
+    """The table of firing alerts.
+
+    Args:
+        panel: its JSON model.
+        series: the answers.
+    """
     columns = panel["transformations"][0]["options"]["renameByName"]
     texts = {o["matcher"]["options"]: {p["id"]: p["value"] for p in o["properties"]} for o in panel["fieldConfig"]["overrides"]}
     rows = []
@@ -148,14 +174,23 @@ def alerts(panel: JSON, series: list[Series]) -> str:
 
 
 def table(columns: Any, rows: Any) -> str:
-    """A table."""
+    """A table.
+
+    Args:
+        columns: of the table.
+        rows: of the table.
+    """
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def link(text: str) -> str:
-    """Text that looks like a link."""
+    """Text that looks like a link.
+
+    Args:
+        text: the text.
+    """
     return f"<a>{escape(text)}</a>"
 
 
@@ -183,7 +218,11 @@ def _gaps(points: list[tuple[float, float]]) -> tuple[list[str], list[float | No
 
 
 def moment(seconds: float) -> str:
-    """A moment as Plotly takes it."""
+    """A moment as Plotly takes it.
+
+    Args:
+        seconds: since the Unix epoch.
+    """
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

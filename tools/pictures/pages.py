@@ -38,7 +38,13 @@ _HEIGHT = """Math.max(document.documentElement.scrollHeight, ...[...document.que
 
 
 def take(browser: Browser, directory: Path, minutes: float) -> None:
-    """Run the demo for some minutes, and take the pictures of its pages while it runs and of its reports; then that of voice agents."""
+    """Run the demo for some minutes, and take the pictures of its pages while it runs and of its reports; then that of voice agents.
+
+    Args:
+        browser: draws the pages.
+        directory: for the data.
+        minutes: for how many minutes.
+    """
     with demo(directory / "demo") as (environ, history):
         began = time.time()
         time.sleep(minutes * 60)
@@ -54,7 +60,12 @@ def take(browser: Browser, directory: Path, minutes: float) -> None:
 
 @contextmanager
 def demo(data: Path, *options: str) -> Iterator[tuple[dict[str, str], History]]:
-    """`otel-tts demo` for the length of the block; gives its variables, and what it writes."""
+    """`otel-tts demo` for the length of the block; gives its variables, and what it writes.
+
+    Args:
+        data: the data directory.
+        options: of the command.
+    """
     environ = {**os.environ, **_environment(data)}
     process = subprocess.Popen([*OTEL_TTS, "demo", "--no-dashboard", *options], env=environ, stdout=subprocess.DEVNULL)
     try:
@@ -69,7 +80,13 @@ def _environment(data: Path) -> dict[str, str]:
 
 
 def report(environ: dict[str, str], began: float, ended: float) -> None:
-    """Compare the second half of the time with the first."""
+    """Compare the second half of the time with the first.
+
+    Args:
+        environ: the environment variables.
+        began: in seconds since the Unix epoch.
+        ended: in seconds since the Unix epoch.
+    """
     middle = began + (ended - began) / 2
     first, second, third = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment)) for moment in (began, middle, ended))
     command = ["report", "--window", "1m", "--since", second, "--until", third, "--reference", f"range:{first}..{second}"]
@@ -77,7 +94,12 @@ def report(environ: dict[str, str], began: float, ended: float) -> None:
 
 
 def reports(browser: Browser, data: Path) -> None:
-    """The pages of the newest window's run in MLflow, and of its report."""
+    """The pages of the newest window's run in MLflow, and of its report.
+
+    Args:
+        browser: draws the pages.
+        data: the data directory.
+    """
     store = f"sqlite:///{data / 'mlflow.db'}"
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--port", str(port), "--workers", "1"]

@@ -28,7 +28,13 @@ def take(browser: Browser, url: str, history: History) -> None:
 
 
 def take_conversation(browser: Browser, url: str, history: History) -> None:
-    """Take the page of the newest conversation in which an utterance was interrupted; the arguments are those of `take`."""
+    """Take the page of the newest conversation in which an utterance was interrupted; the arguments are those of `take`.
+
+    Args:
+        browser: draws the pages.
+        url: of the live dashboard.
+        history: the telemetry that is read.
+    """
     requests = history.requests(RequestFilter(where=(("tts.cancel.reason", "interrupted"),)), 1)
     _take(browser, url, {"conversation": f"requests?refresh=off&conversation={requests[0].conversation}"})
 

@@ -66,6 +66,10 @@ def _link_into_the_repository(app: Sphinx, name: str, source: list[str]) -> None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register what the pages need."""
+    """Register what the pages need.
+
+    Args:
+        app: of Sphinx.
+    """
     app.connect("source-read", _link_into_the_repository)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

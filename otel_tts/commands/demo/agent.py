@@ -29,7 +29,11 @@ Engine = Callable[[str], AsyncIterator[bytes]]
 
 
 def local_engine(voice: Hibari) -> Engine:
-    """Speaks in this process, sentence by sentence."""
+    """Speaks in this process, sentence by sentence.
+
+    Args:
+        voice: the engine.
+    """
 
     async def speak(text: str) -> AsyncIterator[bytes]:
         sentences = voice.stream(text)
@@ -40,7 +44,12 @@ def local_engine(voice: Hibari) -> Engine:
 
 
 def cloud_engine(client: httpx.AsyncClient, base_url: str) -> Engine:
-    """Asks a server with OpenAI's speech API."""
+    """Asks a server with OpenAI's speech API.
+
+    Args:
+        client: sends the requests.
+        base_url: the address of the speech API.
+    """
 
     async def speak(text: str) -> AsyncIterator[bytes]:
         asked = {"model": MODEL, "voice": VOICE, "input": text, "speed": 1.0}
@@ -55,8 +64,11 @@ def cloud_engine(client: httpx.AsyncClient, base_url: str) -> Engine:
 class Agent:
     """Speaks in one conversation.
 
-    engines: ``cloud``, which is asked first, ``hibari``, and ``away``, which stands in for the first where that cannot be reached.
-    speed: how much faster than in real time everything is played.
+    Args:
+        tts: the Telemetry that records.
+        conversation: the id of the conversation.
+        engines: ``cloud``, which is asked first, ``hibari``, and ``away``, which stands in for the first where that cannot be reached.
+        speed: how much faster than in real time everything is played.
     """
 
     def __init__(self, tts: Telemetry, conversation: str, engines: Mapping[str, Engine], speed: float) -> None:
@@ -69,7 +81,11 @@ class Agent:
         self._made: dict[str, bytes] = {}
 
     async def call(self, script: Script) -> None:
-        """A whole call."""
+        """A whole call.
+
+        Args:
+            script: what the agent says, and when it is interrupted.
+        """
         with self._tts.conversation(self._conversation, attributes={"app.agent": script.agent}):
             ahead = asyncio.create_task(self._prefetch(script.phrases))
             for turn in script.turns:

@@ -39,6 +39,11 @@ async def run(duration_s: float | None, speed: float, stopped: asyncio.Event) ->
     """One call of each script, and more until ``duration_s`` seconds are over or it is stopped; gives what the listeners recorded.
 
     Calls that are under way go on to their end.
+
+    Args:
+        duration_s: for how long, in seconds; None: until it is stopped.
+        speed: 2 plays twice as fast.
+        stopped: ends the calls.
     """
     for name in filter(FOREIGN.match, tuple(os.environ)):
         del os.environ[name]  # for another service
@@ -81,12 +86,22 @@ async def _engines() -> AsyncIterator[dict[str, Engine]]:
 
 
 def keep(records: Sequence[ListenerRecord], file: Path) -> None:
-    """Keep what the listeners recorded, as JSON."""
+    """Keep what the listeners recorded, as JSON.
+
+    Args:
+        records: the listeners' records.
+        file: the file.
+    """
     file.write_text(json.dumps([asdict(utterance) for utterance in records], indent=1), encoding="utf-8")
 
 
 def summary(history: History, records: Sequence[ListenerRecord]) -> Group:
-    """What telemetry has of the calls, and whether that is what the listeners recorded."""
+    """What telemetry has of the calls, and whether that is what the listeners recorded.
+
+    Args:
+        history: the telemetry that is read.
+        records: the listeners' records.
+    """
     conversations = list(dict.fromkeys(utterance.conversation for utterance in records))
     requests = {name: _requests(history, name) for name in conversations}
     shown = terminal.table("Conversations")
@@ -137,7 +152,12 @@ def _verdict(records: Sequence[ListenerRecord], differences: Sequence[str]) -> I
 
 
 def compare(records: Sequence[ListenerRecord], requests: Sequence[Request]) -> Iterator[str]:
-    """Where telemetry has something else than the listeners, in words."""
+    """Where telemetry has something else than the listeners, in words.
+
+    Args:
+        records: the listeners' records.
+        requests: as they are found in the telemetry.
+    """
     spoken: dict[str, list[Request]] = {}
     for request in requests:
         if request.kind == "interactive":

@@ -18,7 +18,12 @@ VOICE = "nova"
 
 
 class Cloud(ThreadingHTTPServer):
-    """A server with OpenAI's speech API on a free port of this machine. While it is away it answers 503."""
+    """A server with OpenAI's speech API on a free port of this machine. While it is away it answers 503.
+
+    Args:
+        period_s: from one absence to the next, in seconds.
+        absence_s: for how long the provider is away, in seconds.
+    """
 
     daemon_threads = True
 

@@ -17,7 +17,12 @@ _POLL = 0.1
 
 
 class Dashboard:
-    """A dashboard that is about to run on ``port``."""
+    """A dashboard that is about to run on ``port``.
+
+    Args:
+        process: the dashboard's.
+        port: the port to listen on.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.port = port
@@ -38,7 +43,12 @@ class Dashboard:
 
 @asynccontextmanager
 async def dashboard(preferred: int, log: Path) -> AsyncIterator[Dashboard | None]:
-    """A dashboard for the length of the block, on that port or, where it is in use, another one; None where Streamlit is not installed."""
+    """A dashboard for the length of the block, on that port or, where it is in use, another one; None where Streamlit is not installed.
+
+    Args:
+        preferred: the port, if it is free.
+        log: the file for what it prints.
+    """
     if find_spec("streamlit") is None:
         yield None
         return

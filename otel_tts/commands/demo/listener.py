@@ -56,13 +56,21 @@ class Listener:
         return self._before_s + max(0.0, min(time.monotonic(), self._until) - self._since) * self._speed
 
     def text(self, piece: str) -> None:
-        """The agent has a piece of the text."""
+        """The agent has a piece of the text.
+
+        Args:
+            piece: a piece of the agent's text.
+        """
         if self._begin is None:
             self._begin = time.monotonic()
         self.record.text += piece
 
     async def play(self, audio: bytes) -> None:
-        """Take audio; return when there is room for more."""
+        """Take audio; return when there is room for more.
+
+        Args:
+            audio: a piece of the audio.
+        """
         now, record = time.monotonic(), self.record
         if self._begin is None:
             self._begin = now
@@ -80,7 +88,11 @@ class Listener:
         await asyncio.sleep(max(0.0, self._until - now - self.AHEAD_S / self._speed))
 
     def cut_off(self, reason: str) -> float:
-        """It is cut off now, and no more is played. Gives the seconds of audio that were."""
+        """It is cut off now, and no more is played. Gives the seconds of audio that were.
+
+        Args:
+            reason: why the audio is cut off.
+        """
         self.record.cut_off_s = time.monotonic() - (self._begin or time.monotonic())
         self.record.reason = reason
         self.record.played_s = self.played_s

@@ -28,7 +28,11 @@ class ProcessFailedError(OtelTtsError):
 
 
 def free_port(preferred: int) -> int:
-    """``preferred``, or where that is in use, one that is not."""
+    """``preferred``, or where that is in use, one that is not.
+
+    Raises:
+        OSError: no port is free.
+    """
     for port in (preferred, 0):
         with socket.socket() as listener, suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that were closed lately don't hinder
@@ -40,7 +44,13 @@ def free_port(preferred: int) -> int:
 
 
 class ServiceProcess:
-    """A running service. ``target`` is where it listens."""
+    """A running service. ``target`` is where it listens.
+
+    Args:
+        process: the service's.
+        target: where it listens: host and port.
+        log: the file for what it prints.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, target: str, log: Path) -> None:
         self.target = target

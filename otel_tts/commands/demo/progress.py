@@ -27,7 +27,10 @@ _CALLERS_OWN = {"CANCELLED": Outcome.CANCELLED, "DEADLINE_EXCEEDED": Outcome.DEA
 class Progress:
     """Counts replies and shows the counts.
 
-    duration_s: seconds of traffic; None without an end. began: when everything was started, by ``time.monotonic()``.
+    Args:
+        console: the terminal.
+        duration_s: seconds of traffic; None without an end.
+        began: when everything was started, by ``time.monotonic()``.
     """
 
     def __init__(self, console: Console, duration_s: float | None, began: float) -> None:
@@ -40,7 +43,12 @@ class Progress:
         self._start = self._last_print = time.monotonic()
 
     def record(self, planned: Planned, reply: Reply) -> None:
-        """A call ended."""
+        """A call ended.
+
+        Args:
+            planned: what was to be sent.
+            reply: what came.
+        """
         self.sent += 1
         self._outcomes[account.outcome(reply) or _CALLERS_OWN.get(reply.code, Outcome.ERROR)] += 1
         if reply.cache is not None:

@@ -66,7 +66,11 @@ SCRIPTS = (
 
 
 async def language_model(text: str) -> AsyncIterator[str]:
-    """Tokens, one after another, as a model gives them."""
+    """Tokens, one after another, as a model gives them.
+
+    Args:
+        text: the reply.
+    """
     for token in re.findall(r"\S+\s*", text):
         await asyncio.sleep(_TOKEN_S)
         yield token

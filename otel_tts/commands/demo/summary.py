@@ -21,7 +21,16 @@ _SHOWN = 5
 
 
 def summary(history: History, service: str, start: float, end: float, sent: int, *, console: Console) -> Group:
-    """What ``service`` did between two moments (seconds since the Unix epoch). ``sent``: how many requests were sent to it."""
+    """What ``service`` did between two moments (seconds since the Unix epoch).
+
+    Args:
+        history: the telemetry that is read.
+        service: the name of the service.
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+        sent: how many requests were sent to it.
+        console: the terminal.
+    """
     until = max(end, start + _SHORTEST)  # nothing comes after the end, so that a later one changes nothing
     total = history.totals(start, until)
     providers = history.aggregates(start, until, by=["provider"])

@@ -30,6 +30,10 @@ class Server:
     def ask(self, path: str, parameters: Mapping[str, str] | None = None) -> Response:
         """Give the response, whatever its status.
 
+        Args:
+            path: after the server's address.
+            parameters: of the query; None: none.
+
         Raises:
             HopAbsentError: nobody is there.
             HopBrokenError: there is no response for another reason.

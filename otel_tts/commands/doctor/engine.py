@@ -41,6 +41,9 @@ _UNSUFFIXED = "{__name__=~" + '"tts[._]synthesis[._]duration(_count|_bucket)?"}'
 def engine(server: Server) -> MetricsEngine:
     """Which engine it is, by what only it answers.
 
+    Args:
+        server: answers PromQL.
+
     Raises:
         HopBrokenError: it does not answer.
     """
@@ -58,6 +61,9 @@ def engine(server: Server) -> MetricsEngine:
 
 def lacking(server: Server) -> list[str]:
     """What the engine lacks for metrics of ours, a sentence each; empty when nothing is known to be missing.
+
+    Args:
+        server: answers PromQL.
 
     Raises:
         HopBrokenError: it does not answer.

@@ -11,7 +11,12 @@ from otel_tts.errors import OtelTtsError
 
 
 class Hop(Enum):
-    """A hop, and what the command exits with when it is the first broken one."""
+    """A hop, and what the command exits with when it is the first broken one.
+
+    Args:
+        title: the hop, for people.
+        exit_code: of the command, if this hop is the first that is broken.
+    """
 
     SERVICE = ("service", 3)
     COLLECTOR = ("Collector", 4)

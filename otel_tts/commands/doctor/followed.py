@@ -25,14 +25,28 @@ class FollowedRequest(Protocol):
         """Make or find the request; raises `HopBrokenError` or `HopUnknownError`."""
 
     def metrics(self, deadline: float) -> str:
-        """Wait until Prometheus counts it; raises `HopBrokenError` or `HopUnknownError`."""
+        """Wait until Prometheus counts it; raises `HopBrokenError` or `HopUnknownError`.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
 
     def traces(self, deadline: float) -> str:
-        """Wait until its spans are there; raises `HopBrokenError` or `HopUnknownError`."""
+        """Wait until its spans are there; raises `HopBrokenError` or `HopUnknownError`.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
 
 
 class SentRequest:
-    """A synthesis that doctor sends to the reference service at ``target``; empty: where `otel-tts serve` would be."""
+    """A synthesis that doctor sends to the reference service at ``target``; empty: where `otel-tts serve` would be.
+
+    Args:
+        target: host and port of the service; empty: where `otel-tts serve` would be.
+        counter: counts requests in Prometheus.
+        spans: finds traces.
+    """
 
     def __init__(self, target: str, counter: Counter, spans: Spans) -> None:
         self._target, self._counter, self._spans = target, counter, spans
@@ -48,18 +62,37 @@ class SentRequest:
         return self._spoken.message
 
     def metrics(self, deadline: float) -> str:
-        """Wait until a counter grows."""
+        """Wait until a counter grows.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         return self._counter.moved(deadline)
 
     def traces(self, deadline: float) -> str:
-        """Wait until its spans are there."""
+        """Wait until its spans are there.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+
+        Raises:
+            HopUnknownError: nobody can tell whether it works.
+        """
         if self._spoken is None:
             raise HopUnknownError("not checked, since nothing was sent")
         return self._spans.arrived(self._spoken, deadline)
 
 
 class MadeRequest:
-    """A request that was made already, of any service: its spans say what Prometheus must have counted."""
+    """A request that was made already, of any service: its spans say what Prometheus must have counted.
+
+    Args:
+        trace_id: of the request: 32 hexadecimal digits.
+        counter: counts requests in Prometheus.
+        spans: finds traces.
+        history: the telemetry that is read.
+        patience_s: how long to wait for a service that makes requests by itself, in seconds.
+    """
 
     def __init__(self, trace_id: str, counter: Counter, spans: Spans, history: History, patience_s: float) -> None:
         self._trace_id, self._counter, self._spans, self._history = trace_id, counter, spans, history
@@ -70,7 +103,12 @@ class MadeRequest:
         """Nothing: the request is over."""
 
     def service(self) -> str:
-        """Find it by its spans."""
+        """Find it by its spans.
+
+        Raises:
+            HopBrokenError: telemetry does not get over this hop.
+            HopUnknownError: nobody can tell whether it works.
+        """
         trace: Trace | None = None
 
         def request() -> Request | None:  # its own span may come after those within it
@@ -93,13 +131,24 @@ class MadeRequest:
         return _sentence(self._request)
 
     def metrics(self, deadline: float) -> str:
-        """Wait until the counter of its service and outcome has grown since it ended."""
+        """Wait until the counter of its service and outcome has grown since it ended.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+
+        Raises:
+            HopUnknownError: nobody can tell whether it works.
+        """
         if self._request is None:
             raise HopUnknownError("what must have been counted is not known without the request's span")
         return self._counter.has_counted(self._request, deadline)
 
     def traces(self, deadline: float) -> str:
-        """Wait until all of its spans are there."""
+        """Wait until all of its spans are there.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         return self._spans.whole(self._trace_id, deadline if self._request else time.monotonic())
 
 
@@ -139,7 +188,11 @@ class NextRequest:
         self._counter.remember()
 
     def service(self) -> str:
-        """Wait for it."""
+        """Wait for it.
+
+        Raises:
+            HopBrokenError: telemetry does not get over this hop.
+        """
         self._announce(f"Waiting up to {self._patience_s:g} s for the next request of {self._whose}. Make one now.")
         deadline = time.monotonic() + self._patience_s
         seen = until(lambda: self._in_spans() or self._in_metrics(), deadline, _PAUSE_S)
@@ -166,11 +219,22 @@ class NextRequest:
             return ""
 
     def metrics(self, deadline: float) -> str:
-        """Wait until a counter of the service grows."""
+        """Wait until a counter of the service grows.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         return self._counter.moved(deadline)
 
     def traces(self, deadline: float) -> str:
-        """Wait until all of its spans are there."""
+        """Wait until all of its spans are there.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+
+        Raises:
+            HopBrokenError: telemetry does not get over this hop.
+        """
         if not (self._request or until(self._in_spans, deadline, _PAUSE_S)) or self._request is None:
             raise HopBrokenError(
                 f"a request was counted, and no span of it arrived within {self._patience_s:.0f} s",
@@ -197,7 +261,11 @@ class SentOrNextRequest:
         self._sent.begin()
 
     def service(self) -> str:
-        """Send it, or wait for one."""
+        """Send it, or wait for one.
+
+        Raises:
+            HopBrokenError: telemetry does not get over this hop.
+        """
         try:
             return self._sent.service()
         except HopAbsentError as absent:
@@ -209,11 +277,19 @@ class SentOrNextRequest:
                 raise HopBrokenError(f"{absent.message}, and {broken.message}", f"{absent.remedy} {broken.remedy}") from None
 
     def metrics(self, deadline: float) -> str:
-        """Wait until it is counted."""
+        """Wait until it is counted.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         return self._followed.metrics(deadline)
 
     def traces(self, deadline: float) -> str:
-        """Wait until all of its spans are there."""
+        """Wait until all of its spans are there.
+
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+        """
         return self._followed.traces(deadline)
 
 

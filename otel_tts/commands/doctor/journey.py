@@ -35,7 +35,14 @@ class Destinations:
 
 
 class Journey:
-    """One request, followed. What counts is that its points and spans arrive; that servers answer is no proof."""
+    """One request, followed. What counts is that its points and spans arrive; that servers answer is no proof.
+
+    Args:
+        pipeline: where everything is.
+        followed: the request whose telemetry is followed.
+        counter: counts requests in Prometheus.
+        spans: finds traces.
+    """
 
     def __init__(self, pipeline: Destinations, followed: FollowedRequest, counter: Counter, spans: Spans) -> None:
         self._pipeline = pipeline

@@ -33,6 +33,7 @@ def speak(target: str) -> Spoken:
         target: ``HOST:PORT``; empty: where `otel-tts serve` would be with the same environment.
 
     Raises:
+        HopAbsentError: there is no service to send a request to.
         HopBrokenError: it does not, or the extra ``service`` is not installed.
     """
     try:

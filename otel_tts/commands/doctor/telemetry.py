@@ -52,6 +52,9 @@ class Counter:
     def counts(self, at: float | None = None) -> Counts:
         """The count of each series, now or at a moment in seconds since the Unix epoch.
 
+        Args:
+            at: in seconds since the Unix epoch; None: now.
+
         Raises:
             HopBrokenError: Prometheus does not answer.
         """
@@ -71,6 +74,9 @@ class Counter:
     def moved(self, deadline: float) -> str:
         """Wait until any of the series has grown since then.
 
+        Args:
+            deadline: up to when to look, a reading of `time.monotonic()`.
+
         Raises:
             HopBrokenError: none does before the deadline, a monotonic time; or what was before is not known.
         """
@@ -84,6 +90,10 @@ class Counter:
 
     def has_counted(self, request: Request, deadline: float) -> str:
         """Wait until the series of a request's service and outcome has grown since it began.
+
+        Args:
+            request: the request.
+            deadline: up to when to look, a reading of `time.monotonic()`.
 
         Raises:
             HopBrokenError: it has not before the deadline, a monotonic time, or within two minutes after the request.
@@ -145,7 +155,12 @@ def _service(series: frozenset[tuple[str, str]]) -> str:
 
 
 class Spans:
-    """The spans of a trace, in Jaeger or Tempo."""
+    """The spans of a trace, in Jaeger or Tempo.
+
+    Args:
+        server: has the traces.
+        history: the telemetry that is read.
+    """
 
     def __init__(self, server: Server, history: History) -> None:
         self._server = server
@@ -157,6 +172,10 @@ class Spans:
 
     def arrived(self, spoken: Spoken, deadline: float) -> str:
         """Wait until all spans of the synthesis are there.
+
+        Args:
+            spoken: the request that was sent.
+            deadline: up to when to look, a reading of `time.monotonic()`.
 
         Raises:
             HopBrokenError: they are not before the deadline, a monotonic time.
@@ -171,7 +190,12 @@ class Spans:
         return self.whole(spoken.trace_id, deadline, rpc=True)
 
     def whole(self, trace_id: str, deadline: float, *, rpc: bool = False) -> str:
-        """Wait until all spans of a trace are there. rpc: that of its RPC belongs to them.
+        """Wait until all spans of a trace are there.
+
+        Args:
+            trace_id: 32 hexadecimal digits.
+            deadline: up to when to look, a reading of `time.monotonic()`.
+            rpc: that of its RPC belongs to them.
 
         Raises:
             HopBrokenError: they are not before the deadline, a monotonic time.
@@ -200,7 +224,9 @@ class Spans:
 def lacking(trace: Trace | None, *, rpc: bool = False) -> str:
     """What a trace has not, for people; empty when it is whole: each synthesis with as many attempts as it says.
 
-    rpc: the span of an RPC belongs to it.
+    Args:
+        trace: the trace; None if there is none yet.
+        rpc: the span of an RPC belongs to it.
     """
     if trace is None:
         return "every span"
@@ -216,7 +242,13 @@ def lacking(trace: Trace | None, *, rpc: bool = False) -> str:
 
 
 def until(look: Callable[[], T], deadline: float, pause_s: float = _PAUSE_S) -> T:
-    """What is seen as soon as it is something, or at the deadline, a monotonic time. pause: seconds between two looks."""
+    """What is seen as soon as it is something, or at the deadline, a monotonic time. pause: seconds between two looks.
+
+    Args:
+        look: looks once; a result that is false is not what is waited for.
+        deadline: up to when to look, a reading of `time.monotonic()`.
+        pause_s: between two looks, in seconds.
+    """
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(pause_s)
     return seen

@@ -53,14 +53,23 @@ class Grafana:
         self._client.close()
 
     def folder(self, title: str) -> str:
-        """The uid of the folder of that title, made if it is not there."""
+        """The uid of the folder of that title, made if it is not there.
+
+        Args:
+            title: of the folder.
+        """
         for folder in self._ask("GET", f"/api/folders?limit={_MOST_FOLDERS}", list):
             if folder["title"] == title:
                 return str(folder["uid"])
         return str(self._ask("POST", "/api/folders", dict, {"title": title})["uid"])
 
     def put(self, dashboard: Mapping[str, Any], folder: str) -> Literal["created", "replaced", "unchanged"]:
-        """Have a dashboard as it is given, in a folder; it is known by its uid."""
+        """Have a dashboard as it is given, in a folder; it is known by its uid.
+
+        Args:
+            dashboard: its JSON model.
+            folder: the uid of its folder.
+        """
         there = self._ask("GET", f"/api/dashboards/uid/{dashboard['uid']}", dict, missing=True)
         if there and there["meta"].get("folderUid") == folder and _content(there["dashboard"]) == _content(dashboard):
             return "unchanged"

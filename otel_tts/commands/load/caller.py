@@ -52,7 +52,11 @@ class Reply:
 
 
 class Caller:
-    """Calls one service."""
+    """Calls one service.
+
+    Args:
+        channel: to the service.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: tts_pb2_grpc.TextToSpeechAsyncStub = tts_pb2_grpc.TextToSpeechStub(channel)
@@ -67,7 +71,11 @@ class Caller:
         return listed.voices
 
     async def call(self, planned: Planned) -> Reply:
-        """Make one call, to the end that was planned or that it came to."""
+        """Make one call, to the end that was planned or that it came to.
+
+        Args:
+            planned: what was to be sent.
+        """
         patience_s = PATIENCE_S if planned.patience_s is None else planned.patience_s
         began_s = time.perf_counter()
         if planned.stream:
@@ -155,6 +163,14 @@ async def exchange(
     """Make the calls, at most ``concurrency`` at once and ``rate`` a second, until they are all made or ``stopped`` is set.
 
     Those under way are waited for. ``heard`` is told of each at its end.
+
+    Args:
+        caller: sends the calls.
+        calls: what to send.
+        report: is called with each call and what came.
+        concurrency: how many calls at once.
+        rate: calls a second; None: as fast as they are answered.
+        stopped: ends the calls; None: nothing does.
     """
     places = asyncio.Semaphore(concurrency)
 
@@ -178,7 +194,12 @@ async def exchange(
 
 
 def unreachable(target: str, error: grpc.aio.AioRpcError) -> click.ClickException:
-    """Why nothing can be asked of ``target``, and what to do."""
+    """Why nothing can be asked of ``target``, and what to do.
+
+    Args:
+        target: host and port.
+        error: what the call ended with.
+    """
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return click.ClickException(f"What listens at {target} is not the speech service yap.tts.v1. Give another --target.")
     return click.ClickException(

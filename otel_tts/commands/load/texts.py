@@ -39,16 +39,30 @@ _SENTENCES = 25  # of a story: about two minutes of audio
 
 
 def popular(language: str, random: Random) -> str:
-    """A sentence that is asked for again and again."""
+    """A sentence that is asked for again and again.
+
+    Args:
+        language: of the text: `en` or `de`.
+        random: the source of chance.
+    """
     sentences = POPULAR[language]
     return random.choices(sentences, weights=[1 / rank for rank, _ in enumerate(sentences, 1)])[0]
 
 
 def fresh(language: str, random: Random) -> str:
-    """A sentence with numbers in it that make it new."""
+    """A sentence with numbers in it that make it new.
+
+    Args:
+        language: of the text: `en` or `de`.
+        random: the source of chance.
+    """
     return random.choice(_FRESH[language]).format(random.randrange(10**6), random.randrange(1, 60), random.randrange(1, 60))
 
 
 def story(random: Random) -> str:
-    """Text that takes so long to speak that there is time to lose patience; English."""
+    """Text that takes so long to speak that there is time to lose patience; English.
+
+    Args:
+        random: the source of chance.
+    """
     return "".join(_STORY.format(random.randrange(2, 1000), random.randrange(2, 1000)) for _ in range(_SENTENCES))

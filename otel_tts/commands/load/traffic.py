@@ -59,6 +59,11 @@ class Mix:
 def plan(voices: Sequence[tts_pb2.Voice], mix: Mix, seed: int) -> Iterator[Planned]:
     """Calls without end, the same for the same seed. Each kind has its share in every stretch of them, not only in the long run.
 
+    Args:
+        voices: those of the service.
+        mix: how often each kind of request is sent.
+        seed: of the chance: the same seed gives the same traffic.
+
     Raises:
         ValueError: none of the voices speaks a language that there are texts for.
     """

@@ -18,7 +18,12 @@ NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
 
 
 class ReportFailedError(OtelTtsError, click.ClickException):
-    """Something that a script may want to tell from something else."""
+    """Something that a script may want to tell from something else.
+
+    Args:
+        message: for people, in one line.
+        exit_code: of the command.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -27,7 +32,12 @@ class ReportFailedError(OtelTtsError, click.ClickException):
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """What goes wrong in the block is said in a line, with an exit code of its own."""
+    """What goes wrong in the block is said in a line, with an exit code of its own.
+
+    Raises:
+        ReportFailedError: the block failed for a reason that has an exit code of its own.
+        UsageError: an argument cannot be used.
+    """
     codes: Mapping[type[Exception], int] = {
         tracking.TrackingUnreachableError: UNREACHABLE,
         UnknownReferenceError: NO_REFERENCE,
@@ -49,6 +59,10 @@ def failures() -> Iterator[None]:
 
 def require_telemetry(history: History, service: str | None) -> None:
     """Check that there is telemetry to report.
+
+    Args:
+        history: the telemetry that is read.
+        service: the name of the service; None: every one.
 
     Raises:
         ReportFailedError: there is not.

@@ -27,6 +27,15 @@ def run_pass(
     """Everything that is to be done at the moment; gives it for programs.
 
     An explicit range does not move the watermark: nobody knows what is before it.
+
+    Args:
+        job: writes and judges windows.
+        console: the terminal.
+        width_s: the width of a window, in seconds.
+        grace_s: how long to wait for late telemetry after a window, in seconds.
+        since: from when on, in seconds since the Unix epoch; None: from where the last pass ended.
+        until: up to when, in seconds since the Unix epoch; None: up to the last window that is complete.
+        stop: is set when the process is told to end.
     """
     now = time.time()
     key = f"{job.only or 'all services'} {width_s:g}s"

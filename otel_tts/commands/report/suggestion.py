@@ -21,7 +21,14 @@ _HEAVY = ("evidently", "mlflow", "pandas")  # what the extra brings
 
 
 def suggestion(history: History, service: str, start: float, end: float) -> Iterator[Text]:
-    """What to type to have judged what ``service`` did between two moments (seconds since the Unix epoch), line by line."""
+    """What to type to have judged what ``service`` did between two moments (seconds since the Unix epoch), line by line.
+
+    Args:
+        history: the telemetry that is read.
+        service: the name of the service.
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+    """
     if (window := _judgeable(history, service, start, end)) is None:
         yield Text("This was too little traffic for a report. Run the demo for a minute or more to get a command for one.")
         return

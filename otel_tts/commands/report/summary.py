@@ -21,7 +21,11 @@ _STYLES = {"drifted": "bold red", "steady": "green", "not judged": "yellow"}
 
 
 def window_summary(outcome: WindowResult) -> Group:
-    """One window of one service: its figures, and what changed."""
+    """One window of one service: its figures, and what changed.
+
+    Args:
+        outcome: what was reported of a window.
+    """
     row, judgement = outcome.row, outcome.judgement
     assert row is not None  # noqa: S101 - both are there or neither is
     assert judgement is not None  # noqa: S101
@@ -39,7 +43,11 @@ def window_summary(outcome: WindowResult) -> Group:
 
 
 def plain_window(outcome: WindowResult) -> dict[str, Any]:
-    """One window of one service, for programs."""
+    """One window of one service, for programs.
+
+    Args:
+        outcome: what was reported of a window.
+    """
     return {
         "service": outcome.service,
         "start": outcome.window.start,
@@ -52,7 +60,14 @@ def plain_window(outcome: WindowResult) -> dict[str, Any]:
 
 
 def plain_comparison(service: str, first: str, second: str, comparison: SampleComparison) -> dict[str, Any]:
-    """Two sides, for programs."""
+    """Two sides, for programs.
+
+    Args:
+        service: the name of the service.
+        first: the side that is compared with.
+        second: the side that is compared.
+        comparison: of the two sides.
+    """
     sides = [{"name": first, "requests": comparison.first.requests}, {"name": second, "requests": comparison.second.requests}]
     return {"service": service, "sides": sides, "judgement": _plain_judgement(comparison.judgement)}
 
@@ -67,7 +82,13 @@ def _plain_judgement(judgement: Judgement) -> dict[str, Any]:
 
 
 def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: float) -> Text:
-    """The result of a pass."""
+    """The result of a pass.
+
+    Args:
+        wanted: the windows of the pass.
+        done: what was reported.
+        then: when the next window will be complete, in seconds since the Unix epoch.
+    """
     counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
     if not wanted:
         return Text(f"No window has ended yet. The next one can be reported at {formatting.date(then)}; --until reports it now.")
@@ -79,12 +100,25 @@ def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: f
 
 
 def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[str, str]]:
-    """How many requests each side has."""
+    """How many requests each side has.
+
+    Args:
+        first: the side that is compared with.
+        second: the side that is compared.
+        comparison: of the two sides.
+    """
     return [(name, f"{side.requests:,} requests") for name, side in ((first, comparison.first), (second, comparison.second))]
 
 
 def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
-    """The comparison of two sides."""
+    """The comparison of two sides.
+
+    Args:
+        service: the name of the service.
+        first: the side that is compared with.
+        second: the side that is compared.
+        comparison: of the two sides.
+    """
     judgement = comparison.judgement
     counted = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
     parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), counted]

@@ -23,6 +23,9 @@ def telemetry(*, keep_port: bool) -> Iterator[None]:
     """Set up telemetry of the job itself, which goes where the services' goes.
 
     A job of one pass is gone before anybody could pull its metrics from a port, which the service may have.
+
+    Args:
+        keep_port: whether a port for Prometheus is opened, if settings ask for it.
     """
     settings = Settings.load({name: value for name, value in os.environ.items() if keep_port or name != "PROMETHEUS_PORT"})
     pipeline = configure(
@@ -49,7 +52,13 @@ def stopping() -> threading.Event:
 
 @contextmanager
 def progress(console: Console, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show a progress bar during the block, on a terminal; give the function that moves it."""
+    """Show a progress bar during the block, on a terminal; give the function that moves it.
+
+    Args:
+        console: the terminal.
+        total: how many windows.
+        shown: whether a bar is drawn.
+    """
     if not (shown and console.is_terminal and total > 1):
         yield lambda: None
         return

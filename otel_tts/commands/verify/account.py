@@ -32,6 +32,9 @@ def outcome(reply: Reply) -> Outcome | None:
 
     It cannot where the call ended on its own side (its deadline, a cancellation, a broken connection: the service may have
     finished before it learnt of that, or never have heard of the call), and for INTERNAL, which is a bug or no audio.
+
+    Args:
+        reply: what came.
     """
     if reply.code in _REJECTIONS:
         return Outcome.REJECTED
@@ -62,7 +65,12 @@ class Traffic:
 
     @classmethod
     def judged(cls, calls: Sequence[tuple[Planned, Reply]], prices: Prices | None) -> Traffic:
-        """The traffic of these calls."""
+        """The traffic of these calls.
+
+        Args:
+            calls: each with its answer.
+            prices: of the providers; None: they are not known.
+        """
         plain = all(
             planned.invalid if outcome(reply) is Outcome.REJECTED else outcome(reply) is Outcome.OK and not reply.fallback
             for planned, reply in calls
@@ -92,7 +100,11 @@ class CountedMeasure:
     tolerance: float = 0.0
 
     def expected(self, traffic: Traffic) -> dict[Key, Range]:
-        """The least and the most that the calls must have added."""
+        """The least and the most that the calls must have added.
+
+        Args:
+            traffic: the calls.
+        """
         ranges: dict[Key, Range] = {}
         for planned, reply in traffic.calls:
             result = outcome(reply)
@@ -108,7 +120,12 @@ class CountedMeasure:
         return ranges
 
     def counted(self, before: Scrape, after: Scrape) -> dict[tuple[str, ...], float]:
-        """What was added between two scrapes, or what is there now."""
+        """What was added between two scrapes, or what is there now.
+
+        Args:
+            before: the metrics before the calls.
+            after: the metrics after the calls.
+        """
         later = after.amounts(self.metric, self.by, sums=self.sums)
         earlier = {} if self.total else before.amounts(self.metric, self.by, sums=self.sums)
         added = {key: later.get(key, 0.0) - earlier.get(key, 0.0) for key in later.keys() | earlier.keys()}
@@ -142,7 +159,14 @@ class CountComparison:
 
 
 def compare(measures: Sequence[CountedMeasure], traffic: Traffic, before: Scrape, after: Scrape) -> list[CountComparison]:
-    """Every state, and every count that is not zero on both sides."""
+    """Every state, and every count that is not zero on both sides.
+
+    Args:
+        measures: what is compared.
+        traffic: the calls.
+        before: the metrics before the calls.
+        after: the metrics after the calls.
+    """
     comparisons = []
     for measure in measures:
         expected, counted = measure.expected(traffic), measure.counted(before, after)
@@ -189,5 +213,10 @@ def _place(key: Key, patterns: Sequence[Key]) -> Key:
 
 
 def restarted(before: Scrape, after: Scrape) -> bool:
-    """Whether the service was restarted, so that it counts from zero again."""
+    """Whether the service was restarted, so that it counts from zero again.
+
+    Args:
+        before: the metrics before the calls.
+        after: the metrics after the calls.
+    """
     return before.process() != after.process()

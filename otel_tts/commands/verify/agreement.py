@@ -60,7 +60,12 @@ _POSITIVE = frozenset(
 
 
 def disagreements(before: Scrape, after: Scrape) -> list[str]:
-    """The contradictions in what was added between two scrapes, a line each."""
+    """The contradictions in what was added between two scrapes, a line each.
+
+    Args:
+        before: the metrics before the calls.
+        after: the metrics after the calls.
+    """
     lines = [line for metric in METRICS if metric.instrument is Instrument.HISTOGRAM for line in _buckets(metric, before, after)]
     for twice in _TWICE:
         lines += _twice(twice, before, after)

@@ -153,7 +153,14 @@ class Verification:
 
 
 def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = None) -> Verification:
-    """Compare what was sent with what was counted. prices: of the providers, where they are known."""
+    """Compare what was sent with what was counted.
+
+    Args:
+        calls: each with its answer.
+        before: the metrics before the calls.
+        after: the metrics after the calls.
+        prices: of the providers, where they are known.
+    """
     if prices is None and not any(after.has(metric) for metric in (semconv.USAGE_COST, semconv.USAGE_COST_AVOIDED)):
         prices = Prices()  # the service knows none
     traffic = Traffic.judged(calls, prices)
@@ -219,7 +226,11 @@ async def _settled(calls: Calls, before: Scrape, url: str, prices: Prices | None
 
 
 def table(comparisons: Sequence[CountComparison]) -> Table:
-    """Both sides of every number, and whether they are the same."""
+    """Both sides of every number, and whether they are the same.
+
+    Args:
+        comparisons: of what was counted with what was expected.
+    """
     rendered = terminal.table()
     rendered.add_column("metric", overflow="fold")
     rendered.add_column("attributes", overflow="fold")
@@ -258,7 +269,14 @@ def _range(low: float, high: float) -> str:
 
 
 def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification) -> str:
-    """Why it is not certain that the service counted exactly; empty when it is."""
+    """Why it is not certain that the service counted exactly; empty when it is.
+
+    Args:
+        calls: each with its answer.
+        before: the metrics before the calls.
+        after: the metrics after the calls.
+        judgement: what the comparisons came to.
+    """
     comparisons = judgement.comparisons
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)

@@ -64,7 +64,12 @@ _ALWAYS: Sequence[Gap] = (
 
 
 def gaps(traffic: Traffic, after: Scrape) -> list[Gap]:
-    """What is not compared of the metrics that a service has."""
+    """What is not compared of the metrics that a service has.
+
+    Args:
+        traffic: the calls.
+        after: the metrics after the calls.
+    """
     listed = list(_ALWAYS)
     if not traffic.plain:
         listed.append(

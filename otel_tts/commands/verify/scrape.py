@@ -39,6 +39,9 @@ class Scrape:
     def parse(cls, text: str) -> Self:
         """Parse Prometheus's text format.
 
+        Args:
+            text: in the exposition format.
+
         Raises:
             NoMetricsError: it is none.
         """
@@ -57,6 +60,11 @@ class Scrape:
         """What there is of a metric for each combination of values of the attributes ``by``.
 
         Of a counter or gauge its value, of a histogram how many values it has, or with ``sums`` their sum.
+
+        Args:
+            metric: the metric.
+            by: the attributes whose values are told apart.
+            sums: whether the sum of a histogram is meant, not its number of values.
         """
         if metric.instrument is Instrument.HISTOGRAM:
             wanted = promql.sum_series(metric) if sums else promql.count_series(metric)
@@ -69,7 +77,11 @@ class Scrape:
         return amounts
 
     def buckets(self, metric: Metric) -> dict[Labels, dict[float, float]]:
-        """The buckets of a histogram: for each attribute set, how many values are at most each bound."""
+        """The buckets of a histogram: for each attribute set, how many values are at most each bound.
+
+        Args:
+            metric: the metric.
+        """
         buckets: dict[Labels, dict[float, float]] = {}
         for labels, value in self._series(promql.bucket_series(metric)):
             bound = float(labels.pop("le"))
@@ -81,14 +93,23 @@ class Scrape:
         return set(self._by_name.get(name, ()))
 
     def value(self, name: str, labels: Labels) -> float:
-        """The value of one series; 0 where there is none yet."""
+        """The value of one series; 0 where there is none yet.
+
+        Args:
+            name: of the series.
+            labels: that a series has.
+        """
         return self.values.get((name, labels), 0.0)
 
     def _series(self, wanted: str) -> Iterator[tuple[dict[str, str], float]]:
         return ((dict(labels), value) for labels, value in self._by_name.get(wanted, {}).items())
 
     def has(self, metric: Metric) -> bool:
-        """Whether there is anything of the metric."""
+        """Whether there is anything of the metric.
+
+        Args:
+            metric: the metric.
+        """
         return bool(self.amounts(metric, ()))
 
     def process(self) -> Labels:
@@ -98,6 +119,9 @@ class Scrape:
 
 def read(url: str) -> Scrape:
     """Read a pull endpoint.
+
+    Args:
+        url: of the metrics endpoint.
 
     Raises:
         NoMetricsError: nobody answers, or something else does.

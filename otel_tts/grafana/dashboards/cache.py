@@ -10,7 +10,11 @@ from otel_tts.palette import CACHE
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     now = [
         panels.silence(),
         panels.stat(

@@ -10,7 +10,11 @@ from otel_tts.palette import QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     interruptions = [
         panels.silence(),
         panels.chart(

@@ -11,7 +11,11 @@ from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     return [
         PanelSection("", _now(panels)),
         PanelSection("Requests", _requests(panels)),

@@ -15,7 +15,11 @@ _BY_SERVICE = f"{{{{{SERVICE}}}}}"
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     arrives = [
         panels.stat(
             "Newest telemetry, age",

@@ -13,7 +13,11 @@ _STATES = {0: ("down", BAD), 1: ("some replicas", YELLOW), 2: ("available", GOOD
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     available = [
         panels.states(
             "Availability",

@@ -9,7 +9,11 @@ from otel_tts.grafana.units import NUMBER
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     sound = [
         panels.silence(),
         panels.chart(

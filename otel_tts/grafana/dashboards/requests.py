@@ -16,7 +16,11 @@ _ATTEMPTS = (
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard. What is slow is longer than the reference that latency is judged against."""
+    """The sections of the dashboard. What is slow is longer than the reference that latency is judged against.
+
+    Args:
+        panels: makes the panels.
+    """
     slow = panels.home.objectives.reference
     return [
         PanelSection(

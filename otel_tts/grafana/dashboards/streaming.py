@@ -11,7 +11,11 @@ from otel_tts.palette import OUTCOMES, QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
-    """The sections of the dashboard."""
+    """The sections of the dashboard.
+
+    Args:
+        panels: makes the panels.
+    """
     begins = [
         panels.silence(),
         panels.chart(

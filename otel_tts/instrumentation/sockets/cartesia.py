@@ -16,7 +16,12 @@ from otel_tts.instrumentation.sockets.messages import Audio, End, Flush, Interru
 
 
 class Cartesia:
-    """A connection to ``/tts/websocket``."""
+    """A connection to ``/tts/websocket``.
+
+    Args:
+        path: of the socket's address.
+        query: of the socket's address.
+    """
 
     provider: ClassVar[str] = PROVIDER
 
@@ -24,7 +29,11 @@ class Cartesia:
         self._begun: set[str] = set()
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.sent`."""
+        """See `SpeechProtocol.sent`.
+
+        Args:
+            data: the message.
+        """
         message: dict[str, Any] = json.loads(data)
         utterance = str(message["context_id"])
         if message.get("cancel"):
@@ -39,7 +48,11 @@ class Cartesia:
             yield Flush(utterance, last=last)
 
     def received(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.received`."""
+        """See `SpeechProtocol.received`.
+
+        Args:
+            data: the message.
+        """
         message: dict[str, Any] = json.loads(data)
         utterance = str(message.get("context_id") or "")
         match read_event(message):

@@ -19,7 +19,12 @@ _BROKEN = 1011
 
 
 class Conversation:
-    """The state of a connection, by its messages. It never raises, and changes no message."""
+    """The state of a connection, by its messages. It never raises, and changes no message.
+
+    Args:
+        telemetry: the Telemetry that records.
+        protocol: reads the vendor's messages.
+    """
 
     def __init__(self, telemetry: Telemetry, protocol: SpeechProtocol) -> None:
         self._telemetry = telemetry
@@ -29,12 +34,21 @@ class Conversation:
         self._lock = RLock()
 
     def sent(self, data: str | bytes) -> None:
-        """Read a message to the provider."""
+        """Read a message to the provider.
+
+        Args:
+            data: the message.
+        """
         if not observed():
             self._read(lambda: list(self._protocol.sent(data)), None)
 
     def received(self, data: str | bytes, since_ns: int | None) -> None:
-        """Read a message of the provider, for which the host has waited since ``since_ns``."""
+        """Read a message of the provider, for which the host has waited since ``since_ns``.
+
+        Args:
+            data: the message.
+            since_ns: since when the host has waited for it, in nanoseconds; None: unknown.
+        """
         if self._speeches:
             self._read(lambda: list(self._protocol.received(data)), since_ns)
 
@@ -81,7 +95,11 @@ class Conversation:
 
     @guarded
     def lost(self, code: int | None) -> None:
-        """Note that the connection was lost, not closed by the host: utterances that have not ended failed."""
+        """Note that the connection was lost, not closed by the host: utterances that have not ended failed.
+
+        Args:
+            code: with which the socket closed; None: it broke.
+        """
         with self._lock:
             self._end_all(Cause(Outcome.ERROR, ErrorType.SERVER_ERROR) if code == _BROKEN else _LOST)
 

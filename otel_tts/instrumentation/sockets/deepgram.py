@@ -16,7 +16,12 @@ from otel_tts.instrumentation.utterance import Asked
 
 
 class Deepgram:
-    """A connection to ``/v1/speak``. Its messages name no utterance: audio and end markers come in the order of the texts."""
+    """A connection to ``/v1/speak``. Its messages name no utterance: audio and end markers come in the order of the texts.
+
+    Args:
+        path: of the socket's address.
+        query: of the socket's address.
+    """
 
     provider: ClassVar[str] = "deepgram"
 
@@ -37,7 +42,11 @@ class Deepgram:
         self._open = False  # whether text has come since the last flush
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.sent`."""
+        """See `SpeechProtocol.sent`.
+
+        Args:
+            data: the message.
+        """
         message: dict[str, Any] = json.loads(data)
         match message["type"]:
             case "Speak" if message["text"]:
@@ -55,7 +64,11 @@ class Deepgram:
                 self._cleared, self._open = self._number, False
 
     def received(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.received`."""
+        """See `SpeechProtocol.received`.
+
+        Args:
+            data: the message.
+        """
         if isinstance(data, bytes):
             yield Audio(str(self._spoken), data)
             return

@@ -20,7 +20,12 @@ _FAILED = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
 
 
 class ElevenLabs:
-    """A connection to ``/v1/text-to-speech/VOICE/stream-input`` or ``multi-stream-input``."""
+    """A connection to ``/v1/text-to-speech/VOICE/stream-input`` or ``multi-stream-input``.
+
+    Args:
+        path: of the socket's address.
+        query: of the socket's address.
+    """
 
     provider: ClassVar[str] = "elevenlabs"
 
@@ -37,7 +42,11 @@ class ElevenLabs:
         self._begun: set[str] = set()
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.sent`."""
+        """See `SpeechProtocol.sent`.
+
+        Args:
+            data: the message.
+        """
         message: dict[str, Any] = json.loads(data)
         utterance = str(message.get("context_id") or "")
         text = message.get("text")
@@ -51,7 +60,11 @@ class ElevenLabs:
             yield Flush(utterance, last=ended)
 
     def received(self, data: str | bytes) -> Iterator[Message]:
-        """See `SpeechProtocol.received`."""
+        """See `SpeechProtocol.received`.
+
+        Args:
+            data: the message.
+        """
         message: dict[str, Any] = json.loads(data)
         utterance = str(message.get("contextId") or message.get("context_id") or "")
         if message.get("error"):

@@ -59,7 +59,15 @@ class SpeechProtocol(Protocol):
     provider: ClassVar[str]
 
     def sent(self, data: str | bytes) -> Iterator[Message]:
-        """Read a message to the provider. May raise any exception for a message that is not of the protocol."""
+        """Read a message to the provider. May raise any exception for a message that is not of the protocol.
+
+        Args:
+            data: the message.
+        """
 
     def received(self, data: str | bytes) -> Iterator[Message]:
-        """Read a message of the provider."""
+        """Read a message of the provider.
+
+        Args:
+            data: the message.
+        """

@@ -30,7 +30,11 @@ _PROTOCOLS: Mapping[str, Callable[[str, Mapping[str, str]], SpeechProtocol]] = {
 
 
 def protocol_of(address: object) -> SpeechProtocol | None:
-    """Return the speech protocol of an address; None if it has none."""
+    """Return the speech protocol of an address; None if it has none.
+
+    Args:
+        address: of the socket.
+    """
     parts = urlsplit(str(address))
     path = parts.path.rstrip("/")
     conversation = next((protocol for end, protocol in _PROTOCOLS.items() if path.endswith(end)), None)

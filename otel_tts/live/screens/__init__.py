@@ -34,13 +34,24 @@ class Page:
 
 
 def widget(name: str) -> str:
-    """The key of a control. It is another one after the browser went back, so that the control begins anew with what the URL says."""
+    """The key of a control. It is another one after the browser went back, so that the control begins anew with what the URL says.
+
+    Args:
+        name: of the widget.
+    """
     generation = st.session_state.get("generation", 0)
     return f"{name} {generation}" if generation else name
 
 
 def chart(title: str, figure: go.Figure, key: str, definition: str) -> None:
-    """Draw a chart below its heading; the heading's question mark shows the definition."""
+    """Draw a chart below its heading; the heading's question mark shows the definition.
+
+    Args:
+        title: the heading.
+        figure: of Plotly.
+        key: tells it from others on the page.
+        definition: what the numbers are.
+    """
     st.subheader(title, help=definition, anchor=False)
     if not any(_drawn(trace) for trace in figure.data):
         st.caption("No data in this time range.")

@@ -20,7 +20,14 @@ _COMPARED = {semconv.CACHE_RESULT: (CacheResult.HIT, CacheResult.MISS), semconv.
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw what was saved, the hit rate over time, look-ups by tier, and the latency of hits and misses."""
+    """Draw what was saved, the hit rate over time, look-ups by tier, and the latency of hits and misses.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     service = view.service
     total, rows = history.total(period, service=service), history.rows(period, service=service)
     cached_audio = history.over(
@@ -57,7 +64,12 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
-    """Make the tiles of hits and savings."""
+    """Make the tiles of hits and savings.
+
+    Args:
+        total: the figures of all requests.
+        cached_audio: seconds from the cache, over time.
+    """
     saved = next((charts.amount(timeline.points[0]) for timeline in cached_audio), None)
     return [
         tiles.tile(
@@ -97,7 +109,12 @@ def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
 
 
 def kept(entries: Sequence[Timeline], sizes: Sequence[Timeline]) -> list[str]:
-    """Make a tile for each tier: entries and bytes."""
+    """Make a tile for each tier: entries and bytes.
+
+    Args:
+        entries: in each tier, over time.
+        sizes: bytes in each tier, over time.
+    """
     bytes_kept = {timeline.attributes[semconv.CACHE_TIER.key]: timeline.points[-1].value for timeline in sizes}
     tiles_shown = []
     for timeline in entries:
@@ -114,7 +131,13 @@ def kept(entries: Sequence[Timeline], sizes: Sequence[Timeline]) -> list[str]:
 
 
 def tiers(history: CachedHistory, period: Period, service: str) -> None:
-    """Draw a table of look-ups by tier and result."""
+    """Draw a table of look-ups by tier and result.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        service: the name of the service.
+    """
     by = semconv.CACHE_TIER, semconv.CACHE_LOOKUP_RESULT
     lookups: dict[str, dict[str, float]] = {}
     for timeline in history.over(semconv.CACHE_LOOKUPS, period.start, period.now, by, service=service):

@@ -24,7 +24,14 @@ _SHOWN = 12
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw scores over time, the latest reports, and one of them in full."""
+    """Draw scores over time, the latest reports, and one of them in full.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     scores = history.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
     figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
     chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.")
@@ -46,7 +53,11 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def lines(scores: Sequence[Timeline]) -> list[Line]:
-    """Make a line for each provider and measure, the highest scores first."""
+    """Make a line for each provider and measure, the highest scores first.
+
+    Args:
+        scores: of drift, over time.
+    """
     named = [
         Line(
             " ".join(str(value) for value in timeline.attributes.values() if value != semconv.NONE),
@@ -60,7 +71,11 @@ def lines(scores: Sequence[Timeline]) -> list[Line]:
 
 
 def rows(reports_shown: Sequence[Report]) -> list[tuple[str, ...]]:
-    """Make a table of reports."""
+    """Make a table of reports.
+
+    Args:
+        reports_shown: the reports in the period.
+    """
     return [
         (
             f"{formatting.date(report.window.start)[:16]} to {formatting.date(report.window.end)[11:16]}",

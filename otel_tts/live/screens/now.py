@@ -24,7 +24,14 @@ from otel_tts.settings import LiveSettings
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw the conditions that are met, the most important figures, these over time, and the providers."""
+    """Draw the conditions that are met, the most important figures, these over time, and the providers.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     service = view.service
     history.ask_ahead(
         (
@@ -83,7 +90,15 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def banners(history: CachedHistory, period: Period, view: View, settings: LiveSettings, verdicts: list[Verdict]) -> None:
-    """Draw a notice for each condition that is met, or one notice that none is."""
+    """Draw a notice for each condition that is met, or one notice that none is.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+        verdicts: the judged conditions.
+    """
     notices = [
         tiles.banner(
             MOODS[verdict.condition.severity],
@@ -101,7 +116,14 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
 
 
 def well(history: CachedHistory, period: Period, verdicts: list[Verdict], service: str = "") -> str:
-    """Make the notice that no condition is met: only while there is anything to judge."""
+    """Make the notice that no condition is met: only while there is anything to judge.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        verdicts: the judged conditions.
+        service: the name of the service.
+    """
     newest, conditions = newest_of(history, period, service), len({verdict.condition.name for verdict in verdicts})
     if newest is None or is_late(period.now - newest, history.interval):
         since = "" if newest is None else f" for {formatting.elapsed(period.now - newest)}"
@@ -114,7 +136,13 @@ def well(history: CachedHistory, period: Period, verdicts: list[Verdict], servic
 
 
 def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
-    """Say since when a condition is met, for the subject of which it has been longest, and over which window."""
+    """Say since when a condition is met, for the subject of which it has been longest, and over which window.
+
+    Args:
+        verdict: the judged condition.
+        onsets: when each subject began to be met.
+        period: the period that is shown.
+    """
     first = min(onsets, key=lambda each: each.since)
     lasted = formatting.elapsed(period.now - first.since)
     longer = "more than " if first.before else "at least " if first.earliest < first.since else ""
@@ -123,7 +151,14 @@ def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
 
 
 def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
-    """Give the address of the page with the requests behind a condition; empty where there are none."""
+    """Give the address of the page with the requests behind a condition; empty where there are none.
+
+    Args:
+        verdict: the judged condition.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     condition = verdict.condition
     problem = PROBLEMS.get(condition.figure)
     if problem is None and condition.figure not in _SLOW:
@@ -149,7 +184,14 @@ _SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
 
 
 def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSettings) -> list[str]:
-    """Make the tiles."""
+    """Make the tiles.
+
+    Args:
+        total: the figures of all requests.
+        active: requests under way, over time.
+        period: the period that is shown.
+        settings: the settings.
+    """
     judged = total.request_count - total.request_rejected - total.request_cancelled
     rate = total.request_success_rate
     under_way = [timeline.points[-1].value for timeline in active]
@@ -197,7 +239,12 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
 
 
 def quantiles(rows: list[Row], column: str) -> list[Line]:
-    """Make a line for each quantile of a latency."""
+    """Make a line for each quantile of a latency.
+
+    Args:
+        rows: rows of figures.
+        column: the figure, a field of `Row`.
+    """
     return [charts.of_rows(rows, f"{column}_{name}", name, colour) for name, colour in palette.QUANTILES.items()]
 
 

@@ -19,7 +19,14 @@ from otel_tts.settings import LiveSettings
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw cards, availability, success and latency of attempts, fallbacks and errors."""
+    """Draw cards, availability, success and latency of attempts, fallbacks and errors.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     cards(history, period, view, judged(history, period, settings, view.service))
     available = history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)
     chart(
@@ -52,7 +59,14 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable[Verdict]) -> None:
-    """Draw a card for each provider; ``verdicts`` has the conditions that are met for some."""
+    """Draw a card for each provider; ``verdicts`` has the conditions that are met for some.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        verdicts: the judged conditions.
+    """
     problems: dict[str, list[tuple[str, str]]] = {}
     for verdict in verdicts:
         for subject in verdict.holds:
@@ -89,7 +103,13 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
 
 
 def fallbacks(history: CachedHistory, period: Period, view: View) -> None:
-    """Draw a table of fallbacks: from, to, error type."""
+    """Draw a table of fallbacks: from, to, error type.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+    """
     by = semconv.FALLBACK_FROM, semconv.FALLBACK_TO, semconv.ERROR_TYPE
     fallbacks_counted = history.over(semconv.PROVIDER_FALLBACKS, period.start, period.now, by, service=view.service)
     st.subheader("Fallbacks", help=formatting.definition(semconv.PROVIDER_FALLBACKS), anchor=False)
@@ -101,7 +121,13 @@ def fallbacks(history: CachedHistory, period: Period, view: View) -> None:
 
 
 def errors(history: CachedHistory, period: Period, view: View) -> None:
-    """Draw a table of the error types of attempts."""
+    """Draw a table of the error types of attempts.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+    """
     by = semconv.PROVIDER, semconv.ERROR_TYPE
     kinds = history.over(semconv.ATTEMPT_DURATION, period.start, period.now, by, service=view.service)
     rows = _counted(timeline for timeline in kinds if timeline.attributes[semconv.ERROR_TYPE.key])

@@ -17,7 +17,13 @@ from otel_tts.settings import LiveSettings
 
 
 def detail(history: CachedHistory, view: View, settings: LiveSettings) -> None:
-    """Draw one request: its tiles, its waterfall, and every attribute of every span."""
+    """Draw one request: its tiles, its waterfall, and every attribute of every span.
+
+    Args:
+        history: the telemetry that is read.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     try:
         trace = history.trace(view.request)
     except ValueError as error:
@@ -42,7 +48,11 @@ def detail(history: CachedHistory, view: View, settings: LiveSettings) -> None:
 
 
 def summary(trace: Trace) -> list[str]:
-    """Make the tiles of a request."""
+    """Make the tiles of a request.
+
+    Args:
+        trace: the trace.
+    """
     span = waterfall.synthesis(trace)
     roots = trace.roots
     start, end = min(root.start for root in roots), max(s.end for _, s in trace.walk())
@@ -96,7 +106,12 @@ def summary(trace: Trace) -> list[str]:
 
 
 def links(trace: Trace, settings: LiveSettings) -> None:
-    """Draw links to the trace in Grafana and to its window in MLflow."""
+    """Draw links to the trace in Grafana and to its window in MLflow.
+
+    Args:
+        trace: the trace.
+        settings: the settings.
+    """
     with st.container(horizontal=True):
         if settings.grafana.url:
             link = grafana.trace_link(settings.grafana.url, trace, settings.trace_backend)

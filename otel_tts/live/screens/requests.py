@@ -47,7 +47,12 @@ _COLUMNS = {
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
-    """Draw the filters, or the button that leads back to the list."""
+    """Draw the filters, or the button that leads back to the list.
+
+    Args:
+        view: what is chosen on the page.
+        services: the services to choose from.
+    """
     if view.request or view.conversation:
         back = "The conversation" if view.request and view.conversation else "All requests"
         if st.button(back, icon=":material/arrow_back:", key=widget("back")):
@@ -102,7 +107,14 @@ def _choice(label: str, chosen: str, options: Iterable[str], named: Mapping[str,
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw the list, or the request that was chosen from it."""
+    """Draw the list, or the request that was chosen from it.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     if view.request:
         request.detail(history, view, settings)
     elif view.conversation:
@@ -112,7 +124,13 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def listing(history: CachedHistory, period: Period, view: View) -> None:
-    """Draw the newest requests that match the filters."""
+    """Draw the newest requests that match the filters.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+    """
     _prepare(history, period)
     request_filter = RequestFilter(
         outcome=view.outcome or None,
@@ -160,7 +178,13 @@ def _table(requests: Sequence[Request]) -> None:
 
 
 def whole_conversation(history: CachedHistory, period: Period, view: View) -> None:
-    """Draw one conversation of the period: its figures, its time line, and its utterances."""
+    """Draw one conversation of the period: its figures, its time line, and its utterances.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+    """
     _prepare(history, period)
     requests = history.requests(RequestFilter(conversation=view.conversation), _SHOWN, period)
     if not requests:
@@ -193,7 +217,11 @@ def _prepare(history: CachedHistory, period: Period) -> None:
 
 
 def frame(requests: Sequence[Request]) -> pd.DataFrame:
-    """Make a table of requests. Times are local, durations in milliseconds."""
+    """Make a table of requests. Times are local, durations in milliseconds.
+
+    Args:
+        requests: the requests.
+    """
     table = pd.DataFrame(
         [
             {

@@ -23,7 +23,12 @@ _JUDGED = {semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_FIRST_AUDIO, semconv.AT
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
-    """Draw the choice of a metric and of the attribute to split it by."""
+    """Draw the choice of a metric and of the attribute to split it by.
+
+    Args:
+        view: what is chosen on the page.
+        services: the services to choose from.
+    """
     first, second = st.columns(2)
     names = list(_METRICS)
     name = first.selectbox(
@@ -45,7 +50,14 @@ def controls(view: View, services: Sequence[Service]) -> View:
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
-    """Draw one large chart, and the number of values of a histogram."""
+    """Draw one large chart, and the number of values of a histogram.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        view: what is chosen on the page.
+        settings: the settings.
+    """
     metric = _METRICS[view.measure or semconv.SYNTHESIS_DURATION.name]
     by = next((attribute for attribute in metric.attributes if attribute.key == view.split), None)
     lines, unit = course(history, period, metric, by, view.service)
@@ -71,7 +83,15 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 
 
 def course(history: CachedHistory, period: Period, metric: Metric, by: Attribute | None, service: str) -> tuple[list[Line], str]:
-    """Make the lines of a metric and give their unit: quantiles of a histogram, the rate of a counter, the level of a gauge."""
+    """Make the lines of a metric and give their unit: quantiles of a histogram, the rate of a counter, the level of a gauge.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+        metric: the metric.
+        by: the attribute whose values are told apart; None: none.
+        service: the name of the service.
+    """
     timelines = history.series(metric, period, [by] if by else (), service=service)
     match metric.instrument:
         case Instrument.HISTOGRAM if by is None:

@@ -173,7 +173,7 @@ class Cell:
             reader: the metric reader.
             temporality: of the exporter.
             now_ns: the time of the export, in nanoseconds since the epoch.
-            since_ns: when it collected before; None: never.
+            since_ns: when it collected before, in nanoseconds since the epoch; None: never.
         """
         settled = self._settle()
         try:

@@ -33,6 +33,10 @@ def key(provider: Provider, speech: EngineRequest) -> str:
 
     The provider is the one that is asked: audio that a fallback made stands under the fallback's key and is never taken for the
     preferred provider's.
+
+    Args:
+        provider: who would make the audio.
+        speech: what is to be spoken.
     """
     voice = provider.voice(speech.voice)
     rate = voice.sample_rate if voice is not None else None
@@ -60,7 +64,11 @@ class Entry:
         return (self.pcm[start : start + _CHUNK] for start in range(0, len(self.pcm), _CHUNK))
 
     def written(self, key: str) -> bytes:
-        """The written form: a line of JSON that tells all but the audio, and the CRC-32 of both; then the audio."""
+        """The written form: a line of JSON that tells all but the audio, and the CRC-32 of both; then the audio.
+
+        Args:
+            key: under which it is written.
+        """
         header = {**asdict(replace(self, pcm=b"")), "pcm": len(self.pcm), "key": key}
         head = json.dumps(header, sort_keys=True).encode()
         return b"%s%08x %s\n%s" % (_MAGIC, _checksum(head, self.pcm), head, self.pcm)

@@ -33,6 +33,13 @@ class FileTier:
     mounted without. The bound holds for what this process knows of; what others write is found when asked for, or at the next
     start.
 
+    Args:
+        directory: the folder.
+        most_bytes: the bytes of all files at most.
+        ttl: of an entry, in seconds.
+        evicted: is called with the reason when an entry is dropped.
+        clock: returns the seconds since the Unix epoch.
+
     Raises:
         OSError: the directory cannot be made or read.
     """
@@ -55,11 +62,20 @@ class FileTier:
         self._take_stock()
 
     async def get(self, key: str) -> Entry | None:
-        """The entry, or None; a file that is too old or corrupt is deleted."""
+        """The entry, or None; a file that is too old or corrupt is deleted.
+
+        Args:
+            key: the key.
+        """
         return await self._in_thread(self._read, key)
 
     async def put(self, key: str, entry: Entry) -> None:
-        """Write the entry, whole or not at all, and delete the least recently used beyond the bound."""
+        """Write the entry, whole or not at all, and delete the least recently used beyond the bound.
+
+        Args:
+            key: the key.
+            entry: the audio, and who made it.
+        """
         await self._in_thread(self._write, key, entry.written(key))
 
     def entries(self) -> int:

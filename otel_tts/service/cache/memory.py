@@ -32,7 +32,14 @@ class _Entries(TTLCache[str, Entry]):
 
 
 class MemoryTier:
-    """At most ``most_bytes`` bytes of entries, each for ``ttl`` seconds. Used by one event loop."""
+    """At most ``most_bytes`` bytes of entries, each for ``ttl`` seconds. Used by one event loop.
+
+    Args:
+        most_bytes: the bytes of all entries at most.
+        ttl: of an entry, in seconds.
+        evicted: is called with the reason when an entry is dropped.
+        timer: returns a monotonic time in seconds.
+    """
 
     name: ClassVar[str] = "memory"
     remote: ClassVar[bool] = False
@@ -41,11 +48,20 @@ class MemoryTier:
         self._entries = _Entries(most_bytes, ttl, evicted, timer)
 
     async def get(self, key: str) -> Entry | None:
-        """The entry, or None."""
+        """The entry, or None.
+
+        Args:
+            key: the key.
+        """
         return self._entries.get(key)
 
     async def put(self, key: str, entry: Entry) -> None:
-        """Keep the entry, if it is not larger than the whole tier."""
+        """Keep the entry, if it is not larger than the whole tier.
+
+        Args:
+            key: the key.
+            entry: the audio, and who made it.
+        """
         if self._entries.getsizeof(entry) <= self._entries.maxsize:
             self._entries[key] = entry
 

@@ -27,6 +27,11 @@ class _OtherKindError(OtelTtsError):
 class RedisTier:
     """Entries live for ``ttl`` seconds. Never holds a request up for long: a Redis that doesn't answer is done without.
 
+    Args:
+        url: of the server, with its password.
+        ttl: of an entry, in seconds.
+        evicted: is called with the reason when an entry is dropped.
+
     Raises:
         ValueError: the URL has a parameter that the client does not take.
     """
@@ -52,7 +57,11 @@ class RedisTier:
             raise ValueError(f"the Redis client does not take all of its parameters ({error})") from None
 
     async def get(self, key: str) -> Entry | None:
-        """The entry, or None; a corrupt one is deleted."""
+        """The entry, or None; a corrupt one is deleted.
+
+        Args:
+            key: the key.
+        """
         try:
             data = await self._ask(self._redis.get(_name(key)))
             if data is None:
@@ -64,7 +73,12 @@ class RedisTier:
             return None
 
     async def put(self, key: str, entry: Entry) -> None:
-        """Keep the entry."""
+        """Keep the entry.
+
+        Args:
+            key: the key.
+            entry: the audio, and who made it.
+        """
         await self._ask(self._redis.set(_name(key), entry.written(key), px=max(1, round(self._ttl * 1000))))
 
     async def close(self) -> None:

@@ -27,12 +27,19 @@ class Tier(Protocol):
     async def get(self, key: str) -> Entry | None:
         """The entry, or None; a corrupt one is dropped.
 
+        Args:
+            key: the key.
+
         Raises:
             TierError: the tier does not work.
         """
 
     async def put(self, key: str, entry: Entry) -> None:
         """Keep the entry.
+
+        Args:
+            key: the key.
+            entry: the audio, and who made it.
 
         Raises:
             TierError: the tier does not work.

@@ -32,7 +32,11 @@ MAX_WRITES = 64
 
 
 class Cache:
-    """Looks entries up tier by tier; what a slower tier had is put into the faster ones before it."""
+    """Looks entries up tier by tier; what a slower tier had is put into the faster ones before it.
+
+    Args:
+        tiers: the fastest first.
+    """
 
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self._tiers = tiers
@@ -42,6 +46,10 @@ class Cache:
     @classmethod
     def open(cls, urls: Sequence[TierURL], tts: Telemetry) -> Cache:
         """The tiers that the settings name, reporting what they hold and evict.
+
+        Args:
+            urls: of the tiers, the fastest first.
+            tts: the Telemetry that records.
 
         Raises:
             SettingError: one of them cannot be used.
@@ -57,7 +65,12 @@ class Cache:
         return bool(self._tiers)
 
     async def find(self, s: Synthesis, key: str) -> Entry | None:
-        """The entry, from the first tier that has it. A tier that does not work is a failed look-up and nothing more."""
+        """The entry, from the first tier that has it. A tier that does not work is a failed look-up and nothing more.
+
+        Args:
+            s: the request, in telemetry.
+            key: the key.
+        """
         for depth, tier in enumerate(self._tiers):
             circuit = self._circuits[tier.name]
             if not circuit.closed and circuit.probe_in():
@@ -84,7 +97,13 @@ class Cache:
         return None
 
     async def store(self, s: Synthesis, key: str, entry: Entry) -> None:
-        """Keep the entry, made for the request ``s``, in all tiers: in memory at once, elsewhere in the background."""
+        """Keep the entry, made for the request ``s``, in all tiers: in memory at once, elsewhere in the background.
+
+        Args:
+            s: the request, in telemetry.
+            key: the key.
+            entry: the audio, and who made it.
+        """
         await self._write(s, self._tiers, key, entry)
 
     async def close(self) -> None:

@@ -42,7 +42,14 @@ class TierURL:
 
 
 def positive(value: str) -> float:
-    """A number of seconds above 0."""
+    """A number of seconds above 0.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
     number = seconds(value)
     if number > 0:
         return number
@@ -51,6 +58,9 @@ def positive(value: str) -> float:
 
 def cache_tiers(value: str) -> tuple[TierURL, ...]:
     """The tiers in the order in which they are asked; ``off`` is none. Each kind at most once: its name is a metric label.
+
+    Args:
+        value: what the variable holds.
 
     Raises:
         ValueError: with what is allowed.

@@ -21,6 +21,10 @@ class MissingEngineError(OtelTtsError, RuntimeError):
 def create(name: str, environ: Mapping[str, str] | None = None) -> Provider:
     """The provider ``name``, configured by the environment; still to be started.
 
+    Args:
+        name: the name.
+        environ: the environment variables; None: those of this process.
+
     Raises:
         ValueError: there is no such provider.
         MissingEngineError: its extra is not installed.

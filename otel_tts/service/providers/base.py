@@ -49,15 +49,26 @@ class Provider(ABC):
     """Engine and voice model versions, and whatever else of the configuration changes the audio: part of the cache key."""
 
     def voice(self, id: str) -> Voice | None:
-        """The voice with that id, or None."""
+        """The voice with that id, or None.
+
+        Args:
+            id: of the voice.
+        """
         return next((voice for voice in self.voices if voice.id == id), None)
 
     def model(self, speech: EngineRequest) -> str:
-        """The model that speaks this; one of a bounded set."""
+        """The model that speaks this; one of a bounded set.
+
+        Args:
+            speech: what is to be spoken.
+        """
         return self._voice(speech).model
 
     def accept(self, speech: EngineRequest) -> None:
         """Whether the engine can do what is asked.
+
+        Args:
+            speech: what is to be spoken.
 
         Raises:
             UnsupportedError: it cannot; the message says what it can.
@@ -79,6 +90,9 @@ class Provider(ABC):
 
         No chunk at all means that the engine found nothing to speak. Lazy: the engine starts at the first pull, in the
         context that is current then. ``aclose()`` returns at once, and the engine stops at the end of its current sentence.
+
+        Args:
+            speech: what is to be spoken.
 
         Raises:
             UnsupportedError: at the first pull, as :meth:`accept`.

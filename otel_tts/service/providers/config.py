@@ -13,7 +13,11 @@ T = TypeVar("T")
 
 
 def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """A parser of one or more values with commas between."""
+    """A parser of one or more values with commas between.
+
+    Args:
+        parse: reads one element.
+    """
 
     def parse_all(value: str) -> tuple[T, ...]:
         return tuple(parse(item.strip()) for item in value.split(",") if item.strip())
@@ -22,7 +26,14 @@ def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
 
 
 def wave_format(value: str) -> str:
-    """``wav`` or ``pcm``."""
+    """``wav`` or ``pcm``.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
     if value.strip().lower() in ("wav", "pcm"):
         return value.strip().lower()
     raise ValueError("wav or pcm")

@@ -46,7 +46,14 @@ class _VoiceRecord(ctypes.Structure):
 
 
 class Espeak(LocalProvider):
-    """A voice for each language. The library has one global state: one thread at a time speaks, whatever the voice."""
+    """A voice for each language. The library has one global state: one thread at a time speaks, whatever the voice.
+
+    Args:
+        settings: the settings.
+
+    Raises:
+        SettingError: a voice that is set is not there.
+    """
 
     name = "espeak"
     rates = (0.5, 4.0)
@@ -69,6 +76,9 @@ class Espeak(LocalProvider):
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> Espeak:
         """Create the provider from the environment.
+
+        Args:
+            environ: the environment variables; None: those of this process.
 
         Raises:
             SettingError: a language that eSpeak NG does not speak.

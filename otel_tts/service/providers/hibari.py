@@ -39,7 +39,11 @@ class Hibari(LocalProvider):
 
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> Hibari:
-        """Hibari has no settings."""
+        """Hibari has no settings.
+
+        Args:
+            environ: the environment variables; None: those of this process.
+        """
         return cls()
 
     def load(self) -> None:

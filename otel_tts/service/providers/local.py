@@ -36,7 +36,13 @@ class LocalProvider(Provider):
 
     @abstractmethod
     def speak(self, text: str, speech: EngineRequest, voice: Voice) -> Iterator[bytes]:
-        """PCM16 of ``text``, which is a piece of ``speech.text`` or all of it. Called in a worker thread, several at once."""
+        """PCM16 of ``text``, which is a piece of ``speech.text`` or all of it. Called in a worker thread, several at once.
+
+        Args:
+            text: the text.
+            speech: what is to be spoken.
+            voice: the voice.
+        """
 
     async def start(self) -> None:
         """Load the models without holding up the event loop."""
@@ -58,7 +64,12 @@ class LocalProvider(Provider):
 
 
 class Workers:
-    """The threads of one engine."""
+    """The threads of one engine.
+
+    Args:
+        name: of the processes.
+        count: how many processes.
+    """
 
     def __init__(self, name: str, count: int) -> None:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix=f"tts-{name}")

@@ -33,6 +33,9 @@ class OpenAI(Provider):
 
     What goes wrong on the way is raised as ``TimeoutError`` or ``ConnectionError``; an answer that is no success as
     ``httpx.HTTPStatusError``, whose ``response.status_code`` tells which.
+
+    Args:
+        settings: the settings.
     """
 
     name = "openai"
@@ -51,7 +54,11 @@ class OpenAI(Provider):
 
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> OpenAI:
-        """Create the provider from the environment."""
+        """Create the provider from the environment.
+
+        Args:
+            environ: the environment variables; None: those of this process.
+        """
         return cls(OpenAISettings.load(environ))
 
     @classmethod

@@ -24,7 +24,11 @@ logging.getLogger("piper").setLevel(logging.CRITICAL)
 
 
 class Piper(LocalProvider):
-    """One Piper voice for each model file; a model with several speakers speaks with its default one."""
+    """One Piper voice for each model file; a model with several speakers speaks with its default one.
+
+    Args:
+        settings: the settings.
+    """
 
     name = "piper"
     gains = (GAINS[0], 0.0)  # its audio peaks at full scale already
@@ -45,6 +49,9 @@ class Piper(LocalProvider):
     @classmethod
     def create(cls, environ: Mapping[str, str] | None = None) -> Piper:
         """Create the provider from the environment.
+
+        Args:
+            environ: the environment variables; None: those of this process.
 
         Raises:
             SettingError: what lies beside a configured model describes no Piper voice.
