@@ -145,7 +145,7 @@ class Documented(NamedTuple):
 
 def documented(tree: ast.Module) -> Iterator[Documented]:
     """The public functions and methods of a module; a constructor's docstring is its class's."""
-    places = [(tree, "", "")]
+    places: list[tuple[ast.Module | ast.ClassDef, str, str]] = [(tree, "", "")]
     places += [
         (cls, cls.name, ast.get_docstring(cls) or "") for cls in tree.body if isinstance(cls, ast.ClassDef) and cls.name[0] != "_"
     ]
