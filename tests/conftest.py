@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -58,3 +58,11 @@ def pytest_runtest_teardown() -> Iterator[None]:
     yield
     if (module := sys.modules.get("otel_tts.core.guard")) is not None:
         module.guard.strict = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test printed and logged can be encoded, whatever hostile text it holds: reports go from process to process."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report

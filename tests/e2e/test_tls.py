@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
+from otel_tts.sdk.receiver import takes_http2_only
 from tests.e2e.stack import Stack, get, running, until
 
 TOKEN = "only-those-who-know-it"
@@ -77,3 +78,9 @@ def test_only_with_the_token(secured: Stack, certificate: Path, protocol: str, m
     sent(names["all"], exporter(secured, protocol, TOKEN, certificate))
     until(lambda: names["all"] in arrived(secured), "the span of the one who has all")
     assert not arrived(secured) & {names[case] for case in names if case != "all"}
+
+
+def test_only_the_receiver_of_grpc_takes_http2_only(secured: Stack) -> None:
+    """By this an exporter of HTTP knows that it talks to the Collector's other port."""
+    by_http = secured.otlp_http.replace("http", "https", 1)
+    assert [takes_http2_only(url) for url in (secured.otlp_grpc.replace("http", "https", 1), by_http)] == [True, False]

@@ -83,6 +83,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
             engines["ada"].slower, engines["bob"].failing, engines["cleo"].gain = 0.0015, 0.4, 0.6
             faulty = await speaker.traffic(360, 3)
             engines["ada"].slower, engines["bob"].failing, engines["cleo"].gain = 0.0, 0.0, 1.0
+            await asyncio.sleep(max(0.0, healthy.width_s - faulty.width_s) + 1.0)  # as much time as the healthy one, and a second
             other = await speaker.traffic(300, 4, words=(8, 20), shares=(1, 1, 4))
         return Recording(directory, healthy, faulty, other)
 
