@@ -30,12 +30,15 @@ from tests.reader import PIPECAT, Block, Reader, arguments, blocks, commands, st
 from tools import timeline
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "dashboards/README.md")]
+OUTSIDE = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "dashboards/README.md", "collector/README.md")
+]
 PAGES = [*OUTSIDE, *sorted((ROOT / "docs").rglob("*.md"))]
 BUILT_BY_SPHINX = {"mermaid", "{toctree}", "{eval-rst}"}  # tests/test_contributing.py builds the site
 READ = {"text", "ini"}
 """Nothing runs these: layouts of messages, and files of other programs."""
-SHELL = {"cd", "echo", "export", "git", "docker", "curl", "mlflow", "kubectl", "helm", "evidently", "eval"}
+SHELL = {"cd", "echo", "export", "git", "docker", "curl", "mlflow", "kubectl", "helm", "evidently", "eval", "otelcol-tts"}
 """Programs of others, which are not ours to run here."""
 READS = (
     "otel-tts requests",
@@ -61,6 +64,7 @@ ELSEWHERE = {
     "make quick": ".ci/run",
     "make stack": "tests/e2e/test_native_stack.py",
     "make tools": ".ci/run",
+    "otelcol-tts ": "tests/e2e/test_config.py",
     "otel-tts doctor": "tests/commands/test_json.py",
     "otel-tts grafana push": "tests/commands/test_grafana.py",
     "otel-tts live": "tests/live/test_browser.py",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,11 +62,22 @@ print(otel_tts.__file__)
 """
 
 
-def test_the_wheel_alone_gives_the_first_trace(tmp_path: Path) -> None:
-    """Installed from the wheel into an empty folder, the library records a trace and the command draws it, without the checkout."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--directory", str(tmp_path / "dist")]
+def from_wheel(directory: Path) -> list[str]:
+    """What pip is given for a wheel, which is built into a directory."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--directory", str(directory)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    [wheel] = (tmp_path / "dist").glob("*.whl")
+    [wheel] = directory.glob("*.whl")
+    return ["--no-index", str(wheel)]
+
+
+def from_git(directory: Path) -> list[str]:
+    """What pip is given for the last commit, by the URL of the repository."""
+    return ["--no-build-isolation", f"otel-tts @ git+file://localhost{ROOT.as_uri().removeprefix('file://')}"]
+
+
+@pytest.mark.parametrize("source", [from_wheel, from_git])
+def test_the_package_alone_gives_the_first_trace(source: Callable[[Path], list[str]], tmp_path: Path) -> None:
+    """Installed into an empty folder, the library records a trace and the command draws it, without the checkout."""
     installed = tmp_path / "installed"
     install = [
         sys.executable,
@@ -74,10 +86,9 @@ def test_the_wheel_alone_gives_the_first_trace(tmp_path: Path) -> None:
         "install",
         "--quiet",
         "--no-deps",
-        "--no-index",
         "--target",
         str(installed),
-        str(wheel),
+        *source(tmp_path / "dist"),
     ]
     subprocess.run(install, check=True, capture_output=True)
     path = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])  # its dependencies come from this environment

@@ -26,9 +26,12 @@ def context() -> ForkServerContext:
 
 
 def command(output: Path, arguments: Sequence[str], environ: Mapping[str, str], *, drawn: bool = False) -> BaseProcess:
-    """``otel-tts`` with some arguments, started; what it prints goes into a file. drawn: whether Evidently's reports matter."""
+    """``otel-tts`` with some arguments, started; it ends with the tests at the latest.
+
+    output: what it prints. drawn: whether Evidently's reports matter.
+    """
     output.touch()
-    process = context().Process(target=_main, args=(output, arguments, {**os.environ, **environ}, drawn))
+    process = context().Process(target=_main, args=(output, arguments, {**os.environ, **environ}, drawn), daemon=True)
     process.start()
     return process
 
