@@ -5,6 +5,7 @@ A run says at its start which tools are missing here, and what is skipped withou
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -26,6 +27,18 @@ _PREFIXES = ("OTEL_", "TTS_", "METRICS_ENABLED", "PROMETHEUS_", "MLFLOW_", "DASH
 def pytest_report_header() -> list[str]:
     """Say what will be skipped for lack of tools, and how to get them."""
     return list(needed.report(needed.missing()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many seconds the tests of each folder took: the table in CONTRIBUTING.md is made of it."""
+    seconds: dict[str, float] = {}
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            parts = report.nodeid.partition("::")[0].split("/")
+            part = parts[1] if len(parts) > 2 else "files"
+            seconds[part] = seconds.get(part, 0.0) + report.duration
+    if longest_first := sorted(seconds.items(), key=lambda item: -item[1]):
+        terminalreporter.write_line("seconds by part: " + ", ".join(f"{part} {total:.1f}" for part, total in longest_first))
 
 
 @pytest.fixture(autouse=True, scope="session")

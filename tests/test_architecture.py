@@ -62,7 +62,10 @@ def test_import_contracts() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """The graph of imports, those for annotations included, has no circle: each module can be read after those that it imports."""
+    """The graph of imports, those for annotations included, has no circle: each module can be read after those that it imports.
+
+    So the modules of each room stand in layers, too, without a list of them.
+    """
     graph = build_graph("otel_tts", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     TopologicalSorter(imports).prepare()  # names the circle, if there is one

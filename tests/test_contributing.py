@@ -14,6 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
+
+from otel_tts.version import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -55,6 +58,28 @@ def test_the_parts_of_the_suite_are_there() -> None:
     """Every folder in the table of test parts exists, and every folder of tests is in the table."""
     named = set(re.findall(r"tests/([a-z0-9]+)", PAGE.partition("| part |")[2].partition("\n\n")[0]))
     assert named == {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))}
+
+
+def test_a_release_has_one_version() -> None:
+    """The chart and what it installs have the package's version: a release that forgets one of them fails."""
+    chart = yaml.safe_load((ROOT / "deploy/kubernetes/chart/Chart.yaml").read_text("utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_a_run_ends_with_the_time_of_each_part() -> None:
+    """The seconds that the tests of each folder took, so that nobody has to believe a table."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/core/test_once.py",
+        "tests/test_formatting.py",
+    ]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"seconds by part: (core|files) [0-9.]+, (core|files) [0-9.]+", output), output
 
 
 def build_site(directory: Path) -> subprocess.CompletedProcess[str]:

@@ -154,6 +154,11 @@ async def _noted(pieces: AsyncIterator[str], listener: Listener) -> AsyncIterato
 
 
 async def _sentences(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Cut the text into sentences as it comes, for this demo's English.
+
+    The package offers no such function: where a sentence ends depends on language and engine, agents' frameworks have their own, and
+    what emits telemetry must not decide what is spoken.
+    """
     text = ""
     async for piece in pieces:
         text += piece
