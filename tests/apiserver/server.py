@@ -65,10 +65,10 @@ class APIServer:
         """Where a resource is, as the server itself says. Raises RefusedError for a kind that it does not know."""
         version = resource["apiVersion"]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        for known in self.ask("GET", root)["resources"]:
-            if known["kind"] == resource["kind"] and "/" not in known["name"]:
-                within = f"/namespaces/{namespace}" if known["namespaced"] else ""
-                return f"{root}{within}/{known['name']}/{resource['metadata']['name']}"
+        for kind in self.ask("GET", root)["resources"]:
+            if kind["kind"] == resource["kind"] and "/" not in kind["name"]:
+                within = f"/namespaces/{namespace}" if kind["namespaced"] else ""
+                return f"{root}{within}/{kind['name']}/{resource['metadata']['name']}"
         raise RefusedError(f"{version} has no {resource['kind']}")
 
     def apply(self, resource: Mapping[str, Any], namespace: str, *, dry: bool = True) -> Any:

@@ -24,8 +24,8 @@ def definition(kind: str) -> Path | None:
 def schema(path: Path, version: str) -> dict[str, Any]:
     """The schema of a version, in which a field that it does not name is a mistake."""
     document = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
-    [found] = [served["schema"]["openAPIV3Schema"] for served in document["spec"]["versions"] if served["name"] == version]
-    return dict(_strict(found))
+    [named] = [served["schema"]["openAPIV3Schema"] for served in document["spec"]["versions"] if served["name"] == version]
+    return dict(_strict(named))
 
 
 def mistakes(resource: Mapping[str, Any], path: Path) -> list[str]:

@@ -49,15 +49,15 @@ def test_rules_over_the_query(cluster: Cluster, tmp_path: Path) -> None:
 
             def evaluated() -> list[dict[str, Any]]:
                 reply = get(f"{cluster.ruler}/api/v1/rules")
-                found = reply["data"]["groups"] if reply else []
-                return found if all(rule["health"] != "unknown" for group in found for rule in group["rules"]) else []
+                ruled = reply["data"]["groups"] if reply else []
+                return ruled if all(rule["health"] != "unknown" for group in ruled for rule in group["rules"]) else []
 
-            found = until(evaluated, "every rule was evaluated", 120)
-            assert {group["name"]: sorted(rule["name"] for rule in group["rules"]) for group in found} == groups()
-            errors = {rule["name"]: rule.get("lastError") for group in found for rule in group["rules"] if rule["health"] != "ok"}
+            ruled = until(evaluated, "every rule was evaluated", 120)
+            assert {group["name"]: sorted(rule["name"] for rule in group["rules"]) for group in ruled} == groups()
+            errors = {rule["name"]: rule.get("lastError") for group in ruled for rule in group["rules"] if rule["health"] != "ok"}
             assert errors == {}
             # A group that is answered in part is not evaluated: it fails instead.
-            assert {group["partialResponseStrategy"].lower() for group in found} == {"abort"}
+            assert {group["partialResponseStrategy"].lower() for group in ruled} == {"abort"}
     finally:
         for name in names:
             cluster.members[name].kill()
