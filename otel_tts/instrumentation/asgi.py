@@ -114,6 +114,8 @@ def _receiving(connection: Connection, receive: Receive) -> Receive:
 def _note_message(connection: Connection, message: Any) -> None:
     if message["type"] == "websocket.receive":
         connection.message_came()
+    elif message["type"] == "websocket.disconnect":
+        connection.left = True
 
 
 def _with_receive(

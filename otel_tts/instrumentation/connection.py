@@ -8,6 +8,8 @@ from collections.abc import MutableSet
 from otel_tts.core.enclosure import CURRENT, Enclosure
 from otel_tts.core.guard import guarded
 
+_LEFT = frozenset(("ConnectionClosed", "StreamClosedError", "WebSocketClosedError", "WebSocketDisconnect", "ClientDisconnected"))
+"""Classes of exceptions by which servers and frameworks say that the caller is gone."""
 _PATIENCE_S = 30.0
 """How long a request that failed in a task of an earlier message may be continued, in seconds."""
 
@@ -20,6 +22,7 @@ class Message(Enclosure):
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self.connection = connection
+        self.host_failure = connection.host_failure  # what its handler raises leaves the connection
 
 
 class Connection(Enclosure):
@@ -48,11 +51,23 @@ class Connection(Enclosure):
         self._messages.add(message)
         CURRENT.set(message)
 
+    def fail(self, error: BaseException) -> None:
+        """Note that its own code raised, unless that says that the caller is gone, or is what came of it."""
+        if has_left(error):
+            self.left = True
+        elif not self.left:
+            super().fail(error)
+
     def close(self) -> None:
         """End it, and all its messages."""
         super().close()
         for message in tuple(self._messages or ()):
             message.close()
+
+
+def has_left(error: BaseException) -> bool:
+    """Return whether an exception of a server or framework says that the caller is gone."""
+    return any(kind.__name__ in _LEFT for kind in type(error).__mro__)
 
 
 def current_connection() -> Connection | None:

@@ -12,14 +12,12 @@ from typing import Any
 from otel_tts.core.enclosure import current, inside
 from otel_tts.core.guard import guarded
 from otel_tts.core.telemetry import Telemetry
-from otel_tts.instrumentation.connection import Connection, current_connection, message_came
+from otel_tts.instrumentation.connection import Connection, current_connection, has_left, message_came
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch, Wrapper
 
 _FUNCTION = 17
 """The first version of ``websockets`` in which ``serve`` of its asynchronous server is a function."""
-_LEFT = frozenset(("ConnectionClosed", "StreamClosedError", "WebSocketClosedError"))
-"""The exceptions that say that the caller has gone away; others are subclasses of ``ConnectionError``."""
 
 
 class WebInstrumentor(Instrumentor):
@@ -77,9 +75,7 @@ def _enclosed() -> Iterator[Connection | None]:
 def _note_error(connection: Connection, error: BaseException) -> None:
     """Note an exception of the host; one with a status, such as ``HTTPException``, is an answer."""
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
-    if any(kind.__name__ in _LEFT for kind in type(error).__mro__):
-        connection.left = True
-    elif isinstance(status, int):
+    if isinstance(status, int) and not has_left(error):
         connection.answered(status)
     else:
         connection.fail(error)

@@ -446,6 +446,49 @@ def test_a_message_encloses_what_it_speaks(capture_tts: Capture, observe: Observ
     assert recorded(capture_tts, 4) == [FAILED, *[FALLBACK] * 3]
 
 
+def _speaking(how: str) -> Any:
+    """A message is answered with a stream, of which the application's own code takes one piece, or all that the caller takes."""
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+    from starlette.websockets import WebSocket
+
+    async def endpoint(socket: WebSocket) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            for piece in ENGINE.stream(f"{text} And two. And three. And four. And so on, for a while."):
+                await socket.send_bytes(piece.tobytes())
+                if how == "raises":
+                    raise RuntimeError
+                if how == "stops":
+                    return
+                await socket.receive_text()
+
+    return Starlette(routes=[WebSocketRoute("/", endpoint)])
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("raises", "partial"), ("stops", "cancelled"), ("leaves", "cancelled")])
+@pytest.mark.parametrize("serve", [by_uvicorn, by_hypercorn])
+def test_whose_fault_a_message_that_was_left_is(
+    capture_tts: Capture, observe: Observe, serve: Any, how: str, outcome: str
+) -> None:
+    """The service's, if its code raised; nobody's, if it has enough, or the caller has gone away."""
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    observe(AsgiInstrumentor, ThreadsInstrumentor, HibariInstrumentor)
+    with serve(_speaking(how)) as address, connect(f"ws://{address}/") as socket:
+        socket.send("One.")
+        socket.recv(timeout=60)
+        if how == "leaves":
+            socket.close()
+        with contextlib.suppress(ConnectionClosed):
+            socket.recv(timeout=60)
+        assert [ended for ended, _ in recorded(capture_tts, 1)] == [outcome]
+    [synthesis] = capture_tts.syntheses()
+    assert synthesis["error.type"] == (None if outcome == "cancelled" else "_OTHER")
+    assert synthesis["tts.cancel.reason"] == ("caller" if outcome == "cancelled" else None)
+
+
 # -- RPCs ------------------------------------------------------------------------------------------------------------------------------
 
 
