@@ -66,7 +66,11 @@ class Connection(Enclosure):
 
 
 def has_left(error: BaseException) -> bool:
-    """Return whether an exception of a server or framework says that the caller is gone."""
+    """Return whether an exception of a server or framework says that the caller is gone.
+
+    Args:
+        error: the exception.
+    """
     return any(kind.__name__ in _LEFT for kind in type(error).__mro__)
 
 
