@@ -19,7 +19,7 @@ def groups() -> dict[str, list[str]]:
     """The names of the rules of each group in the repository, sorted."""
     files = [yaml.safe_load(path.read_text("utf-8")) for path in sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))]
     return {
-        group["name"]: [rule.get("record") or rule["alert"] for rule in group["rules"]]
+        group["name"]: sorted(rule.get("record") or rule["alert"] for rule in group["rules"])
         for file in files
         for group in file["groups"]
     }
