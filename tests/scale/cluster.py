@@ -35,6 +35,7 @@ class Cluster:
         prometheus: the URL of Thanos's query.
         traces: the URL of a Jaeger.
         ruler, alertmanager: the URLs of these two.
+        names: what stands for the members of a tier.
         otlp_grpc, otlp_http: the URLs of the first gateway.
     """
 
@@ -45,7 +46,7 @@ class Cluster:
         names = ("grpc", "http", "health", "collector", "receive", "store", "capnproto", "hop", "web", "jaeger", "jaeger_otlp")
         self.ports = {name: free_port() for name in (*names, "jaeger_grpc", "cql", "gossip", "alertmanager")}
         tiers = {"collectors": COLLECTORS, "gateways": GATEWAYS, "receives": RECEIVES, "jaegers": JAEGERS}
-        self._names = Names(tiers, directory, closing)
+        self.names = Names(tiers, directory, closing)
         self.otlp_grpc = f"http://{GATEWAYS[0]}:{self.ports['grpc']}"
         self.otlp_http = f"http://{GATEWAYS[0]}:{self.ports['http']}"
         self.prometheus = f"http://{QUERY}:{self.ports['web']}"
@@ -106,7 +107,7 @@ class Cluster:
 
     def within(self, command: Sequence[str]) -> list[str]:
         """A command that sees the cluster's names."""
-        return self._names.within(command)
+        return self.names.within(command)
 
     @property
     def service_environ(self) -> Mapping[str, str]:

@@ -38,30 +38,33 @@ class Names:
         hosts: Path = HOSTS,
         private: bool | None = None,
     ) -> None:
-        lines = [f"{address} {name}.test" for name, addresses in members.items() for address in addresses]
         if private is None:
             private = subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode == 0
-        self._file: Path | None = None
+        self._private = private
+        self._members = dict(members)
+        self._file = directory / "hosts" if private else hosts
+        self._mark = f"  # otel-tts tests, process {os.getpid()}\n"
         if private:
-            self._file = directory / "hosts"
-            self._file.write_text("\n".join(["127.0.0.1 localhost", *lines]) + "\n")
-            return
-        mark = f"  # otel-tts tests, process {os.getpid()}\n"
-        with hosts.open("r+") as file:  # in its place: in containers it is a mount, which cannot be replaced
-            text = file.read()
-            file.write("".join(["" if text.endswith("\n") else "\n", *(f"{line}{mark}" for line in lines)]))
-        closing.callback(_without, hosts, mark)
+            self._file.write_text("127.0.0.1 localhost\n")
+        else:
+            closing.callback(self._write, [])
+        self.resolve()
+
+    def resolve(self, **members: Sequence[str]) -> None:
+        """Have names stand for other addresses, from now on."""
+        self._members |= members
+        self._write([f"{address} {name}.test" for name, addresses in self._members.items() for address in addresses])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        with self._file.open("r+") as file:  # in its place: it is mounted, and cannot be replaced
+            kept = "".join(line for line in file if not line.endswith(self._mark))
+            text = kept + ("" if kept.endswith("\n") else "\n") + "".join(f"{line}{self._mark}" for line in lines)
+            file.seek(0)
+            file.write(text)
+            file.truncate()
 
     def within(self, command: Sequence[str]) -> list[str]:
         """A command that sees the names."""
-        if self._file is None:
+        if not self._private:
             return list(command)
         return [*_UNSHARE, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self._file), *command]
-
-
-def _without(hosts: Path, mark: str) -> None:
-    with hosts.open("r+") as file:
-        kept = [line for line in file if not line.endswith(mark)]
-        file.seek(0)
-        file.truncate()
-        file.writelines(kept)

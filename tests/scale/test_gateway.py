@@ -22,9 +22,9 @@ import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from tests.e2e.stack import COLLECTOR, Process, answers, program, until
+from tests.e2e.stack import COLLECTOR, Process, answers, get, program, until
 from tests.ports import free_port
-from tests.scale.cluster import GATEWAYS, Cluster
+from tests.scale.cluster import COLLECTORS, GATEWAYS, Cluster
 from tests.scale.test_survival import RATE, assert_all_arrived, load
 
 LIMIT_BYTES = 100_000
@@ -190,3 +190,25 @@ def test_a_new_gateway_gets_traffic(cluster: Cluster, tmp_path: Path) -> None:
         service.members.append(second)
         until(lambda: service.received[second] > 500 * RATE, "the new gateway is sent telemetry", 120)
     assert_all_arrived(cluster, account)
+
+
+def receiving(cluster: Cluster, what: str) -> int:
+    """How many of the Collectors that run have taken spans, or metric points."""
+    query = f'last_over_time(otelcol_receiver_accepted_{what}_total{{service_name="otelcol-tts"}}[10s]) > 0'
+    reply = get(f"{cluster.prometheus}/api/v1/query", query=query)
+    return len({series["metric"]["service_instance_id"] for series in reply["data"]["result"]}) if reply else 0
+
+
+def test_a_new_collector_gets_traffic(cluster: Cluster, tmp_path: Path) -> None:
+    """Gateways that know one learn of another, for traces and for metrics; nothing is lost or twice when it comes."""
+    first, second = COLLECTORS
+    try:
+        cluster.names.resolve(collectors=[first])
+        with cluster.overlaid(MAX_CONNECTION_AGE="1s"), cluster.overlaid(tier="gateway"), load(cluster, tmp_path) as account:
+            until(lambda: receiving(cluster, "spans") == receiving(cluster, "metric_points") == 1, "one has traffic", 120)
+            cluster.names.resolve(collectors=[first, second])
+            until(lambda: receiving(cluster, "spans") == 2, "the new one has spans", 120)
+            until(lambda: receiving(cluster, "metric_points") == 2, "the new one has metrics", 180)
+        assert_all_arrived(cluster, account)
+    finally:
+        cluster.names.resolve(collectors=COLLECTORS)
