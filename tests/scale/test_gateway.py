@@ -140,10 +140,14 @@ class Service:
         self._port, self._next = port, 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections; those that are open have been left by their clients."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(60)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -152,9 +156,15 @@ class Service:
                 client, _ = self._listener.accept()
                 member = self.members[self._next % len(self.members)]
                 self._next += 1
-                server = socket.create_connection((member, self._port))
-                threading.Thread(target=self._pump, args=(client, server, member), daemon=True).start()
-                threading.Thread(target=self._pump, args=(server, client, None), daemon=True).start()
+                self._threads.append(threading.Thread(target=self._serve, args=(client, member)))
+                self._threads[-1].start()
+
+    def _serve(self, client: socket.socket, member: str) -> None:
+        with client, socket.create_connection((member, self._port)) as server:
+            back = threading.Thread(target=self._pump, args=(server, client, None))
+            back.start()
+            self._pump(client, server, member)
+            back.join()
 
     def _pump(self, source: socket.socket, target: socket.socket, member: str | None) -> None:
         with suppress(OSError):

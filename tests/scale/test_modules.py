@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.test_licences import badness, in_directory, linked, required, source
+from tests.licences import badness
+from tests.test_licences import in_directory, linked, required, source
 from tools.programs import SCALE, Module
 
 
