@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 end
 stack: $(VENV)/.dev ## Run the whole pipeline as plain processes, until Ctrl-C; needs `make tools`. WITH="mlflow report" adds these
 	@WITH="$(WITH)" deploy/native/stack || test $$? -eq 130
 
-tools: .tools/ovos/.ready .tools/pipecat/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
+tools: .tools/ovos/.ready .tools/pipecat/.ready .tools/apart/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
 	@sh tools/chromium.sh
 	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
@@ -129,6 +129,13 @@ clean: ## Remove everything that was made, .venv included
 	@$(BIN)/python -m venv .tools/pipecat
 	@.tools/pipecat/bin/python -m pip install --quiet --disable-pip-version-check --no-input --requirement $<
 	@touch $@
+
+# Beside the developers' environment, without what it has already.
+.tools/apart/.ready: tests/instrumentation/apart.txt | $(BIN)/python
+	@sh tools/portaudio.sh
+	@echo "Installing RealtimeTTS into .tools/apart ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target .tools/apart --requirement $< && \
+		touch $@ || echo "Without it the tests of RealtimeTTS are skipped." >&2
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "otel-tts needs Python 3.11 or later with venv and ensurepip (on Debian and Ubuntu: apt install python3-venv)." \

@@ -22,6 +22,7 @@ from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.instrumentation.piper import PiperInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
+from otel_tts.instrumentation.realtimetts import RealtimeTTSInstrumentor
 from otel_tts.instrumentation.riva import RivaInstrumentor
 from otel_tts.instrumentation.sherpa import SherpaInstrumentor
 from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
@@ -226,6 +227,18 @@ LIBRARIES: Sequence[Library] = (
         "all that it hands out",
         "its services for Cartesia, ElevenLabs, Deepgram and OpenAI with local servers of their protocols",
         ("1.14", "1.14.0"),
+        resends="not seen",
+    ),
+    Library(
+        "RealtimeTTS",
+        "tts_realtimetts",
+        RealtimeTTSInstrumentor,
+        "`TextToAudioStream.play`, `.play_async`, `.stop`, with every engine; fallbacks",
+        "",
+        "all",
+        "raw PCM of its engines",
+        "itself, muted, with engines of a host's own (Hibari)",
+        ("0.8.10",),
         resends="not seen",
     ),
     Library(

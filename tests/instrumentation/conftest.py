@@ -31,6 +31,11 @@ from tests.instrumentation.proto_servers import SERVERS
 
 Observe = Callable[..., None]
 OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"
+APART = Path(__file__).parents[2] / ".tools" / "apart"
+"""Packages that run beside ours and are too heavy, or need too much of a machine, to be in the developers' environment."""
+needs_apart = pytest.mark.skipif(
+    not APART.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1", reason="`make tools` installs RealtimeTTS"
+)
 
 
 @pytest.fixture

@@ -22,8 +22,11 @@ from wrapt import FunctionWrapper, resolve_path
 from otel_tts.instrumentation.registry import LIBRARIES, Library
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = {"tts_pipecat": ROOT / ".tools" / "pipecat" / "bin" / "python"}
-"""The Python of each library that does not fit into the developers' environment."""
+ENVIRONMENTS = {
+    "tts_pipecat": (ROOT / ".tools" / "pipecat" / "bin" / "python", None),
+    "tts_realtimetts": (Path(sys.executable), ROOT / ".tools" / "apart"),
+}
+"""The Python of each library that does not fit into the developers' environment, and the folder that it is in, beside that environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +84,16 @@ def _is_callable(target: object) -> bool:
 def inspect_where_installed(entry_point: str) -> Installed | None:
     """The same of a library by its name, in the environment that has it; None where it is in none."""
     [library] = [library for library in LIBRARIES if library.entry_point == entry_point]
-    python = ENVIRONMENTS.get(entry_point)
+    python, folder = ENVIRONMENTS.get(entry_point, (None, None))
     if python is None:
         try:
             return inspect(library)
         except PackageNotFoundError:
             return None
-    if not python.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
+    if not (folder or python).exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
         return None
     command = [str(python), "-m", "tests.instrumentation.installed", entry_point]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, folder))))}
     ran = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=100)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return Installed(**json.loads(ran.stdout.splitlines()[-1]))
