@@ -33,7 +33,8 @@ def database(log: Path) -> Iterator[str]:
     Yields:
         The address of the database, as SQLAlchemy takes it.
     """
-    directory = Path(tempfile.mkdtemp(prefix="otel-tts-postgresql-"))
+    # Not below TMPDIR, which may be closed to other users.
+    directory = Path(tempfile.mkdtemp(prefix="otel-tts-postgresql-", dir="/tmp"))
     try:
         lesser, initdb, postgres = _lesser(directory), _program("initdb"), _program("postgres")
         port = free_port()
