@@ -188,13 +188,19 @@ _HISTOGRAMS = {metric.name for metric in semconv.METRICS if metric.instrument is
 
 
 def _snapshot(line: bytes, names: Collection[str], lines: Lines) -> Snapshot | None:
-    """Decode the series with these names on a line, and no others; None when the line cannot be read."""
+    """The series with these names on a line, and no others; None when the line cannot be read. It is decoded once."""
+    key = hash(line), len(line), frozenset(names)
+    kept: Snapshot | None = lines.decoded.get(key)
+    if kept is not None:
+        return kept
     faults = Unreadable()
     read = files.decode(line, lambda export: dict(_points(_decoded(export, names), faults)))
     if read is None:  # something in it is not as it should be: the rest may be
         faults = Unreadable()
         read = files.decode(line, lambda export: dict(_salvaged(export, names, faults)))
     lines.note(line, faults.count)
+    if read is not None:
+        lines.decoded.keep(key, read)
     return read
 
 

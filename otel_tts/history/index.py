@@ -34,6 +34,8 @@ _FORMAT = 2
 _STATE = "state"
 _WORTH_KEEPING = 1 << 20
 """New bytes of a traces file from which on its index is written anew."""
+_SMALL = 64 << 10
+"""Bytes of a traces file below which reading it is faster than loading its index, which therefore is not written."""
 _MEMORY_BYTES = 64 << 20
 """Bytes of columns that stay in memory; the rest is loaded again when it is asked for."""
 _PROOF = 4096
@@ -62,6 +64,7 @@ class Index:
     def __init__(self, directory: Path) -> None:
         self._directory = directory / ".index"
         self._files: OrderedDict[str, _IndexedFile] = OrderedDict()
+        self._bytes = 0  # of all columns in memory
         self._spoilt: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -81,14 +84,21 @@ class Index:
 
     def _columns_of_file(self, partition: Partition) -> Columns:
         name = partition.path.name
-        file = self._files.pop(name, None) or self._loaded(partition) or _IndexedFile(Columns.from_rows([]))
+        file = self._files.pop(name, None)
+        self._bytes -= file.columns.size if file else 0
+        size = 0
         with suppress(OSError):  # it is gone
-            if partition.path.stat().st_size > file.read:
+            size = partition.path.stat().st_size
+        file = file or (self._loaded(partition) if size >= _SMALL else None) or _IndexedFile(Columns.from_rows([]))
+        if size > file.read:
+            with suppress(OSError):
                 file = self._kept(partition, _more(partition.path, file))
         self._files[name] = file
+        self._bytes += file.columns.size
         self._spoilt[name] = file.spoilt
-        while len(self._files) > 1 and sum(other.columns.size for other in self._files.values()) > _MEMORY_BYTES:
-            self._files.popitem(last=False)
+        while len(self._files) > 1 and self._bytes > _MEMORY_BYTES:
+            _, oldest = self._files.popitem(last=False)
+            self._bytes -= oldest.columns.size
         return file.columns
 
     def tidy(self, partitions: Sequence[Partition]) -> None:
@@ -112,7 +122,7 @@ class Index:
     def _kept(self, partition: Partition, indexed: _IndexedFile) -> _IndexedFile:
         """Write the entry to the index if enough was added, and return it."""
         new = indexed.read - indexed.kept
-        if new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time()):
+        if indexed.read < _SMALL or (new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time())):
             return indexed
         path = self._path(partition)
         written = path.with_name(f"{path.name}.{os.getpid()}")

@@ -7,15 +7,19 @@ import threading
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from otel_tts import files
 from otel_tts.files import Partition
 from otel_tts.history.partitions import is_readable, readable
 
 _TIME = re.compile(rb'"timeUnixNano"\s*:\s*"(\d{1,19})"')  # that of the first point; all points of a line have the same
+_MOST_SERIES = 100_000
+"""Decoded series that stay in memory: some 100 MB of histograms."""
 _REQUEST = b'{"resourceMetrics"'
 
 
@@ -28,10 +32,34 @@ class _File:
     read: int = 0
 
 
+class Decoded:
+    """What was decoded of lines last, for whoever asks again: of thousands of short processes, each has a line at each end of a window."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._series = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """What was kept by this key; None without."""
+        return self._kept.get(key)
+
+    def keep(self, key: Hashable, series: Sized) -> None:
+        """Keep the series of a line, and forget those that came first where there are too many."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = series
+                self._series += len(series)
+            while len(self._kept) > 1 and self._series > _MOST_SERIES:
+                _, first = self._kept.popitem(last=False)
+                self._series -= len(first)
+
+
 class Lines:
     """The lines of metrics files. Each is read once; lines that were added are read at the next call."""
 
     def __init__(self) -> None:
+        self.decoded = Decoded()
         self._files: dict[Path, _File] = {}
         self._lock = threading.Lock()
         self._spoilt = 0

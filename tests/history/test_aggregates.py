@@ -67,6 +67,29 @@ def outcome(value: str) -> dict[str, str | bool]:
     return OK | {"tts.outcome": value}
 
 
+def test_a_line_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks again for the same metrics gets the same figures, and no line is decoded for them: dashboards ask all the time."""
+    decoded: list[int] = []
+    decode = files.decode
+
+    def counted(line: bytes, decoder: Any) -> Any:
+        decoded.append(len(line))
+        return decode(line, decoder)
+
+    monkeypatch.setattr(files, "decode", counted)
+    start = time.time()
+    for _ in range(3):
+        service = Service(tmp_path)
+        service.record(semconv.SYNTHESIS_DURATION, 0.25, PIPER, OK)
+        end = service.export() + 60
+    history = LocalHistory(tmp_path)
+    first = history.totals(start, end)
+    assert first.request_count == 3
+    assert len(decoded) == 3
+    assert history.totals(start, end) == first
+    assert len(decoded) == 3
+
+
 def test_a_whole_row(tmp_path: Path) -> None:
     """Every column, from what a real service records."""
     service = Service(tmp_path)

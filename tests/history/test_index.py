@@ -28,8 +28,9 @@ def ends(directory: Path, wanted: RequestFilter | None = None) -> list[float]:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
-    """A directory with two hours of requests, long ago."""
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with two hours of requests, long ago, of which all files are worth an index."""
+    monkeypatch.setattr("otel_tts.history.index._SMALL", 0)
     service = Service(tmp_path)
     for minute in (0, 30, 60, 90):
         service.synthesize(NINE + minute * 60, 1.0, provider="piper" if minute else "hibari")
@@ -102,6 +103,18 @@ def test_where_nothing_may_be_written(written: Path) -> None:
     history = LocalHistory(written)
     history.prepare()
     assert len(history.requests()) == 4
+
+
+def test_small_files_are_read_without_an_index(tmp_path: Path) -> None:
+    """Of thousands of short processes, each file is read faster than its index, so that none is written; and it is read once."""
+    for number in range(30):
+        service = Service(tmp_path, f"job{number}")
+        service.synthesize(NINE + number, 1.0)
+        service.write(NINE + 60)
+    history = LocalHistory(tmp_path)
+    history.prepare()
+    assert len(history.requests()) == 30
+    assert index(tmp_path) == []
 
 
 def test_progress_is_told(written: Path) -> None:
