@@ -1,0 +1,132 @@
+"""What more replicas cost: a real Prometheus with this repository's rules, fed over OTLP by 1, 10 and 50 instances that export every 10 s.
+
+    python -m benchmarks.scale [1 10 50] [--minutes 60] [--live 180]
+
+Instances are simulated: what one real instance exported is sent again with times, totals and an id of their own. First the last hour, as
+fast as Prometheus takes it; then on, in real time, while readers, the live dashboard's page Now (drawn as Streamlit does) and rules are
+timed. Seconds are those of the clock, on a machine that also runs Prometheus and the generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scale_instance import INTERVAL_S, Instance, exported, feed, replay
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Measure, for each number of replicas."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("replicas", type=int, nargs="*", default=[1, 10, 50])
+    parser.add_argument("--minutes", type=int, default=60, help="of the past that are sent first")
+    parser.add_argument("--live", type=int, default=180, help="seconds of exports in real time before anything is timed")
+    parser.add_argument("--environment", action="append", default=[], help="NAME=VALUE for the instances")
+    options = parser.parse_args()
+    os.environ |= dict(setting.split("=", 1) for setting in options.environment)
+    template = exported()
+    for count in options.replicas:
+        with tempfile.TemporaryDirectory() as name, prometheus(Path(name)) as (url, process):
+            now = time.time()
+            instances = [Instance(template, number, now - 60 * options.minutes) for number in range(count)]
+            filled = timed(lambda: replay(url, instances, now - 60 * options.minutes, now))  # noqa: B023 - called at once
+            feeding = multiprocessing.get_context("fork").Process(target=feed, args=(url, instances), daemon=True)
+            feeding.start()
+            try:
+                time.sleep(options.live)
+                measured = {"replicas": count, "filled": filled, **measurements(url, process.pid)}
+            finally:
+                feeding.kill()
+            print(json.dumps(measured), flush=True)
+
+
+def measurements(url: str, pid: int) -> dict[str, Any]:
+    """What it holds, what questions take, how long rules take."""
+    environ = {
+        **os.environ,
+        "OTEL_TTS_PROMETHEUS_URL": url,
+        "OTEL_TTS_JAEGER_URL": "",
+        "PYTHONPATH": str(ROOT),
+        "PROMETHEUS_PID": str(pid),
+        "OTEL_METRIC_EXPORT_INTERVAL": str(1000 * INTERVAL_S),
+    }
+    head = get(url, "/api/v1/status/tsdb")["headStats"]["numSeries"]
+    results: dict[str, Any] = {"series": head}
+    for part in ("questions", "pages"):
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.scale_readers", part]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        results |= json.loads(done.stdout.splitlines()[-1])
+    status = Path(f"/proc/{pid}/status").read_text()
+    results["prometheus MB"] = round(int(status.partition("VmRSS:")[2].split()[0]) / 1000)
+    groups = get(url, "/api/v1/rules")["groups"]
+    results["rules, s of their interval"] = {
+        group["name"]: (round(group["evaluationTime"], 3), group["interval"]) for group in groups
+    }
+    return results
+
+
+def get(url: str, path: str) -> Any:
+    """The data of one of Prometheus's answers."""
+    with urllib.request.urlopen(f"{url}{path}", timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds of the clock."""
+    began = time.perf_counter()
+    action()
+    return round(time.perf_counter() - began, 2)
+
+
+@contextmanager
+def prometheus(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Prometheus of `make tools` with the repository's configuration and rules: its address and process."""
+    from tests.ports import free_port
+
+    port = free_port()
+    shutil.copytree(ROOT / "deploy" / "prometheus", directory / "config")
+    program = shutil.which("prometheus", path=str(ROOT / ".tools" / "bin"))
+    if program is None:
+        raise SystemExit("prometheus is not in .tools/bin: `make tools` builds it.")
+    command = [
+        program,
+        f"--config.file={directory / 'config' / 'prometheus.yml'}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-otlp-receiver",
+        "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/-/ready", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield url, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
