@@ -62,6 +62,7 @@ def measurements(url: str, pid: int) -> dict[str, Any]:
         "OTEL_TTS_JAEGER_URL": "",
         "PYTHONPATH": str(ROOT),
         "PROMETHEUS_PID": str(pid),
+        "OTEL_TTS_PROMETHEUS_TIMEOUT": "300",
         "OTEL_METRIC_EXPORT_INTERVAL": str(1000 * INTERVAL_S),
     }
     head = get(url, "/api/v1/status/tsdb")["headStats"]["numSeries"]
@@ -83,7 +84,7 @@ def measurements(url: str, pid: int) -> dict[str, Any]:
 
 def get(url: str, path: str) -> Any:
     """The data of one of Prometheus's answers."""
-    with urllib.request.urlopen(f"{url}{path}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{url}{path}", timeout=60) as answer:  # noqa: S310 - the Prometheus of this benchmark
         return json.load(answer)["data"]
 
 
@@ -118,7 +119,7 @@ def prometheus(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         url = f"http://127.0.0.1:{port}"
         for _ in range(600):
             try:
-                urllib.request.urlopen(f"{url}/-/ready", timeout=2).close()
+                urllib.request.urlopen(f"{url}/-/ready", timeout=2).close()  # noqa: S310 - the Prometheus of this benchmark
                 break
             except OSError:
                 time.sleep(0.05)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import quote
 
 import click
 
@@ -102,5 +104,14 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="otel-tts")
-def main() -> None:
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Read only from processes with this resource attribute, such as k8s.cluster.name=eu. May be given several times.",
+)
+def main(select: tuple[str, ...]) -> None:
     """Observe text-to-speech services with OpenTelemetry."""
+    if select:
+        pairs = (pair.partition("=") for pair in select)
+        os.environ["OTEL_TTS_SELECT"] = ",".join(f"{name}{equals}{quote(value)}" for name, equals, value in pairs)

@@ -121,3 +121,14 @@ def test_generate_writes_what_is_stale_and_says_so(tmp_path: Path) -> None:
     lines = (tmp_path / "README.md").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("Before.", "After.")
     assert any(line.startswith("| Piper |") for line in lines)
+
+
+def test_only_selected_processes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands before the command is the setting of all readers; a name that cannot be selected is a message."""
+    monkeypatch.setenv("OTEL_TTS_SELECT", "k8s.cluster.name=us")  # which the command line replaces
+    shown = CliRunner().invoke(main, ["--select", "k8s.cluster.name=eu, west", "--select", "service.namespace=a=b", "config"])
+    assert shown.exit_code == 0, shown.output
+    assert "k8s.cluster.name=eu, west, service.namespace=a=b" in " ".join(shown.output.split())
+    refused = CliRunner().invoke(main, ["--select", "host.name=a", "status"])
+    assert refused.exit_code == 1
+    assert "deployment.environment.name" in refused.output

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from otel_tts.distribution import Distribution
 from otel_tts.history.frames import to_frame
-from otel_tts.history.local import LocalHistory
+from otel_tts.history.local import LocalHistory, selected
 from otel_tts.history.requests import Problem, Request, RequestFilter
 from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
@@ -18,7 +18,7 @@ from otel_tts.history.timelines import Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
 from otel_tts.history.unavailable import HistoryUnavailableError
 from otel_tts.semconv import Attribute, Metric
-from otel_tts.settings import HistorySettings
+from otel_tts.settings import HistorySettings, Selection
 
 __all__ = [
     "Distribution",
@@ -67,6 +67,14 @@ class History(Protocol):
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
         """The moment of the newest metrics of each service that sent some of requests between two moments, by ``service.name``.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+        """
+
+    def places(self, start: float, end: float) -> Sequence[Selection]:
+        """Where processes run that exported requests between two moments: the selections that there are to choose from.
 
         Args:
             start: the first moment.
@@ -220,18 +228,19 @@ def open_history(settings: HistorySettings | None = None) -> History:
     """
     settings = HistorySettings.load() if settings is None else settings
     if not settings.has_backends:
-        return LocalHistory(settings.data_dir, interval=settings.export_interval)
+        return LocalHistory(settings.data_dir, interval=settings.export_interval, selection=settings.selection)
     from otel_tts.history.http import Backend
     from otel_tts.history.jaeger import Jaeger
     from otel_tts.history.remote import RemoteHistory
     from otel_tts.history.tempo import Tempo
 
     metrics, server = Backend(settings.prometheus), Backend(settings.traces)
-    traces = {"jaeger": Jaeger, "tempo": Tempo}[settings.trace_backend](server)
+    traces = {"jaeger": Jaeger, "tempo": Tempo}[settings.trace_backend](server, settings.selection)
     return RemoteHistory(
         metrics,
         traces,
-        f"{metrics.name} and {server.name}",
+        f"{metrics.name} and {server.name}{selected(settings.selection)}",
         interval=settings.export_interval,
         stores_away=settings.prometheus.stores_away,
+        selection=settings.selection,
     )

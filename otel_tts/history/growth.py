@@ -24,6 +24,7 @@ from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, number,
 from otel_tts.history.partitions import partitions, readable
 from otel_tts.history.rows import Growth, Series
 from otel_tts.semconv import Instrument, Metric
+from otel_tts.settings import Selection
 
 _NOTHING = msgspec.Raw()
 _EMPTY = msgspec.Raw(b"{}")
@@ -45,15 +46,16 @@ class Reading:
 Snapshot = Mapping[SeriesKey, Reading]
 
 
-def began(directory: Path) -> float | None:
+def began(directory: Path, lines: Lines) -> float | None:
     """The first moment that there are metrics of, in seconds since the Unix epoch; None without any.
 
     Args:
         directory: the folder.
+        lines: those known from before, and whose series count.
     """
     for partition in partitions(directory, "metrics"):
         for _, line in readable(partition.path):
-            readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, Lines()) or {}
+            readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, lines) or {}
             if since := [reading.since for reading in readings.values() if reading.since]:  # 0 is OTLP's word for unknown
                 return min(since) / 1e9
     return None
@@ -194,10 +196,10 @@ def _snapshot(line: bytes, names: Collection[str], lines: Lines) -> Snapshot | N
     if kept is not None:
         return kept
     faults = Unreadable()
-    read = files.decode(line, lambda export: dict(_points(_decoded(export, names), faults)))
+    read = files.decode(line, lambda export: dict(_points(_decoded(export, names, lines.selection), faults)))
     if read is None:  # something in it is not as it should be: the rest may be
         faults = Unreadable()
-        read = files.decode(line, lambda export: dict(_salvaged(export, names, faults)))
+        read = files.decode(line, lambda export: dict(_salvaged(export, names, faults, lines.selection)))
     lines.note(line, faults.count)
     if read is not None:
         lines.decoded.keep(key, read)
@@ -208,10 +210,10 @@ _Data = tuple[Process, str, dict[str, Any], bool]
 """The process, the metric's name, its data, and whether it counts."""
 
 
-def _decoded(export: bytes, names: Collection[str]) -> Iterator[_Data]:
+def _decoded(export: bytes, names: Collection[str], selection: Selection) -> Iterator[_Data]:
     for resource in _export.decode(export).resourceMetrics:
         process = _process(resource.resource, Unreadable())
-        for scope in resource.scopeMetrics:
+        for scope in resource.scopeMetrics if _is_selected(resource.resource, selection) else ():
             for metric in scope.metrics if scope.scope.get("name") == semconv.SCOPE else ():
                 if metric.name in names:
                     data = next(raw for raw in (metric.sum, metric.histogram, metric.gauge, _EMPTY) if raw is not _NOTHING)
@@ -219,14 +221,18 @@ def _decoded(export: bytes, names: Collection[str]) -> Iterator[_Data]:
                     yield process, metric.name, decoded, metric.histogram is not _NOTHING or bool(decoded.get("isMonotonic"))
 
 
-def _salvaged(export: bytes, names: Collection[str], unreadable: Unreadable) -> Iterator[tuple[SeriesKey, Reading]]:
+def _salvaged(
+    export: bytes, names: Collection[str], unreadable: Unreadable, selection: Selection
+) -> Iterator[tuple[SeriesKey, Reading]]:
     """Decode field by field, more slowly, and keep what can be read. Raises ValueError when it is not JSON."""
-    return _points(_loose(json.loads(export), names, unreadable), unreadable)
+    return _points(_loose(json.loads(export), names, unreadable, selection), unreadable)
 
 
-def _loose(export: Any, names: Collection[str], unreadable: Unreadable) -> Iterator[_Data]:
+def _loose(export: Any, names: Collection[str], unreadable: Unreadable, selection: Selection) -> Iterator[_Data]:
     for resource in items(export, "resourceMetrics", unreadable):
         process = _process(resource.get("resource", {}), unreadable)
+        if not _is_selected(resource.get("resource", {}), selection):
+            continue
         for scope in items(resource, "scopeMetrics", unreadable):
             described = scope.get("scope")
             if isinstance(described, Mapping) and described.get("name") == semconv.SCOPE:
@@ -237,6 +243,10 @@ def _loose(export: Any, names: Collection[str], unreadable: Unreadable) -> Itera
                             yield process, name, data, "histogram" in metric or bool(data.get("isMonotonic"))
                         else:
                             unreadable.count += 1
+
+
+def _is_selected(resource: Any, selection: Selection) -> bool:
+    return not selection or selection.holds(attributes(resource, Unreadable()))
 
 
 def _process(resource: Any, unreadable: Unreadable) -> Process:

@@ -29,6 +29,7 @@ from otel_tts.history.partitions import is_readable, readable
 from otel_tts.history.requests import Request
 from otel_tts.history.table import Row, Table
 from otel_tts.history.traces import spans
+from otel_tts.settings import EVERYWHERE, Selection
 
 _FORMAT = 2
 _STATE = "state"
@@ -61,7 +62,9 @@ class Index:
         directory: of local files.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, selection: Selection = EVERYWHERE) -> None:
+        """``selection``: whose requests. What is on disk is of all processes: a part of them is read from the files."""
+        self._selection = selection
         self._directory = directory / ".index"
         self._files: OrderedDict[str, _IndexedFile] = OrderedDict()
         self._bytes = 0  # of all columns in memory
@@ -89,10 +92,14 @@ class Index:
         size = 0
         with suppress(OSError):  # it is gone
             size = partition.path.stat().st_size
-        file = file or (self._loaded(partition) if size >= _SMALL else None) or _IndexedFile(Columns.from_rows([]))
+        file = (
+            file
+            or (self._loaded(partition) if size >= _SMALL and not self._selection else None)
+            or _IndexedFile(Columns.from_rows([]))
+        )
         if size > file.read:
             with suppress(OSError):
-                file = self._kept(partition, _more(partition.path, file))
+                file = self._kept(partition, _more(partition.path, file, self._selection))
         self._files[name] = file
         self._bytes += file.columns.size
         self._spoilt[name] = file.spoilt
@@ -122,7 +129,11 @@ class Index:
     def _kept(self, partition: Partition, indexed: _IndexedFile) -> _IndexedFile:
         """Write the entry to the index if enough was added, and return it."""
         new = indexed.read - indexed.kept
-        if indexed.read < _SMALL or (new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time())):
+        if (
+            self._selection
+            or indexed.read < _SMALL
+            or (new < _WORTH_KEEPING and not (new and partition.end + _SETTLED < time.time()))
+        ):
             return indexed
         path = self._path(partition)
         written = path.with_name(f"{path.name}.{os.getpid()}")
@@ -150,23 +161,23 @@ def _proof(path: Path, read: int) -> int:
         return zlib.crc32(file.read(min(read, _PROOF)))
 
 
-def _more(path: Path, indexed: _IndexedFile) -> _IndexedFile:
+def _more(path: Path, indexed: _IndexedFile, selection: Selection) -> _IndexedFile:
     """Read the file from where the index ends to the end of the file."""
-    table = Table()
+    table = Table(selection)
     read, unreadable = indexed.read, Unreadable(indexed.spoilt)
     if not is_readable(path):
         return replace(indexed, spoilt=1)
     for offset, line in readable(path, indexed.read):
         read = offset
         if files.decode(line, table.add_export) is None:  # something in it is not as it should be: the rest may be
-            table.add(_salvaged(line, unreadable))
+            table.add(_salvaged(line, unreadable, selection))
     columns = Columns.joined([indexed.columns, table.columns()]) if len(table) else indexed.columns
     return replace(indexed, columns=columns, read=read, spoilt=unreadable.count)
 
 
-def _salvaged(line: bytes, unreadable: Unreadable) -> list[Row]:
+def _salvaged(line: bytes, unreadable: Unreadable, selection: Selection) -> list[Row]:
     """Decode the requests of a line field by field, more slowly, and keep what can be read."""
     if (export := files.parse(line)) is None:
         unreadable.count += 1
         return []
-    return [astuple(Request.from_span(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name)]
+    return [astuple(Request.from_span(span)) for span in spans(export, unreadable, semconv.SYNTHESIS_SPAN.name, selection)]

@@ -11,6 +11,7 @@ from otel_tts import semconv
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.search import TraceBackend
 from otel_tts.history.traces import Span, Trace, spans
+from otel_tts.settings import EVERYWHERE, Selection
 
 _WARNINGS = "@jaeger@warnings"
 """The attribute in which it says that it did not keep a span as it came."""
@@ -71,7 +72,7 @@ class Jaeger(TraceBackend):
             answer = self._traces("/api/v3/traces", parameters) or {}
             all_spans = list(self._spans(answer))
             complete = complete and len({span.trace_id for span in all_spans}) < limit
-            for span in all_spans:
+            for span in self._spans(answer, self._selection) if self._selection else all_spans:
                 if span.name == semconv.SYNTHESIS_SPAN.name:
                     syntheses[span.span_id] = span
         requests = [Request.from_span(span) for span in syntheses.values() if not span.warnings]
@@ -96,9 +97,9 @@ class Jaeger(TraceBackend):
                 raise self._backend.incomplete("a part of the traces", str(message))
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
-    def _spans(self, answer: Any) -> Iterator[Span]:
-        """The spans, with Jaeger's warnings in a field of their own instead of an attribute."""
-        for span in spans(answer, self.unreadable):
+    def _spans(self, answer: Any, selection: Selection = EVERYWHERE) -> Iterator[Span]:
+        """The spans of selected processes, with Jaeger's warnings in a field of their own instead of an attribute."""
+        for span in spans(answer, self.unreadable, selection=selection):
             attributes = dict(span.attributes)
             match attributes.pop(_WARNINGS, ()):
                 case ():

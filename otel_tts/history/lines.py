@@ -16,6 +16,7 @@ from typing import Any
 from otel_tts import files
 from otel_tts.files import Partition
 from otel_tts.history.partitions import is_readable, readable
+from otel_tts.settings import EVERYWHERE, Selection
 
 _TIME = re.compile(rb'"timeUnixNano"\s*:\s*"(\d{1,19})"')  # that of the first point; all points of a line have the same
 _MOST_SERIES = 100_000
@@ -58,7 +59,9 @@ class Decoded:
 class Lines:
     """The lines of metrics files. Each is read once; lines that were added are read at the next call."""
 
-    def __init__(self) -> None:
+    def __init__(self, selection: Selection = EVERYWHERE) -> None:
+        """``selection``: whose series are decoded."""
+        self.selection = selection
         self.decoded = Decoded()
         self._files: dict[Path, _File] = {}
         self._lock = threading.Lock()

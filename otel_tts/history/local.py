@@ -21,6 +21,7 @@ from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
 from otel_tts.semconv import Metric
+from otel_tts.settings import EVERYWHERE, Selection
 
 _LATE_S = 600.0
 """Seconds after a span's end by which it is certainly written, so far as a search has to look."""
@@ -32,24 +33,26 @@ class LocalHistory(Counted):
     Args:
         directory: where the files are.
         interval: seconds between exports of metrics, as the writing processes have it.
+        selection: which processes' telemetry.
     """
 
-    def __init__(self, directory: Path, *, interval: float = 10.0) -> None:
+    def __init__(self, directory: Path, *, interval: float = 10.0, selection: Selection = EVERYWHERE) -> None:
         super().__init__(interval)
         self._directory = directory
-        self._lines = Lines()
-        self._index = Index(directory)
+        self._selection = selection
+        self._lines = Lines(selection)
+        self._index = Index(directory, selection)
         self._traces_unreadable = Unreadable()
 
     @property
     def source(self) -> str:
         """See `History.source`."""
-        return f"local files in {self._directory}"
+        return f"local files in {self._directory}{selected(self._selection)}"
 
     @property
     def began(self) -> float | None:
         """See `History.began`."""
-        return began(self._directory)
+        return began(self._directory, self._lines)
 
     @property
     def newest(self) -> float | None:
@@ -66,6 +69,10 @@ class LocalHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return last_seen(self._directory, start, end, self._lines)
+
+    def places(self, start: float, end: float) -> Sequence[Selection]:
+        """See `History.places`: files of one directory are of one place, unless somebody says otherwise."""
+        return [self._selection] if self._selection else []
 
     @property
     def unreadable(self) -> int:
@@ -151,7 +158,7 @@ class LocalHistory(Counted):
         for partition in partitions(self._directory, "traces", since - _LATE_S, until + _LATE_S):
             for _, line in readable(partition.path):
                 if any(needle in line for needle in needles) and (request := files.parse(line)) is not None:
-                    for span in spans(request, Unreadable()):
+                    for span in spans(request, Unreadable(), selection=self._selection):
                         if span.trace_id in trace_ids:
                             by_trace.setdefault(span.trace_id, []).append(span)
         return [trace for _, of_trace in sorted(by_trace.items()) if (trace := Trace.from_spans(of_trace)) is not None]
@@ -173,7 +180,11 @@ class LocalHistory(Counted):
             for _, line in readable(partition.path):
                 if needle in line:
                     if (request := files.parse(line)) is not None:
-                        matching += [span for span in spans(request, unreadable) if span.trace_id.startswith(wanted)]
+                        matching += [
+                            span
+                            for span in spans(request, unreadable, selection=self._selection)
+                            if span.trace_id.startswith(wanted)
+                        ]
                     else:
                         unreadable.count += 1
         only(wanted, {span.trace_id for span in matching})
@@ -184,3 +195,8 @@ class LocalHistory(Counted):
         since = max((moment for moment in (wanted.since, wanted.ended_since) if moment is not None), default=None)
         until = min((moment + _LATE_S for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
         return partitions(self._directory, "traces", since, until)
+
+
+def selected(selection: Selection) -> str:
+    """What a source's name ends with where only some processes are read."""
+    return f" (only {selection})" if selection else ""

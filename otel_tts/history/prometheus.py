@@ -20,6 +20,7 @@ from otel_tts.history.stores import Stores
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.settings import EVERYWHERE, SELECTABLE, Selection
 
 _SILENCE_S = 3600.0
 """Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
@@ -49,8 +50,11 @@ class Prometheus:
         HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
 
-    def __init__(self, backend: Backend, *, interval: float = 10.0, stores_away: int = 0) -> None:
-        """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`."""
+    def __init__(
+        self, backend: Backend, *, interval: float = 10.0, stores_away: int = 0, selection: Selection = EVERYWHERE
+    ) -> None:
+        """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`. ``selection``: whose."""
+        self._where = [readings.equals(promql.sanitized(key), value) for key, value in selection.attributes]
         self._backend = backend
         self._interval_s = interval
         self._stores = Stores(backend, stores_away)
@@ -81,10 +85,11 @@ class Prometheus:
         """
         metric = semconv.SYNTHESIS_DURATION
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
-        exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR), hours)]
+        exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR, self._where), hours)]
         if not exported_in:
             return None
-        whole = self._at(readings.samples(metric, _HOUR, [readings.equals(readings.BOUND, "+Inf")]), hours[min(exported_in) + 1])
+        counts = [readings.equals(readings.BOUND, "+Inf"), *self._where]
+        whole = self._at(readings.samples(metric, _HOUR, counts), hours[min(exported_in) + 1])
         return min(time for answer in whole for time, _ in answer.values)
 
     def newest(self, now: float) -> float | None:
@@ -94,7 +99,7 @@ class Prometheus:
             now: in seconds since the Unix epoch.
         """
         metric = semconv.SYNTHESIS_DURATION
-        for query in (readings.newest(metric), readings.newest_within(metric, 24 * _HOUR)):
+        for query in (readings.newest(metric, self._where), readings.newest_within(metric, 24 * _HOUR, self._where)):
             for answer in self._at(query, now):
                 return answer.values[0][1]
         return None
@@ -107,11 +112,25 @@ class Prometheus:
             end: up to when, in seconds since the Unix epoch.
         """
         moments: dict[str, float] = {}
-        for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start), end):
+        for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))
         return moments
+
+    def places(self, start: float, end: float) -> Sequence[Selection]:
+        """Where the processes run that exported requests between two moments: what there is to select from.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
+        answers = self._at(readings.places(semconv.SYNTHESIS_DURATION, end - start), end)
+        keys = {promql.sanitized(key): key for key in SELECTABLE}
+        places = {
+            tuple(sorted((keys[name], value) for name, value in answer.labels.items() if name in keys)) for answer in answers
+        }
+        return [Selection(attributes) for attributes in sorted(places) if attributes]
 
     def exported(self, start: float, end: float) -> float:
         """How many values of requests were exported between two moments.
@@ -120,31 +139,32 @@ class Prometheus:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
         """
-        answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start), end)
+        answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
         return sum(value for answer in answers for _, value in answer.values)
 
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that counts: each window's number, and a series that was exported in it."""
         window = moments[1] - moments[0]
         restarted: dict[int, list[list[str]]] = {}
-        restarts = readings.restarts(metric, window, _SILENCE_S, self._interval_s / 2 if self._stores.is_thanos else None)
+        step_s = self._interval_s / 2 if self._stores.is_thanos else None
+        restarts = readings.restarts(metric, window, _SILENCE_S, step_s, self._where)
         for number, process, _ in self._each(restarts, moments):
             restarted.setdefault(number, []).append([readings.equals(name, process.get(name, "")) for name in readings.PROCESS])
-        growths = self._each(readings.growth(metric, window, _SILENCE_S), moments)
+        growths = self._each(readings.growth(metric, window, _SILENCE_S, self._where), moments)
         samples = [sample for sample in growths if sample[0] not in restarted]
         for number, processes in restarted.items():
             end = moments[number + 1]
-            others = self._at(readings.growth(metric, window, _SILENCE_S, processes), end)
+            others = self._at(readings.growth(metric, window, _SILENCE_S, self._where, processes), end)
             samples += [(number, answer.labels, answer.values[0][1]) for answer in others]
             for process_matchers in processes:
-                exported = self._at(readings.samples(metric, window + _SILENCE_S, process_matchers), end)
+                exported = self._at(readings.samples(metric, window + _SILENCE_S, [*process_matchers, *self._where]), end)
                 counts = ((answer.labels, _counted(answer.values, moments[number])) for answer in exported)
                 samples += [(number, labels, count) for labels, count in counts if count is not None]
         return _series(metric, samples)
 
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that has a level: each window's number, and a series that was exported in it."""
-        for number, labels, value in self._each(readings.level(metric, moments[1] - moments[0]), moments):
+        for number, labels, value in self._each(readings.level(metric, moments[1] - moments[0], self._where), moments):
             yield number, _one(metric, labels, value)
 
     def _each(self, query: str, moments: Sequence[float]) -> list[tuple[int, Labels, float]]:

@@ -13,6 +13,7 @@ from otel_tts.history.rows import Growth
 from otel_tts.history.search import TraceBackend
 from otel_tts.history.traces import DIGITS, Trace, digits, only
 from otel_tts.semconv import Metric
+from otel_tts.settings import EVERYWHERE, Selection
 
 _DAY = 86400.0
 _KEPT = 14 * _DAY
@@ -33,13 +34,21 @@ class RemoteHistory(Counted):
         source: the two of them, for people.
         interval: seconds between exports of metrics, as the exporting processes have it.
         stores_away: how many of Thanos's stores may be away without anything missing.
+        selection: which processes' metrics; ``traces`` has its own.
     """
 
     def __init__(
-        self, metrics: Backend, traces: TraceBackend, source: str, *, interval: float = 10.0, stores_away: int = 0
+        self,
+        metrics: Backend,
+        traces: TraceBackend,
+        source: str,
+        *,
+        interval: float = 10.0,
+        stores_away: int = 0,
+        selection: Selection = EVERYWHERE,
     ) -> None:
         super().__init__(interval)
-        self._prometheus = Prometheus(metrics, interval=interval, stores_away=stores_away)
+        self._prometheus = Prometheus(metrics, interval=interval, stores_away=stores_away, selection=selection)
         self._traces = traces
         self._source = source
 
@@ -66,6 +75,10 @@ class RemoteHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return self._prometheus.last_seen(start, end)
+
+    def places(self, start: float, end: float) -> Sequence[Selection]:
+        """See `History.places`."""
+        return self._prometheus.places(start, end)
 
     @property
     def unreadable(self) -> int:

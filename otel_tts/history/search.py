@@ -10,6 +10,7 @@ from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.requests import Request, RequestFilter
 from otel_tts.history.traces import Trace
+from otel_tts.settings import EVERYWHERE, Selection
 
 _PAGE = 1000
 """Traces that one search may find before its time is cut in halves."""
@@ -25,9 +26,10 @@ class TraceBackend(ABC):
         HistoryUnavailableError: from every method, when it does not answer, not as it should, or only in part.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        """``backend``: how it is reached."""
+    def __init__(self, backend: Backend, selection: Selection = EVERYWHERE) -> None:
+        """``backend``: how it is reached. ``selection``: which processes' spans."""
         self._backend = backend
+        self._selection = selection
         self.unreadable = Unreadable()
         """What it answered and could not be read: it was left out."""
 

@@ -17,6 +17,7 @@ from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.columns import Columns
 from otel_tts.history.requests import ATTRIBUTES, DEFAULTS, OURS, Request, own
+from otel_tts.settings import EVERYWHERE, Selection
 
 Row = tuple[Any, ...]
 _FIELDS = Request.__slots__
@@ -78,7 +79,9 @@ _KeyValues = Sequence[_KeyValue]
 class Table:
     """The requests of one line after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, selection: Selection = EVERYWHERE) -> None:
+        """``selection``: of which processes."""
+        self._selection = selection
         self._values: dict[str, list[Any]] = {name: [] for name in _FIELDS}
         self._order: list[int] = []  # the number of each request; those that were read together stand together
 
@@ -109,7 +112,7 @@ class Table:
         before = len(self)
         for resource in _export.decode(export).resourceSpans:
             spans = [span for scope in resource.scopeSpans for span in scope.spans if span.name == semconv.SYNTHESIS_SPAN.name]
-            if not spans:
+            if not spans or not self._selection.holds(_texts_of(resource.resource)):
                 continue
             service, version = _service(resource.resource)
             for numbers, values in _grouped(spans):
@@ -128,11 +131,15 @@ class Table:
 
 
 def _service(process: _Process) -> tuple[str, str]:
-    values = {attribute.key: attribute.value.stringValue for attribute in process.attributes}
+    values = _texts_of(process)
     service, version = values.get("service.name", ""), values.get("service.version", "")
     if not (isinstance(service, str) and isinstance(version, str)):
         raise ValueError("no service")  # noqa: TRY004 - as every field that is something else
     return service, version
+
+
+def _texts_of(process: _Process) -> dict[str, Any]:
+    return {attribute.key: attribute.value.stringValue for attribute in process.attributes}
 
 
 def _grouped(spans: Sequence[_EncodedSpan]) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:

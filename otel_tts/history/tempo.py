@@ -56,7 +56,11 @@ class Tempo(TraceBackend):
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """See `TraceBackend.search`."""
         selected = dict.fromkeys([*_SELECTED, *(_field(key) for key, _ in wanted.where)])  # of its own accord it tells no others
-        query = f"{{ {' && '.join(_conditions(wanted))} }} | select({', '.join(selected)})"
+        conditions = [
+            *_conditions(wanted),
+            *(f"resource.{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self._selection.attributes),
+        ]
+        query = f"{{ {' && '.join(conditions)} }} | select({', '.join(selected)})"
         traces = self._matches({"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})
         requests: dict[str, Request] = {}
         for trace in traces:

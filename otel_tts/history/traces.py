@@ -10,6 +10,7 @@ from typing import Any
 from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, seconds, text
+from otel_tts.settings import EVERYWHERE, Selection
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES = ("UNSET", "OK", "ERROR")
@@ -116,16 +117,21 @@ class Trace:
             yield from root.walk()
 
 
-def spans(request: Mapping[str, Any], unreadable: Unreadable, name: str | None = None) -> Iterator[Span]:
+def spans(
+    request: Mapping[str, Any], unreadable: Unreadable, name: str | None = None, selection: Selection = EVERYWHERE
+) -> Iterator[Span]:
     """The spans of an OTLP/JSON export request, each without children; only those of that name, where one is given.
 
     Args:
         request: an export request, JSON.
         unreadable: counts what cannot be read.
-        name: of the service; None: unknown.
+        name: of the spans; None: of any name.
+        selection: which processes' spans.
     """
     for resource in items(request, "resourceSpans", unreadable):
         process = attributes(resource.get("resource", {}), unreadable)
+        if not selection.holds(process):
+            continue
         service, version = str(process.get("service.name", "")), str(process.get("service.version", ""))
         for scope in items(resource, "scopeSpans", unreadable):
             for span in items(scope, "spans", unreadable):

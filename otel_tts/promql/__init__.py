@@ -4,7 +4,7 @@ Dashboards, rules and readers take their queries from `QUERIES` by name; no Prom
 """
 
 from otel_tts.promql import cache, conversations, loss, pipeline, providers, quality, requests, slo, streaming
-from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
+from otel_tts.promql.naming import bucket_series, count_series, label, sanitized, series, sum_series
 from otel_tts.promql.query import Queries, Query, Scope
 
 QUERIES = Queries(
@@ -14,5 +14,5 @@ QUERIES = Queries(
 
 __all__ = [
     "QUERIES", "Queries", "Query", "Scope", "bucket_series", "cache", "conversations", "count_series", "label", "loss", "pipeline",
-    "providers", "quality", "requests", "series", "slo", "streaming", "sum_series",
+    "providers", "quality", "requests", "sanitized", "series", "slo", "streaming", "sum_series",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ def series(metric: Metric) -> str:
         metric: the metric.
     """
     unit = _unit(metric.unit)
-    name = _sanitized(metric.name)
+    name = sanitized(metric.name)
     if unit and not name.endswith("_" + unit):
         name = f"{name}_{unit}"
     return f"{name}_total" if metric.instrument is Instrument.COUNTER else name
@@ -63,7 +63,7 @@ def label(attribute: Attribute) -> str:
     Args:
         attribute: the attribute.
     """
-    return _sanitized(attribute.key)
+    return sanitized(attribute.key)
 
 
 def _histogram(metric: Metric) -> str:
@@ -80,5 +80,10 @@ def _unit(unit: str) -> str:
     return f"{amount}_per_{_PER.get(per, per)}".strip("_")
 
 
-def _sanitized(name: str) -> str:
+def sanitized(name: str) -> str:
+    """A name as Prometheus has it: of a metric without its unit, or of an attribute's label.
+
+    Args:
+        name: OpenTelemetry's.
+    """
     return re.sub(r"[^a-zA-Z0-9:]+", "_", name)

@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from otel_tts.promql.naming import bucket_series, label, series
 from otel_tts.semconv import Instrument, Metric
 
-PROCESS = ("job", "instance")
-"""The labels that tell processes apart."""
+PLACE = ("service_namespace", "deployment_environment_name", "k8s_cluster_name")
+"""The labels of where a process runs, which it may lack."""
+PROCESS = ("job", "instance", "service_name", "service_instance_id", *PLACE)
+"""The labels that tell processes apart: Prometheus makes the first two of the resource; the others are its attributes, where promoted."""
 RESOURCE = ("service_name", "service_version")
 """The labels of a process's service, where Prometheus promotes these resource attributes."""
 BOUND = "le"
 """The label of a histogram's buckets: their bound."""
 
 
-def growth(metric: Metric, window_s: float, silence_s: float, without: Sequence[Sequence[str]] = ()) -> str:
+def growth(
+    metric: Metric, window_s: float, silence_s: float, where: Sequence[str] = (), without: Sequence[Sequence[str]] = ()
+) -> str:
     """How much a counter, or each bucket of a histogram, grew in the last ``window_s`` seconds, by service and attributes.
 
     A series that was not there at the beginning, nor up to ``silence_s`` seconds before, counted from 0; one that is lower than then
@@ -31,9 +35,10 @@ def growth(metric: Metric, window_s: float, silence_s: float, without: Sequence[
         window_s: in seconds.
         silence_s: for how long before the window a series may have exported nothing, in seconds.
         without: matchers of processes that are left out.
+        where: matchers of what is asked for.
     """
-    now = f"last_over_time({samples(metric, window_s)})"
-    before = f"last_over_time({samples(metric, silence_s)} offset {_duration(window_s)})"
+    now = f"last_over_time({samples(metric, window_s, where)})"
+    before = f"last_over_time({samples(metric, silence_s, where)} offset {_duration(window_s)})"
     by = ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *_bounds(metric)))
     grown = f"{now} - {before} >= 0 or {now}"
     if without:
@@ -43,7 +48,7 @@ def growth(metric: Metric, window_s: float, silence_s: float, without: Sequence[
     return f"sum by ({by}) ({grown})"
 
 
-def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | None = None) -> str:
+def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | None = None, where: Sequence[str] = ()) -> str:
     """The processes that began to count anew in the last ``window_s`` seconds or up to ``silence_s`` seconds before.
 
     With ``step_s``, seconds that are fewer than those between two exports, series are looked at step by step. Thanos needs that: in
@@ -54,9 +59,11 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
         window_s: in seconds.
         silence_s: for how long before the window a series may have exported nothing, in seconds.
         step_s: in seconds, fewer than between two exports; None: at once.
+        where: matchers of what is asked for.
     """
     since = _duration(window_s + silence_s)
-    looked_at = f"({_selector(metric, ())} + 0)[{since}:{_duration(step_s)}]" if step_s else samples(metric, window_s + silence_s)
+    stepped = f"({_selector(metric, where)} + 0)[{since}:{_duration(step_s)}]" if step_s else ""
+    looked_at = stepped or samples(metric, window_s + silence_s, where)
     return f"group by ({', '.join(PROCESS)}) (resets({looked_at}) > 0)"
 
 
@@ -82,45 +89,59 @@ def level(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
     return f"last_over_time({samples(metric, window_s, matchers)})"
 
 
-def exported(metric: Metric, window_s: float) -> str:
+def exported(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
     """How many values were exported of a metric in the last ``window_s`` seconds, over all series.
 
     Args:
         metric: the metric.
         window_s: in seconds.
+        where: matchers of what is asked for.
     """
-    return f"sum(count_over_time({samples(metric, window_s)}))"
+    return f"sum(count_over_time({samples(metric, window_s, where)}))"
 
 
-def newest(metric: Metric) -> str:
+def newest(metric: Metric, where: Sequence[str] = ()) -> str:
     """The moment of the newest sample of a metric in the last five minutes, in seconds since the Unix epoch.
 
     Args:
         metric: the metric.
+        where: matchers of what is asked for.
     """
-    return f"max(timestamp({_selector(metric, ())}))"
+    return f"max(timestamp({_selector(metric, where)}))"
 
 
-def newest_within(metric: Metric, window_s: float) -> str:
+def newest_within(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
     """The same in the last ``window_s`` seconds, to the minute.
 
     Args:
         metric: the metric.
         window_s: in seconds.
+        where: matchers of what is asked for.
     """
-    return f"max(max_over_time(timestamp({_selector(metric, ())})[{_duration(window_s)}:1m]))"
+    return f"max(max_over_time(timestamp({_selector(metric, where)})[{_duration(window_s)}:1m]))"
 
 
-def last_seen(metric: Metric, window_s: float) -> str:
+def last_seen(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
     """The moment of the newest sample of a metric in the last ``window_s`` seconds, by service.
 
     Args:
         metric: the metric.
         window_s: in seconds.
+        where: matchers of what is asked for.
     """
-    by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf")])
+    by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf"), *where])
     earlier = f"max_over_time(timestamp({selector})[{_duration(window_s)}:1m])"
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
+
+
+def places(metric: Metric, window_s: float) -> str:
+    """Where the processes run that exported a histogram in the last ``window_s`` seconds.
+
+    Args:
+        metric: the histogram.
+        window_s: in seconds.
+    """
+    return f"group by ({', '.join(PLACE)}) (last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf')])}))"
 
 
 def equals(name: str, value: str) -> str:

@@ -25,6 +25,7 @@ from otel_tts.promql.expressions import (
 )
 from otel_tts.promql.naming import bucket_series, count_series, label, series
 from otel_tts.promql.query import Queries, Query, Scope
+from otel_tts.promql.readings import PLACE
 from otel_tts.semconv import (
     ATTEMPT_DURATION,
     CACHE_RESULT,
@@ -48,6 +49,8 @@ QUERIES = Queries()
 
 SERVICE = "service_name"
 """The label of the service, which Prometheus makes of the resource."""
+SUBJECT = (SERVICE, *PLACE)
+"""What each figure is recorded for: services of one name in two clusters, environments or namespaces are two."""
 REFERENCE = "reference"
 """The label that says where a reference comes from: ``environment``, ``published``, ``yesterday`` or ``default``."""
 REFERENCE_WINDOW = "5m"

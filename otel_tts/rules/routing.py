@@ -7,7 +7,7 @@ from typing import Any
 from otel_tts.conditions import BY_NAME, CONDITIONS, Severity
 from otel_tts.conditions.telemetry import WATCHDOG
 from otel_tts.promql.naming import label
-from otel_tts.promql.slo import SERVICE
+from otel_tts.promql.slo import SUBJECT
 from otel_tts.rules.document import document
 
 RECEIVERS = ("pages", "tickets", "watchdog")
@@ -21,7 +21,7 @@ def alertmanager(directory: str = DIRECTORY) -> str:
     content = {
         "route": {
             "receiver": "tickets",
-            "group_by": ["alertname", SERVICE],
+            "group_by": ["alertname", *SUBJECT],
             "group_wait": "30s",
             "group_interval": "5m",
             "repeat_interval": "1d",
@@ -51,14 +51,14 @@ def _inhibitions() -> list[dict[str, Any]]:
         for condition in CONDITIONS
         if condition.causes
     ]
-    return [*explained, _inhibition([f'severity="{Severity.PAGE}"'], [f'severity="{Severity.TICKET}"'], [SERVICE])]
+    return [*explained, _inhibition([f'severity="{Severity.PAGE}"'], [f'severity="{Severity.TICKET}"'], [*SUBJECT])]
 
 
 def _common(name: str) -> list[str]:
     """The labels that a condition shares with all that explain it: what they must agree in."""
     condition = BY_NAME[name]
     shared = [attribute for attribute in condition.by if all(attribute in BY_NAME[cause].by for cause in condition.causes)]
-    return [SERVICE, *map(label, shared)]
+    return [*SUBJECT, *map(label, shared)]
 
 
 def _inhibition(source: list[str], target: list[str], equal: list[str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from otel_tts.conditions import OBJECTIVES, SPEECH, TELEMETRY, Comparison, Condi
 from otel_tts.conditions.figure import ALWAYS
 from otel_tts.promql import QUERIES, Query, Scope
 from otel_tts.promql.naming import label
-from otel_tts.promql.slo import INPUTS, LIMITS, SERVICE, recorded
+from otel_tts.promql.readings import PLACE
+from otel_tts.promql.slo import INPUTS, LIMITS, SERVICE, SUBJECT, recorded
 from otel_tts.rules.document import document
 from otel_tts.settings.judging import RUNBOOKS
 
@@ -74,7 +75,7 @@ def _recordings(condition: Condition, objectives: Objectives) -> Iterator[dict[s
     """The long window last: it needs nothing of the short one, but people look for the alert right below it."""
     for seconds in (condition.short_window_s, condition.window_s):
         if seconds:
-            scope = Scope(window=duration(seconds), by=(SERVICE,), objectives=objectives)
+            scope = Scope(window=duration(seconds), by=SUBJECT, objectives=objectives)
             figure, traffic = QUERIES[condition.query], _traffic(condition)
             counted = (traffic,) if traffic and seconds == condition.window_s else ()
             for query in (*INPUTS.get(figure.name, ()), *counted, figure):
@@ -86,7 +87,8 @@ def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
     if condition.pending_s:
         rule["for"] = duration(condition.pending_s)
     named = " ".join(f"{{{{ $labels.{name} }}}}" for name in (SERVICE, *map(label, condition.by)))
-    subject = "" if condition.figure is ALWAYS else f"{named}: "
+    place = "".join(f"{{{{ with $labels.{name} }}}}{{{{ . }}}}/{{{{ end }}}}" for name in PLACE)
+    subject = "" if condition.figure is ALWAYS else f"{place}{named}: "
     return rule | {
         "labels": {"severity": str(condition.severity)},
         "annotations": {
@@ -102,7 +104,7 @@ def _at_least(condition: Condition) -> str:
     if condition.query not in LIMITS:
         return ""
     quantile, bound = LIMITS[condition.query]
-    names = (SERVICE, *map(label, condition.by))
+    names = (*SUBJECT, *map(label, condition.by))
     selector = ", ".join(f"{name}=%q" for name in names)
     asked = f"{recorded(quantile, duration(condition.window_s))}{{{selector}}} >= {bound:g}"
     return f"{{{{ with printf `{asked}` {' '.join(f'$labels.{name}' for name in names)} | query }}}}at least {{{{ end }}}}"
@@ -117,7 +119,7 @@ def expression(condition: Condition) -> str:
     figure, traffic = QUERIES[condition.query], _traffic(condition)
     beyond = f"{condition.comparison} {condition.threshold:g}"
     if not condition.window_s:
-        return f"{figure(Scope(by=(SERVICE,)))} {beyond}"
+        return f"{figure(Scope(by=SUBJECT))} {beyond}"
     window = duration(condition.window_s)
     value = recorded(figure, window)
     terms = [f"{value} {beyond}"]

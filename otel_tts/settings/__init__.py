@@ -10,6 +10,7 @@ from otel_tts.settings.emitting import Settings, SharedSettings
 from otel_tts.settings.judging import MonitorSettings, ObjectiveSettings
 from otel_tts.settings.reading import DoctorSettings, GrafanaSettings, HistorySettings, LiveSettings, ReportSettings
 from otel_tts.settings.section import InForce, Section, Variable, nested, setting
+from otel_tts.settings.selection import EVERYWHERE, SELECTABLE, Selection
 from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, ServerSettings, TempoServer
 from otel_tts.settings.values import (
     Headers,
@@ -34,6 +35,8 @@ from otel_tts.settings.values import (
 )
 
 __all__ = [
+    "EVERYWHERE",
+    "SELECTABLE",
     "CollectorServer",
     "DoctorSettings",
     "GrafanaServer",
@@ -50,6 +53,7 @@ __all__ = [
     "ReportSettings",
     "Secret",
     "Section",
+    "Selection",
     "ServerSettings",
     "SettingError",
     "Settings",

@@ -9,6 +9,7 @@ from otel_tts.errors import SettingError
 from otel_tts.settings.emitting import SharedSettings
 from otel_tts.settings.judging import ObjectiveSettings
 from otel_tts.settings.section import nested, setting
+from otel_tts.settings.selection import Selection, selection
 from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, TempoServer
 from otel_tts.settings.values import Secret, host_names, port, text
 
@@ -20,6 +21,13 @@ class HistorySettings(SharedSettings):
     prometheus: PrometheusServer = nested(PrometheusServer)
     jaeger: JaegerServer = nested(JaegerServer)
     tempo: TempoServer = nested(TempoServer)
+    selection: Selection = setting(
+        "OTEL_TTS_SELECT",
+        selection,
+        Selection(),
+        "Read only from processes with these resource attributes, such as `k8s.cluster.name=eu,service.namespace=shop`: of "
+        "`service.namespace`, `deployment.environment.name` and `k8s.cluster.name`.",
+    )
 
     @property
     def has_backends(self) -> bool:

@@ -32,9 +32,9 @@ VICTORIA = {"/api/v1/status/buildinfo": {"version": "2.24.0"}}
 
 @contextmanager
 def answering(
-    data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffixed: bool = False, unpromoted: bool = False
+    data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffixed: bool = False, unpromoted: str = ""
 ) -> Iterator[Server]:
-    """An engine that has these data at its paths, and one series of ours with these labels. unpromoted: its process has a version, too."""
+    """An engine that has these data at its paths, and one series of ours with these labels. unpromoted: what its process has, too."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -45,7 +45,7 @@ def answering(
                 is_unsuffixed = UNSUFFIXED in query
                 there = unsuffixed if is_unsuffixed else labels is not None
                 if "target_info" in query:
-                    there = unpromoted
+                    there = bool(unpromoted) and f'{unpromoted.replace(".", "_")}!=""' in query
                 body = {"result": [{"metric": labels or {}, "value": [0, "1"]}] if there else []}
             self.send_response(404 if body is None else 200)
             self.end_headers()
@@ -105,16 +105,18 @@ def test_the_exact_path() -> None:
 @pytest.mark.parametrize(
     ("data", "flag"),
     [
-        (PROMETHEUS, "promote_resource_attributes: [service.version]"),
-        (STORES, "--receive.otlp-promote-resource-attributes=service.version"),
-        (MIMIR, "-distributor.otel-promote-resource-attributes=service.version"),
-        ({}, "does not promote service.version."),
+        (PROMETHEUS, "promote_resource_attributes: [{}]"),
+        (STORES, "--receive.otlp-promote-resource-attributes={}"),
+        (MIMIR, "-distributor.otel-promote-resource-attributes={}"),
+        ({}, "does not promote {}."),
     ],
 )
-def test_promoted_attributes(data: Mapping[str, Any], flag: str) -> None:
-    """Series that do not say whose they are."""
+@pytest.mark.parametrize("attribute", ["service.version", "service.namespace", "deployment.environment.name", "k8s.cluster.name"])
+def test_promoted_attributes(data: Mapping[str, Any], flag: str, attribute: str) -> None:
+    """Series that do not say whose they are: of which version, in which cluster."""
     labels = {name: value for name, value in GOOD.items() if name != "service_version"}
-    with answering(data, labels, unpromoted=True) as server:
+    flag = flag.format(attribute)
+    with answering(data, labels, unpromoted=attribute) as server:
         [sentence] = lacking(server)
         assert flag in sentence
 
@@ -122,7 +124,7 @@ def test_promoted_attributes(data: Mapping[str, Any], flag: str) -> None:
 def test_a_service_without_a_version() -> None:
     """No engine can promote what the service does not say: nothing is lacking."""
     labels = {name: value for name, value in GOOD.items() if name != "service_version"}
-    with answering(PROMETHEUS, labels, unpromoted=False) as server:
+    with answering(PROMETHEUS, labels, unpromoted="") as server:
         assert lacking(server) == []
 
 

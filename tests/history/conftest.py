@@ -11,9 +11,11 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,7 +28,9 @@ from otel_tts.settings import HistorySettings
 ROOT = Path(__file__).parents[2]
 TRANSLATION = """
 storage: {tsdb: {out_of_order_time_window: 1000d}}
-otlp: {promote_resource_attributes: [service.name, service.version, service.instance.id]}
+otlp:
+  promote_resource_attributes:
+    [service.name, service.namespace, service.version, service.instance.id, deployment.environment.name, k8s.cluster.name]
 """
 
 Attributes = Mapping[str, str | bool]
@@ -80,9 +84,9 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class Source:
     """One source, and a service of this test's own that writes to it: into files, or as OTLP/JSON to ``url``."""
 
-    def __init__(self, history: History, directory: Path, url: str | None) -> None:
+    def __init__(self, history: History, directory: Path, url: str | None, service: str = "") -> None:
         self.history = history
-        self.service = f"tts-{uuid.uuid4()}"
+        self.service = service or f"tts-{uuid.uuid4()}"
         self._directory = directory
         self._url = url
         self._began: dict[str, float] = {}
@@ -95,12 +99,22 @@ class Source:
         """Another service."""
         return Source(self.history, self._directory, self._url)
 
-    def write(self, process: str, moment: float, totals: Totals) -> None:
-        """What a process exports at a moment."""
-        began = self._began.setdefault(process, moment - 5)
-        line = json.dumps(export(self.service, process, began, moment, totals), separators=(",", ":")).encode()
+    def selected(self, selection: str) -> Source:
+        """The same, read only from processes with these resource attributes."""
         if self._url is None:
-            writer = f"{process}-{began:.0f}"  # whoever begins anew is another writer
+            settings = HistorySettings.load({"OTEL_TTS_SELECT": selection}, data_dir=self._directory)
+        else:
+            settings = HistorySettings.load(
+                {"OTEL_TTS_SELECT": selection}, prometheus_url=self._url.removesuffix("/api/v1/otlp/v1/metrics")
+            )
+        return Source(open_history(settings), self._directory, self._url, self.service)
+
+    def write(self, process: str, moment: float, totals: Totals, place: Mapping[str, str] = MappingProxyType({})) -> None:
+        """What a process exports at a moment. ``place``: further attributes of its resource."""
+        began = self._began.setdefault(process, moment - 5)
+        line = json.dumps(export(self.service, process, began, moment, totals, place), separators=(",", ":")).encode()
+        if self._url is None:
+            writer = f"{process}-{began:.0f}-{zlib.crc32(repr(sorted(place.items())).encode())}"  # whoever begins anew is another writer
             path = files.partition(self._directory, "metrics", moment, writer, 0).path
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
@@ -119,9 +133,11 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     return Source(open_history(HistorySettings.load({}, prometheus_url=url)), tmp_path, f"{url}/api/v1/otlp/v1/metrics")
 
 
-def export(service: str, process: str, began: float, moment: float, totals: Totals) -> dict[str, Any]:
+def export(
+    service: str, process: str, began: float, moment: float, totals: Totals, place: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """An OTLP/JSON export request."""
-    resource_attributes = {"service.name": service, "service.version": "1.2", "service.instance.id": process}
+    resource_attributes = {"service.name": service, "service.version": "1.2", "service.instance.id": process, **place}
     metrics = []
     for (metric, attributes), value in totals.items():
         point: dict[str, Any] = {

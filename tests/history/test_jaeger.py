@@ -73,6 +73,22 @@ def test_empty_errors_are_none() -> None:
         assert len(history.requests(RequestFilter(since=NINE, until=NINE + 60))) == 1
 
 
+def test_two_clusters_with_one_service_name() -> None:
+    """Jaeger knows services by their names only: what it answers is looked through for those that are selected."""
+
+    def of_cluster(cluster: str, number: int) -> dict[str, Any]:
+        resource = result(synthesis(number))["resourceSpans"][0]
+        resource["resource"]["attributes"].append({"key": "k8s.cluster.name", "value": {"stringValue": cluster}})
+        return resource
+
+    both = {"result": {"resourceSpans": [of_cluster("eu", 1), of_cluster("us", 2)]}}
+    for cluster, numbers in {"eu": [1], "us": [2], "asia": [], "": [1, 2]}.items():
+        settings = {"OTEL_TTS_SELECT": f"k8s.cluster.name={cluster}"} if cluster else {}
+        with answering({"/api/v3/services": SERVICES, "/api/v3/traces": both}, **settings) as (history, _):
+            requests = history.requests(RequestFilter(since=NINE, until=NINE + 60))
+        assert sorted(request.span_id for request in requests) == [f"{number:016x}" for number in numbers]
+
+
 def test_a_span_that_was_not_kept_as_it_came() -> None:
     """A trace shows it with what Jaeger says; its figures may be false, so no request is made of it, and it counts as unreadable."""
     answers = {

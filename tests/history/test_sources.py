@@ -52,6 +52,28 @@ def test_a_process_that_begins_again_under_its_old_name_counts_from_zero(source:
     assert [row.request_count for row in rows] == [10 + 2, (2 + 10) + 2, (1 + 1) + 2]
 
 
+def test_two_clusters_with_one_service_name_do_not_merge(source: Source) -> None:
+    """Even where processes have one name and one id: each cluster, environment or namespace is read by itself, and all of them together."""
+    eu = {"k8s.cluster.name": "eu", "deployment.environment.name": "prod", "service.namespace": 'shop"\\'}
+    us = {"k8s.cluster.name": "us", "deployment.environment.name": "prod"}
+    for tick, (here, there, nowhere) in enumerate([(5, 1, 2), (6, 3, 4), (9, 3, 8)]):
+        moment = START + 10 + 20 * tick
+        source.write("a", moment, {DURATION: [here, 0]}, eu)
+        source.write("a", moment, {DURATION: [there, 0]}, us)
+        source.write("a", moment, {DURATION: [nowhere, 0]})
+    moments = [0, 20, 40, 60]
+    assert counts(source, moments) == [8, 5, 7]
+    assert counts(source.selected("k8s.cluster.name=eu"), moments) == [5, 1, 3]
+    assert counts(source.selected("k8s.cluster.name=us"), moments) == [1, 2, 0]
+    assert counts(source.selected("deployment.environment.name=prod"), moments) == [6, 3, 3]
+    assert counts(source.selected("deployment.environment.name=prod,service.namespace=shop%22%5C"), moments) == [5, 1, 3]
+    assert counts(source.selected("k8s.cluster.name=asia"), moments) == [0, 0, 0]
+    only = source.selected("k8s.cluster.name=eu").history
+    assert only.source.endswith("(only k8s.cluster.name=eu)")
+    assert only.last_seen(START, START + 60)[source.service] == pytest.approx(START + 50, abs=0.01)
+    assert source.service not in source.selected("k8s.cluster.name=asia").history.last_seen(START, START + 60)
+
+
 def test_windows_have_what_was_exported_in_them(source: Source) -> None:
     """A metric over time: growth, distributions and levels; and nothing where nothing was exported."""
     for tick, (count, entries) in enumerate([(1, 4), (3, 4), (3, 9), (4, 2)]):

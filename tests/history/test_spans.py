@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -65,12 +67,14 @@ class Ids(RandomIdGenerator):
 class Service:
     """Writes spans, at times of the test's choosing, and one line at a time."""
 
-    def __init__(self, directory: Path, service: str = "speech") -> None:
+    def __init__(self, directory: Path, service: str = "speech", place: Mapping[str, str] = MappingProxyType({})) -> None:
         self.now = NINE
         self.ids = Ids()
         store = Store(directory, max_age_s=1e9, max_bytes=2**30, wall=lambda: self.now)
         self._provider = TracerProvider(
-            resource=Resource({"service.name": service, "service.version": "1.2"}), id_generator=self.ids, shutdown_on_exit=False
+            resource=Resource({"service.name": service, "service.version": "1.2", **place}),
+            id_generator=self.ids,
+            shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(store.span_exporter(), schedule_delay_millis=3_600_000))
         self.tracer = self._provider.get_tracer("test")
@@ -98,6 +102,28 @@ def history(tmp_path: Path) -> History:
 def service(tmp_path: Path) -> Service:
     """A service that writes into it."""
     return Service(tmp_path)
+
+
+def test_only_selected_processes_are_read(tmp_path: Path) -> None:
+    """Two clusters with one service name: requests, listed and counted one by one, and traces; on the fast way and field by field."""
+    for cluster, spoilt in product(("eu", "us"), (False, True)):
+        service = Service(tmp_path, "speech", {"k8s.cluster.name": cluster})
+        service.synthesize(NINE + 1, 0.25, provider=cluster)
+        if spoilt:
+            service.tracer.start_span("tts.synthesize", attributes={"tts.outcome": 5}, start_time=nanoseconds(NINE)).end(
+                nanoseconds(NINE + 1)
+            )
+        service.write(NINE + 5)
+    for cluster in ("eu", "us"):
+        settings = HistorySettings.load({"OTEL_TTS_SELECT": f"k8s.cluster.name={cluster}"}, data_dir=tmp_path)
+        for history in (open_history(settings), open_history(settings)):
+            history.prepare()
+            requests = [request for request in history.requests() if request.provider]
+            assert [request.provider for request in requests] == [cluster, cluster]
+            assert len(list(history.every_request())) == len(history.requests())
+            ids = {request.trace_id for request in open_history(HistorySettings.load({}, data_dir=tmp_path)).requests()}
+            assert {trace.trace_id for trace in history.traces(ids, NINE, NINE + 60)} == {r.trace_id for r in history.requests()}
+    assert len(open_history(HistorySettings.load({}, data_dir=tmp_path)).requests()) == 6
 
 
 def test_a_request_says_what_its_span_says(service: Service, history: History) -> None:

@@ -87,6 +87,14 @@ def test_a_search() -> None:
     assert "span.gen_ai.provider.name" in selected
 
 
+def test_only_selected_processes_are_asked_for() -> None:
+    """Tempo compares attributes of resources itself; quotes in a value stay in it."""
+    selection = "k8s.cluster.name=eu,service.namespace=a%22b"
+    with answering({"/api/search": {"traces": [], "metrics": {}}}, OTEL_TTS_SELECT=selection) as (history, asked):
+        assert history.requests(RequestFilter(since=NINE, until=NINE + 60)) == []
+    assert 'resource.k8s.cluster.name = "eu" && resource.service.namespace = "a\\"b" }' in asked[-1]["q"]
+
+
 def test_a_trace() -> None:
     """By its id or the beginning of it; protobuf's JSON, with ids in base64 and names of kinds."""
     with answering({f"/api/v2/traces/{TRACE}": WHOLE, "/api/search": FOUND}) as (history, asked):

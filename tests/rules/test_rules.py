@@ -81,6 +81,26 @@ def test_what_was_silent_for_a_while_is_not_new(rule_files: dict[str, Path], tmp
     promtool(name, rule_files, scene.step, [held_up, first], tmp_path)
 
 
+def test_two_clusters_with_one_service_name_are_two_services(rule_files: dict[str, Path], tmp_path: Path) -> None:
+    """One fails and the other does well, and has more traffic: the alert is for the first, and names it; the second hides nothing."""
+    name = "TTSRequestsFailing"
+
+    def of_cluster(cluster: str, state: State) -> State:
+        return {series.replace("{", f'{{k8s_cluster_name="{cluster}", ', 1): value for series, value in state.items()}
+
+    both: State = {**of_cluster("eu", outcomes(0, 10)), **of_cluster("us", outcomes(1000, 0))}
+    labels = {"service_name": "speech", "k8s_cluster_name": "eu"}
+    scene = Scene(step=15, good=both, bad=both, fine=both, labels=labels)
+    promtool(name, rule_files, scene.step, [case(name, scene, [(both, 40)], [(0, True)])], tmp_path)
+    summary = next(
+        rule["annotations"]["summary"]
+        for group in yaml.safe_load(rule_files["speech"].read_text())["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == name
+    )
+    assert "{{ with $labels.k8s_cluster_name }}{{ . }}/{{ end }}{{ $labels.service_name }}:" in summary
+
+
 def test_a_short_silence_is_not_absence(rule_files: dict[str, Path], tmp_path: Path) -> None:
     """Three minutes are: two until it counts as silence, and one more."""
     name = "TTSTelemetryAbsent"

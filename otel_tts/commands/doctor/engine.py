@@ -8,7 +8,7 @@ from typing import Any
 
 from otel_tts import promql, semconv
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.promql import readings
+from otel_tts.settings import SELECTABLE
 
 
 class MetricsEngine(StrEnum):
@@ -35,6 +35,10 @@ _FEATURES = {
     "exemplar-storage": "links from metrics to traces",
     "created-timestamp-zero-ingestion": "the first value of each series on dashboards",
 }
+_TOLD_APART = ("service.version", *SELECTABLE)
+"""Resource attributes that series have as labels where the service says them and the engine promotes them."""
+_IDENTITIES = (("job", "instance"), ("service_name", "service_instance_id"))
+"""Labels that tell processes apart: Prometheus's own, or what stands for them."""
 _UNSUFFIXED = "{__name__=~" + '"tts[._]synthesis[._]duration(_count|_bucket)?"}'
 
 
@@ -85,12 +89,12 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
             )
         return
     missing = ["service.name"] if "service_name" not in labels else []
-    if _has_unpromoted_version(server, name):
-        missing.append("service.version")
+    missing += [attribute for attribute in _TOLD_APART if _is_unpromoted(server, name, attribute)]
     if missing:
         flag = _PROMOTED.get(kind)
         yield f"{kind} does not promote {' and '.join(missing)}{_by(flag and flag.format(', '.join(missing)))}."
-    if without := [label for label in readings.PROCESS if label not in labels]:
+    if not any(labels.keys() >= set(names) for names in _IDENTITIES):
+        without = [label for label in _IDENTITIES[0] if label not in labels]
         yield f"{kind} makes no label {' and '.join(without)}: processes cannot be told apart, and counts of several are wrong."
 
 
@@ -105,12 +109,13 @@ def _lacking_flags(server: Server) -> Iterator[str]:
                 yield f"Prometheus was started without --enable-feature={','.join(off)}: {loses} are missing."
 
 
-def _has_unpromoted_version(server: Server, name: str) -> bool:
-    """Whether a process has a version that its series of this name lack: ``target_info`` has what is not promoted.
+def _is_unpromoted(server: Server, name: str, attribute: str) -> bool:
+    """Whether a process has a resource attribute that its series of this name lack: ``target_info`` has what is not promoted.
 
-    A series without it is no fault of the engine: most services never say their version.
+    A series without it is no fault of the engine: most services never say their version, or their cluster.
     """
-    query = f'topk(1, target_info{{service_version!=""}} and on (job, instance) {name}{{service_version=""}})'
+    key = promql.sanitized(attribute)
+    query = f'topk(1, target_info{{{key}!=""}} and on (job, instance) {name}{{{key}=""}})'
     return _series(server, query) is not None
 
 
