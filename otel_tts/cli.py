@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from otel_tts.settings import SettingError
+from otel_tts.settings import HistorySettings, SettingError
 from otel_tts.version import __version__
 
 
@@ -114,4 +114,6 @@ def main(select: tuple[str, ...]) -> None:
     """Observe text-to-speech services with OpenTelemetry."""
     if select:
         pairs = (pair.partition("=") for pair in select)
-        os.environ["OTEL_TTS_SELECT"] = ",".join(f"{name}{equals}{quote(value)}" for name, equals, value in pairs)
+        os.environ[HistorySettings.variable("selection")] = ",".join(
+            f"{name}{equals}{quote(value)}" for name, equals, value in pairs
+        )

@@ -42,11 +42,20 @@ class Decoded:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any:
-        """What was kept by this key; None without."""
+        """What was kept by this key; None without.
+
+        Args:
+            key: of the line and of what was asked for.
+        """
         return self._kept.get(key)
 
     def keep(self, key: Hashable, series: Sized) -> None:
-        """Keep the series of a line, and forget those that came first where there are too many."""
+        """Keep the series of a line, and forget those that came first where there are too many.
+
+        Args:
+            key: of the line and of what was asked for.
+            series: what was decoded.
+        """
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = series

@@ -71,7 +71,12 @@ class LocalHistory(Counted):
         return last_seen(self._directory, start, end, self._lines)
 
     def places(self, start: float, end: float) -> Sequence[Selection]:
-        """See `History.places`: files of one directory are of one place, unless somebody says otherwise."""
+        """See `History.places`: files of one directory are of one place, unless somebody says otherwise.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
         return [self._selection] if self._selection else []
 
     @property
@@ -198,5 +203,9 @@ class LocalHistory(Counted):
 
 
 def selected(selection: Selection) -> str:
-    """What a source's name ends with where only some processes are read."""
+    """What a source's name ends with where only some processes are read.
+
+    Args:
+        selection: which processes.
+    """
     return f" (only {selection})" if selection else ""

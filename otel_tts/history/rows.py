@@ -123,7 +123,7 @@ def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
         by: the dimension; None: all together.
     """
     if by is None:
-        return [_row(_Selection(growth), start, end)]
+        return [_row(_SelectedSeries(growth), start, end)]
     attribute = DIMENSIONS[by]
     values = {
         str(series.attributes[attribute.key])
@@ -131,10 +131,10 @@ def rows(growth: Growth, start: float, end: float, by: str | None) -> list[Row]:
         for series in all_series
         if attribute.key in series.attributes and series.amount
     }
-    return [_row(_Selection(growth, attribute, value), start, end) for value in sorted(values)]
+    return [_row(_SelectedSeries(growth, attribute, value), start, end) for value in sorted(values)]
 
 
-def _row(selected: _Selection, start: float, end: float) -> Row:
+def _row(selected: _SelectedSeries, start: float, end: float) -> Row:
     requests = semconv.SYNTHESIS_REQUESTS if selected.attribute is semconv.LANGUAGE else semconv.SYNTHESIS_DURATION
     outcomes = {outcome: selected.count(requests, {semconv.OUTCOME: [outcome]}) or 0 for outcome in Outcome}
     duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: COUNTED})
@@ -205,7 +205,7 @@ def _row(selected: _Selection, start: float, end: float) -> Row:
     )
 
 
-class _Selection:
+class _SelectedSeries:
     """The series of one row. A figure that its metric cannot give is None."""
 
     def __init__(self, growth: Growth, attribute: Attribute | None = None, value: str | None = None) -> None:
