@@ -243,7 +243,7 @@ class Telemetry:
         return carried
 
     @guarded
-    def flush_abandoned(self) -> None:
+    def run_deferred(self) -> None:
         """Finish requests that were dropped without an end. This also happens before every export of metrics."""
         run_deferred()
 

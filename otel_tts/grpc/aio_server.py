@@ -129,7 +129,7 @@ def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
         return
     if isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
         # The handler raised CancelledError by itself. grpc then sends no status, and the caller waits until its deadline.
-        rpc.abandon("UNKNOWN" if internals.remaining_s() is None else "DEADLINE_EXCEEDED")
+        rpc.end_without_status("UNKNOWN" if internals.remaining_s() is None else "DEADLINE_EXCEEDED")
         return
     if task.cancelling() and not (context.done() or rpc.answered or rpc.request_failed) and _is_ending(task.get_loop()):
         rpc.stop()  # the event loop ends while the RPC is open: its caller loses the connection

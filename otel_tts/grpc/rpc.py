@@ -203,7 +203,7 @@ class Rpc:
         now = self._timeline.monotonic()
         self.turn.leave(partial(self._over, sent, code, now))
 
-    def abandon(self, code: str) -> None:
+    def end_without_status(self, code: str) -> None:
         """End it with the status ``code``, which its caller gets in the end although grpc sends none."""
         if self._answer is not None:
             self._answer = (code, *self._answer[1:])

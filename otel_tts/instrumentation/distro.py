@@ -76,7 +76,7 @@ class Configurator:
             else:
                 configure(local=True, logs=_logs_wanted())
             telemetry = telemetry_of(None, None)  # an error in its settings is reported once here, not by every instrumentor
-            atexit.register(telemetry.flush_abandoned)  # runs before the pipeline's own function, and so its spans are exported
+            atexit.register(telemetry.run_deferred)  # runs before the pipeline's own function, and so its spans are exported
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does
             Distro.off = Telemetry._off = True  # noqa: SLF001 - nothing for applications
             _complain("telemetry is off", error)

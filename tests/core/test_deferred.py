@@ -114,7 +114,7 @@ for turn in range(12):
 while pool:
     drop()
 gc.collect()
-tts.flush_abandoned()
+tts.run_deferred()
 tracers.force_flush()
 data = reader.get_metrics_data()
 points = {m.name: m.data.data_points for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
@@ -165,7 +165,7 @@ drop()
 gc.collect()  # with all that Python has, which takes a while
 before = time.time_ns()
 time.sleep(0.3)
-tts.flush_abandoned()
+tts.run_deferred()
 tracers.force_flush()
 print(all(span.end_time <= before + 10**7 for span in spans.get_finished_spans() if span.name == "tts.synthesize"))
 """

@@ -79,7 +79,7 @@ def test_dropped_requests_were_cancelled(capture_tts: Capture, name: str, cycle:
     )
     assert [p.sum for p in capture_tts.points("tts.synthesis.duration")] == [pytest.approx(1)]  # type: ignore[union-attr]
     assert [p.sum for p in capture_tts.points("tts.attempt.duration")] == [pytest.approx(1)] * asked  # type: ignore[union-attr]
-    tts.flush_abandoned()
+    tts.run_deferred()
     assert points(capture_tts) == metrics
 
 
@@ -98,7 +98,7 @@ def test_a_stream_broken_off_inside_its_attempt(capture_tts: Capture) -> None:
     with tts.synthesis(TEXT, stream=True) as s, s.attempt("piper") as attempt:
         for _ in attempt.stream(iter([HALF, HALF]), FORMAT):
             break
-        tts.flush_abandoned()
+        tts.run_deferred()
         assert list(attempt.stream([HALF], FORMAT)) == [HALF]
     assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
     assert capture_tts.synthesis()["tts.audio.delivered_duration"] == 1.0

@@ -230,7 +230,7 @@ class Host:
         self.tts.observe_cache("memory", entries=lambda: 1, size=lambda: 1)
         self.tts.cache_evicted("memory", "size")
         self.transcript.append(self.tts.carry(lambda number: number + 1)(1))
-        self.tts.flush_abandoned()
+        self.tts.run_deferred()
         self.note("around")
 
     def live(self) -> Transcript:
@@ -253,7 +253,7 @@ class Host:
             self.streams()
         finally:
             detach(token)
-        self.tts.flush_abandoned()
+        self.tts.run_deferred()
         return self.transcript
 
 
@@ -567,7 +567,7 @@ def test_arguments_that_make_no_sense(caplog: pytest.LogCaptureFixture, use: Cal
     """A mistake in a call of ours is reported, and is no reason to fail a request."""
     service = host()
     contextvars.copy_context().run(use, service.tts)  # some enter a block that they never leave
-    service.tts.flush_abandoned()
+    service.tts.run_deferred()
     reporting = ("otel_tts.core.guard", "otel_tts.core.clean")
     assert [record.levelname for record in caplog.records if record.name in reporting][:1] == ["WARNING"]
     assert TEXT not in caplog.text

@@ -190,7 +190,7 @@ class Application:
         self.s = None
 
     def collect(self) -> None:
-        self.tts.flush_abandoned()
+        self.tts.run_deferred()
 
     def end_rpc(self, code: str, error: type[BaseException] | None) -> None:
         if self.call is not None:
@@ -264,7 +264,7 @@ def test_whatever_happens_is_told_once(
     application.stream = application.s = application.call = application.engine.gives = None  # whose traceback holds the request
     for _ in range(2):  # a dropped stream first, and then the request that it kept
         gc.collect()
-        tts.flush_abandoned()
+        tts.run_deferred()
 
     data = reader.get_metrics_data()
     assert data is not None
