@@ -18,8 +18,9 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from plotly.offline import get_plotlyjs
 
 from tests.commands.conftest import serving
+from tests.e2e.beside import beside
 from tests.e2e.stack import Stack, running
-from tests.e2e.test_dashboards import Callers, beside, engine
+from tests.e2e.test_dashboards import Callers, engine
 from tools.pictures import pages
 from tools.pictures.answers import Sources, sources
 from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
@@ -62,9 +63,11 @@ def feed(stack: Stack, directory: Path, minutes: float, closing: ExitStack) -> N
         "TTS_CIRCUIT_FAILURES": "1000", "TTS_CACHE_URL": "memory://?size=2000000", "OTEL_TTS_PRICES": str(prices),
         "TTS_OPENAI_BASE_URL": server.url,
     }  # fmt: skip
-    served = closing.enter_context(serving(directory / "data", **environ))
+    served = closing.enter_context(serving(directory / "data", 0, 0, **environ))
     callers = Callers(closing.enter_context(grpc.insecure_channel(served.target)), server, {})
-    others = [beside(stack, what, name) for what, name in (("conversations", SERVICE), ("drift", "otel-tts-report"))]
+    others = [
+        beside(what, stack.service_environ, name) for what, name in (("conversations", SERVICE), ("drift", "otel-tts-report"))
+    ]
     end, rounds = time.time() + minutes * 60, 0
     while time.time() < end:
         if rounds % 4 == 0:
