@@ -75,7 +75,7 @@ def change(now: float, before: float, *, of_share: bool = False) -> str:
         of_share: whether both are shares from 0 to 1.
     """
     if of_share:
-        return f"{now - before:+.1%}"
+        return f"{(now - before) * 100:+.1f} points"
     return f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
 
 
@@ -86,6 +86,12 @@ def count(number: float | None) -> str:
         number: the number; None: unknown.
     """
     return NOTHING if number is None or not math.isfinite(number) else f"{number:,.0f}"
+
+
+def counted(number: float | None, noun: str, plural: str = "") -> str:
+    """Format a count with its noun: ``1 request``, ``1,200 requests``; the plural is the noun with an s unless it is given."""
+    text = count(number)
+    return f"{text} {noun if text == '1' else plural or f'{noun}s'}"
 
 
 def dollars(amount: float | None) -> str:

@@ -62,7 +62,7 @@ def test_clock_times_have_dates_where_they_need_them(monkeypatch: pytest.MonkeyP
 
 def test_changes_have_a_sign() -> None:
     """Of shares in points, of all else relative; from nothing there is no relation."""
-    assert formatting.change(0.5, 0.4, of_share=True) == "+10.0%"
+    assert formatting.change(0.5, 0.4, of_share=True) == "+10.0 points"
     assert [formatting.change(now, before) for now, before in ((3.0, 2.0), (1.0, 2.0), (1.5, 0.0))] == ["+50%", "-50%", "+1.5"]
 
 

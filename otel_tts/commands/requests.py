@@ -117,6 +117,10 @@ def requests(
         print_json("requests", {"requests": [_plain(request) for request in listed]})
     elif listed:
         console.print(listing(listed, wide=console.width >= WIDE))
+        if any(request.ttfa is not None and request.ttfa > request.duration for request in listed):
+            console.print(
+                "First audio after the end (took): the audio begins with silence, which a listener hears first.", style="dim"
+            )
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
     elif wanted != RequestFilter():
         console.print("No request matches. Remove a filter, or wait some seconds: telemetry is written in batches.")

@@ -23,7 +23,7 @@ from otel_tts.settings import LiveSettings
 
 
 class CheckState(IntEnum):
-    """The exit code: that of a check, as Nagios, Icinga and Sensu read it."""
+    """The exit code, as Nagios, Icinga and Sensu read that of a check."""
 
     OK = 0
     WARNING = 1
@@ -59,7 +59,7 @@ def status(service: str, as_json: bool) -> None:
     to read what to do.
 
     \b
-    The exit code is that of a check:
+    The exit code is what Nagios, Icinga and Sensu expect of a check:
     0 no condition is met        2 one of severity page is met
     1 one of severity ticket     3 unknown: no telemetry arrives, or it cannot be read
     """  # noqa: D301 - \b keeps click from joining the lines

@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from otel_tts import formatting
 from otel_tts.core import clean
 from otel_tts.formatting import NOTHING
 from otel_tts.history import History
@@ -49,13 +50,8 @@ def left_out(history: History) -> str:
     Args:
         history: the telemetry that is read.
     """
-    match history.unreadable:
-        case 0:
-            return ""
-        case 1:
-            return "1 piece of stored telemetry cannot be read and is left out."
-        case number:
-            return f"{number:,} pieces of stored telemetry cannot be read and are left out."
+    number = history.unreadable
+    return f"Left out, since it cannot be read: {formatting.counted(number, 'record')} of stored telemetry." if number else ""
 
 
 def table(title: str = "", *, gap: int = 2) -> Table:

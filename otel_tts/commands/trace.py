@@ -17,7 +17,7 @@ from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import Event, Span, Trace, open_history
-from otel_tts.history.requests import as_text, own
+from otel_tts.history.requests import as_text, late_silence, own
 from otel_tts.semconv import Attribute, RequestKind
 from otel_tts.settings import HistorySettings
 
@@ -39,7 +39,7 @@ def _after(words: str, shape: Phrase = _text) -> Phrase:
 
 
 def _number(noun: str) -> Phrase:
-    return lambda number: f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return lambda number: formatting.counted(number, noun)
 
 
 _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
@@ -200,6 +200,10 @@ def _that_matter(span: Span) -> Iterator[Text]:
         if general + facts:
             yield Text(", ").join(general + facts)
         general = []
+        if semconv.TIME_TO_FIRST_AUDIO in group and (silence := late_silence(span)) is not None:
+            yield Text(
+                f"first audio is heard after the end: the audio begins with {formatting.duration(silence)} of silence", "dim"
+            )
     if span.name == semconv.SYNTHESIS_SPAN.name and (caller := own(span.attributes)):
         yield Text.assemble(
             ("caller's attributes ", "dim"), ", ".join(f"{key}={as_text(value)}" for key, value in json.loads(caller).items())
@@ -221,11 +225,13 @@ def _event(event: Event, span: Span) -> Text:
         return described.append(f"joined an identical request that was under way{f' at {provider}' if provider else ''}")
     if event.name == semconv.RESEND_EVENT.name:
         status = event.attributes.get(semconv.HTTP_STATUS_CODE.key, event.attributes.get(semconv.RPC_RESPONSE_STATUS_CODE.key))
-        described.append("sent once more" + (f" after {error or status}" if error or status else ""), "yellow")
+        described.append("sent again" + (f" after {error or status}" if error or status else ""), "yellow")
         described.append(f" ({status})" if error and status else "")
         delay = event.attributes.get(semconv.RESEND_DELAY.key)
         return described.append(f", {formatting.duration(delay)} later" if isinstance(delay, float) else "")
     described.append(name)
+    if event.name == semconv.FIRST_AUDIO_EVENT.name and event.time > span.end:
+        described.append(", heard after the end")
     if event.name == semconv.EXCEPTION_EVENT.name:
         described.append(f" {event.attributes.get(semconv.EXCEPTION_TYPE.key, '')}", "red")
         if message := event.attributes.get(semconv.EXCEPTION_MESSAGE.key):

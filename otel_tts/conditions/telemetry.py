@@ -63,7 +63,7 @@ QUEUE_NEARLY_FULL = Condition(
 )
 SDK_DROPS = Condition(
     name="TTSTelemetryDropped",
-    title="The service's SDK dropped {value} records",
+    title="Records dropped by the service's SDK: {value}",
     meaning="Traces and logs are incomplete; counts and latencies come from metrics and stay correct.",
     severity=TICKET,
     figure=figure.SDK_DROPS,

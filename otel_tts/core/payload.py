@@ -88,7 +88,7 @@ def _interleaved(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         return array
     if array.ndim == 2 and array.shape[0] == channels:
         return array.T
-    raise UnreadableAudioError(f"An array of shape {array.shape} was given for {channels} channels.")
+    raise UnreadableAudioError(f"An array of shape {array.shape} was given; the format's number of channels is {channels}.")
 
 
 def _in_range(array: npt.NDArray[Any], wanted: np.dtype[Any]) -> bool:

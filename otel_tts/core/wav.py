@@ -248,7 +248,7 @@ def _coding(fmt: bytes) -> Samples:
     if tag == _EXTENSIBLE and fmt[26:40] == _SUBFORMAT:
         tag = int.from_bytes(fmt[24:26], "little")
     coding = _CODINGS.get((tag, bits))
-    stated = f"The WAV audio has format {tag}, {channels} channels, {bits} bits and {rate} Hz, which cannot be read."
+    stated = f"The WAV audio has format {tag}, channels: {channels}, bits: {bits}, rate: {rate} Hz, which cannot be read."
     try:
         read = (coding or PCM16)(rate, channels)
     except ValueError:  # no such rate or number of channels

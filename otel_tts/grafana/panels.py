@@ -26,7 +26,9 @@ from otel_tts.semconv import NONE, PROVIDER, VOICE
 SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
 _UNNAMED = (
-    (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*$/", "none"), (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "), ("/^( · )+|( · )+$/g", ""),
+    (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*$/", "none"), (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*, at least/", "none, at least"),
+    (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "),
+    ("/^( · )+|( · )+(?=,|$)/g", ""),
     (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
 )  # fmt: skip
 """What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""

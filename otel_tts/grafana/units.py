@@ -7,7 +7,7 @@ from collections.abc import Mapping
 _UNITS: Mapping[str, str] = {
     "1": "percentunit",
     "s": "s",
-    "s/s": "none",
+    "s/s": "count:s/s",
     "By": "bytes",
     "dB": "dB",
     "{score}": "none",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.search import TraceBackend
 from otel_tts.history.traces import Span, Trace, spans
@@ -45,8 +45,9 @@ class Jaeger(TraceBackend):
                 return trace_ids
             seen += len(page)
             if seen >= _RECENT:
+                last = formatting.counted(seen, "synthesis", "syntheses")
                 raise ValueError(
-                    f"None of the last {seen} syntheses has a trace that begins with {prefix!r}, and Jaeger searches for no part of an id. "
+                    f"None of the last {last} has a trace that begins with {prefix!r}, and Jaeger searches for no part of an id. "
                     "Give all of its digits."
                 )
         return set()

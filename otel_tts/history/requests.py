@@ -151,6 +151,17 @@ def own(attributes: Mapping[str, Any]) -> str | None:
     return json.dumps(kept, ensure_ascii=False, default=str) if kept else None
 
 
+def late_silence(span: Span) -> float | None:
+    """Seconds of silence that the audio of a request begins with, where a listener hears the first sound only after the request's end.
+
+    A player that gets audio faster than it plays it is still at the silence by then. None where first audio is within the request.
+    """
+    byte, audio = (span.attributes.get(each.key) for each in (semconv.TIME_TO_FIRST_BYTE, semconv.TIME_TO_FIRST_AUDIO))
+    if isinstance(byte, float) and isinstance(audio, float) and audio > max(span.duration, byte):
+        return audio - byte
+    return None
+
+
 def as_text(value: object) -> str:
     """The value of an attribute as people write it: ``true``, ``3``, ``0.5``, ``acme``.
 

@@ -98,7 +98,7 @@ class Tempo(TraceBackend):
             case {"totalJobs": jobs, **metrics} if len(traces) < int(parameters["limit"]):  # with as many it stops early
                 done = metrics.get("completedJobs", 0)  # protobuf's own JSON leaves 0 out
                 if done != jobs:
-                    raise self._backend.incomplete("a part of the traces", f"{done} of {jobs} jobs were done")
+                    raise self._backend.incomplete("a part of the traces", f"jobs done: {done} of {jobs}")
         return traces
 
     def _unlike(self) -> HistoryUnavailableError:

@@ -257,5 +257,5 @@ def only(wanted: str, trace_ids: Collection[str]) -> str | None:
     """
     if len(trace_ids) > 1:
         shown = ", ".join(sorted(trace_ids)[:5])
-        raise ValueError(f"{len(trace_ids)} traces begin with {wanted!r}: {shown}. Give more digits.")
+        raise ValueError(f"Several traces begin with {wanted!r}: {shown}. Give more digits.")
     return next(iter(trace_ids), None)

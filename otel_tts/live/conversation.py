@@ -83,7 +83,7 @@ def label(request: Request) -> str:
         request: the request.
     """
     words = [formatting.clock(request.start), request.provider or formatting.NOTHING]
-    words.append(f"{formatting.count(request.characters)} characters")
+    words.append(formatting.counted(request.characters, "character"))
     if request.outcome != Outcome.OK:
         words.append(str(request.cancel_reason or request.error_type or request.outcome))
     if request.fallback_used:

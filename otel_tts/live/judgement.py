@@ -243,7 +243,7 @@ class Judge:
         moments = self._history.last_seen(now - window_s, now)
         newest = moments.get(self._service) if self._service else max(moments.values(), default=None)
         if newest is not None:
-            yield SubjectFigure({}, float(now - newest > max(SILENT_AFTER, 3 * self._history.interval)))
+            yield SubjectFigure({}, float(is_late(now - newest, self._history.interval)))
 
     def _first_audio(self, window_s: float) -> Iterable[SubjectFigure]:
         return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window_s, {})
@@ -272,13 +272,16 @@ class Judge:
 
 
 def is_late(age_s: float, interval_s: float) -> bool:
-    """Whether the newest telemetry is older than it would be if its service ran: three exports are missing, and a minute is over.
+    """Whether the newest telemetry is older than it would be if its service ran.
+
+    Three exports are missing, and the time is over after which the alert calls a service silent: one that exports once a minute is never
+    late in between.
 
     Args:
         age_s: since the newest sample, in seconds.
         interval_s: between two exports, in seconds.
     """
-    return age_s > max(60.0, 3 * interval_s)
+    return age_s > max(SILENT_AFTER, 3 * interval_s)
 
 
 def _count(timeline: Timeline) -> float:

@@ -15,7 +15,7 @@ from otel_tts.semconv import Attribute, CacheResult
 _MARKS = {
     semconv.FIRST_BYTE_EVENT.name: ("first byte", "triangle-down", palette.YELLOW),
     semconv.FIRST_AUDIO_EVENT.name: ("first audio", "diamond", palette.PURPLE),
-    semconv.RESEND_EVENT.name: ("sent once more", "arrow-right", palette.ORANGE),
+    semconv.RESEND_EVENT.name: ("sent again", "arrow-right", palette.ORANGE),
     semconv.EXCEPTION_EVENT.name: ("exception", "x", palette.VERMILION),
 }
 _REGISTRY = {attribute.key: attribute for span in semconv.SPANS for attribute in span.attributes}
@@ -130,7 +130,7 @@ def label(span: Span) -> str:
     if reason := attribute(semconv.ATTEMPT_REASON.key):
         words.append(f"{reason} attempt at {attribute(semconv.PROVIDER.key)}")
         if resends := attribute(semconv.RESEND_COUNT.key):
-            words.append(f"sent once more {resends} times" if resends != 1 else "sent once more")
+            words.append(f"sent again {formatting.counted(resends, 'time')}")
     if error := attribute(semconv.ERROR_TYPE.key):
         words.append(str(error))
     words += [f"not as it was sent: {warning}" for warning in span.warnings]

@@ -93,7 +93,7 @@ def sdk_drops(scope: Scope) -> str:
 @QUERIES.query("{series}")
 def cardinality_overflow(scope: Scope) -> str:
     """Series that hold what was beyond the SDK's limit, by metric; one 0 for a service without any."""
-    return f"{judged_cardinality_overflow(_split(scope))} or on ({SERVICE}) {named(f'{_alive(scope)} * 0', metric='none')}"
+    return f"{judged_cardinality_overflow(_split(scope))} or on ({SERVICE}) {named(f'{_alive(scope)} * 0', metric='no metric')}"
 
 
 @QUERIES.query("{series}")

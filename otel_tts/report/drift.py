@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from otel_tts import formatting
 from otel_tts.report import shares, tracking
 from otel_tts.report.columns import Column, Family, engine_columns, traffic_columns
 from otel_tts.report.sample import Sample
@@ -170,7 +171,9 @@ def judge(current: Sample, reference: Sample | None, name: str) -> Judgement:
     reason = ""
     if current.sampled or reference.sampled:
         which, sample = ("window", current) if current.sampled else ("reference", reference)
-        reason = f"sampled: there are spans of {sample.spans:,} of the {sample.requests:,} requests of the {which}"
+        reason = (
+            f"sampled: there are spans of {sample.spans:,} of {formatting.counted(sample.requests, 'request')} of the {which}"
+        )
     return Judgement(name, tuple(findings), reason, passed, failed, reports)
 
 
@@ -179,7 +182,7 @@ def _unjudged(column: Column, current: Sample, reference: Sample) -> str:
         return "no values"
     for which, values in (("", column.current), (" in the reference", column.reference)):
         if len(values) < LEAST:
-            return f"{len(values)} comparable values{which}, {LEAST} are needed"
+            return f"{formatting.counted(len(values), 'comparable value')}{which}, {LEAST} are needed"
     return ""
 
 

@@ -120,7 +120,7 @@ def window_figures(row: Row) -> list[tuple[str, str]]:
     return [
         ("Requests", formatting.count(row.request_count)),
         ("Success", formatting.percent(row.request_success_rate)),
-        ("p95", formatting.duration(row.request_duration_p95)),
+        ("Duration, p95", formatting.duration(row.request_duration_p95)),
         ("First audio, p95", formatting.duration(row.request_first_audio_p95)),
         ("Cache hits", formatting.percent(row.request_hit_rate)),
     ]
@@ -169,7 +169,8 @@ def _moved(finding: Finding) -> tuple[str, ...]:
 
 
 def _request(request: Request) -> str:
-    parts = (request.outcome, request.error_type, request.provider, request.voice, formatting.duration(request.duration))
+    error = request.error_type if request.error_type != request.outcome else ""
+    parts = (request.outcome, error, request.provider, request.voice, formatting.duration(request.duration))
     return ", ".join(filter(None, parts))
 
 

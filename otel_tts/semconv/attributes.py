@@ -116,7 +116,11 @@ AUDIO_CLIPPING_RATIO = Attribute("tts.audio.clipping_ratio", "double", "Share of
 AUDIO_SPEAKING_RATE = Attribute("tts.audio.speaking_rate", "double", "Code points of text per second of voiced audio.")
 AUDIO_TRAILING_SILENCE = Attribute("tts.audio.trailing_silence", "double", "Seconds of silence at the end.")
 TIME_TO_FIRST_BYTE = Attribute("tts.time_to_first_byte", "double", "Seconds until the first audio byte was handed out.")
-TIME_TO_FIRST_AUDIO = Attribute("tts.time_to_first_audio", "double", "Seconds until the first audible sample could be heard.")
+TIME_TO_FIRST_AUDIO = Attribute(
+    "tts.time_to_first_audio",
+    "double",
+    "Seconds until the first audible sample could be heard. Silence that the audio begins with counts, so it can be after the end.",
+)
 TIME_TO_FIRST_CHUNK = Attribute(
     "gen_ai.response.time_to_first_chunk", "double", "Seconds from asking the provider to its first audio. Of streams only."
 )

@@ -175,7 +175,7 @@ STREAM_UNDERRUN = Metric(
     (*_P, CACHE_RESULT, UNDERRUN_CAUSE), _UNDERRUN,
 )  # fmt: skip
 TEXT_WAITING = Metric(
-    "tts.text.wait", _H, "s", "Text in pieces: how long more of it was waited for, after its first piece.", (), _DURATION
+    "tts.text.wait", _H, "s", "Streamed text: how long its further parts were waited for, after the first one.", (), _DURATION
 )
 QUEUE_WAITING = Metric("tts.queue.wait", _H, "s", "How long requests waited for a free engine.", (), _SHORT)
 ENCODE_DURATION = Metric("tts.encode.duration", _H, "s", "Duration of encoding audio.", (AUDIO_FORMAT,), _SHORT)

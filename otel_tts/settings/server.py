@@ -92,6 +92,7 @@ class CollectorServer(
     ServerSettings,
     prefix="OTEL_TTS_COLLECTOR_",
     title="the Collector",
-    about="The Collector's health check, for `otel-tts doctor`; http://127.0.0.1:13133 unless set.",
+    about="The Collector's health check, for `otel-tts doctor`; unless set, port 13133 of the host that OTEL_EXPORTER_OTLP_ENDPOINT "
+    "names, else of this machine.",
 ):
     """The Collector."""

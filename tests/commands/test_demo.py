@@ -68,7 +68,7 @@ def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     assert process.wait(90) == 0, printed(tmp_path)
     output = printed(tmp_path)
     assert FIRST_AUDIO.search(output)
-    sent = re.search(r"The demo sent (\d+) requests: all were counted\.", output)
+    sent = re.search(r"The demo sent (\d+) requests, and telemetry counted as many\.", output)
     assert sent, output
     assert int(sent[1]) >= 20  # a busy machine sends fewer than a quiet one
     headings = ["Requests", "Latency", "Success rate: ", "Cache: ", "Audio: ", "Providers", "The slowest", "Next steps"]
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_it_and_a_taken_port_does_not_matter(tmp_path: Path) -> None
         assert process.wait(60) == 0
     output = printed(tmp_path)
     assert re.search(rf"Port {port} is in use: gRPC is on \d+\.", output)
-    assert "all were counted" in output
+    assert "telemetry counted as many" in output
 
 
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ async def test_a_port_lost_on_the_way_is_told(tmp_path: Path) -> None:
 def test_the_speech_server_is_away_now_and_then() -> None:
     """It speaks, then answers 503 to calls and health checks alike, then speaks again."""
     seen: list[int] = []
-    with cloud(period_s=0.4, absence_s=0.2) as server, httpx.Client(base_url=server.base_url) as client:
-        deadline = time.monotonic() + 15
+    with cloud(period_s=0.4, absence_s=0.2) as server, httpx.Client(base_url=server.base_url, timeout=60) as client:
+        deadline = time.monotonic() + 120
         while seen[-3:] != [200, 503, 200]:
             assert time.monotonic() < deadline
             asked = {"model": MODEL, "input": "Hi.", "voice": "nova", "speed": 1.0}

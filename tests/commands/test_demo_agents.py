@@ -105,7 +105,7 @@ def test_the_demo_says_that_they_agree(run: Run) -> None:
     utterances = [utterance for utterances in run.records.values() for utterance in utterances]
     seconds = sum(utterance.audio_bytes for utterance in utterances) / BYTES_PER_S
     assert (
-        f"The listeners recorded {len(utterances)} utterances and were handed {seconds:.1f} s of audio for them: telemetry has the same."
+        f"The listeners recorded {len(utterances)} utterances and were handed {seconds:.1f} s of audio: telemetry has the same."
         in run.output
     )
     for name, recorded in run.records.items():

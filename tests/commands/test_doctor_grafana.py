@@ -40,7 +40,7 @@ def test_a_whole_one(traces: str, other: str, monkeypatch: pytest.MonkeyPatch) -
     with grafana(DASHBOARDS, {other: (502, "Bad Gateway")}) as url:
         message = last_line(url, monkeypatch, traces=traces)
     assert message.startswith("ok ")
-    assert message.endswith(f"ms 2 data sources are healthy, {len(DASHBOARDS)} dashboards present")
+    assert message.endswith(f"ms 2 data sources healthy, {len(DASHBOARDS)} dashboards present")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_dashboards_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with grafana(DASHBOARDS[2:]) as url:
         message = last_line(url, monkeypatch)
     assert message.startswith("broken ")
-    assert f"2 of {len(DASHBOARDS)} dashboards are not at {url}: otel-tts-overview, otel-tts-providers" in message
+    assert f"missing at {url}: 2 of {len(DASHBOARDS)} dashboards (otel-tts-overview, otel-tts-providers)" in message
 
 
 def test_no_password_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

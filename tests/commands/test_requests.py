@@ -242,6 +242,23 @@ def test_what_happened_beside_the_attempts_is_drawn(written: Path) -> None:
     assert "joined the request of trace 0af7651916cd43dd8448eb211c80319c" in output
 
 
+@pytest.mark.parametrize(("first_audio", "late"), [(0.2, False), (0.374, False), (0.699, True)])
+def test_first_audio_after_the_end_is_explained(first_audio: float, late: bool, written: Path) -> None:
+    """Audio that is made faster than it is played begins to sound later than it was handed out, where it begins with silence."""
+    request = json.loads(written.read_text())
+    trace = "3af7651916cd43dd" + "f" * 16
+    times = {"tts.time_to_first_byte": 0.1, "tts.time_to_first_audio": first_audio}
+    request["resourceSpans"][0]["scopeSpans"][0]["spans"] += [
+        span(7, 0, "tts.synthesize", 0, 0.374, trace=trace, attributes={"tts.outcome": "ok", **times}),
+        span(8, 7, "text_to_speech", 0, 0.374, trace=trace, events=[("tts.first_audio", first_audio, {})]),
+    ]
+    written.write_text(json.dumps(request, separators=(",", ":")) + "\n", encoding="utf-8")
+    output = " ".join(run("trace", trace[:16]).output.split())
+    assert ("first audio is heard after the end: the audio begins with 599 ms of silence" in output) is late
+    assert ("+699 ms first audio, heard after the end" in output) is late
+    assert ("First audio after the end (took): the audio begins with silence" in run("requests").output) is late
+
+
 def test_what_an_sdk_sent_once_more_is_drawn(written: Path) -> None:
     """How often, why and after how long; the list of requests has a column for it, and a filter."""
     request = json.loads(written.read_text())
@@ -256,8 +273,8 @@ def test_what_an_sdk_sent_once_more_is_drawn(written: Path) -> None:
     written.write_text(json.dumps(request, separators=(",", ":")) + "\n", encoding="utf-8")
     output = " ".join(run("trace", trace[:16]).output.split())
     assert "2 resends" in output
-    assert "+600 ms sent once more after rate_limited (429), 500 ms later" in output
-    assert "+800 ms sent once more after connection, 100 ms later" in output
+    assert "+600 ms sent again after rate_limited (429), 500 ms later" in output
+    assert "+800 ms sent again after connection, 100 ms later" in output
     listed = json.loads(run("requests", "--json", "--where", "tts.resend.count=2").stdout)["requests"]
     assert [(request["trace_id"], request["resends"]) for request in listed] == [(trace, 2)]
     assert "resends" in run("requests", columns=200).output
@@ -268,7 +285,7 @@ def test_an_ambiguous_id_asks_for_more(written: Path) -> None:
     """Digits that two traces begin with are refused with both ids."""
     result = run("trace", "0af76519")
     assert result.exit_code == 2
-    assert "2 traces begin with '0af76519'" in result.output
+    assert "Several traces begin with '0af76519'" in result.output
 
 
 @pytest.mark.parametrize(

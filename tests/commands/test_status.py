@@ -100,14 +100,8 @@ def test_a_service_that_nobody_heard_of_is_unknown(tmp_path: Path) -> None:
 def test_a_dead_service_is_seen_beside_a_living_one(tmp_path: Path) -> None:
     """Whoever lives on hides nobody's silence, in the state of all and in its own."""
     begun = time.time() - 300
-    for name, ages in (("dead", (200, 190, 180)), ("well", (200, 100, 2))):
-        for age in ages:
-            moment = begun + 300 - age
-            totals: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [200 - age, 0]}
-            path = files.partition(tmp_path, "metrics", moment, name, 0).path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(json.dumps(export(name, name, begun, moment, totals)) + "\n")
+    exports(tmp_path, "dead", begun, (100, 110, 120))
+    exports(tmp_path, "well", begun, (100, 200, 298))
     assert run("--service", "well").exit_code == CheckState.OK
     for arguments in ((), ("--service", "dead")):
         result = run(*arguments)
@@ -117,3 +111,34 @@ def test_a_dead_service_is_seen_beside_a_living_one(tmp_path: Path) -> None:
     (condition,) = json.loads(run("--json").stdout)["conditions"]
     assert (condition["name"], condition["service"]) == ("TTSTelemetryAbsent", "dead")
     assert condition["since"] == condition["since_earliest"] == formatting.utc(begun + 120)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "state"), [(61, CheckState.OK), (100, CheckState.OK), (130, CheckState.CRITICAL), (3000, CheckState.CRITICAL)]
+)
+def test_silence_has_one_limit(age_s: int, state: CheckState, tmp_path: Path) -> None:
+    """A service that exports once a minute is well between two exports; from two minutes on it is silent. There is no state between."""
+    exports(tmp_path, "speech", time.time() - 300 - age_s, (10, 200, 300))
+    result = run()
+    assert result.exit_code == state, result.output
+    assert "Unknown" not in result.output
+    assert ("sends none now" in result.output) is (state is CheckState.CRITICAL)
+
+
+def test_silence_of_more_than_an_hour_is_unknown(tmp_path: Path) -> None:
+    """Nobody knows whether the service was stopped on purpose: what is known is the age of the newest telemetry."""
+    exports(tmp_path, "speech", time.time() - 9000, (10, 100, 200))
+    result = run()
+    assert result.exit_code == CheckState.UNKNOWN
+    assert "Unknown: nothing has been received for 2 h." in result.output
+
+
+def exports(directory: Path, name: str, begun: float, after: tuple[int, ...]) -> None:
+    """The local files of a service that began then, and exported after so many seconds."""
+    for number, seconds in enumerate(after, 1):
+        moment = begun + seconds
+        totals: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [number, 0]}
+        path = files.partition(directory, "metrics", moment, name, 0).path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(export(name, name, begun, moment, totals)) + "\n")

@@ -1,4 +1,4 @@
-"""`make stack`: the system as plain processes, from the repository's own files, and gone without a trace at Ctrl-C."""
+"""`make stack`: the system as plain processes, from the repository's own files, each part by itself, all gone at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -89,10 +89,43 @@ def test_the_stack_comes_up_whole_and_goes(tmp_path: Path, monkeypatch: pytest.M
             ("ok", "service"), ("ok", "Collector"), ("ok", "metrics"), ("ok", "traces"),
         ]  # fmt: skip
         assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"collector", "jaeger", "prometheus"}
+        a_part_that_ends(stack, environ, at["HEALTH_PORT"], log)
     finally:
         os.killpg(stack.pid, signal.SIGINT)
         assert stack.wait(30) == 130
     assert processes(tmp_path / "kept") == []
+
+
+def a_part_that_ends(stack: subprocess.Popen[bytes], environ: dict[str, str], health: str, log: Path) -> None:
+    """It is named with why and how to have it again, the others go on, and that command starts it."""
+    (started,) = re.findall(r"collector started \(pid=(\d+)\)", log.read_text())
+    os.kill(int(started), signal.SIGKILL)
+    words = "collector HAS ENDED: killed by SIGKILL. The other parts go on. Start it again: deploy/native/stack collector\n"
+    until(lambda: words in log.read_text(), "the part is named", 60)
+    assert not answers(health)
+    again = log.with_name("again")
+    with again.open("wb") as output:
+        part = subprocess.Popen([ROOT / SCRIPT, "collector"], env=environ, stdout=output, stderr=output, start_new_session=True)
+    try:
+        until(lambda: part.poll() is not None or answers(health), "the Collector answers again", 60)
+        assert part.poll() is None, again.read_text()
+        assert answers(f"http://127.0.0.1:{environ['JAEGER_PORT']}/api/v3/services")
+        assert stack.poll() is None
+    finally:
+        os.killpg(part.pid, signal.SIGINT)
+        assert part.wait(30) == 130
+    assert "HAS ENDED" not in again.read_text()
+
+
+def test_a_part_that_does_not_exist(tmp_path: Path) -> None:
+    """The parts that there are have names."""
+    (tmp_path / "Procfile").write_text("one: true\ntwo: exit 3\n")
+    command = [sys.executable, "-m", "tools.parts", str(tmp_path / "Procfile")]
+    run = subprocess.run([*command, "three"], capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stderr) == (1, "There is no part 'three'. The parts are one, two.\n")
+    run = subprocess.run([*command, "two"], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 3
+    assert "two HAS ENDED: exit code 3, its last lines say why." in run.stdout
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -110,8 +110,12 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             renamed(panel, "none · none"),
             renamed(panel, "none to none"),
             renamed(panel, "piper to nonesuch"),
+            renamed(panel, "_NONE · _NONE, at least 40"),
+            renamed(panel, ", at least 40"),
+            renamed(panel, "de · _NONE, at least 40"),
         )
-        if sentence != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch"):
+        unnamed = ("none, at least 40", "none, at least 40", "de, at least 40")
+        if sentence != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch", *unnamed):
             yield f"{named(panel)} says {sentence} of missing labels"
 
 

@@ -313,7 +313,9 @@ def test_what_is_no_trace_id_is_refused(service: Service, history: History) -> N
         history.trace("abc")
     with pytest.raises(ValueError, match="is no trace id"):
         history.trace("x" * 32)
-    with pytest.raises(ValueError, match=r"2 traces begin with 'abcdefab': abcdefab1{24}, abcdefab2{24}\. Give more digits\."):
+    with pytest.raises(
+        ValueError, match=r"Several traces begin with 'abcdefab': abcdefab1{24}, abcdefab2{24}\. Give more digits\."
+    ):
         history.trace("abcdefab")
     answer = history.trace("abcdefab2")
     assert answer is not None

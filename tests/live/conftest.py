@@ -61,7 +61,7 @@ def dashboard(**environ: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -135,10 +136,10 @@ def test_what_cannot_be_judged_is_not(healthy: Sample) -> None:
         ("not judged", [], [], ""),
         ("not judged", [], [], "there is nothing to compare it with"),
         ("not judged", [], [], ""),
-        ("not judged", [], [], f"sampled: there are spans of 100 of the {healthy.requests} requests of the window"),
+        ("not judged", [], [], f"sampled: there are spans of 100 of {healthy.requests} requests of the window"),
     ]
     reasons = {finding.reason for finding in judge(few, healthy, "x").findings if finding.rows}
-    assert all(reason.endswith("comparable values, 30 are needed") for reason in reasons)
+    assert all(re.search(r"comparable values?, 30 are needed$", reason) for reason in reasons)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ class Sources:
         }
         answer = requests.get(f"{self.jaeger}/api/traces", {key: value for key, value in asked.items() if value}, timeout=30)
         for trace in answer.json()["data"]:
-            first = min(trace["spans"], key=lambda span: span["startTime"])
+            ids = {span["spanID"] for span in trace["spans"]}
+            roots = [span for span in trace["spans"] if not any(each["spanID"] in ids for each in span["references"])]
+            first = min(roots, key=lambda span: span["startTime"])
             service = trace["processes"][first["processID"]]["serviceName"]
             end = max(span["startTime"] + span["duration"] for span in trace["spans"])
             yield (

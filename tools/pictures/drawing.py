@@ -119,7 +119,10 @@ def _body(
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": ink, "size": 11},
         "margin": dict.fromkeys("lrtb", 4),
         "legend": {"orientation": "h", "y": -0.18, "font": {"size": 10}},
-        "xaxis": {**axis, "type": "date", "tickangle": 0, "nticks": 4, "tickformat": "%H:%M"},
+        "xaxis": {
+            **axis, "type": "date", "tickangle": 0, "nticks": 4, "tickformat": "%H:%M",
+            "range": [figures.moment(sources.start), figures.moment(sources.end)],
+        },
         "yaxis": {**axis, **figure.pop("yaxis", {})}, "showlegend": panel["type"] == "timeseries", "shapes": figure.pop("shapes", []),
     }  # fmt: skip
     layout["shapes"] += [

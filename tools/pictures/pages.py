@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, FloatRect, Page
 from playwright.sync_api import Error as BrowserError
 
 from otel_tts.history import History, open_history
@@ -26,6 +26,7 @@ from tools.pictures.compressed import IMAGES, SCHEMES, SIZES, compress
 _TALLEST = 2600
 _AGENTS_S = 60
 _NARROW = 700
+_NARROW_HEIGHT = 1500.0
 _LOADING_MS = 12_000
 _BEFORE = """try {
     localStorage.setItem('_mlflow_dark_mode_toggle_enabled', 'DARK')
@@ -126,8 +127,23 @@ def reports(browser: Browser, data: Path) -> None:
                     _shoot(browser, page.as_uri(), f"evidently-{name}-{width}-{scheme}", width, scheme)
 
 
+def _from_description(page: Page, width_px: int) -> FloatRect | None:
+    """The part of a narrow page of MLflow that begins with the run's description: facts and tags stand above it there, a page of them."""
+    heading = page.get_by_text("Description", exact=True)
+    if width_px >= _NARROW or not heading.count():
+        return None
+    heading.first.evaluate("element => element.scrollIntoView({block: 'start'})")
+    page.wait_for_timeout(1000)
+    box, size = heading.first.bounding_box(), page.viewport_size
+    if box is None or size is None:
+        return None
+    top = max(box["y"] - 16, 0.0)
+    return {"x": 0, "y": top, "width": width_px, "height": min(size["height"] - top, _NARROW_HEIGHT)}
+
+
 def _shoot(browser: Browser, url: str, name: str, width_px: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width_px, "height": SIZES[width_px]}, color_scheme=scheme)  # type: ignore[arg-type]
+    context.set_default_timeout(screenshots.PATIENCE_MS)
     page = context.new_page()
     dark = "true" if scheme == "dark" else "false"
     page.add_init_script(_BEFORE.replace("DARK", dark))
@@ -142,7 +158,7 @@ def _shoot(browser: Browser, url: str, name: str, width_px: int, scheme: str) ->
     page.set_viewport_size({"width": width_px, "height": max(SIZES[width_px], min(height, _TALLEST))})
     page.wait_for_timeout(2000)
     try:
-        page.screenshot(path=IMAGES / f"{name}.png")
+        page.screenshot(path=IMAGES / f"{name}.png", clip=_from_description(page, width_px))
     except BrowserError as error:
         raise SystemExit(f"{name}: {error}") from None
     compress(IMAGES / f"{name}.png")

@@ -11,6 +11,8 @@ PAGES = {
     "now": "", "cache": "cache", "providers": "providers", "trends": "trends", "requests": "requests", "drift": "drift",
 }  # fmt: skip
 TALLEST = {1440: 1250, 390: 1500}
+PATIENCE_MS = 300_000
+"""How long a page may take to be drawn: a machine may be busy with other things."""
 _DRAWN = """document.querySelector('.main-svg, [data-testid=stDataFrame], iframe') !== null
     && !/Loading \\.\\.\\.|Asking MLflow/.test(document.body.innerText)"""
 
@@ -44,15 +46,16 @@ def _take(browser: Browser, url: str, pages: dict[str, str]) -> None:
         for width, height in SIZES.items():
             for scheme in SCHEMES:
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+                context.set_default_timeout(PATIENCE_MS)
                 page = context.new_page()
                 page.goto(f"{url}/{path}")
                 page.wait_for_selector(".source")
                 page.wait_for_timeout(3000)
-                page.wait_for_function(_DRAWN, timeout=90_000)
+                page.wait_for_function(_DRAWN, timeout=PATIENCE_MS)
                 whole = int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight"))
                 page.set_viewport_size({"width": width, "height": max(height, min(whole, TALLEST[width]))})
                 page.wait_for_timeout(2000)
-                page.wait_for_function(_DRAWN, timeout=90_000)
+                page.wait_for_function(_DRAWN, timeout=PATIENCE_MS)
                 page.wait_for_timeout(4000)
                 picture = IMAGES / f"live-{name}-{width}-{scheme}.png"
                 page.screenshot(path=picture)

@@ -142,7 +142,7 @@ def _requests(history: History, conversation: str) -> list[Request]:
 
 def _verdict(records: Sequence[ListenerRecord], differences: Sequence[str]) -> Iterator[Text]:
     seconds = sum(utterance.audio_bytes for utterance in records) / BYTES_PER_S
-    record = f"The listeners recorded {len(records):,} utterances and were handed {seconds:.1f} s of audio for them"
+    record = f"The listeners recorded {formatting.counted(len(records), 'utterance')} and were handed {seconds:.1f} s of audio"
     if not differences:
         yield Text(f"{record}: telemetry has the same.", "green")
         return
@@ -168,7 +168,7 @@ def compare(records: Sequence[ListenerRecord], requests: Sequence[Request]) -> I
     for name in recorded.keys() | spoken.keys():
         ours, theirs = spoken.get(name, []), recorded.get(name, [])
         if len(ours) != len(theirs):
-            yield f"{name}: {len(ours)} utterances instead of {len(theirs)}"
+            yield f"{name}: {formatting.counted(len(ours), 'utterance')} instead of {len(theirs)}"
             continue
         for number, (request, utterance) in enumerate(zip(ours, theirs, strict=True), 1):
             for what, is_, should in _figures(request, utterance):

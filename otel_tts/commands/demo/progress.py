@@ -70,7 +70,11 @@ class Progress:
 
     def _line(self) -> Text:
         elapsed_s = time.monotonic() - self._start
-        facts = [Text(f"{elapsed_s:.0f} s"), Text(f"{self.sent:,} requests"), Text(f"{self.sent / max(elapsed_s, 1e-3):.0f}/s")]
+        facts = [
+            Text(f"{elapsed_s:.0f} s"),
+            Text(formatting.counted(self.sent, "request")),
+            Text(f"{self.sent / max(elapsed_s, 1e-3):.0f}/s"),
+        ]
         facts += [
             Text.assemble(f"{self._outcomes[outcome]:,} ", terminal.outcome(outcome))
             for outcome in Outcome

@@ -58,9 +58,9 @@ def _outcomes(total: Row) -> Table:
 
 def _counted(total: Row, sent: int) -> Text:
     if total.request_count == sent:
-        return Text(f"The demo sent {sent:,} requests: all were counted.", "green")
+        return Text(f"The demo sent {formatting.counted(sent, 'request')}, and telemetry counted as many.", "green")
     return Text(
-        f"The demo sent {sent:,} requests, telemetry counted {total.request_count:,}: a difference of "
+        f"The demo sent {formatting.counted(sent, 'request')}, telemetry counted {total.request_count:,}: a difference of "
         f"{total.request_count - sent:+,}. Another service may have written to the same directory.",
         "bold red",
     )
@@ -82,8 +82,8 @@ def _facts(total: Row, requests: Sequence[Request]) -> Iterator[Text]:
         f"Success rate: {formatting.percent(total.request_success_rate)} (rejected and cancelled requests are not counted)."
     )
     yield Text(
-        f"Cache: {formatting.percent(total.request_hit_rate)} hits; {formatting.count(total.request_cache_hit)} hits, "
-        f"{formatting.count(total.request_cache_miss)} misses, {formatting.count(total.request_cache_coalesced)} coalesced, "
+        f"Cache: {formatting.percent(total.request_hit_rate)} hits; {formatting.counted(total.request_cache_hit, 'hit')}, "
+        f"{formatting.counted(total.request_cache_miss, 'miss', 'misses')}, {formatting.count(total.request_cache_coalesced)} coalesced, "
         f"{formatting.count(total.request_cache_bypass)} bypass."
     )
     yield Text(
@@ -91,7 +91,7 @@ def _facts(total: Row, requests: Sequence[Request]) -> Iterator[Text]:
         f"{formatting.duration(total.request_audio_delivered)} delivered."
     )
     if fallen_back := sum(request.fallback_used is True for request in requests):
-        yield Text(f"Fallback: {fallen_back:,} requests were served by another provider than the first.")
+        yield Text(f"Fallback: {formatting.counted(fallen_back, 'request')} served by another provider than the first.")
 
 
 def _providers(rows: Sequence[Row]) -> Table:

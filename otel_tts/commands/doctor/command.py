@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from rich.table import Table
 from otel_tts import formatting, promql, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
+from otel_tts.commands.doctor.collector import Collector, configured, usual
 from otel_tts.commands.doctor.finding import HopResult, HopState
 from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, NextRequest, SentOrNextRequest, SentRequest
 from otel_tts.commands.doctor.journey import Destinations, Journey
@@ -28,7 +30,7 @@ from otel_tts.settings import DoctorSettings, Secret, ServerSettings, url
 
 T = TypeVar("T", bound=ServerSettings)
 
-_COLLECTOR, _PROMETHEUS = "http://127.0.0.1:13133", "http://127.0.0.1:9090"
+_HEALTH_PORT, _PROMETHEUS = 13133, "http://127.0.0.1:9090"
 _JAEGER, _GRAFANA = "http://127.0.0.1:16686", "http://127.0.0.1:3000"
 _STYLES = {HopState.OK: "green", HopState.BROKEN: "bold red", HopState.UNKNOWN: "yellow"}
 _WIDTHS = (7, 9, 8)
@@ -59,7 +61,11 @@ class _TraceId(click.ParamType[str]):
 @click.option("--trace-id", type=_TraceId(), help="Follow a request that was made already, of any service.")
 @click.option("--wait", is_flag=True, help="Wait for the next request of any service, and follow that.")
 @click.option("--service", metavar="NAME", help="Wait for the next request of this service, by its service.name.")
-@click.option("--collector-url", type=_DestinationUrl(), help=f"The Collector's health check; by default {_COLLECTOR}.")
+@click.option(
+    "--collector-url",
+    type=_DestinationUrl(),
+    help=f"The Collector's health check; by default port {_HEALTH_PORT} where OTLP goes, or here.",
+)
 @click.option("--prometheus-url", type=_DestinationUrl(), help=f"Prometheus; by default {_PROMETHEUS}.")
 @click.option("--jaeger-url", type=_DestinationUrl(), help=f"Jaeger; by default {_JAEGER}.")
 @click.option("--tempo-url", type=_DestinationUrl(), help="Tempo, in place of Jaeger.")
@@ -105,8 +111,7 @@ def doctor(
         )
     settings = _settings(given)
     pipeline = Destinations(
-        collector_expected=bool(settings.collector.url),
-        collector=_server(_at(settings.collector, _COLLECTOR), "collector"),
+        collector=_collector(settings.collector),
         prometheus=_server(settings.prometheus, "prometheus"),
         traces=_server(settings.traces, settings.trace_backend),
         traces_kind=settings.trace_backend,
@@ -170,8 +175,21 @@ def _as_admin(password: Secret) -> Mapping[str, str]:
     return {"Authorization": f"Basic {b64encode(f'admin:{password.value}'.encode()).decode()}"}
 
 
+def _collector(settings: ServerSettings) -> Collector:
+    """The Collector, where it is configured or OpenTelemetry's variables send telemetry; else on this machine."""
+    addresses = configured(os.environ)
+    host = addresses[0][0] if addresses else "127.0.0.1"
+    health = _at(settings, f"http://{f'[{host}]' if ':' in host else host}:{_HEALTH_PORT}")
+    expected = bool(settings.url or addresses)
+    return Collector(_server(health, "collector"), addresses or usual(health.url), _start("collector"), expected=expected)
+
+
+def _start(name: str) -> str:
+    return f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url."
+
+
 def _server(settings: ServerSettings, name: str) -> Server:
-    return Server(settings, f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url.")
+    return Server(settings, _start(name))
 
 
 def _print(console: Console, result: HopResult) -> None:

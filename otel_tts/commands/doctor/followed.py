@@ -188,11 +188,16 @@ class NextRequest:
         self._counter.remember()
 
     def service(self) -> str:
-        """Wait for it.
+        """Wait for it, unless neither store answers: nothing could be seen.
 
         Raises:
             HopBrokenError: telemetry does not get over this hop.
         """
+        if not self._visible():
+            raise HopBrokenError(
+                f"no request of {self._whose} can be seen: the stores of metrics and of traces do not answer",
+                "Start these first: see below.",
+            )
         self._announce(f"Waiting up to {self._patience_s:g} s for the next request of {self._whose}. Make one now.")
         deadline = time.monotonic() + self._patience_s
         seen = until(lambda: self._in_spans() or self._in_metrics(), deadline, _PAUSE_S)
@@ -203,6 +208,18 @@ class NextRequest:
                 "`otel-tts config` in its environment shows the settings.",
             )
         return seen
+
+    def _visible(self) -> bool:
+        """Whether a store of metrics or of traces answers."""
+        for look in (self._counter.counts, self._spans.reachable):
+            try:
+                look()
+            except HopAbsentError:
+                continue
+            except HopBrokenError:  # it answers; what is wrong is said at its hop
+                pass
+            return True
+        return False
 
     def _in_spans(self) -> str:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from http.client import FORBIDDEN, OK, UNAUTHORIZED
 from typing import Literal
 
+from otel_tts import formatting
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 
@@ -48,6 +49,7 @@ def grafana(server: Server, traces: Literal["jaeger", "tempo"]) -> str:
     there = {item.get("uid") for item in dashboards} if isinstance(dashboards, list) else set()
     if missing := [uid for uid in DASHBOARDS if uid not in there]:
         raise HopBrokenError(
-            f"{len(missing)} of {len(DASHBOARDS)} dashboards are not at {server.shown}: {', '.join(missing)}", _ADVICE
+            f"missing at {server.shown}: {len(missing)} of {formatting.counted(len(DASHBOARDS), 'dashboard')} ({', '.join(missing)})",
+            _ADVICE,
         )
-    return f"{len(asked)} data sources are healthy, {len(DASHBOARDS)} dashboards present"
+    return f"{formatting.counted(len(asked), 'data source')} healthy, {formatting.counted(len(DASHBOARDS), 'dashboard')} present"

@@ -214,7 +214,7 @@ class Spans:
         except HistoryUnavailableError as unavailable:
             raise HopBrokenError(str(unavailable), "Elsewhere? Give --jaeger-url or --tempo-url.") from None
         if there:
-            return f"all {there} spans are there"
+            return f"the trace is complete: {formatting.counted(there, 'span')}"
         raise HopBrokenError(
             f"after {time.monotonic() - began:.0f} s, trace {trace_id} lacks {missing} at {self._server.shown}",
             "Does the Collector export there (TRACES_OTLP_URL), and does it sample? Its log has what it could not send.",
@@ -238,7 +238,7 @@ def lacking(trace: Trace | None, *, rpc: bool = False) -> str:
         return f"the span {semconv.SYNTHESIS_SPAN.name}"
     expected = sum(int(span.attributes.get(semconv.ATTEMPT_COUNT.key, 0)) for span in syntheses)
     there = sum(semconv.ATTEMPT_REASON.key in child.attributes for span in syntheses for child in span.children)
-    return "" if there == expected else f"{expected - there} of the {expected} attempts"
+    return "" if there == expected else f"{expected - there} of {formatting.counted(expected, 'attempt')}"
 
 
 def until(look: Callable[[], T], deadline: float, pause_s: float = _PAUSE_S) -> T:

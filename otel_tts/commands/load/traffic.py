@@ -70,9 +70,7 @@ def plan(voices: Sequence[tts_pb2.Voice], mix: Mix, seed: int) -> Iterator[Plann
     random = Random(seed)  # noqa: S311 - nobody is to be surprised by it
     speakers = [voice for voice in voices if _language(voice) in texts.POPULAR]
     if not speakers:
-        raise ValueError(
-            f"None of the service's {len(voices)} voices speaks a language that there are texts for: {', '.join(texts.POPULAR)}."
-        )
+        raise ValueError(f"No voice of the service speaks a language that there are texts for: {', '.join(texts.POPULAR)}.")
     by_provider: dict[str, list[tts_pb2.Voice]] = {}
     for voice in speakers:
         by_provider.setdefault(voice.provider, []).append(voice)

@@ -209,7 +209,9 @@ def save(name: str, service: str | None, source: str | None) -> None:
         assert sample is not None  # noqa: S101 - nothing overlaps an empty window
         path = profiles.save(name, sample)
         console = terminal.console()
-        console.print(f"Saved {len(sample.rows):,} of {sample.requests:,} requests to {key} as {path}.", soft_wrap=True)
+        console.print(
+            f"Saved {len(sample.rows):,} of {formatting.counted(sample.requests, 'request')} to {key} as {path}.", soft_wrap=True
+        )
         if sample.sampled:
             console.print("Spans of some requests are missing: nothing will be judged against it.", style="yellow")
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from otel_tts.commands import terminal
 from otel_tts.commands.report import summary, surroundings
 from otel_tts.report.job import ReportJob, WindowResult, pending
 from otel_tts.report.window import closed, windows
@@ -65,9 +66,7 @@ def run_pass(
             advance()
     console.print(summary.pass_summary(wanted, done, _next(now, width_s, grace_s)), soft_wrap=True)
     if job.history.unreadable:
-        console.print(
-            f"{job.history.unreadable:,} fields, spans or lines of telemetry cannot be read. They were left out.", style="yellow"
-        )
+        console.print(terminal.left_out(job.history), style="yellow")
     return contents
 
 

@@ -35,7 +35,7 @@ def window_summary(outcome: WindowResult) -> Group:
         (judgement.status, _STYLES[judgement.status]),
     )
     figures = Text(
-        f"{formatting.count(row.request_count)} requests, {formatting.percent(row.request_success_rate)} success, "
+        f"{formatting.counted(row.request_count, 'request')}, {formatting.percent(row.request_success_rate)} success, "
         f"p95 {formatting.duration(row.request_duration_p95)}, first audio p95 {formatting.duration(row.request_first_audio_p95)}, "
         f"{formatting.percent(row.request_hit_rate)} cache hits",
     )
@@ -93,8 +93,8 @@ def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: f
     if not wanted:
         return Text(f"No window has ended yet. The next one can be reported at {formatting.date(then)}; --until reports it now.")
     if not done:
-        return Text(f"No requests in {len(wanted):,} windows.")
-    text = f"{counts['written']:,} windows written, {counts['unchanged']:,} unchanged"
+        return Text(f"No requests in {formatting.counted(len(wanted), 'window')}.")
+    text = f"{formatting.counted(counts['written'], 'window')} written, {counts['unchanged']:,} unchanged"
     kept = f", {counts['kept']:,} kept: their telemetry has been deleted" if counts["kept"] else ""
     return Text(f"{text}{kept}.")
 
@@ -107,7 +107,10 @@ def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[s
         second: the side that is compared.
         comparison: of the two sides.
     """
-    return [(name, f"{side.requests:,} requests") for name, side in ((first, comparison.first), (second, comparison.second))]
+    return [
+        (name, formatting.counted(side.requests, "request"))
+        for name, side in ((first, comparison.first), (second, comparison.second))
+    ]
 
 
 def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
@@ -120,7 +123,7 @@ def comparison_summary(service: str, first: str, second: str, comparison: Sample
         comparison: of the two sides.
     """
     judgement = comparison.judgement
-    counted = Text(f"{first}: {comparison.first.requests:,} requests.  {second}: {comparison.second.requests:,} requests.")
+    counted = Text("  ".join(f"{name}: {words}." for name, words in sizes(first, second, comparison)))
     parts: list[RenderableType] = [Text(f"{service}: {second} compared with {first}", "bold"), counted]
     if judgement.reason:
         parts.append(Text(f"Single requests were not judged: {judgement.reason}.", "yellow"))
@@ -148,7 +151,7 @@ def _judged(judgement: Judgement) -> Iterator[RenderableType]:
     if judgement.traffic:
         yield _table(judgement.traffic, "Changes of the traffic (not caused by an engine)", "reference", "now")
     steady = sum(finding.status == "steady" for finding in judgement.findings)
-    yield Text(f"Compared with {judgement.reference}: {steady:,} measures are unchanged.")
+    yield Text(f"Compared with {judgement.reference}: {formatting.counted(steady, 'measure')} unchanged.")
     yield from _unjudged(judgement)
 
 

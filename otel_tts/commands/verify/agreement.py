@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from otel_tts import promql, semconv
+from otel_tts import formatting, promql, semconv
 from otel_tts.commands.verify.scrape import Scrape
 from otel_tts.semconv import METRICS, Attribute, Instrument, Metric
 
@@ -101,7 +101,7 @@ def _buckets(metric: Metric, before: Scrape, after: Scrape) -> Iterator[str]:
         if not reached or previous != count or math.inf not in cumulative:
             yield f"{metric.name}: its buckets do not add up to its number of values, {count:,.0f}."
         elif count and not total and metric in _POSITIVE:
-            yield f"{metric.name}: its sum is 0 for {count:,.0f} values, each of which is more than 0."
+            yield f"{metric.name}: its sum is 0 for {formatting.counted(count, 'value')}, each of which is more than 0."
         elif not low - _TOLERANCE <= total <= high + _TOLERANCE:
             yield f"{metric.name}: its sum, {total:.6g}, is not between the bounds of its buckets, {low:.6g} and {high:.6g}."
 

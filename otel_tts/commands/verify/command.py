@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from otel_tts import semconv
+from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
@@ -80,7 +80,7 @@ def verify(
         raise click.UsageError(str(error)) from None
     seed = secrets.randbelow(10**6) if seed is None else seed
     console = Console(quiet=True) if as_json else terminal.console()
-    console.print(f"Sending {iterations} requests to {target}, {concurrency} at once (--seed {seed}).")
+    console.print(f"Sending {formatting.counted(iterations, 'request')} to {target}, {concurrency} at once (--seed {seed}).")
     try:
         calls, before, after = asyncio.run(_verified(target, url, iterations, concurrency, seed, prices_given, console))
     except NoMetricsError as error:
@@ -112,7 +112,8 @@ def verify(
     if problem:
         raise click.ClickException(problem)
     console.print(
-        f"The service counted all {len(calls)} requests exactly, as far as it was compared: {len(judgement.comparisons)} numbers.",
+        f"The service counted {formatting.counted(len(calls), 'request')} exactly, as far as was compared: "
+        f"{formatting.counted(len(judgement.comparisons), 'number')}.",
         style="green",
     )
 
@@ -284,16 +285,18 @@ def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification
         return "The service was restarted in that time, so its counts are lost. Run it again."
     if answered and not after.has(semconv.SYNTHESIS_DURATION):
         return (
-            f"The service answered {answered} requests, and the endpoint has no {semconv.SYNTHESIS_DURATION.name}. "
+            f"The service answered {formatting.counted(answered, 'request')}, and the endpoint has no {semconv.SYNTHESIS_DURATION.name}. "
             "Does it belong to another service, or does the service run with METRICS_ENABLED=false?"
         )
     differing = [comparison for comparison in comparisons if not comparison.agrees]
     problems = []
     if undecided:
         codes = ", ".join(f"{number} {code}" for code, number in sorted(undecided.items()))
-        problems.append(f"Of {undecided.total()} requests the client cannot know what the service should have counted: {codes}.")
+        problems.append(
+            f"Of {formatting.counted(undecided.total(), 'request')} the client cannot know what the service should have counted: {codes}."
+        )
     if differing:
-        problems.append(f"{len(differing)} of {len(comparisons)} numbers differ.")
+        problems.append(f"Different: {len(differing)} of {formatting.counted(len(comparisons), 'number')}.")
     if differing and not any(comparison.counted for comparison in comparisons if not comparison.measure.total):
         problems.append("Nothing was counted. If the endpoint belongs to another service, give --metrics-url.")
     elif any(comparison.counted > comparison.high for comparison in differing):

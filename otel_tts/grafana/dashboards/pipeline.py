@@ -41,7 +41,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Cardinality overflow",
             "Figures by provider, model or voice are wrong from now on: an attribute has too many values. Remove "
             "it or limit its values.",
-            PanelQuery(query="cardinality_overflow", legend=f"{_BY_SERVICE} {{{{metric}}}}"),
+            PanelQuery(query="cardinality_overflow", legend=f"{_BY_SERVICE}: {{{{metric}}}}"),
             condition="TTSCardinalityOverflow",
             width=6,
         ),

@@ -95,8 +95,8 @@ def sections(panels: Panels) -> list[PanelSection]:
         ),
         panels.chart(
             "Waiting for text",
-            "Text that comes in pieces, from a language model say: how long its next pieces were waited for. It grows: whoever writes "
-            "the text is slow. The engine is not, and its real-time factor leaves this out.",
+            "It grows: whoever writes the text is slow, for example a language model. The engine is not, and its real-time factor leaves "
+            "this out.",
             *(PanelQuery(query=f"text_wait_{name}", legend=name, exemplars=name == "p95") for name in QUANTILES),
             colours=QUANTILES,
         ),

@@ -75,7 +75,7 @@ def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
         tiles.tile(
             "Hit rate",
             formatting.percent(total.request_hit_rate),
-            f"{formatting.count(total.request_cache_hit)} hits",
+            formatting.counted(total.request_cache_hit, "hit"),
             definition=_HIT_RATE,
         ),
         tiles.tile(

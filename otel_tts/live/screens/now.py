@@ -130,9 +130,11 @@ def well(history: CachedHistory, period: Period, verdicts: list[Verdict], servic
         return tiles.notice("unknown", "Unknown.", f"Nothing has been received{since}, so nothing can be judged.")
     if period.past:
         return tiles.notice(
-            "good", "No problem.", f"None of the {conditions} conditions was met at {formatting.date(period.now)}."
+            "good",
+            "No problem.",
+            f"None of {formatting.counted(conditions, 'condition')} was met at {formatting.date(period.now)}.",
         )
-    return tiles.notice("good", "No problem.", f"None of the {conditions} conditions is met.")
+    return tiles.notice("good", "No problem.", f"None of {formatting.counted(conditions, 'condition')} is met.")
 
 
 def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
@@ -220,7 +222,7 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
         tiles.tile(
             "Cache hits",
             formatting.percent(total.request_hit_rate),
-            f"{formatting.count(total.request_cache_hit)} requests",
+            formatting.counted(total.request_cache_hit, "request"),
             definition="Request hit rate: hits among the requests that asked the cache (hit, miss, coalesced).",
         ),
         tiles.tile(

@@ -6,6 +6,7 @@ import streamlit as st
 
 from otel_tts import formatting, semconv
 from otel_tts.history import Trace
+from otel_tts.history.requests import late_silence
 from otel_tts.live import grafana, tiles, waterfall
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
@@ -62,7 +63,7 @@ def summary(trace: Trace) -> list[str]:
     if span is None:
         return [*placeholder, tiles.tile("Took", formatting.duration(end - start))]
     attribute = span.attributes.get
-    resends = f"{formatting.count(resent)} resends, " if (resent := attribute(semconv.RESEND_COUNT.key)) else ""
+    resends = f"{formatting.counted(resent, 'resend')}, " if (resent := attribute(semconv.RESEND_COUNT.key)) else ""
     return [
         *placeholder,
         tiles.tile(
@@ -80,7 +81,8 @@ def summary(trace: Trace) -> list[str]:
         tiles.tile(
             "First audio",
             formatting.duration(attribute(semconv.TIME_TO_FIRST_AUDIO.key)),
-            f"first byte {formatting.duration(attribute(semconv.TIME_TO_FIRST_BYTE.key))}",
+            f"first byte {formatting.duration(attribute(semconv.TIME_TO_FIRST_BYTE.key))}"
+            + ("" if (silence := late_silence(span)) is None else f", then {formatting.duration(silence)} of silence"),
             definition=formatting.definition(semconv.TIME_TO_FIRST_AUDIO),
         ),
         tiles.tile(
@@ -92,7 +94,7 @@ def summary(trace: Trace) -> list[str]:
         tiles.tile(
             "Provider",
             str(attribute(semconv.PROVIDER.key, formatting.NOTHING)),
-            f"{formatting.count(attribute(semconv.ATTEMPT_COUNT.key))} attempts, {resends}voice "
+            f"{formatting.counted(attribute(semconv.ATTEMPT_COUNT.key), 'attempt')}, {resends}voice "
             f"{attribute(semconv.VOICE.key, formatting.NOTHING)}",
             definition=formatting.definition(semconv.PROVIDER),
         ),

@@ -155,7 +155,7 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
         )
         return
     st.caption(
-        f"{'The newest ' if len(requests) == _SHOWN else ''}{len(requests)} requests, the newest first. Times are in "
+        f"{'The newest ' if len(requests) == _SHOWN else ''}{formatting.counted(len(requests), 'request')}, the newest first. Times are in "
         f"{formatting.zone(period.now)}. Click a row to open it."
     )
     _table(requests)

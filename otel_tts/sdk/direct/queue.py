@@ -220,7 +220,7 @@ class Queue(ForkAware, Generic[T]):
                 again_s = self._export(batch)
         except Exception as error:  # an exporter may raise anything; what it raises at one batch it may not at the next
             is_new = guard.is_new(type(self).__qualname__, error)
-            _logger.warning("%d spans could not be exported (%s).", len(batch), type(error).__name__, exc_info=is_new)
+            _logger.warning("Spans that could not be exported: %d (%s).", len(batch), type(error).__name__, exc_info=is_new)
             again_s = None
         if again_s is not None:
             self._wait_s = max(again_s, min(_LONGEST_WAIT_S, 2 * self._wait_s or 0.5))
@@ -250,7 +250,7 @@ class Queue(ForkAware, Generic[T]):
         if lost:
             self._dropped += lost
             _logger.warning(
-                "%d spans were dropped (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE, "
+                "Dropped spans: %d (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE, "
                 "and %d MiB.",
                 lost,
                 self._dropped,

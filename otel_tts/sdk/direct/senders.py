@@ -120,7 +120,7 @@ class _ExportLog:
                 return
             if partial.rejected_spans or partial.error_message:
                 _logger.warning(
-                    "%s has refused %d spans: %s",
+                    "%s has refused spans: %d (%s)",
                     self._endpoint,
                     partial.rejected_spans,
                     partial.error_message or "no reason given",
@@ -132,7 +132,7 @@ class _ExportLog:
         self._failing = True
 
     def refused(self, count: int, reason: object) -> None:
-        _logger.error("%s has refused %d spans: %s. They are dropped.", self._endpoint, count, reason)
+        _logger.error("%s has refused spans: %d (%s). They are dropped.", self._endpoint, count, reason)
 
 
 class HTTPSender:

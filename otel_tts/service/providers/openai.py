@@ -207,7 +207,7 @@ class _ResponseAudio:
         for samples, data in pieces:
             if not isinstance(samples, PCM16) or samples.channels != 1:
                 raise EngineError(
-                    f"The WAV audio has {samples.channels} channels of {8 * samples.dtype.itemsize} bits; only one of 16 is taken."
+                    f"Of WAV audio only one channel of 16 bits is taken; channels: {samples.channels}, bits: {8 * samples.dtype.itemsize}."
                 )
             if samples.sample_rate != self._rate:  # also from one file to the next
                 audio += self._resample(b"", last=True)
