@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 import click
 
 import otel_tts
-from otel_tts import formatting
 from otel_tts.sdk import configure
 from otel_tts.service import log
 from otel_tts.service import providers as engines_there_are
@@ -85,6 +84,6 @@ def describe(service: RunningService, config: ServiceConfig, providers: Sequence
     """
     yield f"otel-tts {__version__}"
     yield f"gRPC: {service.address} (yap.tts.v1.TextToSpeech, grpc.health.v1, reflection)"
-    voices = (f"{provider.name} ({formatting.counted(len(provider.voices), 'voice')})" for provider in providers)
+    voices = (f"{provider.name} (voices: {len(provider.voices)})" for provider in providers)
     yield f"providers: {', '.join(voices)}"
     yield f"cache: {', '.join(map(repr, config.cache)) or 'off'}"

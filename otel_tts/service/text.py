@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Iterator
 from xml.parsers import expat
 
-from otel_tts import formatting
 from otel_tts.service.speech import InvalidInputError
 
 LIMIT = 5000
@@ -50,10 +49,7 @@ def validate(text: str, *, ssml: bool = False, limit: int = LIMIT) -> None:
         InvalidInputError: it cannot; the message names positions, and quotes nothing.
     """
     if len(text) > limit:
-        raise InvalidInputError(
-            "text",
-            f"The text has {formatting.counted(len(text), 'character')}; at most {formatting.count(limit)} are allowed. Send it in parts.",
-        )
+        raise InvalidInputError("text", f"The text is too long (characters: {len(text)}, at most: {limit}). Send it in parts.")
     if unspeakable := _UNSPEAKABLE.search(text):
         raise InvalidInputError(
             "text", f"Character {unspeakable.start() + 1} of the text is a control character or half a surrogate pair. Remove it."

@@ -40,8 +40,8 @@ def test_speakable_text_is_accepted(text: str) -> None:
         ("ab\x00c", "Character 3 of the text is a control character or half a surrogate pair. Remove it."),
         ("\x1b[31mred", "Character 1 of the text is a control character or half a surrogate pair. Remove it."),
         ("ab\ud800", "Character 3 of the text is a control character or half a surrogate pair. Remove it."),
-        ("a" * 5001, "The text has 5,001 characters; at most 5,000 are allowed. Send it in parts."),
-        ("a" * 10**6, "The text has 1,000,000 characters; at most 5,000 are allowed. Send it in parts."),
+        ("a" * 5001, "The text is too long (characters: 5001, at most: 5000). Send it in parts."),
+        ("a" * 10**6, "The text is too long (characters: 1000000, at most: 5000). Send it in parts."),
     ],
 )
 def test_unspeakable_text_is_refused(text: str, message: str) -> None:
