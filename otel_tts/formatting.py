@@ -89,7 +89,13 @@ def count(number: float | None) -> str:
 
 
 def counted(number: float | None, noun: str, plural: str = "") -> str:
-    """Format a count with its noun: ``1 request``, ``1,200 requests``; the plural is the noun with an s unless it is given."""
+    """Format a count with its noun: ``1 request``, ``1,200 requests``.
+
+    Args:
+        number: how many; None if unknown.
+        noun: the singular.
+        plural: the noun with an s, unless it is given.
+    """
     text = count(number)
     return f"{text} {noun if text == '1' else plural or f'{noun}s'}"
 

@@ -155,6 +155,9 @@ def late_silence(span: Span) -> float | None:
     """Seconds of silence that the audio of a request begins with, where a listener hears the first sound only after the request's end.
 
     A player that gets audio faster than it plays it is still at the silence by then. None where first audio is within the request.
+
+    Args:
+        span: that of the request.
     """
     byte, audio = (span.attributes.get(each.key) for each in (semconv.TIME_TO_FIRST_BYTE, semconv.TIME_TO_FIRST_AUDIO))
     if isinstance(byte, float) and isinstance(audio, float) and audio > max(span.duration, byte):

@@ -71,7 +71,11 @@ class Collector:
 
 
 def configured(environ: Mapping[str, str]) -> tuple[Address, ...]:
-    """Where OpenTelemetry's variables send OTLP, without repetitions; empty when they name nothing."""
+    """Where OpenTelemetry's variables send OTLP, without repetitions; empty when they name nothing.
+
+    Args:
+        environ: variables by their names.
+    """
     addresses = []
     for value in filter(None, (environ.get(name, "").strip() for name in _VARIABLES)):
         parts = urlsplit(value if "//" in value else f"//{value}")
@@ -85,7 +89,11 @@ def configured(environ: Mapping[str, str]) -> tuple[Address, ...]:
 
 
 def usual(health_url: str) -> tuple[Address, ...]:
-    """Where a Collector takes OTLP when nobody says otherwise: on the host of its health check."""
+    """Where a Collector takes OTLP when nobody says otherwise: on the host of its health check.
+
+    Args:
+        health_url: the address of its health check.
+    """
     host = urlsplit(health_url).hostname or "127.0.0.1"
     return tuple((host, port) for port in _OTLP_PORTS)
 
