@@ -48,7 +48,8 @@ class Collector:
         """It says that it is well.
 
         Raises:
-            HopBrokenError: it does not.
+            HopAbsentError: nobody answers where one is expected.
+            HopBrokenError: it answers that it is not well.
             HopUnknownError: its health check does not answer, where none is expected or something takes OTLP all the same.
         """
         try:
