@@ -22,7 +22,7 @@ background:var(--panel);border-radius:3px}
 .board{display:grid;grid-template-columns:repeat(24,1fr);grid-auto-rows:30px;gap:8px}
 .panel{background:var(--panel);border:1px solid var(--line);border-radius:3px;padding:6px 8px;overflow:hidden;display:flex;
 flex-direction:column}
-.panel h2{font-size:13px;font-weight:500;margin:0 0 4px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.panel h2{flex:none;font-size:13px;font-weight:500;margin:0 0 4px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .row{font-weight:500;padding:6px 2px;font-size:15px}
 .stat{flex:1;display:flex;align-items:center;justify-content:center;flex-wrap:wrap;gap:4px 14px;
 text-align:center;font-weight:600;overflow:hidden}

@@ -149,6 +149,8 @@ def _shoot(browser: Browser, url: str, name: str, width_px: int, scheme: str) ->
     page.add_init_script(_BEFORE.replace("DARK", dark))
     page.goto(url)
     page.wait_for_timeout(_LOADING_MS)  # MLflow's page asks for ever, so that its network is never idle
+    if name.startswith("mlflow-run"):
+        page.get_by_role("button", name="Expand description").wait_for()
     buttons = ["Expand description", *(["Toggle sidebar"] if width_px < _NARROW else [])]
     for button in (page.get_by_role("button", name=name) for name in buttons):
         if button.count():

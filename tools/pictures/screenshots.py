@@ -14,6 +14,7 @@ TALLEST = {1440: 1250, 390: 1500}
 PATIENCE_MS = 300_000
 """How long a page may take to be drawn: a machine may be busy with other things."""
 _DRAWN = """document.querySelector('.main-svg, [data-testid=stDataFrame], iframe') !== null
+    && [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(chart => chart.querySelector('.main-svg'))
     && !/Loading \\.\\.\\.|Asking MLflow/.test(document.body.innerText)"""
 
 
