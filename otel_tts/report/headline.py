@@ -26,6 +26,7 @@ _STYLE = (
     "h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0}div{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885}"
     ".drifted{color:#D55E00;font-weight:600}.changed{font-weight:600}.improved,.steady{color:#008a63}"
+    "@media(prefers-color-scheme:dark){.improved,.steady{color:#2fbf91}}"
 )
 
 
