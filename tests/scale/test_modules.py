@@ -19,4 +19,4 @@ def test_the_modules_of_the_programs() -> None:
     modules = linked("thanos") | linked("otelcol-tts-gateway") | {(thanos.path, thanos.version)}
     assert len(modules) > 300
     families = {module: in_directory(source(*module, cache)) for module in sorted(modules)}
-    assert {module: found for module, found in families.items() if badness(found)} == {}
+    assert {module: licences for module, licences in families.items() if badness(licences)} == {}
