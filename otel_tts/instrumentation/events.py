@@ -100,7 +100,20 @@ def events(response_of: Callable[[Any], Any], read: ReadEvent) -> Extractor:
         response, decoder = response_of(result), EventDecoder(read)
         if response.headers.get("content-encoding", "identity") != "identity":
             return body(response_of)(result, utterance)  # the HTTP body is compressed, so its bytes are not the events
+        if response.is_stream_consumed:
+            _read_whole(decoder, response.content, utterance)
+            return result
         response.stream = chunks(decoder.feed)(response.stream, _EventSource(utterance, decoder))  # type: ignore[arg-type]  # it has all that is used
         return result
 
     return extract
+
+
+def _read_whole(decoder: EventDecoder, content: bytes, utterance: Utterance) -> None:
+    audio = decoder.feed(content + b"\n")
+    cause = decoder.cause or _LOST
+    if cause.good:
+        utterance.whole(audio)
+    else:
+        utterance.chunk(audio, utterance.monotonic(), 0)
+        utterance.finished(cause, None)

@@ -43,6 +43,7 @@ class LiveKitStream:
         self.outer: LiveKitStream | None = None
         self.speech: Speech | None = None
         self._recovery = False
+        self._complete_text = False
         self._pieces: list[str] = []
         self._first_ns: int | None = None
         self._run_ns: int | None = None
@@ -50,6 +51,7 @@ class LiveKitStream:
         self._running = False
         self.format: AudioFormat | None = None
         self._made = False
+        self._expecting = False
         self.error: BaseException | None = None
         self.complete = False  # whether all audio was made
         self.final = False  # whether its last audio was handed out
@@ -69,6 +71,7 @@ class LiveKitStream:
         variable = getattr(activity, "_SpeechHandleContextVar", None)
         self.handle = variable.get(None) if variable is not None else None
         if hasattr(stream, "_input_text"):
+            self._complete_text = True
             self.text(stream._input_text)
             self.given()
         self._begin()
@@ -125,8 +128,13 @@ class LiveKitStream:
     def run(self) -> Context:
         """Note that a run of the plugin starts, and return the context for it."""
         self._run_ns = self._telemetry.emitter.clock.monotonic()
+        self._expecting = False
         self._running, self._made = not self.adapter, False
-        return set_value(_OUTER, self) if self.adapter else set_value(OBSERVED, True)
+        if self.adapter:
+            return set_value(_OUTER, self)
+        if self._complete_text:
+            self._ask()
+        return self.speech.observed_context() if self.speech is not None else set_value(OBSERVED, True)
 
     @guarded
     def given(self) -> None:
@@ -140,7 +148,7 @@ class LiveKitStream:
             return
         began_ns = max(self._run_ns or 0, self._first_ns or 0)
         self._asked = self._described()
-        self.speech.ask(self._asked, delivers=False, start_ns=began_ns)
+        self.speech.ask(self._asked, delivers=False, expects=False, start_ns=began_ns)
 
     @guarded
     def made(self, data: bytes) -> None:
@@ -152,8 +160,15 @@ class LiveKitStream:
         if self._recovery or self.speech is None:
             return
         self._ask()
+        self._expect()
         self._made = self._made or len(data) > 0
         self.speech.made(data)
+
+    def _expect(self) -> None:
+        """Set the format of the run's audio, which its plugin states once its provider has answered."""
+        if self.speech is not None and not self._expecting:
+            self._expecting = True
+            self.speech.expect(self._described().audio)
 
     @guarded
     def run_ended(self, stream: Any, error: BaseException | None) -> None:
@@ -167,6 +182,8 @@ class LiveKitStream:
             return
         if self.speech is not None and (self._made or error is not None or self._first_ns is not None):
             self._ask()
+            if error is None:
+                self._expect()  # a run without audio is empty
             reused = getattr(stream, "_connection_reused", False)
             if reused or getattr(stream, "_acquire_time", 0.0):
                 self.speech.connection(reused=bool(reused))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
 from otel_tts.core.container import OPENAI_RATE, is_openai
+from otel_tts.core.outcome import OK, Cause
+from otel_tts.instrumentation.events import events
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import body
 from otel_tts.instrumentation.target import Target
-from otel_tts.instrumentation.utterance import Asked
+from otel_tts.instrumentation.utterance import Asked, Utterance
+from otel_tts.semconv import ErrorType, Outcome
 
 _RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # parameters of other servers, in addition to the API's own
 _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_streaming_response`
@@ -21,13 +25,12 @@ def _ask(speech: Any, arguments: Mapping[str, Any]) -> Asked:
     voice = arguments["voice"]
     beyond = {**_given(arguments, "extra_query"), **_given(arguments, "extra_body")}  # the SDK puts them over its own arguments
     asked = beyond.get("response_format", arguments.get("response_format", "mp3"))
-    events = beyond.get("stream_format", arguments.get("stream_format")) == "sse"
     return Asked(
         provider="openai",
         model=arguments["model"],
         voice=voice["id"] if isinstance(voice, Mapping) else voice,
         text=arguments["input"],
-        audio=Encoded("sse") if events else _audio(speech, asked, beyond),
+        audio=_audio(speech, asked, beyond),
         stream=(arguments.get("extra_headers") or {}).get(_RAW) == "stream",
     )
 
@@ -60,10 +63,31 @@ def _response(result: Any) -> Any:
     return getattr(result, "http_response", None) or result.response
 
 
+def _read_event(event: Mapping[str, Any]) -> bytes | Cause | None:
+    """Read an event of ``stream_format="sse"``: its audio, or how the request ended."""
+    match event.get("type"):
+        case "speech.audio.delta":
+            return base64.b64decode(event["audio"])
+        case "speech.audio.done":
+            return OK
+        case "error":
+            return Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
+    return None
+
+
+def _extract(result: Any, utterance: Utterance) -> Any:
+    """Measure a response: its ``Content-Type`` says whether the audio is in events, since not every server knows them."""
+    is_events = _response(result).headers.get("content-type", "").startswith("text/event-stream")
+    return (_EVENTS if is_events else _BODY)(result, utterance)
+
+
+_EVENTS, _BODY = events(_response, _read_event), body(_response)
+
+
 class OpenAIInstrumentor(Instrumentor):
     """Instrumentor of ``audio.speech.create`` of both clients, also through ``with_raw_response`` and ``with_streaming_response``."""
 
     requires = "openai >= 1.60, < 4"
     targets = tuple(
-        Target("openai.resources.audio.speech", f"{kind}.create", _ask, body(_response)) for kind in ("Speech", "AsyncSpeech")
+        Target("openai.resources.audio.speech", f"{kind}.create", _ask, _extract) for kind in ("Speech", "AsyncSpeech")
     )

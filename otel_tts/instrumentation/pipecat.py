@@ -14,7 +14,7 @@ from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import outcome
 from otel_tts.core.audio import PCM16
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import OK, Cause
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
@@ -26,6 +26,10 @@ from otel_tts.semconv import ErrorType, Outcome
 
 _SERVICES = "pipecat.services."
 _MODULE = "pipecat.services.tts_service"
+_STARTS = ("LLMFullResponseStartFrame", "TTSSpeakFrame")
+"""Frames with which a new turn begins."""
+_TEXTS = ("LLMTextFrame", "TextFrame", "TTSSpeakFrame")
+"""Frames with text for the service."""
 _QUIET = Cause(Outcome.ERROR, ErrorType.TIMEOUT)
 _FAILED = Cause(Outcome.ERROR, ErrorType.OTHER)
 
@@ -66,17 +70,19 @@ class _ObservedService:
         self._first_ns: int | None = None
 
     @guarded
-    def token(self) -> None:
-        """Note a piece of text from the language model, perhaps not enough to speak."""
-        if self._first_ns is None:
+    def frame(self, kind: str) -> None:
+        """Note a frame that the service gets: the start of a turn, or a piece of text, perhaps not enough to speak."""
+        if kind in _STARTS:
+            self._first_ns = None  # what is left of the turn before was not to be spoken
+        if kind in _TEXTS and self._first_ns is None:
             self._first_ns = self._telemetry.emitter.clock.monotonic()
 
     @guarded
     def text(self, service: Any, context_id: str, text: str) -> None:
         """Note that the service gets text for an utterance."""
         speech = self.speeches.get(context_id)
+        first_ns, self._first_ns = self._first_ns, None
         if speech is None:
-            first_ns, self._first_ns = self._first_ns, None
             context, conversation = _surroundings(service)
             asked = _asked(service)
             speech = Speech(self._telemetry, asked, context=context, conversation=conversation, start_ns=first_ns)
@@ -85,6 +91,12 @@ class _ObservedService:
         speech.flush()
         if speech.invocation is None:
             speech.ask(_asked(service), delivers=False)
+
+    @guarded_or(lambda *_: get_current())
+    def working(self, context_id: str) -> Context:
+        """Return the context in which the service works for an utterance."""
+        speech = self.speeches.get(context_id)
+        return speech.observed_context() if speech is not None else set_value(OBSERVED, True)
 
     @guarded
     def made(self, context_id: str, frame: Any) -> None:
@@ -95,10 +107,10 @@ class _ObservedService:
 
     @guarded
     def ended(self, context_id: str) -> None:
-        """Note that the provider has no more audio for an utterance."""
+        """Note that the provider has no more audio for an utterance. Pipecat may learn that long after its last audio."""
         speech = self.speeches.get(context_id)
         if speech is not None and not speech.interrupted:
-            speech.attempted(OK)
+            speech.attempted(OK, None, speech.last_ns)
 
     @guarded
     def handed_out(self, frame: Any) -> None:
@@ -119,8 +131,12 @@ class _ObservedService:
     def finish(self, context_id: str, cause: Cause | None) -> None:
         """End an utterance: all its audio was pushed, or no more will be."""
         speech = self.speeches.pop(context_id, None)
-        if speech is not None:
-            speech.finish(None if speech.interrupted else cause)
+        if speech is None:
+            return
+        if speech.interrupted:
+            speech.finish(None)
+        else:
+            speech.finish(cause, None, speech.last_ns if cause is OK else None)
 
     @guarded
     def interrupted(self, preserved: Sequence[str]) -> None:
@@ -159,11 +175,12 @@ class _Services:
             context_id = str(rest[0] if rest else named.get("context_id") or "")
             state = self._state(service)
             state.text(service, context_id, text)
+            context = state.working(context_id)
             frames = run(text, *rest, **named)
             state.running.add(context_id)
             try:
                 while True:
-                    with Current(set_value(OBSERVED, True)):
+                    with Current(context):
                         try:
                             frame = await anext(frames)
                         except StopAsyncIteration:
@@ -179,10 +196,10 @@ class _Services:
         service.run_tts = observed
 
     async def process(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Note text in a frame that a service gets."""
-        frame = args[0] if args else kwargs.get("frame")
-        if type(frame).__name__ in ("LLMTextFrame", "TextFrame", "TTSSpeakFrame"):
-            self._state(service).token()
+        """Note a frame that a service gets."""
+        kind = type(args[0] if args else kwargs.get("frame")).__name__
+        if kind in _STARTS or kind in _TEXTS:
+            self._state(service).frame(kind)
         return await wrapped(*args, **kwargs)
 
     async def append(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

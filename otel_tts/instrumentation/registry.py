@@ -215,7 +215,7 @@ LIBRARIES: Sequence[Library] = (
         "all that LiveKit decodes, as it is handed out; of what plugins get, raw PCM and WAV",
         "its plugins for Cartesia, ElevenLabs and OpenAI with local servers of their protocols",
         ("1.8.7", "1.8.9"),
-        resends="its own, as attempts",
+        resends="seen, of vendors' SDKs; its own are attempts",
     ),
     Library(
         "Pipecat",
@@ -227,7 +227,7 @@ LIBRARIES: Sequence[Library] = (
         "all that it hands out",
         "its services for Cartesia, ElevenLabs, Deepgram and OpenAI with local servers of their protocols",
         ("1.14", "1.14.0"),
-        resends="not seen",
+        resends="seen, of vendors' SDKs",
     ),
     Library(
         "RealtimeTTS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from opentelemetry.context import Context, get_current, set_value
@@ -11,13 +12,13 @@ from otel_tts.core.audio import AudioFormat, AudioMeter
 from otel_tts.core.blocks import REQUEST
 from otel_tts.core.enclosing import begin_request, enclosing_request
 from otel_tts.core.guard import guarded
-from otel_tts.core.invocation import Invocation, invoke
+from otel_tts.core.invocation import INVOCATION, Invocation, invoke
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
-from otel_tts.instrumentation.utterance import Asked
+from otel_tts.instrumentation.utterance import OBSERVED, Asked
 from otel_tts.semconv import AttemptReason, CancelReason
 
 
@@ -67,6 +68,8 @@ class Speech:
         self._answered = True  # whether audio has come since the engine got text
         self._waited_ns = 0  # since audio was last handed out
         self._over = False
+        self.last_ns: int | None = None
+        """When its last audio was made or handed out."""
         self.context: Context = set_value(REQUEST, self.request.context.get(REQUEST), self.request.context)
         """The OpenTelemetry context of all work for it."""
 
@@ -116,18 +119,44 @@ class Speech:
     # -- providers ------------------------------------------------------------------------------------------------------------------
 
     @guarded
-    def ask(self, asked: Asked, *, delivers: bool, reason: AttemptReason | None = None, start_ns: int | None = None) -> None:
+    def ask(
+        self,
+        asked: Asked,
+        *,
+        delivers: bool,
+        expects: bool = True,
+        reason: AttemptReason | None = None,
+        start_ns: int | None = None,
+    ) -> None:
         """Start an attempt at a provider; the one before has ended.
 
         Args:
-            asked: what the call asks for.
+            asked: what is requested of the provider.
             delivers: whether its audio goes directly to the caller.
-            reason: why the provider is called; None: derived from the calls before.
-            start_ns: when, in nanoseconds; None: now.
+            expects: whether the format of the audio is known already; else `expect` is called before the first audio.
+            reason: why; None: derived from the attempts before.
+            start_ns: when it started, if that is in the past.
         """
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
         self._invocation.delivers = delivers
-        self._invocation.expect(asked.audio)
+        if expects:
+            self._invocation.expect(asked.audio)
+
+    @guarded
+    def expect(self, format: AudioFormat) -> None:
+        """Set the format of the audio that will come in the current attempt."""
+        if self._invocation is not None:
+            self._invocation.expect(format)
+
+    def observed_context(self) -> Context:
+        """Return the current context for work that is observed here: inner layers observe nothing, and resends belong to the attempt."""
+        reference = weakref.ref(self)
+
+        def current() -> Invocation | None:
+            speech = reference()
+            return speech.invocation if speech is not None else None
+
+        return set_value(INVOCATION, current, set_value(OBSERVED, True))
 
     @property
     def invocation(self) -> Invocation | None:
@@ -159,6 +188,8 @@ class Speech:
         self._waited_ns += waited_ns
         self._invocation.chunk(data, now_ns, waited_ns)
         self._working_since_ns, self._answered = now_ns, True
+        if len(data):
+            self.last_ns = now_ns
 
     @guarded
     def attempted(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
@@ -187,8 +218,11 @@ class Speech:
             self._delivered = AudioMeter(format)
         total_s = self._delivered.feed(data)
         waited_ns, self._waited_ns = self._waited_ns, 0
-        if len(data) and not self._delivered.empty:
-            self.request.record.playback.chunk(self._delivered, total_s, self.monotonic(), waited_ns)
+        if not len(data):
+            return
+        self.last_ns = self.monotonic()
+        if not self._delivered.empty:
+            self.request.record.playback.chunk(self._delivered, total_s, self.last_ns, waited_ns)
 
     @guarded
     def add_heard(self, seconds: float) -> None:

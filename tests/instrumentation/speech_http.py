@@ -1,7 +1,8 @@
-"""A local server of the HTTP protocols of ElevenLabs, Deepgram and Cartesia, with Hibari behind it.
+"""A local server of the HTTP protocols of ElevenLabs, Deepgram, Cartesia and OpenAI, with Hibari behind it.
 
 Paths: ``/v1/text-to-speech/VOICE`` and ``/v1/text-to-dialogue`` with their ``/stream`` and ``/with-timestamps``, ``/v1/speak``,
-``/v2/speak``, ``/tts/bytes``, ``/tts/sse``, ``/infill/bytes``. Audio is 16 bit PCM at 24 kHz, whatever is asked for, one piece a sentence.
+``/v2/speak``, ``/tts/bytes``, ``/tts/sse``,
+``/infill/bytes``, ``/audio/speech``. Audio is 16 bit PCM at 24 kHz, whatever is asked for.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             return fields["transcript"].get_payload(decode=True).decode()  # type: ignore[union-attr]
         asked = json.loads(received)
         lines = asked.get("inputs")
-        return asked.get("text") or asked.get("transcript") or "".join(line["text"] for line in lines)
+        return asked.get("text") or asked.get("transcript") or asked.get("input") or "".join(line["text"] for line in lines)
 
     def _chunks(self) -> bytes:
         received = b""

@@ -40,6 +40,8 @@ class SpeechSockets:
         self.hold = Event()
         """Cleared: speech stops after its first message of audio until this is set."""
         self.hold.set()
+        self.pace_s = 0.0
+        """Pause after each message of audio."""
         self.connections = 0
         self.texts: list[str] = []
         """What was spoken, by sentence or flush."""
@@ -146,6 +148,7 @@ class Context:
                 if first:
                     first = False
                     await self._break()
+                await asyncio.sleep(self._server.pace_s)
                 while not self._server.hold.is_set():  # noqa: ASYNC110 - it is set in another thread
                     await asyncio.sleep(0.005)
 

@@ -35,12 +35,6 @@ def test_openai(response_format: Any, expected: AudioFormat) -> None:
     assert asked(OpenAIInstrumentor, model="tts-1", voice={"id": "mine"}, input="Hi.", **given) == expected
 
 
-def test_openai_s_events_are_no_audio() -> None:
-    """``stream_format="sse"`` wraps the audio in JSON."""
-    given = {"model": "tts-1", "voice": "alloy", "input": "Hi.", "response_format": "pcm", "stream_format": "sse"}
-    assert asked(OpenAIInstrumentor, **given) == Encoded("sse")
-
-
 @pytest.mark.parametrize(
     ("output_format", "expected"),
     [

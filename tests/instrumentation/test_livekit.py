@@ -12,9 +12,11 @@ import pytest
 
 from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from otel_tts.instrumentation.resends import ResendsInstrumentor
 from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
 from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe
+from tests.instrumentation.speech_http import SpeechHttp
 from tests.instrumentation.speech_sockets import RATE, SpeechSockets
 
 pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
@@ -22,6 +24,7 @@ pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
 import aiohttp
 from livekit.agents import APIConnectOptions, tts
 from livekit.plugins import cartesia, elevenlabs, openai
+from openai import AsyncOpenAI
 
 from tests.instrumentation.livekit_agent import agent
 
@@ -161,6 +164,35 @@ async def test_retries_and_a_fallback(provider: SpeechSockets, observe: Observe,
     assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio), abs=0.001)
     hop = {"tts.fallback.from": "cartesia", "tts.fallback.to": "elevenlabs", "error.type": "connection"}
     assert capture_tts.total("tts.provider.fallbacks", hop) == 1
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+async def test_resends_of_a_vendor_s_sdk(observe: Observe, capture_tts: Capture, adapted: bool) -> None:
+    """A plugin whose SDK asks again by itself after a 429: one attempt with a resend; LiveKit's own retry is an attempt."""
+    observe(LiveKitInstrumentor, OpenAIInstrumentor, ResendsInstrumentor)
+    with SpeechHttp().running() as vendor:
+        for most in (2, 0):
+            vendor.reset()
+            vendor.statuses = [429]
+            async with AsyncOpenAI(base_url=vendor.url, api_key="none", max_retries=most) as client:
+                voice = openai.TTS(client=client, model="tts-1", voice="alloy", response_format="pcm")
+                if adapted:
+                    audio = await spoken(tts.StreamAdapter(tts=voice), options=TWICE)
+                else:
+                    audio = await read(voice.synthesize(TEXT, conn_options=TWICE))
+            assert seconds(audio) > 1
+            assert vendor.asked >= 2
+    resent, retried = capture_tts.syntheses(outcome="ok")
+    assert {attempt.outcome for attempt in resent.attempts} == {"ok"}
+    assert (resent["tts.resend.count"], resent.attempts[0]["tts.resend.count"]) == (1, 1)
+    (event,) = [event for span in capture_tts.spans for event in span.events if event.name == "tts.resend"]
+    assert event.attributes is not None
+    assert (event.attributes["error.type"], event.attributes["http.response.status_code"]) == ("rate_limited", 429)
+    assert 0 <= float(str(event.attributes["tts.resend.delay"])) < 10
+    assert [(attempt.reason, attempt.outcome, attempt.error_type) for attempt in retried.attempts][:2] == [
+        ("initial", "error", "rate_limited"),
+        ("retry", "ok", None),
+    ]
 
 
 # Cartesia's plugin takes an error message for the end, since both say "done".

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import inspect
 import io
+import json
 import wave
 from collections.abc import Callable
 from importlib import import_module
@@ -116,6 +118,38 @@ def test_a_streamed_answer(capture_tts: Capture, observe: Observe, studio: str, 
         tree("openai", "tts-1", characters=len(TEXT + LONG), stream=True, of_both=spoken, of_synthesis=of_synthesis)
     ]
     assert counts(capture_tts) == ONE
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("ending", "outcome"),
+    [([_event("speech.audio.done", usage={})], "ok"), ([_event("error", error={"message": "no"})], "partial"), ([], "partial")],
+)
+def test_audio_in_events(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    ending: list[bytes],
+    outcome: str,
+    stream: bool,
+) -> None:
+    """``stream_format="sse"``: the audio in the events is measured, and an error among them, or no end, is a failure."""
+    observe(OpenAIInstrumentor)
+    audio = [_event("speech.audio.delta", audio=base64.b64encode(PCM).decode())] * 2
+    faulty.headers, faulty.pieces = {"Content-Type": "text/event-stream"}, [*audio, *ending]
+    asked = {"response_format": "pcm", "stream_format": "sse", "extra_body": {"sample_rate": 16000}}
+    if stream:
+        assert client(faulty.url).stream(TEXT, **asked) == b"".join(faulty.pieces)
+    else:
+        assert client(faulty.url).create(TEXT, **asked).content == b"".join(faulty.pieces)
+    synthesis = capture_tts.synthesis(outcome=outcome)
+    duration = "tts.audio.delivered_duration" if stream or outcome == "ok" else "tts.audio.duration"
+    assert synthesis[duration] == pytest.approx(2 * len(PCM) / 32000)
 
 
 @pytest.mark.parametrize(

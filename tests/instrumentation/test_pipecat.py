@@ -19,6 +19,7 @@ from otel_tts.history import Request, Trace, open_history
 from otel_tts.history.requests import RequestFilter
 from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.settings import HistorySettings
+from tests.instrumentation.speech_http import SpeechHttp
 from tests.instrumentation.speech_sockets import RATE, SpeechSockets
 
 ROOT = Path(__file__).parents[2]
@@ -168,3 +169,17 @@ def test_a_service_over_http(studio: str, tmp_path: Path) -> None:
     assert [(request.outcome, request.provider) for request in run.requests] == [("ok", "openai"), ("ok", "openai")]
     for request, size in zip(run.requests, run.got["audio"], strict=True):
         assert request.delivered == pytest.approx(seconds(size), abs=0.001)
+
+
+def test_resends_of_a_vendor_s_sdk(tmp_path: Path) -> None:
+    """A service whose SDK asks again by itself after a 429: the turn is ok, and says how often, why and after how long."""
+    with SpeechHttp().running() as vendor:
+        vendor.statuses = [429]
+        run = Run(tmp_path, None, "openai", vendor.url, "speak")
+        assert vendor.asked == len(run.got["audio"]) + 1 + 1, "two sentences in the first turn, one in the second, and the resend"
+    assert [(request.outcome, request.resends) for request in run.requests] == [("ok", 1), ("ok", None)]
+    events = [event for _, span in run.trace(run.requests[0]).walk() for event in span.events if event.name == "tts.resend"]
+    assert [(event.attributes["error.type"], event.attributes["http.response.status_code"]) for event in events] == [
+        ("rate_limited", 429)
+    ]
+    assert 0 <= events[0].attributes["tts.resend.delay"] < 10

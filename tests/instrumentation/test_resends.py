@@ -27,7 +27,9 @@ from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
+from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
 from otel_tts.instrumentation.registry import LIBRARIES
 from otel_tts.instrumentation.resends import ResendsInstrumentor
@@ -291,7 +293,7 @@ def test_any_sequence_of_answers(
 def test_the_table_says_of_whom_they_are_seen() -> None:
     """Of those that are tried here."""
     seen = {library.instrumentor for library in LIBRARIES if library.resends.startswith("seen")}
-    tried_elsewhere = {ElevenLabsInstrumentor}  # with what else its SDK does
+    tried_elsewhere = {ElevenLabsInstrumentor, LiveKitInstrumentor, PipecatInstrumentor}  # with what else they do
     assert seen == {sdk.instrumentor for sdk in SDKS.values()} | {GoogleInstrumentor, EdgeInstrumentor} | tried_elsewhere
     none = {library.instrumentor for library in LIBRARIES if library.resends == "makes none"}
     assert none == {DeepgramInstrumentor}

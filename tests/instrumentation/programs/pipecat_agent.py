@@ -97,7 +97,9 @@ async def turn(worker: PipelineWorker, pieces: tuple[str, ...]) -> None:
     )
 
 
-def _setting(event: asyncio.Event) -> Any:
+def setting(event: asyncio.Event) -> Any:
+    """A handler of events that sets this."""
+
     async def handler(*_: Any) -> None:
         event.set()
 
@@ -127,7 +129,7 @@ async def main(name: str, url: str, what: str) -> dict[str, Any]:
     )
     connected = asyncio.Event()
     if name != "openai":
-        speaking.event_handler("on_connected")(_setting(connected))
+        speaking.event_handler("on_connected")(setting(connected))
     runner = WorkerRunner()
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
@@ -168,10 +170,11 @@ if __name__ == "__main__":
         import otel_tts
         from otel_tts.instrumentation.openai import OpenAIInstrumentor
         from otel_tts.instrumentation.pipecat import PipecatInstrumentor
+        from otel_tts.instrumentation.resends import ResendsInstrumentor
         from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
 
         handle = otel_tts.configure()
-        for kind in (PipecatInstrumentor, OpenAIInstrumentor, WebSocketsInstrumentor):
+        for kind in (PipecatInstrumentor, OpenAIInstrumentor, ResendsInstrumentor, WebSocketsInstrumentor):
             kind().instrument(raise_exception_on_conflict=True)
     got = asyncio.run(main(*sys.argv[1:4]))
     if sys.argv[4:] != ["plain"]:
