@@ -242,6 +242,21 @@ async def test_a_connection_that_cannot_be_opened(
     assert capture_tts.total("tts.synthesis.characters", {"tts.characters.state": "wasted"}) == len(TEXT)
 
 
+@sockets
+async def test_a_flush(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """A flush in the middle is no end: it stays one request, to which the host's audio belongs."""
+    observe(LiveKitInstrumentor)
+    async with plugin(name, provider.url) as voice, voice.stream(conn_options=ONCE) as stream:
+        stream.push_text("Good morning to all of you. ")
+        stream.flush()
+        stream.push_text("How are you today?")
+        stream.end_input()
+        audio = await read(stream)
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.text.length"] == len("Good morning to all of you. How are you today?")
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio), abs=0.001)
+
+
 async def test_a_stream_that_is_left(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """A host that closes a stream before its end has gone away; one that was never given text asked for nothing."""
     observe(LiveKitInstrumentor)
@@ -294,12 +309,13 @@ async def test_inside_a_request_of_the_application(
     assert inside["tts.usage.cost"] == alone["tts.usage.cost"] == pytest.approx(4e-6 * len(TEXT))
 
 
-async def test_an_agent_that_is_interrupted(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+@sockets
+async def test_an_agent_that_is_interrupted(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """An AgentSession: a reply to its end, and one that the listener interrupts, with what was made, handed out and heard of each."""
     observe(LiveKitInstrumentor)
     tracer_parents = ("tts_request", "tts_node", "agent_turn")
     tts_telemetry = capture_tts.telemetry()
-    async with plugin("cartesia", provider.url) as voice:
+    async with plugin(name, provider.url) as voice:
         with tts_telemetry.conversation("call 7"):
             async with agent(voice, WORDS) as (session, player):
                 await session.generate_reply(user_input="Hello?")

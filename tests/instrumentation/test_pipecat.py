@@ -55,7 +55,7 @@ def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
 class Run:
     """One run of the program: what its sink got, and what was recorded."""
 
-    def __init__(self, directory: Path, provider: SpeechSockets | None, *arguments: str) -> None:
+    def __init__(self, directory: Path, provider: SpeechSockets | None, *arguments: str, faults: Sequence[str] = ()) -> None:
         environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(directory), "PYTHONPATH": str(ROOT), "OTEL_SERVICE_NAME": "agent"}
         process = subprocess.Popen(
             [str(PYTHON), str(PROGRAM), *arguments], env=environ, text=True,
@@ -66,6 +66,12 @@ class Run:
         if "interrupt" in arguments and provider is not None:
             assert process.stdout.readline() == "interrupted\n"
             provider.hold.set()
+        for fault in faults:
+            assert process.stdout.readline() == "next\n"
+            assert provider is not None
+            provider.fault = fault if fault != "none" else ""
+            process.stdin.write(fault + "\n")
+            process.stdin.flush()
         out, err = process.communicate("\n" if "interrupt" in arguments else None, timeout=100)
         assert process.returncode == 0, err[-3000:]
         self.got: dict[str, Any] = json.loads(out.splitlines()[-1])
@@ -144,20 +150,25 @@ def test_an_interruption(name: str, provider: SpeechSockets, tmp_path: Path) -> 
     assert whole.delivered == pytest.approx(seconds(run.got["audio"][1]), abs=0.001)
 
 
-@pytest.mark.parametrize("fault", ["lost", "closed"])
-def test_what_breaks_in_the_middle(fault: str, provider: SpeechSockets, tmp_path: Path) -> None:
-    """A connection that is lost, or closed without an end: the turn is not ok, and has what the sink got."""
-    provider.fault = fault
-    run = Run(tmp_path, provider, "cartesia", provider.url, "break")
-    request = run.requests[0]
-    assert request.outcome in ("partial", "cancelled")
-    assert (request.delivered or 0) == pytest.approx(seconds(run.got["audio"][0]), abs=0.001)
+@pytest.mark.parametrize("name", SOCKETS)
+def test_what_breaks_in_the_middle(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
+    """An error of the server, a lost connection, a close without an end: none of these turns is ok, and the one after them is."""
+    connections = provider.connections
+    run = Run(tmp_path, provider, name, provider.url, "faults", faults=("error", "lost", "closed", "none"))
+    outcomes = [request.outcome for request in run.requests]
+    assert len(outcomes) == 4
+    assert set(outcomes[:-1]) <= {"partial", "cancelled", "error"}
+    assert "partial" in outcomes
+    assert outcomes[-1] == "ok"
+    assert provider.connections >= connections + 3, "it connected again after each of the two, and after an error at most"
+    assert sum(request.delivered or 0 for request in run.requests) == pytest.approx(seconds(sum(run.got["audio"])), abs=0.01)
 
 
-def test_a_connection_that_cannot_be_opened(provider: SpeechSockets, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SOCKETS)
+def test_a_connection_that_cannot_be_opened(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
     """The turn fails: nothing was handed out, and all its text was in vain."""
     provider.refuse = True
-    run = Run(tmp_path, provider, "cartesia", provider.url, "refused")
+    run = Run(tmp_path, provider, name, provider.url, "refused")
     assert run.got["audio"] == []
     assert run.got["errors"] > 0
     assert [request.outcome for request in run.requests] in (["error"], [])

@@ -29,6 +29,10 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:connect\(\):DeprecationWarning"),  # and Cartesia's an old way of connecting
 ]
 
+_CARTESIA = json.dumps({
+    "context_id": "a", "transcript": "%s", "continue": True, "flush": "FLUSH", "voice": {"id": "v"}, "model_id": "m",
+    "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000},
+}).replace('"FLUSH"', "%s")  # fmt: skip
 PIECES = ("Good morning. ", "How are ", "you today?")
 TEXT = "".join(PIECES)
 
@@ -275,6 +279,31 @@ def test_which_audio_is_read() -> None:
         assert first("wss://host/tts/websocket?cartesia_version=1", json.dumps(message)) == expected
 
 
+@pytest.mark.parametrize(
+    ("address", "said", "flush"),
+    [
+        ("wss://h/v1/text-to-speech/v/stream-input", '{"text": "Hi. "}', '{"text": "Ho. ", "flush": true}'),
+        (
+            "wss://h/v1/text-to-speech/v/multi-stream-input",
+            '{"text": "Hi. ", "context_id": "a"}',
+            '{"context_id": "a", "flush": true}',
+        ),
+        ("wss://h/tts/websocket", _CARTESIA % ("Hi. ", "false"), _CARTESIA % ("", "true")),
+        ("wss://h/v1/speak?encoding=linear16", '{"type": "Speak", "text": "Hi. "}', '{"type": "Flush"}'),
+    ],
+)
+def test_a_flush(capture_tts: Capture, address: str, said: str, flush: str) -> None:
+    """The provider is told to speak what it has: that time stands beside that of the first text, in all protocols."""
+    protocol = protocol_of(address)
+    assert protocol is not None
+    conversation = Conversation(capture_tts.telemetry(), protocol)
+    conversation.sent(said)
+    time.sleep(0.05)
+    conversation.sent(flush)
+    conversation.closed()
+    assert 0.05 <= capture_tts.synthesis()["tts.time_to_first_segment"] < 30
+
+
 # -- ElevenLabs' own client for one utterance -------------------------------------------------------------------------------------
 
 
@@ -315,7 +344,9 @@ def test_elevenlabs_realtime(provider: SpeechSockets, observe: Observe, capture_
     [
         ("error", "partial", "_OTHER"),
         ("lost", "partial", "_OTHER"),
+        ("closed", "partial", "connection"),
         ("refuse", "error", "unauthorized"),
+        ("gone", "error", "connection"),
         ("leave", "cancelled", None),
     ],
 )
@@ -324,8 +355,10 @@ def test_elevenlabs_realtime_breaks(
 ) -> None:
     """An error, a lost connection, a refusal, and a host that leaves: one request each, with the exception that there would be."""
     observe(ElevenLabsInstrumentor, WebSocketsInstrumentor)
-    provider.fault, provider.refuse = fault if fault in ("error", "lost") else "", fault == "refuse"
-    chunks = realtime(provider.url, ["Good morning. ", "How are you?"])
+    provider.fault, provider.refuse = fault if fault in ("error", "lost", "closed") else "", fault == "refuse"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    chunks = realtime(gone if fault == "gone" else provider.url, ["Good morning. ", "How are you?"])
     if fault == "leave":
         next(chunks)
         chunks.close()  # type: ignore[attr-defined]  # it is a generator

@@ -1,6 +1,7 @@
 """A pipeline of Pipecat's: one service that speaks, and a sink that keeps what it hands out. Its last line says what the sink got, as JSON.
 
-Arguments: the service, its address, and what happens: ``speak`` (two turns), ``interrupt``, ``break`` (in the middle), ``refused``.
+Arguments: the service, its address, and what happens: ``speak`` (two turns), ``interrupt``, ``break`` (in the middle), ``refused``,
+``faults`` (a turn for each line of standard input, before which the server is told what to do wrong).
 """
 
 from __future__ import annotations
@@ -115,6 +116,22 @@ async def within(event: asyncio.Event, seconds: float = 20) -> bool:
     return True
 
 
+async def _turns(worker: PipelineWorker, source: Source, sink: Sink) -> None:
+    while True:
+        sys.stdout.write("next\n")
+        sys.stdout.flush()
+        if not (await asyncio.to_thread(sys.stdin.readline)).strip():
+            return
+        sink.stopped.clear()
+        source.failed.clear()
+        await turn(worker, TURNS[0])
+        ends = [asyncio.create_task(event.wait()) for event in (sink.stopped, source.failed)]
+        await asyncio.wait(ends, timeout=8, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.5)  # it connects again
+        for end in ends:
+            end.cancel()
+
+
 async def main(name: str, url: str, what: str) -> dict[str, Any]:
     """The run; gives what the sink got."""
     source, sink = Source(), Sink()
@@ -142,6 +159,8 @@ async def main(name: str, url: str, what: str) -> dict[str, Any]:
             sink.stopped.clear()
             await turn(worker, pieces)
             await within(sink.stopped)
+    elif what == "faults":
+        await _turns(worker, source, sink)
     elif what == "interrupt":
         await turn(worker, TURNS[0])
         await within(sink.got)
