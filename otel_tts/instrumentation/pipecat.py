@@ -68,6 +68,8 @@ class _ObservedService:
         self.running: set[str] = set()
         """The utterances for which the service's ``run_tts`` is running."""
         self._first_ns: int | None = None
+        self._stopped: set[str] = set()
+        """Utterances that were stopped before anything said that all their audio was made: an error may follow."""
 
     @guarded
     def frame(self, kind: str) -> None:
@@ -83,6 +85,7 @@ class _ObservedService:
         speech = self.speeches.get(context_id)
         first_ns, self._first_ns = self._first_ns, None
         if speech is None:
+            self._settle()
             context, conversation = _surroundings(service)
             asked = _asked(service)
             speech = Speech(self._telemetry, asked, context=context, conversation=conversation, start_ns=first_ns)
@@ -126,10 +129,27 @@ class _ObservedService:
             speech = self.speeches.get(name)
             if speech is not None and speech.invocation is not None:
                 speech.attempted(outcome.from_exception(error) if error is not None else _FAILED, error)
+                if name in self._stopped:
+                    self.finish(name, _FAILED)
+
+    @guarded
+    def stopped(self, context_id: str) -> None:
+        """End an utterance whose end was pushed, unless nothing has said yet that all its audio was made."""
+        speech = self.speeches.get(context_id)
+        if speech is not None and speech.invocation is not None and not speech.interrupted:
+            self._stopped.add(context_id)
+        else:
+            self.finish(context_id, OK)
+
+    def _settle(self) -> None:
+        """End the utterances that were stopped, and that no error has followed."""
+        for name in list(self._stopped):
+            self.finish(name, OK)
 
     @guarded
     def finish(self, context_id: str, cause: Cause | None) -> None:
         """End an utterance: all its audio was pushed, or no more will be."""
+        self._stopped.discard(context_id)
         speech = self.speeches.pop(context_id, None)
         if speech is None:
             return
@@ -139,9 +159,16 @@ class _ObservedService:
             speech.finish(cause, None, speech.last_ns if cause is OK else None)
 
     @guarded
+    def quiet(self, context_id: str) -> None:
+        """End an utterance whose audio context has ended, unless it was stopped: then an error may follow."""
+        if context_id not in self._stopped:
+            self.finish(context_id, _QUIET)
+
+    @guarded
     def interrupted(self, preserved: Sequence[str]) -> None:
         """Note that the listener interrupts all utterances except the preserved ones."""
         self._first_ns = None
+        self._settle()
         for name, speech in self.speeches.items():
             if name not in preserved:
                 speech.interrupt()
@@ -149,6 +176,7 @@ class _ObservedService:
     @guarded
     def close(self, preserved: Sequence[str]) -> None:
         """End all utterances except the preserved ones: no more audio will come for them."""
+        self._settle()
         for name in [name for name in self.speeches if name not in preserved]:
             self.finish(name, None)
 
@@ -235,7 +263,7 @@ class _Services:
         if (
             kind == "TTSStoppedFrame" and context_id and context_id not in state.running
         ):  # else only a pause was too long, and more audio will come
-            state.finish(context_id, OK)
+            state.stopped(context_id)
         return result
 
     async def quiet(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -243,7 +271,7 @@ class _Services:
         result = await wrapped(*args, **kwargs)
         context_id, state = (args[0] if args else kwargs.get("context_id")), self._state(service)
         if context_id not in state.running:
-            state.finish(str(context_id), _QUIET)
+            state.quiet(str(context_id))
         return result
 
     async def interrupt(self, wrapped: Any, service: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from otel_tts.instrumentation.polly import PollyInstrumentor
 from otel_tts.instrumentation.realtimetts import RealtimeTTSInstrumentor
 from otel_tts.instrumentation.riva import RivaInstrumentor
 from otel_tts.instrumentation.sherpa import SherpaInstrumentor
+from otel_tts.instrumentation.sockets.aiohttp import AiohttpSocketsInstrumentor
 from otel_tts.instrumentation.sockets.websockets import WebSocketsInstrumentor
 
 
@@ -251,6 +252,17 @@ LIBRARIES: Sequence[Library] = (
         "raw PCM, µ-law, A-law",
         "a local server of the three protocols with Hibari",
         ("15.0", "17.4"),
+    ),
+    Library(
+        "The same WebSockets over aiohttp",
+        "tts_aiohttp",
+        AiohttpSocketsInstrumentor,
+        "",
+        "`ClientSession.ws_connect`; of LiveKit's and Pipecat's connections the opening",
+        "all",
+        "raw PCM, µ-law, A-law",
+        "the same server",
+        ("3.14.0", "3.14.5"),
     ),
 )
 

@@ -156,11 +156,10 @@ def test_what_breaks_in_the_middle(name: str, provider: SpeechSockets, tmp_path:
     connections = provider.connections
     run = Run(tmp_path, provider, name, provider.url, "faults", faults=("error", "lost", "closed", "none"))
     outcomes = [request.outcome for request in run.requests]
-    assert len(outcomes) == 4
-    assert set(outcomes[:-1]) <= {"partial", "cancelled", "error"}
-    assert "partial" in outcomes
-    assert outcomes[-1] == "ok"
-    assert provider.connections >= connections + 3, "it connected again after each of the two, and after an error at most"
+    assert outcomes[:3] == ["partial"] * 3
+    if name != "deepgram":  # after a close that is no error, its service does not connect again
+        assert outcomes[3:] == ["ok"]
+        assert provider.connections >= connections + 3, "it connected again after each of the two, and after an error at most"
     assert sum(request.delivered or 0 for request in run.requests) == pytest.approx(seconds(sum(run.got["audio"])), abs=0.01)
 
 
