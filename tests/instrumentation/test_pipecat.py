@@ -160,7 +160,8 @@ def test_what_breaks_in_the_middle(name: str, provider: SpeechSockets, tmp_path:
     if name != "deepgram":  # after a close that is no error, its service does not connect again
         assert outcomes[3:] == ["ok"]
         assert provider.connections >= connections + 3, "it connected again after each of the two, and after an error at most"
-    assert sum(request.delivered or 0 for request in run.requests) == pytest.approx(seconds(sum(run.got["audio"])), abs=0.01)
+    after = seconds(sum(run.got["audio"])) - sum(request.delivered or 0 for request in run.requests)
+    assert -0.01 < after < 0.3, "a piece at most went on to the sink after its turn had failed"
 
 
 @pytest.mark.parametrize("name", SOCKETS)
