@@ -135,7 +135,7 @@ class Speech:
             delivers: whether its audio goes directly to the caller.
             expects: whether the format of the audio is known already; else `expect` is called before the first audio.
             reason: why; None: derived from the attempts before.
-            start_ns: when it started, if that is in the past.
+            start_ns: when, in nanoseconds; None: now.
         """
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
         self._invocation.delivers = delivers
@@ -144,7 +144,11 @@ class Speech:
 
     @guarded
     def expect(self, format: AudioFormat) -> None:
-        """Set the format of the audio that will come in the current attempt."""
+        """Set the format of the audio that will come in the current attempt.
+
+        Args:
+            format: as the provider's answer states it.
+        """
         if self._invocation is not None:
             self._invocation.expect(format)
 
