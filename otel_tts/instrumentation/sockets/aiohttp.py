@@ -30,7 +30,7 @@ class AiohttpSocketsInstrumentor(Instrumentor):
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Return the patches of the functions that open, use and close a connection."""
-        sockets, client, connection = _Sockets(telemetry), "aiohttp.client", "aiohttp.client_ws"
+        sockets, client, connection = _AiohttpSockets(telemetry), "aiohttp.client", "aiohttp.client_ws"
         return [
             Patch(client, "ClientSession._ws_connect", lambda _: sockets.connect),
             Patch(connection, "ClientWebSocketResponse.send_str", lambda _: sockets.send),
@@ -40,7 +40,7 @@ class AiohttpSocketsInstrumentor(Instrumentor):
         ]
 
 
-class _Sockets:
+class _AiohttpSockets:
     """The wrappers, and the state of all connections to providers. References are weak: connections are freed as without us."""
 
     def __init__(self, telemetry: Telemetry) -> None:
