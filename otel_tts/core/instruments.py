@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Collection
 from threading import Lock
 
-from opentelemetry.metrics import MeterProvider, get_meter, get_meter_provider
+from opentelemetry.metrics import MeterProvider, NoOpMeter, get_meter, get_meter_provider
 
 from otel_tts import semconv
 from otel_tts.core import deferred
@@ -25,14 +26,21 @@ class Instruments(ForkAware):
         provider: creates the meter; None: the global one.
     """
 
-    def __init__(self, provider: MeterProvider | None) -> None:
+    def __init__(self, provider: MeterProvider | None, dropped: Collection[str] = ()) -> None:
+        """Make all instruments.
+
+        Args:
+            provider: the meter provider; None: the global one.
+            dropped: names of metrics that are not recorded.
+        """
         meter = get_meter(semconv.SCOPE, __version__, provider)
+        nowhere = NoOpMeter(semconv.SCOPE)
 
         def histogram(metric: Metric) -> Histogram:
-            return Histogram(metric, meter)
+            return Histogram(metric, nowhere if metric.name in dropped else meter)
 
         def total(metric: Metric) -> Total:
-            return Total(metric, meter, run_deferred)
+            return Total(metric, nowhere if metric.name in dropped else meter, run_deferred)
 
         self.rpc_duration = histogram(semconv.RPC_DURATION)
         self.synthesis_duration = histogram(semconv.SYNTHESIS_DURATION)
@@ -91,14 +99,14 @@ class _ByProvider(ForkAware):
         self._creating = Lock()
         register(self)
 
-    def get(self, provider: MeterProvider) -> Instruments:
+    def get(self, provider: MeterProvider, dropped: Collection[str]) -> Instruments:
         with self._creating:
             instruments = self._instruments.get(provider)
             if instruments is None:
                 if provider is not get_meter_provider():
-                    instruments = Instruments(provider)
+                    instruments = Instruments(provider, dropped)
                 elif self._global is None:
-                    instruments = self._global = Instruments(provider)
+                    instruments = self._global = Instruments(provider, dropped)
                 else:
                     instruments = self._global
                 self._instruments[provider] = instruments
@@ -112,9 +120,13 @@ class _ByProvider(ForkAware):
 _by_provider = _ByProvider()
 
 
-def instruments_of(provider: MeterProvider) -> Instruments:
+def instruments_of(provider: MeterProvider, dropped: Collection[str] = ()) -> Instruments:
     """Return the instruments on ``provider``: one set for all callers, since the SDK does not merge two instruments of one name.
 
     Before the global provider is set, a proxy takes its place; the instruments created on the proxy are also those of the global provider.
+
+    Args:
+        provider: the meter provider.
+        dropped: names of metrics that are not recorded; those of the first caller count.
     """
-    return _by_provider.get(provider)
+    return _by_provider.get(provider, dropped)

@@ -90,7 +90,7 @@ class Telemetry:
             meter_provider = metrics.get_meter_provider()
         from_file = prices is None and settings.prices
         price_list = Prices.from_file(settings.prices) if from_file else Prices(prices)
-        instruments = instruments_of(meter_provider)
+        instruments = instruments_of(meter_provider, settings.metrics_dropped)
         provider_labels = Labels(semconv.PROVIDER, providers)
         self._emitter = Emitter(
             settings=settings,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from otel_tts.settings.dropped import metric_names
 from otel_tts.settings.section import Section, setting
 from otel_tts.settings.values import boolean, host_names, milliseconds, path, port, seconds, size, text
 
@@ -40,6 +41,12 @@ class Settings(SharedSettings):
 
     metrics_enabled: bool = setting(
         "METRICS_ENABLED", boolean, True, "Whether metrics are recorded. Traces and logs stay as they are."
+    )
+    metrics_dropped: tuple[str, ...] = setting(
+        "OTEL_TTS_METRICS_DROPPED",
+        metric_names,
+        (),
+        "Metrics that are not recorded, commas between, such as `tts.audio.*`, the dearest; spans keep their values. See docs/series.md.",
     )
     prometheus_port: int = setting(
         "PROMETHEUS_PORT", port, 8002, "Port of the Prometheus pull endpoint: on in `serve`, elsewhere where this is set."
