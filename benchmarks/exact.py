@@ -83,7 +83,10 @@ async def serve(variant: str, requests: int) -> None:
         for interceptor in reversed(interceptors):
             continuation = _bound(interceptor, continuation)
         method_handler = await continuation(details)
-        assert await method_handler.unary_unary(overhead.TEXT, Context()) == overhead.AUDIO
+        response = await method_handler.unary_unary(overhead.TEXT, Context())
+        if method_handler.response_serializer is not None:
+            response = method_handler.response_serializer(response)
+        assert response == overhead.AUDIO
 
     for _ in range(requests):
         await asyncio.create_task(request())

@@ -48,9 +48,8 @@ class _Block(ABC):
         self._current.__enter__()
         return self
 
-    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._current.__exit__(kind, error, tb)
+        self._current.__exit__(kind, error, tb)  # this and what follows catch what fails in them
         self._over(error)
 
     async def __aenter__(self) -> Self:

@@ -59,7 +59,7 @@ class Part(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes a call for each attribute
 class RpcEnding:
     """The end of a Call.
 
@@ -131,7 +131,8 @@ class Call(Enclosure):
             part: the request to speak.
         """
         last = self._last
-        self._beside = [other for other in self._beside if other.open and other is not part]
+        if self._beside:
+            self._beside = [other for other in self._beside if other.open and other is not part]
         if last is not None and last is not part:
             if last.open and last.implicit:
                 self._beside.append(last)

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import Any, ParamSpec, TypeVar, cast
 
-from otel_tts.core.guard import guard, guarded, guarded_or
+from otel_tts.core.guard import guard, guarded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def defer(job: Callable[[], None]) -> None:
 
 def run_deferred() -> None:
     """Run the deferred jobs; do nothing if the garbage collector runs the caller."""
-    while not (_jobs.empty() or collecting()):
+    while not _jobs.empty() and not collecting():
         try:
             job = _jobs.get_nowait()
         except Empty:  # another thread was faster
@@ -54,14 +54,17 @@ def deferrable(function: Callable[P, None]) -> Callable[P, None]:
     Args:
         function: does the work; it returns nothing.
     """
-    safe = guarded(function)
+    safe, site = guarded(function), function.__qualname__
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        if collecting():
+        if _collector is not None and collecting():
             defer(functools.partial(safe, *args, **kwargs))
-        else:
-            safe(*args, **kwargs)
+            return
+        try:  # as `guarded` does, without another call
+            function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the boundary, as there
+            guard.caught(site, error)
 
     return wrapper
 
@@ -70,11 +73,17 @@ def outside_collections(default: Callable[..., Any]) -> Callable[[Callable[P, T]
     """Make a function safe as `guarded_or` does; inside a garbage collection, ``default`` gives the result and nothing is started."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        safe = guarded_or(default)(function)
+        site = function.__qualname__
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-            return cast("T", default(*args, **kwargs)) if collecting() else safe(*args, **kwargs)
+            if _collector is not None and collecting():
+                return cast("T", default(*args, **kwargs))
+            try:  # as `guarded_or` does, without another call
+                return function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the boundary, as there
+                guard.caught(site, error)
+                return cast("T", default(*args, **kwargs))
 
         return wrapper
 

@@ -66,8 +66,8 @@ class Emitter:
         """
         try:
             return self.tracer.start_span(
-                name, context, kind, attributes, tuple(links), start, record_exception=False, set_status_on_exception=False
-            )
+                name, context, kind, attributes, tuple(links), start, False, False
+            )  # by position: quicker
         except Exception as error:  # noqa: BLE001 - a sampler or span processor of the host may raise anything
             guard.caught("starting a span", error)
             return INVALID_SPAN

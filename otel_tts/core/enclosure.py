@@ -151,11 +151,14 @@ class Enclosure:
         self.over = True
         self.settle()
 
-    @guarded
     def __del__(self) -> None:
-        failed = getattr(self, "_failed", None)
-        if failed:  # deferred: a finaliser may run while its thread holds a lock that settling would wait for
-            defer(functools.partial(_settle, tuple(failed)))
+        if getattr(self, "_failed", None):
+            self._dropped()
+
+    @guarded
+    def _dropped(self) -> None:
+        # Deferred: a finaliser may run while its thread holds a lock that settling would wait for.
+        defer(functools.partial(_settle, tuple(self._failed)))
 
 
 def _settle(requests: Iterable[Repeatable]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import weakref
 
-from opentelemetry.context import Context, set_value
-from opentelemetry.trace import SpanContext, SpanKind, set_span_in_context
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
@@ -24,9 +24,11 @@ from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
+from otel_tts.core.place import Place
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
+from otel_tts.core.span_key import context_with
 from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
@@ -85,26 +87,24 @@ class SynthesisRequest:
         self._declared: Cause | None = None  # by the application
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
+        around = get_current()
         self._span = emitter.start_span(
             semconv.SYNTHESIS_SPAN.name,
             SpanKind.INTERNAL,
             self.timeline.timestamp(start_ns),
             self.record.start_attributes(),
+            around,
         )
-        self.text_input = TextInput(
-            self.record,
-            self.timeline,
-            self.turn,
-            capture=emitter.settings.capture_text,
-            kept=spoken if self.implicit else None,
-            message_at=call.message_at if call is not None else None,
-        )
+        self._kept_text = spoken if self.implicit else None
+        self._text_input: TextInput | None = None
+        if call is not None and call.message_at is not None:
+            self._text_input = self._new_text_input(call.message_at)
         self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
         # A weak reference, here and in the context: an application may keep a context for as long as it likes, and a request that it
         # dropped would never reach its finaliser, so never be counted.
         reference = weakref.ref(self)
         self._blocks = OpenBlocks(reference)
-        self.context: Context = set_value(REQUEST, reference, set_span_in_context(self._span))
+        self.context: Context = context_with(around, self._span, REQUEST, reference)
         """The OpenTelemetry context of all work for this request."""
         emitter.instruments.active.add(1, (self.record.stream,))
         self._end = Once()
@@ -112,6 +112,22 @@ class SynthesisRequest:
             call.adopt(self)
         else:
             UNDER_WAY.add(self)
+
+    @property
+    def text_input(self) -> TextInput:
+        """Its text, if that arrives in pieces. Most requests come with their text, so this is created when it is needed."""
+        with self.turn:
+            if self._text_input is None:
+                self._text_input = self._new_text_input(None)
+            return self._text_input
+
+    def take_text_waits_ns(self, since_ns: int) -> int:
+        """Return how long its text was waited for here; see `TextInput.take_waits_ns`."""
+        return self._text_input.take_waits_ns(since_ns) if self._text_input is not None else 0
+
+    def _new_text_input(self, message_at: Place | None) -> TextInput:
+        capture = self.emitter.settings.capture_text
+        return TextInput(self.record, self.timeline, self.turn, capture=capture, kept=self._kept_text, message_at=message_at)
 
     @property
     def span_context(self) -> SpanContext:
@@ -151,7 +167,7 @@ class SynthesisRequest:
             error: the exception that the application reports, or that left the block; None without one.
         """
         self._blocks.leave(error)
-        self.release(None, error)
+        self._release(None, error)
 
     @guarded
     @in_turn
@@ -245,6 +261,9 @@ class SynthesisRequest:
             error: the exception that ended it.
             now_ns: when it ended, if that is in the past: on the clock of the request, in nanoseconds.
         """
+        self._release(cause, error, now_ns)
+
+    def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         if collecting():
             defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))
             return
@@ -299,9 +318,8 @@ class SynthesisRequest:
         return True
 
     @guarded
-    @in_turn
     def close(self, ending: RpcEnding) -> None:
-        """End it, since its RPC ended.
+        """End it, since its RPC ended. Its Call has the turn.
 
         Args:
             ending: how the RPC ended.
@@ -328,14 +346,17 @@ class SynthesisRequest:
             return
         self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
 
-    @guarded
     def __del__(self) -> None:
-        # A finaliser may run in the middle of any code, for example while its thread holds an exporter's lock: so it only notes the
-        # time and defers the rest. Finishing here could wait for ever for that lock. `_end` is missing when the constructor raised.
-        end = getattr(self, "_end", None)
+        end = getattr(self, "_end", None)  # missing when the constructor raised
         if end is not None and not end.done:
-            now_ns = self.timeline.monotonic()
-            defer(lambda: self.turn.leave(lambda: self._finish_dropped(now_ns)))
+            self._dropped()
+
+    @guarded
+    def _dropped(self) -> None:
+        # A finaliser may run in the middle of any code, for example while its thread holds an exporter's lock: so it only notes the
+        # time and defers the rest. Finishing here could wait for ever for that lock.
+        now_ns = self.timeline.monotonic()
+        defer(lambda: self.turn.leave(lambda: self._finish_dropped(now_ns)))
 
     @guarded
     def _finish_dropped(self, now_ns: int) -> None:
@@ -369,8 +390,9 @@ class SynthesisRequest:
             # would stay in memory until the next garbage collection.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
-            # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
-            UNDER_WAY.remove(self)
+            if self._call is None:
+                # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
+                UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
         """Return the cause: what the application stated, an interruption, a failed invocation without a later success, or ``ended``."""

@@ -78,7 +78,7 @@ class AudioSources:
         """
         self._serve_from_cache(CacheResult.HIT, provider, model)
         self._record.tier = tier
-        self.set_audio(duration_s, format)
+        self._set_audio(duration_s, format)
 
     @in_turn
     def cache_miss(self) -> None:
@@ -116,6 +116,9 @@ class AudioSources:
             duration_s: of the audio, in seconds; None: unknown.
             format: of the audio; None: unknown.
         """
+        self._set_audio(duration_s, format)
+
+    def _set_audio(self, duration_s: float | None, format: AudioFormat | None) -> None:
         record = self._record
         if duration_s is not None:  # the cache may know the duration of audio that cannot be read here
             record.duration_s = float(clean.number(duration_s))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable
 from threading import RLock
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
+
+_Lock = type(RLock())
+"""The class of reentrant locks: `RLock` is a function, which is a call more for every request."""
 
 
 class Turn:
@@ -21,9 +23,9 @@ class Turn:
     __slots__ = ("_depth", "_left", "_lock")
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = _Lock()
         self._depth = 0  # how often the thread that holds the lock has entered
-        self._left: deque[Callable[[], object]] = deque()
+        self._left: list[Callable[[], object]] = []
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -47,21 +49,23 @@ class Turn:
         self._take()
 
     def _take(self) -> None:
-        while self._left and self._lock.acquire(blocking=False):
+        left, lock = self._left, self._lock
+        while left and lock.acquire(False):
             try:
                 if self._depth:  # this thread holds the lock already: it runs the work when it leaves its outermost block
                     return
                 self._depth = 1
                 try:
-                    self._work()
+                    while left:
+                        left.pop(0)()
                 finally:
                     self._depth = 0
             finally:
-                self._lock.release()
+                lock.release()
 
     def _work(self) -> None:
         while self._left:
-            self._left.popleft()()
+            self._left.pop(0)()
 
 
 class HasTurn(Protocol):

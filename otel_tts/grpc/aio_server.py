@@ -34,7 +34,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         return self._intercept(handler, handler_call_details, of_aio_rpc)
 
     def _arrived(self, rpc: Rpc) -> None:
-        task = asyncio.current_task()
+        task = rpc.internals.task
         if task is not None:
             task.add_done_callback(functools.partial(_aio_over, rpc))
 
@@ -43,7 +43,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
 
         def reading(raw: bytes) -> Any:
             rpc = self._rpc.get()
-            return (deserialize if rpc is None else serialization.reading(deserialize, rpc, "UNKNOWN"))(raw)
+            return deserialize(raw) if rpc is None else serialization.read(deserialize, rpc, "UNKNOWN", raw)
 
         def writing(message: Any) -> Any:
             rpc = self._rpc.get()
@@ -51,7 +51,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
                 return message if serialize is None else serialize(message)
             if not streaming:
                 _watch(rpc)
-            return serialization.writing(serialize, rpc, "UNKNOWN")(message)
+            return serialization.write(serialize, rpc, "UNKNOWN", message)
 
         def made(behavior: Any) -> Handler:
             return make(behavior, reading if deserialize is not None else None, writing)
@@ -59,7 +59,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         if inspect.isasyncgenfunction(behavior):
             shared = made(self._generator(behavior))
         elif inspect.iscoroutinefunction(behavior):
-            shared = made(self._coroutine(behavior))
+            shared = made(self._coroutine(behavior, streaming=streaming))
         else:
             shared = None
 
@@ -77,7 +77,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         )
         return functools.partial(thread.context.run, observed)
 
-    def _coroutine(self, behavior: Any) -> Any:
+    def _coroutine(self, behavior: Any, *, streaming: bool) -> Any:
         @functools.wraps(behavior)
         async def observed(request: Any, context: Any) -> Any:
             rpc = self._rpc.get()
@@ -90,7 +90,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context)
+            _aio_returned(rpc, context, watch=streaming)
             return response
 
         return observed
@@ -115,7 +115,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context)
+            _aio_returned(rpc, context, watch=True)
 
         return observed
 
@@ -145,9 +145,10 @@ def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 @guarded
-def _aio_returned(rpc: Rpc, context: Any) -> None:
+def _aio_returned(rpc: Rpc, context: Any, *, watch: bool) -> None:
     rpc.answer(code_of(context, "OK"))
-    _watch(rpc)
+    if watch:  # the one response of other methods is serialized next, and watched from there on
+        _watch(rpc)
 
 
 @guarded
@@ -168,7 +169,7 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
 @guarded
 def _watch(rpc: Rpc, *, request: bool = False) -> None:
     """Report to the RPC if the next send or receive of its task fails."""
-    task = asyncio.current_task()
+    task = rpc.internals.task
     if task is not None:
         on_failure(task, rpc.lose_request if request else rpc.lose_response)
 

@@ -12,6 +12,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from grpc import _server
@@ -21,7 +22,9 @@ _FOREVER_S = 1e8  # more than any deadline: grpc has one in the far future for c
 
 
 class Internals:
-    """Private state of one RPC. In this base class, all of it is unknown."""
+    """Private state of one RPC. In this base class, all of it is unknown but the task of ``grpc.aio`` that handles it."""
+
+    task: asyncio.Task[Any] | None = None
 
     context: Any = None
     """A servicer context of grpc, like that of a handler, also before one has started."""
@@ -124,17 +127,18 @@ def of_sync_rpc() -> Internals:
 def of_aio_rpc() -> Internals:
     """Return the private state of the RPC of the current task."""
     task = asyncio.current_task()
+    internals = Internals()
     try:
-        (state,) = (
-            reached
-            for scope in gc.get_referents(task.get_coro())  # type: ignore[union-attr]  # without a task: AttributeError
-            for reached in gc.get_referents(scope)
-            if type(reached) is cygrpc.RPCState
-        )
-        (server,) = (r for r in gc.get_referents(state) if type(r) is cygrpc.AioServer)
-        return AioInternals(state, server)
+        coroutine = task.get_coro()  # type: ignore[union-attr]  # without a task: AttributeError
+        for state in gc.get_referents(*gc.get_referents(coroutine)):
+            if type(state) is cygrpc.RPCState:
+                (server,) = (r for r in gc.get_referents(state) if type(r) is cygrpc.AioServer)
+                internals = AioInternals(state, server)
+                break
     except (AttributeError, TypeError, ValueError):
-        return Internals()
+        pass
+    internals.task = task
+    return internals
 
 
 def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
@@ -142,17 +146,18 @@ def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
 
     The callback is set in the next step of the event loop: only then does the task wait for the future of that operation.
     """
+    task.get_loop().call_soon(_watch_wait, task, failed)
 
-    def look() -> None:
-        waited_for = getattr(task, "_fut_waiter", None)
-        if waited_for is not None:
-            waited_for.add_done_callback(ended)
 
-    def ended(future: asyncio.Future[Any]) -> None:
-        if not future.cancelled() and isinstance(future.exception(), cygrpc.ExecuteBatchError):
-            failed()
+def _watch_wait(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
+    waited_for = getattr(task, "_fut_waiter", None)
+    if waited_for is not None:
+        waited_for.add_done_callback(partial(_wait_ended, failed))
 
-    task.get_loop().call_soon(look)
+
+def _wait_ended(failed: Callable[[], None], future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and isinstance(future.exception(), cygrpc.ExecuteBatchError):
+        failed()
 
 
 def _send_limit(core: Any) -> int | None:

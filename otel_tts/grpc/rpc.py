@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from opentelemetry import propagate
-from opentelemetry.context import Context, get_current, set_value
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceFlags, get_current_span, set_span_in_context
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
 from otel_tts import semconv
 from otel_tts.core import outcome
@@ -17,6 +18,7 @@ from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.span_key import SPAN_KEY, context_with
 from otel_tts.core.turn import Turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
@@ -29,6 +31,8 @@ _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 """Metadata that no propagator reads: a caller without telemetry sends nothing else, so that extraction can be skipped."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
+_EMPTY = Context()
+_UNKNOWN = Internals()
 _TOO_LARGE = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
@@ -83,7 +87,7 @@ class Rpc:
         self.request_failed = self.response_failed = False
         self.largest_response = 0
         """The size of the largest response so far, in bytes."""
-        self.context = Context()
+        self.context = _EMPTY
         """The OpenTelemetry context in which the handler runs, once it has started."""
         self.trace_response = ""
         """The value of :data:`TRACE_RESPONSE` for the caller; empty if there is no trace."""
@@ -93,22 +97,24 @@ class Rpc:
         """Start the span, since the handler starts, in the current context."""
         with self.turn:
             if not self._ended:
-                self._begin(get_current_span(), get_current())
+                context = get_current()
+                self._begin(context.get(SPAN_KEY), context)
 
-    def _begin(self, current: Span, parent: Context) -> None:
+    def _begin(self, current: object, parent: Context) -> None:
         timeline = self._timeline
         self._begun = True
         self._call = Call(timeline, self.internals.remaining_s, lambda: self._cut_off()[1], self.turn)
         self._foreign = _is_server_span(current)
         if self._foreign:
-            self._span = current
-            current.update_name(self._method)
+            self._span: Span = current  # type: ignore[assignment]  # it is one, by `_is_server_span`
+            self._span.update_name(self._method)
         else:
             if parent:  # a span in which the server was started is no parent; baggage of an outer interceptor is kept
                 parent = set_span_in_context(INVALID_SPAN, parent)
-            carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
-            if not _ONLY_GRPCS_OWN.issuperset(carrier):
-                parent = propagate.extract(carrier, parent)
+            if self._metadata:
+                carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
+                if not _ONLY_GRPCS_OWN.issuperset(carrier):
+                    parent = propagate.extract(carrier, parent)
             self._span = self._emitter.start_span(
                 self._method,
                 SpanKind.SERVER,
@@ -116,11 +122,10 @@ class Rpc:
                 {semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: self._method},
                 parent,
             )
-        self.context = set_value(CALL, self._call, set_span_in_context(self._span, parent))
-        span = self._span.get_span_context()
-        sampled = span.trace_flags & TraceFlags.SAMPLED
-        if span.is_valid:
-            self.trace_response = f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled:02x}"
+        self.context = context_with(parent, self._span, CALL, self._call)
+        trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
+        if valid:
+            self.trace_response = f"00-{trace_id:032x}-{span_id:016x}-{flags & TraceFlags.SAMPLED:02x}"
 
     # -- events -------------------------------------------------------------------------------------------------------------------
 
@@ -219,11 +224,15 @@ class Rpc:
         now = self._timeline.monotonic()
         self.turn.leave(partial(self._stop, now))
 
-    @guarded
     def __del__(self) -> None:
-        if not getattr(self, "_ended", True):  # deferred: a finaliser may run while its thread holds a lock that ending waits for
-            now = self._timeline.monotonic()
-            defer(partial(self._over, True, "UNKNOWN", now))
+        if not getattr(self, "_ended", True):
+            self._dropped()
+
+    @guarded
+    def _dropped(self) -> None:
+        # Deferred: a finaliser may run while its thread holds a lock that ending waits for.
+        now = self._timeline.monotonic()
+        defer(partial(self._over, True, "UNKNOWN", now))
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
@@ -276,7 +285,7 @@ class Rpc:
         final: bool = False,
     ) -> None:  # fmt: skip
         if not self._begun:
-            self._begin(INVALID_SPAN, Context())
+            self._begin(None, _EMPTY)
         self._ended = True
         try:
             self._record_end(code, now, error, cause, interruption, final=final)
@@ -288,15 +297,13 @@ class Rpc:
     ) -> None:
         timeline = self._timeline
         self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
-        self.internals, self._answer, self._metadata = (
-            Internals(),
-            None,
-            (),
-        )  # breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection
+        # Breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection.
+        self.internals, self._answer, self._metadata = _UNKNOWN, None, ()
         self._emitter.instruments.rpc_duration.record(
             (now - timeline.start) * 1e-9, ("grpc", self._method, code, self._error_type(code)), self.context
         )
-        self._describe(code)
+        if self._span.is_recording():
+            self._describe(code)
         if self._foreign:
             return
         if error is not None and self._span.is_recording():
@@ -308,8 +315,6 @@ class Rpc:
         return code if server_error else None
 
     def _describe(self, code: str) -> None:
-        if not self._span.is_recording():
-            return
         attributes = {semconv.RPC_RESPONSE_STATUS_CODE.key: code}
         if self._foreign:
             attributes |= {semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: self._method}
@@ -320,12 +325,12 @@ class Rpc:
         self._span.set_attributes(attributes)
 
 
-def _is_server_span(span: Span) -> bool:
+def _is_server_span(span: Any) -> bool:
     """Return whether a span is another instrumentation's SERVER span of a gRPC call. Only spans of an SDK have these attributes."""
     attributes = getattr(span, "attributes", None)
     return (
-        span.is_recording()
+        isinstance(attributes, Mapping)
         and getattr(span, "kind", None) is SpanKind.SERVER
-        and isinstance(attributes, Mapping)
+        and span.is_recording()
         and "grpc" in (attributes.get("rpc.system"), attributes.get(semconv.RPC_SYSTEM_NAME.key))
     )

@@ -12,7 +12,7 @@ from otel_tts.core.guard import guarded
 from otel_tts.grpc.interception import Handler, Interceptor
 from otel_tts.grpc.internals import of_sync_rpc
 from otel_tts.grpc.rpc import Rpc
-from otel_tts.grpc.serialization import reading, writing
+from otel_tts.grpc.serialization import read, write
 from otel_tts.grpc.status import name_of
 from otel_tts.grpc.synchronous import observe_synchronous
 
@@ -36,8 +36,8 @@ class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
         def observed(rpc: Rpc) -> Handler:
             return make(
                 observe_synchronous(behavior, rpc, receives=handler.request_streaming, streaming=streaming),
-                reading(deserialize, rpc, "INTERNAL") if deserialize is not None else None,
-                writing(serialize, rpc, "INTERNAL"),
+                functools.partial(read, deserialize, rpc, "INTERNAL") if deserialize is not None else None,
+                functools.partial(write, serialize, rpc, "INTERNAL"),
             )
 
         return observed

@@ -22,7 +22,8 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDa
 from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
 from opentelemetry.util.types import Attributes
 
-from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
+from otel_tts.core.span_key import SPAN_KEY
+from otel_tts.sdk.direct.span import Span, Unrecorded
 
 _PATIENCE_S = 0.2
 """How long a reader waits for a thread that is recording: that takes microseconds, unless a signal handler interrupts it."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -23,8 +22,6 @@ from otel_tts.sdk.direct.readable import Readable, SpanOwner
 
 _logger = logging.getLogger(__name__)
 
-[SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-"""The key of the span in a context. Reading it directly saves the four calls of `opentelemetry.trace.get_current_span`."""
 _UNSET = Status()
 _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept unchanged."""
@@ -32,7 +29,29 @@ _KEYS = frozenset((str,))
 
 
 class Unrecorded(trace.NonRecordingSpan):
-    """A span that the sampler drops. Its children need not ask the sampler."""
+    """A span that the sampler drops. Its children need not ask the sampler.
+
+    Args:
+        context: its own; with ``new_id``, that of its parent.
+        new_id: makes its id. Nobody reads the ids of most dropped spans, so this one is made when it is read.
+    """
+
+    def __init__(self, context: SpanContext, new_id: Callable[[], int] | None = None) -> None:
+        super().__init__(context)
+        self._new_id = new_id
+
+    def get_span_context(self) -> SpanContext:
+        if self._new_id is None:
+            return self._context
+        own: SpanContext | None = self.__dict__.get("_own")
+        if own is None:
+            trace_id, _, _, flags, trace_state, _ = self._context
+            # One operation: another thread that asks at the same time gets the same id.
+            own = self.__dict__.setdefault("_own", SpanContext(trace_id, self._new_id(), False, flags, trace_state))
+        return own
+
+    def __repr__(self) -> str:
+        return f"Unrecorded({self.get_span_context()!r})"
 
 
 class Span(Readable, trace.Span):

@@ -25,7 +25,8 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from otel_tts import semconv
-from otel_tts.sdk.direct.span import SPAN_KEY, Span, Unrecorded
+from otel_tts.core.span_key import SPAN_KEY
+from otel_tts.sdk.direct.span import Span, Unrecorded
 
 _logger = logging.getLogger(__name__)
 
@@ -168,7 +169,9 @@ class Tracer(trace.Tracer):
         self._follows_parent = provider.sampler in (DEFAULT_ON, DEFAULT_OFF) or type(provider.sampler) is ParentBasedTraceIdRatio
         self._decided = {DEFAULT_ON: True, ALWAYS_ON: True, DEFAULT_OFF: False, ALWAYS_OFF: False}.get(provider.sampler)
         """The decision for spans that do not follow a parent; None: the sampler decides."""
+        self._drops_with_parent = self._follows_parent or self._decided is False
         self._ids = provider.id_generator
+        self._new_span_id = self._ids.generate_span_id
         self._random = self._ids.is_trace_id_random()
         self._take: Callable[[Any], None] = provider.sink.take
 
@@ -189,8 +192,15 @@ class Tracer(trace.Tracer):
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         current: Any = (context if context is not None else get_current()).get(SPAN_KEY)
-        ours = type(current) is Span or type(current) is Unrecorded
-        parent: SpanContext | None = current._context if ours else get_current_span(context).get_span_context()  # noqa: SLF001 - a method is a call
+        parent: SpanContext | None
+        if type(current) is Span:
+            parent = current._context  # noqa: SLF001 - a method is a call
+        elif type(current) is Unrecorded:
+            parent = current.get_span_context()
+            if self._drops_with_parent:
+                return Unrecorded(parent, self._new_span_id)
+        else:
+            parent = get_current_span(context).get_span_context()
         trace_state: TraceState | None
         trace_id, _, _, parent_flags, trace_state, valid = parent or INVALID_SPAN_CONTEXT
         random = parent_flags & TraceFlags.RANDOM_TRACE_ID
@@ -206,7 +216,7 @@ class Tracer(trace.Tracer):
             sampled = result.decision is Decision.RECORD_AND_SAMPLE
             attributes, trace_state = result.attributes, result.trace_state
         flags = (_SAMPLED_RANDOM if random else _SAMPLED) if sampled else _RANDOM if random else _NONE
-        own = SpanContext(trace_id, self._ids.generate_span_id(), False, flags, trace_state)
+        own = SpanContext(trace_id, self._new_span_id(), False, flags, trace_state)
         if not recording:
             return Unrecorded(own)
         return Span(self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception)
