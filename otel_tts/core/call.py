@@ -179,7 +179,7 @@ class Call(Enclosure):
         interruption: Cause | None = None,
         final: bool = False,
     ) -> None:
-        """End it. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time.
+        """End it; the caller has the turn. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time.
 
         Args:
             status: the name of the gRPC status code.
@@ -192,13 +192,20 @@ class Call(Enclosure):
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
         if cause is None and error is not None and status == "UNKNOWN":  # gRPC's status for an exception that nobody caught
             cause = outcome.from_exception(error)
-        with self.turn:
-            self.over = True
-            self._interruption = interruption or outcome.CANCELLED
-            # They refer to the RPC, which refers to this: with this circle, only the garbage collector would free the RPC.
-            self._remaining, self._cut_off = (lambda: None), None
-            parts, self._last, self._beside = (*self._beside, self._last), None, []
-            for part in parts:
-                if part is not None and (part.open or part is parts[-1]):
-                    part.close(RpcEnding(status, now_ns, error, cause, interruption, final))
+        self.over = True
+        self._interruption = interruption or outcome.CANCELLED
+        # They refer to the RPC, which refers to this: with this circle, only the garbage collector would free the RPC.
+        self._remaining, self._cut_off = _no_deadline, None
+        last, beside, self._last, self._beside = self._last, self._beside, None, []
+        ending = RpcEnding(status, now_ns, error, cause, interruption, final)
+        for part in beside:
+            if part.open:
+                part.close(ending)
+        if last is not None:
+            last.close(ending)
+        if self._failed:
             self.settle()
+
+
+def _no_deadline() -> None:
+    """Return no deadline: the call is over."""

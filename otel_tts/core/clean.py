@@ -186,12 +186,12 @@ class Range:
         metric: the metric whose unit and instrument decide which values it takes.
     """
 
-    __slots__ = ("_least", "_metric", "_warned", "_whole")
+    __slots__ = ("_metric", "_warned", "least", "whole")
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
-        self._least = 0 if metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM) else -LARGEST
-        self._whole = metric.instrument is Instrument.COUNTER and metric.unit.startswith("{") and metric.unit != "{USD}"
+        self.least = 0 if metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM) else -LARGEST
+        self.whole = metric.instrument is Instrument.COUNTER and metric.unit.startswith("{") and metric.unit != "{USD}"
         self._warned = False
 
     def accept(self, value: object) -> float | None:
@@ -200,15 +200,15 @@ class Range:
         Args:
             value: what the application passed.
         """
-        if type(value) is int and self._least <= value <= LARGEST:
+        if type(value) is int and self.least <= value <= LARGEST:
             return value
-        if type(value) is float and not self._whole and self._least <= value <= LARGEST:
+        if type(value) is float and not self.whole and self.least <= value <= LARGEST:
             return value
         try:
             plain = number(value)
-            if self._whole and plain == int(plain):
+            if self.whole and plain == int(plain):
                 plain = int(plain)
-            if plain >= self._least and (isinstance(plain, int) or not self._whole):
+            if plain >= self.least and (isinstance(plain, int) or not self.whole):
                 return plain
         except ValueError:
             pass
@@ -216,8 +216,8 @@ class Range:
         return None
 
     def _warn(self, value: object) -> None:
-        kind = "whole numbers" if self._whole else "finite numbers"
-        least = " of 0 or more" if self._least == 0 else ""
+        kind = "whole numbers" if self.whole else "finite numbers"
+        least = " of 0 or more" if self.least == 0 else ""
         message = f"{shown(value)} is left out of {self._metric.name}, which takes {kind}{least}: given at {caller()}."
         if guard.strict:
             raise ValueError(message)

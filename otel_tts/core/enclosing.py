@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import clean, enclosure
@@ -9,11 +11,12 @@ from otel_tts.core.blocks import REQUEST, innermost
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.enclosure import Enclosure
 from otel_tts.core.guard import guarded_or
 from otel_tts.core.purpose import Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest
+
+_NO_TURN = nullcontext()
 
 
 def begin_request(
@@ -52,16 +55,13 @@ def begin_request(
     failed = around.take(clean.spoken(text)) if around is not None else None
     if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
         return failed
-
-    def new(part_of: Call | None, around: Enclosure | None) -> SynthesisRequest:
+    # Another thread may end the RPC right now: a request that it no longer sees would never be ended by it.
+    with call.turn if call is not None else _NO_TURN:
+        if call is not None and call.over:
+            call = around = None
         return SynthesisRequest(
-            emitter, part_of, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns, implicit_in=around
+            emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns, implicit_in=around
         )
-
-    if call is None:
-        return new(None, around)
-    with call.turn:  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
-        return new(None, None) if call.over else new(call, around)
 
 
 def enclosing_request() -> SynthesisRequest | None:

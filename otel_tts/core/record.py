@@ -138,7 +138,7 @@ class Record:
             attributes[semconv.VOICE.key] = self.voice
         if self.language:
             attributes[semconv.LANGUAGE.key] = self.language
-        return attributes | self.purpose.span_attributes()
+        return attributes if self.purpose is NONE else attributes | self.purpose.span_attributes()
 
     def delivered_s(self, outcome: Outcome) -> float | None:
         """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown.
@@ -160,7 +160,8 @@ class Record:
             context: of its span, for exemplars.
             describe: whether the span is recorded, so that it needs attributes.
         """
-        self._check_heard()
+        if self.heard_s is not None:
+            self._check_heard()
         outcome = cause.outcome
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)

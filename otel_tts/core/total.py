@@ -36,6 +36,8 @@ class Total:
     def __init__(self, metric: Metric, meter: Meter, before: Callable[[], None]) -> None:
         self._series: AttributeSets[Sum] = AttributeSets(metric, Sum)
         self._range = Range(metric)
+        self._kinds = (int,) if self._range.whole else (int, float)
+        self._least = self._range.least
         self._before = before
         create = {
             Instrument.COUNTER: meter.create_observable_counter,
@@ -52,9 +54,13 @@ class Total:
             values: of the metric's attributes, in their order.
             own: values of the application's own attributes.
         """
-        accepted = amount if type(amount) is int and 0 <= amount <= LARGEST else self._range.accept(amount)
+        accepted: float | None = amount
+        if type(amount) not in self._kinds or not self._least <= amount <= LARGEST:  # the rule of `Range`, without a call
+            accepted = self._range.accept(amount)
         if accepted is not None:
-            (self._series.kept.get((values, own) if own else values) or self._series.at(values, own)).add(accepted)
+            series = self._series.kept.get((values, own) if own else values) or self._series.at(values, own)
+            with series.lock:
+                series.value = (series.value or 0) + accepted
 
     def at(self, values: tuple[Value, ...], own: OwnLabels = ()) -> Sum:
         """Return the sum at these attribute values, for numbers that are known to be in its range.

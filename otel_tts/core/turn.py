@@ -41,15 +41,16 @@ class Turn:
             self._lock.release()
         # Work that another thread left between the check above and the release would else wait until somebody takes the next turn.
         if left:
-            self._take()
+            self.leave()
 
-    def leave(self, work: Callable[[], object]) -> None:
-        """Run ``work``: now, if the lock is free, else in the thread that holds it, when it releases it. ``work`` must not raise."""
-        self._left.append(work)
-        self._take()
+    def leave(self, work: Callable[[], object] | None = None) -> None:
+        """Run ``work``: now, if the lock is free, else in the thread that holds it, when it releases it. ``work`` must not raise.
 
-    def _take(self) -> None:
+        None: run only what was left by others.
+        """
         left, lock = self._left, self._lock
+        if work is not None:
+            left.append(work)
         while left and lock.acquire(False):
             try:
                 if self._depth:  # this thread holds the lock already: it runs the work when it leaves its outermost block
@@ -100,6 +101,6 @@ def in_turn(method: Method) -> Method:
                 turn._depth -= 1  # noqa: SLF001
                 lock.release()
                 if left:
-                    turn._take()  # noqa: SLF001
+                    turn.leave()
 
     return cast("Method", taking_turns)

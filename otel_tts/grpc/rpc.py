@@ -177,8 +177,9 @@ class Rpc:
                 return
             self._answered_by_grpc = by_grpc
             self._answer = (code, error, cause)
-            if self._begun and self._foreign:  # its owner ends the span before grpc is done with the RPC
-                self._describe(code)
+            # Its owner ends the span before grpc is done with the RPC.
+            if self._begun and self._foreign and self._span.is_recording():
+                self._describe(code, self._error_type(code))
 
     def now_ns(self) -> int:
         """Return the clock's reading, in nanoseconds."""
@@ -196,14 +197,14 @@ class Rpc:
     def cancelled(self) -> None:
         """Note that its handler is cancelled. The reason counts when grpc is done; a foreign span ends before, so it is read now."""
         with self.turn:
-            if self._begun and self._foreign and not self._ended:
-                self._describe(self._cut_off()[0])
+            if self._begun and self._foreign and not self._ended and self._span.is_recording():
+                code = self._cut_off()[0]
+                self._describe(code, self._error_type(code))
 
-    @guarded
     def over(self, *, sent: bool, code: str = "UNKNOWN") -> None:
         """End it, since grpc is done with it. sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
 
-        grpc calls this in a thread that serves all RPCs, so it must not wait for the turn.
+        grpc calls this in a thread that serves all RPCs, so it must not wait for the turn. The caller is guarded.
         """
         now = self._timeline.monotonic()
         self.turn.leave(partial(self._over, sent, code, now))
@@ -287,38 +288,32 @@ class Rpc:
         if not self._begun:
             self._begin(None, _EMPTY)
         self._ended = True
+        timeline, span, method = self._timeline, self._span, self._method
         try:
-            self._record_end(code, now, error, cause, interruption, final=final)
+            self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
+            # Breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection.
+            self.internals, self._answer, self._metadata = _UNKNOWN, None, ()
+            error_type = self._error_type(code)
+            self._emitter.instruments.rpc_duration.record(
+                (now - timeline.start) * 1e-9, ("grpc", method, code, error_type), self.context
+            )
+            if span.is_recording():
+                self._describe(code, error_type)
+                if error is not None and not self._foreign:
+                    self._emitter.add_exception(span, error, timeline.timestamp(now))
+            if not self._foreign:
+                span.end(timeline.timestamp(now))
         finally:
             UNDER_WAY.remove(self)  # last: a shutdown waits for it, and would else export before this span is recorded
-
-    def _record_end(
-        self, code: str, now: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, *, final: bool
-    ) -> None:
-        timeline = self._timeline
-        self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
-        # Breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection.
-        self.internals, self._answer, self._metadata = _UNKNOWN, None, ()
-        self._emitter.instruments.rpc_duration.record(
-            (now - timeline.start) * 1e-9, ("grpc", self._method, code, self._error_type(code)), self.context
-        )
-        if self._span.is_recording():
-            self._describe(code)
-        if self._foreign:
-            return
-        if error is not None and self._span.is_recording():
-            self._emitter.add_exception(self._span, error, timeline.timestamp(now))
-        self._span.end(timeline.timestamp(now))
 
     def _error_type(self, code: str) -> str | None:
         server_error = code in semconv.GRPC_SERVER_ERRORS or (code == "CANCELLED" and self._emitter.settings.cancelled_is_error)
         return code if server_error else None
 
-    def _describe(self, code: str) -> None:
+    def _describe(self, code: str, error_type: str | None) -> None:
         attributes = {semconv.RPC_RESPONSE_STATUS_CODE.key: code}
         if self._foreign:
             attributes |= {semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: self._method}
-        error_type = self._error_type(code)
         if error_type is not None:
             attributes[semconv.ERROR_TYPE.key] = error_type
             self._span.set_status(StatusCode.ERROR)

@@ -177,9 +177,8 @@ class SpanEncoder:
         self._names: dict[tuple[str, SpanKind], bytes] = {}
         self._doubles: dict[str, bytes] = {}
         """The encoded float attributes, by key, without the eight bytes of the value."""
-        self._strings: dict[tuple[str, str], bytes] = {}
-        self._integers: dict[tuple[str, int], bytes] = {}
-        self._booleans: dict[tuple[str, bool], bytes] = {}
+        self._known: dict[tuple[str, Any, type], bytes] = {}
+        """The encoded attributes of other types, by key, value and type: True equals 1."""
 
     def span(
         self,
@@ -189,7 +188,7 @@ class SpanEncoder:
         kind: SpanKind,
         start: int,
         end: int,
-        values: Iterable[tuple[str, Any]],
+        values: Mapping[str, Any],
         status: Status,
         events: Sequence[Event] = (),
         links: Sequence[Link] = (),
@@ -232,32 +231,28 @@ class SpanEncoder:
     def _name(self, name: str, kind: SpanKind) -> bytes:
         return _kept(self._names, (name, kind), field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]])
 
-    def _attributes(self, parts: list[bytes], values: Iterable[tuple[str, Any]]) -> None:
-        doubles, strings, integers, booleans = self._doubles, self._strings, self._integers, self._booleans
-        for item in values:  # the pair is also the key of the caches, so that no other tuple is created
-            key, value = item
-            kind = type(value)
-            if kind is str:
-                encoded = strings.get(item)
-                parts.append(encoded if encoded is not None else self._new(strings, key, value, again=len(value) <= _LONGEST))
-            elif kind is float:
-                encoded = doubles.get(key)
-                if encoded is None:
-                    encoded = _kept(doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
-                parts += (encoded, _double(value))
-            elif kind is int:
-                encoded = integers.get(item)
-                parts.append(encoded if encoded is not None else self._new(integers, key, value, again=True))
-            elif kind is bool:
-                encoded = booleans.get(item)
-                parts.append(encoded if encoded is not None else self._new(booleans, key, value, again=True))
-            else:
-                parts.append(attributes(b"\x4a", ((key, value),)))
+    def _attributes(self, parts: list[bytes], values: Mapping[str, Any]) -> None:
+        items = zip(values, values.values(), map(type, values.values()), strict=True)
+        try:
+            encoded: list[bytes | None] = [*map(self._known.get, items)]  # most are known, and found without a step of Python's
+        except TypeError:  # a list has no hash
+            encoded = [None] * len(values)
+        if None in encoded:
+            for index, (key, value) in enumerate(values.items()):
+                if encoded[index] is None:
+                    encoded[index] = self._attribute(key, value)
+        parts += encoded  # type: ignore[arg-type]  # none is None now
 
-    @staticmethod
-    def _new(cache: dict[Any, bytes], key: str, value: Any, *, again: bool) -> bytes:
+    def _attribute(self, key: str, value: Any) -> bytes:
+        kind = type(value)
+        if kind is float:  # of these, only the key repeats
+            encoded = self._doubles.get(key)
+            if encoded is None:
+                encoded = _kept(self._doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
+            return encoded + _double(value)
         encoded = attributes(b"\x4a", ((key, value),))
-        return _kept(cache, (key, value), encoded) if again and encoded else encoded
+        again = kind is int or kind is bool or (kind is str and len(value) <= _LONGEST)
+        return _kept(self._known, (key, value, kind), encoded) if again and encoded else encoded
 
     @staticmethod
     def _further(

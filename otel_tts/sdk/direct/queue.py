@@ -110,17 +110,18 @@ class Queue(ForkAware, Generic[T]):
         """How many spans were dropped in this process: the queue was full or closed, or the receiver was not available at the end."""
         return self._dropped + len(self._lost) + (len(self._items) if self._ended else 0)
 
-    def put(self, item: T) -> None:
+    def put(self, item: T, size_bytes: int | None = None) -> None:
         """Put a span into the queue; drop it, if the queue is full.
 
         Args:
             item: the span.
+            size_bytes: its size, if that is known.
         """
         if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
         self._items.append(item)
-        self._count(self._bytes_of(item))
+        self._count(self._bytes_of(item) if size_bytes is None else size_bytes)
         if len(self._items) >= self._batch:
             self._wake()
 
@@ -169,7 +170,13 @@ class Queue(ForkAware, Generic[T]):
     def _count(self, came: int) -> None:
         """Add a number of bytes, which may be negative. If another thread, or the code that was interrupted, is adding, that adds them."""
         waiting, lock = self._came, self._counting
-        waiting.append(came)
+        if waiting or not lock.acquire(False):
+            waiting.append(came)
+        else:
+            try:
+                self._bytes += came
+            finally:
+                lock.release()
         while waiting and lock.acquire(False):
             try:
                 while waiting:  # only the holder of the lock takes from it

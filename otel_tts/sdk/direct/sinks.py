@@ -69,7 +69,7 @@ class OTLPSink:
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return
-        self.queue.put(encoded)
+        self.queue.put(encoded, len(encoded[1]))
 
     def flush(self, timeout_s: float) -> bool:
         """Send the spans in the queue.
@@ -142,7 +142,7 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
         span.kind,
         span.start_time or 0,
         span.end_time or 0,
-        (span.attributes or {}).items(),
+        span.attributes or {},
         span.status,
         span.events,
         span.links,

@@ -256,8 +256,8 @@ class Span(Readable, trace.Span):
             self._kind,
             self._start_time,
             self._end_time,
-            # An atomic copy: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
-            tuple(self._attributes.items()),
+            # A copy in one operation: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
+            dict(self._attributes),
             self._status,
             *self._further(),
         )
