@@ -174,6 +174,12 @@ class AudioMeter:
                 data = audio_bytes(data, self._tally.format if self._tally else None)
             if self._head is None:
                 self._add(data)
+                # Of samples the number of bytes says how long they last.
+                if self._tally is not None and self._reader is None and not isinstance(self._format, NoAudio):
+                    seconds = self._tally.format.seconds(self._size)
+                    if data and (seconds or not self.empty):
+                        self.pieces += 1
+                    return seconds
             elif data:
                 self._recognise(self._head + data)
             if data and not self.empty:

@@ -297,8 +297,8 @@ class Record:
 
     def _end_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
         attributes: SpanAttributes = {
-            semconv.OUTCOME.key: cause.outcome.value,
-            semconv.CACHE_RESULT.key: self.cache.value,
+            semconv.OUTCOME.key: cause.outcome._value_,  # `value` is a property of Python's, which takes two calls
+            semconv.CACHE_RESULT.key: self.cache._value_,
             semconv.TEXT_LENGTH.key: self.characters,
             semconv.ATTEMPT_COUNT.key: self.attempts,
             semconv.FALLBACK_USED.key: self.fallback,

@@ -63,29 +63,39 @@ class Current:
         context: is made current while a chunk is pulled.
     """
 
-    __slots__ = ("_before", "_context", "_token")
+    __slots__ = ("_context", "_token")
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def __enter__(self) -> None:  # runs for each chunk: no decorator, which would cost a call
-        self._token: Token[Context] | None = None
-        try:
-            self._before = get_current()
-            self._token = attach(self._context)
-        except Exception as error:  # noqa: BLE001 - the boundary
-            guard.caught("making a context current", error)
+    def __enter__(self) -> None:
+        self._token = _enter(self._context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._token is None:
-            return
-        try:
-            if kind is not GeneratorExit:
-                detach(self._token)
-            elif get_current() is self._context:
-                attach(self._before)
-        except Exception as fault:  # noqa: BLE001 - the boundary
-            guard.caught("restoring a context", fault)
+        _leave(self._token, self._context, error)
+
+
+def _enter(context: Context) -> Token[Context] | None:
+    """Make a context current, and return what :func:`_leave` needs. No decorator, which would cost a call for each chunk."""
+    try:
+        return attach(context)
+    except Exception as error:  # noqa: BLE001 - the boundary
+        guard.caught("making a context current", error)
+        return None
+
+
+def _leave(token: Token[Context] | None, context: Context, error: BaseException | None) -> None:
+    """Make the context from before current again. error: what ended the block."""
+    if token is None:
+        return
+    try:
+        if type(error) is not GeneratorExit:
+            detach(token)
+        elif get_current() is context:
+            before = getattr(token, "old_value", None)
+            attach(before if isinstance(before, Context) else Context())
+    except Exception as fault:  # noqa: BLE001 - the boundary
+        guard.caught("restoring a context", fault)
 
 
 class _MeasuredStream(Generic[T]):
@@ -99,12 +109,14 @@ class _MeasuredStream(Generic[T]):
         )
         self._ended = False
 
-    def _before(self) -> tuple[Context, int | None]:
+    def _before(self) -> tuple[Context, Token[Context] | None, int | None]:
         try:
-            return self._source.context, self._source.monotonic()
+            source = self._source
+            context, began = source.context, source.monotonic()
         except Exception as error:  # noqa: BLE001 - the boundary: the host's pull goes on without us
             guard.caught("starting to measure a stream", error)
-            return get_current(), None
+            context, began = get_current(), None
+        return context, _enter(context), began
 
     def _pulled(self, chunk: T, began: int | None) -> T:
         if began is None:
@@ -162,18 +174,20 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
         if self._ended:
             exhausted: Iterator[T] = self._iterator if self._iterator is not None else iter(())
             return next(exhausted)
-        context, began = self._before()
+        context, token, began = self._before()
         try:
-            with Current(context):
-                if self._iterator is None:
-                    self._iterator = iter(self._iterable)
-                chunk: T = next(self._iterator)
-        except StopIteration:
+            if self._iterator is None:
+                self._iterator = iter(self._iterable)
+            chunk: T = next(self._iterator)
+        except StopIteration as error:
+            _leave(token, context, error)
             self._end(outcome.OK, began=began)
             raise
         except BaseException as error:
+            _leave(token, context, error)
             self._end(None, error, began)
             raise
+        _leave(token, context, None)
         return self._pulled(chunk, began)
 
     def close(self) -> None:
@@ -210,18 +224,20 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
                 raise StopAsyncIteration
             following: T = await anext(self._iterator)
             return following
-        context, began = self._before()
+        context, token, began = self._before()
         try:
-            with Current(context):
-                if self._iterator is None:
-                    self._iterator = aiter(self._iterable)
-                chunk: T = await anext(self._iterator)
-        except StopAsyncIteration:
+            if self._iterator is None:
+                self._iterator = aiter(self._iterable)
+            chunk: T = await anext(self._iterator)
+        except StopAsyncIteration as error:
+            _leave(token, context, error)
             self._end(outcome.OK, began=began)
             raise
         except BaseException as error:
+            _leave(token, context, error)
             self._end(None, error, began)
             raise
+        _leave(token, context, None)
         return self._pulled(chunk, began)
 
     async def aclose(self) -> None:

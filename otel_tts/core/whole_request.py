@@ -35,7 +35,7 @@ class WholeRequest:
     @property
     def context(self) -> Context:
         """The context in which the provider works."""
-        return self._begun().context
+        return (self._invocation or self._begun()).context
 
     def monotonic(self) -> int:
         """Return the clock's reading, in nanoseconds."""
@@ -49,7 +49,7 @@ class WholeRequest:
             now_ns: when, on the clock of the request, in nanoseconds.
             waited_ns: how long it was waited for, in nanoseconds.
         """
-        self._begun().chunk(data, now_ns, waited_ns)
+        (self._invocation or self._begun()).chunk(data, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
         """Pass on how long a pull took that gave nothing.
