@@ -47,7 +47,11 @@ class Requester(Protocol):
         """Return why work for this request was cut off."""
 
     def take_text_waits_ns(self, since_ns: int) -> int:
-        """Return how long its text was waited for here since then, nanoseconds."""
+        """Return how long its text was waited for here, in nanoseconds.
+
+        Args:
+            since_ns: since when, on the clock of the request, in nanoseconds.
+        """
 
 
 def invoke(

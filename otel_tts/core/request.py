@@ -122,7 +122,11 @@ class SynthesisRequest:
             return self._text_input
 
     def take_text_waits_ns(self, since_ns: int) -> int:
-        """Return how long its text was waited for here; see `TextInput.take_waits_ns`."""
+        """Return how long its text was waited for here, in nanoseconds; see `TextInput.take_waits_ns`.
+
+        Args:
+            since_ns: since when, on the clock of the request, in nanoseconds.
+        """
         return self._text_input.take_waits_ns(since_ns) if self._text_input is not None else 0
 
     def _new_text_input(self, message_at: Place | None) -> TextInput:

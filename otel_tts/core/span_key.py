@@ -12,5 +12,12 @@ from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
 
 def context_with(parent: Context, span: Span, key: str, value: Any) -> Context:
-    """Return a context with a span and another value added."""
+    """Return a context with a span and another value added.
+
+    Args:
+        parent: the context to which they are added; it stays as it is.
+        span: the span.
+        key: of the other value.
+        value: the other value.
+    """
     return Context({**parent, SPAN_KEY: span, key: value})
