@@ -26,6 +26,7 @@ from otel_tts.core.record import Record
 from otel_tts.core.resends import Resends
 from otel_tts.core.result import InvocationResult
 from otel_tts.core.sources import AudioSources
+from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, Outcome
 
@@ -42,16 +43,10 @@ class Requester(Protocol):
     context: Context
     turn: Turn
     sources: AudioSources
+    text_input: TextInput
 
     def interruption(self) -> Cause:
         """Return why work for this request was cut off."""
-
-    def take_text_waits_ns(self, since_ns: int) -> int:
-        """Return how long its text was waited for here, in nanoseconds.
-
-        Args:
-            since_ns: since when, on the clock of the request, in nanoseconds.
-        """
 
 
 def invoke(
@@ -241,7 +236,7 @@ class Invocation:
         """Return the part of the time until now that was not spent waiting for text."""
         if self._request is None:
             return waited_ns
-        return max(0, waited_ns - self._request.take_text_waits_ns(self._timeline.monotonic() - waited_ns))
+        return max(0, waited_ns - self._request.text_input.take_waits_ns(self._timeline.monotonic() - waited_ns))
 
     def dropped(self) -> None:
         """End later, with the current time, since the stream was dropped: ending takes locks, which a finaliser must not do."""

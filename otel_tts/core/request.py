@@ -24,7 +24,6 @@ from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
-from otel_tts.core.place import Place
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
@@ -88,17 +87,12 @@ class SynthesisRequest:
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
         around = get_current()
-        self._span = emitter.start_span(
-            semconv.SYNTHESIS_SPAN.name,
-            SpanKind.INTERNAL,
-            self.timeline.timestamp(start_ns),
-            self.record.start_attributes(),
-            around,
+        start, attributes = self.timeline.timestamp(start_ns), self.record.start_attributes()
+        self._span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, around)
+        kept, message_at = spoken if self.implicit else None, call.message_at if call is not None else None
+        self.text_input = TextInput(
+            self.record, self.timeline, self.turn, capture=emitter.settings.capture_text, kept=kept, message_at=message_at
         )
-        self._kept_text = spoken if self.implicit else None
-        self._text_input: TextInput | None = None
-        if call is not None and call.message_at is not None:
-            self._text_input = self._new_text_input(call.message_at)
         self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
         # A weak reference, here and in the context: an application may keep a context for as long as it likes, and a request that it
         # dropped would never reach its finaliser, so never be counted.
@@ -112,26 +106,6 @@ class SynthesisRequest:
             call.adopt(self)
         else:
             UNDER_WAY.add(self)
-
-    @property
-    def text_input(self) -> TextInput:
-        """Its text, if that arrives in pieces. Most requests come with their text, so this is created when it is needed."""
-        with self.turn:
-            if self._text_input is None:
-                self._text_input = self._new_text_input(None)
-            return self._text_input
-
-    def take_text_waits_ns(self, since_ns: int) -> int:
-        """Return how long its text was waited for here, in nanoseconds; see `TextInput.take_waits_ns`.
-
-        Args:
-            since_ns: since when, on the clock of the request, in nanoseconds.
-        """
-        return self._text_input.take_waits_ns(since_ns) if self._text_input is not None else 0
-
-    def _new_text_input(self, message_at: Place | None) -> TextInput:
-        capture = self.emitter.settings.capture_text
-        return TextInput(self.record, self.timeline, self.turn, capture=capture, kept=self._kept_text, message_at=message_at)
 
     @property
     def span_context(self) -> SpanContext:

@@ -20,7 +20,7 @@ from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, measured
-from otel_tts.core.texts import CountedAsyncText, CountedText, TextInput
+from otel_tts.core.texts import CountedAsyncText, CountedText
 from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
@@ -220,12 +220,8 @@ class Synthesis:
             The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
         if isinstance(pieces, AsyncIterable):
-            return CountedAsyncText(pieces, self._text_input())
-        return CountedText(pieces, self._text_input())
-
-    @guarded_or(lambda _: NOOP)
-    def _text_input(self) -> TextInput:
-        return self._request.text_input
+            return CountedAsyncText(pieces, self._request.text_input)
+        return CountedText(pieces, self._request.text_input)
 
     @deferrable
     def flush(self) -> None:

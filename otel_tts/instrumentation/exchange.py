@@ -172,7 +172,7 @@ class Exchange:
         """
         now_ns = self._clock.monotonic()
         speech = self._speech
-        text_ns = speech.take_text_waits_ns(self._since_ns) if speech is not None else 0
+        text_ns = speech.text_input.take_waits_ns(self._since_ns) if speech is not None else 0
         self._waited_ns += max(0, now_ns - self._since_ns - text_ns)
         if speech is None:
             return

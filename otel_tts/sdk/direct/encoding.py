@@ -177,7 +177,7 @@ class SpanEncoder:
         self._names: dict[tuple[str, SpanKind], bytes] = {}
         self._doubles: dict[str, bytes] = {}
         """The encoded float attributes, by key, without the eight bytes of the value."""
-        self._known: dict[tuple[str, Any, type], bytes] = {}
+        self._encoded: dict[tuple[str, Any, type], bytes] = {}
         """The encoded attributes of other types, by key, value and type: True equals 1."""
 
     def span(
@@ -234,7 +234,7 @@ class SpanEncoder:
     def _attributes(self, parts: list[bytes], values: Mapping[str, Any]) -> None:
         items = zip(values, values.values(), map(type, values.values()), strict=True)
         try:
-            encoded: list[bytes | None] = [*map(self._known.get, items)]  # most are known, and found without a step of Python's
+            encoded: list[bytes | None] = [*map(self._encoded.get, items)]  # most are known, and found without a step of Python's
         except TypeError:  # a list has no hash
             encoded = [None] * len(values)
         if None in encoded:
@@ -252,7 +252,7 @@ class SpanEncoder:
             return encoded + _double(value)
         encoded = attributes(b"\x4a", ((key, value),))
         again = kind is int or kind is bool or (kind is str and len(value) <= _LONGEST)
-        return _kept(self._known, (key, value, kind), encoded) if again and encoded else encoded
+        return _kept(self._encoded, (key, value, kind), encoded) if again and encoded else encoded
 
     @staticmethod
     def _further(
