@@ -111,20 +111,26 @@ def instructions(variant: str, requests: int, environment: dict[str, str]) -> in
     return int(collected[1])
 
 
-def measured(variant: str, requests: int, sink_port: int) -> tuple[float, int]:
-    """Instructions a request, and the spans that arrived, of 3N requests."""
-    environment = overhead.exporting_to(sink_port) | {
+def environment(variant: str, sink_port: int) -> dict[str, str]:
+    """The environment variables of a variant's process."""
+    variables = overhead.exporting_to(sink_port) | {
         "PYTHONHASHSEED": "0",
         # Under Callgrind time passes 50 times as fast: what is done by the clock is done once, at the end.
         "OTEL_METRIC_EXPORT_INTERVAL": "86400000",
         "OTEL_BSP_SCHEDULE_DELAY": "86400000",
     }
     if variant.endswith("-off"):
-        environment["OTEL_TRACES_SAMPLER"] = "always_off"
+        variables["OTEL_TRACES_SAMPLER"] = "always_off"
     if variant.endswith("-sdk"):
-        environment["OTEL_TTS_DIRECT"] = "false"
-    environment["OTEL_SERVICE_NAME"] = variant
-    once, twice = (instructions(variant, requests * times, environment) for times in (1, 2))
+        variables["OTEL_TTS_DIRECT"] = "false"
+    variables["OTEL_SERVICE_NAME"] = variant
+    return variables
+
+
+def measured(variant: str, requests: int, sink_port: int) -> tuple[float, int]:
+    """Instructions a request, and the spans that arrived, of 3N requests."""
+    settings = environment(variant, sink_port)
+    once, twice = (instructions(variant, requests * times, settings) for times in (1, 2))
     return (twice - once) / requests, overhead.received(sink_port).get(variant, 0)
 
 
