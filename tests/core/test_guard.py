@@ -308,7 +308,7 @@ SITES: list[tuple[Any, str]] = [
     (AudioMeter, "__init__"),
     (AudioMeter, "feed"),
     (AudioMeter, "facts"),
-    (AudioMeter, "onset"),
+    (AudioMeter, "onset_s"),
     (AudioMeter, "empty"),
     (Call, "adopt"),
     (Call, "interruption"),
