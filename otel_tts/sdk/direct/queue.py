@@ -115,7 +115,7 @@ class Queue(ForkAware, Generic[T]):
 
         Args:
             item: the span.
-            size_bytes: its size, if that is known.
+            size_bytes: its size, in bytes; None: unknown.
         """
         if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
             self._lost.append(1)
