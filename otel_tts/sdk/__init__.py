@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_tts.core.fork import ForkAware, register
-from otel_tts.settings import Settings, standard
+from otel_tts.settings import Settings, misspelt, standard
 
 if TYPE_CHECKING:
     from opentelemetry import metrics, trace
@@ -90,6 +90,7 @@ def configure(
     with _configured.lock:
         if _configured.first_call is None:
             standard.check(os.environ)
+            misspelt.warn(os.environ)
             # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
             from otel_tts.sdk.providers import build
 

@@ -19,9 +19,14 @@ _GROUPS = {
     "OTEL_PYTHON_METER_PROVIDER": "opentelemetry_meter_provider",
     "OTEL_PYTHON_LOGGER_PROVIDER": "opentelemetry_logger_provider",
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "opentelemetry_resource_detector",
+    "OTEL_TRACES_SAMPLER": "opentelemetry_traces_sampler",
 }
-_BUILT_IN = {"OTEL_METRICS_EXEMPLAR_FILTER": ("always_off", "always_on", "trace_based")}
-VARIABLES = (*_GROUPS, *_BUILT_IN)
+_SAMPLERS = ("always_on", "always_off", "traceidratio")
+_BUILT_IN = {
+    "OTEL_METRICS_EXEMPLAR_FILTER": ("always_off", "always_on", "trace_based"),
+    "OTEL_TRACES_SAMPLER": (*_SAMPLERS, *(f"parentbased_{name}" for name in _SAMPLERS)),
+}
+VARIABLES = tuple(dict.fromkeys((*_GROUPS, *_BUILT_IN)))
 """What is checked."""
 
 
@@ -52,7 +57,7 @@ def _check(name: str, environ: Mapping[str, str]) -> None:
     text = environ.get(name)
     if text is None or not (names := _names(name, text)):
         return
-    provided = _BUILT_IN.get(name) or {entry.name for entry in entry_points(group=_GROUPS[name])}
+    provided = {*_BUILT_IN.get(name, ()), *(entry.name for entry in entry_points(group=_GROUPS.get(name, "")))}
     if missing := [wanted for wanted in names if wanted not in provided]:
         raise SettingError(
             f"{name}={text!r} is not allowed: no installed package provides {missing[0]!r}. "
@@ -66,6 +71,8 @@ def _names(variable: str, text: str) -> Sequence[str]:
     match variable:
         case "OTEL_PROPAGATORS":
             return list(takewhile(lambda part: part.lower() != "none", parts)) if text else []
+        case "OTEL_TRACES_SAMPLER":
+            return [text.strip().lower()] if text.strip() else []
         case "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS":
             return [part for part in parts if part not in ("", "*")]
         case "OTEL_PYTHON_CONTEXT":

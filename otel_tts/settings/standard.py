@@ -108,6 +108,20 @@ def file(text: str) -> Path:
     raise ValueError("the path of a file that can be read")
 
 
+def attributes(text: str) -> str:
+    """Attributes of the resource.
+
+    Args:
+        text: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used; the message says what can.
+    """
+    if all(part.partition("=")[0].strip() and "=" in part for part in text.split(",") if part.strip()):
+        return text
+    raise ValueError("pairs such as deployment.environment.name=prod,team=voice")
+
+
 def endpoint(text: str) -> str:
     """An HTTP address.
 
@@ -156,6 +170,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     **{f"OTEL_{processor}_{name}": some for processor in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")},
     **{f"OTEL_{processor}_{name}": milliseconds for processor in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")},
     "OTEL_METRIC_EXPORT_TIMEOUT": milliseconds,
+    "OTEL_RESOURCE_ATTRIBUTES": attributes,
     **{
         f"OTEL_EXPORTER_OTLP_{signal}{name}": parse
         for signal in _SIGNALS

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_tts.commands.config import config, sections
-from otel_tts.settings import SettingError, standard
+from otel_tts.settings import SettingError, misspelt, standard
 
 ROOT = Path(__file__).parents[2]
 WRONG = [
@@ -36,7 +36,7 @@ def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
     """All settings of all parts."""
     refused = 0
     for section in sections():
-        for _, variable in section._variables():
+        for variable in section.variables():
             if refused_because := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
                 refused += 1
                 assert refused_because.startswith(variable.name)
@@ -67,6 +67,8 @@ def test_opentelemetry_s_variables_are_refused_in_one_line(value: str) -> None:
         ({"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "65"}, "no more than OTEL_BSP_MAX_QUEUE_SIZE, which is 64"),
         ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"}, "it takes a share from 0 to 1"),
         ({"OTEL_PROPAGATORS": "tracecontext,b4"}, "no installed package provides 'b4'. It takes baggage, tracecontext; or unset it."),
+        ({"OTEL_TRACES_SAMPLER": "bogus"}, "OTEL_TRACES_SAMPLER='bogus' is not allowed: no installed package provides 'bogus'. It takes"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=voice,foo"}, "it takes pairs such as deployment.environment.name=prod,team=voice"),
         ({"OTEL_PROPAGATORS": " "}, "OTEL_PROPAGATORS=' ' is not allowed: no installed package provides ''."),
         ({"OTEL_PYTHON_CONTEXT": "threads"}, "It takes contextvars_context; or unset it."),
         ({"OTEL_PYTHON_TRACER_PROVIDER": "mine"}, "no installed package provides 'mine'."),
@@ -90,7 +92,8 @@ def test_what_is_said(environ: dict[str, str], message: str) -> None:
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "unix:///var/run/otel.sock", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]:4318/v1/traces"},
         {"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0", "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5"},
-        {"OTEL_TRACES_SAMPLER": "my_own", "OTEL_TRACES_SAMPLER_ARG": "endpoint=http://x"},
+        {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_RESOURCE_ATTRIBUTES": "team=voice, a=b=c,empty=,"},
+        {"OTEL_TRACES_SAMPLER": "TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.5", "OTEL_RESOURCE_ATTRIBUTES": " "},
         {"OTEL_PROPAGATORS": "tracecontext, None,what comes after counts no more", "OTEL_PYTHON_CONTEXT": ""},
         {"OTEL_PROPAGATORS": "", "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel, *,", "OTEL_METRICS_EXEMPLAR_FILTER": "always_on"},
     ],
@@ -133,6 +136,42 @@ def test_a_program_says_one_line(tmp_path: Path) -> None:
         output = process.communicate(timeout=60)[0]
         assert "Traceback" not in output, (name, value, output)
         assert process.returncode == 0
+
+
+def test_each_documented_variable_is_checked_or_takes_any_text() -> None:
+    """Of those that docs/configuration.md names, what the SDK reads by itself and takes in any form is listed here."""
+    documented = set(re.findall(r"`(OTEL_(?!TTS_)[A-Z_]+)`", (ROOT / "docs/configuration.md").read_text()))
+    ours = {variable.name for section in sections() for variable in section.variables()}
+    any_text = {"OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER_ARG"}
+    chosen = {"OTEL_EXPORTER_OTLP_PROTOCOL", *(f"OTEL_{signal}_EXPORTER" for signal in ("TRACES", "METRICS", "LOGS"))}
+    assert documented - ours - set(standard.VARIABLES) == any_text | chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("OTEL_TTS_CAPTURE_TXT", "OTEL_TTS_CAPTURE_TEXT"),
+        ("OTEL_TTS_DATADIR", "OTEL_TTS_DATA_DIR"),
+        ("OTEL_TTS_PRICE", "OTEL_TTS_PRICES"),
+        ("OTEL_TTS_PROMETHEUS_URI", "OTEL_TTS_PROMETHEUS_URL"),
+        ("OTEL_TTS_\x1b[31mQ\udcff", None),
+    ],
+)
+def test_a_misspelt_variable_is_said_once(caplog: pytest.LogCaptureFixture, name: str, nearest: str | None) -> None:
+    """One line with its name and that of the nearest one, and never its value."""
+    misspelt.warn({name: "secret", "OTEL_TTS_PRICES": "", "OTEL_SERVICE_NAME": "x", "TTS_PORT": "1"})
+    (record,) = caplog.records
+    assert ascii(name)[1:-1] in record.getMessage()
+    assert (f"The nearest that it reads is {nearest}." in record.getMessage()) is bool(nearest)
+    assert "secret" not in record.getMessage()
+    assert record.getMessage().isprintable()
+
+
+def test_no_variable_of_ours_is_misspelt() -> None:
+    """Each that any part reads, or that a page names, exists: none is warned of."""
+    names = {variable.name for section in sections() for variable in section.variables()}
+    documented = set(re.findall(r"OTEL_TTS_[A-Z0-9_]+[A-Z0-9]", (ROOT / "docs/configuration.md").read_text()))
+    assert list(misspelt.misspelt(dict.fromkeys(names | documented, ""))) == []
 
 
 def test_the_interval_is_shown_in_its_own_unit() -> None:
