@@ -41,7 +41,7 @@ def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     Args:
         environ: the environment variables.
     """
-    existing = {variable.name for section in _SECTIONS for variable in section.variables()}
+    existing = {variable.name for section in _SECTIONS for variable in section.all_variables()}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in existing:
             yield (

@@ -104,11 +104,11 @@ class Section:
         return ((f.name, f.metadata["section"]) for f in fields(cls) if "section" in f.metadata)
 
     @classmethod
-    def variables(cls) -> Iterator[Variable]:
+    def all_variables(cls) -> Iterator[Variable]:
         """Give the variables of this section and of those in it."""
         yield from (variable for _, variable in cls._variables())
         for _, section in cls._nested():
-            yield from section.variables()
+            yield from section.all_variables()
 
     @classmethod
     def variable(cls, name: str) -> str:

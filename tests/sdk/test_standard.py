@@ -36,7 +36,7 @@ def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
     """All settings of all parts."""
     refused = 0
     for section in sections():
-        for variable in section.variables():
+        for variable in section.all_variables():
             if refused_because := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
                 refused += 1
                 assert refused_because.startswith(variable.name)
@@ -141,7 +141,7 @@ def test_a_program_says_one_line(tmp_path: Path) -> None:
 def test_each_documented_variable_is_checked_or_takes_any_text() -> None:
     """Of those that docs/configuration.md names, what the SDK reads by itself and takes in any form is listed here."""
     documented = set(re.findall(r"`(OTEL_(?!TTS_)[A-Z_]+)`", (ROOT / "docs/configuration.md").read_text()))
-    ours = {variable.name for section in sections() for variable in section.variables()}
+    ours = {variable.name for section in sections() for variable in section.all_variables()}
     any_text = {"OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER_ARG"}
     chosen = {"OTEL_EXPORTER_OTLP_PROTOCOL", *(f"OTEL_{signal}_EXPORTER" for signal in ("TRACES", "METRICS", "LOGS"))}
     assert documented - ours - set(standard.VARIABLES) == any_text | chosen
@@ -169,7 +169,7 @@ def test_a_misspelt_variable_is_said_once(caplog: pytest.LogCaptureFixture, name
 
 def test_no_variable_of_ours_is_misspelt() -> None:
     """Each that any part reads, or that a page names, exists: none is warned of."""
-    names = {variable.name for section in sections() for variable in section.variables()}
+    names = {variable.name for section in sections() for variable in section.all_variables()}
     documented = set(re.findall(r"OTEL_TTS_[A-Z0-9_]+[A-Z0-9]", (ROOT / "docs/configuration.md").read_text()))
     assert list(misspelt.misspelt(dict.fromkeys(names | documented, ""))) == []
 
