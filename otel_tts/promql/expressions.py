@@ -8,7 +8,19 @@ from functools import partial
 from otel_tts import semconv
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.promql.query import Queries, Scope
-from otel_tts.semconv import ATTEMPT_REASON, CACHE_RESULT, OUTCOME, AttemptReason, Attribute, Instrument, Metric, Outcome
+from otel_tts.semconv import (
+    ATTEMPT_REASON,
+    CACHE_RESULT,
+    OUTCOME,
+    STREAM,
+    SYNTHESIS_DURATION,
+    SYNTHESIS_FIRST_AUDIO,
+    AttemptReason,
+    Attribute,
+    Instrument,
+    Metric,
+    Outcome,
+)
 
 BOUND = "le"
 """The label of a histogram's buckets: their bound."""
@@ -218,6 +230,25 @@ def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, 
 def share(part: str, whole: str) -> str:
     """The share of ``part`` in ``whole``: 0 where there is a whole and no part yet, nothing where the whole is nothing."""
     return f"({part} or {whole} * 0) / ({whole} > 0)"
+
+
+def known_first_audio(count: Callable[..., str]) -> str:
+    """Streams that the objective for first audio is judged on: those whose first audio is known, and their part of those without any.
+
+    Nobody knows when a listener hears the first of compressed audio, so such a stream is neither in time nor late. A stream that failed
+    without audio was late; where only some streams say when their first audio came, as many of the failed ones count.
+
+    Args:
+        count: how many values a metric has, by the metric and matchers of labels in PromQL.
+    """
+    made = among(OUTCOME, Outcome.OK, Outcome.PARTIAL)
+    failed = among(OUTCOME, Outcome.DEADLINE, Outcome.EMPTY, Outcome.ERROR)
+    all_made, all_failed = (count(SYNTHESIS_DURATION, among(STREAM, "true"), outcome) for outcome in (made, failed))
+    made_audible, failed_audible = (count(SYNTHESIS_FIRST_AUDIO, outcome) for outcome in (made, failed))
+    with_first_audio = count(SYNTHESIS_FIRST_AUDIO, outside(OUTCOME, Outcome.REJECTED))
+    silent = f"clamp_min({all_failed} - ({failed_audible} or {all_failed} * 0), 0)"
+    part = f"(clamp_max(({made_audible} or {all_made} * 0) / ({all_made} > 0), 1) or {all_failed} * 0 + 1)"
+    return f"({with_first_audio} + ({silent} * {part} or {with_first_audio} * 0) or {silent} * {part})"
 
 
 def named(expression: str, **labels: str) -> str:

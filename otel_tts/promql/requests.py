@@ -12,6 +12,7 @@ from otel_tts.promql.expressions import (
     buckets,
     counted,
     growth,
+    known_first_audio,
     last_run,
     level,
     named,
@@ -110,12 +111,10 @@ def success_budget_left(scope: Scope) -> str:
 def first_audio_in_time(scope: Scope) -> str:
     """Share of streams whose first audio came within the objective's bound; those that failed without audio did not.
 
-    Streams that were rejected, or cancelled before anything was heard, don't count.
+    Streams that were rejected, or cancelled before anything was heard, don't count, nor do those whose first audio is unknown.
     """
     good = below(scope, SYNTHESIS_FIRST_AUDIO, scope.objectives.first_audio_seconds, outside(OUTCOME, Outcome.REJECTED))
-    ended = rate(scope, SYNTHESIS_DURATION, _STREAMS, COUNTED)
-    cancelled = rate(scope, SYNTHESIS_FIRST_AUDIO, among(OUTCOME, Outcome.CANCELLED))
-    return share(good, f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})")
+    return share(good, known_first_audio(lambda metric, *matchers: rate(scope, metric, *matchers)))
 
 
 @QUERIES.query("{request}/s", OUTCOME, ERROR_TYPE)

@@ -18,6 +18,7 @@ from otel_tts.promql.expressions import (
     OK,
     among,
     grown,
+    known_first_audio,
     last_run,
     outside,
     share,
@@ -117,10 +118,8 @@ def judged_gap_share(scope: Scope) -> str:
 
 @QUERIES.query("{request}")
 def judged_first_audio_burn_rate_traffic(scope: Scope) -> str:
-    """Streams that were not rejected, nor cancelled before anything was heard."""
-    ended = grown(scope, count_series(SYNTHESIS_DURATION), _STREAMS, COUNTED)
-    cancelled = grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), among(OUTCOME, Outcome.CANCELLED))
-    return f"({ended} + ({cancelled} or {ended} * 0) or {cancelled})"
+    """Streams whose first audio is known, or that failed without any."""
+    return known_first_audio(lambda metric, *matchers: grown(scope, count_series(metric), *matchers))
 
 
 @QUERIES.query("1")

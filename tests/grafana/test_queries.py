@@ -268,6 +268,24 @@ CASES: Mapping[str, Case] = {
         },
         {"{}": 0.8},
     ),
+    "a stream of which nobody knows when it was heard is neither in time nor late": Case(
+        "first_audio_in_time", {streams("ok"): 90, streams("partial"): 10, streams("error"): 10}, {}
+    ),
+    "of the failed as many are late as streams say when they were heard": Case(
+        "first_audio_in_time",
+        {first_audio("2.5", "ok"): 45, first_audio_count("ok"): 45, streams("ok"): 90, streams("error"): 10},
+        {"{}": 0.9},
+    ),
+    "a stream that failed after its first audio was in time": Case(
+        "first_audio_in_time",
+        {
+            **{first_audio("2.5", outcome): gain for outcome, gain in {"ok": 80, "error": 4, "cancelled": 10}.items()},
+            **{first_audio_count(outcome): gain for outcome, gain in {"ok": 80, "error": 4, "cancelled": 10}.items()},
+            **{streams(outcome): gain for outcome, gain in {"ok": 80, "error": 10, "cancelled": 50}.items()},
+        },
+        {"{}": 0.94},
+    ),
+    "where all fail none is in time": Case("first_audio_in_time", {streams("error"): 30, streams("deadline"): 30}, {"{}": 0}),
     "quantiles are over all replicas": Case(
         "first_audio_p50",
         {
