@@ -52,12 +52,14 @@ def run(framework: str) -> dict[str, Any]:
 
 def rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Yield the rows of a framework's table."""
-    for text, reported, request, heard in zip(REPLIES, result["framework"], result["otel_tts"], result["listener"], strict=True):
+    for text, reported, request, listener in zip(
+        REPLIES, result["framework"], result["otel_tts"], result["listener"], strict=True
+    ):
         ours = {
             key: round(value, 3) if isinstance(value, float) else value for key, value in request.items() if value is not None
         }
         ours.pop("cost", None)
-        yield f"{len(text.split())} words", _text(reported) or "nothing", _text(ours), _text(heard)
+        yield f"{len(text.split())} words", _text(reported) or "nothing", _text(ours), _text(listener)
 
 
 def _text(figures: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.history import Event, Span, Trace, open_history
-from otel_tts.history.requests import as_text, late_silence, own
+from otel_tts.history.requests import as_text, late_silence_s, own
 from otel_tts.semconv import Attribute, RequestKind
 from otel_tts.settings import HistorySettings
 
@@ -200,7 +200,7 @@ def _that_matter(span: Span) -> Iterator[Text]:
         if general + facts:
             yield Text(", ").join(general + facts)
         general = []
-        if semconv.TIME_TO_FIRST_AUDIO in group and (silence := late_silence(span)) is not None:
+        if semconv.TIME_TO_FIRST_AUDIO in group and (silence := late_silence_s(span)) is not None:
             yield Text(
                 f"first audio is heard after the end: the audio begins with {formatting.duration(silence)} of silence", "dim"
             )

@@ -151,7 +151,7 @@ def own(attributes: Mapping[str, Any]) -> str | None:
     return json.dumps(kept, ensure_ascii=False, default=str) if kept else None
 
 
-def late_silence(span: Span) -> float | None:
+def late_silence_s(span: Span) -> float | None:
     """Seconds of silence that the audio of a request begins with, where a listener hears the first sound only after the request's end.
 
     A player that gets audio faster than it plays it is still at the silence by then. None where first audio is within the request.

@@ -84,13 +84,13 @@ async def connected(url: str, name: str) -> AsyncIterator[aiohttp.ClientWebSocke
         yield connection
 
 
-async def said(connection: aiohttp.ClientWebSocketResponse, name: str, context: str) -> None:
+async def send_utterance(connection: aiohttp.ClientWebSocketResponse, name: str, context: str) -> None:
     """One utterance is sent."""
     for message in messages(name, context):
         await connection.send_json(message)
 
 
-async def heard(connection: aiohttp.ClientWebSocketResponse, most: int = 1000) -> bytes:
+async def received_audio(connection: aiohttp.ClientWebSocketResponse, most: int = 1000) -> bytes:
     """The audio of an utterance, to its end or to so many pieces."""
     audio = b""
     while most > 0:
@@ -121,8 +121,8 @@ def test_two_utterances_on_one_connection(
         async with connected(provider.url, name) as connection:
             audio = []
             for context in ("a", "b"):
-                await said(connection, name, context)
-                audio.append(await heard(connection))
+                await send_utterance(connection, name, context)
+                audio.append(await received_audio(connection))
             return audio
 
     received = asyncio.run(run())
@@ -144,13 +144,13 @@ def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, c
     async def run() -> bytes:
         async with connected(provider.url, name) as connection:
             provider.hold.clear()
-            await said(connection, name, "a")
-            audio = await heard(connection, 1)
+            await send_utterance(connection, name, "a")
+            audio = await received_audio(connection, 1)
             await connection.send_str(
                 json.dumps({"context_id": "a", "cancel": True} if name == "cartesia" else {"type": "Clear"})
             )
             provider.hold.set()
-            return audio + await heard(connection)
+            return audio + await received_audio(connection)
 
     audio = asyncio.run(run())
     synthesis = capture_tts.synthesis(outcome="cancelled")
@@ -169,8 +169,8 @@ def test_what_breaks_in_the_middle(
     async def run() -> bytes:
         async with connected(provider.url, name) as connection:
             provider.fault = fault
-            await said(connection, name, "a")
-            return await heard(connection)
+            await send_utterance(connection, name, "a")
+            return await received_audio(connection)
 
     audio = asyncio.run(run())
     synthesis = capture_tts.synthesis(outcome="partial")
@@ -208,8 +208,8 @@ def test_patience_and_a_host_that_leaves(name: str, provider: SpeechSockets, obs
     async def run() -> bytes:
         async with connected(provider.url, name) as connection:
             provider.hold.clear()
-            await said(connection, name, "a")
-            audio = await heard(connection, 1)
+            await send_utterance(connection, name, "a")
+            audio = await received_audio(connection, 1)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(connection.receive(), 0.05)
             assert capture_tts.syntheses() == []
@@ -229,11 +229,11 @@ def test_inside_a_request_of_the_application(provider: SpeechSockets, observe: O
     async def run() -> None:
         async with connected(provider.url, "cartesia") as connection:
             with telemetry.synthesis(TEXT, stream=True):
-                await said(connection, "cartesia", "a")
-                await heard(connection)
+                await send_utterance(connection, "cartesia", "a")
+                await received_audio(connection)
             with telemetry.synthesis(TEXT) as synthesis, synthesis.attempt("mine"):
-                await said(connection, "cartesia", "b")
-                await heard(connection)
+                await send_utterance(connection, "cartesia", "b")
+                await received_audio(connection)
 
     asyncio.run(run())
     assert [[attempt.provider for attempt in synthesis.attempts] for synthesis in capture_tts.syntheses()] == [

@@ -301,8 +301,8 @@ def test_a_flush(
     protocol = protocol_of(f"wss://host{address}")
     assert protocol is not None
     conversation = Conversation(capture_tts.telemetry(), protocol)
-    for said, answer in ((text, audio), (flush, audio), (text, audio)):
-        conversation.sent(json.dumps(said))
+    for message, answer in ((text, audio), (flush, audio), (text, audio)):
+        conversation.sent(json.dumps(message))
         conversation.received(json.dumps(answer), None)
     conversation.received(json.dumps(end), None)
     synthesis = capture_tts.synthesis(outcome="ok")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from otel_tts import formatting, semconv
 from otel_tts.history import Trace
-from otel_tts.history.requests import late_silence
+from otel_tts.history.requests import late_silence_s
 from otel_tts.live import grafana, tiles, waterfall
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import CONFIG
@@ -82,7 +82,7 @@ def summary(trace: Trace) -> list[str]:
             "First audio",
             formatting.duration(attribute(semconv.TIME_TO_FIRST_AUDIO.key)),
             f"first byte {formatting.duration(attribute(semconv.TIME_TO_FIRST_BYTE.key))}"
-            + ("" if (silence := late_silence(span)) is None else f", then {formatting.duration(silence)} of silence"),
+            + ("" if (silence := late_silence_s(span)) is None else f", then {formatting.duration(silence)} of silence"),
             definition=formatting.definition(semconv.TIME_TO_FIRST_AUDIO),
         ),
         tiles.tile(
