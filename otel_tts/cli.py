@@ -32,6 +32,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "status": Subcommand("otel_tts.commands.status:status", "Say what is wrong now, with the exit code of a check."),
     "requests": Subcommand("otel_tts.commands.requests:requests", "List recent syntheses."),
     "trace": Subcommand("otel_tts.commands.trace:trace", "Draw one request as a tree of spans."),
+    "cardinality": Subcommand("otel_tts.commands.cardinality:cardinality", "Count series, by metric and label."),
     "verify": Subcommand("otel_tts.commands.verify.command:verify", "Check that a running service counts exactly."),
     "doctor": Subcommand("otel_tts.commands.doctor.command:doctor", "Follow one synthesis through the whole pipeline."),
     "live": Subcommand("otel_tts.commands.live:live", "Show telemetry live in a browser.", "live"),

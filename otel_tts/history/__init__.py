@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from otel_tts.distribution import Distribution
+from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.frames import to_frame
 from otel_tts.history.local import LocalHistory, selected
 from otel_tts.history.requests import Problem, Request, RequestFilter
@@ -21,6 +22,7 @@ from otel_tts.semconv import Attribute, Metric
 from otel_tts.settings import HistorySettings, Selection
 
 __all__ = [
+    "AttributeSet",
     "Distribution",
     "Event",
     "History",
@@ -79,6 +81,13 @@ class History(Protocol):
         Args:
             start: the first moment.
             end: the last one.
+        """
+
+    def attribute_sets(self, moment: float) -> list[AttributeSet]:
+        """The attribute sets of all metrics that processes exported shortly before a moment, and how many series each makes.
+
+        Args:
+            moment: in seconds since the Unix epoch.
         """
 
     @property

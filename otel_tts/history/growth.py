@@ -71,16 +71,32 @@ def last_seen(directory: Path, start: float, end: float, lines: Lines) -> Mappin
         lines: reads the files.
     """
     moments: dict[str, float] = {}
+    for time, snapshot in newest_states(directory, start, end, {semconv.SYNTHESIS_DURATION.name}, lines):
+        for (_, service, _), _, _ in snapshot:
+            moments[service] = max(time, moments.get(service, time))
+    return moments
+
+
+def newest_states(
+    directory: Path, start: float, end: float, names: Collection[str], lines: Lines
+) -> Iterator[tuple[float, Snapshot]]:
+    """The newest line of each writer between two moments: its time, and the state of its series.
+
+    Args:
+        directory: the folder.
+        start: from when on, in seconds since the Unix epoch.
+        end: up to when, in seconds since the Unix epoch.
+        names: of the metrics.
+        lines: reads the files.
+    """
     by_writer = sorted(partitions(directory, "metrics", start, end), key=lambda partition: partition.writer)
     for _, group in groupby(by_writer, key=lambda partition: partition.writer):
         for time, line in lines.backwards(sorted(group), end):
             if time < start:
                 break
-            if (snapshot := _snapshot(line, {semconv.SYNTHESIS_DURATION.name}, lines)) is not None:
-                for (_, service, _), _, _ in snapshot:
-                    moments[service] = max(time, moments.get(service, time))
+            if (snapshot := _snapshot(line, names, lines)) is not None:
+                yield time, snapshot
                 break
-    return moments
 
 
 def growths(

@@ -10,9 +10,11 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from otel_tts import files
+from otel_tts.distribution import Distribution
 from otel_tts.files import Partition
+from otel_tts.history.cardinality import BY_NAME, LOOKBACK_S, SUM_AND_COUNT, AttributeSet
 from otel_tts.history.counted import Counted
-from otel_tts.history.growth import began, growths, last_seen
+from otel_tts.history.growth import Reading, SeriesKey, began, growths, last_seen, newest_states
 from otel_tts.history.index import Index
 from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import Unreadable
@@ -20,6 +22,7 @@ from otel_tts.history.partitions import is_readable, partitions, readable
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
+from otel_tts.promql import sanitized
 from otel_tts.semconv import Metric
 from otel_tts.settings import EVERYWHERE, Selection
 
@@ -78,6 +81,22 @@ class LocalHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return [self._selection] if self._selection else []
+
+    def attribute_sets(self, moment: float) -> list[AttributeSet]:
+        """See `History.attribute_sets`.
+
+        Args:
+            moment: in seconds since the Unix epoch.
+        """
+        start = moment - max(LOOKBACK_S, 2 * self._interval_s)
+        newest_first = sorted(
+            newest_states(self._directory, start, moment, BY_NAME, self._lines), key=lambda state: state[0], reverse=True
+        )
+        sets: dict[SeriesKey, AttributeSet] = {}  # of a process that began again under its old name, each counts once
+        for _, snapshot in newest_first:
+            for key, reading in snapshot.items():
+                sets.setdefault(key, _attribute_set(key, reading))
+        return list(sets.values())
 
     @property
     def unreadable(self) -> int:
@@ -200,6 +219,13 @@ class LocalHistory(Counted):
         since = max((moment for moment in (wanted.since, wanted.ended_since) if moment is not None), default=None)
         until = min((moment + _LATE_S for moment in (wanted.until, wanted.ended_before) if moment is not None), default=None)
         return partitions(self._directory, "traces", since, until)
+
+
+def _attribute_set(key: SeriesKey, reading: Reading) -> AttributeSet:
+    process, name, attributes = key
+    labels = {sanitized(attribute): str(value) for attribute, value in attributes}
+    buckets = len(reading.value.buckets) if isinstance(reading.value, Distribution) else 0
+    return AttributeSet(BY_NAME[name], process[1], process, labels, buckets, buckets + SUM_AND_COUNT if buckets else 1)
 
 
 def selected(selection: Selection) -> str:

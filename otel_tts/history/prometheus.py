@@ -13,6 +13,7 @@ from typing import Any
 from otel_tts import promql, semconv
 from otel_tts.distribution import Distribution, growth
 from otel_tts.history import otlp
+from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Growth, Series
@@ -131,6 +132,27 @@ class Prometheus:
             tuple(sorted((keys[name], value) for name, value in answer.labels.items() if name in keys)) for answer in answers
         }
         return [Selection(attributes) for attributes in sorted(places) if attributes]
+
+    def attribute_sets(self, moment: float) -> list[AttributeSet]:
+        """The attribute sets of each process at a moment, and how many series each makes.
+
+        Args:
+            moment: in seconds since the Unix epoch.
+        """
+        sets = []
+        for metric in semconv.METRICS:
+            without_buckets = self._at(readings.series_of(metric, self._where), moment)
+            buckets: dict[tuple[tuple[str, str], ...], int] = {}
+            if without_buckets and metric.instrument is Instrument.HISTOGRAM:
+                bounds = self._at(readings.bounds_of(metric, self._where), moment)
+                buckets = {tuple(sorted(answer.labels.items())): round(answer.values[0][1]) for answer in bounds}
+            for answer in without_buckets:
+                labels, number = answer.labels, buckets.get(tuple(sorted(answer.labels.items())), 0)
+                process = tuple(labels.get(name, "") for name in readings.PROCESS)
+                own = {name: value for name, value in labels.items() if not readings.is_of_process(name)}
+                series = round(answer.values[0][1]) + number
+                sets.append(AttributeSet(metric, _service(labels), process, own, number, series))
+        return sets
 
     def exported(self, start: float, end: float) -> float:
         """How many values of requests were exported between two moments.

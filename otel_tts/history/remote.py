@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.counted import Counted
 from otel_tts.history.http import Backend
 from otel_tts.history.prometheus import Prometheus
@@ -84,6 +85,14 @@ class RemoteHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return self._prometheus.places(start, end)
+
+    def attribute_sets(self, moment: float) -> list[AttributeSet]:
+        """See `History.attribute_sets`.
+
+        Args:
+            moment: in seconds since the Unix epoch.
+        """
+        return self._prometheus.attribute_sets(moment)
 
     @property
     def unreadable(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from otel_tts.promql.naming import bucket_series, label, series
+from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.semconv import Instrument, Metric
 
 PLACE = ("service_namespace", "deployment_environment_name", "k8s_cluster_name")
@@ -142,6 +142,39 @@ def places(metric: Metric, window_s: float) -> str:
         window_s: in seconds.
     """
     return f"group by ({', '.join(PLACE)}) (last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf')])}))"
+
+
+def series_of(metric: Metric, where: Sequence[str] = ()) -> str:
+    """How many series each attribute set of each process has now; of a histogram, without its buckets.
+
+    Args:
+        metric: the metric.
+        where: matchers of what is asked for.
+    """
+    names = [series(metric)]
+    if metric.instrument is Instrument.HISTOGRAM:
+        names += [sum_series(metric), count_series(metric)]
+    matchers = ['__name__=~"' + "|".join(names) + '"', *where]
+    return f"count without () ({{{', '.join(matchers)}}})"
+
+
+def bounds_of(metric: Metric, where: Sequence[str] = ()) -> str:
+    """How many buckets each attribute set of each process has now.
+
+    Args:
+        metric: a histogram.
+        where: matchers of what is asked for.
+    """
+    return f"count without ({BOUND}) ({_selector(metric, where)})"
+
+
+def is_of_process(name: str) -> bool:
+    """Whether a label is of the process that exports, and not of what it counts.
+
+    Args:
+        name: of the label.
+    """
+    return name in PROCESS or name in RESOURCE or name.startswith("otel_scope_")
 
 
 def equals(name: str, value: str) -> str:
