@@ -56,6 +56,8 @@ ELSEWHERE = {
     "echo ": "tests/test_compose.py",
     "export ": "tests/sdk/test_receiver.py",
     "git clone ": ".ci/run",
+    "otel-tts --select": "tests/test_cli.py",
+    "otel-tts cardinality": "tests/history/test_cardinality.py",
     "make check": ".ci/run",
     "make demo": "tests/commands/test_demo.py",
     "make dist": "tests/test_contributing.py",
