@@ -246,11 +246,12 @@ LIBRARIES: Sequence[Library] = (
         "WebSockets of ElevenLabs, Cartesia and Deepgram",
         "tts_websockets",
         WebSocketsInstrumentor,
-        "Cartesia's `tts.websocket_connect`, Deepgram's `speak.v1.connect`; `websockets.sync.client`, also for ElevenLabs' contexts",
+        "Cartesia's `tts.websocket_connect`, Deepgram's `speak.v1.connect` and `speak.v2.connect`; `websockets.sync.client`, also for"
+        " ElevenLabs' contexts and dialogues",
         "the same; `websockets.asyncio.client`, `websockets.legacy.client`",
         "all",
         "raw PCM, µ-law, A-law",
-        "a local server of the three protocols with Hibari",
+        "a local server of their protocols with Hibari",
         ("15.0", "17.4"),
     ),
     Library(

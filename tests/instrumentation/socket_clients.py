@@ -90,6 +90,40 @@ class ElevenLabsMulti(Client):
         return None if message.get("isFinal") else base64.b64decode(message["audio"])
 
 
+class ElevenLabsDialogue(Client):
+    """Dialogues of ElevenLabs, of whose messages its SDK has the types and no client, over ``websockets``."""
+
+    provider, model, voice = "elevenlabs", "eleven_v3_conversational", "rachel"
+
+    def open(self) -> None:
+        connect = import_module("websockets.sync.client").connect
+        types = import_module("elevenlabs.types")
+        self.sent_type, self.error_type = types.TextToDialogueWebsocketClientMessageMulti, types.TextToDialogueWebsocketError
+        self.audio_type, self.final_type = types.TextToDialogueWebsocketAudioChunkMulti, types.TextToDialogueWebsocketFinalMulti
+        path = f"/v1/text-to-dialogue/multi-stream-input?model_id={self.model}&output_format=pcm_24000"
+        self.socket = self.stack.enter_context(connect(self.url + path))
+
+    def say(self, pieces: Sequence[str]) -> None:
+        self.context = uuid.uuid4().hex
+        self._send(voices=[self.voice])
+        for piece in pieces:
+            self._send(inputs=[{"text": piece, "voice_id": self.voice}])
+        self._send(flush=True)
+        self._send(close_context=True)
+
+    def _send(self, **message: Any) -> None:
+        self.socket.send(json.dumps(self.sent_type(**message, context_id=self.context).dict(exclude_none=True)))
+
+    def take(self) -> bytes | None:
+        message = json.loads(self.socket.recv())
+        if message.get("error"):
+            raise RuntimeError(self.error_type(**message).error)
+        if message.get("is_final"):
+            assert self.final_type(**message).context_id == self.context
+            return None
+        return base64.b64decode(self.audio_type(**message).audio)
+
+
 class Cartesia(Client):
     """The contexts of Cartesia's SDK."""
 
@@ -174,14 +208,17 @@ class Deepgram(Client):
     provider, model, voice = "deepgram", "aura-2-thalia-en", "aura-2-thalia-en"
     kind = "DeepgramClient"
 
-    def connecting(self) -> Any:
-        """What opens the connection."""
+    def client(self) -> Any:
+        """The SDK's client of this address."""
         deepgram, environments = import_module("deepgram"), import_module("deepgram.environment")
         names = list(inspect.signature(environments.DeepgramClientEnvironment.__init__).parameters)[1:]
         environment = environments.DeepgramClientEnvironment(**dict.fromkeys(names, self.url))
-        client = getattr(deepgram, self.kind)(api_key="none", environment=environment)
+        return getattr(deepgram, self.kind)(api_key="none", environment=environment)
+
+    def connecting(self) -> Any:
+        """What opens the connection."""
         self.types = import_module("deepgram.speak.v1.types.speak_v1text")
-        return client.speak.v1.connect(model=self.model, encoding="linear16", sample_rate=str(RATE))
+        return self.client().speak.v1.connect(model=self.model, encoding="linear16", sample_rate=str(RATE))
 
     def open(self) -> None:
         self.connection = self.stack.enter_context(self.connecting())
@@ -229,10 +266,60 @@ class DeepgramAsync(_Loop, Deepgram):
         self.run(self.connection.send_clear())
 
 
+class DeepgramFlux(Deepgram):
+    """``speak.v2.connect`` of Deepgram's SDK."""
+
+    model = voice = "flux-alexis-en"
+
+    def connecting(self) -> Any:
+        """What opens the connection."""
+        self.types = import_module("deepgram.speak.v2.types")
+        return self.client().speak.v2.connect(model=self.model, encoding="linear16", sample_rate=str(RATE))
+
+    def say(self, pieces: Sequence[str]) -> None:
+        for piece in pieces:
+            self.connection.send_speak(self.types.SpeakV2Speak(text=piece))
+        self.connection.send_flush()
+
+    def _audio(self, receive: Any) -> bytes | None:
+        while True:
+            message = receive()
+            if isinstance(message, bytes):
+                return message
+            if message.type == "Error":
+                raise RuntimeError(message.description)
+            if message.type in ("SpeechMetadata", "SpeechInterrupted"):
+                return None
+
+    def interrupt(self) -> None:
+        self.connection.send_interrupt()
+
+
+class DeepgramFluxAsync(DeepgramFlux, DeepgramAsync):
+    """The same in an event loop."""
+
+    def say(self, pieces: Sequence[str]) -> None:
+        async def say() -> None:
+            for piece in pieces:
+                await self.connection.send_speak(self.types.SpeakV2Speak(text=piece))
+            await self.connection.send_flush()
+
+        self.run(say())
+
+    def take(self) -> bytes | None:
+        return DeepgramAsync.take(self)
+
+    def interrupt(self) -> None:
+        self.run(self.connection.send_interrupt())
+
+
 CLIENTS: dict[str, type[Client]] = {
     "elevenlabs multi-context": ElevenLabsMulti,
     "cartesia": Cartesia,
     "cartesia async": CartesiaAsync,
     "deepgram": Deepgram,
     "deepgram async": DeepgramAsync,
+    "deepgram flux": DeepgramFlux,
+    "deepgram flux async": DeepgramFluxAsync,
+    "elevenlabs dialogue": ElevenLabsDialogue,
 }

@@ -1,7 +1,8 @@
 """A local server of the WebSocket protocols of ElevenLabs, Cartesia and Deepgram, with Hibari behind it.
 
-Paths: ``/v1/text-to-speech/VOICE/stream-input`` and ``.../multi-stream-input``, ``/tts/websocket``, ``/v1/speak``. Audio is 16 bit PCM
-at 24 kHz, whatever is asked for. Text is spoken sentence by sentence as it comes; what is left of it at a flush or at the end.
+Paths: ``/v1/text-to-speech/VOICE/stream-input`` and ``.../multi-stream-input``, ``/v1/text-to-dialogue/...`` with the same two ends,
+``/tts/websocket``, ``/v1/speak``, ``/v2/speak``. Audio is 16 bit PCM at 24 kHz, whatever is asked for.
+Text is spoken sentence by sentence as it comes; what is left of it at a flush or at the end.
 """
 
 from __future__ import annotations
@@ -300,9 +301,166 @@ async def _deepgram(server: SpeechSockets, socket: ServerConnection) -> None:
     context.cancel()
 
 
+class Dialogue:
+    """Dialogues: lines of several voices, in one context (whose name is empty) or in many."""
+
+    def __init__(self, server: SpeechSockets, socket: ServerConnection) -> None:
+        self._server, self._socket = server, socket
+        self._contexts: dict[str, Context] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Take messages to the end of the connection."""
+        async for raw in self._socket:
+            message = json.loads(raw)
+            name = message.get("context_id", "")
+            if name not in self._contexts and message.get("voices"):
+                self._begin(name)
+            for line in message.get("inputs", ()):
+                self._add(name, line)
+            if message.get("flush"):
+                self._contexts[name].flush()
+            if message.get("close_context"):
+                self._endings.add(asyncio.create_task(self._end(name)))
+            if message.get("close_socket"):
+                await asyncio.gather(*map(self._end, list(self._contexts)), *self._endings)
+                await self._socket.close()
+        for context in self._contexts.values():
+            context.cancel()
+
+    async def _send(self, context: str, **fields: Any) -> None:
+        await self._socket.send(_json(**fields, **({"context_id": context} if context else {})))
+
+    def _begin(self, name: str) -> None:
+        self._contexts[name] = Context(
+            self._server, self._name(name), self._socket, lambda audio: self._send(name, audio=_base64(audio))
+        )
+
+    def _name(self, context: str) -> str:
+        return f"dialogue {self._server.connections} {context}"
+
+    def _add(self, name: str, line: dict[str, Any]) -> None:
+        context = self._contexts[name]
+        if line.get("new_turn"):
+            context.flush()
+            context.then(lambda: self._send(name, is_final_audio_for_turn=True), self._name(name))
+        context.add(line["text"])
+
+    async def _end(self, name: str) -> None:
+        await _ended(self._contexts.pop(name), self._failed, lambda: self._send(name, is_final=True))
+
+    async def _failed(self) -> None:
+        await self._socket.send(_json(message="The engine failed.", error="internal", code=1011))
+        await self._socket.close(1011)
+
+
+async def _dialogue(server: SpeechSockets, socket: ServerConnection) -> None:
+    await Dialogue(server, socket).run()
+
+
+class Flux:
+    """Turns of ``/v2/speak``: the provider works on one, the others wait."""
+
+    def __init__(self, server: SpeechSockets, socket: ServerConnection) -> None:
+        self._server, self._socket = server, socket
+        self._turns: asyncio.Queue[asyncio.Queue[str | None]] = asyncio.Queue()
+        self._open: asyncio.Queue[str | None] | None = None
+        self._texts: asyncio.Queue[str | None] | None = None  # of the active turn
+        self._active: Context | None = None
+        self._cut = False
+        self._made = False
+
+    async def run(self) -> None:
+        """Take messages to the end of the connection."""
+        work = asyncio.create_task(self._work())
+        await self._socket.send(_json(type="Connected", request_id="0", model_name="hibari", model_version="0", model_uuids=[]))
+        async for raw in self._socket:
+            message = json.loads(raw)
+            match message["type"]:
+                case "Speak":
+                    if self._open is None:
+                        self._open = asyncio.Queue()
+                        self._turns.put_nowait(self._open)
+                    self._open.put_nowait(message["text"])
+                case "Flush" if self._open is not None:
+                    self._end_text()
+                case "Flush":
+                    await self._warn("NO_ACTIVE_SPEECH")
+                case "Interrupt":
+                    await self._interrupt()
+                case "Close":
+                    self._end_text()
+                    break
+        if self._active is not None:
+            self._active.cancel()
+        work.cancel()
+
+    def _end_text(self) -> None:
+        if self._open is not None:
+            self._open.put_nowait(None)
+        self._open = None
+
+    async def _interrupt(self) -> None:
+        if not self._made:
+            await self._warn("NO_AUDIO_GENERATED")
+        elif self._active is None or self._texts is None:
+            await self._warn("NO_ACTIVE_SPEECH")
+        else:
+            self._cut = True
+            self._active.cancel()
+            if self._texts is self._open:
+                self._end_text()
+
+    async def _warn(self, code: str) -> None:
+        await self._socket.send(_json(type="Warning", code=code, description=code))
+
+    async def _work(self) -> None:
+        count = 0
+        while True:
+            self._texts, count = await self._turns.get(), count + 1
+            speech_id = f"dg_sp_{count:012x}"
+            with suppress(ConnectionClosed):
+                await self._socket.send(_json(type="SpeechStarted", speech_id=speech_id))
+            self._cut = False
+            self._active = context = Context(self._server, f"flux {self._server.connections}.{count}", self._socket, self._send)
+            while (text := await self._texts.get()) is not None:
+                context.add(text)
+            context.flush()
+            with suppress(ConnectionClosed):
+                await self._socket.send(_json(type="Flushed", speech_id=speech_id))  # before the rest of the audio
+            await _ended(context, self._failed, lambda speech_id=speech_id: self._over(speech_id))
+            self._active = self._texts = None
+
+    async def _send(self, audio: bytes) -> None:
+        self._made = True
+        await self._socket.send(audio)
+
+    async def _failed(self) -> None:
+        await self._socket.send(_json(type="Error", code="NET-0000", description="The engine failed."))
+        await self._socket.close(1011)
+
+    async def _over(self, speech_id: str) -> None:
+        applied = {"pronunciations_applied": 0, "breaks_applied": 0, "pronunciation_warnings": 0}
+        figures = {
+            "speech_id": speech_id, "audio_duration_ms": 0, "input_character_count": 0, "billable_character_count": 0,
+            "controls_applied": applied,
+        }  # fmt: skip
+        if self._cut:
+            await self._socket.send(_json(type="SpeechInterrupted", audio_played_ms=0, metadata=figures))
+        else:
+            await self._socket.send(_json(type="SpeechMetadata", **figures))
+
+
+async def _flux(server: SpeechSockets, socket: ServerConnection) -> None:
+    await Flux(server, socket).run()
+
+
 _PROTOCOLS = {
+    "/text-to-dialogue/multi-stream-input": _dialogue,
+    "/text-to-dialogue/stream-input": _dialogue,
     "/multi-stream-input": _eleven_multi,
     "/stream-input": _eleven,
     "/tts/websocket": _cartesia,
     "/v1/speak": _deepgram,
+    "/v2/speak": _flux,
 }

@@ -96,7 +96,7 @@ def test_two_utterances_on_one_connection(name: str, provider: SpeechSockets, ob
     assert capture_tts.total("tts.connection.uses") == 2
 
 
-@clients("elevenlabs multi-context")
+@clients("elevenlabs multi-context", "elevenlabs dialogue")
 def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """The provider is told to stop: cancelled, because the listener interrupted, with what had been made; the next one is whole."""
     observe(WebSocketsInstrumentor)
@@ -270,6 +270,13 @@ def test_which_audio_is_read() -> None:
     assert first("ws://host/v1/speak?encoding=mulaw&sample_rate=8000", speak) == MuLaw(8000)
     assert first("ws://host/v1/speak?encoding=alaw", speak) == ALaw(8000)
     assert first("ws://host/v1/speak", speak) == PCM16(24000)
+    assert first("ws://host/v2/speak?model=flux-alexis-en&sample_rate=48000", speak) == PCM16(48000)
+    assert first("ws://host/v2/speak?model=flux-alexis-en&encoding=mulaw&sample_rate=16000", speak) == MuLaw(16000)
+    assert first("ws://host/v2/speak?model=flux-alexis-en", speak) == Encoded("linear16"), (
+        "the model's own rate, which nobody says"
+    )
+    line = '{"voices": ["a"], "inputs": [{"text": "Hi.", "voice_id": "a"}]}'
+    assert first("wss://host/v1/text-to-dialogue/stream-input?output_format=pcm_16000", line) == PCM16(16000)
     for path in ("stream-input", "multi-stream-input"):
         assert first(f"wss://host/v1/text-to-speech/v/{path}?output_format=ulaw_8000", eleven) == MuLaw(8000)
         assert first(f"wss://host/v1/text-to-speech/v/{path}?output_format=pcm_16000", eleven) == PCM16(16000)
@@ -290,6 +297,8 @@ _SAMPLES = base64.b64encode(bytes(24_000)).decode()
          {"audio": _SAMPLES}, {"isFinal": True}),
         ("/v1/text-to-speech/v/multi-stream-input?output_format=pcm_24000", {"text": "Hi. ", "context_id": "a"},
          {"text": "Ho. ", "context_id": "a", "flush": True}, {"audio": _SAMPLES, "contextId": "a"}, {"isFinal": True, "contextId": "a"}),
+        ("/v1/text-to-dialogue/stream-input?output_format=pcm_24000", {"voices": ["a"], "inputs": [{"text": "Hi. ", "voice_id": "a"}]},
+         {"inputs": [{"text": "Ho. ", "voice_id": "a", "new_turn": True}], "flush": True}, {"audio": _SAMPLES}, {"is_final": True}),
         ("/tts/websocket", _CARTESIA | {"transcript": "Hi. "}, _CARTESIA | {"transcript": "Ho. ", "flush": True},
          {"type": "chunk", "data": _SAMPLES, "context_id": "a"}, {"type": "done", "context_id": "a"}),
     ],
@@ -307,6 +316,150 @@ def test_a_flush(
     conversation.received(json.dumps(end), None)
     synthesis = capture_tts.synthesis(outcome="ok")
     assert (synthesis["tts.text.length"], synthesis["tts.audio.duration"]) == (12, pytest.approx(1.5))
+
+
+# -- turns of Deepgram's Flux, and dialogues --------------------------------------------------------------------------------------
+
+_AUDIO = bytes(24_000)  # half a second
+
+
+class Turns:
+    """A conversation in messages of ``/v2/speak``, with what the SDK has types for."""
+
+    def __init__(self, capture: Capture) -> None:
+        protocol = protocol_of("wss://host/v2/speak?model=flux-alexis-en&sample_rate=24000")
+        assert protocol is not None
+        self._conversation, self._capture = Conversation(capture.telemetry(), protocol), capture
+
+    def send(self, *texts: str, **message: Any) -> None:
+        """Texts, then a message."""
+        for text in texts:
+            self._conversation.sent(json.dumps({"type": "Speak", "text": text}))
+        if message:
+            self._conversation.sent(json.dumps(message))
+
+    def receive(self, kind: str, **message: Any) -> None:
+        """A message of the provider."""
+        self._conversation.received(json.dumps({"type": kind, **message}), None)
+
+    def audio(self) -> None:
+        """Half a second of it."""
+        self._conversation.received(_AUDIO, None)
+
+    def end(self, number: int) -> None:
+        """A turn is over."""
+        self.receive("SpeechMetadata", speech_id=f"dg_sp_{number}")
+
+    def interrupted(self, number: int) -> None:
+        """A turn was cut off."""
+        self.receive("SpeechInterrupted", audio_played_ms=0, metadata={"speech_id": f"dg_sp_{number}"})
+
+    @property
+    def outcomes(self) -> list[tuple[str, int, float]]:
+        """Of each request the outcome, its characters and its seconds of audio."""
+        return [(s.outcome, s["tts.text.length"], s["tts.audio.duration"] or 0.0) for s in self._capture.syntheses()]
+
+
+def test_turns_that_wait(capture_tts: Capture) -> None:
+    """Two turns are asked for at once: each has its own audio. That a turn's text has come (`Flushed`) is not its end."""
+    turns = Turns(capture_tts)
+    for text in ("One. ", "Two, three. "):
+        turns.send(text, type="Flush")
+    turns.send(type="Flush")  # without text it is of no turn
+    for number in (1, 2):
+        turns.receive("SpeechStarted", speech_id=f"dg_sp_{number}")
+        turns.receive("Flushed", speech_id=f"dg_sp_{number}")
+        for _ in range(number):
+            turns.audio()
+        turns.end(number)
+    assert turns.outcomes == [("ok", 5, 0.5), ("ok", 12, 1.0)]
+
+
+def test_only_the_active_turn_is_interrupted(capture_tts: Capture) -> None:
+    """What waits behind it is spoken; audio that was on its way is too late."""
+    turns = Turns(capture_tts)
+    turns.send("One. ", type="Flush")
+    turns.send("Two, three. ", type="Flush")
+    turns.receive("SpeechStarted", speech_id="dg_sp_1")
+    turns.audio()
+    turns.send(type="Interrupt")
+    turns.audio()
+    turns.interrupted(1)
+    turns.receive("SpeechStarted", speech_id="dg_sp_2")
+    turns.audio()
+    turns.end(2)
+    assert turns.outcomes == [("cancelled", 5, 1.0), ("ok", 12, 0.5)]
+
+
+def test_an_interruption_that_comes_too_late(capture_tts: Capture) -> None:
+    """The listener interrupts what has been made already: the turn is ok, and the next one is not taken for it."""
+    turns = Turns(capture_tts)
+    turns.send("One. ", type="Flush")
+    turns.receive("SpeechStarted", speech_id="dg_sp_1")
+    turns.audio()
+    turns.end(1)
+    turns.send(type="Interrupt")
+    turns.send("Two, three. ", type="Flush")
+    turns.interrupted(1)
+    turns.audio()
+    turns.end(2)
+    assert turns.outcomes == [("ok", 5, 0.5), ("ok", 12, 0.5)]
+
+
+@pytest.mark.parametrize("spoken", [False, True])
+def test_an_interruption_that_is_ignored(spoken: bool, capture_tts: Capture) -> None:
+    """Before the first audio there is nothing to interrupt, says Flux, and goes on: no turn stays open, no audio is lost."""
+    turns = Turns(capture_tts)
+    turns.send("One. ", type="Interrupt")
+    if spoken:
+        turns.send("Two, three. ")
+    turns.receive("Warning", code="NO_AUDIO_GENERATED", description="")
+    turns.send("Four. ", type="Flush")
+    turns.receive("SpeechStarted", speech_id="dg_sp_1")
+    turns.audio()
+    turns.end(1)
+    turns.send("Five. ", type="Flush")
+    turns.audio()
+    turns.end(2)
+    first = [("cancelled", 5, 0.0), ("ok", 18, 0.5)] if spoken else [("cancelled", 11, 0.5)]
+    assert turns.outcomes == [*first, ("ok", 6, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("code", "error_type"), [("DATA-0002", "invalid_input"), ("NET-0001", "server_error"), (None, "server_error")]
+)
+def test_errors_of_flux(code: str | None, error_type: str, capture_tts: Capture) -> None:
+    """Its code says whether the caller's message was wrong."""
+    turns = Turns(capture_tts)
+    turns.send("One. ")
+    turns.receive("Error", code=code, description="")
+    assert capture_tts.synthesis().attempts[0]["error.type"] == error_type
+
+
+def test_a_dialogue_on_a_connection_of_its_own(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """Lines of two voices are one request, without a voice; the end of a turn is not its end."""
+    from websockets.sync.client import connect
+
+    observe(WebSocketsInstrumentor)
+    audio = b""
+    with connect(f"{provider.url}/v1/text-to-dialogue/stream-input?model_id=eleven_v3&output_format=pcm_24000") as socket:
+        for message in (
+            {"voices": ["a", "b"]},
+            {"inputs": [{"text": "Good morning. ", "voice_id": "a"}]},
+            {"keep_alive": True},
+            {"inputs": [{"text": "How are you today?", "voice_id": "b", "new_turn": True}]},
+            {"close_socket": True},
+        ):
+            socket.send(json.dumps(message))
+        turns = 0
+        while not (reply := json.loads(socket.recv())).get("is_final"):
+            audio += base64.b64decode(reply.get("audio") or "")
+            turns += bool(reply.get("is_final_audio_for_turn"))
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert turns == 1
+    assert (synthesis["tts.text.length"], synthesis["tts.voice"]) == (len("Good morning. How are you today?"), None)
+    assert (synthesis.attempts[0].provider, synthesis["gen_ai.request.model"]) == ("elevenlabs", "eleven_v3")
+    assert synthesis["tts.audio.duration"] == pytest.approx(seconds(audio))
 
 
 # -- ElevenLabs' own client for one utterance -------------------------------------------------------------------------------------
@@ -399,8 +552,14 @@ def test_other_sockets_are_left_alone(observe: Observe, capture_tts: Capture) ->
 MESSAGES = (
     "{}", "[]", "null", '{"text": 1}', '{"text": "Hi.", "context_id": {}}', '{"audio": "!"}', '{"type": "Speak"}', '{"type": []}',
     '{"context_id": "a", "transcript": "Hi."}', '{"type": "chunk", "data": "not base64", "context_id": "a"}',
+    '{"type": "Speak", "text": "Hi."}', '{"type": "Interrupt"}', '{"type": "SpeechInterrupted"}', '{"type": "SpeechMetadata"}',
+    '{"type": "Warning", "code": "NO_AUDIO_GENERATED"}', '{"voices": 1, "inputs": 2}', '{"inputs": [{"text": "Hi.", "voice_id": "a"}]}',
+    '{"close_socket": true}',
 )  # fmt: skip
-PATHS = ("/x/stream-input", "/v/multi-stream-input", "/tts/websocket", "/v1/speak?sample_rate=x")
+PATHS = (
+    "/x/stream-input", "/v/multi-stream-input", "/tts/websocket", "/v1/speak?sample_rate=x", "/v2/speak",
+    "/v1/text-to-dialogue/stream-input", "/v1/text-to-dialogue/multi-stream-input",
+)  # fmt: skip
 
 
 @given(

@@ -14,19 +14,22 @@ from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.patch import Patch, Wrapper
 from otel_tts.instrumentation.sockets.cartesia import Cartesia
 from otel_tts.instrumentation.sockets.conversation import Conversation
-from otel_tts.instrumentation.sockets.deepgram import Deepgram
-from otel_tts.instrumentation.sockets.elevenlabs import ElevenLabs
+from otel_tts.instrumentation.sockets.deepgram import Deepgram, Flux
+from otel_tts.instrumentation.sockets.elevenlabs import Dialogue, ElevenLabs
 from otel_tts.instrumentation.sockets.messages import SpeechProtocol
 
 _RENAMED = 17
 """The first version of ``websockets`` in which the methods that open a connection have their new names."""
 _PROTOCOLS: Mapping[str, Callable[[str, Mapping[str, str]], SpeechProtocol]] = {
+    "/text-to-dialogue/stream-input": Dialogue,
+    "/text-to-dialogue/multi-stream-input": Dialogue,
     "/stream-input": ElevenLabs,
     "/multi-stream-input": ElevenLabs,
     "/tts/websocket": Cartesia,
     "/v1/speak": Deepgram,
+    "/v2/speak": Flux,
 }
-"""The protocols, by the end of the path of an address."""
+"""The protocols, by the end of the path of an address; the first that fits."""
 
 
 def protocol_of(address: object) -> SpeechProtocol | None:
