@@ -47,21 +47,17 @@ def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked | None:
 
 
 class DeepgramInstrumentor(Instrumentor):
-    """Instrumentor of ``audio.generate`` of ``speak.v1`` and ``speak.v2`` of both clients, and of its raw responses, all in pieces."""
+    """Instrumentor of ``audio.generate`` of ``speak.v1`` and ``speak.v2`` of both clients: of its raw response, which it reads itself."""
 
     requires = "deepgram-sdk >= 5, < 8"
     targets = tuple(
-        target
+        Target(
+            f"deepgram.speak.{version}.audio.raw_client",
+            f"{kind}RawAudioClient.generate",
+            _ask,
+            raw_response(chunks(), declared=True),
+            managed=True,
+        )
         for version in ("v1", "v2")  # older versions lack the second package, which is then never imported
         for kind in ("", "Async")
-        for target in (
-            Target(f"deepgram.speak.{version}.audio.client", f"{kind}AudioClient.generate", _ask, chunks()),
-            Target(
-                f"deepgram.speak.{version}.audio.raw_client",
-                f"{kind}RawAudioClient.generate",
-                _ask,
-                raw_response(chunks(), declared=True),
-                managed=True,
-            ),
-        )
     )

@@ -77,7 +77,7 @@ def _ask_whole_dialogue(_: Any, arguments: Mapping[str, Any]) -> Asked:
 
 
 Way = tuple[str, Callable[[Any, Mapping[str, Any]], Asked], Extractor, bool]
-"""A method, what it requests, the extractor of its result, and whether its raw response comes in a block, with the audio as its body."""
+"""A method, what it requests, the extractor of its result, and whether its raw response comes in a block, in which the audio is read."""
 
 _SPEECH: Sequence[Way] = (
     ("convert", _ask, chunks(), True),
@@ -94,14 +94,15 @@ _DIALOGUE: Sequence[Way] = (
 
 
 def _targets(package: str, client: str, ways: Sequence[Way], *, newer: Sequence[str] = ()) -> Iterator[Target]:
-    """Yield the targets of both clients of a package, and of their ``with_raw_response``. ``newer``: what older versions lack."""
+    """Yield the targets of a package: the raw responses of both clients, from which all other results are made.
+
+    ``newer``: methods that older versions lack.
+    """
     for kind in ("", "Async"):
         for method, ask, extract, streamed in ways:
-            optional = method in newer
-            yield Target(f"{package}.client", f"{kind}{client}.{method}", ask, extract, optional=optional)
             raw = raw_response(extract, declared=method in ("convert", "stream"))
             name = f"{kind}Raw{client}.{method}"
-            yield Target(f"{package}.raw_client", name, ask, raw, managed=streamed, optional=optional)
+            yield Target(f"elevenlabs.{package}.raw_client", name, ask, raw, managed=streamed, optional=method in newer)
 
 
 class ElevenLabsInstrumentor(Instrumentor):
@@ -109,9 +110,9 @@ class ElevenLabsInstrumentor(Instrumentor):
 
     requires = "elevenlabs >= 2.10, < 3"
     targets = (
-        *_targets("elevenlabs.text_to_speech", "TextToSpeechClient", _SPEECH),
+        *_targets("text_to_speech", "TextToSpeechClient", _SPEECH),
         *_targets(
-            "elevenlabs.text_to_dialogue",
+            "text_to_dialogue",
             "TextToDialogueClient",
             _DIALOGUE,
             newer=("convert_with_timestamps", "stream_with_timestamps"),

@@ -357,6 +357,37 @@ def test_what_elevenlabs_sends_once_more(each: Each) -> None:
         assert (len(synthesis.attempts), len(resends), each.server.asked) == ((1, 1, 2) if whole else (1, 0, 1))
 
 
+def _asked_for_nothing(client: str) -> Callable[[Any, bool], Any]:
+    """Speech in the API's own format, by the plain call or by its raw response."""
+
+    def convert(made: Any, raw: bool) -> Any:
+        package = made.text_to_speech.with_raw_response if raw else made.text_to_speech
+        return package.convert("rachel", text=TEXT)
+
+    def generate(made: Any, raw: bool) -> Any:
+        audio = made.speak.v1.audio
+        return (audio.with_raw_response if raw else audio).generate(text=TEXT)
+
+    return convert if "ElevenLabs" in client else generate
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("client", ["ElevenLabs", "AsyncElevenLabs", "DeepgramClient", "AsyncDeepgramClient"])
+def test_the_answer_says_which_audio_it_is(
+    client: str, raw: bool, provider: SpeechHttp, observe: Observe, capture_tts: Capture
+) -> None:
+    """MP3 is asked for, by default, and raw audio comes: `Content-Type` says so, also where the host gets a plain iterator."""
+    eleven, ask = "ElevenLabs" in client, _asked_for_nothing(client)
+    instrumentor = ElevenLabsInstrumentor if eleven else DeepgramInstrumentor
+    way = Way(
+        instrumentor, (_eleven if eleven else _deepgram)(client), lambda made: ask(made, raw), client.startswith("Async"), {}
+    )
+    observe(instrumentor)
+    audio = way.run(provider.url)
+    assert audio == provider.audio
+    assert capture_tts.synthesis(outcome="ok")["tts.audio.duration"] == pytest.approx(seconds(audio))
+
+
 def test_an_error_of_the_host_in_the_block(capture_tts: Capture, observe: Observe, provider: SpeechHttp) -> None:
     """The host's own exception comes out of the block as it was raised; the speech was left, it did not fail."""
     observe(ElevenLabsInstrumentor)
