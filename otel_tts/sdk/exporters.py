@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricReader, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
-from otel_tts.sdk import encodable, queries
+from otel_tts.sdk import encodable, outages, queries
+from otel_tts.sdk.outages import OutageLog
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
@@ -28,6 +29,7 @@ PROMETHEUS = "prometheus"
 FILES = "files"
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_GRPC_LOGGER = "opentelemetry.exporter.otlp.proto.grpc.exporter"
 _OTLP_PORTS = {4317: "grpc", 4318: "http/protobuf"}
 
 
@@ -124,14 +126,18 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
 
 
 def _checked(exporter: Callable[..., Any], entry_point: str, environ: Mapping[str, str]) -> Callable[[], Any]:
-    """Return a function that builds an exporter. Over HTTP, its session recognises a gRPC receiver, unless the environment names one."""
+    """Return a function that builds an exporter, whose outages are said once.
+
+    Over HTTP, its session recognises a gRPC receiver, unless the environment names one.
+    """
+    if entry_point in _PROTOCOLS.values():
+        outages.hold_back(logging.getLogger(_GRPC_LOGGER if entry_point == _PROTOCOLS["grpc"] else exporter.__module__))
     if entry_point != _PROTOCOLS["http/protobuf"] or any(name.endswith("_CREDENTIAL_PROVIDER") for name in environ):
         return exporter
 
     def build() -> Any:
         from otel_tts.sdk import receiver
 
-        logging.getLogger(exporter.__module__).addFilter(receiver.is_news)
         return exporter(session=receiver.CheckedSession())
 
     return build
@@ -161,16 +167,19 @@ class ForkedSpanExporter(SpanExporter):
 
     Args:
         build: makes the exporter, in each process anew.
+        destination: where spans are sent, for people.
         capture_text: whether texts and messages of exceptions may be exported.
     """
 
-    def __init__(self, build: Callable[[], SpanExporter], *, capture_text: bool) -> None:
+    def __init__(self, build: Callable[[], SpanExporter], destination: str = "", *, capture_text: bool) -> None:
         self._own = PerProcess(build)
+        self._outages = OutageLog("Spans", destination, "They are lost until then.")
         self._capture_text = capture_text
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
-        return self._own().export(encodable.spans(spans if self._capture_text else queries.spans(spans)))
+        batch = encodable.spans(spans if self._capture_text else queries.spans(spans))
+        return self._outages.watch(lambda: self._own().export(batch))
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""
@@ -186,19 +195,24 @@ class ForkedMetricExporter(MetricExporter):
 
     Args:
         build: makes the exporter, in each process anew.
+        destination: where metrics are sent, for people.
     """
 
-    def __init__(self, build: Callable[[], MetricExporter]) -> None:
+    def __init__(self, build: Callable[[], MetricExporter], destination: str = "") -> None:
         self._own = PerProcess(build)
         exporter = self._own()
         # The reader needs the exporter's preferences, and the SDK has no public name for them.
         self.temporality = exporter._preferred_temporality  # noqa: SLF001
         self.aggregation = exporter._preferred_aggregation  # noqa: SLF001
         super().__init__(self.temporality, self.aggregation)
+        keeps_totals = AggregationTemporality.DELTA not in (self.temporality or {}).values()
+        consequence = "The next ones that arrive have the totals." if keeps_totals else "They are lost until then."
+        self._outages = OutageLog("Metrics", destination, consequence)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Export through this process's exporter."""
-        return self._own().export(encodable.metrics(metrics_data), timeout_millis, **kwargs)
+        batch = encodable.metrics(metrics_data)
+        return self._outages.watch(lambda: self._own().export(batch, timeout_millis, **kwargs))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Shut this process's exporter down."""
@@ -214,14 +228,17 @@ class ForkedLogExporter(LogRecordExporter):
 
     Args:
         build: makes the exporter, in each process anew.
+        destination: where log records are sent, for people.
     """
 
-    def __init__(self, build: Callable[[], LogRecordExporter]) -> None:
+    def __init__(self, build: Callable[[], LogRecordExporter], destination: str = "") -> None:
         self._own = PerProcess(build)
+        self._outages = OutageLog("Log records", destination, "They are lost until then.")
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Export through this process's exporter."""
-        return self._own().export(encodable.logs(batch))
+        records = encodable.logs(batch)
+        return self._outages.watch(lambda: self._own().export(records))
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""

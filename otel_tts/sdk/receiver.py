@@ -126,13 +126,3 @@ def report(url: str) -> None:
             "%s speaks gRPC, and telemetry is sent to it by HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc. Nothing arrives until then.",
             host,
         )
-
-
-def is_news(record: logging.LogRecord) -> bool:
-    """Return whether a log record of an exporter is about something else; for use as a filter of its logger.
-
-    Args:
-        record: the log record.
-    """
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    return not any(isinstance(argument, SpeaksGRPCError) for argument in arguments)
