@@ -23,6 +23,7 @@ from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, number, whole
 from otel_tts.history.partitions import partitions, readable
 from otel_tts.history.rows import Growth, Series
+from otel_tts.history.unavailable import exponential
 from otel_tts.semconv import Instrument, Metric
 from otel_tts.settings import Selection
 
@@ -185,6 +186,7 @@ class _EncodedMetric(msgspec.Struct):
     sum: msgspec.Raw = _NOTHING
     histogram: msgspec.Raw = _NOTHING
     gauge: msgspec.Raw = _NOTHING
+    exponentialHistogram: msgspec.Raw = _NOTHING  # noqa: N815
 
 
 class _ScopeMetrics(msgspec.Struct):
@@ -232,6 +234,8 @@ def _decoded(export: bytes, names: Collection[str], selection: Selection) -> Ite
         for scope in resource.scopeMetrics if _is_selected(resource.resource, selection) else ():
             for metric in scope.metrics if scope.scope.get("name") == semconv.SCOPE else ():
                 if metric.name in names:
+                    if metric.exponentialHistogram is not _NOTHING:
+                        raise exponential("A local metrics file", f"{metric.name} (of {process[1]})")
                     data = next(raw for raw in (metric.sum, metric.histogram, metric.gauge, _EMPTY) if raw is not _NOTHING)
                     decoded = msgspec.json.decode(data, type=dict[str, Any])
                     yield process, metric.name, decoded, metric.histogram is not _NOTHING or bool(decoded.get("isMonotonic"))
@@ -254,6 +258,8 @@ def _loose(export: Any, names: Collection[str], unreadable: Unreadable, selectio
             if isinstance(described, Mapping) and described.get("name") == semconv.SCOPE:
                 for metric in items(scope, "metrics", unreadable):
                     if isinstance(name := metric.get("name"), str) and name in names:
+                        if "exponentialHistogram" in metric:
+                            raise exponential("A local metrics file", f"{name} (of {process[1]})")
                         data: Any = next((metric[kind] for kind in ("sum", "histogram", "gauge") if kind in metric), {})
                         if isinstance(data, dict):
                             yield process, name, data, "histogram" in metric or bool(data.get("isMonotonic"))

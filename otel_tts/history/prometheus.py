@@ -18,6 +18,7 @@ from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Growth, Series
 from otel_tts.history.stores import Stores
+from otel_tts.history.unavailable import exponential
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -69,6 +70,7 @@ class Prometheus:
             moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
             metrics: the metrics.
         """
+        self._refuse_native(metrics, moments[0], moments[-1])
         results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
         for first in range(0, len(results), _POINTS):
             part = moments[first : first + _POINTS + 1]
@@ -88,6 +90,7 @@ class Prometheus:
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
         exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR, self._where), hours)]
         if not exported_in:
+            self._refuse_native([metric], now - 24 * _HOUR, now)
             return None
         counts = [readings.equals(readings.BOUND, "+Inf"), *self._where]
         whole = self._at(readings.samples(metric, _HOUR, counts), hours[min(exported_in) + 1])
@@ -103,6 +106,7 @@ class Prometheus:
         for query in (readings.newest(metric, self._where), readings.newest_within(metric, 24 * _HOUR, self._where)):
             for answer in self._at(query, now):
                 return answer.values[0][1]
+        self._refuse_native([metric], now - 24 * _HOUR, now)
         return None
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
@@ -112,6 +116,7 @@ class Prometheus:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
         """
+        self._refuse_native([semconv.SYNTHESIS_DURATION], start, end)
         moments: dict[str, float] = {}
         for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
@@ -163,6 +168,20 @@ class Prometheus:
         """
         answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
         return sum(value for answer in answers for _, value in answer.values)
+
+    def _refuse_native(self, metrics: Collection[Metric], start: float, end: float) -> None:
+        """Raise `HistoryUnavailableError` where a histogram is there between two moments, but not its buckets: 0 would be a lie."""
+        histograms = {promql.series(metric): metric for metric in metrics if metric.instrument is Instrument.HISTOGRAM}
+        if not histograms:
+            return
+        there = self._at(readings.native(list(histograms.values()), end - start, self._where), end)
+        for name in sorted(answer.labels.get("__name__", "") for answer in there):
+            metric = histograms.get(name)
+            processes = self._at(readings.only_native(metric, end - start, self._where), end) if metric else []
+            if services := sorted({_service(answer.labels) for answer in processes}):
+                raise exponential(
+                    f"{self._backend.name[0].upper()}{self._backend.name[1:]}", f"{name} (of {', '.join(services)})"
+                )
 
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that counts: each window's number, and a series that was exported in it."""

@@ -158,6 +158,31 @@ def series_of(metric: Metric, where: Sequence[str] = ()) -> str:
     return f"count without () ({{{', '.join(matchers)}}})"
 
 
+def native(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()) -> str:
+    """The names of histograms that the store has without their buckets in the last ``window_s`` seconds: one series in place of many.
+
+    Args:
+        metrics: the histograms.
+        window_s: in seconds.
+        where: matchers of what is asked for.
+    """
+    matchers = ['__name__=~"' + "|".join(map(series, metrics)) + '"', *where]
+    return f"count by (__name__) (last_over_time({{{', '.join(matchers)}}}[{_duration(window_s)}]))"
+
+
+def only_native(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
+    """The processes of which the store has a histogram only without its buckets.
+
+    Args:
+        metric: the histogram.
+        window_s: in seconds.
+        where: matchers of what is asked for.
+    """
+    classic = f"last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf'), *where])})"
+    whole = f"last_over_time({series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}])"
+    return f"count by ({', '.join(PROCESS)}) ({whole} unless on ({', '.join(PROCESS)}) {classic})"
+
+
 def bounds_of(metric: Metric, where: Sequence[str] = ()) -> str:
     """How many buckets each attribute set of each process has now.
 

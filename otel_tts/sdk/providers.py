@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts.files import SIGNALS, Signal
 from otel_tts.monitor import Monitor
+from otel_tts.sdk.direct.meter import BUCKETS
 from otel_tts.sdk.direct.meter import MeterProvider as DirectMeterProvider
 from otel_tts.sdk.direct.path import path_of_histograms, path_of_spans, protocol_of
 from otel_tts.sdk.direct.senders import sender
@@ -173,6 +174,7 @@ def _metrics(
     if not settings.metrics_enabled:
         return metrics.NoOpMeterProvider(), SignalExport("metrics", "switched off by METRICS_ENABLED"), []
     if host := given or _host(metrics.get_meter_provider()):
+        _warn_of_exponential_histograms(os.environ)
         return host, _host_export("metrics", host), []
     pull = _pull(settings, prometheus_port)
     readers: list[MetricReader] = []
@@ -187,7 +189,7 @@ def _metrics(
     if path_of_histograms(ways, settings, os.environ).is_direct:
         provider: MeterProvider = DirectMeterProvider(readers, resource)
     else:
-        provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+        provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[BUCKETS])
     metrics.set_meter_provider(provider)
     hosts = join_meters(provider, endpoints("metrics", ways, os.environ))
 
@@ -204,6 +206,17 @@ def _metrics(
         lambda: with_the_hosts(provider.shutdown),
     )
     return provider, export, [reader for reader in readers if isinstance(reader, Holdable)]
+
+
+def _warn_of_exponential_histograms(environ: Mapping[str, str]) -> None:
+    """Log it where the environment gives the host's own provider histograms that our readers cannot count."""
+    variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+    if environ.get(variable, "").strip().lower() == "base2_exponential_bucket_histogram":
+        _logger.warning(
+            "%s makes exponential histograms of otel-tts's metrics, too, since the meter provider is the host's own: rules, dashboards "
+            "and readers cannot count them. Give the provider the view of docs/series.md, or unset the variable.",
+            variable,
+        )
 
 
 def _log_records(

@@ -13,7 +13,7 @@ import urllib.request
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,9 +51,15 @@ def tool(name: str) -> str:
 @pytest.fixture(scope="session")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that takes OTLP."""
+    with running_prometheus(tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
+
+
+@contextmanager
+def running_prometheus(directory: Path, otlp: str = "") -> Iterator[str]:
+    """A Prometheus that takes OTLP, with further lines of its section ``otlp``: its URL."""
     program = tool("prometheus")
-    directory = tmp_path_factory.mktemp("prometheus")
-    (directory / "prometheus.yml").write_text(TRANSLATION)
+    (directory / "prometheus.yml").write_text(TRANSLATION + otlp)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -109,10 +115,19 @@ class Source:
             )
         return Source(open_history(settings), self._directory, self._url, self.service)
 
-    def write(self, process: str, moment: float, totals: Totals, place: Mapping[str, str] = MappingProxyType({})) -> None:
-        """What a process exports at a moment. ``place``: further attributes of its resource."""
+    def write(
+        self,
+        process: str,
+        moment: float,
+        totals: Totals,
+        place: Mapping[str, str] = MappingProxyType({}),
+        *,
+        exponential: bool = False,
+    ) -> None:
+        """What a process exports at a moment. ``place``: further attributes of its resource. ``exponential``: its histograms are."""
         began = self._began.setdefault(process, moment - 5)
-        line = json.dumps(export(self.service, process, began, moment, totals, place), separators=(",", ":")).encode()
+        content = export(self.service, process, began, moment, totals, place)
+        line = json.dumps(_exponential(content) if exponential else content, separators=(",", ":")).encode()
         if self._url is None:
             writer = f"{process}-{began:.0f}-{zlib.crc32(repr(sorted(place.items())).encode())}"  # whoever begins anew is another writer
             path = files.partition(self._directory, "metrics", moment, writer, 0).path
@@ -161,3 +176,14 @@ def export(
 
 def _attribute(key: str, value: str | bool) -> dict[str, Any]:
     return {"key": key, "value": {"boolValue": value} if isinstance(value, bool) else {"stringValue": value}}
+
+
+def _exponential(exported: dict[str, Any]) -> dict[str, Any]:
+    """The same with exponential histograms, all of their values in one bucket."""
+    for metric in exported["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]:
+        if data := metric.pop("histogram", None):
+            for point in data["dataPoints"]:
+                del point["bucketCounts"], point["explicitBounds"]
+                point |= {"scale": 0, "zeroCount": "0", "positive": {"offset": -1, "bucketCounts": [point["count"]]}}
+            metric["exponentialHistogram"] = data
+    return exported

@@ -80,10 +80,17 @@ class Receiver:
 
     def metrics(self) -> set[str]:
         """The names of all metrics."""
-        requests = [ExportMetricsServiceRequest.FromString(body) for body in self._received["/v1/metrics"]]
         return {
-            m.name for r in requests for resource in r.resource_metrics for scope in resource.scope_metrics for m in scope.metrics
+            m.name
+            for r in self.metric_requests()
+            for resource in r.resource_metrics
+            for scope in resource.scope_metrics
+            for m in scope.metrics
         }
+
+    def metric_requests(self) -> list[ExportMetricsServiceRequest]:
+        """What was sent of metrics."""
+        return [ExportMetricsServiceRequest.FromString(body) for body in self._received["/v1/metrics"]]
 
     def logs(self) -> list[str]:
         """The bodies of all log records."""

@@ -80,6 +80,13 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
     name = promql.count_series(semconv.SYNTHESIS_DURATION)
     labels = _series(server, f"topk(1, {name})")
     if labels is None:
+        native = promql.series(semconv.SYNTHESIS_DURATION)
+        if _series(server, f"count by (job) ({native})") is not None:
+            yield (
+                f"{kind} has {native} as a native histogram, without the buckets that readers, rules and dashboards count by: see "
+                "docs/series.md, exponential and native histograms."
+            )
+            return
         if _series(server, f"topk(1, {_UNSUFFIXED})") is not None:
             yield f"{kind} has our metrics without units and suffixes{_by(_SUFFIXES.get(kind))}."
         elif kind is MetricsEngine.THANOS:

@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -33,6 +34,9 @@ from otel_tts.core.fork import ForkAware, register
 from otel_tts.sdk.direct.cells import Cell
 
 _logger = logging.getLogger(__name__)
+
+BUCKETS = View(instrument_type=SDKHistogram, meter_name=semconv.SCOPE, aggregation=ExplicitBucketHistogramAggregation())
+"""Keeps the buckets of otel-tts's histograms where an exporter prefers exponential ones: thresholds are bounds of buckets."""
 
 Record = Callable[[float, Context | None], None]
 
@@ -297,7 +301,7 @@ class MeterProvider(SDKMeterProvider):
     def __init__(self, readers: Sequence[MetricReader], resource: Resource) -> None:
         self.cells = Cells(resource)
         self._meter: Meter | None = None
-        super().__init__(readers, resource, shutdown_on_exit=False)
+        super().__init__(readers, resource, shutdown_on_exit=False, views=[BUCKETS])
         for reader in readers:
             self._adopt(reader)
 

@@ -87,9 +87,6 @@ def path_of_histograms(ways: Sequence[Destination], settings: Settings, environ:
             continue
         if way.exporter not in _SENDERS:
             return Path(f"{way.exporter} is an exporter of its own")
-        buckets = environ.get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "").strip().lower()
-        if buckets not in ("", "explicit_bucket_histogram"):
-            return Path(f"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION is {buckets}")
     return Path()
 
 
