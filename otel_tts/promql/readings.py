@@ -178,9 +178,10 @@ def only_native(metric: Metric, window_s: float, where: Sequence[str] = ()) -> s
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    classic = f"last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf'), *where])})"
-    whole = f"last_over_time({series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}])"
-    return f"count by ({', '.join(PROCESS)}) ({whole} unless on ({', '.join(PROCESS)}) {classic})"
+    process = ", ".join(PROCESS)
+    buckets = f"last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf'), *where])})"
+    histograms = f"last_over_time({series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}])"
+    return f"count by ({process}) (({histograms}) unless on ({process}) ({buckets}))"
 
 
 def bounds_of(metric: Metric, where: Sequence[str] = ()) -> str:

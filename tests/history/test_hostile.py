@@ -353,7 +353,7 @@ cli.main(["requests", "--json"])
         assert "cannot be read: Permission denied. It may belong to another user" in process.stderr
     else:
         assert GOOD in process.stdout
-        assert "1 piece of stored telemetry cannot be read" in process.stderr
+        assert "1 record of stored telemetry" in process.stderr
 
 
 def test_nothing_controls_the_terminal(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_the_beginning_of_an_id_beyond_the_latest(monkeypatch: pytest.MonkeyPatc
     with answering({"/api/v3/services": SERVICES, "/api/v3/traces": {"result": result(synthesis(1))}}) as (history, _):
         assert history.trace(f"{1:08x}") is None  # found, and gone when it was asked for
         with pytest.raises(
-            ValueError, match=r"None of the last 1 syntheses .* begins with 'ffffffff'.* Give all of its digits\."
+            ValueError, match=r"None of the last 1 synthesis .* begins with 'ffffffff'.* Give all of its digits\."
         ):
             history.trace("f" * 8)
 

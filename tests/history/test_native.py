@@ -24,8 +24,8 @@ REQUESTS = semconv.SYNTHESIS_REQUESTS, (("tts.outcome", "ok"),)
 PLACE = {"k8s.cluster.name": "native"}
 """So that what other tests wrote is not read."""
 REFUSED = re.compile(
-    r"(A local metrics file|Prometheus at \S+) has (tts.synthesis.duration|tts_synthesis_duration_seconds) \(of tts-[^)]+\) as an exponential or native "
-    r"histogram.*docs/series\.md"
+    r"(A local metrics file|Prometheus at \S+) has (tts.synthesis.duration|tts_synthesis_duration_seconds) \(of tts-[^)]+\) as an "
+    r"exponential or native histogram.*docs/series\.md"
 )
 
 QUESTIONS: dict[str, Callable[[History, float], Any]] = {

@@ -134,8 +134,8 @@ def test_other_answers(status: int, body: Any, message: str) -> None:
 PARTS: dict[str, Any] = {
     "a part of a trace": ({f"/api/v2/traces/{TRACE}": {**WHOLE, "status": "PARTIAL", "message": "too large"}}, "too large"),
     "a part of a search": ({"/api/search": {**FOUND, "status": "PARTIAL"}}, "the traces"),
-    "unfinished jobs": ({"/api/search": {**FOUND, "metrics": {"totalJobs": 7, "completedJobs": 3}}}, "3 of 7 jobs were done"),
-    "unfinished jobs and nothing found": ({"/api/search": {"metrics": {"totalJobs": 2}}}, "0 of 2 jobs were done"),
+    "unfinished jobs": ({"/api/search": {**FOUND, "metrics": {"totalJobs": 7, "completedJobs": 3}}}, "jobs done: 3 of 7"),
+    "unfinished jobs and nothing found": ({"/api/search": {"metrics": {"totalJobs": 2}}}, "jobs done: 0 of 2"),
 }
 
 
