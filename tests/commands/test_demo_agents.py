@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_every_figure_is_what_the_listener_recorded(run: Run) -> None:
-    """Text, audio made, handed out and heard, first audio, gaps, interruptions, who was asked, and what it costs; of every utterance."""
+    """Text, audio, times to first audio, sound and end, gaps, interruptions, the engine's time, who was asked, and the cost."""
     assert len(run.records) == len(SCRIPTS)
     for name, utterances in run.records.items():
         requests = run.requests(name)
@@ -78,11 +78,17 @@ def test_every_figure_is_what_the_listener_recorded(run: Run) -> None:
                 len(utterance.asked) > 1,
             )
             assert request.ttfb == pytest.approx(utterance.first_audio_s, abs=MOMENT)
+            assert request.ttfa == pytest.approx(utterance.first_sound_s, abs=MOMENT)
+            assert request.duration == pytest.approx(utterance.duration_s, abs=MOMENT)
             assert request.underrun == pytest.approx(utterance.gap_s, abs=MOMENT)
             assert request.interrupted == (utterance.cut_off_s and pytest.approx(utterance.cut_off_s, abs=MOMENT))
             assert request.silent == (pytest.approx(utterance.late_s, abs=MOMENT) if utterance.reason else None)
             if utterance.asked:
                 assert request.provider == utterance.asked[-1]
+                assert (request.rtf is None) == (utterance.reason is not None)
+                if request.rtf is not None:  # the waits of the telemetry are around those of the agent's stopwatch
+                    waited_s = request.rtf * utterance.audio_bytes / BYTES_PER_S
+                    assert utterance.engine_s - 0.001 <= waited_s <= utterance.engine_s + MOMENT
                 assert request.cost == pytest.approx(len(utterance.text) * PRICES[utterance.asked[-1]] / 1e6)
     everything = [utterance for utterances in run.records.values() for utterance in utterances]
     assert {utterance.reason for utterance in everything} == {None, "interrupted", "superseded"}
@@ -132,11 +138,18 @@ def test_a_difference_would_be_told(run: Run) -> None:
         {"played_s": 99.0},
         {"asked": ("x",) * 3},
         {"reason": "caller"},
+        {"first_audio_s": 9.0},
+        {"first_sound_s": None},
+        {"duration_s": 99.0},
+        {"engine_s": 9.0, "ended": True},
     ]
-    for change in [*changes, {"ended": not utterances[1].ended}]:
-        differences = list(compare([utterances[0], replace(utterances[1], **change), *utterances[2:]], requests))
-        assert differences, change
-        assert all(difference.startswith(f"{name}, utterance 2: ") for difference in differences)
+    for number, utterance in enumerate(utterances, 1):
+        for change in [*changes, {"ended": not utterance.ended}]:
+            if "engine_s" in change and not utterance.asked:
+                continue  # no engine was asked
+            differences = list(compare([*utterances[: number - 1], replace(utterance, **change), *utterances[number:]], requests))
+            assert differences, change
+            assert all(difference.startswith(f"{name}, utterance {number}: ") for difference in differences)
     assert list(compare(utterances[1:], requests)) == [f"{name}: {len(requests)} utterances instead of {len(requests) - 1}"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import time
 import wave
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -122,11 +123,12 @@ class Agent:
             synthesis.flush()
             for provider, engine in ((CLOUD, "away" if reply.away else CLOUD), (LOCAL, LOCAL)):
                 listener.record.asked += (provider,)
+                listener.record.engine_s = 0.0
                 with suppress(httpx.TransportError):
                     async with synthesis.attempt(
                         provider, MODEL if provider == CLOUD else LOCAL, remote=provider == CLOUD
                     ) as attempt:
-                        audio = _spoken(self._engines[engine], first, sentences)
+                        audio = _spoken(_timed(self._engines[engine], listener.record), first, sentences)
                         await self._play(synthesis, listener, attempt.stream(_frames(audio), FORMAT), reply)
                     return
             synthesis.fail(error_type="unavailable")
@@ -167,6 +169,24 @@ async def _sentences(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
             yield sentence[0]
     if text.strip():
         yield text
+
+
+def _timed(engine: Engine, record: ListenerRecord) -> Engine:
+    """Return the engine with a stopwatch, which runs while the agent waits for it."""
+
+    async def speak(text: str) -> AsyncIterator[bytes]:
+        chunks = engine(text)
+        while True:
+            began = time.monotonic()
+            try:
+                chunk = await anext(chunks, None)
+            finally:
+                record.engine_s = (record.engine_s or 0.0) + time.monotonic() - began
+            if chunk is None:
+                return
+            yield chunk
+
+    return speak
 
 
 async def _spoken(engine: Engine, first: str, sentences: AsyncIterator[str]) -> AsyncIterator[bytes]:

@@ -32,7 +32,10 @@ SERVICE_NAME = "otel-tts-demo-agents"
 """``service.name`` of the agents."""
 PRICES = {CLOUD: 15.0, LOCAL: 0.0}
 """US dollars per million characters."""
-_SAME_S = 0.001  # of audio, between two records of it
+_SAME = 0.001
+"""Of two records of audio or money, which are the same."""
+_MOMENT_S = 0.5
+"""Of two clocks, which are read one after another on a machine that may be busy."""
 
 
 async def run(duration_s: float | None, speed: float, stopped: asyncio.Event) -> list[ListenerRecord]:
@@ -171,22 +174,35 @@ def compare(records: Sequence[ListenerRecord], requests: Sequence[Request]) -> I
             yield f"{name}: {formatting.counted(len(ours), 'utterance')} instead of {len(theirs)}"
             continue
         for number, (request, utterance) in enumerate(zip(ours, theirs, strict=True), 1):
-            for what, is_, should in _figures(request, utterance):
+            for what, is_, should, tolerance in (*_figures(request, utterance), *_times(request, utterance)):
                 if is_ is None or should is None or isinstance(is_, str) or isinstance(should, str):
                     differ = is_ != should
                 else:
-                    differ = abs(is_ - should) > _SAME_S
+                    differ = abs(is_ - should) > tolerance
                 if differ:
                     yield f"{name}, utterance {number}: {what} is {is_} instead of {should}"
 
 
-def _figures(request: Request, utterance: ListenerRecord) -> Iterator[tuple[str, float | str | None, float | str | None]]:
+_Figure = tuple[str, float | str | None, float | str | None, float]
+"""What it is, in the telemetry, in the listener's record, and by how much they may differ."""
+
+
+def _figures(request: Request, utterance: ListenerRecord) -> Iterator[_Figure]:
     ended = "ok" if utterance.ended else "cancelled"
-    yield "the outcome", request.outcome, ended
-    yield "the reason", request.cancel_reason, utterance.reason
-    yield "the number of characters", request.characters, len(utterance.text)
-    yield "the audio handed out", request.delivered, utterance.audio_bytes / BYTES_PER_S
-    yield "the audio heard", request.heard, utterance.played_s
-    yield "the number of attempts", request.attempts, len(utterance.asked)
+    yield "the outcome", request.outcome, ended, _SAME
+    yield "the reason", request.cancel_reason, utterance.reason, _SAME
+    yield "the number of characters", request.characters, len(utterance.text), _SAME
+    yield "the audio handed out", request.delivered, utterance.audio_bytes / BYTES_PER_S, _SAME
+    yield "the audio heard", request.heard, utterance.played_s, _SAME
+    yield "the number of attempts", request.attempts, len(utterance.asked), _SAME
     if utterance.asked:
-        yield "the provider", request.provider, utterance.asked[-1]
+        yield "the provider", request.provider, utterance.asked[-1], _SAME
+
+
+def _times(request: Request, utterance: ListenerRecord) -> Iterator[_Figure]:
+    yield "the duration", request.duration, utterance.duration_s, _MOMENT_S
+    yield "the time to the first audio", request.ttfb, utterance.first_audio_s, _MOMENT_S
+    yield "the time to the first sound", request.ttfa, utterance.first_sound_s, _MOMENT_S
+    if utterance.ended and utterance.audio_bytes and utterance.engine_s is not None:  # what was cut off has no factor
+        audio_s = utterance.audio_bytes / BYTES_PER_S
+        yield "the real-time factor", request.rtf, utterance.engine_s / audio_s, _MOMENT_S / audio_s

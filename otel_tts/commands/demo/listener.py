@@ -6,6 +6,11 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
+_AUDIBLE = 327
+"""Of 16 bit samples: what is louder can be heard, about -40 dB."""
+
 
 @dataclass(slots=True)
 class ListenerRecord:
@@ -20,6 +25,12 @@ class ListenerRecord:
     """Of audio."""
     first_audio_s: float | None = None
     """Until the first audio arrived, since the first piece of text."""
+    first_sound_s: float | None = None
+    """The same until a sample could be heard, after the silence that the audio begins with."""
+    duration_s: float | None = None
+    """Until it was played to its end or cut off, since the agent began it."""
+    engine_s: float | None = None
+    """In which the agent waited for the engine that gave the audio; None: nobody was asked."""
     cut_off_s: float | None = None
     """Until the listener, or the agent itself, cut it off."""
     reason: str | None = None
@@ -46,6 +57,7 @@ class Listener:
         self.record = record
         self._bytes_per_s = bytes_per_s
         self._speed = speed
+        self._created = time.monotonic()
         self._begin: float | None = None  # of the first text
         self._since = self._until = 0.0  # of what plays without a gap
         self._before_s = 0.0  # of audio, played before that
@@ -78,6 +90,8 @@ class Listener:
             record.first_audio_s = now - self._begin
         elif now > self._until:
             record.gap_s += now - self._until
+        if record.first_sound_s is None:
+            self._listen(audio, now)
         if record.cut_off_s is not None:
             record.late_s = now - self._begin - record.cut_off_s
         if now > self._until:
@@ -87,6 +101,12 @@ class Listener:
         self._until += len(audio) / self._bytes_per_s / self._speed
         await asyncio.sleep(max(0.0, self._until - now - self.AHEAD_S / self._speed))
 
+    def _listen(self, audio: bytes, now: float) -> None:
+        loud = np.flatnonzero(np.abs(np.frombuffer(audio, "<i2").astype(int)) > _AUDIBLE)
+        if len(loud) and self._begin is not None and self.record.first_audio_s is not None:
+            silence_s = (self.record.audio_bytes + 2 * int(loud[0])) / self._bytes_per_s
+            self.record.first_sound_s = max(self.record.first_audio_s + silence_s, now - self._begin)
+
     def cut_off(self, reason: str) -> float:
         """It is cut off now, and no more is played. Gives the seconds of audio that were.
 
@@ -95,11 +115,13 @@ class Listener:
         """
         self.record.cut_off_s = time.monotonic() - (self._begin or time.monotonic())
         self.record.reason = reason
+        self.record.duration_s = time.monotonic() - self._created
         self.record.played_s = self.played_s
         return self.record.played_s
 
     async def finish(self) -> float:
         """Play what is there. Gives the seconds of audio that were played."""
         await asyncio.sleep(max(0.0, self._until - time.monotonic()))
+        self.record.duration_s = time.monotonic() - self._created
         self.record.played_s = self.played_s
         return self.record.played_s
