@@ -16,7 +16,10 @@ import pytest
 
 from otel_tts import semconv
 from otel_tts.history import Request, Trace, open_history
+from otel_tts.history.otlp import Unreadable
+from otel_tts.history.partitions import partitions, readable
 from otel_tts.history.requests import RequestFilter
+from otel_tts.history.traces import spans
 from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.settings import HistorySettings
 from tests.instrumentation.speech_http import SpeechHttp
@@ -75,8 +78,20 @@ class Run:
         out, err = process.communicate("\n" if "interrupt" in arguments else None, timeout=100)
         assert process.returncode == 0, err[-3000:]
         self.got: dict[str, Any] = json.loads(out.splitlines()[-1])
+        self._directory = directory
         self._history = open_history(HistorySettings.load(data_dir=directory))
         self.requests: Sequence[Request] = sorted(self._history.requests(RequestFilter()), key=lambda request: request.start)
+
+    def connections(self, name: str) -> list[str | None]:
+        """The connections to a provider that were opened, or not: what was wrong with each, the first one first."""
+        opened = [
+            span
+            for partition in partitions(self._directory, "traces")
+            for _, line in readable(partition.path)
+            for span in spans(json.loads(line), Unreadable(), "tts.connect")
+            if span.attributes[semconv.PROVIDER.key] == name
+        ]
+        return [span.attributes.get(semconv.ERROR_TYPE.key) for span in sorted(opened, key=lambda span: span.start)]
 
     def trace(self, request: Request) -> Trace:
         """Its trace."""
@@ -160,6 +175,7 @@ def test_what_breaks_in_the_middle(name: str, provider: SpeechSockets, tmp_path:
     if name != "deepgram":  # after a close that is no error, its service does not connect again
         assert outcomes[3:] == ["ok"]
         assert provider.connections >= connections + 3, "it connected again after each of the two, and after an error at most"
+    assert run.connections(name) == [None] * (provider.connections - connections), "each that the server accepted, and no other"
     after = seconds(sum(run.got["audio"])) - sum(request.delivered or 0 for request in run.requests)
     assert -0.01 < after < 0.3, "a piece at most went on to the sink after its turn had failed"
 
@@ -171,6 +187,7 @@ def test_a_connection_that_cannot_be_opened(name: str, provider: SpeechSockets, 
     run = Run(tmp_path, provider, name, provider.url, "refused")
     assert run.got["audio"] == []
     assert run.got["errors"] > 0
+    assert set(run.connections(name)) == {"unauthorized"}, "each try is a connection that could not be opened"
     assert [request.outcome for request in run.requests] in (["error"], [])
 
 
