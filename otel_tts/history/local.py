@@ -61,8 +61,16 @@ class LocalHistory(Counted):
     def newest(self) -> float | None:
         """See `History.newest`."""
         written = partitions(self._directory, "metrics")
-        latest = max((partition.hour for partition in written), default=None)
-        return self._lines.newest([partition for partition in written if partition.hour == latest])
+        latest = max(written, key=lambda partition: partition.start, default=None)
+        if latest is None:
+            return None
+        if not self._selection:
+            return self._lines.newest([partition for partition in written if partition.hour == latest.hour])
+        for start in (latest.start - files.HOUR, 0.0):  # what runs is found without reading what is older
+            states = newest_states(self._directory, start, latest.end + files.HOUR, BY_NAME, self._lines)
+            if moments := [time for time, snapshot in states if snapshot]:
+                return max(moments)
+        return None
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
         """See `History.last_seen`.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from click.testing import CliRunner, Result
@@ -97,6 +99,27 @@ def test_a_service_that_nobody_heard_of_is_unknown(tmp_path: Path) -> None:
         assert reason in document["reason"]
 
 
+def test_of_a_selection_only_its_telemetry_counts(tmp_path: Path) -> None:
+    """A cluster that nobody heard of is unknown, and one that fell silent is as old as its own telemetry, whoever else is well."""
+    now = time.time()
+    exports(tmp_path, "well", now - 300, (100, 200, 298), {"k8s.cluster.name": "eu"})
+    exports(tmp_path, "gone", now - 9000, (10, 100, 200), {"k8s.cluster.name": "asia"})
+    for arguments in ((), ("--service", "well")):
+        assert run(*arguments, OTEL_TTS_SELECT="k8s.cluster.name=eu").exit_code == CheckState.OK
+    for select, reason in (
+        ("k8s.cluster.name=us", f"there are no metrics in local files in {tmp_path} (only k8s.cluster.name=us)."),
+        ("k8s.cluster.name=asia", "nothing has been received for 2 h."),
+        ("deployment.environment.name=eu", f"there are no metrics in local files in {tmp_path} (only "),
+    ):
+        result = run(OTEL_TTS_SELECT=select)
+        assert result.exit_code == CheckState.UNKNOWN, result.output
+        assert f"Unknown: {reason}" in result.output.replace("\n", " ")
+        assert "Nothing is wrong" not in result.output
+        age_s = json.loads(run("--json", OTEL_TTS_SELECT=select).stdout)["newest_telemetry_age_s"]
+        assert (age_s is None) is ("no metrics" in reason)
+        assert age_s is None or 8800 <= age_s < 8900
+
+
 def test_a_dead_service_is_seen_beside_a_living_one(tmp_path: Path) -> None:
     """Whoever lives on hides nobody's silence, in the state of all and in its own."""
     begun = time.time() - 300
@@ -133,12 +156,14 @@ def test_silence_of_more_than_an_hour_is_unknown(tmp_path: Path) -> None:
     assert "Unknown: nothing has been received for 2 h." in result.output
 
 
-def exports(directory: Path, name: str, begun: float, after: tuple[int, ...]) -> None:
-    """The local files of a service that began then, and exported after so many seconds."""
+def exports(
+    directory: Path, name: str, begun: float, after: tuple[int, ...], place: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """The local files of a service that began then, and exported after so many seconds. place: further attributes of its resource."""
     for number, seconds in enumerate(after, 1):
         moment = begun + seconds
         totals: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [number, 0]}
         path = files.partition(directory, "metrics", moment, name, 0).path
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
-            file.write(json.dumps(export(name, name, begun, moment, totals)) + "\n")
+            file.write(json.dumps(export(name, name, begun, moment, totals, place)) + "\n")

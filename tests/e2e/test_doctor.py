@@ -164,6 +164,21 @@ def test_a_dead_collector_that_is_configured(
 
 
 @pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("options", [("--service", "bookshop"), ("--wait",), ("--trace-id", "0123456789abcdef" * 2), ()])
+def test_no_request_is_waited_for_behind_a_dead_collector(
+    options: tuple[str, ...], examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the next one nor a trace that may be late can arrive: the Collector is blamed at once, and no service."""
+    monkeypatch.setenv("TTS_PORT", str(free_port()))
+    report = examine(*options, patience=600)
+    assert report.states == {**WHOLE, **dict.fromkeys(("service", "metrics", "traces"), "unknown"), "Collector": "broken"}
+    assert (report.exit_code, report.announced) == (4, "")
+    if "--trace-id" not in options:
+        whose = "bookshop" if "--service" in options else "any service"
+        assert f"no request of {whose} is waited for, since none can arrive" in report.messages["service"]
+
+
+@pytest.mark.usefixtures("without_collector")
 def test_a_dead_collector_that_nobody_named(
     stack: Stack, service: Served, examine: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

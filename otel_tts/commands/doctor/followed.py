@@ -21,8 +21,12 @@ class FollowedRequest(Protocol):
     def begin(self) -> None:
         """Note how things are before the request."""
 
-    def service(self) -> str:
-        """Make or find the request; raises `HopBrokenError` or `HopUnknownError`."""
+    def service(self, *, can_arrive: bool) -> str:
+        """Make or find the request; raises `HopBrokenError` or `HopUnknownError`.
+
+        Args:
+            can_arrive: whether telemetry can arrive: without it nothing is waited for.
+        """
 
     def metrics(self, deadline: float) -> str:
         """Wait until Prometheus counts it; raises `HopBrokenError` or `HopUnknownError`.
@@ -56,8 +60,12 @@ class SentRequest:
         """Note how things are before the request."""
         self._counter.remember()
 
-    def service(self) -> str:
-        """Send it."""
+    def service(self, *, can_arrive: bool) -> str:
+        """Send it.
+
+        Args:
+            can_arrive: not asked: what is sent needs no telemetry.
+        """
         self._spoken = speak(self._target)
         return self._spoken.message
 
@@ -102,8 +110,11 @@ class MadeRequest:
     def begin(self) -> None:
         """Nothing: the request is over."""
 
-    def service(self) -> str:
+    def service(self, *, can_arrive: bool) -> str:
         """Find it by its spans.
+
+        Args:
+            can_arrive: whether telemetry can arrive: without it nothing is waited for.
 
         Raises:
             HopBrokenError: telemetry does not get over this hop.
@@ -117,7 +128,7 @@ class MadeRequest:
             return None if trace is None else _request(trace)
 
         try:
-            self._request = until(request, time.monotonic() + self._patience_s, _PAUSE_S)
+            self._request = until(request, time.monotonic() + (self._patience_s if can_arrive else 0.0), _PAUSE_S)
         except (HistoryUnavailableError, ValueError) as error:
             raise HopUnknownError(f"not known: {error}") from None
         if trace is None:
@@ -187,17 +198,23 @@ class NextRequest:
         self._since = time.time()
         self._counter.remember()
 
-    def service(self) -> str:
+    def service(self, *, can_arrive: bool) -> str:
         """Wait for it, unless neither store answers: nothing could be seen.
+
+        Args:
+            can_arrive: whether telemetry can arrive: without it nothing is waited for.
 
         Raises:
             HopBrokenError: telemetry does not get over this hop.
+            HopUnknownError: nothing can arrive.
         """
         if not self._visible():
             raise HopBrokenError(
                 f"no request of {self._whose} can be seen: the stores of metrics and of traces do not answer",
                 "Start these first: see below.",
             )
+        if not can_arrive:
+            raise HopUnknownError(f"no request of {self._whose} is waited for, since none can arrive: see the Collector below")
         self._announce(f"Waiting up to {self._patience_s:g} s for the next request of {self._whose}. Make one now.")
         deadline = time.monotonic() + self._patience_s
         seen = until(lambda: self._in_spans() or self._in_metrics(), deadline, _PAUSE_S)
@@ -277,21 +294,27 @@ class SentOrNextRequest:
         """Note how things are before the request."""
         self._sent.begin()
 
-    def service(self) -> str:
+    def service(self, *, can_arrive: bool) -> str:
         """Send it, or wait for one.
+
+        Args:
+            can_arrive: whether telemetry can arrive: without it nothing is waited for.
 
         Raises:
             HopBrokenError: telemetry does not get over this hop.
+            HopUnknownError: there is no reference service, and nothing can arrive.
         """
         try:
-            return self._sent.service()
+            return self._sent.service(can_arrive=can_arrive)
         except HopAbsentError as absent:
             self._followed = self._next
             self._next.begin()
             try:
-                return self._next.service()
+                return self._next.service(can_arrive=can_arrive)
             except HopBrokenError as broken:
                 raise HopBrokenError(f"{absent.message}, and {broken.message}", f"{absent.remedy} {broken.remedy}") from None
+            except HopUnknownError as unknown:
+                raise HopUnknownError(f"{absent.message}, and {unknown}") from None
 
     def metrics(self, deadline: float) -> str:
         """Wait until it is counted.

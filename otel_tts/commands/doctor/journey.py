@@ -55,19 +55,22 @@ class Journey:
     def findings(self) -> Iterator[HopResult]:
         """What is seen at each hop, in their order, as soon as it is known. Metrics and spans are waited for at once.
 
+        The Collector is asked first: where it is configured and dead nothing is waited for, neither a request nor its telemetry.
+
         Where no Collector answers and none is configured, telemetry may take another way: the verdict waits for what arrives.
         """
         self._followed.begin()
-        service = find(Hop.SERVICE, self._followed.service)
+        collector = self._pipeline.collector
+        result = find(Hop.COLLECTOR, collector.check)
+        cut_off = collector.dead and collector.expected
+        service = find(Hop.SERVICE, lambda: self._followed.service(can_arrive=not cut_off))
         if service.state is HopState.BROKEN:
             self._cut = f"not checked, since the {Hop.SERVICE.title} is broken"
         yield service
-        collector = self._pipeline.collector
-        result = find(Hop.COLLECTOR, collector.check)
         waits = collector.dead and not collector.expected
         if not waits:
             yield result
-        self._deadline = time.monotonic() + (0.0 if collector.dead and collector.expected else self._pipeline.patience_s)
+        self._deadline = time.monotonic() + (0.0 if cut_off else self._pipeline.patience_s)
         with ThreadPoolExecutor() as both:
             checks: tuple[tuple[Hop, Callable[[], str]], ...] = ((Hop.METRICS, self._metrics), (Hop.TRACES, self._traces))
             arriving = [both.submit(find, hop, check) for hop, check in checks]

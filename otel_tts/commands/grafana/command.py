@@ -107,10 +107,10 @@ def _token(settings: GrafanaSettings) -> str:
     """The token, which nothing here shows."""
     name, token = GrafanaSettings.variable("token"), settings.token.value.strip()
     if not token:
-        raise click.UsageError(
+        raise click.ClickException(
             f"{name} is not set: make a service account with the role Editor in Grafana (Administration, Users and access) "
             "and put its token there."
         )
     if not re.fullmatch(r"[!-~]+", token):
-        raise click.UsageError(f"{name} is no token: it has spaces, line ends or letters that a header cannot hold.")
+        raise click.ClickException(f"{name} is no token: it has spaces, line ends or letters that a header cannot hold.")
     return token
