@@ -72,6 +72,9 @@ def test_two_clusters_with_one_service_name_do_not_merge(source: Source) -> None
     assert only.source.endswith("(only k8s.cluster.name=eu)")
     assert only.last_seen(START, START + 60)[source.service] == pytest.approx(START + 50, abs=0.01)
     assert source.service not in source.selected("k8s.cluster.name=asia").history.last_seen(START, START + 60)
+    assert only.newest is not None
+    assert only.newest >= START + 49  # Prometheus has what other tests wrote, too
+    assert source.selected("k8s.cluster.name=asia").history.newest is None
 
 
 def test_windows_have_what_was_exported_in_them(source: Source) -> None:
