@@ -21,6 +21,9 @@ pytest_plugins = ["pytester"]
 hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("reproducible")
 
+HOSTILE = "hostile inputs: "
+"""Where the name of a test's property begins with this, it counts wrong inputs of the kind that the name ends with."""
+
 _PREFIXES = ("OTEL_", "TTS_", "METRICS_ENABLED", "PROMETHEUS_", "MLFLOW_", "DASHBOARD_")
 
 
@@ -30,15 +33,24 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many seconds the tests of each folder took: the table in CONTRIBUTING.md is made of it."""
+    """Say how many seconds the tests of each folder took, for the table in CONTRIBUTING.md, and how many hostile inputs they held."""
     seconds: dict[str, float] = {}
+    hostile: dict[str, int] = {}
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         if isinstance(report, pytest.TestReport):
+            for name, count in report.user_properties if report.when == "call" and report.passed else ():
+                if name.startswith(HOSTILE) and isinstance(count, int):
+                    kind = name.removeprefix(HOSTILE)
+                    hostile[kind] = hostile.get(kind, 0) + count
             parts = report.nodeid.partition("::")[0].split("/")
             part = parts[1] if len(parts) > 2 else "files"
             seconds[part] = seconds.get(part, 0.0) + report.duration
     if longest_first := sorted(seconds.items(), key=lambda item: -item[1]):
         terminalreporter.write_line("seconds by part: " + ", ".join(f"{part} {total:.1f}" for part, total in longest_first))
+    if hostile:
+        terminalreporter.write_line(
+            "hostile inputs: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(hostile.items()))
+        )
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -59,9 +59,9 @@ def timeout(text: str) -> float:
         ValueError: it cannot be used; the message says what can.
     """
     with suppress(ValueError):
-        if 0 <= float(text) <= _LONGEST:
+        if 0 < float(text) <= _LONGEST:
             return float(text)
-    raise ValueError(f"a number of seconds from 0 to {_LONGEST}")
+    raise ValueError(f"a number of seconds above 0, up to {_LONGEST}")
 
 
 def ratio(text: str) -> float:
@@ -211,7 +211,7 @@ def check(environ: Mapping[str, str]) -> None:
 
 def _parse(name: str, parse: Callable[[str], object], environ: Mapping[str, str]) -> None:
     text = environ.get(name, "")
-    if not text.strip():
+    if not text:  # a space is a value: the SDK and the exporters read it as one, and fail
         return
     try:
         parse(text)

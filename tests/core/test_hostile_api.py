@@ -226,7 +226,11 @@ def warnings(monkeypatch: pytest.MonkeyPatch, capture_tts: Capture) -> Iterator[
 
 @pytest.mark.parametrize("name", [*GOOD, *FAILED, *UNREADABLE])
 def test_an_argument_that_makes_no_sense(
-    name: str, capture_tts: Capture, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    capture_tts: Capture,
+    warnings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Each value costs nothing but what it was given for; a warning names this file and its line, and holds no exception's message."""
     case = GOOD.get(name) or FAILED.get(name) or UNREADABLE[name]
@@ -243,6 +247,7 @@ def test_an_argument_that_makes_no_sense(
             assert outcome in (Outcome.OK, Outcome.EMPTY, Outcome.ERROR), f"value {position}"
         elif not (value is None or "attempt" in name):
             assert outcome != Outcome.OK, f"value {position}"
+    record_property("hostile inputs: API", len(VALUES))
     assert all(f"{__file__}:" in line for line in warnings), warnings
     assert not any("spoken" in line for line in warnings if "error=" in line), warnings
     assert capture_tts.total("tts.synthesis.requests") == len(VALUES)

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -133,7 +133,13 @@ def start(channel: Any, chosen: random.Random, *, hasty: bool) -> tuple[Any, boo
 
 @pytest.mark.parametrize("hasty", [False, True], ids=["patient", "hasty"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_any_rpcs(stack: str, hasty: bool, capture_tts: Capture, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_rpcs(
+    stack: str,
+    hasty: bool,
+    capture_tts: Capture,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, object], None],
+) -> None:
     """Where no caller leaves, each status is the client's; where some leave at any moment, none that arrived is missing."""
     caplog.set_level(logging.CRITICAL)  # grpc writes the traceback of each exception
     telemetry = capture_tts.telemetry(clock=SystemClock())
@@ -162,6 +168,7 @@ def test_any_rpcs(stack: str, hasty: bool, capture_tts: Capture, caplog: pytest.
 
         wait_for(lambda: counted().total() >= arrivals.count)
     given = counted()
+    record_property("hostile inputs: RPCs", codes.total())
     assert given.total() == arrivals.count
     if not hasty:
         if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from opentelemetry.trace import SpanKind
@@ -16,7 +17,9 @@ CELLS = [(s, k, e) for s in STACKS for k in KINDS for e in ENDINGS if possible(s
 
 
 @pytest.mark.parametrize(("stack", "kind", "ending"), CELLS)
-def test_what_a_client_saw_is_what_is_counted(stack: str, kind: str, ending: str, capture_tts: Capture) -> None:
+def test_what_a_client_saw_is_what_is_counted(
+    stack: str, kind: str, ending: str, capture_tts: Capture, record_property: Callable[[str, object], None]
+) -> None:
     """One span and one point with the client's status for each RPC that arrived, and one request with its outcome if one began."""
     telemetry = capture_tts.telemetry(clock=SystemClock())
     cell = Cell(telemetry, stack, kind, ending)
@@ -32,6 +35,7 @@ def test_what_a_client_saw_is_what_is_counted(stack: str, kind: str, ending: str
         assert seen == {"RESOURCE_EXHAUSTED": 1}
         seen = Counter({"CANCELLED": 1})
     assert counted == seen
+    record_property("hostile inputs: RPCs", seen.total())
     spans = Counter((s.attributes or {})["rpc.response.status_code"] for s in capture_tts.spans if s.kind is SpanKind.SERVER)
     assert spans == seen
     outcomes = Counter(s.outcome for s in capture_tts.syntheses())

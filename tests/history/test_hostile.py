@@ -144,7 +144,9 @@ KNOWN = sorted({a.key: a for a in vars(semconv).values() if isinstance(a, Attrib
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
-def test_an_attribute_of_a_wrong_type_costs_itself(tmp_path: Path, wrong: Any) -> None:
+def test_an_attribute_of_a_wrong_type_costs_itself(
+    tmp_path: Path, wrong: Any, record_property: Callable[[str, object], None]
+) -> None:
     """Each attribute of the registry with that value: the request is shown with all else, and what is left out is counted."""
     spans = [
         span(
@@ -155,6 +157,7 @@ def test_an_attribute_of_a_wrong_type_costs_itself(tmp_path: Path, wrong: Any) -
     write(tmp_path, "traces", export(*spans), export(span(GOOD)))
     answer = LocalHistory(tmp_path).requests(limit=1000)
     assert len(answer) == len(KNOWN) + 1
+    record_property("hostile inputs: files", len(KNOWN))
     for number in range(1, len(KNOWN) + 1):
         assert "tts.synthesize" in run(tmp_path, "trace", f"{number:032x}").output
         assert "tts.synthesize" in run(tmp_path, "trace", f"{number:032x}", "--all").output
@@ -175,11 +178,14 @@ FIELDS: list[tuple[dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("fields", "shown"), FIELDS, ids=range(len(FIELDS)))
-def test_a_bad_field_costs_itself_and_a_bad_span_itself(tmp_path: Path, fields: dict[str, Any], shown: bool) -> None:
+def test_a_bad_field_costs_itself_and_a_bad_span_itself(
+    tmp_path: Path, fields: dict[str, Any], shown: bool, record_property: Callable[[str, object], None]
+) -> None:
     """The other spans of its line are read, and what is missing is said."""
     write(tmp_path, "traces", export(span(**fields), span(GOOD)))
     history = LocalHistory(tmp_path)
     assert [r.trace_id for r in history.requests()].count(GOOD) == 1
+    record_property("hostile inputs: files", 1)
     assert (TRACE in [r.trace_id for r in history.requests()]) is shown
     output = run(tmp_path, "trace", GOOD).output
     assert "tts.synthesize" in output
@@ -202,7 +208,9 @@ ANYTHING: list[Any] = [
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("signal", ["traces", "metrics"])
-def test_any_value_anywhere(tmp_path: Path, signal: files.Signal, seed: int) -> None:
+def test_any_value_anywhere(
+    tmp_path: Path, signal: files.Signal, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     """Lines in which random values are something else: every question is answered, from the line beside them at least."""
     chosen = random.Random(seed)
     lines: list[Any] = []
@@ -214,6 +222,7 @@ def test_any_value_anywhere(tmp_path: Path, signal: files.Signal, seed: int) -> 
     lines.append(export(span("2" * 32)) if signal == "traces" else metrics(NINE + 50, 7))
     write(tmp_path, signal, *lines)
     history = read_all(tmp_path)
+    record_property("hostile inputs: files", len(lines) - 1)
     if signal == "traces":
         assert "2" * 32 in [request.trace_id for request in history.requests()]
     else:
@@ -246,7 +255,9 @@ def damaged(line: bytes, chosen: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
-def test_any_bytes_anywhere(tmp_path: Path, separators: tuple[str, str], seed: int) -> None:
+def test_any_bytes_anywhere(
+    tmp_path: Path, separators: tuple[str, str], seed: int, record_property: Callable[[str, object], None]
+) -> None:
     """Lines of which bytes are damaged, as a disk or an editor may leave them: the line behind them is read all the same."""
     chosen = random.Random(seed)
     traces, metered = export(span(), span(GOOD)), metrics(NINE + 10, 3)
@@ -254,6 +265,7 @@ def test_any_bytes_anywhere(tmp_path: Path, separators: tuple[str, str], seed: i
     for signal, document in (("traces", traces), ("metrics", metered)):
         good = json.dumps(document, separators=separators).encode()
         lines = [damaged(good, chosen) for _ in range(20)]
+        record_property("hostile inputs: files", len(lines))
         path = write(tmp_path, signal)
         path.write_bytes(b"\n".join([*lines, json.dumps(last[signal], separators=separators).encode(), b""]))
     history = read_all(tmp_path)

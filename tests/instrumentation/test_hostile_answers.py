@@ -6,6 +6,7 @@ import math
 import random
 import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,7 +73,14 @@ def call(sdk: Sdk, url: str) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("sdk", SDKS.values(), ids=list(SDKS))
-def test_any_answer(capture_tts: Capture, observe: Observe, faulty: Faulty, sdk: Sdk, request: pytest.FixtureRequest) -> None:
+def test_any_answer(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    sdk: Sdk,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
     """Any status, type, header and bytes, whole or broken off."""
     answers = []
     for number in range(ANSWERS):
@@ -100,3 +108,4 @@ def test_any_answer(capture_tts: Capture, observe: Observe, faulty: Faulty, sdk:
             assert not isinstance(value, float) or (math.isfinite(value) and value >= 0), (name, value, answer)
     assert capture_tts.total("tts.synthesis.active") == 0
     assert capture_tts.total("tts.synthesis.requests") == ANSWERS
+    record_property("hostile inputs: vendor answers", len(answers))

@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from otel_tts.commands.config import config, sections
-from otel_tts.settings import SettingError, misspelt, standard
+from otel_tts.files import SIGNALS
+from otel_tts.sdk.exporters import destinations
+from otel_tts.settings import SettingError, Settings, misspelt, standard
 
 ROOT = Path(__file__).parents[2]
 WRONG = [
@@ -32,10 +34,11 @@ def refusal(read: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("value", WRONG)
-def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
+def test_every_variable_is_read_or_refused_in_one_line(value: str, record_property: Callable[[str, object], None]) -> None:
     """All settings of all parts."""
     refused = 0
     for section in sections():
+        record_property("hostile inputs: configuration", len(list(section.all_variables())))
         for variable in section.all_variables():
             if refused_because := refusal(lambda: section.load({variable.name: value})):  # noqa: B023 - called at once
                 refused += 1
@@ -45,13 +48,38 @@ def test_every_variable_is_read_or_refused_in_one_line(value: str) -> None:
     assert refused > 10 or not value.strip()
 
 
+SIGNAL_PREFIXES = ("", "TRACES_", "METRICS_", "LOGS_")
+CHOSEN = (
+    *(f"OTEL_{signal}_EXPORTER" for signal in ("TRACES", "METRICS", "LOGS")),
+    *(f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL" for signal in SIGNAL_PREFIXES),
+)
+"""What decides where telemetry goes."""
+ANY_TEXT = (
+    "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+)  # fmt: skip
+"""What the SDK takes in any form: an unknown value is its default."""
+
+
+def start(environ: dict[str, str]) -> None:
+    """What a start checks before anything runs."""
+    standard.check(environ)
+    for signal in SIGNALS:
+        destinations(signal, Settings.load({}), local=False, environ=environ)
+
+
 @pytest.mark.parametrize("value", WRONG)
-def test_opentelemetry_s_variables_are_refused_in_one_line(value: str) -> None:
-    """What neither the SDK nor an exporter could use."""
-    for name in standard.VARIABLES:
-        if refused_because := refusal(lambda: standard.check({name: value})):  # noqa: B023 - called at once
+def test_opentelemetry_s_variables_are_refused_in_one_line(value: str, record_property: Callable[[str, object], None]) -> None:
+    """What neither the SDK nor an exporter could use, of every variable."""
+    record_property("hostile inputs: configuration", len(standard.VARIABLES) + len(CHOSEN))
+    for name in (*standard.VARIABLES, *CHOSEN):
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", name: value}
+        refused_because = refusal(lambda: start(environ))  # noqa: B023 - called at once
+        assert refused_because or name not in CHOSEN or value == " "
+        if refused_because:
             assert refused_because.startswith(f"{name}=")
-            assert "\n" not in refused_because
+            assert "it takes" in refused_because.lower()
+            assert refused_because.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -115,6 +143,51 @@ else:
     with Telemetry().synthesis("Hi."):
         pass
 """
+STARTS = """
+import os, socket, sys, traceback
+import grpc, requests
+import opentelemetry.exporter.otlp.proto.grpc.metric_exporter, opentelemetry.exporter.otlp.proto.http.metric_exporter
+import otel_tts.sdk.direct.senders, otel_tts.sdk.providers
+from otel_tts import Telemetry, configure
+
+held = socket.socket()
+held.bind(("127.0.0.1", 0))  # a port that nobody listens on
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{held.getsockname()[1]}"
+for name, value in eval(sys.stdin.read()):
+    if os.fork():
+        if os.waitstatus_to_exitcode(os.wait()[1]):
+            print("Traceback of", ascii((name, value)), flush=True)
+        continue
+    os.environ[name] = value
+    status = 1
+    try:
+        pipeline = configure()
+        with Telemetry().synthesis("Hi."):
+            pass
+        pipeline.shutdown()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(status)
+"""
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_start_with_what_is_taken(tmp_path: Path, protocol: str, record_property: Callable[[str, object], None]) -> None:
+    """A start, a request and an end with each value that is not refused: no stack trace, neither then nor from an export."""
+    address = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    names = (*standard.VARIABLES, *CHOSEN)
+    cases = [(name, value) for name in names for value in WRONG if not refusal(lambda: start({**address, name: value}))]  # noqa: B023
+    cases += [(name, value) for name in ANY_TEXT for value in WRONG[::3]]
+    record_property("hostile inputs: configuration", len(cases))
+    environ = {key: text for key, text in os.environ.items() if not key.startswith(("OTEL_", "PROMETHEUS_"))}
+    environ |= {"OTEL_TTS_DATA_DIR": str(tmp_path), "OTEL_TTS_SHUTDOWN_TIMEOUT": "0.05", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    run = [sys.executable, "-c", STARTS]
+    process = subprocess.run(run, input=ascii(cases), env=environ, stdout=-1, stderr=-2, text=True, timeout=100, check=True)
+    assert "Traceback" not in process.stdout, process.stdout
+
+
 TRIED = [
     ("OTEL_BSP_MAX_QUEUE_SIZE", "-5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:99999"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
@@ -142,9 +215,9 @@ def test_each_documented_variable_is_checked_or_takes_any_text() -> None:
     """Of those that docs/configuration.md names, what the SDK reads by itself and takes in any form is listed here."""
     documented = set(re.findall(r"`(OTEL_(?!TTS_)[A-Z_]+)`", (ROOT / "docs/configuration.md").read_text()))
     ours = {variable.name for section in sections() for variable in section.all_variables()}
-    any_text = {"OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER_ARG"}
-    chosen = {"OTEL_EXPORTER_OTLP_PROTOCOL", *(f"OTEL_{signal}_EXPORTER" for signal in ("TRACES", "METRICS", "LOGS"))}
-    assert documented - ours - set(standard.VARIABLES) == any_text | chosen
+    assert documented - ours - {*standard.VARIABLES, *CHOSEN, *ANY_TEXT} == {
+        "OTEL_TRACES_SAMPLER_ARG"
+    }  # where a sampler takes one
 
 
 @pytest.mark.parametrize(

@@ -196,12 +196,13 @@ FORGED = {
 
 
 @pytest.mark.parametrize("damage", FORGED.values(), ids=FORGED)
-async def test_a_corrupt_file_is_dropped(tmp_path: Path, damage: bytes) -> None:
+async def test_a_corrupt_file_is_dropped(tmp_path: Path, damage: bytes, record_property: Callable[[str, object], None]) -> None:
     """It is a miss, counted as invalid, and gone, so that the text is kept again."""
     evicted = list[str]()
     tier = FileTier(tmp_path, 10**6, 60, evicted.append)
     await tier.put(KEY, ENTRY)
     (tmp_path / f"{KEY}.audio").write_bytes(damage)
+    record_property("hostile inputs: files", 1)
     assert (await tier.get(KEY), await tier.get(KEY)) == (None, None)
     assert (evicted, names(tmp_path), tier.entries(), tier.size_bytes()) == (["invalid"], [], 0, 0)
     await tier.put(KEY, ENTRY)
@@ -239,13 +240,16 @@ OTHER_THINGS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("make", OTHER_THINGS.values(), ids=OTHER_THINGS)
-async def test_what_is_no_file_of_ours_is_dropped(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+async def test_what_is_no_file_of_ours_is_dropped(
+    tmp_path: Path, make: Callable[[Path], Any], record_property: Callable[[str, object], None]
+) -> None:
     """Whatever stands in an entry's place: a miss, gone, and nobody waits for it."""
     evicted = list[str]()
     path = tmp_path / f"{KEY}.audio"
     make(path)
     tier = FileTier(tmp_path, 10**6, 60, evicted.append)
     assert await asyncio.wait_for(tier.get(KEY), 5) is None
+    record_property("hostile inputs: files", 1)
     assert (evicted, path.is_symlink() or path.exists()) == (["invalid"], False)
     await tier.put(KEY, ENTRY)
     assert await tier.get(KEY) == ENTRY

@@ -107,7 +107,11 @@ def request(rng: random.Random) -> tuple[grpc.StatusCode, bytes]:
 
 
 async def test_a_thousand_hostile_requests(
-    start: Any, hibari: Provider, capture_tts: Any, caplog: pytest.LogCaptureFixture
+    start: Any,
+    hibari: Provider,
+    capture_tts: Any,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Each gets its status and a sentence of help that repeats nothing of its text; every one is counted; the service goes on."""
     caplog.set_level(logging.DEBUG, "otel_tts")
@@ -137,6 +141,7 @@ async def test_a_thousand_hostile_requests(
 
     await asyncio.gather(*(send(code, data, streaming=streaming) for code, data, streaming in requests))
     assert answers == Counter(code for code, _, _ in requests)
+    record_property("hostile inputs: RPCs", answers.total())
     assert (await client.speak("Still here.")).audio_duration_seconds > 0
     await client.until(lambda: capture_tts.total("tts.synthesis.requests") == REQUESTS + 1)
     outcomes = {
