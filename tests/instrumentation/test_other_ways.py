@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib
+import importlib.util
 import inspect
 import json
 import ssl
@@ -103,7 +104,7 @@ class Way:
                 result = self.of_response(stack.enter_context(result))
             if inspect.isawaitable(result):
                 result = await result
-            if hasattr(result, "status_code") or hasattr(result, "http_response"):
+            if hasattr(result, "headers") or hasattr(result, "http_response"):
                 result = self.of_response(result)
             if inspect.isawaitable(result):
                 result = await result
@@ -157,6 +158,7 @@ def _elevenlabs_ways() -> Iterator[tuple[str, Way]]:
     asked = {"text": TEXT, "model_id": "eleven_flash_v2_5", "output_format": "pcm_24000"}
     for kind in ("ElevenLabs", "AsyncElevenLabs"):
         asynchronous, client = kind.startswith("Async"), _eleven(kind)
+        dialogues = importlib.import_module("elevenlabs.text_to_dialogue.client").TextToDialogueClient
         for raw in (False, True):
             for method in ("convert", "stream", "convert_with_timestamps", "stream_with_timestamps"):
 
@@ -173,12 +175,18 @@ def _elevenlabs_ways() -> Iterator[tuple[str, Way]]:
                 stream = {"gen_ai.request.stream": method != "convert_with_timestamps"}
                 name = f"{kind} {'raw ' if raw else ''}{method}"
                 yield name, Way(ElevenLabsInstrumentor, client, speak, asynchronous, speech | stream, audio)
-                yield f"{name} dialogue", Way(ElevenLabsInstrumentor, client, converse, asynchronous, dialogue | stream, audio)
+                if hasattr(dialogues, method):  # older versions have no timestamps of dialogues
+                    yield (
+                        f"{name} dialogue",
+                        Way(ElevenLabsInstrumentor, client, converse, asynchronous, dialogue | stream, audio),
+                    )
 
 
 def _deepgram_ways() -> Iterator[tuple[str, Way]]:
     for kind in ("DeepgramClient", "AsyncDeepgramClient"):
         for version, model in (("v1", "aura-2-thalia-en"), ("v2", "flux-alexis-en")):
+            if importlib.util.find_spec(f"deepgram.speak.{version}") is None:
+                continue  # older versions have no second one
             for raw in (False, True):
 
                 def generate(made: Any, version: str = version, model: str = model, raw: bool = raw) -> Any:

@@ -257,7 +257,12 @@ def test_the_functions_come_back(observe: Observe, instrumentor: Any) -> None:
     owners = []
     for target in instrumentor.targets:
         kind, _, name = target.name.partition(".")
-        owners.append((getattr(importlib.import_module(target.module), kind), name))
+        try:
+            owner = getattr(importlib.import_module(target.module), kind)
+        except ModuleNotFoundError:
+            continue  # a package that an older version lacks; that the newest has them all is a test of the registry
+        if hasattr(owner, name) or not target.optional:
+            owners.append((owner, name))
     before = [vars(owner)[name] for owner, name in owners]
     instrumentor().instrument()
     try:
