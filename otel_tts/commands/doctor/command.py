@@ -23,6 +23,7 @@ from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, Next
 from otel_tts.commands.doctor.journey import Destinations, Journey
 from otel_tts.commands.doctor.telemetry import Counter, Spans
 from otel_tts.commands.output import json_option, print_json
+from otel_tts.commands.security import Security, security_options
 from otel_tts.history import open_history
 from otel_tts.promql.readings import equals
 from otel_tts.semconv import CacheResult
@@ -83,6 +84,7 @@ class _TraceId(click.ParamType[str]):
     help="How long to wait for telemetry, and before that for a request.",
 )
 @json_option
+@security_options
 def doctor(
     target: str | None,
     trace_id: str | None,
@@ -90,6 +92,7 @@ def doctor(
     service: str | None,
     patience_s: float,
     as_json: bool,
+    security: Security,
     **given: Any,
 ) -> None:
     """Follow the telemetry of one request, hop by hop.
@@ -137,7 +140,7 @@ def doctor(
         followed = MadeRequest(trace_id, counter, spans, history, patience_s)
     elif not (wait or service):
         past_cache = Counter(pipeline.prometheus, equals(promql.label(semconv.CACHE_RESULT), CacheResult.BYPASS))
-        followed = SentRequest(target or "", past_cache, spans)
+        followed = SentRequest(target or "", past_cache, spans, security)
         followed = followed if target else SentOrNextRequest(followed, following)
     for result in Journey(pipeline, followed, counter, spans).findings():
         results.append(result)

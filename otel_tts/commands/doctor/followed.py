@@ -10,6 +10,7 @@ from otel_tts import formatting, semconv
 from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken, speak
 from otel_tts.commands.doctor.telemetry import Counter, Spans, until
+from otel_tts.commands.security import PLAIN, Security
 from otel_tts.history import History, HistoryUnavailableError, Request, RequestFilter, Trace
 
 _PAUSE_S = 0.5  # between two searches for a request
@@ -50,10 +51,11 @@ class SentRequest:
         target: host and port of the service; empty: where `otel-tts serve` would be.
         counter: counts requests in Prometheus.
         spans: finds traces.
+        security: of the channel to the service.
     """
 
-    def __init__(self, target: str, counter: Counter, spans: Spans) -> None:
-        self._target, self._counter, self._spans = target, counter, spans
+    def __init__(self, target: str, counter: Counter, spans: Spans, security: Security = PLAIN) -> None:
+        self._target, self._counter, self._spans, self._security = target, counter, spans, security
         self._spoken: Spoken | None = None
 
     def begin(self) -> None:
@@ -66,7 +68,7 @@ class SentRequest:
         Args:
             can_arrive: not asked: what is sent needs no telemetry.
         """
-        self._spoken = speak(self._target)
+        self._spoken = speak(self._target, self._security)
         return self._spoken.message
 
     def metrics(self, deadline: float) -> str:

@@ -10,6 +10,7 @@ import grpc
 
 from otel_tts import formatting
 from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError
+from otel_tts.commands.security import PLAIN, TLS_FAILED, Security
 from otel_tts.grpc import TRACE_RESPONSE
 
 _TEXT = "1, 2, 3."
@@ -26,11 +27,12 @@ class Spoken:
     message: str
 
 
-def speak(target: str) -> Spoken:
+def speak(target: str, security: Security = PLAIN) -> Spoken:
     """Synthesize a text at the reference service, past its cache.
 
     Args:
         target: ``HOST:PORT``; empty: where `otel-tts serve` would be with the same environment.
+        security: of the channel.
 
     Raises:
         HopAbsentError: there is no service to send a request to.
@@ -48,14 +50,14 @@ def speak(target: str) -> Spoken:
         ) from None
     target = target or own_target()
     parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with security.channel(target) as channel:
         synthesize = tts_pb2_grpc.TextToSpeechStub(channel).Synthesize
         try:
             answer, call = synthesize.with_call(
                 tts_pb2.SynthesizeRequest(text=_TEXT, no_cache=True), timeout=_PATIENCE_S, metadata=(("traceparent", parent),)
             )
         except grpc.RpcError as error:
-            raise _broken(target, error) from None
+            raise _broken(target, error, security) from None
     spoken = f"{answer.rendition.provider} spoke {formatting.duration(answer.audio_duration_seconds)} of audio"
     response = dict(call.trailing_metadata() or ()).get(TRACE_RESPONSE)
     if not response:
@@ -64,7 +66,7 @@ def speak(target: str) -> Spoken:
     return Spoken(trace_id, bool(int(flags, 16) & 1), f"{spoken}, trace {trace_id}")
 
 
-def _broken(target: str, error: Any) -> HopBrokenError:
+def _broken(target: str, error: Any, security: Security) -> HopBrokenError:
     """``error``: an RpcError, which also is the call that failed."""
     if any(key == TRACE_RESPONSE for key, _ in error.trailing_metadata() or ()):  # the service's own answer
         return HopBrokenError(
@@ -75,6 +77,8 @@ def _broken(target: str, error: Any) -> HopBrokenError:
             f"what listens at {target} is not the speech service yap.tts.v1",
             "Give another --target, or follow a request of your own service: --wait, --trace-id.",
         )
+    if security.credentials is not None:
+        return HopAbsentError(f"{target} does not answer by TLS ({error.code().name}: {error.details()})", TLS_FAILED)
     return HopAbsentError(
         f"{target} does not answer ({error.code().name})",
         "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT. "

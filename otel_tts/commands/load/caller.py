@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 
 from otel_tts.commands.load.traffic import Planned
+from otel_tts.commands.security import PLAIN, TLS_FAILED, Security
 from otel_tts.grpc import TRACE_RESPONSE
 from otel_tts.semconv import CacheResult
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
@@ -145,9 +146,14 @@ def _audible(pcm: bytes) -> bool:
 
 
 @asynccontextmanager
-async def calling(target: str) -> AsyncIterator[Caller]:
-    """A caller of the service at ``target``, ``HOST:PORT``."""
-    async with grpc.aio.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+async def calling(target: str, security: Security = PLAIN) -> AsyncIterator[Caller]:
+    """A caller of a service.
+
+    Args:
+        target: ``HOST:PORT``.
+        security: of the channel.
+    """
+    async with security.aio_channel(target) as channel:
         yield Caller(channel)
 
 
@@ -193,15 +199,20 @@ async def exchange(
             under_way.create_task(one(planned))
 
 
-def unreachable(target: str, error: grpc.aio.AioRpcError) -> click.ClickException:
+def unreachable(target: str, error: grpc.aio.AioRpcError, security: Security = PLAIN) -> click.ClickException:
     """Why nothing can be asked of ``target``, and what to do.
 
     Args:
         target: host and port.
         error: what the call ended with.
+        security: of the channel.
     """
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return click.ClickException(f"What listens at {target} is not the speech service yap.tts.v1. Give another --target.")
+    if security.credentials is not None:
+        return click.ClickException(
+            f"No speech service answers at {target} by TLS ({error.code().name}: {error.details()}). {TLS_FAILED}"
+        )
     return click.ClickException(
         f"No speech service answers at {target} ({error.code().name}). "
         "Start one with `otel-tts serve`, or give --target HOST:PORT."

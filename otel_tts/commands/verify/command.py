@@ -23,6 +23,7 @@ from otel_tts.commands import terminal
 from otel_tts.commands.load.caller import Caller, Reply, calling, exchange, unreachable
 from otel_tts.commands.load.traffic import Mix, Planned, plan
 from otel_tts.commands.output import json_option, print_json
+from otel_tts.commands.security import PLAIN, Security, security_options
 from otel_tts.commands.verify.account import CountComparison, Traffic, compare, outcome, restarted
 from otel_tts.commands.verify.agreement import disagreements
 from otel_tts.commands.verify.gaps import OTHER_SERVICES, Gap, gaps
@@ -51,6 +52,7 @@ Calls = list[tuple[Planned, Reply]]
     help="The service's file of prices, to compare cost; by default that of this environment.",
 )
 @json_option
+@security_options
 def verify(
     iterations: int,
     concurrency: int,
@@ -59,6 +61,7 @@ def verify(
     seed: int | None,
     prices: str | None,
     as_json: bool,
+    security: Security,
 ) -> None:
     """Check that a running service counts exactly what happens to it.
 
@@ -82,7 +85,7 @@ def verify(
     console = Console(quiet=True) if as_json else terminal.console()
     console.print(f"Sending {formatting.counted(iterations, 'request')} to {target}, {concurrency} at once (--seed {seed}).")
     try:
-        calls, before, after = asyncio.run(_verified(target, url, iterations, concurrency, seed, prices_given, console))
+        calls, before, after = asyncio.run(_verified(target, url, iterations, concurrency, seed, prices_given, console, security))
     except NoMetricsError as error:
         raise click.ClickException(
             f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
@@ -170,13 +173,20 @@ def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = N
 
 
 async def _verified(
-    target: str, url: str, iterations: int, concurrency: int, seed: int, prices: Prices | None, console: Console
+    target: str,
+    url: str,
+    iterations: int,
+    concurrency: int,
+    seed: int,
+    prices: Prices | None,
+    console: Console,
+    security: Security = PLAIN,
 ) -> tuple[Calls, Scrape, Scrape]:
-    async with calling(target) as caller:
+    async with calling(target, security) as caller:
         try:
             voices = await caller.voices()
         except grpc.aio.AioRpcError as error:
-            raise click.ClickException(f"{unreachable(target, error).message} {OTHER_SERVICES}") from None
+            raise click.ClickException(f"{unreachable(target, error, security).message} {OTHER_SERVICES}") from None
         try:
             planned = list(islice(plan(voices, _MIX, seed), iterations))
         except ValueError as error:
