@@ -20,7 +20,7 @@ def launched() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         reason = "These tests need chromium on PATH: `make tools` installs it, where it may."
-        pytest.fail(reason) if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip(reason)
+        pytest.fail(reason) if os.environ.get("REQUIRE_TOOLS") else pytest.skip(reason)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

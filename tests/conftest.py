@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test sees the developer's configuration or writes into their data directory, not even from a session's fixture."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(_PREFIXES) and name != "OTEL_TTS_REQUIRE_TOOLS"]:
+        for name in [name for name in os.environ if name.startswith(_PREFIXES)]:
             patch.delenv(name)
         patch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         yield

@@ -67,6 +67,7 @@ ELSEWHERE = {
     "make stack": "tests/e2e/test_native_stack.py",
     "make tools": ".ci/run",
     "otelcol-tts ": "tests/e2e/test_config.py",
+    "otel-tts --select ": "tests/commands/test_status.py",
     "otel-tts doctor": "tests/commands/test_json.py",
     "otel-tts grafana push": "tests/commands/test_grafana.py",
     "otel-tts live": "tests/live/test_browser.py",
@@ -101,7 +102,7 @@ def test_every_block_has_a_language_that_is_checked() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_programs_run(page: Path, tmp_path: Path) -> None:
     """Who follows the page to the letter in an empty folder sees what it says, and nothing on standard error."""
-    if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
+    if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("REQUIRE_TOOLS") != "1":
         pytest.skip("`make tools` installs Pipecat")
     Reader(page, tmp_path).follow()
     drawn = {picture.name: picture.read_bytes()[:24] for picture in tmp_path.glob("*.png")}  # with width and height

@@ -33,11 +33,11 @@ READ_BY_US: Mapping[str, str] = {
 
 
 def required(name: str) -> str:
-    """A program on PATH; without it the test is skipped, or fails where OTEL_TTS_REQUIRE_TOOLS says that it must be there."""
+    """A program on PATH; without it the test is skipped, or fails where REQUIRE_TOOLS says that it must be there."""
     if path := shutil.which(name):
         return path
     reason = f"there is no {name} on PATH, which knows what is installed."
-    if os.environ.get("OTEL_TTS_REQUIRE_TOOLS"):
+    if os.environ.get("REQUIRE_TOOLS"):
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -84,10 +84,18 @@ class Record:
             self.billed.append((result.provider, result.model))
         if result.audio is not None:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
-            self.real_time_factor = result.real_time_factor
             made = result.cause.good or result.cause.reason is not None
-            if made and result.audio.duration_s is not None:
-                self.duration_s = (self.duration_s or 0.0) + result.audio.duration_s
+            length_s = result.audio.duration_s if made else None
+            self.real_time_factor = self._joined_factor(result.real_time_factor, length_s)
+            if length_s is not None:
+                self.duration_s = (self.duration_s or 0.0) + length_s
+
+    def _joined_factor(self, factor: float | None, length_s: float | None) -> float | None:
+        """Return the real-time factor of the audio made so far and of a new part: all waiting for engines over all seconds of audio."""
+        before, before_s = self.real_time_factor, self.duration_s
+        if factor is None or before is None or not before_s or not length_s:
+            return factor
+        return (before * before_s + factor * length_s) / (before_s + length_s)
 
     def discard_lookup(self) -> None:
         """Discard the audio of a cache or of an identical request: a provider is called after all."""
@@ -119,13 +127,17 @@ class Record:
         if self.heard_s is None:
             guard.misused("heard", f"{heard_s:g}", f"{most_s:g} s of audio were handed out.", "It is left out.", self.heard_at)
 
-    def speaking_rate(self, audio: AudioFacts) -> float | None:
+    def speaking_rate(self, cause: Cause) -> float | None:
         """Return the code points of the text per second of voiced audio; None if unknown.
 
+        It is known where one audio is the whole text: not of a request that was cut off, nor of one whose attempts each spoke a part.
+
         Args:
-            audio: what was measured.
+            cause: how the request ended.
         """
-        return self.characters / audio.voiced_s if audio.voiced_s and self.characters else None
+        if not cause.good or len(self.billed) > 1 or self.audio is None or not self.audio.voiced_s:
+            return None
+        return self.characters / self.audio.voiced_s or None
 
     def start_attributes(self) -> SpanAttributes:
         """Return the attributes that the span has from its start, so that samplers see them."""
@@ -183,6 +195,9 @@ class Record:
             if seconds:
                 emitter.instruments.audio.add(seconds, (*maker, state, source), own)
         attributes = self._end_attributes(cause, delivered_s) if describe else {}
+        if self.billed and (rate := self.speaking_rate(cause)) is not None:
+            voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
+            emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, maker, context, own)
         cost = self._emit_cost(emitter, maker, unheard, own)
@@ -290,7 +305,6 @@ class Record:
             (instruments.silence_ratio, audio.silence_ratio),
             (instruments.clipping_ratio, audio.clipping_ratio),
             (instruments.trailing_silence, audio.trailing_silence_s),
-            (instruments.speaking_rate, self.speaking_rate(audio)),
         ):
             if value is not None:
                 histogram.record(value, labels, context)
@@ -325,7 +339,7 @@ class Record:
                 semconv.AUDIO_LOUDNESS.key: self.audio.loudness,
                 semconv.AUDIO_SILENCE_RATIO.key: self.audio.silence_ratio,
                 semconv.AUDIO_CLIPPING_RATIO.key: self.audio.clipping_ratio,
-                semconv.AUDIO_SPEAKING_RATE.key: self.speaking_rate(self.audio),
+                semconv.AUDIO_SPEAKING_RATE.key: self.speaking_rate(cause),
                 semconv.AUDIO_TRAILING_SILENCE.key: self.audio.trailing_silence_s,
             }
         for key, value in optional.items():

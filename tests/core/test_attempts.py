@@ -28,6 +28,7 @@ from tests.core.picture import (
     roughly,
     rpc,
     summarize,
+    tone,
     tree,
 )
 
@@ -90,6 +91,31 @@ def test_a_second_attempt_after_a_good_one_is_no_fallback(capture_tts: Capture) 
     view = capture_tts.synthesis()
     assert (view["tts.fallback.used"], view["tts.audio.duration"]) == (False, 1.0)
     assert capture_tts.points("tts.provider.fallbacks") == []
+
+
+def test_figures_of_a_text_that_is_spoken_in_parts(capture_tts: Capture) -> None:
+    """The real-time factor is of all the audio; no part is taken for the whole text, so that the speaking rate is unknown."""
+    tts, clock = capture_tts.telemetry(), capture_tts.clock
+    with tts.synthesis(TEXT) as s:
+        for wait_s, length_s in ((0.1, 0.5), (0.8, 1.5), (0.3, 1.0)):
+            with s.attempt("piper") as attempt:
+                clock.advance(wait_s)
+                attempt.audio(tone(length_s), FORMAT)
+    view = capture_tts.synthesis()
+    assert view["tts.real_time_factor"] == pytest.approx(1.2 / 3.0)
+    assert view["tts.audio.speaking_rate"] is None
+    assert capture_tts.points("tts.audio.speaking_rate") == []
+
+
+def test_the_rate_of_speech_that_was_cut_off_is_unknown(capture_tts: Capture) -> None:
+    """Nobody knows which part of the text was spoken."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis(TEXT, stream=True) as s, s.attempt("piper") as attempt:
+        for _ in attempt.stream([HALF, HALF], FORMAT):
+            s.interrupt()
+            break
+    view = capture_tts.synthesis(outcome="cancelled")
+    assert (view["tts.audio.speaking_rate"], capture_tts.points("tts.audio.speaking_rate")) == (None, [])
 
 
 @pytest.mark.parametrize("served", ["attempt", "hit", "coalesced"])

@@ -177,9 +177,9 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
             "tts.audio.clipping_ratio": 0.0,
             "tts.audio.loudness": pytest.approx(6.0206, abs=1e-4),
             "tts.audio.silence_ratio": 0.0,
-            "tts.audio.speaking_rate": 5 / made,
             "tts.audio.trailing_silence": 0.0,
         } if made else {})
+        | ({"tts.audio.speaking_rate": 5 / made} if ok and made else {})
         | ({
             "tts.stream.chunk.count": chunks,
             "tts.stream.underrun": 0.0,

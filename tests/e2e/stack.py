@@ -37,12 +37,12 @@ QUICKLY = {
 def program(name: str) -> str:
     """The path of a program of `make tools`: from .tools/bin, else from PATH.
 
-    Without it the test is skipped, or fails where OTEL_TTS_REQUIRE_TOOLS says that it must be there.
+    Without it the test is skipped, or fails where REQUIRE_TOOLS says that it must be there.
     """
     if matching := shutil.which(name, path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"):
         return matching
     reason = f"{name} is neither in .tools/bin nor on PATH: `make tools` builds it."
-    if os.environ.get("OTEL_TTS_REQUIRE_TOOLS"):
+    if os.environ.get("REQUIRE_TOOLS"):
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -451,7 +451,7 @@ def read(searches: Sequence[str]) -> list[list[tuple[str, str]]]:
     for name in ("node", "npm"):
         if not shutil.which(name):
             reason = f"TraceQL's grammar is a package for Node.js, and there is no {name} on PATH."
-            pytest.fail(reason) if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip(reason)
+            pytest.fail(reason) if os.environ.get("REQUIRE_TOOLS") else pytest.skip(reason)
     if not (kept / "node_modules").is_dir():
         kept.mkdir(parents=True, exist_ok=True)
         quietly = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")

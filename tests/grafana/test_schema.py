@@ -18,7 +18,7 @@ from jsonschema import Draft7Validator
 from tests.grafana.boards import BOARDS, JSON, asking, named, panels
 
 pytestmark = pytest.mark.timeout(900)  # the first of them may have to wait for npm
-REQUIRED = bool(os.environ.get("OTEL_TTS_REQUIRE_TOOLS"))  # tests themselves see none of our variables
+REQUIRED = bool(os.environ.get("REQUIRE_TOOLS"))  # tests themselves see none of our variables
 MAKES_SCHEMA = Path(__file__).parents[2] / "tools" / "grafana_schema.py"
 QUERIES = {
     "prometheus": {"refId", "datasource", "expr", "format", "range", "instant", "exemplar", "editorMode", "legendFormat", "interval"},

@@ -42,9 +42,7 @@ def tool(name: str) -> str:
     """The path of a program that `make tools` builds; without it the test is skipped, or fails where tools are required."""
     program_path = shutil.which(name, path=f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}")
     if program_path is None:
-        (pytest.fail if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") == "1" else pytest.skip)(
-            f"{name} is not there: `make tools` builds it"
-        )
+        (pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip)(f"{name} is not there: `make tools` builds it")
     return str(program_path)
 
 

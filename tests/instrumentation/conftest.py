@@ -34,7 +34,7 @@ OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"
 APART = Path(__file__).parents[2] / ".tools" / "apart"
 """Packages that run beside ours and are too heavy, or need too much of a machine, to be in the developers' environment."""
 needs_apart = pytest.mark.skipif(
-    not APART.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1", reason="`make tools` installs RealtimeTTS"
+    not APART.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs RealtimeTTS"
 )
 
 
@@ -186,7 +186,7 @@ def ovos() -> Iterator[str]:
     """The base URL of a real server that speaks many vendors' protocols, with the same voice; it needs a Python environment of its own."""
     if not OVOS.exists():
         reason = f"{OVOS} is missing: `make tools` installs ovos-tts-server"
-        if os.environ.get("OTEL_TTS_REQUIRE_TOOLS"):
+        if os.environ.get("REQUIRE_TOOLS"):
             pytest.fail(reason)
         pytest.skip(reason)
     program = Path(__file__).with_name("programs") / "ovos.py"

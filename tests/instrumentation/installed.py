@@ -90,7 +90,7 @@ def inspect_where_installed(entry_point: str) -> Installed | None:
             return inspect(library)
         except PackageNotFoundError:
             return None
-    if not (folder or python).exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
+    if not (folder or python).exists() and os.environ.get("REQUIRE_TOOLS") != "1":
         return None
     command = [str(python), "-m", "tests.instrumentation.installed", entry_point]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, folder))))}

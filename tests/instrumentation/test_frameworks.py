@@ -17,7 +17,7 @@ SLACK_S = 1.5
 @pytest.mark.parametrize("framework", PYTHONS)
 def test_every_figure_is_what_the_listener_recorded(framework: str) -> None:
     """Of two whole replies and an interrupted one: times, seconds of audio, what was heard, the silence, and what was in vain."""
-    if framework == "pipecat" and not PYTHON.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1":
+    if framework == "pipecat" and not PYTHON.exists() and os.environ.get("REQUIRE_TOOLS") != "1":
         pytest.skip("`make tools` installs Pipecat")
     result = run(framework)
     requests, listener = result["otel_tts"], result["listener"]

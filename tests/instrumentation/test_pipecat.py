@@ -33,7 +33,7 @@ TURNS = ("Good morning. How are you today?", "This is another one.")
 SOCKETS = ("cartesia", "elevenlabs", "deepgram")
 
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists() and os.environ.get("OTEL_TTS_REQUIRE_TOOLS") != "1", reason="`make tools` installs Pipecat"
+    not PYTHON.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs Pipecat"
 )
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from tools.chart import CHART, KUBERNETES, examples, manifests, plain, render
 
-if os.environ.get("OTEL_TTS_REQUIRE_TOOLS"):
+if os.environ.get("REQUIRE_TOOLS"):
     import helm_python as helm
     import kubernetes_validate as validate
 else:

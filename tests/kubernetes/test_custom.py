@@ -23,9 +23,7 @@ def defined(kind: str) -> Path:
     """The definition of a kind; without it the test is skipped, or fails where tools are required."""
     if path := definition(kind):
         return path
-    return (pytest.fail if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip)(
-        "`make tools` brings the operator's definitions"
-    )
+    return (pytest.fail if os.environ.get("REQUIRE_TOOLS") else pytest.skip)("`make tools` brings the operator's definitions")
 
 
 def custom(name: str) -> list[dict[str, Any]]:

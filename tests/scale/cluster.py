@@ -23,7 +23,9 @@ QUERY = "127.0.0.34"
 RULER = "127.0.0.35"
 JAEGERS = ("127.0.0.41", "127.0.0.42")
 NODES = ("127.0.0.51", "127.0.0.52", "127.0.0.53")
-PROMOTED = ("service.namespace", "service.name", "service.instance.id", "service.version", "deployment.environment.name")
+PROMOTED = (
+    "service.namespace", "service.name", "service.instance.id", "service.version", "deployment.environment.name", "k8s.cluster.name",
+)  # fmt: skip
 
 
 class Cluster:

@@ -69,7 +69,7 @@ def _program(name: str) -> str:
     if paths := sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4])):
         return str(paths[-1])
     reason = f"There is no {name}. On Debian and Ubuntu, as root: apt install postgresql"
-    return (pytest.fail if os.environ.get("OTEL_TTS_REQUIRE_TOOLS") else pytest.skip)(reason)
+    return (pytest.fail if os.environ.get("REQUIRE_TOOLS") else pytest.skip)(reason)
 
 
 def _lesser(directory: Path) -> list[str]:
