@@ -62,6 +62,23 @@ def summed_up(tmp_path: Path, sent: int) -> str:
     return line
 
 
+def uncounted(output: str) -> int:
+    """How many of the requests that the demo sent telemetry has not counted, as the summary tells it."""
+    counts = re.search(
+        r"^The demo sent (\d+) requests?, (?:and telemetry counted as many\.|telemetry counted (\d+): a difference)",
+        output,
+        re.MULTILINE,
+    )
+    assert counts, output
+    return int(counts[1]) - int(counts[2] or counts[1])
+
+
+def given_up(output: str) -> int:
+    """How many calls ended by their callers' own deadline: of such a call, a busy service may never hear."""
+    *_, last = re.findall(r"^\d+ s, \d+ requests?, .+$", output, re.MULTILINE)
+    return sum(map(int, re.findall(r"\b(\d+) deadline\b", last)))
+
+
 def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     """A few seconds of traffic: all of it counted, every part of the summary there, nothing left running."""
     process = demo(tmp_path, "--duration", "5")
@@ -94,7 +111,7 @@ def test_ctrl_c_ends_it_and_a_taken_port_does_not_matter(tmp_path: Path) -> None
         assert process.wait(60) == 0
     output = printed(tmp_path)
     assert re.search(rf"Port {port} is in use: gRPC is on \d+\.", output)
-    assert "telemetry counted as many" in output
+    assert 0 <= uncounted(output) <= given_up(output), output
 
 
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
