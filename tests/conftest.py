@@ -78,8 +78,16 @@ def _own_main() -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
-    """A test that lets faults pass while it captures leaves no strict guard: `monkeypatch` puts back what it found in the capture."""
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test that lets faults pass while it captures leaves no strict guard: `monkeypatch` puts back what it found in the capture.
+
+    Errors that are parameters exist as long as the session. Once raised, they hold frames, and with those the telemetry of their test,
+    whose providers the metrics of later tests would show.
+    """
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        for error in item.callspec.params.values():
+            if isinstance(error, BaseException):
+                error.__traceback__ = error.__context__ = None
     yield
     if (module := sys.modules.get("otel_tts.core.guard")) is not None:
         module.guard.strict = False
