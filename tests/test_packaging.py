@@ -67,6 +67,8 @@ def imports(path: Path) -> Iterator[set[str]]:
                 "tests",
                 "tools",
                 "pipecat",  # in an environment of its own, see `make tools`
+                "RealtimeTTS",  # beside ours, in `.tools/apart`
+                "pyaudio",  # which comes with it
             }:
                 yield names
 

@@ -158,7 +158,8 @@ class Record:
         Args:
             outcome: of the request.
         """
-        if self.handed_out and (self.playback.audio_s or outcome is not Outcome.OK):
+        broken_off = outcome is Outcome.PARTIAL and self.playback.chunks > 0  # also a whole answer, that an SDK returns as it is
+        if (self.handed_out or broken_off) and (self.playback.audio_s or outcome is not Outcome.OK):
             return self.playback.audio_s or None  # no seconds: bytes that cannot be read
         return self.duration_s if outcome is Outcome.OK else 0.0
 

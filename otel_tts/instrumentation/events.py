@@ -116,4 +116,5 @@ def _read_whole(decoder: EventDecoder, content: bytes, utterance: Utterance) -> 
         utterance.whole(audio)
     else:
         utterance.chunk(audio, utterance.monotonic(), 0)
-        utterance.finished(cause, None)
+        # The SDK raises nothing: the caller has what came of the audio.
+        utterance.finished(cause.as_partial() if audio else cause, None)

@@ -277,7 +277,8 @@ def by_waitress(application: Any) -> Iterator[str]:
         stop.set()
         thread.join()
         server.task_dispatcher.shutdown()
-        server.close()
+        for dispatcher in list(server._map.values()):  # connections that the caller has just left, and the server itself
+            dispatcher.close()
 
 
 def post(address: str, *texts: str, path: str = "") -> bytes:

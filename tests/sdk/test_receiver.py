@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import certifi
 import grpc
 import pytest
 import requests
@@ -129,7 +128,7 @@ def test_one_line_says_what_to_set(environ: dict[str, str]) -> None:
 )
 def test_one_line_says_so_over_tls(environ: dict[str, str], certificate: Path) -> None:
     """Over TLS such a receiver only ends the connection: the same line is printed; with what it says, the signals arrive."""
-    trusted = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate), "REQUESTS_CA_BUNDLE": certifi.where()}
+    trusted = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate), "REQUESTS_CA_BUNDLE": requests.certs.where()}
     with receiver(certificate) as (port, arrived):
         trusted["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"https://127.0.0.1:{port}"
         [line] = run(port, trusted | environ)

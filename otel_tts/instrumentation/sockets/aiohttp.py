@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 from otel_tts.core.guard import guard
@@ -97,13 +98,18 @@ class _AiohttpSockets:
 
 def _protocol(url: object, params: Any) -> SpeechProtocol | None:
     try:
-        import yarl
-
-        address = yarl.URL(str(url))
-        return protocol_of(address.update_query(params) if params else address)
+        return protocol_of(_with_query(str(url), params) if params else url)
     except Exception as error:  # noqa: BLE001 - the boundary: the address is the host's
         guard.caught("reading an address", error)
         return None
+
+
+def _with_query(address: str, params: Any) -> str:
+    """Return the address with these parameters, in each form that ``aiohttp`` takes: text, a mapping, or pairs."""
+    pairs = params.items() if isinstance(params, Mapping) else params
+    query = params if isinstance(params, str) else urlencode(list(pairs), doseq=True)
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, query)))))
 
 
 def _called_by_framework() -> bool:
