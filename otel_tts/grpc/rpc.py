@@ -70,6 +70,7 @@ class Rpc:
         "largest_response",
         "request_failed",
         "response_failed",
+        "single_response",
         "trace_response",
         "turn",
     )
@@ -85,6 +86,8 @@ class Rpc:
         self._begun = self._ended = self._answered_by_grpc = False
         self.turn = Turn()
         self.request_failed = self.response_failed = False
+        self.single_response = True
+        """Whether the caller gets one response at most. It is not sent with a failure, while each response of a stream is sent at once."""
         self.largest_response = 0
         """The size of the largest response so far, in bytes."""
         self.context = _EMPTY
@@ -147,7 +150,7 @@ class Rpc:
     @property
     def failed_without_response(self) -> bool:
         """Whether its handler has set a failure and returned a response that is too large: the status is sent all the same."""
-        return self._answer is not None and self._answer[0] != "OK" and self._too_large()
+        return self.single_response and self._answer is not None and self._answer[0] != "OK" and self._too_large()
 
     @property
     def refused(self) -> bool:

@@ -34,6 +34,7 @@ class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
         deserialize, serialize, streaming = handler.request_deserializer, handler.response_serializer, handler.response_streaming
 
         def observed(rpc: Rpc) -> Handler:
+            rpc.single_response = not streaming
             return make(
                 observe_synchronous(behavior, rpc, receives=handler.request_streaming, streaming=streaming),
                 functools.partial(read, deserialize, rpc, "INTERNAL") if deserialize is not None else None,
