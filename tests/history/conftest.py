@@ -86,13 +86,19 @@ def running_prometheus(directory: Path, otlp: str = "") -> Iterator[str]:
 
 
 class Source:
-    """One source, and a service of this test's own that writes to it: into files, or as OTLP/JSON to ``url``."""
+    """One source, and a service of this test's own that writes to it: into files, or as OTLP/JSON to ``url``.
 
-    def __init__(self, history: History, directory: Path, url: str | None, service: str = "") -> None:
+    ``prometheus_url``: where it is read, if that is not where it is written.
+    """
+
+    def __init__(
+        self, history: History, directory: Path, url: str | None, service: str = "", prometheus_url: str | None = None
+    ) -> None:
         self.history = history
         self.service = service or f"tts-{uuid.uuid4()}"
         self._directory = directory
         self._url = url
+        self._prometheus_url = prometheus_url or (url and url.removesuffix("/api/v1/otlp/v1/metrics"))
         self._began: dict[str, float] = {}
 
     def begin(self, process: str, moment: float) -> None:
@@ -101,17 +107,15 @@ class Source:
 
     def another(self) -> Source:
         """Another service."""
-        return Source(self.history, self._directory, self._url)
+        return Source(self.history, self._directory, self._url, prometheus_url=self._prometheus_url)
 
     def selected(self, selection: str) -> Source:
         """The same, read only from processes with these resource attributes."""
-        if self._url is None:
+        if self._prometheus_url is None:
             settings = HistorySettings.load({"OTEL_TTS_SELECT": selection}, data_dir=self._directory)
         else:
-            settings = HistorySettings.load(
-                {"OTEL_TTS_SELECT": selection}, prometheus_url=self._url.removesuffix("/api/v1/otlp/v1/metrics")
-            )
-        return Source(open_history(settings), self._directory, self._url, self.service)
+            settings = HistorySettings.load({"OTEL_TTS_SELECT": selection}, prometheus_url=self._prometheus_url)
+        return Source(open_history(settings), self._directory, self._url, self.service, self._prometheus_url)
 
     def write(
         self,

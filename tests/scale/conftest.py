@@ -36,4 +36,5 @@ def source(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Thanos, in the place of the sources of tests/history; the tests' day begins after its first sample."""
     monkeypatch.setattr(test_sources, "START", time.time() // 60 * 60 - 5400.0)
     history = open_history(HistorySettings.load({}, prometheus_url=cluster.prometheus))
-    return Source(history, tmp_path, f"http://{RECEIVES[0]}:{cluster.ports['receive']}/api/v1/otlp")
+    url = f"http://{RECEIVES[0]}:{cluster.ports['receive']}/api/v1/otlp"
+    return Source(history, tmp_path, url, prometheus_url=cluster.prometheus)
