@@ -59,9 +59,14 @@ def _outcomes(total: Row) -> Table:
 def _counted(total: Row, sent: int) -> Text:
     if total.request_count == sent:
         return Text(f"The demo sent {formatting.counted(sent, 'request')}, and telemetry counted as many.", "green")
+    reason = (
+        "Of a call whose caller gave up at once, the service may never have heard."
+        if total.request_count < sent
+        else "Another service may have written to the same directory."
+    )
     return Text(
         f"The demo sent {formatting.counted(sent, 'request')}, telemetry counted {total.request_count:,}: a difference of "
-        f"{total.request_count - sent:+,}. Another service may have written to the same directory.",
+        f"{total.request_count - sent:+,}. {reason}",
         "bold red",
     )
 
