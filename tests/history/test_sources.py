@@ -15,8 +15,8 @@ from otel_tts.history import Distribution
 from otel_tts.history.services import Service
 from tests.history.conftest import Source, Totals
 
-START = time.time() // 60 * 60 - 86400.0
-"""Yesterday: Prometheus takes no samples of the future."""
+START = time.time() // 60 * 60 - 21600.0
+"""Hours ago, since Prometheus takes no samples of the future; and within the day in which readers look for the newest."""
 
 OK = (("gen_ai.provider.name", "piper"), ("gen_ai.request.stream", True), ("tts.cache.result", "miss"), ("tts.outcome", "ok"))
 DURATION = semconv.SYNTHESIS_DURATION, OK
