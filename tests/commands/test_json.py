@@ -45,7 +45,16 @@ def test_requests_and_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(served.data_dir))
     with grpc.insecure_channel(served.target) as channel:
         tts_pb2_grpc.TextToSpeechStub(channel).Synthesize(tts_pb2.SynthesizeRequest(text="A text for programs.", voice="heart"))
-    until(lambda: bool(content(run("requests", "--json", "--outcome", "ok"), "requests")["requests"]))
+
+    def is_whole() -> bool:  # other tests speak to this service, too
+        requests = content(run("requests", "--json", "--limit", "1"), "requests")["requests"]
+        return (
+            bool(requests)
+            and any(span["name"].endswith("/Synthesize") for span in content(run("trace", "--json"), "trace")["spans"])
+            and requests[0]["characters"] == len("A text for programs.")
+        )
+
+    until(is_whole)
     [newest] = content(run("requests", "--json", "--limit", "1"), "requests")["requests"]
     document = content(run("trace", newest["trace_id"], "--json"), "trace")
     assert document["trace_id"] == newest["trace_id"]
