@@ -8,6 +8,7 @@ import contextvars
 import inspect
 import json
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from importlib import import_module
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Self
 RATE = 24000
 
 
-class Client:
+class Client(ABC):
     """A connection to a provider, and utterances over it, one at a time."""
 
     provider = ""
@@ -38,21 +39,21 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.stack.close()
 
+    @abstractmethod
     def open(self) -> None:
         """Open the connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def say(self, pieces: Sequence[str]) -> None:
         """Begin an utterance, and end its text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self) -> bytes | None:
         """The next audio; None at its end."""
-        raise NotImplementedError
 
     def interrupt(self) -> None:
-        """Have the provider stop."""
-        raise NotImplementedError
+        """Have the provider stop, where its protocol has a message for it."""
+        raise TypeError(f"{type(self).__name__} has no message for an interruption")
 
     def all(self) -> bytes:
         """All audio up to its end."""
