@@ -28,6 +28,7 @@ from otel_tts.testing.capture import Capture
 from tests.grpc.servers import wait_for
 from tests.instrumentation.known_rpcs import Rpc
 from tests.instrumentation.proto_servers import SERVERS
+from tests.instrumentation.speech_sockets import SpeechSockets
 
 Observe = Callable[..., None]
 OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"
@@ -179,6 +180,21 @@ def faulty() -> Iterator[Faulty]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def speech_sockets() -> Iterator[SpeechSockets]:
+    """A server that speaks the vendors' protocols over WebSockets, with a real voice."""
+    with SpeechSockets().running() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(speech_sockets: SpeechSockets) -> Iterator[SpeechSockets]:
+    """The same, with nothing wrong with it, before a test and after it."""
+    speech_sockets.mend()
+    yield speech_sockets
+    speech_sockets.mend()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,12 @@ class SpeechSockets:
         """The address, for WebSockets."""
         return f"ws://127.0.0.1:{self.port}"
 
+    def mend(self) -> None:
+        """Do nothing wrong from now on, and forget what was sent."""
+        self.fault, self.refuse = "", False
+        self.audio.clear()
+        self.hold.set()
+
     @contextmanager
     def running(self) -> Iterator[SpeechSockets]:
         """Serve in a thread of its own."""

@@ -33,23 +33,6 @@ CARTESIA: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SpeechSockets]:
-    """The server."""
-    with SpeechSockets().running() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
-    """The same, with nothing wrong with it."""
-    server.fault, server.refuse = "", False
-    server.hold.set()
-    yield server
-    server.fault, server.refuse = "", False
-    server.hold.set()
-
-
 def messages(name: str, context: str) -> Iterator[dict[str, Any]]:
     """What is sent for an utterance, up to its end."""
     for piece in PIECES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,23 +35,6 @@ ONCE = APIConnectOptions(max_retry=0, timeout=5)
 TWICE = APIConnectOptions(max_retry=1, retry_interval=0.01, timeout=5)
 ANSWER = "Hello my friend. This is quite a long answer. And it goes on and on for a while."
 WORDS = [f"{word} " for word in ANSWER.split()]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SpeechSockets]:
-    """The server."""
-    with SpeechSockets().running() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
-    """The same, with nothing wrong with it."""
-    server.fault, server.refuse = "", False
-    server.hold.set()
-    yield server
-    server.fault, server.refuse = "", False
-    server.hold.set()
 
 
 @asynccontextmanager

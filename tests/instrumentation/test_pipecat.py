@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +35,6 @@ SOCKETS = ("cartesia", "elevenlabs", "deepgram")
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs Pipecat"
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SpeechSockets]:
-    """The server."""
-    with SpeechSockets().running() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
-    """The same, with nothing wrong with it."""
-    server.fault, server.refuse = "", False
-    server.audio.clear()
-    server.hold.set()
-    yield server
-    server.fault, server.refuse = "", False
-    server.hold.set()
 
 
 class Run:

@@ -38,23 +38,6 @@ PIECES = ("Good morning. ", "How are ", "you today?")
 TEXT = "".join(PIECES)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SpeechSockets]:
-    """The server."""
-    with SpeechSockets().running() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(server: SpeechSockets) -> Iterator[SpeechSockets]:
-    """The same, with nothing wrong with it."""
-    server.fault, server.refuse = "", False
-    server.hold.set()
-    yield server
-    server.fault, server.refuse = "", False
-    server.hold.set()
-
-
 def seconds(audio: bytes) -> float:
     """Its length."""
     return len(audio) / 2 / RATE
