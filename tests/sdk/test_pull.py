@@ -66,14 +66,18 @@ def test_any_host_where_that_is_wished() -> None:
 
 def test_connections_are_bounded_in_number_and_time(server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that say nothing or go on slowly take the places of no scraper for long; the ones beyond the bound are closed at once."""
+    monkeypatch.setattr(pull, "SECONDS", 60.0)  # so that only their number can end one
+    held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(CONNECTIONS)]
+    with socket.create_connection(("127.0.0.1", server.server_port)) as beyond:
+        beyond.settimeout(5)
+        assert beyond.recv(100) == b""
+    for connection in held:
+        connection.close()
     monkeypatch.setattr(pull, "SECONDS", 0.5)
     slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(CONNECTIONS)]
     for connection in slow:
         connection.sendall(b"GET /metrics HT")
     deadline = time.monotonic() + 10
-    with socket.create_connection(("127.0.0.1", server.server_port)) as beyond:
-        beyond.settimeout(5)
-        assert beyond.recv(100) == b""
     while True:
         try:
             assert scrape(server, "localhost")[0] == 200

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import trace
 
 from otel_tts.service.cache import cache_tiers
+from otel_tts.service.circuit import Circuit
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2
 from otel_tts.service.speech import UnsupportedError
 
@@ -425,6 +426,16 @@ async def test_a_cheap_check_does_not_close_what_speech_has_opened(start: Any, s
     await client.until(lambda: circuit.closed)
     first.answers = False
     await client.until(lambda: not circuit.closed)
+
+
+def test_a_cheap_check_between_failures_takes_back_none() -> None:
+    """Three failures of speech open the circuit, however many checks without audio went well between them."""
+    circuit = Circuit(3, 10.0, lambda _: None)
+    for _ in range(3):
+        assert circuit.closed
+        circuit.failed()
+        circuit.responded()
+    assert not circuit.closed
 
 
 async def test_with_every_circuit_open_the_answer_is_immediate(start: Any, scripted: Any, capture_tts: Any) -> None:
