@@ -396,7 +396,8 @@ class Flux:
                     await self._interrupt()
                 case "Close":
                     self._end_text()
-                    break
+                    await self._turns.join()  # what was asked for is still spoken
+                    await self._socket.close()
         if self._active is not None:
             self._active.cancel()
         work.cancel()
@@ -436,6 +437,7 @@ class Flux:
                 await self._socket.send(_json(type="Flushed", speech_id=speech_id))  # before the rest of the audio
             await _ended(context, self._failed, lambda speech_id=speech_id: self._over(speech_id))
             self._active = self._texts = None
+            self._turns.task_done()
 
     async def _send(self, audio: bytes) -> None:
         self._made = True

@@ -419,6 +419,18 @@ def test_errors_of_flux(code: str | None, error_type: str, capture_tts: Capture)
     assert capture_tts.synthesis().attempts[0]["error.type"] == error_type
 
 
+def test_a_turn_that_is_ended_by_closing(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
+    """The host closes Flux's connection instead of a flush: the provider still speaks what it has, and the turn is whole."""
+    observe(WebSocketsInstrumentor)
+    with CLIENTS["deepgram flux"](provider.url) as client:
+        connection = client.connection  # type: ignore[attr-defined]  # of the SDK
+        connection.send_speak(client.types.SpeakV2Speak(text="Good morning. "))  # type: ignore[attr-defined]
+        connection.send_close()
+        audio = client.all()
+    assert capture_tts.synthesis(outcome="ok")["tts.audio.duration"] == pytest.approx(seconds(audio))
+    assert audio
+
+
 def test_a_dialogue_on_a_connection_of_its_own(provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """Lines of two voices are one request, without a voice; the end of a turn is not its end."""
     from websockets.sync.client import connect
