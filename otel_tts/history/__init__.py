@@ -19,7 +19,7 @@ from otel_tts.history.timelines import Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
 from otel_tts.history.unavailable import HistoryUnavailableError
 from otel_tts.semconv import Attribute, Metric
-from otel_tts.settings import HistorySettings, Selection
+from otel_tts.settings import HistorySettings
 
 __all__ = [
     "AttributeSet",
@@ -69,14 +69,6 @@ class History(Protocol):
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
         """The moment of the newest metrics of each service that sent some of requests between two moments, by ``service.name``.
-
-        Args:
-            start: the first moment.
-            end: the last one.
-        """
-
-    def places(self, start: float, end: float) -> Sequence[Selection]:
-        """Where processes run that exported requests between two moments: the selections that there are to choose from.
 
         Args:
             start: the first moment.

@@ -81,15 +81,6 @@ class LocalHistory(Counted):
         """
         return last_seen(self._directory, start, end, self._lines)
 
-    def places(self, start: float, end: float) -> Sequence[Selection]:
-        """See `History.places`: files of one directory are of one place, unless somebody says otherwise.
-
-        Args:
-            start: from when on, in seconds since the Unix epoch.
-            end: up to when, in seconds since the Unix epoch.
-        """
-        return [self._selection] if self._selection else []
-
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """See `History.attribute_sets`.
 

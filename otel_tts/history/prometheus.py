@@ -22,7 +22,7 @@ from otel_tts.history.unavailable import exponential
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
-from otel_tts.settings import EVERYWHERE, SELECTABLE, Selection
+from otel_tts.settings import EVERYWHERE, Selection
 
 _SILENCE_S = 3600.0
 """Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
@@ -123,20 +123,6 @@ class Prometheus:
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))
         return moments
-
-    def places(self, start: float, end: float) -> Sequence[Selection]:
-        """Where the processes run that exported requests between two moments: what there is to select from.
-
-        Args:
-            start: from when on, in seconds since the Unix epoch.
-            end: up to when, in seconds since the Unix epoch.
-        """
-        answers = self._at(readings.places(semconv.SYNTHESIS_DURATION, end - start), end)
-        keys = {promql.sanitized(key): key for key in SELECTABLE}
-        places = {
-            tuple(sorted((keys[name], value) for name, value in answer.labels.items() if name in keys)) for answer in answers
-        }
-        return [Selection(attributes) for attributes in sorted(places) if attributes]
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """The attribute sets of each process at a moment, and how many series each makes.

@@ -77,15 +77,6 @@ class RemoteHistory(Counted):
         """
         return self._prometheus.last_seen(start, end)
 
-    def places(self, start: float, end: float) -> Sequence[Selection]:
-        """See `History.places`.
-
-        Args:
-            start: from when on, in seconds since the Unix epoch.
-            end: up to when, in seconds since the Unix epoch.
-        """
-        return self._prometheus.places(start, end)
-
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """See `History.attribute_sets`.
 

@@ -134,16 +134,6 @@ def last_seen(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
 
 
-def places(metric: Metric, window_s: float) -> str:
-    """Where the processes run that exported a histogram in the last ``window_s`` seconds.
-
-    Args:
-        metric: the histogram.
-        window_s: in seconds.
-    """
-    return f"group by ({', '.join(PLACE)}) (last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf')])}))"
-
-
 def series_of(metric: Metric, where: Sequence[str] = ()) -> str:
     """How many series each attribute set of each process has now; of a histogram, without its buckets.
 
