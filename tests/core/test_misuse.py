@@ -41,6 +41,23 @@ def test_a_value_that_cannot_be_used_is_an_unknown_failure(
     assert __file__ in record.getMessage()
 
 
+def test_an_outcome_that_is_none_does_not_take_the_error_s(capture_tts: Capture, lenient: None) -> None:
+    """Whatever the error beside it means, the failure is of unknown type: the caller meant something else, and nobody knows what."""
+    with capture_tts.telemetry().synthesis("Hello") as s:
+        s.fail(TimeoutError("late"), outcome="errror")
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"]) == ("error", "_OTHER")
+
+
+@pytest.mark.parametrize(("outcome", "error_type"), [("error", "no_audio"), ("error", "deadline"), ("partial", "no_audio")])
+def test_an_error_type_of_another_outcome_is_unknown(capture_tts: Capture, outcome: str, error_type: str) -> None:
+    """The outcome counts, and its type is none that was never said."""
+    with capture_tts.telemetry().synthesis("Hello") as s:
+        s.fail(outcome=outcome, error_type=error_type)
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"]) == (outcome, "_OTHER")
+
+
 def test_strict_mode_raises(capture_tts: Capture) -> None:
     """In strict mode it is the application's exception."""
     with capture_tts.telemetry().synthesis("hello") as s, pytest.raises(ValueError, match="error_type='tiemout'"):
