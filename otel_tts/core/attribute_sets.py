@@ -60,6 +60,11 @@ class AttributeSets(Generic[T]):
         with self._lock:
             return list(self.kept.values())
 
+    def release(self) -> None:
+        """Free the places for label values. What is kept stays, and needs no place: :meth:`at` finds it first."""
+        with self._lock:
+            self._labels.release()
+
     def after_fork(self) -> list[T]:
         """Empty the sets and replace the lock, in a forked child. Return what was kept before.
 

@@ -29,6 +29,10 @@ class Bounded(ForkAware, Generic[K, V]):
         """Empty it: the values may refer to sums that the child has replaced."""
         self._values = {}
 
+    def release(self) -> None:
+        """Empty it."""
+        self._values = {}
+
     def get(self, key: K) -> V | None:
         """Return the value of a key, or None.
 

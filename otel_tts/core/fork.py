@@ -50,7 +50,8 @@ def register(owner: ForkAware) -> None:
     _owners[number] = weakref.ref(owner, forget)
 
 
-def _registered() -> list[ForkAware]:
+def registered() -> list[ForkAware]:
+    """Return all that are registered and still exist, in the order of registration."""
     # Copying is one atomic operation. A loop over the original would raise RuntimeError if an entry is removed during it.
     return [owner for reference in _owners.copy().values() if (owner := reference()) is not None]
 
@@ -64,15 +65,15 @@ def _tell(hook: Callable[[ForkAware], None], owners: Iterable[ForkAware]) -> Non
 
 
 def _before() -> None:
-    _tell(lambda owner: owner.before_fork(), reversed(_registered()))
+    _tell(lambda owner: owner.before_fork(), reversed(registered()))
 
 
 def _in_parent() -> None:
-    _tell(lambda owner: owner.after_fork_in_parent(), _registered())
+    _tell(lambda owner: owner.after_fork_in_parent(), registered())
 
 
 def _in_child() -> None:
-    _tell(lambda owner: owner.after_fork_in_child(), _registered())
+    _tell(lambda owner: owner.after_fork_in_child(), registered())
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -55,6 +55,10 @@ class Histogram:
         """
         return self._series.at(values, own)
 
+    def release(self) -> None:
+        """Free the places for label values."""
+        self._series.release()
+
     def after_fork(self) -> None:
         """Replace the lock, which another thread of the parent may have held."""
         self._series.after_fork()

@@ -83,6 +83,12 @@ class Instruments(ForkAware):
         self.provider_states = ProviderStates(self.available, self.health_age)
         register(self)
 
+    def release(self) -> None:
+        """Free the places for label values in all instruments."""
+        for instrument in vars(self).values():
+            if isinstance(instrument, Histogram | Total):
+                instrument.release()
+
     def after_fork_in_child(self) -> None:
         """Empty all instruments: the parent exports what was recorded before the fork."""
         for instrument in vars(self).values():

@@ -24,13 +24,19 @@ class Labels(ForkAware):
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
         self._open = declared is None
-        self._values = set(map(clean.name, declared or ()))
+        self._declared = frozenset(map(clean.name, declared or ()))
+        self._values = set(self._declared)
         self._lock = Lock()
         register(self)
 
     def after_fork_in_child(self) -> None:
         """Replace the lock. The values stay: a child exports the same labels as its parent."""
         self._lock = Lock()
+
+    def release(self) -> None:
+        """Free the places that were taken, in a process that runs many tests: each begins as a new process would."""
+        with self._lock:
+            self._values = set(self._declared)
 
     def bound(self, value: object, *, admit: bool = True) -> str:
         """Return the label for ``value``, which may be any object; ``_NONE`` for a missing one.
@@ -72,6 +78,10 @@ class LabelSets:
         self._fine = self._limit - self._limit // 3  # the last third is for combinations that keep only their first label
         self._positions = tuple(i for i, attribute in enumerate(metric.attributes) if attribute.limit)
         self._kept: set[tuple[object, ...]] = set()
+
+    def release(self) -> None:
+        """Free the places that were taken. The caller holds its lock, as for :meth:`fold`."""
+        self._kept.clear()
 
     def fold(self, values: tuple[str | bool | None, ...], own: OwnLabels = ()) -> tuple[str | bool | None, ...]:
         """Return the values of all attributes, in order, then the application's own; beyond the limit as ``_OTHER``.

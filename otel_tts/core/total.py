@@ -91,6 +91,10 @@ class Total:
         """
         self._series.at(values).call(function, owner)
 
+    def release(self) -> None:
+        """Free the places for label values."""
+        self._series.release()
+
     def after_fork(self) -> None:
         """Drop the sums of the parent, keep the functions that are called at export."""
         for slot in self._series.after_fork():

@@ -13,8 +13,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tts import semconv
+from otel_tts.core.bounded import Bounded
 from otel_tts.core.deferred import run_deferred
+from otel_tts.core.fork import registered
 from otel_tts.core.guard import guard
+from otel_tts.core.instruments import Instruments
+from otel_tts.core.labels import Labels
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import Metric
@@ -104,6 +108,10 @@ class Capture:
     def __enter__(self) -> Self:
         guard.strict = True
         run_deferred()  # of earlier tests
+        # A process has places for so many models and voices; those that earlier tests took would make this one's `_OTHER`.
+        for owner in registered():
+            if isinstance(owner, Bounded | Instruments | Labels):
+                owner.release()
         self._providers.meter_provider.add_metric_reader(self._reader)
         # Sums are kept from the start of the process, so those of earlier tests are taken off.
         self._before = {

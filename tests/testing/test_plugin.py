@@ -147,6 +147,33 @@ def test_a_team_with_a_global_telemetry(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=8)
 
 
+MANY = """
+import otel_tts
+import pytest
+
+tts = otel_tts.Telemetry()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_names_are_those_that_were_given(capture_tts, number):
+    own = f"{number}-0"
+    for i in range(60 if number < 2 else 1):
+        name = f"{number}-{i}"
+        with tts.synthesis(text="hello", voice=name) as synthesis, synthesis.attempt(name, model=name) as attempt:
+            attempt.audio(bytes(16000), otel_tts.PCM16(8000))
+    assert capture_tts.total("tts.synthesis.requests", {"tts.voice": own}) == 1
+    assert capture_tts.total("tts.attempt.duration", {"gen_ai.provider.name": own, "gen_ai.request.model": own}) == 1
+    if number < 2:
+        assert capture_tts.total("tts.attempt.duration", {"gen_ai.request.model": "_OTHER"}) > 0
+"""
+
+
+def test_a_test_has_all_places_for_names(pytester: pytest.Pytester) -> None:
+    """Models and voices of earlier tests in the same process do not make those of a later one `_OTHER`."""
+    pytester.makepyfile(test_many=MANY)
+    run(pytester).assert_outcomes(passed=3)
+
+
 def test_a_host_with_providers_of_its_own(pytester: pytest.Pytester) -> None:
     """The fixture listens in on them, and leaves them working."""
     pytester.makepyfile(
