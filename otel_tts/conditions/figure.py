@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from otel_tts.distribution import AtLeast
 from otel_tts.formatting import percent
+from otel_tts.semconv import DOWN_AFTER
 
 
 class Unit(StrEnum):
@@ -33,7 +34,11 @@ _ASKED = "requests that were not cancelled or rejected"
 SUCCESS_RATE = Figure("success_rate", "Share of requests that succeeded", Unit.SHARE, _ASKED)
 GAP_SHARE = Figure("gap_share", "Share of streams in which the provider left a gap", Unit.SHARE, "streams")
 PROVIDER_SUCCESS_RATE = Figure("provider_success_rate", "Share of the provider's attempts that succeeded", Unit.SHARE, "attempts")
-PROVIDER_AVAILABLE = Figure("provider_available", "1 when the provider can be used, 0 when not; the best replica", Unit.COUNT)
+PROVIDER_AVAILABLE = Figure(
+    "provider_available",
+    f"1 when the provider can be used, 0 after {DOWN_AFTER} failed attempts in a row or when the application says so; the best replica",
+    Unit.COUNT,
+)
 PROVIDER_DEGRADED = Figure("provider_degraded", "Replicas that cannot use the provider, while others can", Unit.COUNT)
 FIRST_AUDIO_P95 = Figure(
     "first_audio_p95",

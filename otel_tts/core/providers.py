@@ -1,4 +1,7 @@
-"""The state of providers: whether they are available, and when they last worked."""
+"""The state of providers: whether they are available, and when they last worked.
+
+Everything that people are told of a provider (alert, dashboards, `otel-tts status`, the log) is read from the gauges of this state.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guarded
 from otel_tts.core.labels import Labels
 from otel_tts.core.outcome import Cause
-from otel_tts.semconv import NONE, OTHER, Outcome
+from otel_tts.semconv import DOWN_AFTER, NONE, OTHER, Outcome
 
 
 class ProviderState:
@@ -27,6 +30,7 @@ class ProviderState:
         self._clock = clock
         self._available: bool | None = None
         self._reported = False
+        self._failed = 0  # attempts since the last good one
         self._last_good: int | None = None
 
     @guarded
@@ -40,15 +44,25 @@ class ProviderState:
         self._set(clean.flag("available", available))
 
     def attempted(self, cause: Cause) -> None:
-        """Take in the end of an attempt. Without reports, the last attempt whose outcome depends on the provider sets its state.
+        """Take in the end of an attempt, of a request or of a probe.
+
+        Without reports, attempts set the state: a good one makes the provider available, `DOWN_AFTER` failed ones without a good one
+        between them make it not available. Attempts whose outcome does not depend on the provider change nothing.
 
         Args:
             cause: how the attempt ended.
         """
         if cause.outcome is Outcome.OK:
             self._last_good = self._clock.monotonic()
-        if not self._reported and cause.outcome in (Outcome.OK, Outcome.ERROR, Outcome.PARTIAL, Outcome.EMPTY):
-            self._set(cause.outcome is Outcome.OK)
+            self._failed = 0
+        elif cause.outcome in (Outcome.ERROR, Outcome.PARTIAL, Outcome.EMPTY):
+            self._failed += (
+                1  # no lock: attempts that end at the same moment have no order, and one that is missed delays the state
+            )
+        else:
+            return
+        if not self._reported and self._failed in (0, DOWN_AFTER):
+            self._set(not self._failed)
 
     def _set(self, available: bool) -> None:
         self._available = available
@@ -56,7 +70,7 @@ class ProviderState:
             self._last_good = self._clock.monotonic()
 
     def read_available(self) -> float | None:
-        """Return 1 (available) or 0; None if it was never called."""
+        """Return 1 (available) or 0; None while nothing says so."""
         return None if self._available is None else float(self._available)
 
     def read_health_age_s(self) -> float | None:

@@ -37,7 +37,7 @@ from otel_tts.semconv.attributes import (
     VOICE,
     Attribute,
 )
-from otel_tts.semconv.values import ERROR_TYPES
+from otel_tts.semconv.values import DOWN_AFTER, ERROR_TYPES
 
 MAX_ATTRIBUTE_SETS = 1500
 """The most attribute sets of a metric. Beyond 2,000, the SDK would put all further ones into one overflow series."""
@@ -208,7 +208,11 @@ CACHE_EVICTIONS = Metric(
     "tts.cache.evictions", _C, "{entry}", "Entries that left the cache.", (CACHE_TIER, CACHE_EVICTION_REASON)
 )
 PROVIDER_AVAILABLE = Metric(
-    "tts.provider.available", _G, "{provider}", "1 when the provider can be used, 0 when not; never tried: no point.", (PROVIDER,)
+    "tts.provider.available",
+    _G,
+    "{provider}",
+    f"1 when the provider can be used, 0 after {DOWN_AFTER} failed attempts in a row or when the application says so; else no point.",
+    (PROVIDER,),
 )
 PROVIDER_HEALTH_AGE = Metric(
     "tts.provider.health.age", _G, "s", "Time since the provider was last known to be good.", (PROVIDER,)

@@ -123,6 +123,9 @@ REQUEST_ATTEMPTS = tuple(reason for reason in AttemptReason if reason is not Att
 CACHE_ASKED = (CacheResult.HIT, CacheResult.MISS, CacheResult.COALESCED)
 """The cache results of requests that looked into a cache: hit rate = hit / these."""
 
+DOWN_AFTER = 3
+"""The failed attempts in a row after which a provider is down: one alone may have a reason of its own."""
+
 GRPC_STATUS_CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",

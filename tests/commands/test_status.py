@@ -6,17 +6,18 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 from click.testing import CliRunner, Result
 
-from otel_tts import files, formatting, semconv
+from otel_tts import PCM16, Telemetry, files, formatting, semconv
 from otel_tts.cli import main
 from otel_tts.commands.status import CheckState
 from tests.history.conftest import Totals, export
-from tests.live.test_standing import Service
+from tests.live.test_standing import Service, holding
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,31 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
         assert "#ttsrequestsfailing" in result.output
         (failing,) = (each for each in listed["conditions"] if each["name"] == "TTSRequestsFailing")
         assert (failing["service"], failing["severity"], failing["window_s"]) == ("unknown_service:python", "page", 120)
+
+
+@pytest.mark.parametrize(("failed", "state"), [(1, CheckState.OK), (2, CheckState.OK), (3, CheckState.CRITICAL)])
+def test_one_failed_request_wakes_nobody(tmp_path: Path, failed: int, state: CheckState) -> None:
+    """A provider is down after three failed requests in a row, and well after the next good one: in status, and on the live page."""
+    service = Service(tmp_path)
+    tts = Telemetry(meter_provider=service.provider)
+
+    def speak(error: Exception | None = None) -> None:
+        with suppress(ConnectionError), tts.synthesis("hello") as synthesis, synthesis.attempt("piper") as attempt:
+            if error is not None:
+                raise error
+            attempt.audio(bytes(4_800), PCM16(24_000))
+
+    speak()
+    for _ in range(failed):
+        speak(ConnectionError())
+    now = service.export()
+    result = run()
+    assert result.exit_code == state, result.output
+    assert ("piper: No replica can use the provider" in result.output) is (state is CheckState.CRITICAL)
+    assert ("TTSProviderDown" in holding(tmp_path, now)) is (state is CheckState.CRITICAL)
+    speak()
+    assert "TTSProviderDown" not in holding(tmp_path, service.export())
+    assert run().exit_code == CheckState.OK
 
 
 def test_what_can_wait_is_a_warning(tmp_path: Path) -> None:

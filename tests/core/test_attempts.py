@@ -71,11 +71,7 @@ def test_retries_and_fallbacks(capture_tts: Capture) -> None:
                     ("piper", "ok", {}, "fallback"),
                 )
             ],
-            "tts.provider.available": [
-                ({"gen_ai.provider.name": "openai"}, 0),
-                ({"gen_ai.provider.name": "azure"}, 0),
-                ({"gen_ai.provider.name": "piper"}, 1),
-            ],
+            "tts.provider.available": [({"gen_ai.provider.name": "piper"}, 1)],  # the others failed fewer than three times in a row
         }
     )  # fmt: skip
     assert "tts.synthesis.failures" not in metrics

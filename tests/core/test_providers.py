@@ -8,6 +8,8 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from otel_tts import PCM16, Telemetry
 from otel_tts.testing.capture import Capture
@@ -30,6 +32,12 @@ def ask(tts: Telemetry, provider: str, **failure: Any) -> None:
             attempt.fail(**failure)
 
 
+def fail(tts: Telemetry, provider: str, outcome: str = "error") -> None:
+    """As many failed attempts in a row as make a provider not available."""
+    for _ in range(3):
+        ask(tts, provider, outcome=outcome)
+
+
 def test_a_provider_that_was_never_tried_has_no_point(capture_tts: Capture) -> None:
     """Not to know is neither 0 nor 1."""
     tts = capture_tts.telemetry()
@@ -38,24 +46,42 @@ def test_a_provider_that_was_never_tried_has_no_point(capture_tts: Capture) -> N
 
 
 def test_attempts_tell_the_state(capture_tts: Capture) -> None:
-    """A good attempt makes a provider available, a failed one not; the time since the last good one grows."""
+    """A good attempt makes a provider available, failed ones in a row not; the time since the last good one grows."""
     tts = capture_tts.telemetry()
     ask(tts, "piper")
     capture_tts.clock.advance(2)
-    ask(tts, "openai", outcome="error")
+    fail(tts, "openai")
     assert state(capture_tts) == {"piper": (1, 2), "openai": (0, None)}
-    ask(tts, "piper", outcome="error")
+    fail(tts, "piper")
     capture_tts.clock.advance(1)
     assert state(capture_tts) == {"piper": (0, 3), "openai": (0, None)}
     ask(tts, "openai")
     assert state(capture_tts) == {"piper": (0, 3), "openai": (1, 0)}
 
 
+@given(st.lists(st.sampled_from(["ok", "error", "partial", "empty", "rejected", "cancelled", "deadline"]), max_size=12))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_failed_attempt_is_not_an_outage(capture_tts: Capture, outcomes: list[str]) -> None:
+    """A provider is down after three failed attempts in a row, until its next good one; what is no news in between resets nothing."""
+    tts = capture_tts.telemetry()
+    available, failed = None, 0
+    for outcome in outcomes:
+        ask(tts, "piper", **({} if outcome == "ok" else {"outcome": outcome}))
+        if outcome == "ok":
+            available, failed = 1, 0
+        elif outcome in ("error", "partial", "empty"):
+            failed += 1
+            available = 0 if failed >= 3 else available
+        assert state(capture_tts).get("piper", (None, None))[0] == available
+    del tts
+    gc.collect()
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "cancelled", "deadline"])
 def test_what_says_nothing_of_a_provider(capture_tts: Capture, outcome: str) -> None:
     """A refused text and a caller who went away are no news of a provider's health."""
     tts = capture_tts.telemetry()
-    ask(tts, "piper", outcome=outcome)
+    fail(tts, "piper", outcome)
     assert state(capture_tts) == {}
 
 
@@ -63,7 +89,7 @@ def test_what_says_nothing_of_a_provider(capture_tts: Capture, outcome: str) -> 
 def test_what_speaks_against_a_provider(capture_tts: Capture, outcome: str) -> None:
     """Errors, broken audio and no audio."""
     tts = capture_tts.telemetry()
-    ask(tts, "piper", outcome=outcome)
+    fail(tts, "piper", outcome)
     assert state(capture_tts) == {"piper": (0, None)}
 
 
@@ -71,7 +97,7 @@ def test_reports_go_before_attempts(capture_tts: Capture) -> None:
     """Once an application reports a provider's state, say from its circuit breaker, attempts do not change it."""
     tts = capture_tts.telemetry()
     tts.provider("piper").available(True)
-    ask(tts, "piper", outcome="error")
+    fail(tts, "piper")
     assert state(capture_tts) == {"piper": (1, 0)}
     tts.provider("piper").available(False)
     capture_tts.clock.advance(5)
@@ -139,9 +165,9 @@ def test_two_telemetries_on_one_meter_provider(capture_tts: Capture, created: tu
 def test_a_state_that_several_use_is_one(capture_tts: Capture) -> None:
     """A report through one Telemetry goes before the attempts through another."""
     first, second = capture_tts.telemetry(), capture_tts.telemetry()
-    ask(first, "piper", outcome="error")
+    fail(first, "piper")
     second.provider("piper").available(True)
-    ask(first, "piper", outcome="error")
+    fail(first, "piper")
     assert state(capture_tts) == {"piper": (1, 0)}
 
 

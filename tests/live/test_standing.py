@@ -66,12 +66,14 @@ class Service:
 
     directory: Path
     now: float = 0.0
+    provider: MeterProvider = field(init=False)
     _reader: PeriodicExportingMetricReader = field(init=False)
 
     def __post_init__(self) -> None:
         store = Store(self.directory, max_age_s=1e9, max_bytes=2**30)
         self._reader = PeriodicExportingMetricReader(store.metric_exporter(), export_interval_millis=math.inf)
-        self.meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter(semconv.SCOPE)
+        self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self.meter = self.provider.get_meter(semconv.SCOPE)
 
     def values(self, metric: Metric, number: int, value: float, **attributes: str | bool) -> None:
         """So many values of a histogram."""

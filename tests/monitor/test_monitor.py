@@ -121,6 +121,21 @@ def test_few_requests_are_enough_to_recover() -> None:
     assert speech.messages(after=60)[0].startswith("Resolved:")
 
 
+def test_one_failed_request_is_no_outage() -> None:
+    """The log names a provider after its third failure in a row, and says when it works again."""
+    speech = Speech()
+    speech.ok(1)
+    for failures in range(1, 3):
+        speech.failed(1)
+        assert [line for _ in range(3) for line in speech.messages()] == [], failures
+    speech.failed(1)
+    assert [line for _ in range(3) for line in speech.messages()] == [
+        "piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"
+    ]
+    speech.ok(1)
+    assert any(line.startswith("Resolved: TTSProviderDown, piper.") for _ in range(10) for line in speech.messages())
+
+
 def test_what_wavers_around_its_limit_is_told_once() -> None:
     """A provider that comes and goes with every export is said to be gone, and to be back only when it stays for a fifth of the window."""
     speech = Speech()
