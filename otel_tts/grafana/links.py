@@ -1,4 +1,4 @@
-"""Links from a panel to another dashboard. They keep the choices: data sources, service, provider and time."""
+"""Links from a panel to another dashboard. They keep the choices: data sources, place, service, provider and time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from otel_tts.grafana.elements import JSON
+from otel_tts.grafana.places import PLACES
 from otel_tts.promql import label
 from otel_tts.semconv import PROVIDER, Attribute
 
 AROUND_MS = 600_000
 """How much time is shown around a point."""
-KEPT = ("datasource", "traces", "service")
+KEPT = ("datasource", "traces", *PLACES, "service")
 """The choices that all dashboards have in common."""
 
 

@@ -15,6 +15,7 @@ from otel_tts.grafana.elements import SCHEMA_VERSION, Board, DashboardVariable, 
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import PanelSection, flow
 from otel_tts.grafana.panels import Panels
+from otel_tts.grafana.places import PLACES
 from otel_tts.palette import BAD, BLUE
 from otel_tts.promql import QUERIES, Scope
 
@@ -140,9 +141,10 @@ def model(name: str, home: Home) -> dict[str, Any]:
 def _annotations(home: Home) -> list[dict[str, Any]]:
     """Marks over all charts: deploys, which are on, and alerts."""
     of_all = variables.scope("service", "5m", home.objectives)
+    service = " ".join(f"{{{{{name}}}}}" for name in (*(place.label for place in PLACES.values()), "service_name"))
     return [
-        _annotation("Deploys", "deploys", of_all, "{{service_name}} {{service_version}}", BLUE),
-        _annotation("Alerts", "alerts_over_time", of_all, "{{service_name}} {{gen_ai_provider_name}}", BAD, "{{alertname}}"),
+        _annotation("Deploys", "deploys", of_all, f"{service} {{{{service_version}}}}", BLUE),
+        _annotation("Alerts", "alerts_over_time", of_all, f"{service} {{{{gen_ai_provider_name}}}}", BAD, "{{alertname}}"),
     ]
 
 
@@ -169,4 +171,9 @@ def _variables(page: DashboardPage, home: Home) -> list[DashboardVariable]:
         "collector": variables.collector(),
         "window": variables.window(),
     }
-    return [variables.metrics_source(home), variables.traces_source(home), *(chosen[name] for name in page.chooses)]
+    return [
+        variables.metrics_source(home),
+        variables.traces_source(home),
+        *variables.places(),
+        *(chosen[name] for name in page.chooses),
+    ]

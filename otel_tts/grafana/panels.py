@@ -13,6 +13,7 @@ from otel_tts.grafana.elements import JSON, Chart, OtherPanel, PanelTarget
 from otel_tts.grafana.home import Home
 from otel_tts.grafana.layout import Placed
 from otel_tts.grafana.links import PanelLink
+from otel_tts.grafana.places import PLACES
 from otel_tts.grafana.queries import PanelQuery
 from otel_tts.grafana.searches import LIMIT as FOUND
 from otel_tts.grafana.searches import Search
@@ -32,6 +33,8 @@ _UNNAMED = (
     (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
 )  # fmt: skip
 """What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
+
+_RENAMED = [{"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED]
 
 
 class Panels:
@@ -104,9 +107,7 @@ class Panels:
             overrides=[*styling.coloured(colours or {}), *(styling.DASHED if limits else ())],
             thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
-            transformations=[
-                {"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED
-            ],
+            transformations=_RENAMED,
             extraJson={"fieldConfig": {"defaults": fields}},
         )
         return Placed(panel, width, height)
@@ -157,6 +158,7 @@ class Panels:
         fields["mappings"] = [*fields["mappings"], *styling.words(named or {})]
         panel = self._view("stat", title, bad, line, judged, options, unit=unit, fields=fields)
         panel.thresholds = thresholds.steps(judged, objective, at_most)
+        panel.transformations = _RENAMED if line.name else None
         return Placed(panel, width, 5)
 
     def silence(self, width: int = 4) -> Placed:
@@ -185,8 +187,9 @@ class Panels:
         meanings = {condition.name: condition.meaning for condition in judged}
         anchors = {condition.name: condition.name.lower() for condition in judged}
         columns = {
-            "severity": "Severity", "alertname": "Alert", "service_name": "Service", label(PROVIDER): "Provider", "Value": "Since",
-            "runbook": "Runbook", "meaning": "Meaning",
+            "severity": "Severity", "alertname": "Alert", "service_name": "Service",
+            **{place.label: place.title for place in PLACES.values()},
+            label(PROVIDER): "Provider", "Value": "Since", "runbook": "Runbook", "meaning": "Meaning",
         }  # fmt: skip
         runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
         overrides = [
@@ -382,5 +385,6 @@ class Panels:
 
 _COLUMNS = (
     "With Tempo the table has outcome, error, provider and voice of each; Grafana's table of Jaeger's traces has start and duration "
-    "only, and the outcome is that of the table."
+    "only, and the outcome is that of the table. Tempo's searches are narrowed to the chosen environment, cluster, namespace and "
+    "provider; those of Jaeger are not: they know no patterns."
 )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otel_tts.grafana.elements import JSON
+from otel_tts.grafana.places import PLACES
 from otel_tts.semconv import (
     ATTEMPT_COUNT,
     ERROR_TYPE,
@@ -25,6 +26,8 @@ from otel_tts.semconv import (
 
 LIMIT = 50
 """Traces that a search finds, the newest of all."""
+_PLACED = [f'("${name}" = ".*" || resource.{place.attribute} =~ "${name}")' for name, place in PLACES.items()]
+"""What is chosen, where something is: Grafana writes ".*" for All."""
 _SHOWN = (OUTCOME, ERROR_TYPE, PROVIDER, VOICE)
 
 
@@ -47,12 +50,19 @@ class Search:
         }
 
     def in_tempo(self) -> JSON:
-        """The query as Grafana's data source for Tempo takes it, also narrowed to the chosen providers.
+        """The query as Grafana's data source for Tempo takes it, also narrowed to the chosen places and providers.
 
-        Nothing matches an attribute that is not there, and a request that came to no provider has none: it belongs to all.
+        Nothing matches an attribute that is not there. A request that came to no provider has none: it belongs to all. A service that
+        does not say where it runs is found where no place is chosen.
         """
         provider = f'(span.{PROVIDER.key} =~ "$provider" || span.{ATTEMPT_COUNT.key} = 0)'
-        conditions = [f'name = "{SYNTHESIS_SPAN.name}"', 'resource.service.name =~ "$service"', provider, *self._conditions()]
+        conditions = [
+            f'name = "{SYNTHESIS_SPAN.name}"',
+            'resource.service.name =~ "$service"',
+            provider,
+            *_PLACED,
+            *self._conditions(),
+        ]
         shown = ", ".join(f"span.{attribute.key}" for attribute in _SHOWN)
         query = f"{{ {' && '.join(conditions)} }} | select({shown})"
         return {"queryType": "traceql", "query": query, "limit": LIMIT, "tableType": "spans", "filters": []}

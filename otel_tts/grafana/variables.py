@@ -5,21 +5,26 @@ from __future__ import annotations
 from otel_tts.conditions import Objectives
 from otel_tts.grafana.elements import JSON, DashboardVariable
 from otel_tts.grafana.home import Home
-from otel_tts.promql import Scope, pipeline, requests
+from otel_tts.grafana.places import PLACES
+from otel_tts.promql import Scope, label, pipeline, requests
 from otel_tts.semconv import PROVIDER
 
 METRICS: JSON = {"type": "prometheus", "uid": "${datasource}"}
 TRACES: JSON = {"uid": "${traces}"}
 """Jaeger or Tempo: whichever is chosen."""
 _SERVICE, _COLLECTOR = 'service_name=~"$service"', 'service_name=~"$collector"'
-
+_AT_PLACE = {place.label: f"${name}" for name, place in PLACES.items()}
+_PLACED = [f'{label}=~"{pattern}"' for label, pattern in _AT_PLACE.items()]
+_SERVICES = requests.label_values("service_name", *_PLACED)
 
 WINDOW = "$window"
 """The chosen window of shares, quantiles and means."""
 
 
 def scope(name: str, window: str, objectives: Objectives) -> Scope:
-    """Make the scope of a panel's queries: the chosen service and provider or, for ``name`` "collector", the chosen Collectors.
+    """Make the scope of a panel's queries: the chosen places, service and provider or, for ``name`` "collector", the chosen Collectors.
+
+    Collectors are chosen by their name only: their own metrics do not say where they run, unless somebody's configuration adds it.
 
     Args:
         name: the name.
@@ -29,7 +34,12 @@ def scope(name: str, window: str, objectives: Objectives) -> Scope:
     if name == "collector":
         return Scope(matchers=(_COLLECTOR,), window=window, objectives=objectives)
     return Scope(
-        matchers=(_SERVICE,), window=window, narrowed={PROVIDER: "$provider"}, objectives=objectives, ranked_over="$__range"
+        matchers=(_SERVICE,),
+        places=_AT_PLACE,
+        window=window,
+        narrowed={PROVIDER: "$provider"},
+        objectives=objectives,
+        ranked_over="$__range",
     )
 
 
@@ -64,13 +74,21 @@ def traces_source(home: Home) -> DashboardVariable:
     )
 
 
+def places() -> list[DashboardVariable]:
+    """Which environments, clusters and namespaces, each among those that were chosen before; "All" includes what names none."""
+    return [
+        _values(name, place.title, place.description, requests.label_values(place.label, *_PLACED[:number]), ".*")
+        for number, (name, place) in enumerate(PLACES.items())
+    ]
+
+
 def service(home: Home) -> DashboardVariable:
     """Which services.
 
     Args:
         home: where the dashboards are: Grafana, data sources and runbooks.
     """
-    return _values("service", "Service", "Services that sent metrics in this time.", requests.SERVICES, ".+", home.service)
+    return _values("service", "Service", "Services that sent metrics in this time.", _SERVICES, ".+", home.service)
 
 
 def one_service(home: Home) -> DashboardVariable:
@@ -80,12 +98,12 @@ def one_service(home: Home) -> DashboardVariable:
         home: where the dashboards are: Grafana, data sources and runbooks.
     """
     description = "Services that sent metrics in this time; one at a time, since Jaeger searches within one."
-    return _values("service", "Service", description, requests.SERVICES, "", home.service)
+    return _values("service", "Service", description, _SERVICES, "", home.service)
 
 
 def provider() -> DashboardVariable:
     """Which providers; "All" includes requests for which none was asked."""
-    query = requests.providers(_SERVICE)
+    query = requests.label_values(label(PROVIDER), *_PLACED, _SERVICE)
     return _values("provider", "Provider", "Providers that made audio, or were asked for it.", query, ".*")
 
 

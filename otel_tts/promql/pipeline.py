@@ -10,13 +10,15 @@ from otel_tts.promql.expressions import named
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL, by_signal, dropped, judged_cardinality_overflow
 from otel_tts.promql.naming import count_series, label
 from otel_tts.promql.query import Queries, Scope
-from otel_tts.promql.slo import SERVICE
+from otel_tts.promql.slo import SERVICE, SUBJECT
 from otel_tts.semconv import PROVIDER, SYNTHESIS_DURATION
 
 QUERIES = Queries()
 
 ALERT, RUNBOOK = "alertname", "runbook"
 """The label of an alert: its name; and the copy of it that a table shows as its runbook."""
+_BY_SUBJECT = ", ".join(SUBJECT)
+"""Services of one name in two clusters, environments or namespaces are two."""
 _OURS = f'{ALERT}=~"TTS.+", {ALERT}!="{WATCHDOG.name}"'
 _FIRING = f'alertstate="firing", {_OURS}'
 
@@ -73,40 +75,42 @@ def collector_processes(scope: Scope) -> str:
 @QUERIES.query("{span}/s")
 def sdk_spans(scope: Scope) -> str:
     """Spans a second that each service's SDK exported or lost."""
-    return f"sum by ({SERVICE}) (rate({scope.span('otel_sdk_processor_span_processed_total')}))"
+    return f"sum by ({_BY_SUBJECT}) (rate({scope.span('otel_sdk_processor_span_processed_total')}))"
 
 
 @QUERIES.query("{span}")
 def sdk_queue(scope: Scope) -> str:
     """Spans that wait in each service's SDK; it drops those beyond its capacity."""
-    return f"max by ({SERVICE}) ({scope.select('otel_sdk_processor_span_queue_size')})"
+    return f"max by ({_BY_SUBJECT}) ({scope.select('otel_sdk_processor_span_queue_size')})"
 
 
 @QUERIES.query("{record}")
 def sdk_drops(scope: Scope) -> str:
     """Spans and log records that each service's SDK dropped in the window; 0 for a service that counts them and dropped none."""
-    counts = f"group by ({SERVICE}) ({scope.select('otel_sdk_processor_span_queue_capacity')})"
-    drops = dropped(_split(scope), lambda name, failed: f"sum by ({SERVICE}) (increase({scope.span(name, failed)}))")
+    counts = f"group by ({_BY_SUBJECT}) ({scope.select('otel_sdk_processor_span_queue_capacity')})"
+    drops = dropped(_split(scope), lambda name, failed: f"sum by ({_BY_SUBJECT}) (increase({scope.span(name, failed)}))")
     return f"{drops} or {counts} * 0"
 
 
 @QUERIES.query("{series}")
 def cardinality_overflow(scope: Scope) -> str:
     """Series that hold what was beyond the SDK's limit, by metric; one 0 for a service without any."""
-    return f"{judged_cardinality_overflow(_split(scope))} or on ({SERVICE}) {named(f'{_alive(scope)} * 0', metric='no metric')}"
+    return (
+        f"{judged_cardinality_overflow(_split(scope))} or on ({_BY_SUBJECT}) {named(f'{_alive(scope)} * 0', metric='no metric')}"
+    )
 
 
 @QUERIES.query("{series}")
 def series_count(scope: Scope) -> str:
     """Series of each service in Prometheus."""
-    return f"count by ({SERVICE}) ({scope.select('')})"
+    return f"count by ({_BY_SUBJECT}) ({scope.select('')})"
 
 
 @QUERIES.query("s")
 def newest_sample_age(scope: Scope) -> str:
     """Time since the newest sample of each service, up to an hour."""
     name = scope.select(count_series(SYNTHESIS_DURATION))
-    return f"time() - max by ({SERVICE}) (timestamp({name}) or max_over_time(timestamp({name})[1h:1m]))"
+    return f"time() - max by ({_BY_SUBJECT}) (timestamp({name}) or max_over_time(timestamp({name})[1h:1m]))"
 
 
 @QUERIES.query("s")
@@ -116,10 +120,10 @@ def silence(scope: Scope) -> str:
 
 
 @QUERIES.query("ms", PROVIDER)
-def alerts_firing(_: Scope) -> str:
+def alerts_firing(scope: Scope) -> str:
     """Alerts that fire, the watchdog left out: since when, in milliseconds since the Unix epoch. The label `runbook` repeats the name."""
-    by = f"{ALERT}, severity, {SERVICE}, {label(PROVIDER)}"
-    since = f"ALERTS_FOR_STATE{{{_OURS}}} and ignoring (alertstate) ALERTS{{{_FIRING}}}"
+    by = f"{ALERT}, severity, {_BY_SUBJECT}, {label(PROVIDER)}"
+    since = f"{scope.select_alerts('ALERTS_FOR_STATE', _OURS)} and ignoring (alertstate) {scope.select_alerts('ALERTS', _FIRING)}"
     repeated = "".join(f', "{copy}", "$1", "{ALERT}", "(.*)")' for copy in ("meaning", RUNBOOK))
     return f"label_replace(label_replace(1000 * max by ({by}) ({since}){repeated}"
 
@@ -131,25 +135,25 @@ def watchdog(_: Scope) -> str:
 
 
 @QUERIES.query("{alert}", PROVIDER)
-def alerts_over_time(_: Scope) -> str:
+def alerts_over_time(scope: Scope) -> str:
     """1 while an alert fires, the watchdog left out."""
-    return f"max by ({ALERT}, severity, {SERVICE}, {label(PROVIDER)}) (ALERTS{{{_FIRING}}})"
+    return f"max by ({ALERT}, severity, {_BY_SUBJECT}, {label(PROVIDER)}) ({scope.select_alerts('ALERTS', _FIRING)})"
 
 
 @QUERIES.query("{service}")
 def deploys(scope: Scope) -> str:
     """1 for five minutes from when a service that was there before has another version."""
-    spoken, version = scope.select(count_series(SYNTHESIS_DURATION)), f"{SERVICE}, service_version"
+    spoken, version = scope.select(count_series(SYNTHESIS_DURATION)), f"{_BY_SUBJECT}, service_version"
     new = f"group by ({version}) ({spoken}) unless group by ({version}) ({spoken} offset 5m)"
-    return f"({new}) and on ({SERVICE}) group by ({SERVICE}) ({spoken} offset 5m)"
+    return f"({new}) and on ({_BY_SUBJECT}) group by ({_BY_SUBJECT}) ({spoken} offset 5m)"
 
 
 def _split(scope: Scope) -> Scope:
-    return Scope(matchers=scope.matchers, window=scope.window, by=(SERVICE,))
+    return Scope(matchers=scope.matchers, places=scope.places, window=scope.window, by=SUBJECT)
 
 
 def _alive(scope: Scope) -> str:
-    return f"group by ({SERVICE}) ({scope.select(count_series(SYNTHESIS_DURATION))})"
+    return f"group by ({_BY_SUBJECT}) ({scope.select(count_series(SYNTHESIS_DURATION))})"
 
 
 COLLECTORS = f"label_values(otelcol_process_memory_rss_bytes, {SERVICE})"

@@ -17,7 +17,8 @@ MOST_VOICES = 10
 class Scope:
     """What a query is asked about.
 
-    matchers: label matchers, written as PromQL has them (``service_name="tts"``), that every selector carries. window: the range of
+    matchers: label matchers, written as PromQL has them (``service_name="tts"``), that every selector carries. places: patterns (RE2,
+    anchored) for the labels of where processes run, which every selector carries too, but those of alerts. window: the range of
     rates and increases (``5m``, ``$__rate_interval``). narrowed: patterns (RE2, anchored) for the values of attributes; each narrows the
     metrics that have the attribute, and no others. by: labels that the answer is split by, beside the query's own. objectives: what the
     service is held to, for queries that judge it. ranked_over: the time at the end of all that is shown over which voices are ranked
@@ -25,6 +26,7 @@ class Scope:
     """
 
     matchers: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
     window: str = "5m"
     narrowed: Mapping[Attribute, str] = field(default_factory=dict)
     by: tuple[str, ...] = ()
@@ -38,7 +40,18 @@ class Scope:
             name: of the query.
             matchers: of labels, in PromQL.
         """
-        return f"{name}{{{', '.join((*self.matchers, *matchers))}}}"
+        placed = (f'{label}=~"{pattern}"' for label, pattern in self.places.items())
+        return f"{name}{{{', '.join((*self.matchers, *placed, *matchers))}}}"
+
+    def select_alerts(self, name: str, matchers: str) -> str:
+        """An instant selector of alerts: those of the scope's places, and those that are of no place, such as a Collector's.
+
+        Args:
+            name: of the series.
+            matchers: of labels, in PromQL.
+        """
+        placed = (f'{label}=~"{pattern}|"' for label, pattern in self.places.items())
+        return f"{name}{{{', '.join((matchers, *placed))}}}"
 
     def span(self, name: str, *matchers: str) -> str:
         """A range selector of the series ``name``, over the window.

@@ -177,10 +177,12 @@ def _reference(scope: Scope, judged: Query, metric: Metric, published_for: str) 
     return " or on () ".join((*ways, constant))
 
 
-SERVICES = f"label_values({counted(SYNTHESIS_DURATION)}, service_name)"
-"""For Grafana's variable: the services that sent metrics."""
+def label_values(name: str, *matchers: str) -> str:
+    """For a variable of Grafana: the values of a label among services that sent metrics.
 
-
-def providers(matchers: str) -> str:
-    """For Grafana's variable: the providers that made audio or were asked for it, of what ``matchers`` select."""
-    return f"label_values({counted(SYNTHESIS_DURATION)}{{{matchers}}}, {label(PROVIDER)})"
+    Args:
+        name: of the label.
+        matchers: of other labels, in PromQL: what was chosen before.
+    """
+    selector = f"{{{', '.join(matchers)}}}" if matchers else ""
+    return f"label_values({counted(SYNTHESIS_DURATION)}{selector}, {name})"

@@ -30,16 +30,20 @@ from tools.pictures.answers import sources
 from tools.pictures.drawing import page
 
 SERVICE, COLLECTOR = "dashboards", "otelcol-tts"
+PLACE = "deployment.environment.name=testing,k8s.cluster.name=there,service.namespace=speaking"
 CHOSEN = {
     "service": SERVICE,
     "provider": ".*",
+    "environment": ".*",
+    "cluster": "there",
+    "namespace": ".*",
     "collector": COLLECTOR,
     "window": "5m",
     "__rate_interval": "1m",
     "__interval": "15s",
     "__range": "5m",
 }
-"""What Grafana puts in place of a dashboard's variables: one service, all providers."""
+"""What Grafana puts in place of a dashboard's variables: one service in one cluster, all providers."""
 DASHBOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "dashboards").glob("*.json"))}
 STEP = 1.0
 """Seconds between the points of a line; the last one may lie ahead, so that it has the newest sample."""
@@ -196,6 +200,7 @@ def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]
         environ = {
             **stack.service_environ,
             "OTEL_SERVICE_NAME": SERVICE,
+            "OTEL_RESOURCE_ATTRIBUTES": PLACE,
             "TTS_PROVIDERS": "openai,espeak",
             "TTS_OPENAI_VOICES": "joe",
             "TTS_CIRCUIT_FAILURES": "1000",
@@ -206,7 +211,7 @@ def fed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]
         served = closing.enter_context(serving(directory / "data", **environ))
         callers = Callers(closing.enter_context(grpc.insecure_channel(served.target)), server, fed.traces)
         others = (("verdicts", SERVICE), ("conversations", SERVICE), ("drift", "otel-tts-report"))
-        besides = [beside(what, stack.service_environ, name) for what, name in others]
+        besides = [beside(what, {**stack.service_environ, "OTEL_RESOURCE_ATTRIBUTES": PLACE}, name) for what, name in others]
         counted = f'{promql.count_series(semconv.RPC_DURATION)}{{service_name="{SERVICE}"}}'
         for _ in range(2):
             callers.everything()
@@ -312,7 +317,8 @@ def test_its_dots_open_traces(fed: Fed, panel: Panel) -> None:
 @pytest.mark.parametrize("dashboard", DASHBOARDS)
 def test_variables_offer_what_there_is(fed: Fed, dashboard: str) -> None:
     """Each choice has values, those of this test among them; sources of data are of a type that Grafana knows."""
-    expected = {"service": {SERVICE}, "provider": {"openai", "espeak"}, "collector": {COLLECTOR}}
+    places = {"environment": {"testing"}, "cluster": {"there"}, "namespace": {"speaking"}}
+    expected = {"service": {SERVICE}, "provider": {"openai", "espeak"}, "collector": {COLLECTOR}, **places}
     for variable in DASHBOARDS[dashboard]["templating"]["list"]:
         if variable["type"] == "query":
             form = re.fullmatch(r"label_values\((.+), (\w+)\)", filled(variable["query"]["query"]))

@@ -14,6 +14,7 @@ import pytest
 from otel_tts.conditions import BY_NAME, CONDITIONS, Comparison, Condition, Objectives
 from otel_tts.grafana import Home
 from otel_tts.grafana.pages import PAGES, model
+from otel_tts.grafana.places import PLACES
 from otel_tts.grafana.thresholds import NEUTRAL, steps
 from otel_tts.palette import BAD, GOOD, OUTCOMES, YELLOW
 from otel_tts.promql import QUERIES
@@ -139,16 +140,52 @@ def renamed(panel: JSON, name: str) -> str:
 
 
 def links_keep_everything(board: JSON) -> Iterator[str]:
-    """Links to other dashboards keep data sources, service, provider and time; a point's its own time and provider."""
+    """Links to other dashboards keep data sources, place, service, provider and time; a point's its own time and provider."""
     for panel in asking(board):
         for link in _defaults(panel).get("links", ()):
             url = link["url"]
-            kept = all(f"${{{name}:queryparam}}" in url for name in ("datasource", "traces", "service"))
+            kept = all(f"${{{name}:queryparam}}" in url for name in ("datasource", "traces", *PLACES, "service"))
             own = "${__field.labels.gen_ai_provider_name}" in url
             every = all("gen_ai_provider_name" in target["legendFormat"] for target in panel["targets"])
             time = "time=${__value.time}&time.window=" if panel["type"] == "timeseries" else "${__url_time_range}"
             if not kept or time not in url or not (own or "${provider:queryparam}" in url) or (own and not every):
                 yield f"{named(panel)} loses something: {url}"
+
+
+def places_can_be_chosen(board: JSON) -> Iterator[str]:
+    """Environment, cluster and namespace narrow each other and what is chosen after them; All is what has any value or none."""
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    matchers = [f'{place.label}=~"${name}"' for name, place in PLACES.items()]
+    for number, name in enumerate(PLACES):
+        variable = variables.get(name, {})
+        if (variable.get("multi"), variable.get("allValue"), variable.get("current", {}).get("value")) != (
+            True,
+            ".*",
+            ["$__all"],
+        ):
+            yield f"{name} cannot be chosen, or not all of it"
+        elif not all(matcher in variable["query"]["query"] for matcher in matchers[:number]):
+            yield f"{name} offers what was not chosen"
+    for name in {"service", "provider"} & variables.keys():
+        if not all(matcher in variables[name]["query"]["query"] for matcher in matchers):
+            yield f"{name} offers what is elsewhere"
+
+
+def queries_are_of_chosen_places(board: JSON) -> Iterator[str]:
+    """All that is asked of services is narrowed to the chosen places, and alerts to those and to what is in none."""
+    matchers = [f'{place.label}=~"${name}"' for name, place in PLACES.items()]
+    targets = [target for panel in asking(board) for target in panel["targets"]]
+    for target in (*targets, *(mark["target"] for mark in board["annotations"]["list"])):
+        asked = target.get("expr", "")
+        for matcher in matchers:
+            if asked.count('service_name=~"$service"') != asked.count(matcher):
+                yield f"{asked} is not narrowed by {matcher}"
+            if 'alertname="TTSWatchdog"' not in asked and asked.count("ALERTS") != asked.count(f'{matcher[:-1]}|"'):
+                yield f"{asked} has alerts of elsewhere, or none of what has no place"
+        if target.get("queryType") == "traceql":
+            for name, place in PLACES.items():
+                if f'("${name}" = ".*" || resource.{place.attribute} =~ "${name}")' not in target["query"]:
+                    yield f"{target['query']} is not narrowed by {name}"
 
 
 def its_age_is_told(board: JSON) -> Iterator[str]:
@@ -188,6 +225,12 @@ def _say(kind: str, **fields: Any) -> Callable[[JSON], None]:
     return lambda board: _defaults(_first(board, kind)).update(fields)
 
 
+def _lose(board: JSON, part: str) -> None:
+    panel = next(panel for panel in asking(board) if _defaults(panel).get("links"))
+    for link in _defaults(panel)["links"]:
+        link["url"] = link["url"].replace(part, "")
+
+
 CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     no_data_is_neutral: (_say("timeseries", noValue=""), _say("stat", mappings=[])),
     axes_fit: (
@@ -221,6 +264,28 @@ CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     ),
     links_keep_everything: (
         _say("timeseries", links=[{"url": "/d/otel-tts-requests?${__url_time_range}&${service:queryparam}"}]),
+        lambda board: _lose(board, "&${cluster:queryparam}"),
+    ),
+    queries_are_of_chosen_places: (
+        lambda board: _first(board, "timeseries")["targets"][0].update(
+            expr='x{service_name=~"$service", deployment_environment_name=~"$environment", service_namespace=~"$namespace"}'
+        ),
+        lambda board: board["annotations"]["list"][0]["target"].update(
+            expr='ALERTS{deployment_environment_name=~"$environment|", service_namespace=~"$namespace|"}'
+        ),
+        lambda board: _first(board, "table")["targets"].append(
+            {
+                "queryType": "traceql",
+                "query": '{ ("$cluster" = ".*" || resource.k8s.cluster.name =~ "$cluster") && '
+                '("$environment" = ".*" || resource.deployment.environment.name =~ "$environment") }',
+            }
+        ),
+    ),
+    places_can_be_chosen: (
+        lambda board: board["templating"]["list"].pop(3),
+        lambda board: board["templating"]["list"][3].update(allValue=".+"),
+        lambda board: board["templating"]["list"][3]["query"].update(query="label_values(x, k8s_cluster_name)"),
+        lambda board: board["templating"]["list"][5]["query"].update(query="label_values(x, service_name)"),
     ),
     its_age_is_told: (
         lambda board: next(p for p in _kind(board, "stat") if "age" in p["title"]).update(title="Age"),
@@ -325,6 +390,9 @@ def test_requests_say_what_they_are_without_a_click() -> None:
     tables = [panel for panel in _kind(BOARDS["requests"], "table") if panel["title"] != "Alerts firing"]
     assert len(tables) == 6
     for table in tables:
+        assert (
+            "narrowed to the chosen environment, cluster, namespace and provider; those of Jaeger are not" in table["description"]
+        )
         _, tempo = table["targets"]
         assert tempo["tableType"] == "spans"
         assert all(f"span.{key}" in tempo["query"] for key in ("tts.outcome", "error.type", "gen_ai.provider.name", "tts.voice"))

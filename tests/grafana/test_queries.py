@@ -18,6 +18,7 @@ import yaml
 
 from otel_tts.conditions import Objectives
 from otel_tts.promql import QUERIES, Scope, bucket_series, count_series, label, series, sum_series
+from otel_tts.promql.readings import PLACE
 from otel_tts.promql.slo import REFERENCE, REFERENCE_WINDOW, judged_first_audio_reference, recorded
 from otel_tts.semconv import (
     ATTEMPT_DURATION,
@@ -48,17 +49,19 @@ from otel_tts.semconv import (
     Instrument,
     Metric,
 )
+from otel_tts.settings.selection import SELECTABLE
 from tests.e2e.stack import program
 from tests.grafana.boards import BOARDS, asking
 
 SERVICE = 'service_name="speech"'
-SCOPE = Scope(matchers=(SERVICE,), narrowed={PROVIDER: ".*"})
+PLACED = {"deployment_environment_name": ".*", "k8s_cluster_name": ".*", "service_namespace": ".*"}
+SCOPE = Scope(matchers=(SERVICE,), places=PLACED, narrowed={PROVIDER: ".*"})
 """What a dashboard asks about."""
 
 
 # --- what they say -----------------------------------------------------------------------------------------------------------
 
-RESOURCE = {"service_name", "service_instance_id", "service_version", "job", "instance"}
+RESOURCE = {"service_name", "service_instance_id", "service_version", "job", "instance", *PLACE}
 FOREIGN = re.compile(r"otelcol_(exporter|receiver|process)_\w+|otel_sdk_\w+|ALERTS(_FOR_STATE)?|service\w*:tts_\w+:\w+|")
 """Series that are not of the registry: the Collector's, the SDK's, Prometheus's own, and what rules record. Empty: all of a service."""
 EVERYWHERE = {"ALERTS", "ALERTS_FOR_STATE", *map(series, (DRIFT_DETECTED, DRIFT_SCORE, REFERENCE_LATENCY))}
@@ -103,6 +106,7 @@ def test_a_query_asks_for_what_the_registry_has(name: str) -> None:
             assert FOREIGN.fullmatch(selector.name or ""), selector.name
         if selector.name not in EVERYWHERE:
             assert SERVICE in map(str, matchers), selector.name
+            assert PLACED.keys() <= {matcher.name for matcher in matchers}, selector.name
     assert asked or name == "judged_watchdog"
 
 
@@ -111,9 +115,10 @@ def test_dashboards_ask_by_name() -> None:
     shown = {
         target["expr"] for board in BOARDS.values() for panel in asking(board) for target in panel["targets"] if "expr" in target
     } | {annotation["target"]["expr"] for board in BOARDS.values() for annotation in board["annotations"]["list"]}
+    chosen = {label: f"${name}" for name, label in zip(("environment", "cluster", "namespace"), PLACED, strict=True)}
     scopes = [
-        Scope(matchers=(f'service_name=~"${series_text}"',), window=window, narrowed=narrowed, ranked_over="$__range")
-        for series_text, narrowed in (("service", {PROVIDER: "$provider"}), ("collector", {}))
+        Scope(matchers=(f'service_name=~"${name}"',), places=places, window=window, narrowed=narrowed, ranked_over="$__range")
+        for name, places, narrowed in (("service", chosen, {PROVIDER: "$provider"}), ("collector", {}, {}))
         for window in ("$__rate_interval", "$__range", "$window", "1h", "6h")
     ]
     written = {ask(scope): name for scope in scopes for name, ask in QUERIES.items()}
@@ -128,8 +133,9 @@ def test_what_a_query_refers_to_can_be_chosen(name: str) -> None:
     """Each variable in a dashboard's queries stands at its top, or is Grafana's own."""
     chosen = {variable["name"] for variable in BOARDS[name]["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps([panel["targets"] for panel in asking(BOARDS[name])])))
+    chained = {"environment", "cluster", "namespace"}  # which choose among each other, and services
     assert used <= chosen
-    assert chosen <= used | {"traces"}
+    assert chosen <= used | {"traces"} | chained
 
 
 # --- what they mean ----------------------------------------------------------------------------------------------------------
@@ -144,6 +150,7 @@ class Case:
     answer: Mapping[str, float]
     minutes: int = 10
     window: str = "5m"
+    places: Mapping[str, str] = field(default_factory=lambda: PLACED)
     objectives: Objectives = field(default_factory=Objectives)
 
 
@@ -343,6 +350,61 @@ CASES: Mapping[str, Case] = {
         },
         {'{service_name="speech", service_version="2"}': 1},
     ),
+    "a cluster is asked of alone, and not with another that has a service of the same name": Case(
+        "success_rate",
+        counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 60}, k8s_cluster_name="us")
+        | counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 10, "error": 30}, k8s_cluster_name="eu")
+        | counted(SYNTHESIS_DURATION, OUTCOME, {"ok": 20}),
+        {"{}": 0.25},
+        places={"k8s_cluster_name": "eu"},
+    ),
+    "several clusters are asked of together": Case(
+        "requests_counted",
+        {
+            series_text(count_series(SYNTHESIS_DURATION), k8s_cluster_name=name): number
+            for name, number in {"us": 20.0, "eu": 40.0, "ap": 80.0}.items()
+        },
+        {"{}": 300},
+        places={"k8s_cluster_name": "(eu|us)"},
+    ),
+    "all of them are those that name no cluster, too": Case(
+        "requests_counted",
+        {
+            series_text(count_series(SYNTHESIS_DURATION)): 10.0,
+            series_text(count_series(SYNTHESIS_DURATION), k8s_cluster_name="eu"): 20.0,
+        },
+        {"{}": 150},
+    ),
+    "a cluster that is silent is not hidden by another with a service of the same name": Case(
+        "silence",
+        {
+            series_text(count_series(SYNTHESIS_DURATION), k8s_cluster_name="us"): 10.0,
+            series_text(count_series(SYNTHESIS_DURATION), k8s_cluster_name="eu"): "0+1x5" + " stale" + " _" * 4,
+        },
+        {"{}": 300},
+    ),
+    "a version that is new in one cluster and old in another is a deploy": Case(
+        "deploys",
+        {
+            series_text(count_series(SYNTHESIS_DURATION), service_version="2", k8s_cluster_name="us"): "0+1x10",
+            series_text(count_series(SYNTHESIS_DURATION), service_version="1", k8s_cluster_name="eu"): "0+1x10 stale",
+            series_text(count_series(SYNTHESIS_DURATION), service_version="2", k8s_cluster_name="eu"): "_ _ _ _ _ _ _ _ 0 1 2",
+        },
+        {'{service_name="speech", service_version="2", k8s_cluster_name="eu"}': 1},
+    ),
+    "alerts are those of the chosen cluster and of what is in none": Case(
+        "alerts_over_time",
+        {
+            f'ALERTS{{alertname="TTSProviderDown", alertstate="firing", k8s_cluster_name="{name}", service_name="a"}}': "1+0x10"
+            for name in ("eu", "us")
+        }
+        | {'ALERTS{alertname="TTSTelemetryLost", alertstate="firing", exporter="otlp"}': "1+0x10"},
+        {
+            '{alertname="TTSProviderDown", k8s_cluster_name="eu", service_name="a"}': 1,
+            '{alertname="TTSTelemetryLost"}': 1,
+        },
+        places={"k8s_cluster_name": "eu"},
+    ),
     "a quantile of nothing is no data": Case(
         "first_audio_p50", {first_audio(le, "ok"): 0 for le in ("0.5", "+Inf")} | {first_audio_count("ok"): 0}, {}
     ),
@@ -402,7 +464,12 @@ def test_a_query_means_what_it_says(what: str, tmp_path: Path) -> None:
     """Prometheus gives the answer, to within a millionth."""
     case = CASES[what]
     scope = Scope(
-        matchers=(SERVICE,), narrowed={PROVIDER: ".*"}, window=case.window, objectives=case.objectives, ranked_over="5m"
+        matchers=(SERVICE,),
+        places=case.places,
+        narrowed={PROVIDER: ".*"},
+        window=case.window,
+        objectives=case.objectives,
+        ranked_over="5m",
     )
     test = {
         "interval": "1m",
@@ -473,8 +540,9 @@ def test_searches_ask_for_what_the_registry_has() -> None:
     attributes = {f"span.{attribute.key}" for attribute in SYNTHESIS_SPAN.attributes}
     for nodes in read(SEARCHES):
         fields = {text for kind, text in nodes if kind == "AttributeField"}
-        assert "resource.service.name" in fields
-        assert fields - {"resource.service.name"} <= attributes | {f"span.{ERROR_TYPE.key}"}
+        resource = {f"resource.{key}" for key in ("service.name", *SELECTABLE)}
+        assert resource <= fields
+        assert fields - resource <= attributes | {f"span.{ERROR_TYPE.key}"}
         assert {text for kind, text in nodes if kind == "IntrinsicField"} <= {"name", "duration"}
         assert f'"{SYNTHESIS_SPAN.name}"' in {text for kind, text in nodes if kind == "String"}
 

@@ -104,6 +104,7 @@ def sources(prometheus: str, jaeger: str, service: str, minutes: float) -> Sourc
     chosen = {
         "service": service, "provider": ".*", "collector": ".+", "window": "5m", "__rate_interval": "1m",
         "__range": f"{minutes * 60:.0f}s", "datasource": "prometheus", "traces": "jaeger",
+        "environment": ".*", "cluster": ".*", "namespace": ".*",
     }  # fmt: skip
     return Sources(prometheus, jaeger, end - minutes * 60, end, chosen)
 

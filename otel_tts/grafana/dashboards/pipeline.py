@@ -7,11 +7,12 @@ from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import WHOLE, PanelQuery
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
-from otel_tts.promql.slo import SERVICE
+from otel_tts.promql.slo import SERVICE, SUBJECT
 
 _BY_EXPORTER = f"{{{{{EXPORTER}}}}} · {{{{{SIGNAL}}}}}"
 _BY_RECEIVER = f"{{{{{RECEIVER}}}}} · {{{{{SIGNAL}}}}}"
-_BY_SERVICE = f"{{{{{SERVICE}}}}}"
+_BY_SERVICE = " · ".join(f"{{{{{name}}}}}" for name in SUBJECT)
+_BY_COLLECTOR = f"{{{{{SERVICE}}}}}"
 
 
 def sections(panels: Panels) -> list[PanelSection]:
@@ -41,7 +42,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Cardinality overflow",
             "Figures by provider, model or voice are wrong from now on: an attribute has too many values. Remove "
             "it or limit its values.",
-            PanelQuery(query="cardinality_overflow", legend=f"{_BY_SERVICE}: {{{{metric}}}}"),
+            PanelQuery(query="cardinality_overflow", legend=f"{{{{metric}}}}: {_BY_SERVICE}"),
             condition="TTSCardinalityOverflow",
             width=6,
         ),
@@ -119,7 +120,7 @@ def sections(panels: Panels) -> list[PanelSection]:
         panels.chart(
             "Memory of the Collector",
             "Near MEMORY_LIMIT_MIB the Collector refuses data: raise the limit, or run more Collectors.",
-            PanelQuery(query="collector_memory", legend=_BY_SERVICE, scope="collector"),
+            PanelQuery(query="collector_memory", legend=_BY_COLLECTOR, scope="collector"),
             absent="no Collector sends its own metrics",
         ),
         panels.chart(

@@ -1,0 +1,34 @@
+"""Where services run: the choices that tell two services of one name apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otel_tts import promql
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One choice. attribute: of the resource, by its key."""
+
+    title: str
+    attribute: str
+    description: str
+
+    @property
+    def label(self) -> str:
+        """The label that Prometheus makes of the attribute."""
+        return promql.sanitized(self.attribute)
+
+
+def _place(title: str, attribute: str) -> Place:
+    return Place(title, attribute, f"Values of {attribute}, of services that sent metrics. All: also those that send none.")
+
+
+PLACES: Mapping[str, Place] = {
+    "environment": _place("Environment", "deployment.environment.name"),
+    "cluster": _place("Cluster", "k8s.cluster.name"),
+    "namespace": _place("Namespace", "service.namespace"),
+}
+"""The choices by the names of their variables: the resource attributes that processes can be chosen by."""
