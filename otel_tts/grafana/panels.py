@@ -22,19 +22,10 @@ from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
 from otel_tts.palette import BAD, CYCLE, GOOD
 from otel_tts.promql import label
 from otel_tts.promql.query import MOST_VOICES
-from otel_tts.semconv import NONE, PROVIDER, VOICE
+from otel_tts.semconv import PROVIDER, VOICE
 
 SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
-_UNNAMED = (
-    (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*$/", "none"), (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*, at least/", "none, at least"),
-    (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "),
-    ("/^( · )+|( · )+(?=,|$)/g", ""),
-    (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
-)  # fmt: skip
-"""What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
-
-_RENAMED = [{"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED]
 
 
 class Panels:
@@ -107,7 +98,7 @@ class Panels:
             overrides=[*styling.coloured(colours or {}), *(styling.DASHED if limits else ())],
             thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
-            transformations=_RENAMED,
+            transformations=styling.RENAMED,
             extraJson={"fieldConfig": {"defaults": fields}},
         )
         return Placed(panel, width, height)
@@ -158,7 +149,7 @@ class Panels:
         fields["mappings"] = [*fields["mappings"], *styling.words(named or {})]
         panel = self._view("stat", title, bad, line, judged, options, unit=unit, fields=fields)
         panel.thresholds = thresholds.steps(judged, objective, at_most)
-        panel.transformations = _RENAMED if line.name else None
+        panel.transformations = styling.RENAMED if line.name else None
         return Placed(panel, width, 5)
 
     def silence(self, width: int = 4) -> Placed:

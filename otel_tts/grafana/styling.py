@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from otel_tts.conditions import Condition
 from otel_tts.grafana.elements import JSON
+from otel_tts.semconv import NONE
 
 DASHED = (
     {
@@ -99,3 +100,15 @@ def coloured(colours: Mapping[str, str]) -> list[JSON]:
         }
         for word, colour in colours.items()
     ]
+
+
+_UNNAMED = (
+    (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*$/", "none"), (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*, at least/", "none, at least"),
+    (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "),
+    ("/^( · )+|( · )+(?=,|$)/g", ""),
+    (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
+)  # fmt: skip
+"""What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
+
+RENAMED = [{"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED]
+"""The transformations of panels whose series have names."""
