@@ -13,7 +13,8 @@ from rich.text import Text
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
-from otel_tts.history import open_history
+from otel_tts.history import added_up, open_history
+from otel_tts.history.places import HOW
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import PROBLEMS, Verdict, is_late
 from otel_tts.live.onset import Onset, onset
@@ -68,9 +69,10 @@ def status(service: str, as_json: bool) -> None:
     console = terminal.console()
     try:
         met, age_s, names = _judged(history, settings, service)
+        notes = added_up(history.places(Period.from_range("15m", history.now, history.interval)), service)
     except SourceUnavailableError as unavailable:
         if as_json:
-            print_json("status", _as_json(CheckState.UNKNOWN, [], None, history.source, settings, str(unavailable)))
+            print_json("status", _as_json(CheckState.UNKNOWN, [], None, history.source, settings, str(unavailable), []))
         click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
@@ -78,9 +80,11 @@ def status(service: str, as_json: bool) -> None:
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
     reason = _unknown(age_s, history.source, service, names) if state is CheckState.UNKNOWN else ""
     if as_json:
-        print_json("status", _as_json(state, met, age_s, history.source, settings, reason))
+        print_json("status", _as_json(state, met, age_s, history.source, settings, reason, notes))
     else:
         _print(console, met, age_s, history.source, settings, reason)
+        for note in notes:
+            console.print(f"{note} {HOW}", style="yellow", soft_wrap=True, markup=False, highlight=False)
     raise SystemExit(state)
 
 
@@ -111,13 +115,20 @@ def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -
 
 
 def _as_json(
-    state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings, reason: str
+    state: CheckState,
+    met: list[Met],
+    age_s: float | None,
+    source: str,
+    settings: LiveSettings,
+    reason: str,
+    notes: list[str],
 ) -> dict[str, object]:
     return {
         "state": state.name.lower(),
         "reason": reason or None,
         "source": source,
         "newest_telemetry_age_s": age_s,
+        "notes": notes,
         "conditions": [
             {
                 "name": each.verdict.condition.name,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_tts import promql
+from otel_tts.settings import PLACES as ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,11 @@ class Place:
         return promql.sanitized(self.attribute)
 
 
-def _place(title: str, attribute: str) -> Place:
-    return Place(title, attribute, f"Values of {attribute}, of services that sent metrics. All: also those that send none.")
+def _place(name: str) -> Place:
+    attribute = ATTRIBUTES[name]
+    described = f"Values of {attribute}, of services that sent metrics. All: also those that send none."
+    return Place(name.capitalize(), attribute, described)
 
 
-PLACES: Mapping[str, Place] = {
-    "environment": _place("Environment", "deployment.environment.name"),
-    "cluster": _place("Cluster", "k8s.cluster.name"),
-    "namespace": _place("Namespace", "service.namespace"),
-}
+PLACES: Mapping[str, Place] = {name: _place(name) for name in ("environment", "cluster", "namespace")}
 """The choices by the names of their variables: the resource attributes that processes can be chosen by."""

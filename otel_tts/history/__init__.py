@@ -12,6 +12,7 @@ from otel_tts.distribution import Distribution
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.frames import to_frame
 from otel_tts.history.local import LocalHistory, selected
+from otel_tts.history.places import Place, added_up
 from otel_tts.history.requests import Problem, Request, RequestFilter
 from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
@@ -29,6 +30,7 @@ __all__ = [
     "HistoryUnavailable",
     "HistoryUnavailableError",
     "Link",
+    "Place",
     "Point",
     "Problem",
     "Request",
@@ -38,6 +40,7 @@ __all__ = [
     "Span",
     "Timeline",
     "Trace",
+    "added_up",
     "open_history",
     "to_frame",
 ]
@@ -69,6 +72,14 @@ class History(Protocol):
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
         """The moment of the newest metrics of each service that sent some of requests between two moments, by ``service.name``.
+
+        Args:
+            start: the first moment.
+            end: the last one.
+        """
+
+    def places(self, start: float, end: float) -> list[Place]:
+        """Where services run that exported metrics of requests between two moments: what there is to select from.
 
         Args:
             start: the first moment.

@@ -19,6 +19,7 @@ from otel_tts.history.index import Index
 from otel_tts.history.lines import Lines
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.partitions import is_readable, partitions, readable
+from otel_tts.history.places import Place, local_places
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
 from otel_tts.history.traces import DIGITS, Span, Trace, digits, only, spans
@@ -80,6 +81,15 @@ class LocalHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return last_seen(self._directory, start, end, self._lines)
+
+    def places(self, start: float, end: float) -> list[Place]:
+        """See `History.places`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
+        return local_places(self._directory, start, end, self._lines)
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """See `History.attribute_sets`.

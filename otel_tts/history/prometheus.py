@@ -16,13 +16,14 @@ from otel_tts.history import otlp
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.http import Backend
 from otel_tts.history.otlp import Unreadable
+from otel_tts.history.places import Place
 from otel_tts.history.rows import Growth, Series
 from otel_tts.history.stores import Stores
 from otel_tts.history.unavailable import exponential
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
-from otel_tts.settings import EVERYWHERE, Selection
+from otel_tts.settings import EVERYWHERE, SELECTABLE, Selection
 
 _SILENCE_S = 3600.0
 """Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
@@ -123,6 +124,17 @@ class Prometheus:
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))
         return moments
+
+    def places(self, start: float, end: float) -> list[Place]:
+        """Where the processes run that exported metrics of requests between two moments.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
+        labels = [promql.sanitized(key) for key in SELECTABLE]
+        answers = self._at(readings.places(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
+        return sorted({Place(_service(each.labels), tuple(each.labels.get(name, "") for name in labels)) for each in answers})
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """The attribute sets of each process at a moment, and how many series each makes.

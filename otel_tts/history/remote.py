@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.counted import Counted
 from otel_tts.history.http import Backend
+from otel_tts.history.places import Place
 from otel_tts.history.prometheus import Prometheus
 from otel_tts.history.requests import EVERYTHING, Request, RequestFilter
 from otel_tts.history.rows import Growth
@@ -76,6 +77,15 @@ class RemoteHistory(Counted):
             end: up to when, in seconds since the Unix epoch.
         """
         return self._prometheus.last_seen(start, end)
+
+    def places(self, start: float, end: float) -> list[Place]:
+        """See `History.places`.
+
+        Args:
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
+        return self._prometheus.places(start, end)
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """See `History.attribute_sets`.

@@ -58,7 +58,10 @@ class Tempo(TraceBackend):
         selected = dict.fromkeys([*_SELECTED, *(_field(key) for key, _ in wanted.where)])  # of its own accord it tells no others
         conditions = [
             *_conditions(wanted),
-            *(f"resource.{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self._selection.attributes),
+            *(
+                f"resource.{key} = {json.dumps(value, ensure_ascii=False) if value else 'nil'}"
+                for key, value in self._selection.attributes
+            ),
         ]
         query = f"{{ {' && '.join(conditions)} }} | select({', '.join(selected)})"
         traces = self._matches({"q": query, "start": start, "end": end, "limit": limit, "spss": _SPANS})

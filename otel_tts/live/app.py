@@ -11,13 +11,13 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from otel_tts import formatting, palette
-from otel_tts.history import Service, open_history
+from otel_tts.history import Service, added_up, open_history
 from otel_tts.live import tiles
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import is_late
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
-from otel_tts.live.view import RANGES, REFRESHES, SOURCES, View, between
-from otel_tts.settings import LiveSettings
+from otel_tts.live.view import NAMELESS, RANGES, REFRESHES, SOURCES, View, between
+from otel_tts.settings import EVERYWHERE, PLACES, LiveSettings, Selection
 
 PAGES = (
     Page("Now", now.draw),
@@ -27,17 +27,21 @@ PAGES = (
     Page("Requests", requests.draw, requests.controls, requests.PARAMS),
     Page("Drift", drift.draw, params=("report",)),
 )
+_PLACES = 16
+"""Choices of a place that stay open at the same time."""
 
 
-@st.cache_resource(show_spinner=False)
-def history(source: str) -> CachedHistory:
+@st.cache_resource(show_spinner=False, max_entries=_PLACES)
+def history(source: str, place: Selection = EVERYWHERE) -> CachedHistory:
     """Open the history of a source, one for the process, so that nothing is read twice.
 
     Args:
         source: `local` or `remote`.
+        place: the processes that are chosen on the page, of those that OTEL_TTS_SELECT leaves.
     """
     settings = LiveSettings.load(prometheus_url="", jaeger_url="", tempo_url="") if source == "local" else LiveSettings.load()
-    return CachedHistory(open_history(settings))
+    chosen = {**dict(place.attributes), **dict(settings.selection.attributes)}
+    return CachedHistory(open_history(replace(settings, selection=Selection(tuple(sorted(chosen.items()))))))
 
 
 def main() -> None:
@@ -63,7 +67,7 @@ def draw(page: Page) -> None:
     _from_url(page)
     loading = st.empty()
     if st.session_state.get("drawn") != page.title:
-        loading.html(tiles.notice("unknown", "Loading ...", f"Reading {history(st.session_state.view.source).source}."))
+        loading.html(tiles.notice("unknown", "Loading ...", f"Reading {_read(st.session_state.view).source}."))
     _controls(page)
     view: View = st.session_state.view
     _to_url(page)
@@ -84,7 +88,7 @@ def _from_url(page: Page) -> None:
 
 
 def _controls(page: Page) -> None:
-    """Draw the controls of every page: range, refresh and, where there are several, source and service."""
+    """Draw the controls of every page: range, refresh and, where there are several, source, place and service."""
     view: View = st.session_state.view
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
         span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key=widget("range"))
@@ -92,7 +96,7 @@ def _controls(page: Page) -> None:
             view = replace(view, since="", until="")
         view = _chosen_time(view)
         every = st.selectbox("Refresh", list(REFRESHES), list(REFRESHES).index(view.refresh), key=widget("refresh"), width=110)
-        view = replace(view, range=span, refresh=every, source=_source(view))
+        view = _placed(replace(view, range=span, refresh=every, source=_source(view)))
         services = _services(view)
         view = replace(view, service=_service(view, services))
         if page.controls is not None:
@@ -133,10 +137,39 @@ def _source(view: View) -> str:
     )
 
 
+def _read(view: View) -> CachedHistory:
+    return history(view.source, view.place)
+
+
+def _placed(view: View) -> View:
+    """Draw the choices of environment, cluster and namespace, each where there are several among what was chosen before."""
+    try:
+        source = history(view.source)
+        places = source.places(source.shown(view))
+    except SourceUnavailableError:
+        return view  # the page says so
+    for name in ("environment", "cluster", "namespace"):
+        values = [place.value(PLACES[name]) or NAMELESS for place in places]
+        chosen: str = getattr(view, name)
+        if len(options := sorted({*values, chosen} - {""})) > 1 or chosen:
+            all_and_each = ["", *options]
+            chosen = st.selectbox(
+                name.capitalize(),
+                all_and_each,
+                all_and_each.index(chosen),
+                format_func=lambda value: value or "all",
+                key=widget(name),
+                width=160,
+            )
+        view = replace(view, **{name: chosen})
+        places = [place for place, value in zip(places, values, strict=True) if chosen in ("", value)]
+    return view
+
+
 def _services(view: View) -> Sequence[Service]:
     """List the services that had requests."""
     try:
-        source = history(view.source)
+        source = _read(view)
         return source.services(source.shown(view))
     except SourceUnavailableError:
         return ()  # the page says so
@@ -156,7 +189,7 @@ def _service(view: View, services: Sequence[Service]) -> str:
 def _part(page: Page, drawn_with: View) -> None:
     """Draw the part of a page that is redrawn at each refresh."""
     view: View = st.session_state.view
-    source = history(view.source)
+    source = _read(view)
     if view != drawn_with:
         st.rerun()  # what was chosen in it concerns the whole page
     period = source.shown(view)
@@ -166,6 +199,8 @@ def _part(page: Page, drawn_with: View) -> None:
             st.html(tiles.notice("unknown", "No requests yet.", EMPTY))
             return
         st.html(_legend(source))
+        for sentence in added_up(source.places(period), view.service):
+            st.html(tiles.notice("unknown", sentence, "Choose one of them above."))
         page.draw(source, period, view, LiveSettings.load())
         _to_url(page)
     except SourceUnavailableError as away:

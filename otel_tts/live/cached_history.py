@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Literal, TypeVar, cast
 
 from otel_tts.errors import OtelTtsError
-from otel_tts.history import History, HistoryUnavailableError, Point, Request, RequestFilter, Row, Service, Timeline, Trace
+from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
 from otel_tts.live.view import REFRESHES, Period, View
 from otel_tts.semconv import Attribute, Metric
 
@@ -258,6 +258,14 @@ class CachedHistory:
             period: the period that is shown.
         """
         return self._once(("services", period), lambda: self._history.services(period.start, period.now))
+
+    def places(self, period: Period) -> list[Place]:
+        """Where the services run that sent metrics of requests in the period.
+
+        Args:
+            period: the period that is shown.
+        """
+        return self._once(("places", period), lambda: self._history.places(period.start, period.now))
 
     def prepare(self, period: Period, on_progress: Callable[[int, int], object]) -> None:
         """Read ahead the spans of the period, if they have not been; ``on_progress`` gets the bytes read and their total.

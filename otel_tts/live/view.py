@@ -13,6 +13,7 @@ from otel_tts import semconv
 from otel_tts.formatting import utc
 from otel_tts.history.requests import Problem
 from otel_tts.semconv import Outcome
+from otel_tts.settings import PLACES, Selection
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -25,6 +26,8 @@ RANGES: Mapping[str, tuple[int, int]] = {
 """The time ranges, each with the length of its windows; both in seconds."""
 REFRESHES: Mapping[str, int | None] = {"2s": 2, "5s": 5, "10s": 10, "30s": 30, "1m": MINUTE, "off": None}
 """Seconds between two refreshes."""
+NAMELESS = "(none)"
+"""Chosen: processes that do not say in which environment, cluster or namespace they run."""
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
 _WINDOWS = 60
 """How many windows a time is divided into, at most and about."""
@@ -94,6 +97,9 @@ class View:
     until: str = ""
     refresh: str = "5s"
     source: str = "backends"
+    environment: str = ""
+    cluster: str = ""
+    namespace: str = ""
     service: str = ""
     measure: str = ""
     split: str = ""
@@ -135,12 +141,18 @@ class View:
         return (start, end) if end - _LONGEST < start < end else None
 
     @property
+    def place(self) -> Selection:
+        """The processes that are read: those of the chosen environment, cluster and namespace."""
+        chosen = {key: value for name, key in PLACES.items() if (value := getattr(self, name))}
+        return Selection(tuple((key, "" if value == NAMELESS else value) for key, value in sorted(chosen.items())))
+
+    @property
     def slower_than(self) -> float | None:
         """The least duration of a request that is shown, in seconds."""
         return float(self.slower) if self.slower else None
 
 
-_EVERYWHERE = ("range", "since", "until", "refresh", "source", "service")
+_EVERYWHERE = ("range", "since", "until", "refresh", "source", *PLACES, "service")
 
 
 def between(start: float, end: float) -> tuple[str, str]:

@@ -134,6 +134,18 @@ def last_seen(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
 
 
+def places(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
+    """Where the processes run that exported a histogram in the last ``window_s`` seconds, by service.
+
+    Args:
+        metric: the histogram.
+        window_s: in seconds.
+        where: matchers of what is asked for.
+    """
+    by = ", ".join((RESOURCE[0], PROCESS[0], *PLACE))
+    return f"group by ({by}) (last_over_time({count_series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}]))"
+
+
 def series_of(metric: Metric, where: Sequence[str] = ()) -> str:
     """How many series each attribute set of each process has now; of a histogram, without its buckets.
 

@@ -40,6 +40,7 @@ class Headline:
         figures: names and values of the most important figures.
         sides: the headings of the reference's column and of the other.
         worst: the requests to look at first.
+        notes: what else must be known to read the figures, a sentence each.
         traces: the address of a trace, with ``{trace_id}`` in it; empty where there is none.
     """
 
@@ -49,6 +50,7 @@ class Headline:
     sides: tuple[str, str] = ("reference", "now")
     worst: Sequence[Request] = ()
     traces: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def verdict(self) -> str:
@@ -67,6 +69,7 @@ class Headline:
     def markdown(self) -> str:
         """The headline for MLflow's description of a run: what the terminal says."""
         lines = [f"**{_plain(self.title)}**", "", _plain(self.verdict), ""]
+        lines += [line for note in self.notes for line in (_plain(note), "")]
         lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in self.figures]
         moved = [finding for finding in self.findings() if finding.status in ("drifted", "improved", "changed")]
         if moved:
@@ -85,6 +88,7 @@ class Headline:
             f"<h1>{escape(self.title)}</h1>",
             f'<p class="{escape(self.judgement.status.replace(" ", "-"))}">{escape(self.verdict)}</p>',
         ]
+        parts += [f"<p>{escape(note)}</p>" for note in self.notes]
         if self.judgement.reason and self.judgement.status != "not judged":
             parts.append(f"<p>Single requests were not judged: {escape(self.judgement.reason)}.</p>")
         if self.figures:

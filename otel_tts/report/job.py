@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from otel_tts import formatting, semconv
-from otel_tts.history import History, Row, Service
+from otel_tts.history import History, Row, Service, added_up
 from otel_tts.report import traces, workspace
 from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.feedback import Feedback, latencies
@@ -33,7 +33,7 @@ class WindowResult:
     """The result for one window of one service.
 
     done: ``written``, or the run was there and is ``unchanged``; ``kept`` when telemetry has been deleted since, so that the run
-    knows more than can be known now.
+    knows more than can be known now. notes: what else must be known to read the figures, such as that two clusters are added up.
     """
 
     window: Window
@@ -44,6 +44,7 @@ class WindowResult:
     judgement: Judgement | None = None
     current: Sample | None = None
     reference: Sample | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class ReportJob:
             if int(run.data.tags.get(REQUESTS, "0")) > service.requests:
                 return WindowResult(window, service.name, "kept", link)
         with step(semconv.REPORT_READ_SPAN.name):
+            notes = tuple(added_up(self.history.places(window.start, window.end), service.name))
             measures = Measures.from_history(self.history, window, service)
             sample = take(self.history, window, service.name)
         content = _digest(_FORMAT, reference.name, measures.figures(), measures.limits(), sample.spans, sorted(sample.rows))
@@ -113,6 +115,7 @@ class ReportJob:
                 judgement,
                 window_figures(measures.overall),
                 worst=sample.worst,
+                notes=notes,
                 traces=self.trace_address,
             )
             _save(Path(directory), measures, sample, judgement)
@@ -131,7 +134,7 @@ class ReportJob:
             run_id = self.runs.write(entry)
         self.feedback.tell(judgement, compared)
         link = self.runs.link(run_id)
-        return WindowResult(window, service.name, "written", link, measures.overall, judgement, sample, compared)
+        return WindowResult(window, service.name, "written", link, measures.overall, judgement, sample, compared, notes)
 
     def _reference(self, service: str) -> Reference:
         if service not in self._references:

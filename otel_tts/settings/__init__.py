@@ -10,7 +10,7 @@ from otel_tts.settings.emitting import Settings, SharedSettings
 from otel_tts.settings.judging import MonitorSettings, ObjectiveSettings
 from otel_tts.settings.reading import DoctorSettings, GrafanaSettings, HistorySettings, LiveSettings, ReportSettings
 from otel_tts.settings.section import InForce, Section, Variable, nested, setting
-from otel_tts.settings.selection import EVERYWHERE, SELECTABLE, Selection
+from otel_tts.settings.selection import EVERYWHERE, PLACES, SELECTABLE, Selection
 from otel_tts.settings.server import CollectorServer, GrafanaServer, JaegerServer, PrometheusServer, ServerSettings, TempoServer
 from otel_tts.settings.values import (
     Headers,
@@ -36,6 +36,7 @@ from otel_tts.settings.values import (
 
 __all__ = [
     "EVERYWHERE",
+    "PLACES",
     "SELECTABLE",
     "CollectorServer",
     "DoctorSettings",

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-SELECTABLE = ("service.namespace", "deployment.environment.name", "k8s.cluster.name")
+PLACES = {
+    "namespace": "service.namespace",
+    "environment": "deployment.environment.name",
+    "cluster": "k8s.cluster.name",
+}
+"""What people choose from in dashboards, each with the resource attribute that it is of."""
+SELECTABLE = tuple(PLACES.values())
 """The resource attributes that processes can be chosen by: Prometheus promotes them, so that each series has them as labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The values that resource attributes must have, by their keys; without any, all processes are meant."""
+    """The values that resource attributes must have, by their keys: "" means that there is none. Without any, all processes are meant."""
 
     attributes: tuple[tuple[str, str], ...] = ()
 
@@ -21,7 +27,7 @@ class Selection:
         return bool(self.attributes)
 
     def __str__(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.attributes)
+        return ", ".join(f"{key}={value}" if value else f"without {key}" for key, value in self.attributes)
 
     def holds(self, resource: Mapping[str, Any]) -> bool:
         """Whether a resource with these attributes is meant.

@@ -189,7 +189,21 @@ def exports(
     for number, seconds in enumerate(after, 1):
         moment = begun + seconds
         totals: Totals = {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [number, 0]}
-        path = files.partition(directory, "metrics", moment, name, 0).path
+        path = files.partition(directory, "metrics", moment, name + "".join(place.values()), 0).path
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(json.dumps(export(name, name, begun, moment, totals, place)) + "\n")
+
+
+def test_two_clusters_that_are_added_up_are_named(tmp_path: Path) -> None:
+    """Of a service in several, for people and for programs; not where one is selected, nor of another service."""
+    now = time.time()
+    exports(tmp_path, "speech", now - 300, (100, 200, 298), {"k8s.cluster.name": "eu"})
+    exports(tmp_path, "speech", now - 300, (100, 200, 298), {"k8s.cluster.name": "us"})
+    exports(tmp_path, "well", now - 300, (100, 200, 298), {"k8s.cluster.name": "us"})
+    sentence = "speech runs in 2 clusters (eu, us), which are added up here."
+    assert f"{sentence} otel-tts --select NAME=VALUE reads one of them." in run().output
+    assert json.loads(run("--json").stdout)["notes"] == [sentence]
+    assert json.loads(run("--json", "--service", "well").stdout)["notes"] == []
+    assert json.loads(run("--json", OTEL_TTS_SELECT="k8s.cluster.name=us").stdout)["notes"] == []
+    assert "added up" not in run(OTEL_TTS_SELECT="k8s.cluster.name=us").output

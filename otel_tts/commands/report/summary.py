@@ -11,6 +11,7 @@ from rich.text import Text
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
+from otel_tts.history.places import HOW
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
 from otel_tts.report.headline import change, middle
@@ -39,7 +40,8 @@ def window_summary(outcome: WindowResult) -> Group:
         f"p95 {formatting.duration(row.request_duration_p95)}, first audio p95 {formatting.duration(row.request_first_audio_p95)}, "
         f"{formatting.percent(row.request_hit_rate)} cache hits",
     )
-    return Group(title, figures, *_judged(judgement))
+    notes = [Text(f"{note} {HOW}", "yellow") for note in outcome.notes]
+    return Group(title, figures, *notes, *_judged(judgement))
 
 
 def plain_window(outcome: WindowResult) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def plain_window(outcome: WindowResult) -> dict[str, Any]:
         "end": outcome.window.end,
         "done": outcome.done,
         "link": outcome.link,
+        "notes": list(outcome.notes),
         "figures": outcome.row,
         "judgement": None if outcome.judgement is None else _plain_judgement(outcome.judgement),
     }
