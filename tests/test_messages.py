@@ -25,7 +25,7 @@ VERBS = frozenset(
     {
         "accepts", "answers", "as", "asks", "begins", "belongs", "calls", "comes", "cannot", "costs", "counts", "does",
         "drops", "ends", "exists", "exports", "fails", "follows", "gives", "has", "holds", "is", "its", "keeps",
-        "lacks", "listens", "makes", "means", "names", "needs", "reads", "remains", "returns", "says", "shows", "speaks",
+        "lacks", "listens", "makes", "means", "names", "needs", "reads", "remains", "returns", "runs", "says", "shows", "speaks",
         "spoke", "stands", "starts", "stays", "succeeds", "takes", "this", "times", "uses", "was", "redirects", "ms",
         "us", "dBFS", "success", "bypass", "points",
     }

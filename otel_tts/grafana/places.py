@@ -10,7 +10,7 @@ from otel_tts.settings import PLACES as ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceChoice:
     """One choice. attribute: of the resource, by its key."""
 
     title: str
@@ -23,11 +23,11 @@ class Place:
         return promql.sanitized(self.attribute)
 
 
-def _place(name: str) -> Place:
+def _place(name: str) -> PlaceChoice:
     attribute = ATTRIBUTES[name]
     described = f"Values of {attribute}, of services that sent metrics. All: also those that send none."
-    return Place(name.capitalize(), attribute, described)
+    return PlaceChoice(name.capitalize(), attribute, described)
 
 
-PLACES: Mapping[str, Place] = {name: _place(name) for name in ("environment", "cluster", "namespace")}
+PLACES: Mapping[str, PlaceChoice] = {name: _place(name) for name in ("environment", "cluster", "namespace")}
 """The choices by the names of their variables: the resource attributes that processes can be chosen by."""

@@ -27,11 +27,10 @@ PAGES = (
     Page("Requests", requests.draw, requests.controls, requests.PARAMS),
     Page("Drift", drift.draw, params=("report",)),
 )
-_PLACES = 16
-"""Choices of a place that stay open at the same time."""
+_OPEN = 16  # sources and places at the same time; a text behind it, as elsewhere, would be drawn on the page
 
 
-@st.cache_resource(show_spinner=False, max_entries=_PLACES)
+@st.cache_resource(show_spinner=False, max_entries=_OPEN)
 def history(source: str, place: Selection = EVERYWHERE) -> CachedHistory:
     """Open the history of a source, one for the process, so that nothing is read twice.
 

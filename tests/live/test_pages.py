@@ -65,6 +65,7 @@ def test_without_telemetry_it_says_what_to_do() -> None:
     assert "<code>otel-tts verify</code> sends requests" in page_text(test)
     assert "local files in" in page_text(test)
     assert 'class="tile"' not in page_text(test)
+    assert [text.value for text in test.markdown] == []  # a text of the program's source would be drawn, too
 
 
 @pytest.mark.parametrize("title", PAGES)
