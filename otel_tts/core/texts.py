@@ -82,7 +82,7 @@ class TextInput:
 
         A task that reads messages beside the one that pulls audio does not make that one wait, so its wait does not count.
         """
-        if self._from_messages and self._pulled_at in (None, here()):
+        if (self._from_messages or self._in_messages) and self._pulled_at in (None, here()):
             self.waited(since_ns, first=False)
 
     @in_turn
