@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## See it work: real speech, real telemetry; DURATION=20 end
 stack: $(VENV)/.dev ## Run the whole pipeline as plain processes, until Ctrl-C; needs `make tools`. WITH="mlflow report" adds these
 	@WITH="$(WITH)" deploy/native/stack || test $$? -eq 130
 
-tools: .tools/ovos/.ready .tools/pipecat/.ready .tools/apart/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
+tools: .tools/ovos/.ready .tools/pipecat/.ready .tools/apart/.ready .tools/aiobotocore/.ready ## Make .tools: the real programs that tests and `make stack` run; needs Go
 	@sh tools/chromium.sh
 	@$(BIN)/python tools/grafana_schema.py || echo "Without it the tests of the dashboards' schema are skipped." >&2
 	@$(BIN)/python tools/programs.py
@@ -136,6 +136,12 @@ clean: ## Remove everything that was made, .venv included
 	@echo "Installing RealtimeTTS into .tools/apart ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target .tools/apart --requirement $< && \
 		touch $@ || echo "Without it the tests of RealtimeTTS are skipped." >&2
+
+# Before the developers' environment, whose botocore is newer.
+.tools/aiobotocore/.ready: tests/instrumentation/aiobotocore.txt | $(BIN)/python
+	@echo "Installing aiobotocore into .tools/aiobotocore ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target .tools/aiobotocore --requirement $<
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "otel-tts needs Python 3.11 or later with venv and ensurepip (on Debian and Ubuntu: apt install python3-venv)." \

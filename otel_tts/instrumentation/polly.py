@@ -25,7 +25,13 @@ def _audio(format: str, rate: str | None) -> AudioFormat:
     return Encoded(format.removeprefix("ogg_"), int(rate) if rate else None)
 
 
-def _ask(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
+def asked(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
+    """Return what a call of Polly's client asks for; None for an operation that gives no audio.
+
+    Args:
+        client: of botocore or aiobotocore, for any service.
+        arguments: of its ``_make_api_call``.
+    """
     parameters = arguments["api_params"]
     if (client.meta.service_model.service_name, arguments["operation_name"]) != ("polly", "SynthesizeSpeech"):
         return None
@@ -48,5 +54,5 @@ class PollyInstrumentor(Instrumentor):
     requires = "botocore >= 1.35, < 2"
     targets = (
         # All ways of reading the stream use this attribute, which has no public name.
-        Target("botocore.client", "BaseClient._make_api_call", _ask, file(lambda result: result["AudioStream"], "_raw_stream")),
+        Target("botocore.client", "BaseClient._make_api_call", asked, file(lambda result: result["AudioStream"], "_raw_stream")),
     )

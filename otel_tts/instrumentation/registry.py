@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from otel_tts.instrumentation.aiobotocore import AiobotocoreInstrumentor
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.edge import EdgeInstrumentor
@@ -112,6 +113,18 @@ LIBRARIES: Sequence[Library] = (
         "`pcm`, `mulaw`, `alaw`",
         _OVOS,
         ("1.35.0", "1.44.5"),
+        resends="seen",
+    ),
+    Library(
+        "Amazon Polly, asyncio",
+        "tts_aiobotocore",
+        AiobotocoreInstrumentor,
+        "",
+        "`synthesize_speech` of aiobotocore and aioboto3, over aiohttp and httpx",
+        "its `AudioStream`",
+        "`pcm`, `mulaw`, `alaw`",
+        _OVOS,
+        ("3.8.0", "3.10.0"),
         resends="seen",
     ),
     Library(

@@ -20,7 +20,10 @@ _FAILED = 400
 
 
 class ResendsInstrumentor(Instrumentor):
-    """Instrumentor of requests inside an attempt: by httpx and httpx2 (OpenAI, Cartesia, others), botocore, Google's clients, edge-tts."""
+    """Instrumentor of requests inside an attempt.
+
+    They are sent by httpx and httpx2 (OpenAI, Cartesia, others), botocore, aiobotocore, Google's clients and edge-tts.
+    """
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
         """Return the patches of functions that send a request, or decide to send it again."""
@@ -29,6 +32,7 @@ class ResendsInstrumentor(Instrumentor):
             *(Patch(module, "Client.send", lambda _: _send) for module in ("httpx", "httpx2")),
             *(Patch(module, "AsyncClient.send", lambda _: _send_async) for module in ("httpx", "httpx2")),
             Patch("botocore.endpoint", "Endpoint._needs_retry", lambda _: _needs_retry),
+            Patch("aiobotocore.endpoint", "AioEndpoint._needs_retry", lambda _: _needs_retry_async),
             Patch(f"{google}.retry_unary", "retry_target", lambda _: functools.partial(_retry_target, _RetriedCall)),
             Patch(f"{google}.retry_unary_async", "retry_target", lambda _: functools.partial(_retry_target, _AsyncTarget)),
             Patch("edge_tts.drm", "DRM.handle_client_response_error", lambda _: _clock_was_wrong),
@@ -104,12 +108,28 @@ def _needs_retry(needs_retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[s
     since_ns = resends.now_ns()
     needed = needs_retry(*args, **kwargs)
     if needed:
-        try:
-            _attempts, _operation, _request, response, error = (*args, *_rest(len(args), kwargs))
-            resends.resent(error, response[0].status_code if response is not None else None, since_ns)
-        except Exception as fault:  # noqa: BLE001 - the boundary: this is the host's call
-            guard.caught("reading a retry of botocore's", fault)
+        _resent_by_botocore(resends, args, kwargs, since_ns)
     return needed
+
+
+async def _needs_retry_async(needs_retry: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrap the same decision of aiobotocore."""
+    resends = _here()
+    if resends is None:
+        return await needs_retry(*args, **kwargs)
+    since_ns = resends.now_ns()
+    needed = await needs_retry(*args, **kwargs)
+    if needed:
+        _resent_by_botocore(resends, args, kwargs, since_ns)
+    return needed
+
+
+def _resent_by_botocore(resends: Resends, args: tuple[Any, ...], kwargs: dict[str, Any], since_ns: int) -> None:
+    try:
+        _attempts, _operation, _request, response, error = (*args, *_rest(len(args), kwargs))
+        resends.resent(error, response[0].status_code if response is not None else None, since_ns)
+    except Exception as fault:  # noqa: BLE001 - the boundary: this is the host's call
+        guard.caught("reading a retry of botocore's", fault)
 
 
 def _rest(given: int, kwargs: dict[str, Any]) -> list[Any]:

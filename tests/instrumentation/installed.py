@@ -23,6 +23,7 @@ from otel_tts.instrumentation.registry import LIBRARIES, Library
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {
+    "tts_aiobotocore": (Path(sys.executable), ROOT / ".tools" / "aiobotocore"),
     "tts_pipecat": (ROOT / ".tools" / "pipecat" / "bin" / "python", None),
     "tts_realtimetts": (Path(sys.executable), ROOT / ".tools" / "apart"),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.instrumentation.aiobotocore import AiobotocoreInstrumentor
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
@@ -62,11 +63,12 @@ def test_elevenlabs(output_format: str | None, expected: AudioFormat) -> None:
         ("ogg_vorbis", None, Encoded("vorbis")),
     ],
 )
-def test_polly(format: str, rate: str | None, expected: AudioFormat) -> None:
+@pytest.mark.parametrize("instrumentor", [PollyInstrumentor, AiobotocoreInstrumentor])
+def test_polly(instrumentor: type[Instrumentor], format: str, rate: str | None, expected: AudioFormat) -> None:
     """The rates that are usual where none is asked for are Polly's."""
     client = SimpleNamespace(meta=SimpleNamespace(service_model=SimpleNamespace(service_name="polly")))
     given = {"Text": "Hi.", "VoiceId": "Amy", "OutputFormat": format} | ({"SampleRate": rate} if rate else {})
-    assert asked(PollyInstrumentor, client, operation_name="SynthesizeSpeech", api_params=given) == expected
+    assert asked(instrumentor, client, operation_name="SynthesizeSpeech", api_params=given) == expected
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from otel_tts.instrumentation.aiobotocore import AiobotocoreInstrumentor
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.edge import EdgeInstrumentor
@@ -181,6 +183,15 @@ def polly_standard(url: str) -> bytes:
     return _polly(url, "standard")
 
 
+async def polly_async(url: str) -> bytes:
+    """The same of aiobotocore's client, with retries as they are by default."""
+    async with (
+        vendors.aiobotocore_client(url, "aiohttp", retries={"total_max_attempts": MOST + 1}) as client,
+        (await client.synthesize_speech(Text="Hello.", VoiceId="Amy", OutputFormat="pcm"))["AudioStream"] as stream,
+    ):
+        return bytes(await stream.read())
+
+
 @dataclass(frozen=True)
 class Sdk:
     """An SDK that sends a request once more by itself."""
@@ -211,6 +222,8 @@ SDKS = {
     "Polly, legacy": Sdk(PollyInstrumentor, polly_legacy, frozenset((RESET, 429, 500, 503))),
     "Polly, standard": Sdk(PollyInstrumentor, polly_standard, frozenset((RESET, 429, 500, 503))),
 }
+if find_spec("aiobotocore"):  # in an environment of its own, see `test_aiobotocore.py`
+    SDKS["Polly, aiobotocore"] = Sdk(AiobotocoreInstrumentor, polly_async, frozenset((RESET, 429, 500, 503)))
 ERROR_TYPES = {RESET: "connection", 408: "timeout", 409: "_OTHER", 429: "rate_limited", 500: "server_error", 503: "unavailable"}
 
 
@@ -293,7 +306,12 @@ def test_any_sequence_of_answers(
 def test_the_table_says_of_whom_they_are_seen() -> None:
     """Of those that are tried here."""
     seen = {library.instrumentor for library in LIBRARIES if library.resends.startswith("seen")}
-    tried_elsewhere = {ElevenLabsInstrumentor, LiveKitInstrumentor, PipecatInstrumentor}  # with what else they do
+    tried_elsewhere = {
+        AiobotocoreInstrumentor,
+        ElevenLabsInstrumentor,
+        LiveKitInstrumentor,
+        PipecatInstrumentor,
+    }  # with what else they do
     assert seen == {sdk.instrumentor for sdk in SDKS.values()} | {GoogleInstrumentor, EdgeInstrumentor} | tried_elsewhere
     none = {library.instrumentor for library in LIBRARIES if library.resends == "makes none"}
     assert none == {DeepgramInstrumentor}

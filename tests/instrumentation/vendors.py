@@ -11,12 +11,14 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
 
+from otel_tts.instrumentation.aiobotocore import AiobotocoreInstrumentor
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
@@ -122,22 +124,41 @@ def cartesia(how: str, asynchronous: bool) -> Any:
     return speak_async if asynchronous else speak
 
 
+POLLY = {"VoiceId": "Amy", "LanguageCode": "en-GB", "Engine": "neural", "OutputFormat": "pcm", "SampleRate": "16000"}
+
+
 def polly(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
     """``synthesize_speech`` of boto3's client, and its ``AudioStream``."""
     client = import_module("boto3").client(
         "polly", endpoint_url=url, region_name="eu-west-1", aws_access_key_id="none", aws_secret_access_key="none",
         config=import_module("botocore.config").Config(read_timeout=patience, retries={"total_max_attempts": 1}),
     )  # fmt: skip
-    asked = {
-        "Text": text,
-        "VoiceId": "Amy",
-        "LanguageCode": "en-GB",
-        "Engine": "neural",
-        "OutputFormat": "pcm",
-        "SampleRate": "16000",
-    }
-    with closing(client.synthesize_speech(**asked)["AudioStream"]) as stream:
+    with closing(client.synthesize_speech(Text=text, **POLLY)["AudioStream"]) as stream:
         return bytes(stream.read(1000) if leave else b"".join(stream.iter_chunks(4096)))
+
+
+def aiobotocore_client(url: str, session: str, **config: Any) -> Any:
+    """A block with an asynchronous client of Polly, over ``aiohttp`` or ``httpx``."""
+    kind = import_module(f"aiobotocore.{'httpx' if session == 'httpx' else 'http'}session")
+    config["http_session_cls"] = kind.HttpxSession if session == "httpx" else kind.AIOHTTPSession
+    return import_module("aiobotocore.session").get_session().create_client(
+        "polly", endpoint_url=url, region_name="eu-west-1", aws_access_key_id="none", aws_secret_access_key="none",
+        config=import_module("aiobotocore.config").AioConfig(**config),
+    )  # fmt: skip
+
+
+def polly_async(session: str) -> Any:
+    """``synthesize_speech`` of aiobotocore's client, and its ``AudioStream``."""
+
+    async def speak(url: str, text: str, leave: bool = False, patience: float = 30, first_piece: Any = None) -> bytes:
+        retries = {"total_max_attempts": 1}
+        async with (
+            aiobotocore_client(url, session, read_timeout=patience, retries=retries) as client,
+            (await client.synthesize_speech(Text=text, **POLLY))["AudioStream"] as stream,
+        ):
+            return await _pieces_async(stream.iter_chunks(4096), leave, first_piece)
+
+    return speak
 
 
 def google_rest(url: str, text: str, leave: bool = False, patience: float = 30) -> bytes:
@@ -209,3 +230,9 @@ SDKS: dict[str, Sdk] = {
         {"tts.voice": "en-US-Neural2-C", "tts.language": "en-US"}, stream=False,
     ),
 }  # fmt: skip
+
+if find_spec("aiobotocore"):  # in an environment of its own, see `test_aiobotocore.py`
+    SDKS |= {
+        f"aiobotocore {session}": replace(SDKS["polly"], instrumentor=AiobotocoreInstrumentor, speak=polly_async(session))
+        for session in ("aiohttp", "httpx")
+    }
