@@ -17,7 +17,7 @@ from otel_tts.instrumentation.utterance import Utterance
 Read = Callable[[], Awaitable[bytes]]
 
 
-class _Pulls(AsyncIterator[bytes]):
+class _BodyReads(AsyncIterator[bytes]):
     """What a body gives, until an empty read. Each read is set before it is pulled, and not kept: it would keep the body alive."""
 
     read: Read | None = None
@@ -30,7 +30,7 @@ class _Pulls(AsyncIterator[bytes]):
         return data
 
 
-class _Reading:
+class _BodyReading:
     """The measured reading of one body.
 
     Args:
@@ -39,12 +39,12 @@ class _Reading:
 
     def __init__(self, utterance: Utterance) -> None:
         self._utterance = utterance
-        self._pulls = _Pulls()
-        self._measured = MeasuredAsyncIterator(self._pulls, utterance)
+        self._reads = _BodyReads()
+        self._measured = MeasuredAsyncIterator(self._reads, utterance)
 
     async def pull(self, read: Read, *, whole: bool) -> bytes:
         """Read once, to the end of the body if this reads ``whole``."""
-        self._pulls.read = read
+        self._reads.read = read
         data: bytes = await anext(self._measured, b"")
         if whole:
             self._utterance.finished(OK, None)
@@ -59,8 +59,8 @@ class _Reading:
 def _measured(kind: Any) -> Any:
     """Return a class of bodies like this one, whose reading is measured. All other ways of reading use these methods."""
 
-    class Measured(kind):  # type: ignore[misc]  # of whichever HTTP client
-        _otel_tts: _Reading
+    class MeasuredBody(kind):  # type: ignore[misc]  # of whichever HTTP client
+        _otel_tts: _BodyReading
 
         async def read(self, amt: int | None = None) -> bytes:
             read = functools.partial(super().read, amt)
@@ -89,15 +89,15 @@ def _measured(kind: Any) -> Any:
                 finally:
                     self._otel_tts.left()
 
-    Measured.__name__, Measured.__qualname__, Measured.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    return Measured
+    MeasuredBody.__name__, MeasuredBody.__qualname__, MeasuredBody.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return MeasuredBody
 
 
 def _body(result: Any, utterance: Utterance) -> Any:
     """Measure the body of an answer while the host reads it. The object stays the same, since hosts keep it for as long as they read."""
     body = result["AudioStream"]
     kind: Any = type(body)
-    body._otel_tts = _Reading(utterance)  # noqa: SLF001 - an attribute of our own
+    body._otel_tts = _BodyReading(utterance)  # noqa: SLF001 - an attribute of our own
     body.__class__ = _measured(kind)
     return result
 
