@@ -314,7 +314,10 @@ class Invocation:
             else:  # a fault of the service must not count as a failure of the provider
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
         if cause.good and self._meter is not None and not self._has_audio:
-            return outcome.WORDS if isinstance(self._meter.format, NoAudio) else outcome.EMPTY
+            if isinstance(self._meter.format, NoAudio):
+                return outcome.WORDS
+            is_unspeakable = self._request is not None and self._request.record.speakable is False
+            return outcome.UNSPEAKABLE if is_unspeakable else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return cause.as_partial()
         return cause

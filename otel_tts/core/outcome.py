@@ -88,6 +88,8 @@ DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
 SHUTDOWN = Cause(Outcome.ERROR, ErrorType.SHUTDOWN, CancelReason.STOPPED)
 """Stopped by the service: its failure, not a cancellation by the caller."""
 EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
+UNSPEAKABLE = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
+"""The text has no letter or digit, so that nobody could make audio of it."""
 WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
 """The status was success, but the body is JSON, HTML or text in place of audio."""
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)

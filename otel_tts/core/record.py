@@ -13,7 +13,7 @@ from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import caller, guard
 from otel_tts.core.labels import OwnLabels
-from otel_tts.core.outcome import Cause
+from otel_tts.core.outcome import EMPTY, UNSPEAKABLE, Cause
 from otel_tts.core.plan import Facts, Plan
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
@@ -36,6 +36,8 @@ class Record:
     """The text itself; only with text capture on."""
     start_ns: int
     purpose: Purpose = NONE
+    speakable: bool | None = None
+    """Whether the text has a letter or digit in any script; None while no text was stated."""
     first_segment_ns: int | None = None
     """When the engine got text to speak; only if text arrives in pieces."""
     interrupted_ns: int | None = None
@@ -70,6 +72,22 @@ class Record:
     def handed_out(self) -> bool:
         """Whether the caller got audio before the end. Only for streams: a unary response is delivered completely or not at all."""
         return self.stream and self.playback.chunks > 0
+
+    def without_audio(self, cause: Cause) -> Cause:
+        """Return what a request ends as whose audio is known to be none; ``cause`` for every other one.
+
+        With words to speak it is `EMPTY`; without any it is `UNSPEAKABLE`, and so where nobody was asked. Where neither an attempt nor
+        audio is reported for words, nothing is known of the audio: then it is not a failure.
+
+        Args:
+            cause: how it ended, so far as it is known otherwise.
+        """
+        if cause.good and not self.playback.chunks and not self.duration_s:
+            if self.duration_s is not None:
+                cause = EMPTY
+            elif self.speakable is False and not self.attempts and self.cache is CacheResult.BYPASS:
+                return UNSPEAKABLE
+        return UNSPEAKABLE if cause.outcome is Outcome.EMPTY and self.speakable is False else cause
 
     def add_invocation(self, result: InvocationResult) -> None:
         """Add the result of a call of a provider.

@@ -28,7 +28,7 @@ from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.span_key import context_with
-from otel_tts.core.texts import TextInput
+from otel_tts.core.texts import TextInput, speakable
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import CancelReason, Outcome
@@ -75,6 +75,7 @@ class SynthesisRequest:
         self.record = Record(
             bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), captured_text, start_ns, purpose
         )
+        self.record.speakable = None if text is None else speakable(spoken)
         self._call = call
         self.implicit = implicit_in is not None
         """Whether a call of an engine or SDK alone started it, inside an enclosure."""
@@ -219,7 +220,7 @@ class SynthesisRequest:
             cause: how it failed.
         """
         if self._declared is None and self.sources.failure is None:
-            self._declared = cause
+            self._declared = self.record.without_audio(cause)
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
@@ -379,6 +380,7 @@ class SynthesisRequest:
             cause = self._declared
         elif not interrupted and self.sources.failure is not None:
             cause = self.sources.failure
+        cause = self.record.without_audio(cause) if not self.record.duration_s and self._declared is None else cause
         if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
             return cause.as_partial()
         allowance_s = self._call.allowance_s if self._call is not None else None

@@ -13,8 +13,19 @@ from otel_tts.core.turn import Turn, in_turn
 
 _WAITS_KEPT = 1000  # waits that no pull of audio has taken yet; a limit, so that memory is bounded
 
+_LOOKED_AT = 1000  # characters of a text that are searched for a letter; a longer text is taken to have one
+
 Wait = tuple[Place, int, int]
 """One wait: in which place, since when on the clock of the request, and for how long, in nanoseconds."""
+
+
+def speakable(text: str) -> bool:
+    """Return whether a text has a letter or digit in any script. Of a long one, only the beginning is looked at.
+
+    Args:
+        text: of a request, or a piece of it.
+    """
+    return text[:1].isalnum() or len(text) > _LOOKED_AT or any(map(str.isalnum, text))
 
 
 class TextInput:
@@ -100,6 +111,7 @@ class TextInput:
         if not record.characters and delta:
             record.start_ns = self._timeline.monotonic()
         record.characters += len(delta)
+        record.speakable = record.speakable or speakable(delta)
         if self._text is not None:
             self._text += delta
         if self._capture:
@@ -113,6 +125,7 @@ class TextInput:
         """
         if text and not self._record.characters:
             self._record.characters = len(text)
+            self._record.speakable = speakable(text)
             self._record.text = text if self._capture else None
 
     def equals(self, text: str) -> bool:
@@ -172,6 +185,8 @@ class TextInput:
     @in_turn
     def flush(self) -> None:
         """Note that the engine gets the text so far, to speak it."""
+        if self._record.speakable is None:
+            self._record.speakable = False
         if self._record.first_segment_ns is None:
             self._record.first_segment_ns = self._timeline.monotonic()
 

@@ -36,6 +36,8 @@ class SpeechSockets:
         list(self.engine.stream("Warm.", seed=0))  # the first time takes longest
         self.fault = ""
         """After the first audio of the next utterance: ``error``, ``lost`` (no more packets), ``closed`` (a clean close, no end marker)."""
+        self.mute = False
+        """Whether every text is spoken by no samples at all, with all else as it is."""
         self.refuse = False
         """Whether handshakes are answered with 401."""
         self.hold = Event()
@@ -57,7 +59,7 @@ class SpeechSockets:
 
     def mend(self) -> None:
         """Do nothing wrong from now on, and forget what was sent."""
-        self.fault, self.refuse = "", False
+        self.fault, self.refuse, self.mute = "", False, False
         self.audio.clear()
         self.hold.set()
 
@@ -96,6 +98,8 @@ class SpeechSockets:
     async def spoken(self, text: str) -> bytes:
         """The engine's audio."""
         self.texts.append(text)
+        if self.mute:
+            return b""
         samples = await asyncio.to_thread(lambda: np.concatenate([*self.engine.stream(text, seed=0), np.zeros(0, np.float32)]))
         return (samples * 32767).astype("<i2").tobytes()
 

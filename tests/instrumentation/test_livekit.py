@@ -292,6 +292,20 @@ async def test_inside_a_request_of_the_application(
     assert inside["tts.usage.cost"] == alone["tts.usage.cost"] == pytest.approx(4e-6 * len(TEXT))
 
 
+@pytest.mark.parametrize(("words", "outcomes"), [(WORDS, {"empty"}), (["... ", "!"], {"rejected"}), ([], set())])
+async def test_an_agents_turn_without_audio(
+    words: Sequence[str], outcomes: set[str], provider: SpeechSockets, observe: Observe, capture_tts: Capture
+) -> None:
+    """Words of which the provider makes no audio are a failure of it; a turn without words is none, and without any text no request."""
+    observe(LiveKitInstrumentor)
+    provider.mute = True
+    async with plugin("cartesia", provider.url) as voice, agent(voice, words) as (session, player):
+        await session.generate_reply(user_input="Hello?")
+    assert player.segments == []
+    assert {synthesis.outcome for synthesis in capture_tts.syntheses()} == outcomes
+    assert {attempt.outcome for synthesis in capture_tts.syntheses() for attempt in synthesis.attempts} == outcomes
+
+
 @sockets
 async def test_an_agent_that_is_interrupted(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """An AgentSession: a reply to its end, and one that the listener interrupts, with what was made, handed out and heard of each."""

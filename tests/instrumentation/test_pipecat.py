@@ -134,6 +134,15 @@ def test_a_provider_that_falls_silent(provider: SpeechSockets, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", SOCKETS)
+def test_a_turn_without_audio(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
+    """The provider says that it is done and has made nothing: a failure of it, though Pipecat takes it for a turn as any other."""
+    provider.mute = True
+    run = Run(tmp_path, provider, name, provider.url, "break")
+    assert run.got["audio"] == []
+    assert [(request.outcome, request.error_type) for request in run.requests] == [("empty", "no_audio")]
+
+
+@pytest.mark.parametrize("name", SOCKETS)
 def test_an_interruption(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
     """The interrupted turn is cancelled with its reason and what went on before it; the next turn is whole."""
     provider.hold.clear()

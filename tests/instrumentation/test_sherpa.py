@@ -117,12 +117,12 @@ def test_an_abandoned_stream(capture_tts: Capture, observe: Observe, engine: Any
 
 
 def test_an_engine_that_fails(capture_tts: Capture, observe: Observe, engine: Any) -> None:
-    """It raises nothing where it cannot read a text, but gives no audio: `empty`. A host's exception reaches the host."""
+    """It raises nothing where there is nothing to read, and gives no audio: `rejected`. A host's exception reaches the host."""
     observe(SherpaInstrumentor)
     assert not engine.generate("  ").samples
     with pytest.raises(ZeroDivisionError):
         engine.generate(TEXT, phonemes(TEXT), callback=lambda *_: 1 / 0)
-    assert [s.outcome for s in capture_tts.syntheses()] == ["empty", "partial"]
+    assert [s.outcome for s in capture_tts.syntheses()] == ["rejected", "partial"]
     with pytest.raises(TypeError):
         engine.generate(3)
 

@@ -79,6 +79,21 @@ def test_two_utterances_on_one_connection(name: str, provider: SpeechSockets, ob
     assert capture_tts.total("tts.connection.uses") == 2
 
 
+@clients()
+@pytest.mark.parametrize(("text", "outcome"), [(PIECES, "empty"), (("... ", "!"), "rejected")])
+def test_an_utterance_without_audio(
+    name: str, text: tuple[str, ...], outcome: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture
+) -> None:
+    """A provider that ends without a sample has failed if there were words to speak; without any, nobody has."""
+    observe(WebSocketsInstrumentor)
+    provider.mute = True
+    with CLIENTS[name](provider.url) as client:
+        client.say(text)
+        assert client.all() == b""
+    synthesis = capture_tts.synthesis()
+    assert (synthesis.outcome, [attempt.outcome for attempt in synthesis.attempts]) == (outcome, [outcome])
+
+
 @clients("elevenlabs multi-context", "elevenlabs dialogue")
 def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """The provider is told to stop: cancelled, because the listener interrupted, with what had been made; the next one is whole."""

@@ -10,15 +10,19 @@ from otel_tts.semconv import ERROR_TYPES, FAILURES, Attribute, Event, Instrument
 from tools.documentation.markdown import code, page, table
 
 _WHEN: Mapping[Outcome, str] = {
-    Outcome.OK: "All audio was delivered.",
+    Outcome.OK: (
+        "All audio was delivered. Also a request that ended without an exception, and of whose audio nobody reported anything: neither "
+        "an attempt nor audio that was handed out."
+    ),
     Outcome.REJECTED: (
         "The input was refused: by our own validation before any attempt (no text, text without a letter or digit in any script, "
-        "an unknown voice or encoding, a feature that is not there, the caller's own quota), or by a provider (HTTP 400, 422)."
+        "an unknown voice or encoding, a feature that is not there, the caller's own quota), or by a provider (HTTP 400, 422). Also a "
+        "request without audio whose text has no letter or digit, such as a turn in which a language model said nothing."
     ),
     Outcome.CANCELLED: "The caller went away. Audio sent before that is in the delivered seconds, not in the outcome.",
     Outcome.DEADLINE: "The caller's deadline passed. A deadline below the configured floor counts as rejected.",
     Outcome.PARTIAL: "It failed after some audio had been delivered. After the first delivered sample there is no fallback.",
-    Outcome.EMPTY: "A provider said success and gave no samples.",
+    Outcome.EMPTY: "There were words to speak, a provider (or a cache) said success, and gave no samples.",
     Outcome.ERROR: "Everything else: a provider's 401, 403, 404, 429 or 5xx, a full queue, no provider available, a bug.",
 }
 _COUNTS = {Outcome.OK: "as success", Outcome.CANCELLED: "not", Outcome.REJECTED: "not"} | dict.fromkeys(FAILURES, "as failure")
