@@ -20,10 +20,10 @@ from otel_tts import files, semconv
 from otel_tts.distribution import Distribution, growth
 from otel_tts.files import Partition
 from otel_tts.history.lines import Lines
+from otel_tts.history.native import Unbounded
 from otel_tts.history.otlp import FAULTS, Unreadable, attributes, items, number, whole
 from otel_tts.history.partitions import partitions, readable
 from otel_tts.history.rows import Growth, Series
-from otel_tts.history.unavailable import exponential
 from otel_tts.semconv import Instrument, Metric
 from otel_tts.settings import Selection
 
@@ -226,6 +226,8 @@ def _snapshot(line: bytes, names: Collection[str], lines: Lines) -> Snapshot | N
 
 _Data = tuple[Process, str, dict[str, Any], bool]
 """The process, the metric's name, its data, and whether it counts."""
+_EXPONENTIAL = "exponentialHistogram"
+_KINDS = ("sum", "histogram", "gauge", _EXPONENTIAL)
 
 
 def _decoded(export: bytes, names: Collection[str], selection: Selection) -> Iterator[_Data]:
@@ -234,11 +236,12 @@ def _decoded(export: bytes, names: Collection[str], selection: Selection) -> Ite
         for scope in resource.scopeMetrics if _is_selected(resource.resource, selection) else ():
             for metric in scope.metrics if scope.scope.get("name") == semconv.SCOPE else ():
                 if metric.name in names:
-                    if metric.exponentialHistogram is not _NOTHING:
-                        raise exponential("A local metrics file", f"{metric.name} (of {process[1]})")
-                    data = next(raw for raw in (metric.sum, metric.histogram, metric.gauge, _EMPTY) if raw is not _NOTHING)
-                    decoded = msgspec.json.decode(data, type=dict[str, Any])
-                    yield process, metric.name, decoded, metric.histogram is not _NOTHING or bool(decoded.get("isMonotonic"))
+                    kinds = (metric.sum, metric.histogram, metric.gauge, metric.exponentialHistogram, _EMPTY)
+                    decoded = msgspec.json.decode(next(raw for raw in kinds if raw is not _NOTHING), type=dict[str, Any])
+                    if is_exponential := metric.exponentialHistogram is not _NOTHING:
+                        decoded[_EXPONENTIAL] = True
+                    counts = metric.histogram is not _NOTHING or is_exponential
+                    yield process, metric.name, decoded, counts or bool(decoded.get("isMonotonic"))
 
 
 def _salvaged(
@@ -258,11 +261,11 @@ def _loose(export: Any, names: Collection[str], unreadable: Unreadable, selectio
             if isinstance(described, Mapping) and described.get("name") == semconv.SCOPE:
                 for metric in items(scope, "metrics", unreadable):
                     if isinstance(name := metric.get("name"), str) and name in names:
-                        if "exponentialHistogram" in metric:
-                            raise exponential("A local metrics file", f"{name} (of {process[1]})")
-                        data: Any = next((metric[kind] for kind in ("sum", "histogram", "gauge") if kind in metric), {})
+                        data: Any = next((metric[kind] for kind in _KINDS if kind in metric), {})
                         if isinstance(data, dict):
-                            yield process, name, data, "histogram" in metric or bool(data.get("isMonotonic"))
+                            if is_exponential := _EXPONENTIAL in metric:
+                                data[_EXPONENTIAL] = True
+                            yield process, name, data, is_exponential or "histogram" in metric or bool(data.get("isMonotonic"))
                         else:
                             unreadable.count += 1
 
@@ -282,7 +285,12 @@ def _points(metrics: Iterator[_Data], unreadable: Unreadable) -> Iterator[tuple[
         for point in items(data, "dataPoints", unreadable):
             try:
                 since = whole(point.get("startTimeUnixNano", 0)) if counts else None
-                reading = Reading(since, _value(point, histogram=name in _HISTOGRAMS))
+                if _EXPONENTIAL in data:
+                    unbounded = Unbounded(whole(point["count"]), "A local metrics file", f"{name} (of {process[1]})")
+                    value: float | Distribution = unbounded
+                else:
+                    value = _value(point, histogram=name in _HISTOGRAMS)
+                reading = Reading(since, value)
                 labels = attributes(point, unreadable)
                 yield (process, name, frozenset(labels.items())), reading
             except FAULTS:

@@ -17,6 +17,7 @@ from otel_tts.history.counted import Counted
 from otel_tts.history.growth import Reading, SeriesKey, began, growths, last_seen, newest_states
 from otel_tts.history.index import Index
 from otel_tts.history.lines import Lines
+from otel_tts.history.native import Unbounded
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.partitions import is_readable, partitions, readable
 from otel_tts.history.places import Place, local_places
@@ -233,7 +234,8 @@ class LocalHistory(Counted):
 def _attribute_set(key: SeriesKey, reading: Reading) -> AttributeSet:
     process, name, attributes = key
     labels = {sanitized(attribute): str(value) for attribute, value in attributes}
-    buckets = len(reading.value.buckets) if isinstance(reading.value, Distribution) else 0
+    has_buckets = isinstance(reading.value, Distribution) and not isinstance(reading.value, Unbounded)
+    buckets = len(reading.value.buckets) if isinstance(reading.value, Distribution) and has_buckets else 0
     return AttributeSet(BY_NAME[name], process[1], process, labels, buckets, buckets + SUM_AND_COUNT if buckets else 1)
 
 

@@ -15,11 +15,11 @@ from otel_tts.distribution import Distribution, growth
 from otel_tts.history import otlp
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.http import Backend
+from otel_tts.history.native import NativeHistograms
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.places import Place
 from otel_tts.history.rows import Growth, Series
 from otel_tts.history.stores import Stores
-from otel_tts.history.unavailable import exponential
 from otel_tts.history.whole import PART, WHOLE, missing_because
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -63,6 +63,8 @@ class Prometheus:
         self._stores = Stores(backend, stores_away)
         self.unreadable = Unreadable()
         """What it answered and could not be read."""
+        name = f"{backend.name[0].upper()}{backend.name[1:]}"
+        self._native = NativeHistograms(self._result, name, _SILENCE_S, self._where, self.unreadable)
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """What the metrics' series did between each two of the moments, which are in order and evenly spaced.
@@ -71,7 +73,7 @@ class Prometheus:
             moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
             metrics: the metrics.
         """
-        self._refuse_native(metrics, moments[0], moments[-1])
+        native = self._native.there(list(metrics), moments[0], moments[-1])
         results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
         for first in range(0, len(results), _POINTS):
             part = moments[first : first + _POINTS + 1]
@@ -79,6 +81,9 @@ class Prometheus:
                 counts = metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM)
                 for number, series in self._grown(metric, part) if counts else self._levels(metric, part):
                     results[first + number][metric.name].append(series)
+            for metric in native:
+                for number, labels, value in self._native.grown(metric, part, self._step_s):
+                    results[first + number][metric.name].append(_one(metric, labels, value))
         return results
 
     def began(self, now: float) -> float | None:
@@ -91,10 +96,8 @@ class Prometheus:
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
         exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR, self._where), hours)]
         if not exported_in:
-            self._refuse_native([metric], now - 24 * _HOUR, now)
             return None
-        counts = [readings.equals(readings.BOUND, "+Inf"), *self._where]
-        whole = self._at(readings.samples(metric, _HOUR, counts), hours[min(exported_in) + 1])
+        whole = self._at(readings.counts(metric, _HOUR, self._where), hours[min(exported_in) + 1])
         return min(time for answer in whole for time, _ in answer.values)
 
     def newest(self, now: float) -> float | None:
@@ -107,7 +110,6 @@ class Prometheus:
         for query in (readings.newest(metric, self._where), readings.newest_within(metric, 24 * _HOUR, self._where)):
             for answer in self._at(query, now):
                 return answer.values[0][1]
-        self._refuse_native([metric], now - 24 * _HOUR, now)
         return None
 
     def last_seen(self, start: float, end: float) -> Mapping[str, float]:
@@ -117,7 +119,6 @@ class Prometheus:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
         """
-        self._refuse_native([semconv.SYNTHESIS_DURATION], start, end)
         moments: dict[str, float] = {}
         for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
@@ -167,26 +168,11 @@ class Prometheus:
         answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
         return sum(value for answer in answers for _, value in answer.values)
 
-    def _refuse_native(self, metrics: Collection[Metric], start: float, end: float) -> None:
-        """Raise `HistoryUnavailableError` where a histogram is there between two moments, but not its buckets: 0 would be a lie."""
-        histograms = {promql.series(metric): metric for metric in metrics if metric.instrument is Instrument.HISTOGRAM}
-        if not histograms:
-            return
-        there = self._at(readings.native(list(histograms.values()), end - start, self._where), end)
-        for name in sorted(answer.labels.get("__name__", "") for answer in there):
-            metric = histograms.get(name)
-            processes = self._at(readings.only_native(metric, end - start, self._where), end) if metric else []
-            if services := sorted({_service(answer.labels) for answer in processes}):
-                raise exponential(
-                    f"{self._backend.name[0].upper()}{self._backend.name[1:]}", f"{name} (of {', '.join(services)})"
-                )
-
     def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that counts: each window's number, and a series that was exported in it."""
         window = moments[1] - moments[0]
         restarted: dict[int, list[list[str]]] = {}
-        step_s = self._interval_s / 2 if self._stores.is_thanos else None
-        restarts = readings.restarts(metric, window, _SILENCE_S, step_s, self._where)
+        restarts = readings.restarts(metric, window, _SILENCE_S, self._step_s, self._where)
         for number, process, _ in self._each(restarts, moments):
             restarted.setdefault(number, []).append([readings.equals(name, process.get(name, "")) for name in readings.PROCESS])
         growths = self._each(readings.growth(metric, window, _SILENCE_S, self._where), moments)
@@ -225,7 +211,20 @@ class Prometheus:
         """Evaluate a query at one moment."""
         return self._asked("query", {"query": query, "time": _written(moment)})
 
+    @property
+    def _step_s(self) -> float | None:
+        return self._interval_s / 2 if self._stores.is_thanos else None
+
     def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_StoredSeries]:
+        answers = []
+        for item in self._result(path, parameters):
+            try:
+                answers.append(_answer(item))
+            except otlp.FAULTS:
+                self.unreadable.count += 1
+        return answers
+
+    def _result(self, path: str, parameters: Mapping[str, str | float]) -> Sequence[Any]:
         reply = self._backend.get(f"/api/v1/{path}", {**parameters, **WHOLE})
         if (reason := missing_because(reply)) is not None:
             raise self._backend.incomplete(PART, reason)
@@ -233,19 +232,14 @@ class Prometheus:
             case {"status": "success", "data": {"result": list(result)}}:
                 if (reason := self._stores.missing_because()) is not None:
                     raise self._backend.incomplete(PART, reason)
-                answers = []
-                for item in result:
-                    try:
-                        answers.append(_answer(item))
-                    except otlp.FAULTS:
-                        self.unreadable.count += 1
-                return answers
+                return result
         raise self._backend.unavailable("does not answer as Prometheus does", "Is that the address of its API?")
 
 
 def _answer(item: Mapping[str, Any]) -> _StoredSeries:
-    values = item["values"] if "values" in item else [item["value"]]
     labels = {otlp.text(name): otlp.text(value) for name, value in item["metric"].items()}
+    histograms = [(time, value["count"]) for time, value in item.get("histograms", ())]
+    values = histograms or (item["values"] if "values" in item else [item["value"]])
     return _StoredSeries(labels, [(otlp.number(time), float(value)) for time, value in values])
 
 

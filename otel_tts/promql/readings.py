@@ -78,6 +78,17 @@ def samples(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> st
     return f"{_selector(metric, matchers)}[{_duration(window_s)}]"
 
 
+def counts(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
+    """How many values a histogram has had, whenever it was exported in the last ``window_s`` seconds: as classic or native histogram.
+
+    Args:
+        metric: the histogram.
+        window_s: in seconds.
+        where: matchers of what is asked for.
+    """
+    return f"{_counting(metric, where)}[{_duration(window_s)}]"
+
+
 def level(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
     """The last value of each series in the last ``window_s`` seconds.
 
@@ -97,7 +108,7 @@ def exported(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return f"sum(count_over_time({samples(metric, window_s, where)}))"
+    return f"sum(count_over_time({counts(metric, window_s, where)}))"
 
 
 def newest(metric: Metric, where: Sequence[str] = ()) -> str:
@@ -107,7 +118,7 @@ def newest(metric: Metric, where: Sequence[str] = ()) -> str:
         metric: the metric.
         where: matchers of what is asked for.
     """
-    return f"max(timestamp({_selector(metric, where)}))"
+    return f"max(timestamp({_counting(metric, where)}))"
 
 
 def newest_within(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
@@ -118,7 +129,7 @@ def newest_within(metric: Metric, window_s: float, where: Sequence[str] = ()) ->
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return f"max(max_over_time(timestamp({_selector(metric, where)})[{_duration(window_s)}:1m]))"
+    return f"max(max_over_time(timestamp({_counting(metric, where)})[{_duration(window_s)}:1m]))"
 
 
 def last_seen(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
@@ -129,7 +140,7 @@ def last_seen(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _selector(metric, [equals(BOUND, "+Inf"), *where])
+    by, selector = ", ".join((RESOURCE[0], PROCESS[0])), _counting(metric, where)
     earlier = f"max_over_time(timestamp({selector})[{_duration(window_s)}:1m])"
     return f"max by ({by}) (timestamp({selector}) or {earlier})"
 
@@ -143,7 +154,7 @@ def places(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
         where: matchers of what is asked for.
     """
     by = ", ".join((RESOURCE[0], PROCESS[0], *PLACE))
-    return f"group by ({by}) (last_over_time({count_series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}]))"
+    return f"group by ({by}) (last_over_time({counts(metric, window_s, where)}))"
 
 
 def series_of(metric: Metric, where: Sequence[str] = ()) -> str:
@@ -170,20 +181,6 @@ def native(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()
     """
     matchers = ['__name__=~"' + "|".join(map(series, metrics)) + '"', *where]
     return f"count by (__name__) (last_over_time({{{', '.join(matchers)}}}[{_duration(window_s)}]))"
-
-
-def only_native(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
-    """The processes of which the store has a histogram only without its buckets.
-
-    Args:
-        metric: the histogram.
-        window_s: in seconds.
-        where: matchers of what is asked for.
-    """
-    process = ", ".join(PROCESS)
-    buckets = f"last_over_time({samples(metric, window_s, [equals(BOUND, '+Inf'), *where])})"
-    histograms = f"last_over_time({series(metric)}{{{', '.join(where)}}}[{_duration(window_s)}])"
-    return f"count by ({process}) (({histograms}) unless on ({process}) ({buckets}))"
 
 
 def bounds_of(metric: Metric, where: Sequence[str] = ()) -> str:
@@ -219,6 +216,22 @@ def equals(name: str, value: str) -> str:
 def _selector(metric: Metric, matchers: Sequence[str]) -> str:
     name = bucket_series(metric) if metric.instrument is Instrument.HISTOGRAM else series(metric)
     return f"{name}{{{', '.join(matchers)}}}"
+
+
+def _counting(metric: Metric, where: Sequence[str]) -> str:
+    """The series of a histogram that have all of its values: the last bucket, or the native histogram, which has no bound."""
+    names = equals_any("__name__", (bucket_series(metric), series(metric)))
+    return f"{{{', '.join((names, equals_any(BOUND, ('', '[+]Inf')), *where))}}}"
+
+
+def equals_any(name: str, patterns: Sequence[str]) -> str:
+    """A matcher of a label that is one of several.
+
+    Args:
+        name: of the label.
+        patterns: RE2 each, anchored.
+    """
+    return f'{name}=~"{"|".join(patterns)}"'
 
 
 def _bounds(metric: Metric) -> tuple[str, ...]:

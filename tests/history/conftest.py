@@ -35,7 +35,7 @@ otlp:
 
 Attributes = Mapping[str, str | bool]
 Totals = Mapping[tuple[Metric, tuple[tuple[str, str | bool], ...]], float | Sequence[int]]
-"""For each metric and set of attributes, the total or level, or the number of values in each bucket of (up to 1, above)."""
+"""For each metric and set of attributes, the total or level, or the number of values in each bucket: (up to 1, above), or the metric's."""
 
 
 def tool(name: str) -> str:
@@ -163,7 +163,8 @@ def export(
             "timeUnixNano": str(int(moment * 1000) * 1_000_000),
         }
         if isinstance(value, Sequence):
-            point |= {"count": str(sum(value)), "sum": 1.0, "bucketCounts": list(map(str, value)), "explicitBounds": [1.0]}
+            bounds = metric.buckets if len(value) == len(metric.buckets) + 1 else [1.0]
+            point |= {"count": str(sum(value)), "sum": 1.0, "bucketCounts": list(map(str, value)), "explicitBounds": bounds}
             data: dict[str, Any] = {"histogram": {"aggregationTemporality": 2, "dataPoints": [point]}}
         else:
             point["asDouble"] = value

@@ -83,7 +83,7 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
         native = promql.series(semconv.SYNTHESIS_DURATION)
         if _series(server, f"count by (job) ({native})") is not None:
             yield (
-                f"{kind} has {native} as a native histogram, without the buckets that readers, rules and dashboards count by: see "
+                f"{kind} has {native} as a native histogram, without the buckets that rules and dashboards count by: see "
                 "docs/series.md, exponential and native histograms."
             )
             return
