@@ -130,7 +130,7 @@ class NativeHistograms:
         Args:
             metric: the histogram.
             moments: the ends of the windows, evenly spaced, in seconds since the Unix epoch.
-            step_s: see `readings.restarts`.
+            step_s: seconds, fewer than between two exports; None: series are looked at at once. See `readings.restarts`.
         """
         window_s = moments[1] - moments[0]
         restarted: dict[int, list[list[str]]] = {}

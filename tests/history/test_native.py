@@ -70,7 +70,7 @@ def exponential(source: Source) -> Source:
 # --- custom buckets ----------------------------------------------------------------------------------------------------------
 
 
-def of(url: str, directory: Path, service: str = "") -> Source:
+def source_at(url: str, directory: Path, service: str = "") -> Source:
     """A source that writes to this Prometheus and reads from it."""
     history = open_history(HistorySettings.load({}, prometheus_url=url))
     return Source(history, directory, f"{url}/api/v1/otlp/v1/metrics", service)
@@ -113,8 +113,8 @@ def recorded(seed: int) -> list[tuple[str, float, float, Totals]]:
 def test_aggregates_are_those_of_buckets(prometheus_url: str, converting_url: str, tmp_path: Path) -> None:
     """The same recording in a store with buckets and in one that has put them together: every question has the same answer in both."""
     start = time.time() // 60 * 60 - 3600
-    sources = [of(prometheus_url, tmp_path)]
-    sources.append(of(converting_url, tmp_path, sources[0].service))
+    sources = [source_at(prometheus_url, tmp_path)]
+    sources.append(source_at(converting_url, tmp_path, sources[0].service))
     for source in sources:
         for process, moment, began, totals in recorded(7):
             source.begin(process, start + began)
@@ -158,7 +158,7 @@ def test_aggregates_are_those_of_buckets(prometheus_url: str, converting_url: st
 
 def test_it_costs_one_series(converting_url: str, tmp_path: Path) -> None:
     """And `cardinality` counts it as such."""
-    source, now = of(converting_url, tmp_path), time.time()
+    source, now = source_at(converting_url, tmp_path), time.time()
     source.write("a", now - 10, {DURATION: [0] * len(semconv.SYNTHESIS_DURATION.buckets) + [2]})
     sets = [each for each in source.history.attribute_sets(now) if each.service == source.service]
     assert [(each.metric, each.series, each.buckets) for each in sets] == [(semconv.SYNTHESIS_DURATION, 1, 0)]
@@ -166,7 +166,7 @@ def test_it_costs_one_series(converting_url: str, tmp_path: Path) -> None:
 
 def test_other_buckets_than_the_metrics_are_refused(converting_url: str, tmp_path: Path) -> None:
     """Bounds that requests are judged by are not among them. How many there were is known all the same; `doctor` says what is lacking."""
-    source, now = of(converting_url, tmp_path), time.time()
+    source, now = source_at(converting_url, tmp_path), time.time()
     source.write("a", now - 10, {DURATION: [3, 1]})
     with pytest.raises(HistoryUnavailableError, match=REFUSED) as refused:
         source.history.aggregates(now - 60, now, service=source.service)
@@ -183,7 +183,7 @@ def test_other_buckets_than_the_metrics_are_refused(converting_url: str, tmp_pat
 def test_a_store_that_changes_its_kind_is_refused_for_that_time(prometheus_url: str, converting_url: str, tmp_path: Path) -> None:
     """Neither has all: a sum of both would count twice or too little. Where both are kept and agree, nothing is lost."""
     counts = [2] * (len(semconv.SYNTHESIS_DURATION.buckets) + 1)
-    both, now = of(prometheus_url, tmp_path), time.time()
+    both, now = source_at(prometheus_url, tmp_path), time.time()
     total = sum(counts)
     both.write("a", now - 30, {DURATION: counts}, {"k8s.cluster.name": "changed"})
     both.write("a", now - 20, {DURATION: [total, 0]}, {"k8s.cluster.name": "changed"}, exponential=True)
