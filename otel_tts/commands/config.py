@@ -41,7 +41,7 @@ def config(as_json: bool) -> None:
     """
     if as_json:
         settings = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in in_force(os.environ)]
-        print_json("config", {"settings": settings, "paths": dict(paths(os.environ))})
+        print_json("config", {"settings": settings, "paths": dict(paths(os.environ)), "grpc_methods": mapped(os.environ)})
         return
     rows = [("variable", "value", "from"), *in_force(os.environ)]
     name_width, value_width = (min(_WIDEST, max(len(row[column]) for row in rows)) for column in (0, 1))
@@ -51,6 +51,24 @@ def config(as_json: bool) -> None:
     click.echo()
     for signal, path in paths(os.environ):
         click.echo(f"path of {signal}: {path}")
+    if methods := mapped(os.environ):
+        click.echo(f"gRPC methods of the mapping: {', '.join(methods)}")
+        click.echo("A path that a message has not is named in the service's log, at the method's first call.")
+
+
+def mapped(environ: Mapping[str, str]) -> Sequence[str]:
+    """Give the gRPC methods that the user's mapping names. Whether their messages have its paths is known at their first call only.
+
+    Args:
+        environ: the environment variables.
+
+    Raises:
+        SettingError: the mapping cannot be used.
+    """
+    from otel_tts.instrumentation.protos import load
+
+    settings = Settings.load(environ)
+    return load(settings).own if settings.grpc_mapping else ()
 
 
 def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from otel_tts.distribution import AtLeast
 from otel_tts.formatting import percent
-from otel_tts.semconv import DOWN_AFTER
+from otel_tts.semconv import (
+    CACHE_RESULT,
+    DOWN_AFTER,
+    MADE_BY_PROVIDER,
+    OUTCOME,
+    STREAM,
+    Attribute,
+    Outcome,
+)
 
 
 class Unit(StrEnum):
@@ -22,12 +31,26 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a condition judges. traffic: what is counted in its denominator, for people; empty where there is none."""
+    """What a condition judges.
+
+    Attributes:
+        traffic: what is counted in its denominator, for people; empty where there is none.
+        where: the attributes' values that count, for whoever judges it: Prometheus, the live dashboard, the process itself.
+    """
 
     name: str
     description: str
     unit: Unit
     traffic: str = ""
+    where: tuple[tuple[Attribute, tuple[str | bool, ...]], ...] = ()
+
+    def counts(self, attributes: Mapping[str, object]) -> bool:
+        """Return whether a value with these attributes counts.
+
+        Args:
+            attributes: of a point of the metric, by key.
+        """
+        return all(attributes.get(attribute.key) in values for attribute, values in self.where)
 
 
 _ASKED = "requests that were not cancelled or rejected"
@@ -40,23 +63,36 @@ PROVIDER_AVAILABLE = Figure(
     Unit.COUNT,
 )
 PROVIDER_DEGRADED = Figure("provider_degraded", "Replicas that cannot use the provider, while others can", Unit.COUNT)
+_FIRST_AUDIO = ((CACHE_RESULT, MADE_BY_PROVIDER),)
+"""All outcomes: an interrupted stream was heard, and how long its listener waited is as true as any other wait."""
+_DURATION = ((STREAM, (False,)), (OUTCOME, (Outcome.OK,)), (CACHE_RESULT, MADE_BY_PROVIDER))
 FIRST_AUDIO_P95 = Figure(
     "first_audio_p95",
-    "p95 of time to first audio, of streams not served by the cache, against its reference",
+    "p95 of time to first audio, of streams that were heard and not served by the cache, against its reference",
     Unit.FACTOR,
     "streams",
+    _FIRST_AUDIO,
 )
 FIRST_AUDIO_MEAN = Figure(
     "first_audio_mean",
-    "Mean time to first audio, of streams not served by the cache, against its reference",
+    "Mean time to first audio, of streams that were heard and not served by the cache, against its reference",
     Unit.FACTOR,
     "streams",
+    _FIRST_AUDIO,
 )
 DURATION_P95 = Figure(
-    "duration_p95", "p95 of duration, of unary requests not served by the cache, against its reference", Unit.FACTOR, "requests"
+    "duration_p95",
+    "p95 of duration, of successful unary requests not served by the cache, against its reference",
+    Unit.FACTOR,
+    "requests",
+    _DURATION,
 )
 DURATION_MEAN = Figure(
-    "duration_mean", "Mean duration, of unary requests not served by the cache, against its reference", Unit.FACTOR, "requests"
+    "duration_mean",
+    "Mean duration, of successful unary requests not served by the cache, against its reference",
+    Unit.FACTOR,
+    "requests",
+    _DURATION,
 )
 REFERENCE_MISSING = Figure(
     "reference_missing", "1 when latency is judged against the default, for want of a reference", Unit.COUNT, "requests"

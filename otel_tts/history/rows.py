@@ -138,7 +138,7 @@ def _row(selected: _SelectedSeries, start: float, end: float) -> Row:
     requests = semconv.SYNTHESIS_REQUESTS if selected.attribute is semconv.LANGUAGE else semconv.SYNTHESIS_DURATION
     outcomes = {outcome: selected.count(requests, {semconv.OUTCOME: [outcome]}) or 0 for outcome in Outcome}
     duration = selected.distribution(semconv.SYNTHESIS_DURATION, {semconv.OUTCOME: COUNTED})
-    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO, {semconv.OUTCOME: COUNTED})
+    first_audio = selected.distribution(semconv.SYNTHESIS_FIRST_AUDIO)  # of whoever heard it, also of the interrupted
     cache = {result: selected.count(semconv.SYNTHESIS_DURATION, {semconv.CACHE_RESULT: [result]}) for result in CacheResult}
     characters = {
         state: selected.count(semconv.SYNTHESIS_CHARACTERS, {semconv.CHARACTERS_STATE: [state]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
 from otel_tts.semconv import OTHER
@@ -32,6 +32,19 @@ _TYPES: Mapping[str, Sequence[str]] = {
 }  # the protobuf field types that are allowed for each key
 
 
+class Missing(Protocol):
+    """A report of paths that a type of messages has not."""
+
+    def __call__(self, descriptor: Any, absent: Sequence[tuple[str, str]], *, is_other: bool) -> None:
+        """Report them.
+
+        Args:
+            descriptor: of the type.
+            absent: keys, and the paths of them that lead to no field of an allowed type.
+            is_other: whether it is without any path of the essential key, so that nothing is read from it.
+        """
+
+
 class Fields:
     """The fields of messages: by key, paths such as ``voice.name``; the first one that is set counts.
 
@@ -40,11 +53,14 @@ class Fields:
     Args:
         paths: by field, where it may stand in a message.
         essential: the field without which a message is no request to speak.
+        missing: is called for each type of messages that has not all paths: with its descriptor, the keys and paths that it has not, and
+            whether it is without any path of the essential key.
     """
 
-    def __init__(self, paths: Mapping[str, Sequence[str]], essential: str) -> None:
+    def __init__(self, paths: Mapping[str, Sequence[str]], essential: str, missing: Missing | None = None) -> None:
         self._paths = paths
         self._essential = essential
+        self._missing = missing
         self._paths_by_type: dict[type, Mapping[str, Sequence[_FieldPath]] | None] = {}
 
     def read(self, message: Any) -> Values | None:
@@ -67,12 +83,19 @@ class Fields:
 
     def _find(self, descriptor: Any) -> Mapping[str, Sequence[_FieldPath]] | None:
         """Return the paths that exist in messages of this type."""
-        paths_by_key = {}
+        paths_by_key: dict[str, list[_FieldPath]] = {}
+        absent = []
         for key, paths in self._paths.items():
-            existing = [path for path in (_find(descriptor, path.split("."), _TYPES[key]) for path in paths) if path is not None]
-            if existing:
-                paths_by_key[key] = existing
-        return paths_by_key if self._essential in paths_by_key else None
+            for name in paths:
+                path = _find(descriptor, name.split("."), _TYPES[key])
+                if path is None:
+                    absent.append((key, name))
+                else:
+                    paths_by_key.setdefault(key, []).append(path)
+        is_other = self._essential not in paths_by_key
+        if absent and self._missing is not None:
+            self._missing(descriptor, absent, is_other=is_other)
+        return None if is_other else paths_by_key
 
 
 @dataclass(frozen=True)

@@ -21,19 +21,23 @@ A path is a field of the message, or of a message in it; a repeated field gives 
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.exchange import observe
-from otel_tts.instrumentation.messages import HIGHEST_SAMPLE_RATE, Fields, Method
+from otel_tts.instrumentation.messages import HIGHEST_SAMPLE_RATE, Fields, Method, Missing
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
 
+_ALIKE = 0.85  # of two names, from 0 to 1: with less, one is hardly the other one mistyped
+_logger = logging.getLogger(__name__)
 _NAME = re.compile(r"(\w+\.)*\w+/\w+")
 _PATH = re.compile(r"\w+(\.\w+)*")
 _REQUEST = ("text", "voice", "language", "encoding", "sample_rate")
@@ -46,10 +50,18 @@ class Protos:
 
     Args:
         methods: by full name.
+        own: the names of those that the user's file names.
     """
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
+    def __init__(self, methods: Mapping[str, Method], own: Collection[str] = ()) -> None:
         self._methods = methods
+        self._own = frozenset(own)
+        self._asked: set[str] = set()
+
+    @property
+    def own(self) -> Sequence[str]:
+        """The methods that the user's file names."""
+        return sorted(self._own)
 
     def __contains__(self, method: object) -> bool:
         return method in self._methods
@@ -69,6 +81,13 @@ class Protos:
             response_streaming: whether the handler sends several messages.
         """
         observed = self._methods.get(method)
+        if observed is None and (meant := get_close_matches(method, self._own - self._asked, 1, _ALIKE)):
+            _logger.warning(
+                "The gRPC mapping names %r, which nobody has called yet, and not %r, which was called now: is that the method? "
+                "Until the mapping names it, nothing is recorded of it.",
+                *meant, method,
+            )  # fmt: skip
+        self._asked.add(method)
         return (
             behavior
             if observed is None
@@ -88,30 +107,38 @@ def load(settings: Settings | None = None) -> Protos:
         SettingError: the file cannot be used; the message names it, the key in it, and what is allowed.
     """
     settings = settings if settings is not None else Settings.load()
+    own: Mapping[str, Method] = {}
     methods = _methods(resources.files(__package__).joinpath("protos.toml").read_text("utf-8"), "protos.toml")
     if settings.grpc_mapping:
         file = Path(settings.grpc_mapping).expanduser()
         try:
-            methods |= _methods(file.read_text("utf-8"), str(file))
+            own = _methods(file.read_text("utf-8"), str(file), report=True)
         except OSError as error:
             raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: {error.strerror or error}.") from None
         except UnicodeDecodeError:
             raise SettingError(f"The gRPC mapping {str(file)!r} is no text in UTF-8.") from None
-    return Protos(methods)
+    return Protos({**methods, **own}, own)
 
 
-def _methods(text: str, file: str) -> dict[str, Method]:
+def _methods(text: str, file: str, *, report: bool = False) -> dict[str, Method]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingError(f"The gRPC mapping {file!r} is no TOML: {error}.") from None
-    return {name: _Reader(file, name).method(table) for name, table in tables.items()}
+    return {name: _Reader(file, name, report=report).method(table) for name, table in tables.items()}
 
 
 class _Reader:
-    """Reader of the table of one method; its errors say where the table is wrong."""
+    """Reader of the table of one method; its errors say where the table is wrong.
 
-    def __init__(self, file: str, method: str) -> None:
+    Args:
+        file: for messages.
+        method: full name.
+        report: whether paths that messages have not are worth a line: the known protos have paths of several versions.
+    """
+
+    def __init__(self, file: str, method: str, *, report: bool) -> None:
+        self._report = report
         self._file = file
         self._method = method
 
@@ -143,7 +170,27 @@ class _Reader:
         self._keys(side, table, allowed)
         if allowed[0] not in table:
             raise self._wrong(f"{side}.{allowed[0]}", "it is missing, and without it there is nothing to see")
-        return Fields({key: self._paths(f"{side}.{key}", value) for key, value in table.items()}, essential=allowed[0])
+        return Fields(
+            {key: self._paths(f"{side}.{key}", value) for key, value in table.items()},
+            essential=allowed[0],
+            missing=self._missing(side) if self._report else None,
+        )
+
+    def _missing(self, side: str) -> Missing:
+        """Give the function that reports paths that a type of messages has not. It is called once for each type."""
+
+        def missing(descriptor: Any, absent: Sequence[tuple[str, str]], *, is_other: bool) -> None:
+            _logger.warning(
+                "The gRPC mapping %r, %r: %s has no field of a type that fits at %s. Its fields are %s. %s",
+                self._file,
+                self._method,
+                descriptor.full_name,
+                ", ".join(f"{side}.{key} = {path!r}" for key, path in absent),
+                ", ".join(field.name for field in descriptor.fields),
+                "So nothing is recorded of this method's calls." if is_other else "What the other paths lead to is recorded.",
+            )
+
+        return missing
 
     def _paths(self, key: str, value: Any) -> Sequence[str]:
         paths = value if isinstance(value, list) else [value]

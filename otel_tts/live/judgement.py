@@ -17,7 +17,7 @@ from otel_tts.history import Distribution, Problem, Timeline
 from otel_tts.live.cached_history import Where
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
-from otel_tts.semconv import COUNTED, MADE_BY_PROVIDER, REQUEST_ATTEMPTS, Metric, Outcome
+from otel_tts.semconv import COUNTED, REQUEST_ATTEMPTS, Metric, Outcome
 from otel_tts.settings import LiveSettings
 
 MOODS: Mapping[str, str] = {"page": "bad", "ticket": "warn", "info": "unknown"}
@@ -246,16 +246,13 @@ class Judge:
             yield SubjectFigure({}, float(is_late(now - newest, self._history.interval)))
 
     def _first_audio(self, window_s: float) -> Iterable[SubjectFigure]:
-        return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, window_s, {})
+        return self._slowdown(semconv.SYNTHESIS_FIRST_AUDIO, figure.FIRST_AUDIO_P95, window_s)
 
     def _duration(self, window_s: float) -> Iterable[SubjectFigure]:
-        return self._slowdown(semconv.SYNTHESIS_DURATION, window_s, {semconv.STREAM: (False,)})
+        return self._slowdown(semconv.SYNTHESIS_DURATION, figure.DURATION_P95, window_s)
 
-    def _slowdown(
-        self, metric: Metric, window_s: float, which: Mapping[semconv.Attribute, tuple[str | bool, ...]]
-    ) -> Iterable[SubjectFigure]:
-        where = {semconv.CACHE_RESULT: MADE_BY_PROVIDER, semconv.OUTCOME: COUNTED, **which}
-        for timeline in self._over(metric, window_s, (semconv.PROVIDER,), where):
+    def _slowdown(self, metric: Metric, judged: Figure, window_s: float) -> Iterable[SubjectFigure]:
+        for timeline in self._over(metric, window_s, (semconv.PROVIDER,), dict(judged.where)):
             provider, value = str(timeline.attributes[semconv.PROVIDER.key]), timeline.points[0].value
             if provider not in UNNAMED and isinstance(value, Distribution) and (p95 := value.quantile(0.95)) is not None:
                 yield SubjectFigure(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from otel_tts import semconv
+from otel_tts.conditions.figure import DURATION_MEAN, FIRST_AUDIO_MEAN
 from otel_tts.distribution import growth
 from otel_tts.monitor.latency import Latency
-from otel_tts.semconv import FAILURES, MADE_BY_PROVIDER, Outcome
+from otel_tts.semconv import FAILURES, Outcome
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
@@ -68,7 +69,7 @@ class ExportReader:
         for metric in _ours(data):
             if metric.name == semconv.SYNTHESIS_FIRST_AUDIO.name:
                 for attributes, latency in self._since(metric):
-                    if attributes.get(semconv.CACHE_RESULT.key) in MADE_BY_PROVIDER:
+                    if FIRST_AUDIO_MEAN.counts(attributes):
                         measured += Measured(first_audio={str(attributes[semconv.PROVIDER.key]): latency})
             elif metric.name == semconv.SYNTHESIS_DURATION.name:
                 for attributes, latency in self._since(metric):
@@ -114,5 +115,5 @@ def _ended(attributes: dict[str, Any], latency: Latency) -> Measured:
         return Measured(failed=latency.count)
     if outcome != Outcome.OK:
         return Measured()
-    unary = not attributes[semconv.STREAM.key] and attributes[semconv.CACHE_RESULT.key] in MADE_BY_PROVIDER
-    return Measured(succeeded=latency.count, duration={str(attributes[semconv.PROVIDER.key]): latency} if unary else {})
+    judged = DURATION_MEAN.counts(attributes)
+    return Measured(succeeded=latency.count, duration={str(attributes[semconv.PROVIDER.key]): latency} if judged else {})

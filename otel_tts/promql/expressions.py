@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from otel_tts import semconv
+from otel_tts.conditions import Figure
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.promql.query import Queries, Scope
 from otel_tts.semconv import (
@@ -48,6 +49,19 @@ def outside(attribute: Attribute, *values: str) -> str:
         values: of the attribute.
     """
     return f'{label(attribute)}!~"{"|".join(values)}"' if len(values) > 1 else f'{label(attribute)}!="{values[0]}"'
+
+
+def counted_in(figure: Figure) -> tuple[str, ...]:
+    """The matchers of the values that a figure is taken of.
+
+    Args:
+        figure: that a condition judges.
+    """
+    return tuple(among(attribute, *(_word(value) for value in values)) for attribute, values in figure.where)
+
+
+def _word(value: str | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def up_to(bound: float) -> str:

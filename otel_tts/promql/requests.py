@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from otel_tts.conditions.figure import DURATION_P95, FIRST_AUDIO_P95
 from otel_tts.promql.expressions import (
     COUNTED,
-    MADE_BY_PROVIDER,
     OK,
     PERCENTILES,
     among,
     below,
     buckets,
     counted,
+    counted_in,
     growth,
     known_first_audio,
     last_run,
@@ -67,7 +68,7 @@ percentiles(
     "first_audio_made",
     "What is judged against the reference: time to first audio of streams that the cache did not have",
     SYNTHESIS_FIRST_AUDIO,
-    MADE_BY_PROVIDER,
+    *counted_in(FIRST_AUDIO_P95),
     labels=(PROVIDER,),
 )
 percentiles(
@@ -76,9 +77,7 @@ percentiles(
     "duration_made",
     "What is judged against the reference: duration of successful unary requests that the cache did not have",
     SYNTHESIS_DURATION,
-    _UNARY,
-    OK,
-    MADE_BY_PROVIDER,
+    *counted_in(DURATION_P95),
     labels=(PROVIDER,),
 )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from otel_tts.conditions import MINIMUM_REFERENCE
+from otel_tts.conditions import MINIMUM_REFERENCE, Figure
+from otel_tts.conditions.figure import DURATION_P95, FIRST_AUDIO_P95
 from otel_tts.promql.expressions import (
     ASKED,
     CACHE_ASKED,
@@ -17,6 +18,7 @@ from otel_tts.promql.expressions import (
     MADE_BY_PROVIDER,
     OK,
     among,
+    counted_in,
     grown,
     known_first_audio,
     last_run,
@@ -159,13 +161,13 @@ def judged_provider_success_rate(scope: Scope) -> str:
 @QUERIES.query("{request}", PROVIDER)
 def judged_first_audio_slowdown_traffic(scope: Scope) -> str:
     """Streams with audio that the cache did not have."""
-    return grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), MADE_BY_PROVIDER, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_FIRST_AUDIO), *counted_in(FIRST_AUDIO_P95), labels=(PROVIDER,))
 
 
 @QUERIES.query("s", PROVIDER)
 def judged_first_audio_p95(scope: Scope) -> str:
     """95th percentile of time to first audio, of streams that the cache did not have."""
-    return _p95(scope, SYNTHESIS_FIRST_AUDIO, MADE_BY_PROVIDER, over=judged_first_audio_slowdown_traffic)
+    return _p95(scope, SYNTHESIS_FIRST_AUDIO, FIRST_AUDIO_P95, over=judged_first_audio_slowdown_traffic)
 
 
 @QUERIES.query("s", PROVIDER)
@@ -183,13 +185,13 @@ def judged_first_audio_slowdown(scope: Scope) -> str:
 @QUERIES.query("{request}", PROVIDER)
 def judged_duration_slowdown_traffic(scope: Scope) -> str:
     """Successful unary requests that the cache did not have."""
-    return grown(scope, count_series(SYNTHESIS_DURATION), _UNARY, OK, MADE_BY_PROVIDER, labels=(PROVIDER,))
+    return grown(scope, count_series(SYNTHESIS_DURATION), *counted_in(DURATION_P95), labels=(PROVIDER,))
 
 
 @QUERIES.query("s", PROVIDER)
 def judged_duration_p95(scope: Scope) -> str:
     """95th percentile of duration, of successful unary requests that the cache did not have."""
-    return _p95(scope, SYNTHESIS_DURATION, _UNARY, OK, MADE_BY_PROVIDER, over=judged_duration_slowdown_traffic)
+    return _p95(scope, SYNTHESIS_DURATION, DURATION_P95, over=judged_duration_slowdown_traffic)
 
 
 @QUERIES.query("s", PROVIDER)
@@ -251,9 +253,9 @@ def _budget(objective: float) -> str:
     return f"{1 - objective:.6g}"
 
 
-def _p95(scope: Scope, metric: Metric, *matchers: str, over: Query) -> str:
+def _p95(scope: Scope, metric: Metric, figure: Figure, *, over: Query) -> str:
     """Nothing, and not NaN, where nothing was counted."""
-    buckets = grown(scope, bucket_series(metric), *matchers, labels=(PROVIDER,), by=("le",))
+    buckets = grown(scope, bucket_series(metric), *counted_in(figure), labels=(PROVIDER,), by=("le",))
     return f"histogram_quantile(0.95, {buckets}) and {over(scope)} > 0"
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,6 +39,20 @@ def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = content(result, "config")["settings"]
     assert [tuple(setting.values()) for setting in settings] == list(in_force(os.environ))
     assert "hunter2" not in result.stdout
+
+
+def test_config_lists_the_methods_of_a_mapping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For people and in JSON, so that a name can be compared with the service's; a mapping that cannot be used ends with its reason."""
+    assert content(run("config", "--json"), "config")["grpc_methods"] == []
+    mapping = tmp_path / "map.toml"
+    mapping.write_text('["acme.v1.Speech/Say"]\nrequest.text = "text"\nresponse.audio = "audio"\n', "utf-8")
+    monkeypatch.setenv("OTEL_TTS_GRPC_MAPPING", str(mapping))
+    assert content(run("config", "--json"), "config")["grpc_methods"] == ["acme.v1.Speech/Say"]
+    assert "gRPC methods of the mapping: acme.v1.Speech/Say" in run("config").output
+    mapping.write_text('["acme.v1.Speech/Say"]\nrequest.txt = "text"\n', "utf-8")
+    result = run("config")
+    assert result.exit_code == 1
+    assert "there is no such key" in result.output
 
 
 def test_requests_and_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

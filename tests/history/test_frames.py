@@ -25,9 +25,9 @@ import otel_tts
 from otel_tts import PCM16
 pipeline = otel_tts.configure(service_name="notebook", local=True)
 tts = otel_tts.Telemetry()
-for text in ("One.", "Two.", ""):
+for text in ("One.", "Two.", "Nothing."):
     with tts.synthesis(text=text, voice="ada", language="en-US") as synthesis, synthesis.attempt("tone", "sine") as attempt:
-        attempt.audio(bytes(48_000 if text else 0), PCM16(24_000))
+        attempt.audio(bytes(48_000 if text != "Nothing." else 0), PCM16(24_000))
 pipeline.shutdown()
 """
 
