@@ -15,6 +15,7 @@ from rich.text import Text
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
+from otel_tts.commands.turns import totals, turns
 from otel_tts.history import Problem, Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome, RequestKind
 from otel_tts.settings import HistorySettings
@@ -63,7 +64,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="Only requests of the last 30s, 10m, 2h, 1d ..., or since a moment (ISO 8601).",
 )
 @click.option("--until", callback=_moment, metavar="TIME", help="Only requests that began before that: as --since.")
-@click.option("--conversation", metavar="ID", help="Only the utterances of this conversation.")
+@click.option("--conversation", metavar="ID", help="Only the utterances of this conversation, turn by turn with their figures.")
 @click.option("--kind", type=click.Choice([kind.value for kind in RequestKind]), help="Only requests of this kind.")
 @click.option(
     "--where",
@@ -116,10 +117,20 @@ def requests(
     if as_json:
         print_json("requests", {"requests": [_plain(request) for request in listed]})
     elif listed:
-        console.print(listing(listed, wide=console.width >= WIDE))
+        wide = console.width >= WIDE
+        console.print(listing(listed, wide=wide) if conversation is None else turns(listed, wide=wide))
+        if conversation is not None:
+            console.print(totals(listed))
+            if len(listed) == limit:
+                console.print(f"These are the newest {limit}: --limit shows more.", style="yellow")
         if any(request.ttfa is not None and request.ttfa > request.duration for request in listed):
             console.print(
                 "First audio after the end (took): the audio begins with silence, which a listener hears first.", style="dim"
+            )
+        if any(map(_waited, listed)):
+            console.print(
+                "Where text was streamed, took has the wait for its beginning in it: 1st audio, and durations in metrics, start after it.",
+                style="dim",
             )
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
     elif wanted != RequestFilter():
@@ -129,6 +140,11 @@ def requests(
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
     if words := terminal.left_out(history):
         click.echo(words, err=True)
+
+
+def _waited(request: Request) -> bool:
+    """Whether a noticeable part of it was the wait for its first text."""
+    return request.first_text is not None and request.first_text >= terminal.NOTICEABLE_S
 
 
 def _plain(request: Request) -> dict[str, object]:
@@ -169,6 +185,10 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
         columns.append(("chars", True, lambda r: formatting.count(r.characters)))
     columns += [
         ("took", True, lambda r: formatting.duration(r.duration)),
+    ]
+    if wide and any(map(_waited, listed)):
+        columns.append(("for text", True, lambda r: formatting.duration(r.first_text) if _waited(r) else ""))
+    columns += [
         ("1st audio", True, lambda r: formatting.duration(r.ttfa)),
         ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
         ("fb" if errors or not wide else "fallback", False, lambda r: "yes" if r.fallback_used else ""),

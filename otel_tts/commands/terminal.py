@@ -26,6 +26,8 @@ STYLES: Mapping[str, str] = {
     Outcome.ERROR: "bold red",
 }
 """The colour of each outcome. Its word always stands beside it: not everybody sees colours."""
+NOTICEABLE_S = 0.001
+"""A wait that is shorter is not worth a word."""
 TRACE_DIGITS = 12
 """Digits of a trace id that are shown: enough to find it."""
 

@@ -22,7 +22,6 @@ from otel_tts.semconv import Attribute, RequestKind
 from otel_tts.settings import HistorySettings
 
 _BAR = 24  # columns of the waterfall
-_NOTICEABLE = 0.001  # seconds
 _DEEPEST = 12
 """Levels of the tree that are indented."""
 
@@ -72,7 +71,12 @@ _SHOWN: Sequence[Mapping[Attribute, Phrase]] = (
         semconv.AUDIO_HEARD: _after("heard", formatting.duration),
     },
     {
-        semconv.QUEUE_WAIT: lambda seconds: f"queued {formatting.duration(seconds)}" if seconds >= _NOTICEABLE else "",
+        semconv.QUEUE_WAIT: lambda seconds: f"queued {formatting.duration(seconds)}" if seconds >= terminal.NOTICEABLE_S else "",
+        semconv.TIME_TO_FIRST_TEXT: lambda seconds: (
+            f"{formatting.duration(seconds)} of it waited for its text, after which all times begin"
+            if seconds >= terminal.NOTICEABLE_S
+            else ""
+        ),
         semconv.TIME_TO_FIRST_BYTE: _after("first byte", formatting.duration),
         semconv.TIME_TO_FIRST_AUDIO: _after("first audio", formatting.duration),
         semconv.REAL_TIME_FACTOR: lambda factor: f"real-time factor {factor:.3f}",

@@ -38,6 +38,8 @@ class Record:
     purpose: Purpose = NONE
     speakable: bool | None = None
     """Whether the text has a letter or digit in any script; None while no text was stated."""
+    first_text_ns: int | None = None
+    """How long the first text was waited for, since the span began; only if text arrives in pieces."""
     first_segment_ns: int | None = None
     """When the engine got text to speak; only if text arrives in pieces."""
     interrupted_ns: int | None = None
@@ -351,6 +353,7 @@ class Record:
             semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
             semconv.REAL_TIME_FACTOR.key: self.real_time_factor,
             semconv.QUEUE_WAIT.key: self.queue_wait_s,
+            semconv.TIME_TO_FIRST_TEXT.key: self.first_text_ns * NANOSECOND if self.first_text_ns is not None else None,
             semconv.TEXT_WAIT.key: self.text_wait_ns * NANOSECOND if self.text_wait_ns is not None else None,
         }
         if self.audio is not None:

@@ -109,7 +109,8 @@ class TextInput:
     def _extend(self, delta: str) -> None:
         record = self._record
         if not record.characters and delta:
-            record.start_ns = self._timeline.monotonic()
+            began_ns, record.start_ns = record.start_ns, self._timeline.monotonic()
+            record.first_text_ns = record.start_ns - began_ns
         record.characters += len(delta)
         record.speakable = record.speakable or speakable(delta)
         if self._text is not None:

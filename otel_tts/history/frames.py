@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _MOMENTS = ("start", "end")
 _SECONDS = (
-    "duration", "ttfb", "ttfa", "queue_wait", "trailing_silence", "delivered", "heard", "interrupted", "silent", "underrun",
+    "duration", "ttfb", "ttfa", "queue_wait", "trailing_silence", "delivered", "heard", "interrupted", "silent", "underrun", "first_text",
     "audio_duration", "request_audio_generated", "request_audio_delivered",
 )  # fmt: skip
 UNITS: Mapping[str, str] = {

@@ -21,7 +21,8 @@ class Request:
     resends: how often an SDK sent a request once more within an attempt, where that was seen. What is known of how provider-made
     audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per voiced second,
     trailing_silence in seconds, both ratios 0 to 1. delivered and heard: seconds of audio handed out and played. interrupted: seconds
-    from its start to the interruption, silent: from that to the last audio handed out. own: the application's own attributes, as JSON;
+    from its start to the interruption, silent: from that to the last audio handed out. first_text: seconds from its start to the
+    first part of its text, where that was streamed: metrics count from there. own: the application's own attributes, as JSON;
     see :attr:`attributes`.
     """
 
@@ -62,6 +63,7 @@ class Request:
     underrun: float | None = None
     cost: float | None = None
     resends: int | None = None
+    first_text: float | None = None
     own: str | None = None
 
     @property
@@ -133,6 +135,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "underrun": semconv.UNDERRUN,
     "cost": semconv.COST,
     "resends": semconv.RESEND_COUNT,
+    "first_text": semconv.TIME_TO_FIRST_TEXT,
 }
 """The attributes that a request's fields come from, in the order of the fields. Those before them are the span's, the last is `own`."""
 DEFAULTS: Mapping[str, str] = {"kind": RequestKind.INTERACTIVE.value}

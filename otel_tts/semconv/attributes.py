@@ -124,6 +124,12 @@ TIME_TO_FIRST_AUDIO = Attribute(
 TIME_TO_FIRST_CHUNK = Attribute(
     "gen_ai.response.time_to_first_chunk", "double", "Seconds from asking the provider to its first audio. Of streams only."
 )
+TIME_TO_FIRST_TEXT = Attribute(
+    "tts.time_to_first_text",
+    "double",
+    "Streamed text: seconds from the beginning of the span to the first part. The metrics' durations, and the other times of the request, "
+    "begin there.",
+)
 TIME_TO_FIRST_SEGMENT = Attribute(
     "tts.time_to_first_segment",
     "double",

@@ -135,7 +135,7 @@ RPC_DURATION = Metric(
     (RPC_SYSTEM_NAME, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, ERROR_TYPE), _RPC, "release_candidate",
 )  # fmt: skip
 SYNTHESIS_DURATION = Metric(
-    "tts.synthesis.duration", _H, "s", "Duration of synthesis requests, from arrival to the last byte.",
+    "tts.synthesis.duration", _H, "s", "Duration of synthesis requests, from arrival, or the first text, to the last byte.",
     (*_P, STREAM, CACHE_RESULT, OUTCOME), _DURATION,
 )  # fmt: skip
 SYNTHESIS_FIRST_BYTE = Metric(

@@ -209,6 +209,11 @@ def test_text_in_pieces_has_two_beginnings(capture_tts: Capture) -> None:
         s.flush()
         list(s.attempt("piper").stream(chunks(clock, 1, 0.3), FORMAT))
     synthesis = capture_tts.synthesis(outcome="ok")
+    assert synthesis["tts.time_to_first_text"] == pytest.approx(5)
+    assert synthesis.span.end_time is not None
+    assert synthesis.span.start_time is not None
+    length_s = (synthesis.span.end_time - synthesis.span.start_time) / 1e9
+    assert capture_tts.points("tts.synthesis.duration")[0].sum == pytest.approx(length_s - synthesis["tts.time_to_first_text"])
     assert synthesis["tts.time_to_first_segment"] == pytest.approx(0.4)
     assert synthesis["tts.time_to_first_byte"] == pytest.approx(0.7)
     assert synthesis["tts.real_time_factor"] == pytest.approx(0.3)

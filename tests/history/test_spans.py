@@ -172,6 +172,7 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "underrun": None,
         "cost": None,
         "resends": None,
+        "first_text": None,
         "own": None,
     }
     assert bare.interactive

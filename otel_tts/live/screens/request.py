@@ -75,8 +75,11 @@ def summary(trace: Trace) -> list[str]:
         tiles.tile(
             "Took",
             formatting.duration(span.duration),
-            f"{formatting.duration(attribute(semconv.QUEUE_WAIT.key))} in the queue",
-            definition=formatting.definition(semconv.SYNTHESIS_DURATION),
+            f"{formatting.duration(attribute(semconv.QUEUE_WAIT.key))} in the queue"
+            + (
+                f", {formatting.duration(wait)} for its first text" if (wait := attribute(semconv.TIME_TO_FIRST_TEXT.key)) else ""
+            ),
+            definition=f"{formatting.definition(semconv.SYNTHESIS_DURATION)} {formatting.definition(semconv.TIME_TO_FIRST_TEXT)}",
         ),
         tiles.tile(
             "First audio",

@@ -33,6 +33,11 @@ _COLUMNS = {
     "error": st.column_config.TextColumn("error", width=120, help="What went wrong, or why it was cancelled."),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
     "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
+    "first_text": st.column_config.NumberColumn(
+        "for text, ms",
+        format="%,.0f",
+        help=f"The part of `took` before its text. {formatting.definition(semconv.TIME_TO_FIRST_TEXT)}",
+    ),
     "first_audio": st.column_config.NumberColumn(
         "1st audio, ms", format="%,.0f", help=formatting.definition(semconv.TIME_TO_FIRST_AUDIO)
     ),
@@ -233,6 +238,7 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
                 "error": request.error_type or request.cancel_reason or "",
                 "voice": request.voice,
                 "took": request.duration * 1000,
+                "first_text": (request.first_text or 0.0) * 1000,
                 "first_audio": None if request.ttfa is None else request.ttfa * 1000,
                 "characters": request.characters,
                 "cache": request.cache_result,
@@ -245,7 +251,11 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
             for request in requests
         ]
     )
-    seldom = [name for name in ("conversation", "attributes", "error", "resends") if name in table and not table[name].any()]
+    seldom = [
+        name
+        for name in ("conversation", "attributes", "error", "resends", "first_text")
+        if name in table and not table[name].any()
+    ]
     return table.drop(columns=seldom)
 
 
