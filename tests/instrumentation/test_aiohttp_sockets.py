@@ -26,7 +26,11 @@ PATHS = {
     "elevenlabs": "/v1/text-to-speech/rachel/multi-stream-input?output_format=pcm_24000&model_id=eleven_flash_v2_5",
     "cartesia": "/tts/websocket?cartesia_version=2025-04-16",
     "deepgram": "/v1/speak?encoding=linear16&sample_rate=24000&model=aura-2-thalia-en",
+    "deepgram flux": "/v2/speak?encoding=linear16&sample_rate=24000&model=flux-alexis-en",
+    "elevenlabs dialogue": "/v1/text-to-dialogue/multi-stream-input?output_format=pcm_24000&model_id=eleven_v3_conversational",
 }
+ENDS = ("done", "error", "Error", "Flushed", "Cleared")
+FLUX_ENDS = ("SpeechMetadata", "SpeechInterrupted", "Error")  # there `Flushed` only says that the text has come
 CARTESIA: dict[str, Any] = {
     "model_id": "sonic-3", "voice": {"id": "katie"}, "language": "en",
     "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": RATE},
@@ -35,20 +39,26 @@ CARTESIA: dict[str, Any] = {
 
 def messages(name: str, context: str) -> Iterator[dict[str, Any]]:
     """What is sent for an utterance, up to its end."""
+    if name == "elevenlabs dialogue":
+        yield {"context_id": context, "voices": ["rachel"]}
     for piece in PIECES:
         yield {
             "elevenlabs": {"text": piece, "context_id": context},
             "cartesia": CARTESIA | {"transcript": piece, "context_id": context, "continue": True},
             "deepgram": {"type": "Speak", "text": piece},
+            "deepgram flux": {"type": "Speak", "text": piece},
+            "elevenlabs dialogue": {"context_id": context, "inputs": [{"text": piece, "voice_id": "rachel"}]},
         }[name]
     yield {
         "elevenlabs": {"context_id": context, "close_context": True},
         "cartesia": CARTESIA | {"transcript": "", "context_id": context, "continue": False},
         "deepgram": {"type": "Flush"},
+        "deepgram flux": {"type": "Flush"},
+        "elevenlabs dialogue": {"context_id": context, "close_context": True},
     }[name]
 
 
-def read(message: aiohttp.WSMessage) -> tuple[bytes, bool]:
+def read(message: aiohttp.WSMessage, name: str) -> tuple[bytes, bool]:
     """The audio of a message, and whether it is the last one of its utterance."""
     if message.type is aiohttp.WSMsgType.BINARY:
         return bytes(message.data), False
@@ -56,7 +66,8 @@ def read(message: aiohttp.WSMessage) -> tuple[bytes, bool]:
         return b"", True
     fields = json.loads(message.data)
     audio = base64.b64decode(fields.get("audio") or (fields.get("data") if fields.get("type") == "chunk" else None) or "")
-    over = fields.get("isFinal") or fields.get("error") or fields.get("type") in ("done", "error", "Flushed", "Cleared")
+    ends = FLUX_ENDS if name == "deepgram flux" else ENDS
+    over = fields.get("isFinal") or fields.get("is_final") or fields.get("error") or fields.get("type") in ends
     return audio, bool(over)
 
 
@@ -73,15 +84,20 @@ async def send_utterance(connection: aiohttp.ClientWebSocketResponse, name: str,
         await connection.send_json(message)
 
 
-async def received_audio(connection: aiohttp.ClientWebSocketResponse, most: int = 1000) -> bytes:
+async def received_audio(connection: aiohttp.ClientWebSocketResponse, name: str, most: int = 1000) -> bytes:
     """The audio of an utterance, to its end or to so many pieces."""
     audio = b""
     while most > 0:
-        piece, over = read(await connection.receive(timeout=20))
+        piece, over = read(await connection.receive(timeout=20), name)
         audio, most = audio + piece, most - bool(piece)
         if over:
             break
     return audio
+
+
+def provider_of(name: str) -> str:
+    """Whose protocol it is."""
+    return name.partition(" ")[0]
 
 
 def seconds(audio: bytes) -> float:
@@ -97,7 +113,7 @@ def test_two_utterances_on_one_connection(
     name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture, price: Callable[[str], None]
 ) -> None:
     """Each is a request of its own, with what the provider made; opening the connection is counted once."""
-    price(name)
+    price(provider_of(name))
     observe(AiohttpSocketsInstrumentor)
 
     async def run() -> list[bytes]:
@@ -105,7 +121,7 @@ def test_two_utterances_on_one_connection(
             audio = []
             for context in ("a", "b"):
                 await send_utterance(connection, name, context)
-                audio.append(await received_audio(connection))
+                audio.append(await received_audio(connection, name))
             return audio
 
     received = asyncio.run(run())
@@ -113,13 +129,20 @@ def test_two_utterances_on_one_connection(
     assert len(syntheses) == len(capture_tts.syntheses()) == 2
     for synthesis, audio in zip(syntheses, received, strict=True):
         assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(audio))
-        assert (synthesis["gen_ai.provider.name"], synthesis["tts.text.length"]) == (name, len(TEXT))
+        assert (synthesis["gen_ai.provider.name"], synthesis["tts.text.length"]) == (provider_of(name), len(TEXT))
         assert synthesis["tts.usage.cost"] == pytest.approx(4e-6 * len(TEXT))
     assert [synthesis.attempts[0]["tts.connection.reused"] for synthesis in syntheses] == [False, True]
     assert [span.name for span in capture_tts.spans].count("tts.connect") == 1
 
 
-@pytest.mark.parametrize("name", ["cartesia", "deepgram"])
+STOPS = {
+    "cartesia": {"context_id": "a", "cancel": True},
+    "deepgram": {"type": "Clear"},
+    "deepgram flux": {"type": "Interrupt"},
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
 def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture) -> None:
     """The provider is told to stop: cancelled, with its reason and what came before."""
     observe(AiohttpSocketsInstrumentor)
@@ -128,12 +151,10 @@ def test_an_interruption(name: str, provider: SpeechSockets, observe: Observe, c
         async with connected(provider.url, name) as connection:
             provider.hold.clear()
             await send_utterance(connection, name, "a")
-            audio = await received_audio(connection, 1)
-            await connection.send_str(
-                json.dumps({"context_id": "a", "cancel": True} if name == "cartesia" else {"type": "Clear"})
-            )
+            audio = await received_audio(connection, name, 1)
+            await connection.send_json(STOPS[name])
             provider.hold.set()
-            return audio + await received_audio(connection)
+            return audio + await received_audio(connection, name)
 
     audio = asyncio.run(run())
     synthesis = capture_tts.synthesis(outcome="cancelled")
@@ -153,7 +174,7 @@ def test_what_breaks_in_the_middle(
         async with connected(provider.url, name) as connection:
             provider.fault = fault
             await send_utterance(connection, name, "a")
-            return await received_audio(connection)
+            return await received_audio(connection, name)
 
     audio = asyncio.run(run())
     synthesis = capture_tts.synthesis(outcome="partial")
@@ -180,7 +201,10 @@ def test_a_connection_that_cannot_be_opened(
         asyncio.run(run())
     error_type = {"refused": "connection", "forbidden": "unauthorized"}[how]
     assert capture_tts.syntheses() == []
-    assert capture_tts.total("tts.connection.open.duration", {"gen_ai.provider.name": name, "error.type": error_type}) == 1
+    assert (
+        capture_tts.total("tts.connection.open.duration", {"gen_ai.provider.name": provider_of(name), "error.type": error_type})
+        == 1
+    )
 
 
 @each
@@ -192,7 +216,7 @@ def test_patience_and_a_host_that_leaves(name: str, provider: SpeechSockets, obs
         async with connected(provider.url, name) as connection:
             provider.hold.clear()
             await send_utterance(connection, name, "a")
-            audio = await received_audio(connection, 1)
+            audio = await received_audio(connection, name, 1)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(connection.receive(), 0.05)
             assert capture_tts.syntheses() == []
@@ -213,10 +237,10 @@ def test_inside_a_request_of_the_application(provider: SpeechSockets, observe: O
         async with connected(provider.url, "cartesia") as connection:
             with telemetry.synthesis(TEXT, stream=True):
                 await send_utterance(connection, "cartesia", "a")
-                await received_audio(connection)
+                await received_audio(connection, "cartesia")
             with telemetry.synthesis(TEXT) as synthesis, synthesis.attempt("mine"):
                 await send_utterance(connection, "cartesia", "b")
-                await received_audio(connection)
+                await received_audio(connection, "cartesia")
 
     asyncio.run(run())
     assert [[attempt.provider for attempt in synthesis.attempts] for synthesis in capture_tts.syntheses()] == [
