@@ -23,7 +23,10 @@ from tests.instrumentation.test_registry import PROVED
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # What has the same version numbers, and is what the tests call.
-_BESIDE = {"botocore": ["boto3"], "livekit-agents": [f"livekit-plugins-{name}" for name in ("cartesia", "elevenlabs", "openai")]}
+_BESIDE = {
+    "botocore": ["boto3"],
+    "livekit-agents": [f"livekit-plugins-{name}" for name in ("cartesia", "deepgram", "elevenlabs", "openai")],
+}
 _PROGRAMS = "test_programs.py"  # they are started by the commands of the environment below
 
 

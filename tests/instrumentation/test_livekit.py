@@ -1,4 +1,4 @@
-"""LiveKit Agents with three of its plugins and the fallback adapter, against local servers with real engines behind them."""
+"""LiveKit Agents with four of its plugins and the fallback adapter, against local servers with real engines behind them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
 
 import aiohttp
 from livekit.agents import APIConnectOptions, tts
-from livekit.plugins import cartesia, elevenlabs, openai
+from livekit.plugins import cartesia, deepgram, elevenlabs, openai
 from openai import AsyncOpenAI
 
 from tests.instrumentation.livekit_agent import agent
@@ -31,6 +31,19 @@ from tests.instrumentation.livekit_agent import agent
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 PIECES = ("Good morning. ", "How are ", "you today?")
 TEXT = "".join(PIECES)
+MODELS = {
+    "cartesia": "sonic-3.5",
+    "elevenlabs": "eleven_flash_v2_5",
+    "elevenlabs dialogue": "eleven_v3",
+    "deepgram flux": "flux-alexis-en",
+}
+for _name, _module, _part in (
+    ("elevenlabs dialogue", elevenlabs.models, "is_dialogue_model"),
+    ("deepgram flux", deepgram, "TTSv2"),
+):
+    if not hasattr(_module, _part):
+        del MODELS[_name]  # plugins older than these protocols
+VOICES = {"cartesia": "katie", "elevenlabs": "rachel", "elevenlabs dialogue": "rachel", "deepgram flux": None}
 ONCE = APIConnectOptions(max_retry=0, timeout=5)
 TWICE = APIConnectOptions(max_retry=1, retry_interval=0.01, timeout=5)
 ANSWER = "Hello my friend. This is quite a long answer. And it goes on and on for a while."
@@ -45,11 +58,13 @@ async def plugin(name: str, url: str) -> AsyncIterator[tts.TTS]:
         made: tts.TTS
         if name == "cartesia":
             made = cartesia.TTS(api_key="none", base_url=base, voice="katie", http_session=http)
-        elif name == "elevenlabs":
+        elif name in ("elevenlabs", "elevenlabs dialogue"):
             made = elevenlabs.TTS(
-                api_key="none", base_url=f"{base}/v1", voice_id="rachel", model="eleven_flash_v2_5", encoding="pcm_24000",
+                api_key="none", base_url=f"{base}/v1", voice_id="rachel", model=MODELS[name], encoding="pcm_24000",
                 http_session=http,
             )  # fmt: skip
+        elif name == "deepgram flux":
+            made = deepgram.TTSv2(api_key="none", base_url=f"{base}/v2/speak", model=MODELS[name], http_session=http)
         else:
             made = openai.TTS(api_key="none", base_url=url, voice="en_US-joe-medium", model="tts-1", response_format="pcm")
         try:
@@ -77,7 +92,7 @@ def seconds(audio: bytes) -> float:
     return len(audio) / 2 / RATE
 
 
-sockets = pytest.mark.parametrize("name", ["cartesia", "elevenlabs"])
+sockets = pytest.mark.parametrize("name", MODELS)
 
 
 @sockets
@@ -93,15 +108,16 @@ async def test_two_utterances_on_one_connection(
     assert {len(audio) for audio in played} == {len(plain)}
     first, second = capture_tts.syntheses()
     assert (first.outcome, second.outcome) == ("ok", "ok")
-    model = {"cartesia": "sonic-3.5", "elevenlabs": "eleven_flash_v2_5"}[name]
     for synthesis in (first, second):
-        assert (synthesis["gen_ai.provider.name"], synthesis["tts.text.length"]) == (name, len(TEXT))
-        assert synthesis["gen_ai.request.model"].startswith(model[:5])
-        assert synthesis["tts.voice"] == {"cartesia": "katie", "elevenlabs": "rachel"}[name]
+        assert (synthesis["gen_ai.provider.name"], synthesis["tts.text.length"]) == (name.partition(" ")[0], len(TEXT))
+        assert synthesis["gen_ai.request.model"].startswith(MODELS[name][:5])
+        assert synthesis["tts.voice"] == VOICES[name]
         assert synthesis["tts.audio.duration"] == pytest.approx(seconds(plain), abs=0.02)
         assert synthesis["tts.audio.delivered_duration"] == pytest.approx(seconds(plain), abs=0.001)
         assert 0 < synthesis["tts.real_time_factor"] < 20
         assert 0 <= synthesis["tts.time_to_first_segment"] <= synthesis.first_byte
+    made_s = first["tts.audio.duration"] + second["tts.audio.duration"]
+    assert made_s == pytest.approx(seconds(b"".join(provider.audio.values())) - seconds(plain), abs=0.04), "what the server sent"
     parents = {span.context.span_id: span.name for span in capture_tts.spans if span.context is not None}
     assert [parents[s.span.parent.span_id] for s in (first, second) if s.span.parent is not None] == [
         "tts_request",
@@ -181,7 +197,7 @@ async def test_resends_of_a_vendor_s_sdk(observe: Observe, capture_tts: Capture,
 # Cartesia's plugin takes an error message for the end, since both say "done".
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [(n, f) for n in ("cartesia", "elevenlabs") for f in ("error", "lost", "closed") if (n, f) != ("cartesia", "error")],
+    [(n, f) for n in MODELS for f in ("error", "lost", "closed") if (n, f) != ("cartesia", "error")],
 )
 async def test_what_breaks_in_the_middle(
     name: str, fault: str, provider: SpeechSockets, observe: Observe, capture_tts: Capture

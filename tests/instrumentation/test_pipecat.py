@@ -1,4 +1,4 @@
-"""Pipecat with four of its services, in an environment of its own: it needs an older protobuf than the reference service.
+"""Pipecat with six of its services, in an environment of its own: it needs an older protobuf than the reference service.
 
 The program writes local files, which are read here; that also shows that otel-tts without its extras installs beside it.
 """
@@ -31,6 +31,8 @@ PROGRAM = ROOT / "tests" / "instrumentation" / "programs" / "pipecat_agent.py"
 REQUIRES = PipecatInstrumentor.requires
 TURNS = ("Good morning. How are you today?", "This is another one.")
 SOCKETS = ("cartesia", "elevenlabs", "deepgram")
+NEWER = ("elevenlabs dialogue", "deepgram flux")
+"""Their other protocols."""
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs Pipecat"
@@ -96,23 +98,25 @@ def seconds(size: int) -> float:
     return size / 2 / RATE
 
 
-@pytest.mark.parametrize("name", SOCKETS)
+@pytest.mark.parametrize("name", SOCKETS + NEWER)
 def test_two_turns_on_one_connection(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
     """Each turn is one request, however many sentences it has, with the audio that the sink got, below Pipecat's span of the turn."""
     run = Run(tmp_path, provider, name, provider.url, "speak")
     assert run.got["errors"] == 0
     assert [request.outcome for request in run.requests] == ["ok", "ok"]
     for request, size, text in zip(run.requests, run.got["audio"], TURNS, strict=True):
-        assert (request.provider, request.conversation) == (name, "call 7")
+        assert (request.provider, request.conversation) == (name.partition(" ")[0], "call 7")
         assert request.delivered == pytest.approx(seconds(size), abs=0.001)
         assert request.audio_duration == pytest.approx(seconds(size), abs=0.02)
         assert abs((request.characters or 0) - len(text)) <= 3  # Pipecat ends sentences with a blank
         assert 0 < (request.ttfb or 0) <= request.duration
         assert 0 < (request.rtf or 0) < 20
-        assert [attempt[:2] for attempt in run.attempts(request)] == [(name, "ok")]
+        assert [attempt[:2] for attempt in run.attempts(request)] == [(name.partition(" ")[0], "ok")]
         names = [span.name for _, span in run.trace(request).walk()]
         assert "turn" in names
         assert names.index("turn") < names.index("tts.synthesize")
+    sent_s = seconds(sum(map(len, provider.audio.values())))
+    assert sum(request.audio_duration or 0 for request in run.requests) == pytest.approx(sent_s, abs=0.04), "what the server sent"
 
 
 def test_the_host_gets_the_same(provider: SpeechSockets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +146,7 @@ def test_a_turn_without_audio(name: str, provider: SpeechSockets, tmp_path: Path
     assert [(request.outcome, request.error_type) for request in run.requests] == [("empty", "no_audio")]
 
 
-@pytest.mark.parametrize("name", SOCKETS)
+@pytest.mark.parametrize("name", SOCKETS + NEWER)
 def test_an_interruption(name: str, provider: SpeechSockets, tmp_path: Path) -> None:
     """The interrupted turn is cancelled with its reason and what went on before it; the next turn is whole."""
     provider.hold.clear()

@@ -43,6 +43,16 @@ def service(name: str, url: str) -> Any:
 
         settings = ElevenLabsTTSService.Settings(voice="rachel", model="eleven_flash_v2_5")
         return ElevenLabsTTSService(api_key="none", url=url, settings=settings)
+    if name == "elevenlabs dialogue":
+        from pipecat.services.elevenlabs.dialogue.tts import ElevenLabsDialogueTTSService
+
+        dialogue = ElevenLabsDialogueTTSService.Settings(voice="rachel", model="eleven_v4_turbo")
+        return ElevenLabsDialogueTTSService(api_key="none", url=url, settings=dialogue)
+    if name == "deepgram flux":
+        from pipecat.services.deepgram.flux.tts import DeepgramFluxTTSService
+
+        flux = DeepgramFluxTTSService.Settings(voice="flux-alexis-en")
+        return DeepgramFluxTTSService(api_key="none", url=f"{url}/v2/speak", settings=flux)
     if name == "deepgram":
         from pipecat.services.deepgram.tts import DeepgramTTSService
 
