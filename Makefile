@@ -133,9 +133,9 @@ clean: ## Remove everything that was made, .venv included
 # Beside the developers' environment, without what it has already.
 .tools/apart/.ready: tests/instrumentation/apart.txt | $(BIN)/python
 	@sh tools/portaudio.sh
-	@echo "Installing RealtimeTTS into .tools/apart ..."
+	@echo "Installing RealtimeTTS and gTTS into .tools/apart ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target .tools/apart --requirement $< && \
-		touch $@ || echo "Without it the tests of RealtimeTTS are skipped." >&2
+		touch $@ || echo "Without it the tests of RealtimeTTS and gTTS are skipped." >&2
 
 # Before the developers' environment, whose botocore is newer.
 .tools/aiobotocore/.ready: tests/instrumentation/aiobotocore.txt | $(BIN)/python

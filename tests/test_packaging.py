@@ -68,6 +68,7 @@ def imports(path: Path) -> Iterator[set[str]]:
                 "tools",
                 "pipecat",  # in an environment of its own, see `make tools`
                 "RealtimeTTS",  # beside ours, in `.tools/apart`
+                "gtts",  # likewise
                 "aiobotocore",  # likewise, in `.tools/aiobotocore`
                 "pyaudio",  # which comes with it
             }:

@@ -15,6 +15,7 @@ from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
 from otel_tts.instrumentation.gemini import GeminiInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
+from otel_tts.instrumentation.gtts import GttsInstrumentor
 from otel_tts.instrumentation.hibari import HibariInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.kokoro import KokoroInstrumentor
@@ -218,6 +219,18 @@ LIBRARIES: Sequence[Library] = (
         "a local server of its protocol with Hibari, not Microsoft's",
         ("7.0.0", "7.3.1"),
         resends="seen",
+    ),
+    Library(
+        "gTTS",
+        "tts_gtts",
+        GttsInstrumentor,
+        "`gTTS.stream`, `.write_to_fp`, `.save`",
+        "",
+        "all, a piece for each part of the text",
+        "nothing: it gives MP3",
+        "a local server of its protocol with Hibari, not Google's",
+        ("2.5.0", "2.5.4"),
+        resends="makes none",
     ),
     Library(
         "LiveKit Agents",

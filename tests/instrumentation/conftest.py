@@ -35,7 +35,7 @@ OVOS = Path(__file__).parents[2] / ".tools" / "ovos" / "bin" / "python"
 APART = Path(__file__).parents[2] / ".tools" / "apart"
 """Packages that run beside ours and are too heavy, or need too much of a machine, to be in the developers' environment."""
 needs_apart = pytest.mark.skipif(
-    not APART.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs RealtimeTTS"
+    not APART.exists() and os.environ.get("REQUIRE_TOOLS") != "1", reason="`make tools` installs RealtimeTTS and gTTS"
 )
 
 

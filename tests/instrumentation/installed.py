@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {
     "tts_aiobotocore": (Path(sys.executable), ROOT / ".tools" / "aiobotocore"),
     "tts_pipecat": (ROOT / ".tools" / "pipecat" / "bin" / "python", None),
+    "tts_gtts": (Path(sys.executable), ROOT / ".tools" / "apart"),
     "tts_realtimetts": (Path(sys.executable), ROOT / ".tools" / "apart"),
 }
 """The Python of each library that does not fit into the developers' environment, and the folder that it is in, beside that environment."""

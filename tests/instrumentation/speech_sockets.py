@@ -357,7 +357,9 @@ class Dialogue:
         context.add(line["text"])
 
     async def _end(self, name: str) -> None:
-        await _ended(self._contexts.pop(name), self._failed, lambda: self._send(name, is_final=True))
+        context = self._contexts.pop(name, None)
+        if context is not None:  # else it was closed before
+            await _ended(context, self._failed, lambda: self._send(name, is_final=True))
 
     async def _failed(self) -> None:
         await self._socket.send(_json(message="The engine failed.", error="internal", code=1011))
@@ -400,11 +402,20 @@ class Flux:
                     await self._interrupt()
                 case "Close":
                     self._end_text()
-                    await self._turns.join()  # what was asked for is still spoken
-                    await self._socket.close()
+                    await self._drain(work)
         if self._active is not None:
             self._active.cancel()
-        work.cancel()
+        while not work.done():  # the end of an utterance takes a cancellation for its own
+            work.cancel()
+            await asyncio.wait([work], timeout=0.05)
+
+    async def _drain(self, work: asyncio.Task[None]) -> None:
+        """Speak what was asked for, unless the client has gone, and close."""
+        rest = [asyncio.create_task(self._turns.join()), asyncio.create_task(self._socket.wait_closed())]
+        await asyncio.wait([work, *rest], return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        await self._socket.close()
 
     def _end_text(self) -> None:
         if self._open is not None:
