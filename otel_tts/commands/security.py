@@ -13,6 +13,7 @@ import grpc
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _BEGIN = b"-----BEGIN "
+_IN_TURN = '{"loadBalancingConfig": [{"round_robin": {}}]}'  # a name that resolves to several replicas means each of them
 TLS_FAILED = (
     "Does it speak TLS? Is its certificate signed by an authority of --cacert, and for the host of --target or the name that "
     "--servername gives?"
@@ -49,7 +50,7 @@ class Security:
 
     def _options(self) -> list[tuple[str, Any]]:
         name = [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []
-        return [("grpc.enable_http_proxy", 0), *name]
+        return [("grpc.enable_http_proxy", 0), ("grpc.service_config", _IN_TURN), *name]
 
 
 PLAIN = Security()

@@ -213,10 +213,10 @@ def _place(key: Key, patterns: Sequence[Key]) -> Key:
 
 
 def restarted(before: Scrape, after: Scrape) -> bool:
-    """Whether the service was restarted, so that it counts from zero again.
+    """Whether the service, or a replica of it, was restarted, so that it counts from zero again; or others answer than before.
 
     Args:
         before: the metrics before the calls.
         after: the metrics after the calls.
     """
-    return before.process() != after.process()
+    return before.processes() != after.processes()

@@ -28,7 +28,8 @@ from otel_tts.commands.verify.account import CountComparison, Traffic, compare, 
 from otel_tts.commands.verify.agreement import disagreements
 from otel_tts.commands.verify.gaps import OTHER_SERVICES, Gap, gaps
 from otel_tts.commands.verify.measures import MEASURES, PRICED
-from otel_tts.commands.verify.scrape import NoMetricsError, Scrape, read
+from otel_tts.commands.verify.replicas import own_urls, read_all
+from otel_tts.commands.verify.scrape import NoMetricsError, Scrape
 from otel_tts.core.prices import Prices
 from otel_tts.service.config import ServiceConfig
 from otel_tts.settings import SettingError, Settings
@@ -36,6 +37,7 @@ from otel_tts.settings import SettingError, Settings
 _MIX = Mix(fresh=0.3, repeated=0.2, invalid=0.2)
 _SETTLING = 2.0  # seconds in which the service may still count: some calls are answered a moment before they are over
 _PAUSE_S = 0.1  # seconds between scrapes
+_REPLICAS = "If several replicas share the address: give --metrics-url for each, or a name that resolves to all of them, as that of a headless Service."
 
 Calls = list[tuple[Planned, Reply]]
 
@@ -44,7 +46,14 @@ Calls = list[tuple[Planned, Reply]]
 @click.option("--iterations", type=click.IntRange(min=1), default=20, show_default=True, help="How many requests to send.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="How many of them at once.")
 @click.option("--target", metavar="HOST:PORT", help="The service; by default where `otel-tts serve` would be.")
-@click.option("--metrics-url", metavar="URL", help="Its Prometheus endpoint; by default on PROMETHEUS_PORT of the same host.")
+@click.option(
+    "--metrics-url",
+    "metrics_urls",
+    multiple=True,
+    metavar="URL",
+    help="Its Prometheus endpoint; by default on PROMETHEUS_PORT of the same host. Of several replicas: the option several times, or a "
+    "name that resolves to all of them.",
+)
 @click.option("--seed", type=int, help="Send the requests of an earlier run; its output says the seed.")
 @click.option(
     "--prices",
@@ -57,13 +66,15 @@ def verify(
     iterations: int,
     concurrency: int,
     target: str | None,
-    metrics_url: str | None,
+    metrics_urls: tuple[str, ...],
     seed: int | None,
     prices: str | None,
     as_json: bool,
     security: Security,
 ) -> None:
     """Check that a running service counts exactly what happens to it.
+
+    A name that resolves to several replicas is all of them: requests go to each in turn, and what all have counted is added up.
 
     Sends requests, about one in five of them invalid, and knows from the answers and its own clock what the service must have
     counted. Then reads the service's metrics and compares; at the end it says what it did not compare, and why. What was counted
@@ -74,9 +85,10 @@ def verify(
     """
     target = target or own_target()
     settings = Settings.load()
-    url = metrics_url or f"http://{target.rpartition(':')[0]}:{settings.prometheus_port}/metrics"
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
+    urls = metrics_urls or tuple(own_urls(target, settings.prometheus_port))
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise click.UsageError(f"--metrics-url {url!r} is not allowed: it takes an http:// or https:// address.")
     try:
         prices_given = Prices.from_file(prices or settings.prices) if prices or settings.prices else None
     except SettingError as error:
@@ -85,10 +97,12 @@ def verify(
     console = Console(quiet=True) if as_json else terminal.console()
     console.print(f"Sending {formatting.counted(iterations, 'request')} to {target}, {concurrency} at once (--seed {seed}).")
     try:
-        calls, before, after = asyncio.run(_verified(target, url, iterations, concurrency, seed, prices_given, console, security))
+        calls, before, after = asyncio.run(
+            _verified(target, urls, iterations, concurrency, seed, prices_given, console, security)
+        )
     except NoMetricsError as error:
         raise click.ClickException(
-            f"No metrics at {url}: {error}. Does the service run with METRICS_ENABLED=false, "
+            f"No metrics at {' and '.join(urls)}: {error}. Does the service run with METRICS_ENABLED=false, "
             "or on another PROMETHEUS_PORT? Then give --metrics-url."
         ) from None
     judgement = judge(calls, before, after, prices_given)
@@ -174,7 +188,7 @@ def judge(calls: Calls, before: Scrape, after: Scrape, prices: Prices | None = N
 
 async def _verified(
     target: str,
-    url: str,
+    urls: Sequence[str],
     iterations: int,
     concurrency: int,
     seed: int,
@@ -191,18 +205,18 @@ async def _verified(
             planned = list(islice(plan(voices, _MIX, seed), iterations))
         except ValueError as error:
             raise click.ClickException(str(error)) from None
-        before = await _quiet(url)
+        before = await _quiet(urls)
         calls = await _sent(caller, planned, concurrency, console)
-        return calls, before, await _settled(calls, before, url, prices)
+        return calls, before, await _settled(calls, before, urls, prices)
 
 
-async def _quiet(url: str) -> Scrape:
+async def _quiet(urls: Sequence[str]) -> Scrape:
     """The metrics as soon as no RPC is counted any more: that for the voices is, a moment after its answer."""
     deadline = time.monotonic() + _SETTLING
-    scrape = await asyncio.to_thread(read, url)
+    scrape = await asyncio.to_thread(read_all, urls)
     while time.monotonic() < deadline:
         await asyncio.sleep(_PAUSE_S)
-        later = await asyncio.to_thread(read, url)
+        later = await asyncio.to_thread(read_all, urls)
         if later.amounts(semconv.RPC_DURATION, ()) == scrape.amounts(semconv.RPC_DURATION, ()):
             return later
         scrape = later
@@ -223,12 +237,12 @@ async def _sent(caller: Caller, planned: Sequence[Planned], concurrency: int, co
     return calls
 
 
-async def _settled(calls: Calls, before: Scrape, url: str, prices: Prices | None) -> Scrape:
+async def _settled(calls: Calls, before: Scrape, urls: Sequence[str], prices: Prices | None) -> Scrape:
     """The metrics as soon as they agree twice in a row, so that a late second count is seen; or as they are in the end."""
     deadline = time.monotonic() + _SETTLING
     previous: list[CountComparison] = []
     while True:
-        after = await asyncio.to_thread(read, url)
+        after = await asyncio.to_thread(read_all, urls)
         judgement = judge(calls, before, after, prices)
         if (judgement.agrees and judgement.comparisons == previous) or restarted(before, after) or time.monotonic() >= deadline:
             return after
@@ -292,7 +306,7 @@ def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification
     answered = sum(reply.answered for _, reply in calls)
     undecided = Counter(reply.code for _, reply in calls if outcome(reply) is None)
     if restarted(before, after):
-        return "The service was restarted in that time, so its counts are lost. Run it again."
+        return f"The service was restarted in that time, so its counts are lost. Run it again. {_REPLICAS}"
     if answered and not after.has(semconv.SYNTHESIS_DURATION):
         return (
             f"The service answered {formatting.counted(answered, 'request')}, and the endpoint has no {semconv.SYNTHESIS_DURATION.name}. "
@@ -311,4 +325,6 @@ def verdict(calls: Calls, before: Scrape, after: Scrape, judgement: Verification
         problems.append("Nothing was counted. If the endpoint belongs to another service, give --metrics-url.")
     elif any(comparison.counted > comparison.high for comparison in differing):
         problems.append("Did another client use the service at the same time?")
+    elif differing:
+        problems.append(_REPLICAS)
     return " ".join([*problems, *judgement.disagreements])

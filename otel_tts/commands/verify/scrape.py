@@ -112,9 +112,9 @@ class Scrape:
         """
         return bool(self.amounts(metric, ()))
 
-    def process(self) -> Labels:
-        """What identifies the process that answered; empty when it does not say."""
-        return next((labels for name, labels in self.values if name == _RESOURCE), frozenset())
+    def processes(self) -> frozenset[Labels]:
+        """What identifies each process that answered; empty when it does not say."""
+        return frozenset(labels for name, labels in self.values if name == _RESOURCE)
 
 
 def read(url: str) -> Scrape:
