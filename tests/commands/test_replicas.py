@@ -76,12 +76,13 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_each_address_is_given(three: Replicas) -> None:
-    """Requests go to each in turn, and what they counted together is exact."""
+    """Requests go to all of them, and what they counted together is exact."""
     before = three.counted()
     result = three.verify(*three.urls)
     assert result.exit_code == 0, result.output
     assert "counted 21 requests exactly" in result.output
-    assert [now - then for then, now in zip(before, three.counted(), strict=True)] == [7, 7, 7]
+    added = [now - then for then, now in zip(before, three.counted(), strict=True)]
+    assert (sum(added), min(added) > 0) == (21, True)
 
 
 def test_a_name_that_resolves_to_all_is_enough(three: Replicas, resolved: list[str]) -> None:
@@ -104,7 +105,7 @@ def test_a_replica_that_does_not_answer_is_named(three: Replicas, resolved: list
     resolved.append("127.0.0.5")
     result = three.verify(three.url)
     assert result.exit_code == 1
-    assert f"of its 4 addresses, 127.0.0.5:{three.metrics_port}: it does not answer" in " ".join(result.output.split())
+    assert f"of its addresses, 127.0.0.5:{three.metrics_port}: it does not answer" in " ".join(result.output.split())
 
 
 @contextmanager
@@ -182,4 +183,4 @@ def test_together(processes: list[dict[str, int]]) -> None:
         of_each = [values[name] for values in processes if name in values]
         combined = (min if name == SERIES[2] else sum)(of_each) if of_each else 0.0
         assert whole.value(name, frozenset()) == combined
-    assert replicas._LOWEST >= {SERIES[2]}
+    assert SERIES[2] in replicas._LOWEST

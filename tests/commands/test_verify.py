@@ -52,7 +52,7 @@ FOUND = (
 
 def verify(service: Served, *options: str, iterations: int = 20, seed: int = 7) -> Result:
     """What `otel-tts verify` says of a service."""
-    where = ("--target", service.target, "--metrics-url", service.metrics_url)
+    where = ("--target", service.target, *(() if "--metrics-url" in options else ("--metrics-url", service.metrics_url)))
     arguments = ["verify", "--iterations", str(iterations), "--seed", str(seed), *where, *options]
     return CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
 

@@ -81,7 +81,7 @@ def _of_all(url: str) -> Iterable[Scrape]:
             try:
                 scrapes.append(read(address))
             except NoMetricsError as error:
-                refusals.append(NoMetricsError(f"of its {len(addresses)} addresses, {urlsplit(address).netloc}: {error}"))
+                refusals.append(NoMetricsError(f"of its addresses, {urlsplit(address).netloc}: {error}"))
         if scrapes and len(refusals) > before:
             raise refusals[before]
         answers += scrapes
