@@ -175,8 +175,8 @@ def test_a_restart_is_noticed(tmp_path: Path) -> None:
     assert account.restarted(before, after)
     assert not account.restarted(before, before)
     judgement = judge([], before, after)
-    told = verdict([], before, after, judgement)
-    assert told.startswith(
+    problem = verdict([], before, after, judgement)
+    assert problem.startswith(
         "The service was restarted in that time, so its counts are lost. Run it again. If several replicas share"
     )
 

@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +21,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from otel_tts import semconv
 from otel_tts.commands.demo.cloud import VOICE
 from tests.commands.conftest import OTEL_TTS, until
+from tests.history.conftest import Source, running_prometheus
 from tests.live.conftest import EXPORT, Visit, Watched, dashboard
 from tests.ports import free_port
 
@@ -183,6 +188,65 @@ def test_the_first_paint_says_that_it_is_loading(chromium: Browser) -> None:
             expect(notice).to_have_count(0, timeout=SOON)
             page.close()
         server.shutdown()
+
+
+WEEK = re.compile(r"\[6\d{8}ms\]")
+"""What a question about seven days says in PromQL, in milliseconds."""
+
+
+@contextmanager
+def slow_about_weeks(prometheus: str, asked: threading.Event, answer: threading.Event) -> Iterator[str]:
+    """Stands before Prometheus, and keeps questions about a week until ``answer``; ``asked`` is set when there is one."""
+
+    class Before(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if WEEK.search(unquote(self.path)):
+                asked.set()
+                answer.wait(120)
+            reply = httpx.get(f"{prometheus}{self.path}", trust_env=False, timeout=60)
+            self.send_response(reply.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(reply.content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Before) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            answer.set()
+            server.shutdown()
+
+
+def test_two_viewers_do_not_wait_for_each_other(chromium: Browser, tmp_path: Path) -> None:
+    """While one waits for a week's figures, another in a browser of their own sees those of a quarter of an hour; then both see theirs."""
+    asked, answer = threading.Event(), threading.Event()
+    with (
+        running_prometheus(tmp_path) as prometheus,
+        slow_about_weeks(prometheus, asked, answer) as address,
+        dashboard(OTEL_TTS_PROMETHEUS_URL=address, OTEL_TTS_JAEGER_URL="http://127.0.0.1:9") as url,
+    ):
+        source = Source(None, tmp_path, f"{prometheus}/api/v1/otlp/v1/metrics", "speech")  # type: ignore[arg-type]  # it only writes
+        ok = (("gen_ai.provider.name", "piper"), ("tts.outcome", "ok"))
+        source.write(
+            "a", time.time() - 30, {(semconv.SYNTHESIS_DURATION, ok): [5] + [0] * len(semconv.SYNTHESIS_DURATION.buckets)}
+        )
+        first, second = (chromium.new_context().new_page() for _ in range(2))
+        number = [page.get_by_role("group", name="Requests", exact=True).locator(".value") for page in (first, second)]
+        first.goto(f"{url}/?range=7d&refresh=off")
+        assert asked.wait(60)
+        second.goto(f"{url}/?range=15m&refresh=off")
+        expect(number[1]).to_have_text("5", timeout=6 * SOON)
+        assert not answer.is_set()
+        assert number[0].count() == 0
+        answer.set()
+        expect(number[0]).to_have_text("5", timeout=6 * SOON)
+        for page in (first, second):
+            page.context.close()
 
 
 def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:
