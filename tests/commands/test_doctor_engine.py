@@ -32,7 +32,11 @@ VICTORIA = {"/api/v1/status/buildinfo": {"version": "2.24.0"}}
 
 @contextmanager
 def answering(
-    data: Mapping[str, Any], labels: Mapping[str, str] | None, unsuffixed: bool = False, unpromoted: str = ""
+    data: Mapping[str, Any],
+    labels: Mapping[str, str] | None,
+    unsuffixed: bool = False,
+    unpromoted: str = "",
+    scraped: bool = False,
 ) -> Iterator[Server]:
     """An engine that has these data at its paths, and one series of ours with these labels. unpromoted: what its process has, too."""
 
@@ -46,6 +50,8 @@ def answering(
                 there = unsuffixed if is_unsuffixed else labels is not None
                 if "target_info" in query:
                     there = bool(unpromoted) and f'{unpromoted.replace(".", "_")}!=""' in query
+                if query.endswith("up)"):
+                    there = scraped and 'service_name=""' in query and "service_name" not in (labels or {})
                 body = {"result": [{"metric": labels or {}, "value": [0, "1"]}] if there else []}
             self.send_response(404 if body is None else 200)
             self.end_headers()
@@ -125,6 +131,18 @@ def test_a_service_without_a_version() -> None:
     """No engine can promote what the service does not say: nothing is lacking."""
     labels = {name: value for name, value in GOOD.items() if name != "service_version"}
     with answering(PROMETHEUS, labels, unpromoted="") as server:
+        assert lacking(server) == []
+
+
+@pytest.mark.parametrize("data", [PROMETHEUS, MIMIR, VICTORIA])
+def test_a_scrape_that_names_no_service(data: Mapping[str, Any]) -> None:
+    """What a scrape lacks is a label of its target; no engine could promote it. With the label nothing is lacking."""
+    labels = {name: value for name, value in GOOD.items() if not name.startswith("service")}
+    with answering(data, labels, scraped=True) as server:
+        [sentence] = lacking(server)
+        assert "The job 'speech' is scraped without a label service_name" in sentence
+        assert "promote" not in sentence
+    with answering(data, labels | {"service_name": "speech"}, scraped=True) as server:
         assert lacking(server) == []
 
 

@@ -21,6 +21,7 @@ from otel_tts.commands.doctor.collector import Collector, configured, usual
 from otel_tts.commands.doctor.finding import HopResult, HopState
 from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, NextRequest, SentOrNextRequest, SentRequest
 from otel_tts.commands.doctor.journey import Destinations, Journey
+from otel_tts.commands.doctor.start import start_part
 from otel_tts.commands.doctor.telemetry import Counter, Spans
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.security import Security, security_options
@@ -120,7 +121,7 @@ def doctor(
         traces_kind=settings.trace_backend,
         grafana=Server(
             _at(settings.grafana, _GRAFANA),
-            "Start it: `docker compose up -d grafana`. Elsewhere? Give --grafana-url.",
+            start_part("grafana"),
             _as_admin(settings.password),
         ),
         grafana_expected=bool(settings.grafana.url),
@@ -184,15 +185,11 @@ def _collector(settings: ServerSettings) -> Collector:
     host = addresses[0][0] if addresses else "127.0.0.1"
     health = _at(settings, f"http://{f'[{host}]' if ':' in host else host}:{_HEALTH_PORT}")
     expected = bool(settings.url or addresses)
-    return Collector(_server(health, "collector"), addresses or usual(health.url), _start("collector"), expected=expected)
-
-
-def _start(name: str) -> str:
-    return f"Start it: `make stack` or `docker compose up -d {name}`. Elsewhere? Give --{name}-url."
+    return Collector(_server(health, "collector"), addresses or usual(health.url), start_part("collector"), expected=expected)
 
 
 def _server(settings: ServerSettings, name: str) -> Server:
-    return Server(settings, _start(name))
+    return Server(settings, start_part(name))
 
 
 def _print(console: Console, result: HopResult) -> None:

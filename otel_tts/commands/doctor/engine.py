@@ -95,7 +95,10 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
                 "exact-endpoint.yaml."
             )
         return
-    missing = ["service.name"] if "service_name" not in labels else []
+    scraped = unnamed_scrape(server)
+    if scraped is not None:
+        yield scraped
+    missing = ["service.name"] if "service_name" not in labels and scraped is None else []
     missing += [attribute for attribute in _TOLD_APART if _is_unpromoted(server, name, attribute)]
     if missing:
         flag = _PROMOTED.get(kind)
@@ -103,6 +106,29 @@ def _lacking_in_series(server: Server, kind: MetricsEngine) -> Iterator[str]:
     if not any(labels.keys() >= set(names) for names in _IDENTITIES):
         without = [label for label in _IDENTITIES[0] if label not in labels]
         yield f"{kind} makes no label {' and '.join(without)}: processes cannot be told apart, and counts of several are wrong."
+
+
+def unnamed_scrape(server: Server) -> str | None:
+    """Say that a service is scraped whose series do not say its name; None where there is none.
+
+    A scrape gives ``job`` and ``instance`` only, and ``up`` for each target: what came by OTLP has no ``up``.
+
+    Args:
+        server: answers PromQL.
+
+    Raises:
+        HopBrokenError: it does not answer.
+    """
+    labels = _series(
+        server, f'topk(1, {promql.count_series(semconv.SYNTHESIS_DURATION)}{{service_name=""}} and on (job, instance) up)'
+    )
+    if labels is None:
+        return None
+    return (
+        f"The job {labels.get('job', '')!r} is scraped without a label service_name: rules put its services together, and dashboards list "
+        "none of them. Give the target one: `labels: {service_name: NAME}` below static_configs, or target_label: service_name in "
+        "relabel_configs (docs/migration.md)."
+    )
 
 
 def _lacking_flags(server: Server) -> Iterator[str]:

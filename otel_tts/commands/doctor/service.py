@@ -10,6 +10,7 @@ import grpc
 
 from otel_tts import formatting
 from otel_tts.commands.doctor.finding import HopAbsentError, HopBrokenError
+from otel_tts.commands.doctor.start import start_service
 from otel_tts.commands.security import PLAIN, TLS_FAILED, Security
 from otel_tts.grpc import TRACE_RESPONSE
 
@@ -81,6 +82,5 @@ def _broken(target: str, error: Any, security: Security) -> HopBrokenError:
         return HopAbsentError(f"{target} does not answer by TLS ({error.code().name}: {error.details()})", TLS_FAILED)
     return HopAbsentError(
         f"{target} does not answer ({error.code().name})",
-        "Start it: `make stack`, `docker compose up -d tts` or `otel-tts serve`. Elsewhere? Give --target HOST:PORT. "
-        "A service of your own? --wait follows its next request, --trace-id one that was made.",
+        start_service(),
     )

@@ -9,6 +9,7 @@ from typing import TypeVar
 from otel_tts import formatting, promql, semconv
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.engine import lacking as lacking_flags
+from otel_tts.commands.doctor.engine import unnamed_scrape
 from otel_tts.commands.doctor.finding import HopBrokenError, HopUnknownError
 from otel_tts.commands.doctor.service import Spoken
 from otel_tts.history import History, HistoryUnavailableError, Request, Trace
@@ -105,7 +106,9 @@ class Counter:
         after = counter.counts(at=min(time.time(), last))
         words = f"{promql.count_series(_COUNTED)} of {request.service or 'the service'} with the outcome {outcome}"
         if _grown(before, after):
-            return f"{words} has increased to {sum(after.values()):,.0f} since then"
+            total = f"{words} has increased to {sum(after.values()):,.0f} since then"
+            named = all(dict(series).get(readings.RESOURCE[0]) for series in after)
+            return total if named or (scraped := unnamed_scrape(self._server)) is None else f"{total}. {scraped}"
         services = sorted({_service(series) for series in Counter(self._server).counts(at=min(time.time(), last))})
         raise HopBrokenError(
             f"{words} did not increase from {formatting.date(request.start)} to {formatting.date(min(time.time(), last))} at "
