@@ -101,6 +101,16 @@ def test_a_whole_pipeline(stack: Stack, service: Served, examine: Examine) -> No
     assert report.messages["metrics"] == "tts_synthesis_duration_seconds_count has increased"
 
 
+def test_several_replicas(stack: Stack, service: Served, tmp_path: Path, examine: Examine) -> None:
+    """Whichever of them answers, its request is followed to the end: its count grows, and its spans are there."""
+    with serving(tmp_path / "data", **stack.service_environ) as other:
+        for targets in ((service.target, other.target), (other.target, service.target)):
+            report = examine("--target", f"ipv4:{','.join(targets)}")
+            assert report.exit_code == 0, report.messages
+            assert set(report.states.values()) == {"ok"}
+            assert "has increased" in report.messages["metrics"]
+
+
 def test_no_service(stack: Stack, examine: Examine) -> None:
     """Nobody answers: what to start is said, and the others are looked at without waiting for what cannot come."""
     target = f"127.0.0.1:{free_port()}"
