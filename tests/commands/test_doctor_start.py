@@ -18,7 +18,8 @@ IN_A_CHECKOUT = {"otel_tts/commands/doctor/start.py"}
 @pytest.mark.parametrize("part", ["collector", "prometheus", "jaeger", "grafana"])
 def test_a_part_is_started_by_what_there_is(part: str, tmp_path: Path) -> None:
     """In a checkout by its own commands; with the package alone it is the user's part, and local files are a way without any."""
-    assert start_part(part).startswith(f"Start it: `make stack` or `docker compose up -d {part}`.")
+    stack = "" if part == "grafana" else "`make stack` or "
+    assert start_part(part) == f"Start it: {stack}`docker compose up -d {part}`. Elsewhere? Give --{part}-url."
     installed = start_part(part, tmp_path)
     assert not LIKE_MAKE.search(installed)
     assert f"--{part}-url" in installed
