@@ -77,11 +77,11 @@ def verify(
 ) -> None:
     """Check that a running service counts exactly what happens to it.
 
-    A name that resolves to several replicas is all of them: requests go to each in turn, and what all have counted is added up.
-
     Sends requests, about one in five of them invalid, and knows from the answers and its own clock what the service must have
     counted. Then reads the service's metrics and compares; at the end it says what it did not compare, and why. What was counted
     before does not matter; traffic of others meanwhile does. The exit code is 1 when anything differs.
+
+    A name that resolves to several replicas is all of them: requests go to each in turn, and what all have counted is added up.
 
     It needs a service that speaks yap.tts.v1, as `otel-tts serve` does. For any other: `otel-tts doctor --trace-id` or `--wait` follows one
     request, and the pytest fixture capture_tts compares counts in the service's own tests.
