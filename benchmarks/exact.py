@@ -3,7 +3,7 @@
     python -m benchmarks.exact [--requests 400] [--variants noop,contrib,otel-tts]
 
 Each variant runs in a process of its own under Valgrind's Callgrind, once with N requests and once with 2N: the difference is what N
-requests cost, whatever starting costs. Instructions do not depend on how busy the machine is, so a change of 2 % can be seen. gRPC's
+requests cost, whatever starting costs. Instructions do not depend on how busy the machine is, so a change of 2% can be seen. gRPC's
 own work is not in it: the interceptor and the handler are called as gRPC calls them, with a context that answers as gRPC's does.
 The sink for OTLP is another process, which is not counted. It counts the spans, so that none is cheap because it was dropped.
 

@@ -145,3 +145,15 @@ def test_counted(number: float | None, text: str) -> None:
     """The noun agrees with the number as it is shown."""
     assert formatting.counted(number, "miss", "misses") == text
     assert formatting.counted(number, "hit") == text.replace("misses", "hits").replace("miss", "hit")
+
+
+def test_percent_is_written_in_one_way() -> None:
+    """Pages, dashboards and docstrings write 92.2% as the output does: without a space."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    apart = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in [*pages, *SOURCES, *(ROOT / "dashboards").glob("*.json")]
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(r"[0-9][ \u00a0]%(?! ?[\w(])|[0-9] % (?:of|and|to|that|where|on)\b", line)
+    ]
+    assert apart == []

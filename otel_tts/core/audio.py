@@ -3,7 +3,7 @@
 Nothing is guessed: of bytes that cannot be read (a compressed encoding, a broken header) every fact is None.
 
 Levels are RMS, relative to full scale: a full-scale square wave has 0 dBFS, a sine 3.01 dB less. Channels count
-together, by their mean power. Time is cut into hops of ``round(rate / 1000)`` frames (1 ms, within 0.3 % at all usual
+together, by their mean power. Time is cut into hops of ``round(rate / 1000)`` frames (1 ms, within 0.3% at all usual
 rates) and windows of 10 hops.
 
 - **Voiced**: a window above -40 dBFS. Silence ratio, voiced seconds, trailing silence (all that follows the last voiced
@@ -17,7 +17,7 @@ rates) and windows of 10 hops.
 
 Cost, on one core of a small server: ``feed`` takes 0.3 us for a piece of ``bytes``, since samples are analysed only when
 256 KiB are pending or facts are read. Analysis takes 24 us per second of audio in 22.05 kHz PCM16, 30 us in float32:
-about 0.003 % of real time. Energy is summed with 24 bits where samples have no more, which is accurate to 2e-7. Reading
+about 0.003% of real time. Energy is summed with 24 bits where samples have no more, which is accurate to 2e-7. Reading
 facts takes at least 40 us, 80 us if there is no onset yet. Memory is bounded: 256 KiB, or the one piece that reaches it, and sums.
 """
 

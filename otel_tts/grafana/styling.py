@@ -30,7 +30,7 @@ def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) 
 
 
 def formatted(unit: str) -> JSON:
-    """The digits of a unit, the same everywhere: two of a percentage, so that 99.96 % is not shown as 100 %, and none of a count.
+    """The digits of a unit, the same everywhere: two of a percentage, so that 99.96% is not shown as 100%, and none of a count.
 
     Args:
         unit: Grafana's.

@@ -266,7 +266,7 @@ def _moment(seconds: float) -> datetime:
 
 
 def _fitting(shares: Sequence[float]) -> tuple[float, float]:
-    """Where the axis of shares begins and ends: near them, since 99 % and 99.9 % are one line between 0 and 100 %."""
+    """Where the axis of shares begins and ends: near them, since 99% and 99.9% are one line between 0 and 100%."""
     low, high = min(shares, default=0.0), max(shares, default=1.0)
     margin = max(0.1 * (high - low), _NARROWEST / 2)
     return max(0.0, low - margin), min(1.0, high + margin) + margin / 10

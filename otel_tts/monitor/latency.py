@@ -37,5 +37,5 @@ class Latency:
         return self.total / self.count if self.count else None
 
     def p95(self) -> float | None:
-        """Seconds that 95 % take at most, interpolated as Prometheus does; None without any, or where nothing is known but their number."""
+        """Seconds that 95% take at most, interpolated as Prometheus does; None without any, or where nothing is known but their number."""
         return Distribution.from_otlp(self.bounds, self.counts).quantile(0.95)

@@ -58,7 +58,7 @@ class Sample:
 def take(history: History, window: Window, service: str, version: str | None = None) -> Sample:
     """The sample of a window, read in one pass over its requests.
 
-    Counts know the time of a request to within the interval of exports. Spans are complete when their number is within 1 % of a
+    Counts know the time of a request to within the interval of exports. Spans are complete when their number is within 1% of a
     number that the counts allow.
 
     Args:

@@ -30,7 +30,7 @@ def sections(panels: Panels) -> list[PanelSection]:
         panels.silence(),
         panels.chart(
             "Success rate of attempts",
-            "At 0 with requests at 100 %, the fallback serves all requests: repair the provider before the fallback fails too.",
+            "At 0 with requests at 100%, the fallback serves all requests: repair the provider before the fallback fails too.",
             PanelQuery(query="provider_success_rate"),
             condition="TTSProviderFailing",
             near="all",
