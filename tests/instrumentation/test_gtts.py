@@ -320,7 +320,7 @@ def test_a_price(capture_tts: Capture, observe: Observe, price: Callable[[str], 
     assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
 
 
-def test_the_function_comes_back(gtts: Any) -> None:
+def test_the_function_comes_back(observe: Observe, gtts: Any) -> None:
     """Of the same kind in between, and then the very same."""
     before = vars(gtts.gTTS)["stream"]
     GttsInstrumentor().instrument()
