@@ -154,7 +154,19 @@ def test_what_an_extra_costs_is_told_for_each() -> None:
         r"^\| `?\(?([a-z]+)\)?`? \| \d+ \| \d+ \| \d+ \|$", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.MULTILINE
     )
     assert table == ["none", *(extra for extra in weigh.MODULES if extra)]
-    assert set(EXTRAS) - set(table) == {"all", "demo", "dev", "docs", "kubernetes", "test", "vendors"}
+    assert set(EXTRAS) - set(table) == {"all", "dev", "docs", "kubernetes", "test", "vendors"}
+    weighed = dict(
+        re.findall(
+            r"^\| `?\(?([a-z]+)\)?`? \| \d+ \| (\d+) \| \d+ \|$",
+            (ROOT / "docs" / "dependencies.md").read_text("utf-8"),
+            re.MULTILINE,
+        )
+    )
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for extra in ("none", "live", "report", "notify", "service", "demo"):
+        assert re.search(rf"^\| \(?`?{extra}`?\)? \|.*\| {weighed[extra]} \|$", readme, re.MULTILINE), (
+            f"README has another size for {extra}"
+        )
     assert weigh.closure(["redis"]) - weigh.closure([]) == {"redis"}
     assert {"numpy", "opentelemetry-semantic-conventions"} < weigh.closure([])
     numpy = Path(distribution("numpy").locate_file("numpy"))

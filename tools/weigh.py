@@ -31,6 +31,7 @@ MODULES: Mapping[str, str] = {
     "grafana": "otel_tts.grafana",
     "notify": "apprise",
     "rules": "otel_tts.rules",
+    "demo": "otel_tts.commands.demo.command, otel_tts.service.run, streamlit",
 }
 """What is imported by whoever uses an extra; first what everybody imports who emits telemetry."""
 _RUNS = 5

@@ -6,18 +6,26 @@ import dataclasses
 import json
 import math
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import grpc
 import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_tts.cli import main
 from otel_tts.commands.config import in_force
 from otel_tts.commands.output import plain
 from otel_tts.distribution import AtLeast
+from otel_tts.history.cardinality import Cardinality, MetricSeries
+from otel_tts.history.requests import Request
+from otel_tts.history.traces import Event, Link, Span
+from otel_tts.report.drift import Finding
 from otel_tts.semconv import Outcome
 from otel_tts.service.proto.yap.tts.v1 import tts_pb2, tts_pb2_grpc
 from tests.commands.conftest import Served, until
@@ -29,7 +37,62 @@ def content(result: Result, command: str) -> dict[str, Any]:
     """The fields beside the two that every object has."""
     whole: dict[str, Any] = json.loads(result.stdout)
     assert (whole.pop("version"), whole.pop("command")) == (1, command)
+    assert sorted(set(keys(whole)) - documented(command).keys()) == [], "docs/json.md lacks them"
     return whole
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "json.md"
+ANYTHING = {"attributes", "labels", "figures"}
+"""Objects whose keys are names of something else, which other pages list."""
+
+
+def documented(command: str) -> dict[str, str]:
+    """The keys of a command on its page, with the unit of each."""
+    section = re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    (rows,) = (part for part in section if part.startswith(f"{command}\n"))
+    return dict(re.findall(r"^\| `([^`]+)` \| .+ \| ([^|]+) \|$", rows, re.MULTILINE))
+
+
+def keys(value: Any, path: str = "") -> Iterator[str]:
+    """All keys that are printed, in the form of the page."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (name := f"{path}.{key}".lstrip("."))
+            if key not in ANYTHING:
+                yield from keys(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner, f"{path}[]")
+
+
+@pytest.mark.parametrize(
+    ("command", "prefix", "kind"),
+    [
+        ("requests", "requests[].", Request), ("trace", "spans[].", Span), ("trace", "spans[].events[].", Event),
+        ("trace", "spans[].links[].", Link), ("report", "windows[].judgement.findings[].", Finding),
+        ("report compare", "judgement.findings[].", Finding), ("cardinality", "metrics[].", MetricSeries), ("cardinality", "", Cardinality),
+    ],
+)  # fmt: skip
+def test_the_page_has_every_field(command: str, prefix: str, kind: type) -> None:
+    """What a command prints of an object is on its page, and the page has nothing that is gone."""
+    names = {field.name for field in dataclasses.fields(kind)} - {"children", "own"}
+    listed = {key.removeprefix(prefix) for key in documented(command) if key.startswith(prefix)}
+    assert names <= listed
+    if prefix:
+        assert {name for name in listed if not set(name) & set(".[")} - names <= {"depth", "attributes"}
+
+
+def test_every_command_that_prints_json_is_on_the_page() -> None:
+    """A section for each, and no other."""
+    names = set()
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        parts: list[tuple[str, Any]] = [(name, command)]
+        if isinstance(command, click.Group):
+            parts += [(f"{name} {part}", command.get_command(context, part)) for part in command.list_commands(context)]
+        names |= {full for full, part in parts if any("--json" in option.opts for option in part.params)}
+    assert names == set(re.findall(r"^## (.+)$", PAGE.read_text("utf-8"), re.MULTILINE))
 
 
 def test_config(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from otel_tts import PCM16, Telemetry, files, formatting, semconv
 from otel_tts.cli import main
 from otel_tts.commands.status import CheckState
+from tests.commands.test_json import documented, keys
 from tests.history.conftest import Totals, export
 from tests.live.test_standing import Service, holding
 
@@ -54,6 +55,7 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
     assert ("Nothing is wrong." in result.output) is (state is CheckState.OK)
     listed = json.loads(run("--json").stdout)
     assert listed["state"] == state.name.lower()
+    assert set(keys(listed)) - documented("status").keys() == {"version", "command"}
     assert 0 <= listed["newest_telemetry_age_s"] < 60
     if state is CheckState.CRITICAL:
         assert "page    unknown_service:python: Only 70% of requests succeed" in result.output
