@@ -95,6 +95,8 @@ WORDS = Cause(Outcome.ERROR, ErrorType.SERVER_ERROR)
 _INVALID = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 _UNSUPPORTED = Cause(Outcome.REJECTED, ErrorType.UNSUPPORTED)
 
+_CLOSE_CODES = range(1000, 1016)
+"""Of WebSockets: RFC 6455, section 7.4.1."""
 _CLOCK_MARGIN_S, _TRANSIT_S, _ROUNDING = 0.02, 0.05, 0.01
 
 # What a provider's status means for the attempt. 400 and 422 reject the input; 401, 403, 404 and 429 are faults of the service.
@@ -170,12 +172,15 @@ def from_exception(error: BaseException) -> Cause:
     try:
         status = _http_status(error)
         code = _grpc_code(error) if status is None else None
+        closed = status is None and _is_closed(error)
     except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
         return ERROR
     if status is not None:
         return from_http_status(status)
     if code is not None:
         return _GRPC_CLIENT.get(code, ERROR)
+    if closed:
+        return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
     if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
@@ -273,6 +278,12 @@ def _http_status(error: BaseException) -> int | None:
             getattr(holder, name, None) for holder, name in holders
         )  # aiohttp warns of who asks for more than the first
     return next((c for c in candidates if isinstance(c, int) and not isinstance(c, bool) and 400 <= c <= 599), None)
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Return whether the status is how a WebSocket was closed, as LiveKit's plugins report a connection that has ended."""
+    status = getattr(error, "status_code", None)
+    return isinstance(status, int) and status in _CLOSE_CODES
 
 
 def _grpc_code(error: BaseException) -> str | None:

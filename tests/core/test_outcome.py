@@ -123,6 +123,14 @@ def test_where_clients_carry_their_status(attributes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "error_type"), [(1000, "connection"), (1006, "connection"), (1015, "connection"), (1016, "_OTHER"), (-1, "_OTHER")]
+)
+def test_how_a_websocket_was_closed_as_a_status(status: int, error_type: str) -> None:
+    """LiveKit's plugins raise a connection that has ended so; other numbers say nothing."""
+    assert parts_of(outcome.from_exception(carrying(status_code=status))) == ("error", error_type)
+
+
+@pytest.mark.parametrize(
     "attributes", [{"status_code": 0}, {"code": 1006}, {"status": "x"}, {"response": {}}, {"response": {"ResponseMetadata": 1}}]
 )
 def test_what_is_no_status(attributes: dict[str, Any]) -> None:

@@ -219,6 +219,8 @@ async def test_what_breaks_in_the_middle(
     synthesis = capture_tts.synthesis()
     assert (synthesis.outcome, [a.outcome for a in synthesis.attempts]) == ("partial", ["partial"])
     assert synthesis["tts.audio.delivered_duration"] > 0
+    if fault != "error":
+        assert synthesis["error.type"] == "connection", "the plugins raise it with the close code as its status"
 
 
 @sockets
