@@ -14,10 +14,12 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale_instance import INTERVAL_S, Instance, exported, feed, replay
+from otel_tts.promql.recorded import DELAY_S, GRID_S, SEEN
 
 ROOT = Path(__file__).parents[1]
+RULES = ROOT / "deploy" / "prometheus" / "rules"
+GROWTH = "growth.yml"
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ def main() -> None:
     parser.add_argument("replicas", type=int, nargs="*", default=[1, 10, 50])
     parser.add_argument("--minutes", type=int, default=60, help="of the past that are sent first")
     parser.add_argument("--live", type=int, default=180, help="seconds of exports in real time before anything is timed")
+    parser.add_argument("--no-rules", dest="rules", action="store_false", help="leave out the rules that record growth")
     parser.add_argument("--environment", action="append", default=[], help="NAME=VALUE for the instances")
     options = parser.parse_args()
     os.environ |= dict(setting.split("=", 1) for setting in options.environment)
@@ -47,11 +53,33 @@ def main() -> None:
             feeding = multiprocessing.get_context("fork").Process(target=feed, args=(url, instances), daemon=True)
             feeding.start()
             try:
+                recorded = timed(lambda: record(url, Path(name), process, now - 60 * options.minutes)) if options.rules else 0.0  # noqa: B023
                 time.sleep(options.live)
-                measured = {"replicas": count, "filled": filled, **measurements(url, process.pid)}
+                measured = {"replicas": count, "filled": filled, "recorded": recorded, **measurements(url, process.pid)}
             finally:
                 feeding.kill()
             print(json.dumps(measured), flush=True)
+
+
+def record(url: str, directory: Path, process: subprocess.Popen[bytes], began: float) -> None:
+    """Load the rules that record growth, and have promtool record what they would have recorded of the past; until both are there."""
+    shutil.copy(RULES / GROWTH, directory / "config" / "rules")
+    process.send_signal(signal.SIGHUP)
+    query = urllib.parse.quote(f"min(timestamp({SEEN}))")
+    while not (answers := get(url, f"/api/v1/query?query={query}")["result"]):
+        time.sleep(1)
+    first = float(answers[0]["value"][1])
+    until = (
+        (first - DELAY_S) // GRID_S * GRID_S + DELAY_S - GRID_S
+    )  # when the rules' last sample before that would have been recorded
+    command = [
+        tool("promtool"), "tsdb", "create-blocks-from", "rules", f"--start={began // GRID_S * GRID_S:.0f}", f"--end={until:.0f}",
+        f"--url={url}", f"--eval-interval={GRID_S:.0f}s", f"--output-dir={directory / 'data'}", str(RULES / GROWTH),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    query = urllib.parse.quote(f"count_over_time({SEEN}[5m] @ {(began + until) / 2:.0f})")
+    while not get(url, f"/api/v1/query?query={query}")["result"]:  # it looks for new blocks once a minute
+        time.sleep(1)
 
 
 def measurements(url: str, pid: int) -> dict[str, Any]:
@@ -95,6 +123,14 @@ def timed(action: Callable[[], object]) -> float:
     return round(time.perf_counter() - began, 2)
 
 
+def tool(name: str) -> str:
+    """The path of a program that `make tools` builds."""
+    program = shutil.which(name, path=str(ROOT / ".tools" / "bin"))
+    if program is None:
+        raise SystemExit(f"{name} is not in .tools/bin: `make tools` builds it.")
+    return program
+
+
 @contextmanager
 def prometheus(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Prometheus of `make tools` with the repository's configuration and rules: its address and process."""
@@ -102,11 +138,9 @@ def prometheus(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
 
     port = free_port()
     shutil.copytree(ROOT / "deploy" / "prometheus", directory / "config")
-    program = shutil.which("prometheus", path=str(ROOT / ".tools" / "bin"))
-    if program is None:
-        raise SystemExit("prometheus is not in .tools/bin: `make tools` builds it.")
+    (directory / "config" / "rules" / GROWTH).unlink()
     command = [
-        program,
+        tool("prometheus"),
         f"--config.file={directory / 'config' / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",

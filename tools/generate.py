@@ -16,15 +16,17 @@ def _dashboard(name: str, _: str) -> str:
     return grafana.render(name)
 
 
+def _rules(name: str, _: str) -> str:
+    return rules.prometheus(name)
+
+
 GENERATED: Mapping[str, Callable[[str], str]] = {
     "README.md": readme.render,
     "docs/configuration.md": lambda _: configuration.render(),
     "docs/telemetry.md": lambda _: telemetry.render(),
     "docs/runbooks.md": lambda _: runbooks.render(),
     "deploy/alertmanager/alertmanager.yml": lambda _: rules.alertmanager(),
-    "deploy/prometheus/rules/speech.yml": lambda _: rules.prometheus("speech"),
-    "deploy/prometheus/rules/objectives.yml": lambda _: rules.prometheus("objectives"),
-    "deploy/prometheus/rules/telemetry.yml": lambda _: rules.prometheus("telemetry"),
+    **{f"deploy/prometheus/rules/{name}.yml": partial(_rules, name) for name in rules.FILES},
     **{f"dashboards/{name}.json": partial(_dashboard, name) for name in grafana.PAGES},
 }
 """Each generated file, as a path in the repository, and what renders it from the text that is there."""

@@ -229,11 +229,12 @@ class History(Protocol):
         """
 
 
-def open_history(settings: HistorySettings | None = None) -> History:
+def open_history(settings: HistorySettings | None = None, kept_s: float = 0.0) -> History:
     """Open the history that the settings point to: Prometheus and Jaeger or Tempo where one of them has an address, else local files.
 
     Args:
         settings: by default those of the environment, as the commands take them.
+        kept_s: for how long Prometheus's answers are kept for others who ask the same, in seconds; for a page with many questions.
 
     Raises:
         SettingError: both trace backends have an address, or a variable has a value that is not allowed.
@@ -255,4 +256,5 @@ def open_history(settings: HistorySettings | None = None) -> History:
         interval=settings.export_interval,
         stores_away=settings.prometheus.stores_away,
         selection=settings.selection,
+        kept_s=kept_s,
     )

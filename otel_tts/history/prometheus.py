@@ -6,42 +6,31 @@ Values are differences of cumulative ones, so they are whole where counts are; `
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from otel_tts import promql, semconv
-from otel_tts.distribution import Distribution, growth
-from otel_tts.history import otlp
+from otel_tts.distribution import Distribution
+from otel_tts.history import rows, services
 from otel_tts.history.cardinality import AttributeSet
+from otel_tts.history.engine import Engine, Labels, Sample
 from otel_tts.history.http import Backend
 from otel_tts.history.native import NativeHistograms
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.places import Place
+from otel_tts.history.raw import RawGrowth, Samples
+from otel_tts.history.recorded import RecordedGrowth
 from otel_tts.history.rows import Growth, Series
-from otel_tts.history.stores import Stores
-from otel_tts.history.whole import PART, WHOLE, missing_because
-from otel_tts.promql import readings
+from otel_tts.promql import readings, recorded
 from otel_tts.semconv import Attribute, Instrument, Metric
 from otel_tts.settings import EVERYWHERE, SELECTABLE, Selection
 
-_SILENCE_S = 3600.0
-"""Seconds for which a process may be silent and still be known as the same one: after more, all that it has counted counts again."""
 _POINTS = 5000
 """Windows that one query is about: Prometheus answers at most 11,000."""
+_TOGETHER = tuple(dict.fromkeys((*rows.METRICS, *services.METRICS, semconv.PROVIDER_FALLBACKS)))
+"""What is asked for at once where answers are kept: whoever asks for one of them will ask for others."""
 _HOUR = 3600.0
 _RETENTION = 400 * 24 * _HOUR  # fewer hours than the 11,000 values that Prometheus gives at most
 """Seconds back from now in which the first telemetry is looked for."""
-
-Labels = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredSeries:
-    """One series of an answer: its labels, and its values by time (seconds since the Unix epoch)."""
-
-    labels: Labels
-    values: Sequence[tuple[float, float]]
 
 
 class Prometheus:
@@ -54,17 +43,32 @@ class Prometheus:
     """
 
     def __init__(
-        self, backend: Backend, *, interval: float = 10.0, stores_away: int = 0, selection: Selection = EVERYWHERE
+        self,
+        backend: Backend,
+        *,
+        interval: float = 10.0,
+        stores_away: int = 0,
+        selection: Selection = EVERYWHERE,
+        kept_s: float = 0.0,
     ) -> None:
-        """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`. ``selection``: whose."""
+        """``backend``: how it is reached. ``interval``: seconds between exports. ``stores_away``: see `Stores`. ``selection``: whose.
+
+        ``kept_s``: for how long an answer about growth is kept for others who ask the same, in seconds.
+        """
         self._where = [readings.equals(promql.sanitized(key), value) for key, value in selection.attributes]
-        self._backend = backend
-        self._interval_s = interval
-        self._stores = Stores(backend, stores_away)
-        self.unreadable = Unreadable()
+        self._engine = Engine(backend, stores_away)
+        self._raw = RawGrowth(self._engine, interval, self._where)
+        self._is_recorded = all(promql.sanitized(key) in recorded.KEPT for key, _ in selection.attributes)
+        self._recorded = RecordedGrowth(self._engine, self._raw, interval, self._where, kept_s)
+        self._are_kept = kept_s > 0
+        self._native = NativeHistograms(
+            self._engine.result, self._engine.name, recorded.SILENCE_S, self._where, self._engine.unreadable
+        )
+
+    @property
+    def unreadable(self) -> Unreadable:
         """What it answered and could not be read."""
-        name = f"{backend.name[0].upper()}{backend.name[1:]}"
-        self._native = NativeHistograms(self._result, name, _SILENCE_S, self._where, self.unreadable)
+        return self._engine.unreadable
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
         """What the metrics' series did between each two of the moments, which are in order and evenly spaced.
@@ -75,16 +79,28 @@ class Prometheus:
         """
         native = self._native.there(list(metrics), moments[0], moments[-1])
         results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
+        counting = [metric for metric in metrics if metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM)]
+        levels = [metric for metric in metrics if metric not in counting]
         for first in range(0, len(results), _POINTS):
             part = moments[first : first + _POINTS + 1]
-            for metric in metrics:
-                counts = metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM)
-                for number, series in self._grown(metric, part) if counts else self._levels(metric, part):
+            for metric in levels:
+                for number, series in self._levels(metric, part):
+                    results[first + number][metric.name].append(series)
+            grown = self._grown(counting, part) if counting else {}
+            for metric in counting:
+                for number, series in _series(metric, grown[metric.name]):
                     results[first + number][metric.name].append(series)
             for metric in native:
-                for number, labels, value in self._native.grown(metric, part, self._step_s):
+                for number, labels, value in self._native.grown(metric, part, self._raw.step_s):
                     results[first + number][metric.name].append(_one(metric, labels, value))
         return results
+
+    def _grown(self, metrics: Sequence[Metric], moments: Sequence[float]) -> Samples:
+        """What the metrics' series grew by. Where answers are kept, some are asked for together."""
+        if self._are_kept and all(metric in _TOGETHER for metric in metrics):
+            metrics = _TOGETHER
+        from_rules = self._is_recorded and not self._engine.is_thanos
+        return self._recorded.grown(metrics, moments) if from_rules else self._raw.grown(metrics, moments)
 
     def began(self, now: float) -> float | None:
         """The first moment that anything is known of; None when nothing is.
@@ -94,10 +110,10 @@ class Prometheus:
         """
         metric = semconv.SYNTHESIS_DURATION
         hours = [now - _RETENTION + number * _HOUR for number in range(round(_RETENTION / _HOUR) + 1)]
-        exported_in = [number for number, _, _ in self._each(readings.exported(metric, _HOUR, self._where), hours)]
+        exported_in = [number for number, _, _ in self._engine.each(readings.exported(metric, _HOUR, self._where), hours)]
         if not exported_in:
             return None
-        whole = self._at(readings.counts(metric, _HOUR, self._where), hours[min(exported_in) + 1])
+        whole = self._engine.at(readings.counts(metric, _HOUR, self._where), hours[min(exported_in) + 1])
         return min(time for answer in whole for time, _ in answer.values)
 
     def newest(self, now: float) -> float | None:
@@ -108,7 +124,7 @@ class Prometheus:
         """
         metric = semconv.SYNTHESIS_DURATION
         for query in (readings.newest(metric, self._where), readings.newest_within(metric, 24 * _HOUR, self._where)):
-            for answer in self._at(query, now):
+            for answer in self._engine.at(query, now):
                 return answer.values[0][1]
         return None
 
@@ -120,7 +136,7 @@ class Prometheus:
             end: up to when, in seconds since the Unix epoch.
         """
         moments: dict[str, float] = {}
-        for answer in self._at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
+        for answer in self._engine.at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))
@@ -134,7 +150,7 @@ class Prometheus:
             end: up to when, in seconds since the Unix epoch.
         """
         labels = [promql.sanitized(key) for key in SELECTABLE]
-        answers = self._at(readings.places(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
+        answers = self._engine.at(readings.places(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
         return sorted({Place(_service(each.labels), tuple(each.labels.get(name, "") for name in labels)) for each in answers})
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
@@ -145,10 +161,10 @@ class Prometheus:
         """
         sets = []
         for metric in semconv.METRICS:
-            without_buckets = self._at(readings.series_of(metric, self._where), moment)
+            without_buckets = self._engine.at(readings.series_of(metric, self._where), moment)
             buckets: dict[tuple[tuple[str, str], ...], int] = {}
             if without_buckets and metric.instrument is Instrument.HISTOGRAM:
-                bounds = self._at(readings.bounds_of(metric, self._where), moment)
+                bounds = self._engine.at(readings.bounds_of(metric, self._where), moment)
                 buckets = {tuple(sorted(answer.labels.items())): round(answer.values[0][1]) for answer in bounds}
             for answer in without_buckets:
                 labels, number = answer.labels, buckets.get(tuple(sorted(answer.labels.items())), 0)
@@ -165,105 +181,22 @@ class Prometheus:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
         """
-        answers = self._at(readings.exported(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
+        answers = self._engine.at(readings.exported(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
         return sum(value for answer in answers for _, value in answer.values)
-
-    def _grown(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
-        """For a metric that counts: each window's number, and a series that was exported in it."""
-        window = moments[1] - moments[0]
-        restarted: dict[int, list[list[str]]] = {}
-        restarts = readings.restarts(metric, window, _SILENCE_S, self._step_s, self._where)
-        for number, process, _ in self._each(restarts, moments):
-            restarted.setdefault(number, []).append([readings.equals(name, process.get(name, "")) for name in readings.PROCESS])
-        growths = self._each(readings.growth(metric, window, _SILENCE_S, self._where), moments)
-        samples = [sample for sample in growths if sample[0] not in restarted]
-        for number, processes in restarted.items():
-            end = moments[number + 1]
-            others = self._at(readings.growth(metric, window, _SILENCE_S, self._where, processes), end)
-            samples += [(number, answer.labels, answer.values[0][1]) for answer in others]
-            for process_matchers in processes:
-                exported = self._at(readings.samples(metric, window + _SILENCE_S, [*process_matchers, *self._where]), end)
-                counts = ((answer.labels, _counted(answer.values, moments[number])) for answer in exported)
-                samples += [(number, labels, count) for labels, count in counts if count is not None]
-        return _series(metric, samples)
 
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that has a level: each window's number, and a series that was exported in it."""
-        for number, labels, value in self._each(readings.level(metric, moments[1] - moments[0], self._where), moments):
+        for number, labels, value in self._engine.each(readings.level(metric, moments[1] - moments[0], self._where), moments):
             yield number, _one(metric, labels, value)
 
-    def _each(self, query: str, moments: Sequence[float]) -> list[tuple[int, Labels, float]]:
-        """Evaluate a query at the end of each window between the moments: the window's number, a series' labels, its value.
 
-        Prometheus counts in milliseconds. What is lost by rounding is lost at the earliest windows.
-        """
-        windows = len(moments) - 1
-        step, end = round(1000 * (moments[1] - moments[0])), round(1000 * moments[-1])
-        start = end - (windows - 1) * step
-        times = {"start": _written(start / 1000), "end": _written(end / 1000), "step": _written(step / 1000)}
-        return [
-            (round((1000 * time - start) / step), answer.labels, value)
-            for answer in self._asked("query_range", {"query": query, **times})
-            for time, value in answer.values
-        ]
-
-    def _at(self, query: str, moment: float) -> list[_StoredSeries]:
-        """Evaluate a query at one moment."""
-        return self._asked("query", {"query": query, "time": _written(moment)})
-
-    @property
-    def _step_s(self) -> float | None:
-        return self._interval_s / 2 if self._stores.is_thanos else None
-
-    def _asked(self, path: str, parameters: Mapping[str, str | float]) -> list[_StoredSeries]:
-        answers = []
-        for item in self._result(path, parameters):
-            try:
-                answers.append(_answer(item))
-            except otlp.FAULTS:
-                self.unreadable.count += 1
-        return answers
-
-    def _result(self, path: str, parameters: Mapping[str, str | float]) -> Sequence[Any]:
-        reply = self._backend.get(f"/api/v1/{path}", {**parameters, **WHOLE})
-        if (reason := missing_because(reply)) is not None:
-            raise self._backend.incomplete(PART, reason)
-        match reply:
-            case {"status": "success", "data": {"result": list(result)}}:
-                if (reason := self._stores.missing_because()) is not None:
-                    raise self._backend.incomplete(PART, reason)
-                return result
-        raise self._backend.unavailable("does not answer as Prometheus does", "Is that the address of its API?")
-
-
-def _answer(item: Mapping[str, Any]) -> _StoredSeries:
-    labels = {otlp.text(name): otlp.text(value) for name, value in item["metric"].items()}
-    histograms = [(time, value["count"]) for time, value in item.get("histograms", ())]
-    values = histograms or (item["values"] if "values" in item else [item["value"]])
-    return _StoredSeries(labels, [(otlp.number(time), float(value)) for time, value in values])
-
-
-def _written(seconds: float) -> str:
-    return f"{seconds:.3f}"
-
-
-def _counted(values: Sequence[tuple[float, float]], start: float) -> float | None:
-    """How much a series that began anew has grown since ``start``; None when it was not exported since."""
-    last, grown = 0.0, None
-    for time, value in values:
-        if time > start:
-            grown = (grown or 0.0) + growth(last, value)
-        last = value
-    return grown
-
-
-def _series(metric: Metric, samples: Sequence[tuple[int, Labels, float]]) -> Iterator[tuple[int, Series]]:
+def _series(metric: Metric, samples: Sequence[Sample]) -> Iterator[tuple[int, Series]]:
     """Build series from values: one for each, or one for all buckets of a histogram."""
     if metric.instrument is not Instrument.HISTOGRAM:
         yield from ((number, _one(metric, labels, value)) for number, labels, value in samples)
         return
 
-    def one(item: tuple[int, Labels, float]) -> tuple[int, list[tuple[str, str]]]:
+    def one(item: Sample) -> tuple[int, list[tuple[str, str]]]:
         number, labels, _ = item
         return number, sorted((name, value) for name, value in labels.items() if name != readings.BOUND)
 

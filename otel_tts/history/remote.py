@@ -37,6 +37,7 @@ class RemoteHistory(Counted):
         interval: seconds between exports of metrics, as the exporting processes have it.
         stores_away: how many of Thanos's stores may be away without anything missing.
         selection: which processes' metrics; ``traces`` has its own.
+        kept_s: for how long an answer about metrics is kept for others who ask the same, in seconds.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class RemoteHistory(Counted):
         interval: float = 10.0,
         stores_away: int = 0,
         selection: Selection = EVERYWHERE,
+        kept_s: float = 0.0,
     ) -> None:
         super().__init__(interval)
-        self._prometheus = Prometheus(metrics, interval=interval, stores_away=stores_away, selection=selection)
+        self._prometheus = Prometheus(metrics, interval=interval, stores_away=stores_away, selection=selection, kept_s=kept_s)
         self._traces = traces
         self._source = source
 

@@ -30,6 +30,10 @@ PAGES = (
 _OPEN = 16  # sources and places at the same time; a text behind it, as elsewhere, would be drawn on the page
 
 
+_KEPT_S = 30.0
+"""Seconds for which what many questions share is kept: a window that is over for two exports does not change much later."""
+
+
 @st.cache_resource(show_spinner=False, max_entries=_OPEN)
 def history(source: str, place: Selection = EVERYWHERE) -> CachedHistory:
     """Open the history of a source, one for the process, so that nothing is read twice.
@@ -40,7 +44,7 @@ def history(source: str, place: Selection = EVERYWHERE) -> CachedHistory:
     """
     settings = LiveSettings.load(prometheus_url="", jaeger_url="", tempo_url="") if source == "local" else LiveSettings.load()
     chosen = {**dict(place.attributes), **dict(settings.selection.attributes)}
-    return CachedHistory(open_history(replace(settings, selection=Selection(tuple(sorted(chosen.items()))))))
+    return CachedHistory(open_history(replace(settings, selection=Selection(tuple(sorted(chosen.items())))), _KEPT_S))
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Lock
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
+from otel_tts.history.once import Once
 from otel_tts.live.view import REFRESHES, Period, View
 from otel_tts.semconv import Attribute, Metric
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 Where = Mapping[Attribute, tuple[str | bool, ...]]
 By = Literal["provider", "language"]
 _KEPT = 512  # answers; a page asks for twenty or so
+_LONG_S, _GRID_S = 120.0, 30.0
 _AT_ONCE = 8  # questions that are asked of the source at the same time
 
 
@@ -48,8 +49,8 @@ class CachedHistory:
     def __init__(self, history: History, wall_clock: Callable[[], float] = time.time) -> None:
         self._history = history
         self._wall_clock = wall_clock
-        self._answers: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._lock = Lock()  # pages are drawn in threads of their own; held for no question
+        self._answers = Once(_KEPT)
+        self._lock = Lock()  # pages are drawn in threads of their own
         self._preparing = Lock()
         self._askers = ThreadPoolExecutor(_AT_ONCE, "otel-tts-live")
         self._began: float | None = None
@@ -236,7 +237,7 @@ class CachedHistory:
         *,
         service: str = "",
     ) -> list[Timeline]:
-        """A metric between two moments, in one window.
+        """A metric between two moments, in one window. Of two minutes or more, it begins at a whole half minute.
 
         Args:
             metric: the metric.
@@ -246,6 +247,8 @@ class CachedHistory:
             where: the values that attributes must have; None: any.
             service: the name of the service.
         """
+        if end - start >= _LONG_S:
+            start = start // _GRID_S * _GRID_S
         return self._once(
             ("over", metric.name, tuple(by), tuple((where or {}).items()), service, start, end),
             lambda: self._history.series(metric, start, end, end - start, by, service=service or None, where=where),
@@ -302,23 +305,7 @@ class CachedHistory:
         return self._asked(lambda: self._history.trace(trace_id))
 
     def _once(self, key: Hashable, question: Callable[[], T]) -> T:
-        with self._lock:
-            answer = self._answers.get(key)
-            first = answer is None
-            if answer is None:
-                answer = self._answers[key] = Future()
-                while len(self._answers) > _KEPT:
-                    self._answers.popitem(last=False)
-            self._answers.move_to_end(key)
-        if first:
-            try:
-                answer.set_result(self._asked(question))
-            except BaseException as error:  # noqa: BLE001 - nobody may wait for ever
-                with self._lock:
-                    if self._answers.get(key) is answer:
-                        del self._answers[key]  # so that the next one asks again
-                answer.set_exception(error)
-        return cast("T", answer.result())
+        return self._answers.get(key, lambda: self._asked(question))
 
     def _asked(self, question: Callable[[], T]) -> T:
         try:

@@ -67,6 +67,28 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
     return f"group by ({', '.join(PROCESS)}) (resets({looked_at}) > 0)"
 
 
+def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s: float, where: Sequence[str] = ()) -> str:
+    """Where a series was silent for longer than ``short_s`` seconds, and is known from before: up to ``silence_s`` before the window.
+
+    The answer has a value where that is so of any series of one of the metrics that was exported in the last ``window_s`` seconds.
+
+    Args:
+        metrics: the metrics.
+        window_s: in seconds.
+        short_s: in seconds, fewer than ``silence_s``.
+        silence_s: in seconds.
+        where: matchers of what is asked for.
+    """
+
+    def of_one(metric: Metric) -> str:
+        matchers = [equals(BOUND, "+Inf"), *where] if metric.instrument is Instrument.HISTOGRAM else where
+        offset = f"offset {_duration(window_s)}"
+        now, before, lately = (samples(metric, seconds, matchers) for seconds in (window_s, silence_s, short_s))
+        return f"count(last_over_time({now}) and last_over_time({before} {offset}) unless last_over_time({lately} {offset}))"
+
+    return " or ".join(map(of_one, metrics))
+
+
 def samples(metric: Metric, window_s: float, matchers: Sequence[str] = ()) -> str:
     """All that was exported of a metric in the last ``window_s`` seconds; of a histogram, its buckets.
 

@@ -1,4 +1,7 @@
-"""Recording rules and alerts: each condition's figure is recorded with its traffic, then compared with its threshold."""
+"""Recording rules and alerts: each condition's figure is recorded with its traffic, then compared with its threshold.
+
+Growth without the instance is recorded, too: see `otel_tts.promql.recorded`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from typing import Any
 from otel_tts.conditions import OBJECTIVES, SPEECH, TELEMETRY, Comparison, Condition, Objectives, Unit
 from otel_tts.conditions.figure import ALWAYS
 from otel_tts.promql import QUERIES, Query, Scope
+from otel_tts.promql import recorded as growth
 from otel_tts.promql.naming import label
 from otel_tts.promql.readings import PLACE
 from otel_tts.promql.slo import INPUTS, LIMITS, SERVICE, SUBJECT, recorded
 from otel_tts.rules.document import document
 from otel_tts.settings.judging import RUNBOOKS
 
-FILES: Mapping[str, Sequence[Condition]] = {"speech": SPEECH, "objectives": OBJECTIVES, "telemetry": TELEMETRY}
+GROWTH = "growth"
+"""The rule file of recorded growth."""
+FILES: Mapping[str, Sequence[Condition]] = {"speech": SPEECH, "objectives": OBJECTIVES, "telemetry": TELEMETRY, GROWTH: ()}
 """The rule files, and which conditions each holds."""
 
 _SHOWN = {
@@ -32,6 +38,10 @@ def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = 
         objectives: what is generated into it.
         runbooks: the address of the page that alerts link to.
     """
+    if name == GROWTH:
+        every = duration(growth.GRID_S)
+        group = {"name": f"otel-tts {name} {every}", "interval": every, "rules": list(growth.rules())}
+        return document({"groups": [group]}, "otel_tts/promql/recorded.py")
     groups: dict[str, list[dict[str, Any]]] = {}
     records: set[str] = set()
     for condition in FILES[name]:
