@@ -69,9 +69,7 @@ def record(url: str, directory: Path, process: subprocess.Popen[bytes], began: f
     while not (answers := get(url, f"/api/v1/query?query={query}")["result"]):
         time.sleep(1)
     first = float(answers[0]["value"][1])
-    until = (
-        (first - DELAY_S) // GRID_S * GRID_S + DELAY_S - GRID_S
-    )  # when the rules' last sample before that would have been recorded
+    until = (first - DELAY_S) // GRID_S * GRID_S + DELAY_S - 1  # what is evaluated later Prometheus has recorded itself
     command = [
         tool("promtool"), "tsdb", "create-blocks-from", "rules", f"--start={began // GRID_S * GRID_S:.0f}", f"--end={until:.0f}",
         f"--url={url}", f"--eval-interval={GRID_S:.0f}s", f"--output-dir={directory / 'data'}", str(RULES / GROWTH),

@@ -213,8 +213,11 @@ class RecordedGrowth:
             samples: dict[str, list[Sample]] = {metric.name: [] for metric in metrics}
             query = recorded.growth(metrics, moments[1] - moments[0], self._where)
             for number, labels, value in self._engine.each(query, moments, LATER_S):
-                own = {name: text for name, text in labels.items() if name != "metric"}
-                samples[labels["metric"]].append((number, own, value))
+                own = {key: text for key, text in labels.items() if key != "metric"}
+                if (name := labels.get("metric", "")) in samples:
+                    samples[name].append((number, own, value))
+                else:  # nobody asked for that
+                    self._engine.unreadable.count += 1
             return samples
 
         return self._once(("recorded", _names(metrics), moments), asked)

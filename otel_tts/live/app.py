@@ -28,10 +28,7 @@ PAGES = (
     Page("Drift", drift.draw, params=("report",)),
 )
 _OPEN = 16  # sources and places at the same time; a text behind it, as elsewhere, would be drawn on the page
-
-
-_KEPT_S = 30.0
-"""Seconds for which what many questions share is kept: a window that is over for two exports does not change much later."""
+_KEPT_S = 30.0  # for which what many questions share is kept: a window that is over for two exports does not change much later
 
 
 @st.cache_resource(show_spinner=False, max_entries=_OPEN)

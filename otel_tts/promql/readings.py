@@ -70,7 +70,8 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
 def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s: float, where: Sequence[str] = ()) -> str:
     """Where a series was silent for longer than ``short_s`` seconds, and is known from before: up to ``silence_s`` before the window.
 
-    The answer has a value where that is so of any series of one of the metrics that was exported in the last ``window_s`` seconds.
+    The answer has a value where that is so of any series of one of the metrics that was exported in the last ``window_s`` seconds. One
+    that was 0 is none: it counts from there.
 
     Args:
         metrics: the metrics.
@@ -84,7 +85,7 @@ def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s
         matchers = [equals(BOUND, "+Inf"), *where] if metric.instrument is Instrument.HISTOGRAM else where
         offset = f"offset {_duration(window_s)}"
         now, before, lately = (samples(metric, seconds, matchers) for seconds in (window_s, silence_s, short_s))
-        return f"count(last_over_time({now}) and last_over_time({before} {offset}) unless last_over_time({lately} {offset}))"
+        return f"count(last_over_time({now}) and last_over_time({before} {offset}) > 0 unless last_over_time({lately} {offset}))"
 
     return " or ".join(map(of_one, metrics))
 

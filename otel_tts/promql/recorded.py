@@ -1,14 +1,15 @@
 """Growth that rules record without the instance, and what proves it complete.
 
 Every half minute, rules record how much each series grew between two half minutes of the clock, added up over the processes of a
-service: reading it costs the same for one process as for fifty. Beside it they record how many samples they saw, how many series they
-took for new, and where a process began anew. Whoever reads compares that with the samples that are there now: samples that came late,
-and rules that were not evaluated, show as a difference.
+service: reading it costs the same for one process as for fifty. Beside it they record a sum of the samples that they saw, how many
+series they took for new, and where a process began anew. Whoever reads compares that with the samples that are there now: those that
+came late, and rules that were not evaluated, show as a difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from otel_tts.promql.naming import bucket_series, label, series
 from otel_tts.promql.readings import BOUND, PLACE, PROCESS, RESOURCE, equals
@@ -50,7 +51,7 @@ RECORDED: Sequence[Metric] = tuple(
 """The metrics whose growth is recorded."""
 
 
-def rules() -> Iterator[Mapping[str, object]]:
+def rules() -> Iterator[Mapping[str, Any]]:
     """The recording rules, in the order in which they are evaluated."""
     for metric in RECORDED:
         yield {"record": GROWN, "expr": _on_the_grid(_growth(metric)), "labels": {"metric": metric.name}}
@@ -88,18 +89,18 @@ milliseconds."""
 
 
 def samples(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()) -> str:
-    """How many samples there are in a window, by ``metric``; of a histogram, those of one of its buckets.
+    """What the samples are in a window, by ``metric``, to compare with what rules saw: see `_samples`.
 
     Args:
         metrics: the metrics.
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return _each(metrics, lambda metric: f"sum(count_over_time({one(metric, where)}[{_duration(window_s)}]))")
+    return _each(metrics, lambda metric: f"sum({_samples(metric, window_s, where)})")
 
 
 def new(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()) -> str:
-    """How many series there are in a window that were not there in the hour before, by ``metric``.
+    """How many series have counted something in a window, and had not in the hour before, by ``metric``.
 
     Args:
         metrics: the metrics.
@@ -131,14 +132,23 @@ def _growth(metric: Metric) -> str:
 
 def _seen(metric: Metric) -> Iterator[tuple[str, str]]:
     by, window = ", ".join(KEPT), _duration(GRID_S)
-    yield "samples", f"sum by ({by}) (count_over_time({one(metric)}[{window}]))"
+    yield "samples", f"sum by ({by}) ({_samples(metric, GRID_S, ())})"
     yield "new", f"count by ({by}) ({_new(metric, GRID_S, ())})"
     yield "resets", f"sum by ({by}) (resets({_selected(metric)}[{window}]) > 0)"
 
 
+def _samples(metric: Metric, window_s: float, where: Sequence[str]) -> str:
+    """The sum of the samples' values, which any that comes late changes; but not the zero that an engine makes of when a series began.
+
+    Sums of fractions depend on their order, so there it is the number of samples.
+    """
+    is_whole = metric.instrument is Instrument.HISTOGRAM or metric.unit.startswith("{")
+    return f"{'sum' if is_whole else 'count'}_over_time({one(metric, where)}[{_duration(window_s)}])"
+
+
 def _new(metric: Metric, window_s: float, where: Sequence[str]) -> str:
-    window = _duration(window_s)
-    return f"last_over_time({one(metric, where)}[{window}]) unless last_over_time({one(metric, where)}[1h] offset {window})"
+    selector, window = one(metric, where), _duration(window_s)
+    return f"last_over_time({selector}[{window}]) > 0 unless last_over_time({selector}[1h] offset {window}) > 0"
 
 
 def _on_the_grid(expression: str) -> str:
