@@ -30,7 +30,7 @@ class StoredSeries:
     values: Sequence[tuple[float, float]]
 
 
-class Engine:
+class QueryEngine:
     """What evaluates PromQL.
 
     Args:

@@ -12,7 +12,7 @@ from otel_tts import promql, semconv
 from otel_tts.distribution import Distribution
 from otel_tts.history import rows, services
 from otel_tts.history.cardinality import AttributeSet
-from otel_tts.history.engine import Engine, Labels, Sample
+from otel_tts.history.engine import Labels, QueryEngine, Sample
 from otel_tts.history.http import Backend
 from otel_tts.history.native import NativeHistograms
 from otel_tts.history.otlp import Unreadable
@@ -56,7 +56,7 @@ class Prometheus:
         ``kept_s``: for how long an answer about growth is kept for others who ask the same, in seconds.
         """
         self._where = [readings.equals(promql.sanitized(key), value) for key, value in selection.attributes]
-        self._engine = Engine(backend, stores_away)
+        self._engine = QueryEngine(backend, stores_away)
         self._raw = RawGrowth(self._engine, interval, self._where)
         self._is_recorded = all(promql.sanitized(key) in recorded.KEPT for key, _ in selection.attributes)
         self._recorded = RecordedGrowth(self._engine, self._raw, interval, self._where, kept_s)

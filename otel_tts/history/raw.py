@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from otel_tts.distribution import growth
-from otel_tts.history.engine import Engine, Sample
+from otel_tts.history.engine import QueryEngine, Sample
 from otel_tts.promql import readings
 from otel_tts.promql.recorded import SILENCE_S
 from otel_tts.semconv import Metric
@@ -24,7 +24,7 @@ class RawGrowth:
         where: matchers of what is asked for.
     """
 
-    def __init__(self, engine: Engine, interval_s: float, where: Sequence[str] = ()) -> None:
+    def __init__(self, engine: QueryEngine, interval_s: float, where: Sequence[str] = ()) -> None:
         self._engine = engine
         self._interval_s = interval_s
         self._where = where

@@ -8,8 +8,8 @@ from itertools import groupby
 from math import ceil, floor
 from typing import TypeVar
 
-from otel_tts.history.engine import Engine, Sample
-from otel_tts.history.once import Once
+from otel_tts.history.answers import Answers
+from otel_tts.history.engine import QueryEngine, Sample
 from otel_tts.history.raw import RawGrowth, Samples
 from otel_tts.promql import readings, recorded
 from otel_tts.promql.recorded import GRID_S, LATER_S, RECORDED, SILENCE_S
@@ -46,7 +46,7 @@ class RecordedGrowth:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: QueryEngine,
         raw: RawGrowth,
         interval_s: float,
         where: Sequence[str] = (),
@@ -58,7 +58,7 @@ class RecordedGrowth:
         self._interval_s = interval_s
         self._where = where
         self._wall_clock = wall_clock
-        self._kept = Once(_KEPT, kept_s) if kept_s else None
+        self._kept = Answers(_KEPT, kept_s) if kept_s else None
 
     def grown(self, metrics: Sequence[Metric], moments: Sequence[float]) -> Samples:
         """How much each metric's series grew between each two of the moments, by service and attributes.
@@ -68,15 +68,15 @@ class RecordedGrowth:
             moments: the ends of the windows, evenly spaced, in seconds since the Unix epoch.
         """
         results: dict[str, list[Sample]] = {metric.name: [] for metric in metrics}
-        known = [metric for metric in metrics if metric in RECORDED]
+        of_rules = [metric for metric in metrics if metric in RECORDED]
         others = [metric for metric in metrics if metric not in RECORDED]
         if others:
             _add(results, self._asked_raw(others, tuple(moments)), range(len(moments) - 1))
-        if known and self._is_any_recorded(moments[0], moments[-1]):
+        if of_rules and self._is_any_recorded(moments[0], moments[-1]):
             one_window = len(moments) == 2
-            (self._one_window if one_window else self._windows)(known, tuple(moments), results)
-        elif known:
-            _add(results, self._asked_raw(known, tuple(moments)), range(len(moments) - 1))
+            (self._one_window if one_window else self._windows)(of_rules, tuple(moments), results)
+        elif of_rules:
+            _add(results, self._asked_raw(of_rules, tuple(moments)), range(len(moments) - 1))
         return results
 
     def _is_any_recorded(self, start: float, end: float) -> bool:

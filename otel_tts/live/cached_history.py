@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
-from otel_tts.history.once import Once
+from otel_tts.history.answers import Answers
 from otel_tts.live.view import REFRESHES, Period, View
 from otel_tts.semconv import Attribute, Metric
 
@@ -49,7 +49,7 @@ class CachedHistory:
     def __init__(self, history: History, wall_clock: Callable[[], float] = time.time) -> None:
         self._history = history
         self._wall_clock = wall_clock
-        self._answers = Once(_KEPT)
+        self._answers = Answers(_KEPT)
         self._lock = Lock()  # pages are drawn in threads of their own
         self._preparing = Lock()
         self._askers = ThreadPoolExecutor(_AT_ONCE, "otel-tts-live")

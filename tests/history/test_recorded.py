@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from otel_tts.history import open_history
-from otel_tts.history.engine import Engine
+from otel_tts.history.engine import QueryEngine
 from otel_tts.history.http import Backend
 from otel_tts.history.raw import RawGrowth, Samples
 from otel_tts.history.recorded import RecordedGrowth
@@ -36,7 +36,7 @@ PHASE_S = 7.0
 class AskedRaw(RawGrowth):
     """What is asked of the samples, and for which time."""
 
-    def __init__(self, engine: Engine, where: Sequence[str]) -> None:
+    def __init__(self, engine: QueryEngine, where: Sequence[str]) -> None:
         super().__init__(engine, 10.0, where)
         self.times: list[tuple[float, float]] = []
 
@@ -53,7 +53,7 @@ class Service:
         self._url = url
         self._source = Source(open_history(settings), directory, f"{url}/api/v1/otlp/v1/metrics")
         self.where = [readings.equals("service_name", self._source.service)]
-        self.engine = Engine(Backend(settings.prometheus))
+        self.engine = QueryEngine(Backend(settings.prometheus))
         self.raw = AskedRaw(self.engine, self.where)
         self.start = time.time() // 3600 * 3600 - 6 * 3600
         self.totals: dict[str, Counter[str]] = {}

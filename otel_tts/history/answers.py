@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 
-class Once:
+class Answers:
     """Answers by key. Who asks what somebody else is asking waits for that answer, and for no other. Errors are not kept.
 
     Args:
