@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from otel_tts.distribution import AtLeast
 from otel_tts.history import History, Row, Service
 from otel_tts.report.window import Window
+from otel_tts.semconv import NONE
 
 HEADLINE = (
     "request_count", "request_success_rate", "request_duration_p50", "request_duration_p95", "request_first_audio_p50",
@@ -70,12 +71,12 @@ class Measures:
 
 
 def metric_part(value: str) -> str:
-    """A label value as part of the name of a metric of MLflow, which refuses some characters.
+    """A label value as part of the name of a metric of MLflow, which refuses some characters; for people where there is no value.
 
     Args:
         value: of an attribute.
     """
-    return _REFUSED.sub("_", value) or "_"
+    return "not stated" if value == NONE else _REFUSED.sub("_", value) or "_"
 
 
 def _name(row: Row, field: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from otel_tts import semconv
 from otel_tts.distribution import Distribution
 from otel_tts.history.rows import METRICS, Series, rows
@@ -27,3 +29,20 @@ def test_a_quantile_beyond_the_last_bucket_is_no_metric() -> None:
     assert measures.figures().keys() & names == set()
     assert {"request/duration_p50", "provider/piper/request_duration_p50"} <= measures.figures().keys()
     assert "request_duration_p95" not in measures.headline()
+
+
+@pytest.mark.parametrize("attribute", [semconv.PROVIDER, semconv.LANGUAGE])
+def test_what_is_not_stated_has_words(attribute: semconv.Attribute) -> None:
+    """MLflow lists metrics by name for people: no name has the label value that stands for none."""
+    metric = semconv.SYNTHESIS_REQUESTS if attribute is semconv.LANGUAGE else semconv.SYNTHESIS_DURATION
+    ended = {semconv.OUTCOME.key: "ok"}
+    amount: float | Distribution = 3.0 if attribute is semconv.LANGUAGE else Distribution({math.inf: 3})
+    growth = {each.name: [] for each in METRICS} | {
+        metric.name: [Series({attribute.key: value, **ended}, amount) for value in (semconv.NONE, "ada")]
+    }
+    by = "language" if attribute is semconv.LANGUAGE else "provider"
+    [overall], split = rows(growth, 0, 60, None), rows(growth, 0, 60, by)
+    service = Service(name="tts", versions={"": 6}, voices={}, languages={}, providers={}, errors={}, attempts={}, scores={})
+    figures = Measures(service, overall, *((tuple(split), ()) if by == "provider" else ((), tuple(split)))).figures()
+    assert {f"{by}/not stated/request_count", f"{by}/ada/request_count"} <= figures.keys()
+    assert not any(semconv.NONE in name for name in figures)
