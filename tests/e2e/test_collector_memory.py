@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import urllib.error
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -21,6 +23,11 @@ from tests.ports import free_port
 AT_ONCE = 16
 LIMIT = 4 * 2**20
 """Bytes of the largest body that the Collector takes."""
+STRICT_LIMIT = 2**20
+STRICT = dict(re.findall(r"([A-Z_]+)=(\w+)", (ROOT / "docs/pipeline.md").read_text().split("<!-- strict -->")[1]))
+"""What docs/pipeline.md gives for telemetry from many senders."""
+PROGRAMS = {"collector": ("otelcol-tts", "config.yaml"), "gateway-1": ("otelcol-tts-gateway", "gateway.yaml")}
+"""Of each service of Compose: its program and its configuration."""
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
@@ -41,39 +48,41 @@ def peak_bytes(process: int) -> int:
     return int(status["VmHWM"].split()[0]) * 1024
 
 
-@pytest.mark.parametrize("size", [18_000_000, LIMIT - 4096], ids=["18 MB", "4 MB"])
-def test_sixteen_bodies_at_once_fit_into_its_memory(tmp_path: Path, size: int) -> None:
-    """Those that are too large are refused before they are in memory, over HTTP and gRPC, and of the others what there is no room for."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["collector"]
+def many(
+    tmp_path: Path, service: str, body: bytes, at_once: int, senders: Sequence[str], settings: Mapping[str, str]
+) -> Counter[str]:
+    """The answers to bodies that are sent at once to what Compose runs as a service, whose memory stays below what Compose allows it."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][service]
     allowed = int(compose["mem_limit"].removesuffix("m")) * 2**20
-    http, rpc, health = (free_port() for _ in range(3))
-    body, answers_got = spans(size), Counter[str]()
+    name, file = PROGRAMS[service]
+    http, rpc, health, absent = (free_port() for _ in range(4))
+    statuses = Counter[str]()
     with Backend() as backend, (tmp_path / "log").open("w") as log:
         threading.Thread(target=backend.serve_forever, args=(0.01,), daemon=True).start()
         environ = {
             "OTLP_HTTP_PORT": str(http), "OTLP_GRPC_PORT": str(rpc), "HEALTH_PORT": str(health), "QUEUE_DIR": str(tmp_path / "queue"),
             "METRICS_OTLP_URL": backend.url, "TRACES_OTLP_URL": backend.url, "LOGS_OTLP_URL": backend.url,
+            "COLLECTORS_HOST": "localhost", "COLLECTORS_PORT": str(absent), "SELF_METRICS_URL": f"{backend.url}/v1/metrics",
             "GOMEMLIMIT": compose["environment"]["GOMEMLIMIT"],
         }  # fmt: skip
-        command = [program("otelcol-tts"), "--config", str(ROOT / "collector/config.yaml")]
-        process = subprocess.Popen(command, env=os.environ | environ, stderr=log)
+        command = [program(name), "--config", str(ROOT / "collector" / file)]
+        process = subprocess.Popen(command, env=os.environ | environ | settings, stderr=log)
 
         def post() -> None:
             try:
-                answers_got[str(send(f"http://127.0.0.1:{http}", "traces", body))] += 1
+                statuses[str(send(f"http://127.0.0.1:{http}", "traces", body))] += 1
             except urllib.error.URLError:  # closed while the body was still being sent
-                answers_got["413"] += 1
+                statuses["413"] += 1
 
         def call() -> None:
             with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
                 rpc_call = channel.unary_unary(EXPORT).future(body, timeout=60)
-                answers_got[rpc_call.code().name] += 1
+                statuses[rpc_call.code().name] += 1
 
-        senders = (post, call) if size > LIMIT else (post,)
         try:
             until(lambda: answers(f"http://127.0.0.1:{health}"), "the Collector")
             for one in senders:
-                threads = [threading.Thread(target=one) for _ in range(AT_ONCE)]
+                threads = [threading.Thread(target={"HTTP": post, "gRPC": call}[one]) for _ in range(at_once)]
                 for thread in threads:
                     thread.start()
                 for thread in threads:
@@ -84,5 +93,23 @@ def test_sixteen_bodies_at_once_fit_into_its_memory(tmp_path: Path, size: int) -
             process.terminate()
             process.wait(30)
             backend.shutdown()
-    assert answers_got.total() == len(senders) * AT_ONCE
-    assert set(answers_got) <= ({"400", "413", "RESOURCE_EXHAUSTED"} if size > LIMIT else {"200", "503"})
+    assert statuses.total() == len(senders) * at_once
+    return statuses
+
+
+@pytest.mark.parametrize("size", [18_000_000, LIMIT - 4096], ids=["18 MB", "4 MB"])
+def test_sixteen_bodies_at_once_fit_into_its_memory(tmp_path: Path, size: int) -> None:
+    """Those that are too large are refused before they are in memory, over HTTP and gRPC, and of the others what there is no room for."""
+    senders = ("HTTP", "gRPC") if size > LIMIT else ("HTTP",)
+    statuses = many(tmp_path, "collector", spans(size), AT_ONCE, senders, {})
+    assert set(statuses) <= ({"400", "413", "RESOURCE_EXHAUSTED"} if size > LIMIT else {"200", "503"})
+
+
+@pytest.mark.parametrize("service", ["collector", "gateway-1"])
+@pytest.mark.parametrize(("size", "at_once"), [(STRICT_LIMIT - 4096, 64), (LIMIT - 4096, 128)], ids=["64 of 1 MB", "128 of 4 MB"])
+def test_with_strict_limits_more_fit(tmp_path: Path, service: str, size: int, at_once: int) -> None:
+    """With the limits that docs/pipeline.md gives for many senders, 64 of the largest bodies fit, and larger ones are refused."""
+    senders = ("HTTP", "gRPC")
+    statuses = many(tmp_path, service, spans(size), at_once, senders, STRICT)
+    refused = {"400", "413", "RESOURCE_EXHAUSTED"}
+    assert set(statuses) <= (refused if size > STRICT_LIMIT else {"200", "503", "OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"})

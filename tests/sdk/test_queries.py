@@ -1,4 +1,4 @@
-"""URLs in spans of other instrumentations: the values of their queries stay in the process, on every path."""
+"""Spans of other instrumentations: values of queries and messages of exceptions stay in the process, on every path."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from otel_tts import semconv
 from otel_tts.sdk import queries
@@ -93,6 +94,59 @@ def test_on_both_paths(capture: bool) -> None:
         assert (exported.attributes or {})["url.query"] == "text=REDACTED&voice=REDACTED"
         assert (exported.attributes or {})["url.full"] == "http://127.0.0.1/speech?text=REDACTED#REDACTED"
         assert (exported.attributes or {})["url.original"] == "/speech?REDACTED"
+
+
+def raise_text(text: str) -> None:
+    """Raise as an engine does that says what it was given, from an exception that says so, too."""
+    try:
+        {}[text]
+    except KeyError as error:
+        raise ValueError(f"cannot speak {text}\nTraceback (most recent call last):\n{text}") from error
+
+
+@pytest.mark.parametrize("capture", [False, True])
+@pytest.mark.parametrize("way", ["leaves the block", "recorded", "attributes"])
+def test_exceptions_on_both_paths(capture: bool, way: str) -> None:
+    """Of an exception on another library's span, its class and frames leave the process; with text capture, all of it."""
+    provider, memory = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracer = provider.get_tracer("other")
+    if way == "leaves the block":
+        with pytest.raises(ValueError, match=CANARY), tracer.start_as_current_span("call"):
+            raise_text(CANARY)
+    else:
+        span = tracer.start_span("call")
+        with pytest.raises(ValueError, match=CANARY) as raised:
+            raise_text(CANARY)
+        if way == "recorded":
+            span.record_exception(raised.value)
+        else:
+            span.set_attributes({"exception.message": CANARY, "exception.stacktrace": f"ValueError: {CANARY}"})
+        span.set_status(StatusCode.ERROR, str(raised.value) if way == "recorded" else f"ValueError: {CANARY}")
+        span.end()
+    exporter, sender = InMemorySpanExporter(), Sender()
+    ForkedSpanExporter(lambda: exporter, capture_text=capture).export(memory.get_finished_spans())
+    sink = OTLPSink(sender, {}, capture_text=capture)
+    sink.take(memory.get_finished_spans()[0])
+    sink.close(30)
+    [exported] = exporter.get_finished_spans()
+    [request] = sender.requests
+    assert (CANARY in exported.to_json()) == (CANARY.encode() in request) == capture
+    assert exported.status.status_code is StatusCode.ERROR
+    if not capture and way != "attributes":
+        assert b"in raise_text" in request
+        assert exported.events[0].attributes["exception.type"] == "ValueError"
+
+
+def test_a_status_without_an_exception_stays() -> None:
+    """What a library says of a status itself is left as it is, and its span is the same object."""
+    provider, memory = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    span = provider.get_tracer("other").start_span("call")
+    span.set_status(StatusCode.ERROR, "the upstream closed")
+    span.end()
+    [finished] = memory.get_finished_spans()
+    assert queries.span(finished) is finished
 
 
 def test_other_spans_are_the_same_objects() -> None:
