@@ -1,11 +1,12 @@
 """What telemetry costs a server, in instructions: unary ``grpc.aio``, tiny audio found in memory, export included.
 
-    python -m benchmarks.exact [--requests 400] [--variants noop,contrib,otel-tts]
+    python -m benchmarks.exact [--requests 300] [--variants noop,contrib,otel-tts]
 
-Each variant runs in a process of its own under Valgrind's Callgrind, once with N requests and once with 2N: the difference is what N
-requests cost, whatever starting costs. Instructions do not depend on how busy the machine is, so a change of 2% can be seen. gRPC's
-own work is not in it: the interceptor and the handler are called as gRPC calls them, with a context that answers as gRPC's does.
-The sink for OTLP is another process, which is not counted. It counts the spans, so that none is cheap because it was dropped.
+Each variant runs in a process of its own under Valgrind's Callgrind, which counts only while requests are handled and exported: first N
+of them, then 2N. The difference is what N requests cost, whatever an export costs by itself. Instructions do not depend on how busy the
+machine is, so a change of 1% can be seen. gRPC's own work is not in it: the interceptor and the handler are called as gRPC calls them,
+with a context that answers as gRPC's does. The sink for OTLP is another process, which is not counted. It counts the spans, so that none
+is cheap because it was dropped.
 
 Needs Valgrind (Debian: ``apt-get install valgrind``).
 """
@@ -21,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,9 @@ from benchmarks import overhead
 
 VARIANTS = ("bare", "noop", "contrib", "otel-tts", "otel-tts-sdk", "contrib-off", "otel-tts-off")
 """``-sdk``: with the SDK's own path instead of the direct one. ``-off``: not sampled."""
-_COLLECTED = re.compile(r"Collected\s*:\s*(\d+)")
+_WARM = 100
+"""Requests before those that are counted."""
+_TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
 class Context:
@@ -65,8 +69,17 @@ class Context:
         self._trailing = metadata
 
 
-async def serve(variant: str, requests: int) -> None:
-    """Handle requests as gRPC would, each in a task of its own, then export what they recorded."""
+async def serve(
+    variant: str, *parts: int, before: Callable[[], None] = lambda: None, after: Callable[[], None] = lambda: None
+) -> None:
+    """Handle requests as gRPC would, each in a task of its own, then export what they recorded.
+
+    Args:
+        variant: the telemetry.
+        parts: how many requests are handled before each export.
+        before: called before each part.
+        after: called after each export.
+    """
     import grpc
 
     name = variant.removesuffix("-off").removesuffix("-sdk")
@@ -88,27 +101,44 @@ async def serve(variant: str, requests: int) -> None:
             response = method_handler.response_serializer(response)
         assert response == overhead.AUDIO
 
-    for _ in range(requests):
-        await asyncio.create_task(request())
-    await asyncio.to_thread(flush)
+    for requests in parts:
+        await asyncio.to_thread(before)
+        for _ in range(requests):
+            await asyncio.create_task(request())
+        await asyncio.to_thread(flush)
+        await asyncio.to_thread(after)
 
 
 def _bound(interceptor: Any, continuation: Any) -> Any:
     return lambda details: interceptor.intercept_service(continuation, details)
 
 
-def instructions(variant: str, requests: int, environment: dict[str, str]) -> int:
-    """Of a whole process that serves this many requests."""
+def counted(variant: str, requests: int, environment: dict[str, str]) -> list[int]:
+    """Return the instructions of N requests and their export, and of 2N."""
     with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory, "log")
         command = [
-            "valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/out", f"--log-file={log}",
+            "valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={directory}/out", f"--log-file={directory}/log",
             sys.executable, "-m", "benchmarks.exact", "--serve", variant, "--requests", str(requests),
         ]  # fmt: skip
         subprocess.run(command, check=True, env=os.environ | environment)
-        collected = _COLLECTED.search(log.read_text())
-    assert collected is not None, "Callgrind has said no number"
-    return int(collected[1])
+        dumps = [Path(directory, f"out.{number}").read_text() for number in (2, 3)]
+    return [int(found[1]) for dump in dumps if (found := _TOTAL.search(dump))]
+
+
+def control(*options: str) -> None:
+    """Have Callgrind, in which this process runs, switch counting on or off, or write what it has counted."""
+    subprocess.run(["callgrind_control", *options, str(os.getpid())], check=True, capture_output=True)  # noqa: S607 - Valgrind, wherever it is installed
+
+
+def count() -> None:
+    """Count from now on."""
+    control("--instr=on")
+
+
+def write() -> None:
+    """Stop counting, and write what was counted since :func:`count`."""
+    control("--instr=off")
+    control("--dump")
 
 
 def environment(variant: str, sink_port: int) -> dict[str, str]:
@@ -128,21 +158,20 @@ def environment(variant: str, sink_port: int) -> dict[str, str]:
 
 
 def measured(variant: str, requests: int, sink_port: int) -> tuple[float, int]:
-    """Instructions a request, and the spans that arrived, of 3N requests."""
-    settings = environment(variant, sink_port)
-    once, twice = (instructions(variant, requests * times, settings) for times in (1, 2))
+    """Instructions a request, and the spans that arrived, of all requests."""
+    once, twice = counted(variant, requests, environment(variant, sink_port))
     return (twice - once) / requests, overhead.received(sink_port).get(variant, 0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--serve", choices=VARIANTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(serve(arguments.serve, arguments.requests))
+        asyncio.run(serve(arguments.serve, _WARM, arguments.requests, 2 * arguments.requests, before=count, after=write))
         return
     if shutil.which("valgrind") is None:
         raise SystemExit("Counting instructions needs Valgrind. On Debian: apt-get install valgrind")
@@ -160,7 +189,7 @@ def main() -> None:
     print(f"{'variant':14}{'instructions/request':>22}{'added':>12}{'added / contrib':>17}{'spans received':>16}")
     for variant, (figure, spans) in figures.items():
         ratio = f"{added[variant] / added['contrib']:.2f}" if "contrib" in added and variant not in ("bare", "noop") else ""
-        made = spans_expected(variant) * 3 * arguments.requests
+        made = spans_expected(variant) * (_WARM + 3 * arguments.requests)
         print(f"{variant:14}{figure:22,.0f}{added[variant]:12,.0f}{ratio:>17}{f'{spans} of {made}':>16}")
 
 
