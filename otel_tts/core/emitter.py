@@ -20,6 +20,7 @@ from otel_tts.core.outcome import Cause
 from otel_tts.core.prices import Prices
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.core.providers import Providers
+from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.settings import Settings
 
 _PLANS = 1024
@@ -44,6 +45,8 @@ class Emitter:
     providers: Providers
     plans: Bounded[Hashable, Any] = field(default_factory=lambda: Bounded(_PLANS))
     """The series of requests that have the same labels and outcome; see `otel_tts.core.plan`."""
+    starts: Bounded[Hashable, RepeatedAttributes] = field(default_factory=lambda: Bounded(_PLANS))
+    """The attributes with which spans of requests start, by stream, voice and language, of requests that have a plan."""
 
     def start_span(
         self,

@@ -1,12 +1,14 @@
-"""Plan: the series of requests with the same labels and outcome, looked up once and then reused."""
+"""Plan: the series, and the attributes of spans, of requests with the same labels and outcome, looked up once and then reused."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import Cause
+from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome, RequestKind
 
 
@@ -36,17 +38,19 @@ class Plan:
         maker: the bounded labels of provider and model.
         duration: records how long a request took, seconds.
         counted: the sums that count it.
+        attributes: sets of attributes of spans, by what else they depend on.
         characters: the sum of characters that were spoken.
         wasted: the sum of characters that were spoken and that nobody heard.
         lasting: whether it may be kept for the next request: no fact was replaced by ``_OTHER``. Facts that callers make up have no end,
             and would fill the memory.
     """
 
-    __slots__ = ("characters", "counted", "duration", "lasting", "maker", "wasted")
+    __slots__ = ("attributes", "characters", "counted", "duration", "lasting", "maker", "wasted")
 
     def __init__(self, emitter: Emitter, facts: Facts, cause: Cause, own: OwnLabels) -> None:
         instruments, outcome = emitter.instruments, cause.outcome
         admit = outcome is not Outcome.REJECTED  # a rejected request does not prove that its voice exists
+        self.attributes: dict[Hashable, RepeatedAttributes] = {}
         self.maker = maker = emitter.maker(facts.provider, facts.model, admit=admit)
         voice = emitter.voice_labels.bound(facts.voice, admit=admit)
         language = emitter.language_labels.bound(facts.language, admit=admit)

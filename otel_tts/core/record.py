@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from opentelemetry.context import Context
@@ -17,9 +18,12 @@ from otel_tts.core.outcome import EMPTY, UNSPEAKABLE, Cause
 from otel_tts.core.plan import Facts, Plan
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
+from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.core.result import InvocationResult, SpanAttributes
 from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
 
+_FORMS = 64
+"""The most sets of attributes that a plan keeps: attempts, tiers and formats are few."""
 _PADDING_S = 0.1
 """A player fills its last frame with silence, and may count that."""
 
@@ -159,17 +163,14 @@ class Record:
             return None
         return self.characters / self.audio.voiced_s or None
 
-    def start_attributes(self) -> SpanAttributes:
-        """Return the attributes that the span has from its start, so that samplers see them."""
-        attributes: SpanAttributes = {
-            semconv.OPERATION_NAME.key: "text_to_speech",
-            semconv.OUTPUT_TYPE.key: "speech",
-            semconv.STREAM.key: self.stream,
-        }
-        if self.voice:
-            attributes[semconv.VOICE.key] = self.voice
-        if self.language:
-            attributes[semconv.LANGUAGE.key] = self.language
+    def start_attributes(self, emitter: Emitter) -> SpanAttributes:
+        """Return the attributes that the span has from its start, so that samplers see them. They must not be changed.
+
+        Args:
+            emitter: what all requests of its Telemetry share.
+        """
+        key = (self.stream, self.voice, self.language)
+        attributes: SpanAttributes = emitter.starts.get(key) or _at_start(*key)
         return attributes if self.purpose is NONE else attributes | self.purpose.span_attributes()
 
     def delivered_s(self, outcome: Outcome) -> float | None:
@@ -183,8 +184,10 @@ class Record:
             return self.playback.audio_s or None  # no seconds: bytes that cannot be read
         return self.duration_s if outcome is Outcome.OK else 0.0
 
-    def emit(self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True) -> SpanAttributes:
-        """Record all metrics of the finished request, and return the attributes that its span still needs.
+    def emit(
+        self, emitter: Emitter, cause: Cause, end: int, context: Context, *, describe: bool = True
+    ) -> Sequence[SpanAttributes]:
+        """Record all metrics of the finished request, and return the sets of attributes that its span still needs.
 
         Args:
             emitter: what they are recorded with.
@@ -215,7 +218,7 @@ class Record:
         for state, seconds in (("delivered", delivered_s), ("heard", self.heard_s)):
             if seconds:
                 emitter.instruments.audio.add(seconds, (*maker, state, source), own)
-        attributes = self._end_attributes(cause, delivered_s) if describe else {}
+        attributes = self._measured_attributes(cause, delivered_s) if describe else {}
         if self.billed and (rate := self.speaking_rate(cause)) is not None:
             voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
             emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
@@ -224,7 +227,7 @@ class Record:
         cost = self._emit_cost(emitter, maker, unheard, own)
         if cost is not None:
             attributes[semconv.COST.key] = cost
-        return attributes
+        return (self._repeated_attributes(plan, cause), attributes) if describe else ()
 
     def _plan(self, emitter: Emitter, cause: Cause, own: OwnLabels) -> Plan:
         """Return the series of requests like this one."""
@@ -235,6 +238,8 @@ class Record:
             plan = Plan(emitter, Facts(*facts), cause, own)
             if plan.lasting:
                 emitter.plans.keep(key, plan)
+                start = (self.stream, self.voice, self.language)
+                emitter.starts.keep(start, RepeatedAttributes(_at_start(*start)))
         return plan
 
     def _unheard_share(self, cause: Cause, delivered_s: float | None) -> float:
@@ -330,41 +335,70 @@ class Record:
             if value is not None:
                 histogram.record(value, labels, context)
 
-    def _end_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
-        attributes: SpanAttributes = {
-            semconv.OUTCOME.key: cause.outcome._value_,  # `value` is a property of Python's, which takes two calls
-            semconv.CACHE_RESULT.key: self.cache._value_,
-            semconv.TEXT_LENGTH.key: self.characters,
-            semconv.ATTEMPT_COUNT.key: self.attempts,
-            semconv.FALLBACK_USED.key: self.fallback,
-        }
-        optional: dict[str, str | int | float | None] = {
-            semconv.PROVIDER.key: self.provider,
-            semconv.MODEL.key: self.model,
-            semconv.RESEND_COUNT.key: self.resends or None,
-            semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
-            semconv.TEXT.key: self.text if self.text is None else clean.text(self.text),
-            semconv.CACHE_TIER.key: self.tier,
-            semconv.AUDIO_DURATION.key: self.duration_s,
-            semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
-            semconv.AUDIO_DELIVERED.key: delivered_s,
-            semconv.AUDIO_HEARD.key: self.heard_s,
-            semconv.AUDIO_FORMAT.key: self.format.name if self.format is not None else None,
-            semconv.AUDIO_SAMPLE_RATE.key: self.sample_rate,
-            semconv.REAL_TIME_FACTOR.key: self.real_time_factor,
-            semconv.QUEUE_WAIT.key: self.queue_wait_s,
-            semconv.TIME_TO_FIRST_TEXT.key: self.first_text_ns * NANOSECOND if self.first_text_ns is not None else None,
-            semconv.TEXT_WAIT.key: self.text_wait_ns * NANOSECOND if self.text_wait_ns is not None else None,
-        }
+    def _repeated_attributes(self, plan: Plan, cause: Cause) -> SpanAttributes:
+        """Return the attributes of its end that other requests with this plan have, too."""
+        name, rate = self.format.name if self.format is not None else None, self.sample_rate
+        key = (self.attempts, self.fallback, self.resends, cause.cancel_reason, self.tier, name, rate, type(rate))
+        repeated = plan.attributes.get(key)
+        if repeated is None:
+            reason = cause.reason
+            repeated = RepeatedAttributes({
+                semconv.OUTCOME.key: cause.outcome.value,
+                semconv.CACHE_RESULT.key: self.cache.value,
+                semconv.ATTEMPT_COUNT.key: self.attempts,
+                semconv.FALLBACK_USED.key: self.fallback,
+                semconv.PROVIDER.key: self.provider,
+                semconv.MODEL.key: self.model,
+                semconv.RESEND_COUNT.key: self.resends or None,
+                semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
+                semconv.CACHE_TIER.key: self.tier,
+                semconv.CANCEL_REASON.key: reason.value if reason is not None else None,
+                semconv.AUDIO_FORMAT.key: name,
+                semconv.AUDIO_SAMPLE_RATE.key: rate,
+            })  # fmt: skip
+            if not plan.lasting or len(plan.attributes) >= _FORMS:
+                return dict(repeated)
+            plan.attributes[key] = repeated
+        return repeated
+
+    def _measured_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
+        attributes: SpanAttributes = {semconv.TEXT_LENGTH.key: self.characters}
+        if self.text is not None:
+            attributes[semconv.TEXT.key] = clean.text(self.text)
+        if self.duration_s is not None:
+            attributes[semconv.AUDIO_DURATION.key] = self.duration_s
+        if delivered_s is not None:
+            attributes[semconv.AUDIO_DELIVERED.key] = delivered_s
+        if self.heard_s is not None:
+            attributes[semconv.AUDIO_HEARD.key] = self.heard_s
+        if self.real_time_factor is not None:
+            attributes[semconv.REAL_TIME_FACTOR.key] = self.real_time_factor
+        if self.queue_wait_s is not None:
+            attributes[semconv.QUEUE_WAIT.key] = self.queue_wait_s
+        if self.first_text_ns is not None:
+            attributes[semconv.TIME_TO_FIRST_TEXT.key] = self.first_text_ns * NANOSECOND
+        if self.text_wait_ns is not None:
+            attributes[semconv.TEXT_WAIT.key] = self.text_wait_ns * NANOSECOND
         if self.audio is not None:
-            optional |= {
+            measured = {
                 semconv.AUDIO_LOUDNESS.key: self.audio.loudness,
                 semconv.AUDIO_SILENCE_RATIO.key: self.audio.silence_ratio,
                 semconv.AUDIO_CLIPPING_RATIO.key: self.audio.clipping_ratio,
                 semconv.AUDIO_SPEAKING_RATE.key: self.speaking_rate(cause),
                 semconv.AUDIO_TRAILING_SILENCE.key: self.audio.trailing_silence_s,
             }
-        for key, value in optional.items():
-            if value is not None:
-                attributes[key] = value
+            attributes |= {key: value for key, value in measured.items() if value is not None}
         return attributes
+
+
+def _at_start(stream: bool, voice: str | None, language: str | None) -> SpanAttributes:
+    attributes: SpanAttributes = {
+        semconv.OPERATION_NAME.key: "text_to_speech",
+        semconv.OUTPUT_TYPE.key: "speech",
+        semconv.STREAM.key: stream,
+    }
+    if voice:
+        attributes[semconv.VOICE.key] = voice
+    if language:
+        attributes[semconv.LANGUAGE.key] = language
+    return attributes

@@ -88,7 +88,7 @@ class SynthesisRequest:
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
         around = get_current()
-        start, attributes = self.timeline.timestamp(start_ns), self.record.start_attributes()
+        start, attributes = self.timeline.timestamp(start_ns), self.record.start_attributes(emitter)
         self._span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, around)
         kept, message_at = spoken if self.implicit else None, call.message_at if call is not None else None
         self.text_input = TextInput(
@@ -179,7 +179,7 @@ class SynthesisRequest:
         self.text_input.complete(clean.spoken(text))
         record.voice = record.voice or clean.optional_name(voice)
         record.language = record.language or clean.optional_name(language)
-        self._span.set_attributes(record.start_attributes())
+        self._span.set_attributes(record.start_attributes(self.emitter))
 
     @in_turn
     def interrupt(self, reason: CancelReason | str, heard_s: float | None = None) -> None:
@@ -358,9 +358,10 @@ class SynthesisRequest:
             self.outcome = cause.outcome
             self.sources.recorded = True
             describe = self._span.is_recording()
-            attributes = self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe)
+            sets = self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe)
             if describe:
-                self._span.set_attributes(attributes)
+                for attributes in sets:
+                    self._span.set_attributes(attributes)
                 # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
                 error = self._error if not self.record.attempts and self._call is None else None
                 self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from opentelemetry import propagate
@@ -18,6 +18,7 @@ from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.core.span_key import SPAN_KEY, context_with
 from otel_tts.core.turn import Turn
 from otel_tts.core.underway import UNDER_WAY
@@ -29,6 +30,9 @@ TRACE_RESPONSE = "traceresponse"
 
 _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 """Metadata that no propagator reads: a caller without telemetry sends nothing else, so that extraction can be skipped."""
+
+_KEPT = 512
+"""The most sets of attributes of each kind; methods and codes are bounded."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 _EMPTY = Context()
@@ -122,7 +126,7 @@ class Rpc:
                 self._method,
                 SpanKind.SERVER,
                 timeline.timestamp(timeline.start),
-                {semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: self._method},
+                _at_start(self._method),
                 parent,
             )
         self.context = context_with(parent, self._span, CALL, self._call)
@@ -314,13 +318,21 @@ class Rpc:
         return code if server_error else None
 
     def _describe(self, code: str, error_type: str | None) -> None:
-        attributes = {semconv.RPC_RESPONSE_STATUS_CODE.key: code}
         if self._foreign:
-            attributes |= {semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: self._method}
+            self._span.set_attributes(_at_start(self._method))
         if error_type is not None:
-            attributes[semconv.ERROR_TYPE.key] = error_type
             self._span.set_status(StatusCode.ERROR)
-        self._span.set_attributes(attributes)
+        self._span.set_attributes(_at_end(code, error_type))
+
+
+@lru_cache(_KEPT)
+def _at_start(method: str) -> RepeatedAttributes:
+    return RepeatedAttributes({semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: method})
+
+
+@lru_cache(_KEPT)
+def _at_end(code: str, error_type: str | None) -> RepeatedAttributes:
+    return RepeatedAttributes({semconv.RPC_RESPONSE_STATUS_CODE.key: code, semconv.ERROR_TYPE.key: error_type})
 
 
 def _is_server_span(span: Any) -> bool:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otel_tts import semconv
+from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.sdk.direct import sinks
 from otel_tts.sdk.direct.encoding import SpanEncoder, varint
 from otel_tts.sdk.direct.span import Span
@@ -42,6 +43,12 @@ strange = st.one_of(
     st.builds(object),
 )
 attribute_sets = st.dictionaries(keys, st.one_of(plain, plain, plain, strange), max_size=6)
+repeated = st.sampled_from([
+    RepeatedAttributes(attributes)
+    for attributes in (
+        {"a": "1", "b": True}, {"b": 1, "c": 0.5, "d": None}, {"gen_ai.voice": "joe", "é": "é"}, {"a": 1}, {}, {"e": 2**63}, {"": "f"},
+    )
+])  # fmt: skip
 instants = st.integers(0, 2**63)
 trace_states = st.sampled_from([None, TraceState(), TraceState([("vendor", "1"), ("other", "a=b")])])
 contexts = st.builds(
@@ -70,7 +77,7 @@ statuses = st.one_of(
 calls = st.lists(
     st.one_of(
         st.tuples(st.just("set_attribute"), st.tuples(st.one_of(keys, st.just(7)), st.one_of(plain, strange))),
-        st.tuples(st.just("set_attributes"), st.tuples(attribute_sets)),
+        st.tuples(st.just("set_attributes"), st.tuples(st.one_of(attribute_sets, repeated))),
         st.tuples(st.just("add_event"), st.tuples(texts, st.one_of(st.none(), attribute_sets), instants)),
         st.tuples(st.just("add_link"), st.tuples(contexts, st.one_of(st.none(), attribute_sets))),
         st.tuples(st.just("set_status"), statuses),
@@ -132,7 +139,16 @@ def sent(spans: list[Span | ReadableSpan]) -> ExportTraceServiceRequest:
 
 
 @settings(max_examples=150)
-@given(limits, st.one_of(st.none(), contexts), texts, st.sampled_from(list(SpanKind)), attribute_sets, links, calls, instants)
+@given(
+    limits,
+    st.one_of(st.none(), contexts),
+    texts,
+    st.sampled_from(list(SpanKind)),
+    st.one_of(attribute_sets, repeated),
+    links,
+    calls,
+    instants,
+)
 def test_random_spans_are_the_same_on_both_paths(
     limited: dict[str, Any],
     parent: SpanContext | None,

@@ -8,14 +8,18 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, Status
+
+from otel_tts.core.repeated import RepeatedAttributes
 
 _logger = logging.getLogger(__name__)
+
+E = TypeVar("E")
 
 _CACHED = 4096  # the most entries of a cache, which is then emptied
 _LONGEST = 64  # the most code points of a value that is cached: longer ones hardly repeat
@@ -50,6 +54,8 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+UNSET = Status()
+"""The status of spans that have none."""
 _NOTHING = (0, 0, 0)
 _SMALL = [bytes((number,)) for number in range(0x80)]
 
@@ -174,7 +180,7 @@ class SpanEncoder:
     """Encoder of spans, each as a field of a ``ScopeSpans``. Thread-safe: its caches change by single dictionary operations."""
 
     def __init__(self) -> None:
-        self._names: dict[tuple[str, SpanKind], bytes] = {}
+        self._names: dict[str, tuple[SpanKind, bytes]] = {}
         self._doubles: dict[str, bytes] = {}
         """The encoded float attributes, by key, without the eight bytes of the value."""
         self._encoded: dict[tuple[str, Any, type], bytes] = {}
@@ -189,6 +195,7 @@ class SpanEncoder:
         start: int,
         end: int,
         values: Mapping[str, Any],
+        repeated: Sequence[RepeatedAttributes],
         status: Status,
         events: Sequence[Event] = (),
         links: Sequence[Link] = (),
@@ -204,23 +211,28 @@ class SpanEncoder:
             start: in nanoseconds since the epoch.
             end: up to when, in seconds since the Unix epoch.
             values: keys and values of attributes.
+            repeated: sets of attributes that are encoded already, in the order in which they were set.
             status: of the span.
             events: of the span.
             links: of the span.
             dropped: attributes, events, links beyond their limits.
         """
-        parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
-        if context.trace_state:
-            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in context.trace_state.items()))))
+        trace_id, span_id, _, _, trace_state, _ = context  # its properties are calls
+        parts = [b"\x0a\x10", trace_id.to_bytes(16, "big"), b"\x12\x08", span_id.to_bytes(8, "big")]
+        if trace_state is not DEFAULT_TRACE_STATE and trace_state:
+            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in trace_state.items()))))
         flags = _LOCAL
         if parent is not None:
-            parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
-            if parent.is_remote:
+            _, parent_id, is_remote, _, _, _ = parent
+            parts += (b"\x22\x08", parent_id.to_bytes(8, "big"))
+            if is_remote:
                 flags = _REMOTE
-        named = self._names.get((name, kind))
-        parts += (named if named is not None else self._name(name, kind), _times(0x39, start, 0x41, end))
-        self._attributes(parts, values)
-        if events or links or dropped is not _NOTHING or not status.is_unset:
+        named = self._names.get(name)
+        if named is None or named[0] is not kind:
+            named = _kept(self._names, name, (kind, field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]]))
+        parts += (named[1], _times(0x39, start, 0x41, end))
+        self._in_parts(parts, values, repeated)
+        if status is not UNSET or events or links or dropped is not _NOTHING:
             parts += self._further(status, events, links, dropped)
         else:
             parts.append(b"\x7a\x00")
@@ -228,19 +240,28 @@ class SpanEncoder:
         content = b"".join(parts)
         return b"\x12" + varint(len(content)) + content
 
-    def _name(self, name: str, kind: SpanKind) -> bytes:
-        return _kept(self._names, (name, kind), field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]])
+    def _in_parts(self, parts: list[bytes], values: Mapping[str, Any], repeated: Sequence[RepeatedAttributes]) -> None:
+        """Add attributes: the repeated ones in one step, the others one by one."""
+        keys, contents, done = [*values], [*values.values()], 0
+        for block in repeated:
+            begin = keys.index(block.first, done)
+            if begin > done:
+                self._attributes(parts, keys[done:begin], contents[done:begin])
+            parts.append(block.encoded or b"")
+            done = begin + len(block)
+        if done < len(keys):
+            self._attributes(parts, keys[done:], contents[done:])
 
-    def _attributes(self, parts: list[bytes], values: Mapping[str, Any]) -> None:
-        items = zip(values, values.values(), map(type, values.values()), strict=True)
+    def _attributes(self, parts: list[bytes], keys: Sequence[str], values: Sequence[Any]) -> None:
+        items = zip(keys, values, map(type, values), strict=True)
         try:
             encoded: list[bytes | None] = [*map(self._encoded.get, items)]  # most are known, and found without a step of Python's
         except TypeError:  # a list has no hash
             encoded = [None] * len(values)
         if None in encoded:
-            for index, (key, value) in enumerate(values.items()):
+            for index, value in enumerate(values):
                 if encoded[index] is None:
-                    encoded[index] = self._attribute(key, value)
+                    encoded[index] = self._attribute(keys[index], value)
         parts += encoded  # type: ignore[arg-type]  # none is None now
 
     def _attribute(self, key: str, value: Any) -> bytes:
@@ -290,7 +311,7 @@ _LOCAL = b"\x85\x01" + _fixed32(_IS_REMOTE_KNOWN)
 _REMOTE = b"\x85\x01" + _fixed32(_IS_REMOTE_KNOWN | _IS_REMOTE)
 
 
-def _kept(cache: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
+def _kept(cache: dict[Any, E], key: Any, encoded: E) -> E:
     if len(cache) >= _CACHED:
         cache.clear()
     cache[key] = encoded

@@ -143,6 +143,7 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
         span.start_time or 0,
         span.end_time or 0,
         span.attributes or {},
+        (),
         span.status,
         span.events,
         span.links,

@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +18,12 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_tts import semconv
-from otel_tts.core.once import Once
+from otel_tts.core.repeated import RepeatedAttributes
+from otel_tts.sdk.direct import encoding
 from otel_tts.sdk.direct.readable import Readable, SpanOwner
 
 _logger = logging.getLogger(__name__)
 
-_UNSET = Status()
 _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept unchanged."""
 _KEYS = frozenset((str,))
@@ -58,7 +59,7 @@ class Span(Readable, trace.Span):
     """A span of `otel_tts.sdk.direct.tracer.Tracer`. It behaves like one of the SDK, except for the text of its warnings.
 
     Plain attribute values are kept in a dict. If there are others (sequences, other types, too many, too long), the dict is replaced by
-    the SDK's own class for attributes, which applies its rules to them.
+    the SDK's own class for attributes, which applies its rules to them. Attributes that come again with other spans are encoded once.
 
     Args:
         tracer: its tracer.
@@ -89,18 +90,20 @@ class Span(Readable, trace.Span):
         self.tracer = tracer
         self._name = name
         self._context = context
-        self.sampled = bool(context.trace_flags & TraceFlags.SAMPLED)
+        self.sampled = bool(context[3] & TraceFlags.SAMPLED)  # its flags: the property is a call
         self._parent = parent
         self._kind = kind
         self._start_time = time.time_ns() if start_time is None else start_time
         self._end_time = None
         self._record_exception = record_exception
         self._set_status_on_exception = set_status_on_exception
-        self._status = _UNSET
+        self._status = encoding.UNSET
         self._attributes = {}
+        # Those that were set in one step, as long as none of them was set again: they follow each other in the dict.
+        self._repeated: tuple[RepeatedAttributes, ...] = ()
         self._events = None
         self._links = None
-        self._over = Once()
+        self._over = Lock()  # taken by whoever ends it, and never released, see `Once`
         if attributes:
             self._update(attributes)
         for link in links or ():
@@ -123,6 +126,7 @@ class Span(Readable, trace.Span):
             attributes = self._attributes
             if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
                 if key in attributes:
+                    self._repeated = ()
                     del attributes[key]  # as in the SDK, the attribute that is set last is the last one
                 elif len(attributes) >= self.tracer.plain_attributes:
                     self._bounded()[key] = value
@@ -180,7 +184,7 @@ class Span(Readable, trace.Span):
         self.add_event("exception", described | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
-        if not self._over.claim():
+        if not self._over.acquire(False):
             _logger.warning("The span has ended already.")
             return
         self._end_time = time.time_ns() if end_time is None else end_time
@@ -205,6 +209,16 @@ class Span(Readable, trace.Span):
     def _update(self, values: Mapping[str, AnyValue]) -> None:
         attributes = self._attributes
         if (
+            type(values) is RepeatedAttributes
+            and type(attributes) is dict
+            and len(attributes) + len(values) <= self.tracer.plain_attributes
+            and attributes.keys().isdisjoint(values)
+            and (values.encoded is not None or _encode(values))
+        ):
+            attributes.update(values)
+            self._repeated += (values,)
+            return
+        if (
             type(attributes) is dict
             and _PLAIN.issuperset(map(type, values.values()))
             and _KEYS.issuperset(map(type, values))
@@ -212,6 +226,7 @@ class Span(Readable, trace.Span):
             and len(attributes) + len(values) <= self.tracer.plain_attributes
         ):
             if attributes and not attributes.keys().isdisjoint(values):
+                self._repeated = ()
                 for key in values:
                     attributes.pop(key, None)  # as in the SDK, the attribute that is set last is the last one
             attributes.update(values)
@@ -228,6 +243,7 @@ class Span(Readable, trace.Span):
 
     def _bounded(self) -> BoundedAttributes:
         if not isinstance(self._attributes, BoundedAttributes):
+            self._repeated = ()
             limits = self.tracer.limits
             self._attributes = BoundedAttributes(
                 limits.max_span_attributes, self._attributes, immutable=False, max_value_len=limits.max_span_attribute_length
@@ -249,6 +265,9 @@ class Span(Readable, trace.Span):
         Args:
             encoder: encodes spans as OTLP.
         """
+        repeated = self._repeated
+        # A copy in one operation: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
+        attributes = dict(self._attributes)
         return encoder.span(  # type: ignore[no-any-return]
             self._context,
             self._parent,
@@ -256,8 +275,8 @@ class Span(Readable, trace.Span):
             self._kind,
             self._start_time,
             self._end_time,
-            # A copy in one operation: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
-            dict(self._attributes),
+            attributes,
+            repeated if repeated is self._repeated else (),  # else that thread has just set one of them again
             self._status,
             *self._further(),
         )
@@ -267,3 +286,10 @@ class Span(Readable, trace.Span):
             return ()
         dropped = (self.dropped_attributes, self.dropped_events, self.dropped_links)
         return self._events or (), self._links or (), dropped
+
+
+def _encode(values: RepeatedAttributes) -> bool:
+    """Encode attributes that come again, and return whether they are plain."""
+    if values and _PLAIN.issuperset(map(type, values.values())) and _KEYS.issuperset(map(type, values)) and "" not in values:
+        values.encoded = encoding.attributes(b"\x4a", values.items())
+    return values.encoded is not None

@@ -199,6 +199,8 @@ class Tracer(trace.Tracer):
             parent = current.get_span_context()
             if self._drops_with_parent:
                 return Unrecorded(parent, self._new_span_id)
+        elif current is None:
+            parent = None
         else:
             parent = get_current_span(context).get_span_context()
         trace_state: TraceState | None

@@ -1,0 +1,22 @@
+"""Repeated attributes: what many spans have alike is one object, so that its bytes can be kept too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class RepeatedAttributes(dict[str, str | bool | int | float]):
+    """Attributes that come again with other spans. Nobody changes them.
+
+    Args:
+        attributes: the attributes; one that is None is left out.
+    """
+
+    __slots__ = ("encoded", "first")
+
+    def __init__(self, attributes: Mapping[str, str | bool | int | float | None]) -> None:
+        super().__init__((key, value) for key, value in attributes.items() if value is not None)
+        self.first = next(iter(self), "")
+        """The first key; empty if there is none."""
+        self.encoded: bytes | None = None
+        """Their bytes in a span, once the direct path has encoded them."""
