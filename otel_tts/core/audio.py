@@ -158,6 +158,7 @@ class AudioMeter:
         self._head: bytes | None = b""  # the first bytes while the format is not recognised yet; None once it is
         self._reader: WavReader | None = None
         self._lost = False  # whether something could not be read
+        self._opaque = False  # whether its bytes are audio of which nothing is measured
         self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
         self._pending: list[bytes] = []  # audio that is not in the sums yet
         self._size = 0  # bytes of audio so far
@@ -172,6 +173,11 @@ class AudioMeter:
         try:
             if not isinstance(data, bytes):
                 data = audio_bytes(data, self._tally.format if self._tally else None)
+            if self._opaque:
+                if data:
+                    self._size += len(data)
+                    self.pieces += 1
+                return 0.0
             if self._head is None:
                 self._add(data)
                 # Of samples the number of bytes says how long they last.
@@ -266,6 +272,7 @@ class AudioMeter:
             self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
         if isinstance(self._format, Wav):
             self._reader = WavReader()
+        self._opaque = isinstance(self._format, Encoded)
         self._add(head)
 
     def _add(self, data: bytes) -> None:

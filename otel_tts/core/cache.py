@@ -146,6 +146,8 @@ class CachedAudio:
     def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
         self._request = request
         self.turn = request.turn
+        self.monotonic = request.timeline.monotonic
+        """Returns the clock's reading, in nanoseconds."""
         self._meter = AudioMeter(format)
         self.context = request.context
 
@@ -165,10 +167,6 @@ class CachedAudio:
     def _whole(self, audio: bytes | bytearray | memoryview) -> None:
         self.chunk(audio, self.monotonic(), 0)
         self._request.sources.set_audio(self._meter.seconds, self._meter.format)
-
-    def monotonic(self) -> int:
-        """Return the clock's reading, in nanoseconds."""
-        return self._request.timeline.monotonic()
 
     @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:

@@ -26,17 +26,13 @@ class Source(Protocol):
     def context(self) -> Context:
         """The OpenTelemetry context in which the engine runs."""
 
-    def monotonic(self) -> int:
-        """Return the clock's reading, in nanoseconds."""
+    @property
+    def monotonic(self) -> Callable[[], int]:
+        """A function that returns the clock's reading, in nanoseconds."""
 
-    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Take a chunk, which came at ``now_ns`` after a wait of ``waited_ns``.
-
-        Args:
-            data: a chunk.
-            now_ns: when, on the clock of the request, in nanoseconds.
-            waited_ns: how long it was waited for, in nanoseconds.
-        """
+    @property
+    def chunk(self) -> Callable[[Any, int, int], None]:
+        """A function that takes a chunk, when it came, and how long it was waited for, in nanoseconds."""
 
     def waiting(self, waited_ns: int) -> None:
         """Count a pull that took this long and gave nothing.
@@ -116,14 +112,24 @@ class _MeasuredStream(Generic[T]):
         except Exception as error:  # noqa: BLE001 - the boundary: the host's pull goes on without us
             guard.caught("starting to measure a stream", error)
             context, began = get_current(), None
-        return context, _enter(context), began
+        try:  # as `_enter` does, without another call for each chunk
+            return context, attach(context), began
+        except Exception as error:  # noqa: BLE001 - the boundary
+            guard.caught("making a context current", error)
+            return context, None, began
 
-    def _pulled(self, chunk: T, began: int | None) -> T:
+    def _pulled(self, chunk: T, token: Token[Context] | None, began: int | None) -> T:
+        try:  # as `_leave` does
+            if token is not None:
+                detach(token)
+        except Exception as fault:  # noqa: BLE001 - the boundary
+            guard.caught("restoring a context", fault)
         if began is None:
             return chunk
         try:
-            now = self._source.monotonic()
-            self._source.chunk(chunk if self._payload is None else self._audio(chunk), now, now - began)
+            source = self._source
+            now = source.monotonic()
+            source.chunk(chunk if self._payload is None else self._audio(chunk), now, now - began)
         except Exception as error:  # noqa: BLE001 - the boundary: the host gets the chunk whatever fails in our measurement
             guard.caught("measuring a stream", error)
         return chunk
@@ -187,8 +193,7 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
             _leave(token, context, error)
             self._end(None, error, began)
             raise
-        _leave(token, context, None)
-        return self._pulled(chunk, began)
+        return self._pulled(chunk, token, began)
 
     def close(self) -> None:
         """Close the host's iterator, if it can be closed."""
@@ -237,8 +242,7 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
             _leave(token, context, error)
             self._end(None, error, began)
             raise
-        _leave(token, context, None)
-        return self._pulled(chunk, began)
+        return self._pulled(chunk, token, began)
 
     async def aclose(self) -> None:
         """Close the host's iterator, if it can be closed."""

@@ -41,7 +41,7 @@ class TextInput:
     """
 
     __slots__ = (
-        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_text", "_timeline", "_waits", "turn",
+        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_text", "_timeline", "turn", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -60,7 +60,7 @@ class TextInput:
         self._capture = capture
         self._text = kept
         self._in_messages = False  # whether the text is taken from the RPC's messages
-        self._waits: list[Wait] = []  # for text
+        self.waits: list[Wait] = []  # for text
         self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # of the RPC
         self._from_messages = False  # whether the application adds text in the place in which it receives messages
         self._pulled_at: Place | None = None  # where audio is pulled
@@ -165,9 +165,9 @@ class TextInput:
 
     def _count(self, wait: Wait, *, first: bool) -> None:
         place, since_ns, waited_ns = wait
-        inner_ns = sum(inner_ns for at, began_ns, inner_ns in self._waits if at == place and began_ns >= since_ns)
+        inner_ns = sum(inner_ns for at, began_ns, inner_ns in self.waits if at == place and began_ns >= since_ns)
         waited_ns = max(0, waited_ns - inner_ns)  # two iterators, one inside the other, may count the same wait
-        self._waits = [*self._waits[-_WAITS_KEPT:], (place, since_ns, waited_ns)]
+        self.waits = [*self.waits[-_WAITS_KEPT:], (place, since_ns, waited_ns)]
         self._record.text_wait_ns = (self._record.text_wait_ns or 0) + (0 if first else waited_ns)
 
     def take_waits_ns(self, since_ns: int) -> int:
@@ -176,11 +176,11 @@ class TextInput:
         An engine that is pulled in the same task did no work in that time. A wait elsewhere, for example in a task that reads text in
         advance, does not stop an engine.
         """
-        if not self._waits:
+        if not self.waits:
             return 0
         self._pulled_at = place = here()
-        mine = [wait for wait in self._waits if wait[0] == place]
-        self._waits = [wait for wait in self._waits if wait[0] != place]
+        mine = [wait for wait in self.waits if wait[0] == place]
+        self.waits = [wait for wait in self.waits if wait[0] != place]
         return sum(waited_ns for _, began_ns, waited_ns in mine if began_ns >= since_ns)
 
     @in_turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from opentelemetry.context import Context
@@ -30,26 +31,19 @@ class WholeRequest:
         self._request = request
         self._begin = begin
         self._format = format
+        self.monotonic = request.timeline.monotonic
+        """Returns the clock's reading, in nanoseconds."""
         self._invocation: Invocation | None = None
 
-    @property
+    @cached_property
     def context(self) -> Context:
         """The context in which the provider works."""
-        return (self._invocation or self._begun()).context
+        return self._begun().context
 
-    def monotonic(self) -> int:
-        """Return the clock's reading, in nanoseconds."""
-        return self._request.timeline.monotonic()
-
-    def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
-        """Pass a chunk on to the invocation.
-
-        Args:
-            data: a chunk.
-            now_ns: when, on the clock of the request, in nanoseconds.
-            waited_ns: how long it was waited for, in nanoseconds.
-        """
-        (self._invocation or self._begun()).chunk(data, now_ns, waited_ns)
+    @cached_property
+    def chunk(self) -> Callable[[Any, int, int], None]:
+        """The method of the invocation that takes a chunk."""
+        return self._begun().chunk
 
     def waiting(self, waited_ns: int) -> None:
         """Pass on how long a pull took that gave nothing.

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from opentelemetry.context import attach
 
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guard, guarded
 from otel_tts.grpc import serialization
 from otel_tts.grpc.contexts import AioContext, Thread
 from otel_tts.grpc.interception import Handler, Interceptor
@@ -166,12 +166,14 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
         rpc.answer(code, error, fault(code, error))
 
 
-@guarded
 def _watch(rpc: Rpc, *, request: bool = False) -> None:
     """Report to the RPC if the next send or receive of its task fails."""
-    task = rpc.internals.task
-    if task is not None:
-        on_failure(task, rpc.lose_request if request else rpc.lose_response)
+    try:  # as `guarded` does, without another call
+        task = rpc.internals.task
+        if task is not None:
+            on_failure(task, rpc.lose_request if request else rpc.lose_response)
+    except Exception as error:  # noqa: BLE001 - the boundary, as there
+        guard.caught("watching what an RPC sends or receives", error)
 
 
 def _requests(request: Any, rpc: Rpc) -> Any:
