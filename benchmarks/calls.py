@@ -1,10 +1,11 @@
 """Where the work of a request is done: the calls of one unary request, with the bytecodes that each of them runs.
 
-    python -m benchmarks.calls [otel-tts-off] [--functions]
+    python -m benchmarks.calls [otel-tts-off] [--functions | --phases]
 
 The request is that of ``exact.py``. Python counts the calls and bytecodes itself (``sys.settrace``), so nothing has to be installed, and
 the figures are the same on any machine. One bytecode is 60 to 80 of the instructions that ``exact.py`` counts. Each line has the
-bytecodes of a call with all calls inside it, those of its own, and its name, indented by depth; ``--functions`` adds them up.
+bytecodes of a call with all calls inside it, those of its own, and its name, indented by depth; ``--functions`` adds them up by function,
+``--phases`` by what a request does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import atexit
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,27 @@ from benchmarks import exact, overhead
 ROOT = Path(__file__).parents[1]
 WARM = 100
 """Requests before the one that is counted: caches are full by then, and bytecodes specialised."""
+
+_REST = "the event loop, wrappers of handler and serializer"
+PHASES = {
+    "AioServerInterceptor.intercept_service": "arrival: the RPC, gRPC's state, watching what it receives",
+    "begin": "start of the handler: the call, the RPC's span, the context",
+    "Telemetry.synthesis": "synthesis(): the request, its facts, its span",
+    "Synthesis.__enter__": "its block",
+    "Synthesis.__exit__": "its block",
+    "Synthesis.lookup": "lookup() and found()",
+    "_Block.__enter__": "lookup() and found()",
+    "Lookup.found": "lookup() and found()",
+    "_Block.__exit__": "lookup() and found()",
+    "_aio_returned": "the answer: its status",
+    "_aio_over": "the end: outcome, sums, histograms",
+    "Record._repeated_attributes": "the end: attributes",
+    "Record._measured_attributes": "the end: attributes",
+    "Rpc._describe": "the end: attributes",
+    "Span.set_attributes": "the end: attributes",
+    "Span.end": "the end: encoding, the queue",
+}
+"""The part of a request that a function begins, by its qualified name."""
 
 
 @dataclass
@@ -43,6 +66,13 @@ class Call:
         """It and all calls inside, a line each."""
         line = f"{self.total():7}{self.own:6}  {'  ' * depth}{self.name}"
         return [line, *(line for call in self.inner for line in call.lines(depth + 1))]
+
+    def phases(self, around: str = _REST) -> Iterator[tuple[str, int]]:
+        """The phase and the own bytecodes of it and of all calls inside."""
+        phase = PHASES.get(self.name.rpartition(" ")[2], around)
+        yield phase, self.own
+        for call in self.inner:
+            yield from call.phases(phase)
 
     def all(self) -> list[Call]:
         """It and all calls inside."""
@@ -100,17 +130,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variant", nargs="?", default="otel-tts", choices=exact.VARIANTS)
     parser.add_argument("--functions", action="store_true", help="the sums by function in place of the tree")
+    parser.add_argument("--phases", action="store_true", help="the sums by phase of the request")
     arguments = parser.parse_args()
     process, port = overhead.start("sink")
     os.environ |= exact.environment(arguments.variant, port)
     atexit.register(process.terminate)  # after the last export of this process, whose exit handlers are registered later
     calls = counted(arguments.variant)
     every = [inner for call in calls for inner in call.all()]
-    if arguments.functions:
-        own, times = Counter[str](), Counter[str]()
-        for call in every:
-            own[call.name] += call.own
-            times[call.name] += 1
+    if arguments.functions or arguments.phases:
+        parts = [(call.name, call.own) for call in every]
+        if arguments.phases:
+            parts = [part for call in calls for part in call.phases()]
+        own, times = Counter[str](), Counter(name for name, _ in parts)
+        for name, bytecodes in parts:
+            own[name] += bytecodes
         for name, bytecodes in own.most_common():
             print(f"{bytecodes:7}{times[name]:5}  {name}")
     else:

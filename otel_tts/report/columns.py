@@ -175,7 +175,7 @@ def _of_rows(measure: Measure, name: str, by: Sequence[str], now: pandas.DataFra
         if measure.relative:
             frame["value"] = frame.value / frame.usual.where(frame.usual > 0)
         elif not measure.mean:
-            frame["value"] += [middles[key] for key in _keys(frame, by)] - frame.usual
+            frame["value"] += middles.reindex(frame.set_index(list(by)).index).to_numpy() - frame.usual
     current = {key: frame.value.dropna().to_numpy() for key, frame in now.groupby(list(by))}
     for key, frame in then.groupby(list(by)):
         empty = frame.value.to_numpy()[:0]
@@ -201,10 +201,6 @@ def _group(provider: str, model: str, voice: str, language: str = "") -> str:
     """A group by name: what says nothing new is left out."""
     names = " / ".join(name for name in dict.fromkeys((provider, model, voice)) if name != _ANY)
     return f"{names} ({language})" if language not in ("", _ANY) else names
-
-
-def _keys(frame: pandas.DataFrame, by: Sequence[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(frame[name] for name in by), strict=True))
 
 
 def _failures(current: Sample, reference: Sample) -> Iterator[Column]:
