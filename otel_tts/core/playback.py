@@ -90,6 +90,9 @@ class Playback:
                     self.underrun_provider_s = max(self.underrun_provider_s, provider)
                     self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider)
         if self._first_audio is None:
+            if not self.audio_s:  # nothing is known of the audio so far: only the last arrival can be of use
+                self._arrivals = [(0.0, now_ns)]
+                return
             self._arrivals.append((self.audio_s, now_ns))
             if len(self._arrivals) >= _MOST_ARRIVALS:
                 self._resolve()

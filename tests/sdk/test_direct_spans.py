@@ -185,6 +185,35 @@ def test_random_spans_are_the_same_on_both_paths(
         logging.disable(logging.NOTSET)
 
 
+@settings(max_examples=200)
+@given(
+    st.sampled_from([None, 2, 8]),
+    repeated,
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("set_attributes"), st.tuples(st.one_of(repeated, st.just({"a": 0, "c": "x"})))),
+            st.tuples(st.just("set_attribute"), st.tuples(st.sampled_from("abcd"), st.sampled_from([True, 1, "1", [1]]))),
+        ),
+        max_size=4,
+    ),
+)
+def test_attributes_that_come_again_are_sent_as_they_are_at_the_end(
+    most: int | None, attributes: dict[str, Any], done: list[tuple[str, Any]]
+) -> None:
+    """Attributes that are encoded once for many spans, and are set again, removed by a limit or joined by others: as the SDK has it."""
+    logging.disable(logging.ERROR)
+    try:
+        (provider, kept), (reference, exporter) = direct(max_span_attributes=most), sdk(max_span_attributes=most)
+        for tracer in (p.get_tracer(semconv.SCOPE) for p in (provider, reference)):
+            span = tracer.start_span("speak", trace.Context(), attributes=attributes, start_time=5)
+            for method, arguments in done:
+                getattr(span, method)(*arguments)
+            span.end(6)
+        assert sent(kept.spans) == encode_spans(list(exporter.get_finished_spans()))
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 @settings(max_examples=60)
 @given(st.integers(0, 2**64 - 1))
 def test_numbers_of_any_size_are_read_back(number: int) -> None:

@@ -46,6 +46,8 @@ def varint(number: int) -> bytes:
     """
     if number < 0x80:
         return _SMALL[number]
+    if number < 0x4000:  # most lengths of spans
+        return bytes((number & 0x7F | 0x80, number >> 7))
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)

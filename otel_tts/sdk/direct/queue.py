@@ -120,9 +120,10 @@ class Queue(ForkAware, Generic[T]):
         if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
             self._lost.append(1)
             return
-        self._items.append(item)
+        items = self._items
+        items.append(item)
         self._count(self._bytes_of(item) if size_bytes is None else size_bytes)
-        if len(self._items) >= self._batch:
+        if len(items) >= self._batch:
             self._wake()
 
     def flush(self, timeout_s: float) -> bool:

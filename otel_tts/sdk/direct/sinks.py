@@ -62,10 +62,14 @@ class OTLPSink:
         Args:
             span: a finished span.
         """
+        encoded: Encoded
         try:
-            if not self._capture_text and isinstance(span, ReadableSpan):
-                span = queries.span(span)
-            encoded = encode(self._encoder, span)
+            if type(span) is Span:
+                encoded = span.tracer, span.encode(self._encoder)
+            else:
+                if not self._capture_text and isinstance(span, ReadableSpan):
+                    span = queries.span(span)
+                encoded = encode(self._encoder, span)
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return

@@ -268,6 +268,7 @@ class Span(Readable, trace.Span):
         repeated = self._repeated
         # A copy in one operation: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
         attributes = dict(self._attributes)
+        further = () if self._events is self._links is None and type(self._attributes) is dict else self._further()
         return encoder.span(  # type: ignore[no-any-return]
             self._context,
             self._parent,
@@ -278,12 +279,10 @@ class Span(Readable, trace.Span):
             attributes,
             repeated if repeated is self._repeated else (),  # else that thread has just set one of them again
             self._status,
-            *self._further(),
+            *further,
         )
 
     def _further(self) -> tuple[Any, ...]:
-        if self._events is None and self._links is None and type(self._attributes) is dict:
-            return ()
         dropped = (self.dropped_attributes, self.dropped_events, self.dropped_links)
         return self._events or (), self._links or (), dropped
 
