@@ -122,7 +122,7 @@ def counted(variant: str, requests: int, environment: dict[str, str]) -> list[in
         ]  # fmt: skip
         subprocess.run(command, check=True, env=os.environ | environment)
         dumps = [Path(directory, f"out.{number}").read_text() for number in (2, 3)]
-    return [int(found[1]) for dump in dumps if (found := _TOTAL.search(dump))]
+    return [int(total[1]) for dump in dumps if (total := _TOTAL.search(dump))]
 
 
 def control(*options: str) -> None:

@@ -212,8 +212,7 @@ class Invocation:
             if request is not None and request.text_input.waits:
                 waited_ns = self._for_engine(waited_ns)
             self._waited_ns = (self._waited_ns or 0) + waited_ns
-            pieces = meter.pieces if meter is not None else 0
-            total_s = meter.feed(data) if meter is not None else 0.0
+            pieces, total_s = (meter.pieces, meter.feed(data)) if meter is not None else (0, 0.0)
             if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
                 if request is not None and self.delivers:
                     request.record.playback.waiting(waited_ns)

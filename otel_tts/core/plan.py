@@ -11,6 +11,9 @@ from otel_tts.core.outcome import Cause
 from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, CacheResult, Outcome, RequestKind
 
+_FORMS = 64
+"""The most sets of attributes that a plan keeps: attempts, tiers and formats are few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -67,3 +70,15 @@ class Plan:
         state = "cached" if facts.cache in SERVED_FROM_CACHE else "synthesized"
         self.characters = instruments.characters.at((*maker, state), own)
         self.wasted = instruments.characters.at((*maker, "wasted"), own)
+
+    def keep(self, key: Hashable, attributes: RepeatedAttributes) -> dict[str, str | bool | int | float]:
+        """Keep a set of attributes if it may come again, and return it.
+
+        Args:
+            key: what it depends on, besides the plan.
+            attributes: of a span.
+        """
+        if not self.lasting or len(self.attributes) >= _FORMS:
+            return dict(attributes)
+        self.attributes[key] = attributes
+        return attributes

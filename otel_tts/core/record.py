@@ -18,12 +18,10 @@ from otel_tts.core.outcome import EMPTY, UNSPEAKABLE, Cause
 from otel_tts.core.plan import Facts, Plan
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
-from otel_tts.core.repeated import RepeatedAttributes
+from otel_tts.core.repeated import RepeatedAttributes, at_start
 from otel_tts.core.result import InvocationResult, SpanAttributes
 from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
 
-_FORMS = 64
-"""The most sets of attributes that a plan keeps: attempts, tiers and formats are few."""
 _PADDING_S = 0.1
 """A player fills its last frame with silence, and may count that."""
 
@@ -170,7 +168,7 @@ class Record:
             emitter: what all requests of its Telemetry share.
         """
         key = (self.stream, self.voice, self.language)
-        attributes: SpanAttributes = emitter.starts.get(key) or _at_start(*key)
+        attributes: SpanAttributes = emitter.starts.get(key) or at_start(*key)
         return attributes if self.purpose is NONE else attributes | self.purpose.span_attributes()
 
     def delivered_s(self, outcome: Outcome) -> float | None:
@@ -239,7 +237,7 @@ class Record:
             if plan.lasting:
                 emitter.plans.keep(key, plan)
                 start = (self.stream, self.voice, self.language)
-                emitter.starts.keep(start, RepeatedAttributes(_at_start(*start)))
+                emitter.starts.keep(start, RepeatedAttributes(at_start(*start)))
         return plan
 
     def _unheard_share(self, cause: Cause, delivered_s: float | None) -> float:
@@ -339,27 +337,20 @@ class Record:
         """Return the attributes of its end that other requests with this plan have, too."""
         name, rate = self.format.name if self.format is not None else None, self.sample_rate
         key = (self.attempts, self.fallback, self.resends, cause.cancel_reason, self.tier, name, rate, type(rate))
-        repeated = plan.attributes.get(key)
-        if repeated is None:
-            reason = cause.reason
-            repeated = RepeatedAttributes({
-                semconv.OUTCOME.key: cause.outcome.value,
-                semconv.CACHE_RESULT.key: self.cache.value,
-                semconv.ATTEMPT_COUNT.key: self.attempts,
-                semconv.FALLBACK_USED.key: self.fallback,
-                semconv.PROVIDER.key: self.provider,
-                semconv.MODEL.key: self.model,
-                semconv.RESEND_COUNT.key: self.resends or None,
-                semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
-                semconv.CACHE_TIER.key: self.tier,
-                semconv.CANCEL_REASON.key: reason.value if reason is not None else None,
-                semconv.AUDIO_FORMAT.key: name,
-                semconv.AUDIO_SAMPLE_RATE.key: rate,
-            })  # fmt: skip
-            if not plan.lasting or len(plan.attributes) >= _FORMS:
-                return dict(repeated)
-            plan.attributes[key] = repeated
-        return repeated
+        return plan.attributes.get(key) or plan.keep(key, RepeatedAttributes({
+            semconv.OUTCOME.key: cause.outcome.value,
+            semconv.CACHE_RESULT.key: self.cache.value,
+            semconv.ATTEMPT_COUNT.key: self.attempts,
+            semconv.FALLBACK_USED.key: self.fallback,
+            semconv.PROVIDER.key: self.provider,
+            semconv.MODEL.key: self.model,
+            semconv.RESEND_COUNT.key: self.resends or None,
+            semconv.ERROR_TYPE.key: cause.error_type.value if cause.error_type is not None else None,
+            semconv.CACHE_TIER.key: self.tier,
+            semconv.CANCEL_REASON.key: cause.reason.value if cause.reason is not None else None,
+            semconv.AUDIO_FORMAT.key: name,
+            semconv.AUDIO_SAMPLE_RATE.key: rate,
+        }))  # fmt: skip
 
     def _measured_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
         attributes: SpanAttributes = {semconv.TEXT_LENGTH.key: self.characters}
@@ -389,16 +380,3 @@ class Record:
             }
             attributes |= {key: value for key, value in measured.items() if value is not None}
         return attributes
-
-
-def _at_start(stream: bool, voice: str | None, language: str | None) -> SpanAttributes:
-    attributes: SpanAttributes = {
-        semconv.OPERATION_NAME.key: "text_to_speech",
-        semconv.OUTPUT_TYPE.key: "speech",
-        semconv.STREAM.key: stream,
-    }
-    if voice:
-        attributes[semconv.VOICE.key] = voice
-    if language:
-        attributes[semconv.LANGUAGE.key] = language
-    return attributes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from otel_tts import semconv
+
 
 class RepeatedAttributes(dict[str, str | bool | int | float]):
     """Attributes that come again with other spans. Nobody changes them.
@@ -20,3 +22,23 @@ class RepeatedAttributes(dict[str, str | bool | int | float]):
         """The first key; empty if there is none."""
         self.encoded: bytes | None = None
         """Their bytes in a span, once the direct path has encoded them."""
+
+
+def at_start(stream: bool, voice: str | None, language: str | None) -> dict[str, str | bool | int | float]:
+    """Return the attributes with which the span of a request starts.
+
+    Args:
+        stream: whether audio is delivered in pieces.
+        voice: as requested; None: unknown.
+        language: as requested; None: unknown.
+    """
+    attributes: dict[str, str | bool | int | float] = {
+        semconv.OPERATION_NAME.key: "text_to_speech",
+        semconv.OUTPUT_TYPE.key: "speech",
+        semconv.STREAM.key: stream,
+    }
+    if voice:
+        attributes[semconv.VOICE.key] = voice
+    if language:
+        attributes[semconv.LANGUAGE.key] = language
+    return attributes

@@ -358,10 +358,9 @@ class SynthesisRequest:
             self.outcome = cause.outcome
             self.sources.recorded = True
             describe = self._span.is_recording()
-            sets = self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe)
+            for attributes in self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe):
+                self._span.set_attributes(attributes)
             if describe:
-                for attributes in sets:
-                    self._span.set_attributes(attributes)
                 # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
                 error = self._error if not self.record.attempts and self._call is None else None
                 self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))
