@@ -109,7 +109,7 @@ def has_no_room(tts: Telemetry, context: Any) -> Any:
 
 def is_quiet(tts: Telemetry, context: Any) -> Any:
     """A provider says success and gives no samples."""
-    with tts.synthesis(text="🤷") as synthesis, synthesis.attempt("hibari") as attempt:
+    with tts.synthesis(text="quiet") as synthesis, synthesis.attempt("hibari") as attempt:
         attempt.audio(b"", FORMAT)
     return context.abort(grpc.StatusCode.INTERNAL, "no audio")
 
