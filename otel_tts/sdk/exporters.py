@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
-from otel_tts.sdk import encodable, outages, queries
+from otel_tts.sdk import encodable, foreign, outages
 from otel_tts.sdk.outages import OutageLog
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
@@ -178,7 +178,7 @@ class ForkedSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
-        batch = encodable.spans(spans if self._capture_text else queries.spans(spans))
+        batch = encodable.spans(spans if self._capture_text else foreign.spans(spans))
         return self._outages.watch(lambda: self._own().export(batch))
 
     def shutdown(self) -> None:

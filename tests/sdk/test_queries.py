@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from otel_tts import semconv
-from otel_tts.sdk import queries
+from otel_tts.sdk import foreign, queries
 from otel_tts.sdk.direct.sinks import OTLPSink
 from otel_tts.sdk.exporters import ForkedSpanExporter
 
@@ -138,24 +138,13 @@ def test_exceptions_on_both_paths(capture: bool, way: str) -> None:
         assert exported.events[0].attributes["exception.type"] == "ValueError"
 
 
-def test_a_status_without_an_exception_stays() -> None:
-    """What a library says of a status itself is left as it is, and its span is the same object."""
-    provider, memory = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    span = provider.get_tracer("other").start_span("call")
-    span.set_status(StatusCode.ERROR, "the upstream closed")
-    span.end()
-    [finished] = memory.get_finished_spans()
-    assert queries.span(finished) is finished
-
-
 def test_other_spans_are_the_same_objects() -> None:
     """A span of otel-tts's own, one without a URL and one that is masked already are not copied."""
     [ours] = recorded(semconv.SCOPE).finished  # type: ignore[attr-defined]
     [other] = recorded("other").finished  # type: ignore[attr-defined]
-    masked = queries.span(other)
-    assert queries.span(ours) is ours
-    assert queries.span(masked) is masked
+    masked = foreign.span(other)
+    assert foreign.span(ours) is ours
+    assert foreign.span(masked) is masked
     assert masked is not other
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from otel_tts.sdk import queries
+from otel_tts.sdk import foreign
 from otel_tts.sdk.direct import encoding
 from otel_tts.sdk.direct.queue import Queue
 from otel_tts.sdk.direct.senders import Sender
@@ -64,11 +64,11 @@ class OTLPSink:
         """
         encoded: Encoded
         try:
-            if type(span) is Span:
+            if type(span) is Span and not span.describes:
                 encoded = span.tracer, span.encode(self._encoder)
             else:
-                if not self._capture_text and isinstance(span, ReadableSpan):
-                    span = queries.span(span)
+                if not self._capture_text:
+                    span = foreign.span(span.readable() if isinstance(span, Span) else span)
                 encoded = encode(self._encoder, span)
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)

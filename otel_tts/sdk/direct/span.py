@@ -27,6 +27,7 @@ _logger = logging.getLogger(__name__)
 _PLAIN = frozenset((str, bool, int, float))
 """The types of values that are kept unchanged."""
 _KEYS = frozenset((str,))
+_EXCEPTION = semconv.EXCEPTION_EVENT.name
 
 
 class Unrecorded(trace.NonRecordingSpan):
@@ -73,6 +74,9 @@ class Span(Readable, trace.Span):
         record_exception: whether an exception that leaves its block becomes an event.
         set_status_on_exception: whether an exception that leaves its block sets the status.
     """
+
+    describes = False
+    """Whether an exception or a description of the status is recorded: the host may have written what it says."""
 
     def __init__(
         self,
@@ -147,6 +151,8 @@ class Span(Readable, trace.Span):
         if self._events is None:
             self._events = BoundedList(limits.max_events)
         self._events.append(Event(name, kept, timestamp))
+        if name == _EXCEPTION:
+            self.describes = True
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         if self._can_change("add_link"):
@@ -162,6 +168,7 @@ class Span(Readable, trace.Span):
         code = status.status_code if isinstance(status, Status) else status
         if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK:
             return
+        self.describes = True
         if isinstance(status, StatusCode):
             self._status = Status(status, description)
             return
