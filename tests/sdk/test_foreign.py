@@ -147,7 +147,8 @@ def test_whatever_the_text(text: str) -> None:
 @pytest.mark.parametrize(
     ("description", "left"),
     [
-        ("timeout", "timeout"), ("StatusCode.NOT_FOUND", "StatusCode.NOT_FOUND"), ("UNAVAILABLE", "UNAVAILABLE"), ("ValueError", "ValueError"),
+        ("timeout", "timeout"), ("StatusCode.NOT_FOUND", "StatusCode.NOT_FOUND"), ("UNAVAILABLE", "UNAVAILABLE"),
+        ("ValueError", "ValueError"),
         (f"ValueError: {CANARY}", "ValueError"), (CANARY, None), (f"Hello: {CANARY}", None), (f"StatusCode.NOT_FOUND: {CANARY}", None),
     ],
 )  # fmt: skip
@@ -165,7 +166,10 @@ def test_of_a_status_a_kind_stays(description: str, left: str | None) -> None:
 
 def test_counts_of_what_was_dropped_stay() -> None:
     """A masked span says as before how many attributes, events and links were beyond the limits; one without text is the same object."""
-    provider, exporter = TracerProvider(shutdown_on_exit=False, span_limits=SpanLimits(max_events=1, max_links=1)), InMemorySpanExporter()
+    provider, exporter = (
+        TracerProvider(shutdown_on_exit=False, span_limits=SpanLimits(max_events=1, max_links=1)),
+        InMemorySpanExporter(),
+    )
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("other")
     context = tracer.start_span("linked").get_span_context()
