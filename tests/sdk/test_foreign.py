@@ -132,10 +132,20 @@ def spans_of(error: Exception, scope: str = "other") -> list[ReadableSpan]:
     return list(exporter.get_finished_spans())
 
 
+def forged(text: str) -> str:
+    """A message that looks like a traceback with frames."""
+    return f'{text}\nTraceback (most recent call last):\n  File "say.py", line 1, in {text}\n    {text}'
+
+
 @given(text=st.text(min_size=1).map(lambda text: f"{CANARY}{text}{CANARY}"))
 def test_whatever_the_text(text: str) -> None:
     """Any text, over several lines or looking like a traceback, is in nothing that is left."""
-    for error in (ValueError(text), ValueError(f'{text}\nTraceback (most recent call last):\n  File "{text}"'), KeyError(text)):
+    for error in (
+        ValueError(text),
+        ValueError(f'{text}\nTraceback (most recent call last):\n  File "{text}"'),
+        KeyError(text),
+        ValueError(forged(text)),
+    ):
         for span in spans_of(error):
             masked = foreign.span(span)
             assert CANARY not in masked.to_json()
