@@ -55,8 +55,8 @@ def span(one: ReadableSpan) -> ReadableSpan:
     before = one.attributes or {}, one.events, one.links  # each access makes a new object
     attributes, events, links = before
     if not ours or any(_MESSAGE in (event.attributes or ()) for event in events):
-        said = {*_messages(attributes), *(word for event in events for word in _messages(event.attributes or {}))}
-        messages = sorted(said, key=len, reverse=True)
+        words = {*_messages(attributes), *(word for event in events for word in _messages(event.attributes or {}))}
+        messages = sorted(words, key=len, reverse=True)
         events = _replaced(events, [_event(event, messages) for event in events])
         if not ours:
             attributes = _masked(attributes, messages)
