@@ -79,6 +79,34 @@ class AudioFacts:
     loudness: float | None = None
     voiced_s: float | None = None
 
+    def followed_by(self, part: AudioFacts) -> AudioFacts:
+        """Return the facts of this audio and a part after it. What is not known of both is unknown.
+
+        Args:
+            part: the facts of the part.
+        """
+        rate = self.sample_rate if self.sample_rate == part.sample_rate else None
+        if self.duration_s is None or part.duration_s is None or self.voiced_s is None or part.voiced_s is None:
+            return AudioFacts(sample_rate=rate)
+        duration_s, voiced_s = self.duration_s + part.duration_s, self.voiced_s + part.voiced_s
+        power = sum(f.voiced_s * 10 ** (-f.loudness / 10) for f in (self, part) if f.voiced_s and f.loudness is not None)
+        trailing_s, clipping_ratio = part.trailing_silence_s, self.clipping_ratio
+        if not part.voiced_s and trailing_s is not None and self.trailing_silence_s is not None:
+            trailing_s += self.trailing_silence_s
+        if clipping_ratio is not None and part.clipping_ratio is not None and clipping_ratio != part.clipping_ratio:
+            clipped_s = clipping_ratio * self.duration_s + part.clipping_ratio * part.duration_s
+            clipping_ratio = clipped_s / duration_s if rate is not None else None
+        return AudioFacts(
+            duration_s=duration_s,
+            sample_rate=rate,
+            onset_s=self.onset_s,
+            trailing_silence_s=trailing_s,
+            silence_ratio=1 - voiced_s / duration_s,
+            clipping_ratio=clipping_ratio,
+            loudness=max(0.0, -10 * math.log10(power / voiced_s)) if power else None,
+            voiced_s=voiced_s,
+        )
+
 
 class _Tally:
     """Sums over the windows so far, in frames unless said otherwise."""

@@ -25,6 +25,7 @@ class Playback:
         "_arrivals",
         "_base",
         "_first_audio",
+        "_gap",
         "_meter",
         "_waited_ns",
         "audio_s",
@@ -51,8 +52,14 @@ class Playback:
         self._waited_ns = 0  # for the engine, since the first chunk
         self._meter: AudioMeter | None = None
         self._base = 0.0
+        self._gap = False  # whether a meter before could not read its audio
         self._first_audio: int | None = None
         self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds of audio handed out so far; None if any of it cannot be read, or there is none."""
+        return self.audio_s if self.audio_s > self._base and not self._gap else None
 
     def waiting(self, waited_ns: int) -> None:
         """Count time spent waiting for the engine that brought no audio, in nanoseconds.
@@ -74,6 +81,7 @@ class Playback:
         """
         if meter is not self._meter:
             self._resolve()
+            self._gap = self._gap or (self.chunks > 0 and self.length_s is None)
             self._meter, self._base, self._arrivals = meter, self.audio_s, []
         before, self.audio_s = self.audio_s, self._base + total_s
         self.chunks += 1

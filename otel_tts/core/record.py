@@ -63,6 +63,8 @@ class Record:
     """Provider and model of the attempts that made audio."""
     duration_s: float | None = None
     """Seconds of audio that was made, or found in a cache."""
+    unmeasured: bool = False
+    """Whether a part of the audio cannot be read, so that its duration is unknown."""
     format: AudioFormat | None = None
     sample_rate: int | None = None
     audio: AudioFacts | None = None
@@ -104,20 +106,23 @@ class Record:
         self.resends += result.resends
         if result.billable:
             self.billed.append((result.provider, result.model))
-        if result.audio is not None:
+        if result.audio is not None and result.kept:
+            self._add_audio(result.audio, result.format, result.real_time_factor)
+        elif result.audio is not None and self.duration_s is None and not self.unmeasured:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
-            made = result.cause.good or result.cause.reason is not None
-            length_s = result.audio.duration_s if made else None
-            self.real_time_factor = self._joined_factor(result.real_time_factor, length_s)
-            if length_s is not None:
-                self.duration_s = (self.duration_s or 0.0) + length_s
 
-    def _joined_factor(self, factor: float | None, length_s: float | None) -> float | None:
-        """Return the real-time factor of the audio made so far and of a new part: all waiting for engines over all seconds of audio."""
-        before, before_s = self.real_time_factor, self.duration_s
-        if factor is None or before is None or not before_s or not length_s:
-            return factor
-        return (before * before_s + factor * length_s) / (before_s + length_s)
+    def _add_audio(self, part: AudioFacts, format: AudioFormat | None, factor: float | None) -> None:
+        """Add a part of the audio. What is not known of each part is unknown of the whole."""
+        before_s, length_s, before = self.duration_s, part.duration_s, self.real_time_factor
+        if before_s or self.unmeasured:
+            part = self.audio.followed_by(part) if self.audio is not None else AudioFacts(sample_rate=part.sample_rate)
+            if factor is None or before is None or not before_s or not length_s:
+                factor = None
+            else:  # all waiting for engines over all seconds of audio
+                factor = (before * before_s + factor * length_s) / (before_s + length_s)
+        self.audio, self.format, self.sample_rate, self.real_time_factor = part, format, part.sample_rate, factor
+        self.unmeasured = self.unmeasured or length_s is None
+        self.duration_s = None if length_s is None or self.unmeasured else (before_s or 0.0) + length_s
 
     def discard_lookup(self) -> None:
         """Discard the audio of a cache or of an identical request: a provider is called after all."""
@@ -139,7 +144,7 @@ class Record:
     def _check_heard(self) -> None:
         """Leave out a duration heard that is longer than what was handed out, which is known at the end only."""
         if self.playback.chunks:
-            most_s = self.playback.audio_s or self.duration_s  # neither: bytes that cannot be read
+            most_s = self.playback.length_s or self.duration_s  # neither: bytes that cannot be read
         else:
             most_s = 0.0 if self.stream and self.duration_s is None else self.duration_s
         heard_s = self.heard_s
@@ -179,7 +184,7 @@ class Record:
         """
         broken_off = outcome is Outcome.PARTIAL and self.playback.chunks > 0  # also a whole answer, that an SDK returns as it is
         if (self.handed_out or broken_off) and (self.playback.audio_s or outcome is not Outcome.OK):
-            return self.playback.audio_s or None  # no seconds: bytes that cannot be read
+            return self.playback.length_s
         return self.duration_s if outcome is Outcome.OK else 0.0
 
     def emit(
@@ -275,7 +280,7 @@ class Record:
             attributes[semconv.TIME_TO_FIRST_AUDIO.key] = first_audio
             if interactive:
                 instruments.first_audio.record(first_audio, (*maker, self.cache, cause.outcome), context, own)
-        if playback.audio_s:  # where the audio can be read
+        if playback.length_s:  # where the audio can be read
             attributes[semconv.UNDERRUN.key] = playback.underrun_s
             attributes[semconv.UNDERRUN_PROVIDER.key] = playback.underrun_provider_s
             attributes[semconv.UNDERRUN_CONSUMER.key] = playback.underrun_consumer_s

@@ -10,7 +10,7 @@ from otel_tts import semconv
 from otel_tts.core.audio import AudioFacts, AudioFormat
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
-from otel_tts.semconv import AttemptReason
+from otel_tts.semconv import AttemptReason, Outcome
 
 SpanAttributes = dict[str, str | bool | int | float]
 
@@ -24,6 +24,8 @@ class InvocationResult:
     cause: Cause
     audio: AudioFacts | None = None
     format: AudioFormat | None = None
+    delivered: bool = True
+    """Whether its audio went to the caller as it came."""
     billable: bool = False
     """Whether it made any audio: only then the provider charges for it."""
     waited_s: float | None = None
@@ -35,6 +37,13 @@ class InvocationResult:
     connection_reused: bool | None = None
     resends: int = 0
     """How often its SDK sent a request again."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether its audio is audio of the request: of a failed attempt only what was handed out before."""
+        cause = self.cause
+        interrupted = cause.reason is not None or cause.outcome is Outcome.DEADLINE
+        return cause.good or interrupted or (cause.outcome is Outcome.PARTIAL and self.delivered)
 
     def emit(
         self,

@@ -168,7 +168,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         | {"gen_ai.request.stream": streams, "tts.text.length": 5, "tts.attempt.count": int(asked), "tts.fallback.used": False}
         | without_none(**{
             "tts.audio.delivered_duration": delivered,
-            "tts.audio.duration": made if ok or (outcome == "cancelled" and measured) else None,
+            "tts.audio.duration": made if ok or (outcome in ("cancelled", "deadline", "partial") and measured) else None,
             "tts.cancel.reason": "caller" if outcome == "cancelled" else None,
             "tts.real_time_factor": took / made if ok else None,
             "tts.usage.cost": COST if made else None,
