@@ -288,10 +288,8 @@ class Invocation:
         self.open = False
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
-        result = InvocationResult(
-            self._provider, self._model, cause, delivered=self.delivers, connection_reused=self.connection_reused,
-            resends=self.resends.count,
-        )  # fmt: skip
+        result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers)
+        result.connection_reused, result.resends = self.connection_reused, self.resends.count
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format

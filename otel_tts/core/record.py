@@ -19,7 +19,7 @@ from otel_tts.core.plan import Facts, Plan
 from otel_tts.core.playback import Playback
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.repeated import RepeatedAttributes, at_start
-from otel_tts.core.result import InvocationResult, SpanAttributes
+from otel_tts.core.result import InvocationResult, SpanAttributes, joined_factor
 from otel_tts.semconv import SERVED_FROM_CACHE, CacheResult, Outcome
 
 _PADDING_S = 0.1
@@ -113,16 +113,13 @@ class Record:
 
     def _add_audio(self, part: AudioFacts, format: AudioFormat | None, factor: float | None) -> None:
         """Add a part of the audio. What is not known of each part is unknown of the whole."""
-        before_s, length_s, before = self.duration_s, part.duration_s, self.real_time_factor
-        if before_s or self.unmeasured:
+        length_s = part.duration_s
+        if self.duration_s or self.unmeasured:
             part = self.audio.followed_by(part) if self.audio is not None else AudioFacts(sample_rate=part.sample_rate)
-            if factor is None or before is None or not before_s or not length_s:
-                factor = None
-            else:  # all waiting for engines over all seconds of audio
-                factor = (before * before_s + factor * length_s) / (before_s + length_s)
+            factor = joined_factor(self.real_time_factor, self.duration_s, factor, length_s)
         self.audio, self.format, self.sample_rate, self.real_time_factor = part, format, part.sample_rate, factor
         self.unmeasured = self.unmeasured or length_s is None
-        self.duration_s = None if length_s is None or self.unmeasured else (before_s or 0.0) + length_s
+        self.duration_s = None if length_s is None or self.unmeasured else (self.duration_s or 0.0) + length_s
 
     def discard_lookup(self) -> None:
         """Discard the audio of a cache or of an identical request: a provider is called after all."""
@@ -143,10 +140,9 @@ class Record:
 
     def _check_heard(self) -> None:
         """Leave out a duration heard that is longer than what was handed out, which is known at the end only."""
-        if self.playback.chunks:
-            most_s = self.playback.length_s or self.duration_s  # neither: bytes that cannot be read
-        else:
-            most_s = 0.0 if self.stream and self.duration_s is None else self.duration_s
+        most_s = self.playback.length_s or self.duration_s  # neither: bytes that cannot be read
+        if self.stream and most_s is None and not self.playback.chunks:
+            most_s = 0.0
         heard_s = self.heard_s
         if heard_s is None or most_s is None or heard_s <= most_s:
             return

@@ -15,6 +15,20 @@ from otel_tts.semconv import AttemptReason, Outcome
 SpanAttributes = dict[str, str | bool | int | float]
 
 
+def joined_factor(first: float | None, first_s: float | None, second: float | None, second_s: float | None) -> float | None:
+    """Return the real-time factor of two parts: all waiting for engines over all seconds of audio; None if any is unknown.
+
+    Args:
+        first: the factor of the first part.
+        first_s: its audio, seconds.
+        second: the factor of the second part.
+        second_s: its audio, seconds.
+    """
+    if first is None or second is None or not first_s or not second_s:
+        return None
+    return (first * first_s + second * second_s) / (first_s + second_s)
+
+
 @dataclass(slots=True)
 class InvocationResult:
     """The result of one call of a provider; None where unknown."""

@@ -183,6 +183,7 @@ def test_a_stream_in_both_directions(capture_tts: Capture, observe: Observe, ser
     seconds = len(run(speak, service[1], "Hello there.", "How are you?")) / 2 / RATE
     spoken = audio(seconds, RATE, "pcm16") | {"tts.stream.chunk.count": 2}
     expected = OF_VOICE | QUALITY | PLAYED | {"tts.audio.delivered_duration": pytest.approx(seconds)}
+    expected |= {"tts.time_to_first_text": SOME}
     assert capture_tts.tree() == [
         tree("gcp.texttospeech", None, characters=24, stream=True, of_both=spoken, of_synthesis=expected)
     ]

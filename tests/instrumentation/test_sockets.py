@@ -510,8 +510,8 @@ def test_elevenlabs_realtime(provider: SpeechSockets, observe: Observe, capture_
 @pytest.mark.parametrize(
     ("fault", "outcome", "error_type"),
     [
-        ("error", "partial", "_OTHER"),
-        ("lost", "partial", "_OTHER"),
+        ("error", "partial", "connection"),  # the SDK raises the code with which the server closed the connection
+        ("lost", "partial", "connection"),
         ("closed", "ok", None),  # the SDK takes it for the end
         ("refuse", "error", "unauthorized"),
         ("gone", "error", "connection"),
