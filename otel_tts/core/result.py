@@ -15,18 +15,18 @@ from otel_tts.semconv import AttemptReason, Outcome
 SpanAttributes = dict[str, str | bool | int | float]
 
 
-def joined_factor(first: float | None, first_s: float | None, second: float | None, second_s: float | None) -> float | None:
+def joined_factor(before: float | None, before_s: float | None, factor: float | None, length_s: float | None) -> float | None:
     """Return the real-time factor of two parts: all waiting for engines over all seconds of audio; None if any is unknown.
 
     Args:
-        first: the factor of the first part.
-        first_s: its audio, seconds.
-        second: the factor of the second part.
-        second_s: its audio, seconds.
+        before: the factor of the part before.
+        before_s: its audio, seconds.
+        factor: the factor of the part after it.
+        length_s: its audio, seconds.
     """
-    if first is None or second is None or not first_s or not second_s:
+    if before is None or factor is None or not before_s or not length_s:
         return None
-    return (first * first_s + second * second_s) / (first_s + second_s)
+    return (before * before_s + factor * length_s) / (before_s + length_s)
 
 
 @dataclass(slots=True)
