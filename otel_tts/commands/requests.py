@@ -117,8 +117,12 @@ def requests(
     if as_json:
         print_json("requests", {"requests": [_plain(request) for request in listed]})
     elif listed:
-        wide = console.width >= WIDE
-        console.print(listing(listed, wide=wide) if conversation is None else turns(listed, wide=wide))
+        if conversation is None:
+            console.print(listing(listed, wide=console.width >= WIDE))
+        else:  # as many columns as there are values for, so its width is known only then
+            wide = turns(listed, wide=True)
+            fits = console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width
+            console.print(wide if fits else turns(listed, wide=False))
         if conversation is not None:
             console.print(totals(listed))
             if len(listed) == limit:

@@ -117,6 +117,7 @@ def test_the_table_says_why(recorded: Path) -> None:
     )
     assert " interrupted " in ran.stdout
     assert "cancelled" not in ran.stdout
+    assert "…" not in ran.stdout  # what has no room is left out as a whole
 
 
 @pytest.mark.parametrize("where", ["app.tenant", "=acme", ""])

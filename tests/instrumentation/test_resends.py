@@ -28,6 +28,7 @@ from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
+from otel_tts.instrumentation.gtts import GttsInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
@@ -314,7 +315,10 @@ def test_the_table_says_of_whom_they_are_seen() -> None:
     }  # with what else they do
     assert seen == {sdk.instrumentor for sdk in SDKS.values()} | {GoogleInstrumentor, EdgeInstrumentor} | tried_elsewhere
     none = {library.instrumentor for library in LIBRARIES if library.resends == "makes none"}
-    assert none == {DeepgramInstrumentor}
+    assert none == {
+        DeepgramInstrumentor,
+        GttsInstrumentor,
+    }  # gTTS's refusals are one request each: tests/instrumentation/test_gtts.py
 
 
 @pytest.mark.parametrize(

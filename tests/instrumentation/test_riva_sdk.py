@@ -179,10 +179,10 @@ def test_what_goes_wrong(
 
 
 def test_a_text_without_audio(capture_tts: Capture, observe: Observe, service: Any) -> None:
-    """Is `empty`: Riva's engine says nothing to it."""
+    """Is no request to speak, where it has no words: Riva's engine says nothing to it."""
     observe(RivaInstrumentor)
     assert whole(service, "🙂") == b""
-    assert [s.outcome for s in capture_tts.syntheses()] == ["empty"]
+    assert [s.outcome for s in capture_tts.syntheses()] == ["rejected"]
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
