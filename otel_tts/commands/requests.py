@@ -124,7 +124,7 @@ def requests(
             fits = console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width
             console.print(wide if fits else turns(listed, wide=False))
         if conversation is not None:
-            console.print(totals(listed))
+            console.print(totals(listed), soft_wrap=True)
             if len(listed) == limit:
                 console.print(f"These are the newest {limit}: --limit shows more.", style="yellow")
         if any(request.ttfa is not None and request.ttfa > request.duration for request in listed):
