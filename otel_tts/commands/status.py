@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from otel_tts import formatting
+from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
+from otel_tts.conditions.telemetry import ABSENT
+from otel_tts.distribution import Distribution
 from otel_tts.history import added_up, open_history
 from otel_tts.history.places import HOW
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
@@ -68,7 +70,7 @@ def status(service: str, as_json: bool) -> None:
     history = CachedHistory(open_history(settings))
     console = terminal.console()
     try:
-        met, age_s, names = _judged(history, settings, service)
+        met, age_s, background, names = _judged(history, settings, service)
         notes = added_up(history.places(Period.from_range("15m", history.now, history.interval)), service)
     except SourceUnavailableError as unavailable:
         if as_json:
@@ -76,24 +78,32 @@ def status(service: str, as_json: bool) -> None:
         click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
-    if age_s is None or is_late(age_s, history.interval):
+    if background is None and (age_s is None or is_late(age_s, history.interval)):
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
     reason = _unknown(age_s, history.source, service, names) if state is CheckState.UNKNOWN else ""
     if as_json:
-        print_json("status", _as_json(state, met, age_s, history.source, settings, reason, notes))
+        print_json("status", _as_json(state, met, age_s, history.source, settings, reason, [*filter(None, [background]), *notes]))
     else:
         _print(console, met, age_s, history.source, settings, reason)
+        if background is not None:
+            console.print(background, style="dim", soft_wrap=True, markup=False, highlight=False)
         for note in notes:
             console.print(f"{note} {HOW}", style="yellow", soft_wrap=True, markup=False, highlight=False)
     raise SystemExit(state)
 
 
-def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tuple[list[Met], float | None, list[str]]:
-    """The conditions that are met, the age of the newest telemetry in seconds (None without any), and the services within the hour."""
+def _judged(
+    history: CachedHistory, settings: LiveSettings, service: str
+) -> tuple[list[Met], float | None, str | None, list[str]]:
+    """The conditions that are met, the age of the newest telemetry, what there is in the background, and the services within the hour.
+
+    The age, in seconds, is that of requests that somebody waits for; None without any. Only then the background is looked at.
+    """
     period = Period.from_range("15m", history.now, history.interval)
     newest, names = newest_of(history, period, service), sorted(seen(history, period))
-    if newest is None:
-        return [], None, names
+    background = _background(history, service) if newest is None else None
+    if newest is None and background is None:
+        return [], None, None, names
     met = [
         Met(
             verdict,
@@ -102,7 +112,21 @@ def _judged(history: CachedHistory, settings: LiveSettings, service: str) -> tup
         for verdict in judged(history, period, settings, service)
         if any(verdict.sentences())
     ]
-    return met, max(history.now - newest, 0.0), names
+    return met, None if newest is None else max(history.now - newest, 0.0), background, names
+
+
+def _background(history: CachedHistory, service: str) -> str | None:
+    """What there is of a service for which nobody waits; None if it had no such requests within the hour either."""
+    now = history.now
+    counts: dict[str, int] = {}
+    for timeline in history.over(semconv.BACKGROUND_DURATION, now - ABSENT.window_s, now, (semconv.OUTCOME,), service=service):
+        if isinstance(value := timeline.points[0].value, Distribution) and value.count:
+            counts[str(timeline.attributes[semconv.OUTCOME.key])] = round(value.count)
+    if not counts:
+        return None
+    requests = formatting.counted(sum(counts.values()), "request")
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items(), key=lambda each: -each[1]))
+    return f"Within the last hour it had {requests} in the background ({outcomes}) and no other. Objectives leave these out."
 
 
 def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -> str:

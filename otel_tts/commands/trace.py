@@ -106,7 +106,9 @@ _EVENTS = {
 @click.option("--all", "everything", is_flag=True, help="Every attribute, by its own name.")
 @json_option
 def trace(trace_id: str | None, everything: bool, as_json: bool) -> None:
-    """Draw one request's tree: its spans with their durations, events, and the attributes that matter.
+    """Draw the trace of a request, with all that are in it, as a tree.
+
+    It has the spans with their durations, events, and the attributes that matter.
 
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
     some. Without it, the newest request is drawn.
@@ -154,6 +156,9 @@ def drawing(trace: Trace, *, everything: bool = False) -> Group:
     title = Text.assemble(
         ("trace ", "bold"), trace.trace_id, f"\n{formatting.date(start)}, took {formatting.duration(end - start)}, {services}"
     )
+    requests = sum(span.name == semconv.SYNTHESIS_SPAN.name for span in spans)
+    if requests > 1:  # such as all that a WebSocket served
+        title.append(f", {formatting.counted(requests, 'request')}")
     trees = []
     for root in trace.roots:
         branches: list[Tree] = []  # the one that each level grows on

@@ -174,7 +174,7 @@ class History(Protocol):
         """
 
     def requests(self, filter: RequestFilter = ..., limit: int = 100) -> list[Request]:
-        """Syntheses that spans were kept of, those that ended last first.
+        """Syntheses that spans were kept of, the one that began last first.
 
         Args:
             filter: which ones; by default all.

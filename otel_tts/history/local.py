@@ -131,7 +131,7 @@ class LocalHistory(Counted):
                 *(self._index.columns(p).latest(filter, limit) for p in hour), key=lambda r: r.end, reverse=True
             )
         )
-        return sorted(islice(newest_first, limit), key=lambda request: request.end, reverse=True)
+        return sorted(islice(newest_first, limit), key=lambda request: request.start, reverse=True)
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
         """See `History.every_request`.

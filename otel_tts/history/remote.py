@@ -118,8 +118,7 @@ class RemoteHistory(Counted):
             matching += page
             if len(matching) >= limit:
                 break
-        latest = sorted(matching, key=lambda request: request.start, reverse=True)[:limit]
-        return sorted(latest, key=lambda request: request.end, reverse=True)
+        return sorted(matching, key=lambda request: request.start, reverse=True)[:limit]
 
     def every_request(self, filter: RequestFilter = EVERYTHING) -> Iterator[Request]:
         """See `History.every_request`.

@@ -127,6 +127,30 @@ def test_a_service_that_nobody_heard_of_is_unknown(tmp_path: Path) -> None:
         assert reason in document["reason"]
 
 
+def test_a_worker_for_which_nobody_waits_is_known(tmp_path: Path) -> None:
+    """All its requests are of kind batch: status counts them with their outcomes, and the state is not unknown; so in JSON."""
+    service = Service(tmp_path)
+    tts = Telemetry(meter_provider=service.provider)
+    for fails in (False, False, True):
+        with (
+            suppress(ConnectionError),
+            tts.synthesis("A chapter.", kind="batch") as synthesis,
+            synthesis.attempt("piper") as attempt,
+        ):
+            if fails:
+                raise ConnectionError
+            attempt.audio(bytes(4_800), PCM16(24_000))
+    service.export()
+    result = run("--service", "unknown_service:python")
+    assert result.exit_code != CheckState.UNKNOWN, result.output
+    assert "it had 3 requests in the background (2 ok, 1 error) and no other" in result.output
+    assert "Unknown" not in result.output
+    document = json.loads(run("--json", "--service", "unknown_service:python").stdout)
+    assert (document["reason"], document["state"] == "unknown") == (None, False)
+    assert "3 requests in the background" in document["notes"][0]
+    assert run("--service", "nope").exit_code == CheckState.UNKNOWN
+
+
 def test_of_a_selection_only_its_telemetry_counts(tmp_path: Path) -> None:
     """A cluster that nobody heard of is unknown, and one that fell silent is as old as its own telemetry, whoever else is well."""
     now = time.time()

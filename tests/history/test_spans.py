@@ -184,7 +184,7 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
 
 
 def test_requests_come_newest_first_across_files(tmp_path: Path, history: History) -> None:
-    """Two processes, three hours, several lines an hour: one order, by when they ended, and no more than asked for."""
+    """Two processes, three hours, several lines an hour: one order, by when they began, and no more than asked for."""
     first, second = Service(tmp_path), Service(tmp_path, "other")
     moments = [NINE + minute * 60.0 for minute in range(0, 180, 7)]
     for number, moment in enumerate(moments):
@@ -192,12 +192,16 @@ def test_requests_come_newest_first_across_files(tmp_path: Path, history: Histor
         service.synthesize(moment, 0.1)
         service.synthesize(moment + 2, 0.1)
         service.write(moment + 5)
-    ended = sorted((offset for moment in moments for offset in (moment, moment + 2)), reverse=True)
+    began = sorted((offset for moment in moments for offset in (moment, moment + 2)), reverse=True)
 
-    assert [request.start for request in history.requests(limit=1000)] == ended
-    assert [request.start for request in history.requests(limit=5)] == ended[:5]
+    assert [request.start for request in history.requests(limit=1000)] == began
+    assert [request.start for request in history.requests(limit=5)] == began[:5]
     assert {request.service for request in history.requests(limit=5)} == {"speech", "other"}
     assert history.requests(limit=0) == []
+    long = began[0] - 60
+    first.synthesize(long, 3600.0)
+    first.write(long + 3601)
+    assert [request.start for request in history.requests(limit=3)] == [*began[:2], long], "though it ended last"
 
 
 @pytest.mark.parametrize(

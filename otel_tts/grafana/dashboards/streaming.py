@@ -53,8 +53,9 @@ def sections(panels: Panels) -> list[PanelSection]:
             links=[TO_REQUESTS],
         ),
         panels.chart(
-            "Worst gap in a stream, p95, by cause",
-            "How long the audio stops. A player with a buffer of this length would not stop. Dots open traces.",
+            "Shortfall of audio in a stream, p95, by cause",
+            "By how much audio is behind at its worst, for a player that never pauses: about the sum of its gaps. A player that starts "
+            "later by this much has none. Dots open traces.",
             PanelQuery(query="underrun_p95", exemplars=True),
             links=[TO_REQUESTS],
         ),
