@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from otel_tts.core.audio import PCM16, AudioFacts, AudioFormat, AudioMeter, Encoded, Wav
+from otel_tts.core.wav import WavReader
 from tests.core.signals import measure, pcm16, speechlike, wav
 
 
@@ -95,3 +96,28 @@ def test_encoded_audio_is_unknown() -> None:
     meter = AudioMeter(Encoded("mp3", 24000))
     assert (meter.feed(b"\xff\xfb\x90"), meter.seconds, meter.empty, meter.onset_s()) == (0.0, None, False, None)
     assert meter.facts() == AudioFacts(sample_rate=24000)
+
+
+@pytest.mark.parametrize("length", [0, 2**30, 2_000_000_000, 0x7FFF0000, 0xFFFFFFFF])
+def test_nothing_is_missing_of_an_unknown_length(length: int) -> None:
+    """Sizes that no audio has are not announced audio; of a real one, what has not come is missing, wherever it is cut."""
+    audio = pcm16(speechlike(8000))
+    reader = WavReader()
+    reader.feed(wav(audio, length=length))
+    assert reader.missing == 0
+    for cut in (0, 1, 2, 3, 1000, len(audio)):
+        reader = WavReader()
+        reader.feed(wav(audio)[: 44 + cut])
+        assert reader.missing == len(audio) - cut
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_what_waits_is_whole_frames(channels: int) -> None:
+    """At each cut the audio so far is all complete frames, also where the last bytes look like the begin of another file."""
+    audio = b"RIFRIRaRIFF" * (12 * channels)
+    file = wav(audio, channels=channels)
+    for cut in range(45, len(file) + 1):
+        reader = WavReader()
+        pieces = reader.feed(file[: cut // 2]) + reader.feed(file[cut // 2 : cut]) + reader.rest()
+        so_far = file[44:cut]
+        assert b"".join(data for _, data in pieces) == so_far[: len(so_far) - len(so_far) % (2 * channels)]

@@ -61,6 +61,11 @@ ANY_TEXT = (
 """What the SDK takes in any form: an unknown value is its default."""
 
 
+def clean_environ() -> dict[str, str]:
+    """The variables of this process without those that are tried."""
+    return {key: text for key, text in os.environ.items() if not key.startswith(("OTEL_", "PROMETHEUS_"))}
+
+
 def start(environ: dict[str, str]) -> None:
     """What a start checks before anything runs."""
     standard.check(environ)
@@ -181,10 +186,10 @@ def test_a_start_with_what_is_taken(tmp_path: Path, protocol: str, record_proper
     cases = [(name, value) for name in names for value in WRONG if not refusal(lambda: start({**address, name: value}))]  # noqa: B023
     cases += [(name, value) for name in ANY_TEXT for value in WRONG[::3]]
     record_property("hostile inputs: configuration", len(cases))
-    environ = {key: text for key, text in os.environ.items() if not key.startswith(("OTEL_", "PROMETHEUS_"))}
+    environ = clean_environ()
     environ |= {"OTEL_TTS_DATA_DIR": str(tmp_path), "OTEL_TTS_SHUTDOWN_TIMEOUT": "0.05", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     run = [sys.executable, "-c", STARTS]
-    process = subprocess.run(run, input=ascii(cases), env=environ, stdout=-1, stderr=-2, text=True, timeout=100, check=True)
+    process = subprocess.run(run, input=ascii(cases), env=environ, stdout=-1, stderr=-2, text=True, timeout=300, check=True)
     assert "Traceback" not in process.stdout, process.stdout
 
 
@@ -202,7 +207,7 @@ def test_a_program_says_one_line(tmp_path: Path) -> None:
     """From its start to its end, with the SDK's own reading of the environment: no stack trace anywhere."""
     processes = []
     for name, value in TRIED:
-        environ = {key: text for key, text in os.environ.items() if not key.startswith(("OTEL_", "PROMETHEUS_"))}
+        environ = clean_environ()
         environ |= {"OTEL_TTS_DATA_DIR": str(tmp_path), "OTEL_TTS_SHUTDOWN_TIMEOUT": "1", "PROMETHEUS_PORT": "0", name: value}
         processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM], env=environ, stdout=-1, stderr=-2, text=True))
     for (name, value), process in zip(TRIED, processes, strict=True):
@@ -238,6 +243,15 @@ def test_a_misspelt_variable_is_said_once(caplog: pytest.LogCaptureFixture, name
     assert (f"The nearest that it reads is {nearest}." in record.getMessage()) is bool(nearest)
     assert "secret" not in record.getMessage()
     assert record.getMessage().isprintable()
+
+
+def test_a_program_that_starts_says_it(tmp_path: Path) -> None:
+    """`configure()` warns of it, once."""
+    environ = {**clean_environ(), "OTEL_TTS_CAPTURE_TXT": "secret", "OTEL_TTS_DATA_DIR": str(tmp_path)}
+    run = [sys.executable, "-c", "import otel_tts; otel_tts.configure(local=True).shutdown()"]
+    ended = subprocess.run(run, env=environ, capture_output=True, text=True, timeout=300, check=True)
+    assert ended.stderr.count("OTEL_TTS_CAPTURE_TXT") == 1
+    assert "secret" not in ended.stderr
 
 
 def test_no_variable_of_ours_is_misspelt() -> None:
