@@ -3,6 +3,7 @@
 ::
 
     OtelTtsError
+    ├── MisuseError, ValueError                     the application gave a value that cannot be used
     ├── SettingError, ValueError                    a setting or an argument cannot be used
     ├── SpeaksGRPCError, RequestException           telemetry is sent by HTTP to a receiver of gRPC
     ├── UnreadableAudioError, ValueError            bytes are not the audio that they should be

@@ -11,9 +11,10 @@ import operator
 import re
 from collections.abc import Container
 from enum import Enum, StrEnum
+from numbers import Number
 from typing import Any, TypeVar
 
-from otel_tts.core.guard import caller, guard
+from otel_tts.core.guard import MisuseError, caller, guard
 from otel_tts.semconv import OTHER, Instrument, Metric
 
 E = TypeVar("E", bound=StrEnum)
@@ -68,7 +69,7 @@ def spoken(value: object) -> str:
         return value  # type: ignore[return-value]
     if is_a(value, (bytes, bytearray)):
         return str(value, "utf-8", "replace")  # type: ignore[call-overload, no-any-return]
-    guard.caught("the text of a request", TypeError(f"A text is str, not {type(value).__name__}."))
+    guard.caught("the text of a request", MisuseError(f"A text is str, not {type(value).__name__}."))
     return ""
 
 
@@ -76,7 +77,7 @@ def number(value: Any) -> float:
     """Return ``value`` as exactly ``int`` or ``float``. Numbers of any library are accepted, also an array with a single value.
 
     Raises:
-        ValueError: it is not a number, not finite, or larger than `LARGEST`.
+        MisuseError: it is not a number, not finite, or larger than `LARGEST`.
     """
     if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST:
         return value
@@ -85,7 +86,8 @@ def number(value: Any) -> float:
     except Exception:  # noqa: BLE001 - the host's object: whatever it raises, it gives no number
         plain = None
     if plain is None or not -LARGEST <= plain <= LARGEST:  # a comparison with NaN is always false
-        raise ValueError(f"{shown(value)} is no finite number up to {LARGEST:,}")
+        given = shown(value) if value is None or is_a(value, Number) else f"<{type(value).__name__}>"  # others may hold text
+        raise MisuseError(f"{given} is no finite number from {-LARGEST:,} to {LARGEST:,}.")
     return plain
 
 

@@ -12,10 +12,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from otel_tts.errors import OtelTtsError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
+
+
+class MisuseError(OtelTtsError, ValueError):
+    """Error of a value that an application gave and that cannot be used. Its message may be logged: it contains no text to speak."""
 
 
 class Guard:
@@ -31,7 +37,7 @@ class Guard:
     def caught(self, site: str, error: Exception) -> None:
         """Report ``error``, raised in telemetry code at ``site``. Call it from an ``except`` block.
 
-        The log line names the exception's class only: its message may contain the text to speak.
+        The log line names the exception's class only: its message may contain the text to speak. That of a :class:`MisuseError` does not.
         """
         if self.strict:
             raise error
@@ -39,10 +45,11 @@ class Guard:
         self._warned.add(site)
         _logger.log(
             level,
-            "Telemetry failed in %s (%s), called at %s. The service is not affected; this telemetry is missing.",
+            "Telemetry failed in %s (%s), called at %s. %sThe service is not affected; this telemetry is missing.",
             site,
             type(error).__name__,
             caller(),
+            f"{error} " if isinstance(error, MisuseError) else "",
         )
 
     def is_new(self, site: str, error: Exception) -> bool:

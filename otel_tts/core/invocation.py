@@ -19,7 +19,7 @@ from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import checked
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import MisuseError, guarded
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
@@ -57,6 +57,7 @@ def invoke(
     *,
     remote: bool,
     start_ns: int | None = None,
+    text: str | None = None,
 ) -> Invocation:
     """Start a call of a provider for a request.
 
@@ -67,6 +68,7 @@ def invoke(
         reason: why; None: derived from the attempts before.
         remote: whether the provider runs elsewhere (span kind CLIENT).
         start_ns: when it started, if that is in the past: on the clock of the request, in nanoseconds.
+        text: what it is given to speak; None: that is not known of this call by itself.
     """
     provider, model = clean.name(provider), clean.optional_name(model)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
@@ -74,6 +76,8 @@ def invoke(
     invocation = Invocation(
         request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
     )  # fmt: skip
+    if text is not None:
+        invocation.characters = len(clean.spoken(text))
     request.sources.invocation_began(invocation, provider, model, why)
     return invocation
 
@@ -121,6 +125,8 @@ class Invocation:
         self._start_ns = timeline.monotonic() if start_ns is None else start_ns
         self.connection_reused: bool | None = None
         """Whether its connection had served another utterance or was opened in advance; None: unknown."""
+        self.characters: int | None = None
+        """Code points of the text that it is given; None: not known of this call by itself."""
         self._format: AudioFormat | None = None
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
@@ -290,6 +296,7 @@ class Invocation:
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers)
         result.connection_reused, result.resends = self.connection_reused, self.resends.count
+        result.characters = self.characters
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
@@ -376,7 +383,7 @@ class Invocation:
             self._format = declared
             self._meter = AudioMeter(declared)
         elif declared != self._format:
-            raise ValueError(
+            raise MisuseError(
                 f"This attempt's audio is {self._format}, so {declared} cannot follow. Use one attempt for each format."
             )
         return self._meter

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tts.core.formats import Samples, UnreadableAudioError
+from otel_tts.core.guard import MisuseError
 
+_ALLOWED = "give bytes or a buffer, base64 of 32 characters or more, a list of samples, or an array or tensor of them."
 _BASE64 = 32  # characters at least: a short word may be valid base64 by accident
 UNREADABLE = object()
 """A marker for a chunk whose audio could not be extracted: the audio came, but its facts are unknown."""
@@ -19,24 +21,28 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     """Return a copy of the audio in ``data``.
 
     Arrays have the shape (frames,), (frames, channels) or (channels, frames), and the type of ``expected`` (any float type if that is of
-    floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters.
+    floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters. None is no audio.
 
     Raises:
-        TypeError: it is no audio.
+        MisuseError: it is none of these.
         UnreadableAudioError: it has samples of another type or number of channels.
-        TypeError, ValueError: it is none of these.
         Exception: whatever an object of the host raises when it is converted to an array.
     """
     if isinstance(data, bytes):
         return data
     if isinstance(data, bytearray):
         return bytes(data)
+    if data is None:  # an engine that returns nothing has made no audio
+        return b""
     if data is UNREADABLE:
         raise UnreadableAudioError("The audio could not be taken out of a chunk.")
     if isinstance(data, str):
         if len(data) < _BASE64:
-            raise TypeError("A short string may be anything.")
-        return base64.b64decode(data, validate=True)
+            raise MisuseError(f"A string of {len(data)} characters is no audio: {_ALLOWED}")
+        try:
+            return base64.b64decode(data, validate=True)
+        except ValueError:
+            raise MisuseError(f"A string of {len(data)} characters that is not base64 is no audio: {_ALLOWED}") from None
     if isinstance(data, memoryview) and data.itemsize == 1:
         return data.tobytes()
     if isinstance(data, list | tuple):
@@ -54,7 +60,10 @@ def _array(data: Any) -> npt.NDArray[Any]:
         if "bfloat16" in str(getattr(data, "dtype", "")):  # which numpy does not have
             data = data.float()
     elif not isinstance(data, np.ndarray):
-        data = memoryview(data)
+        try:
+            data = memoryview(data)
+        except TypeError:
+            raise MisuseError(f"{type(data).__name__} is no audio: {_ALLOWED}") from None
     return np.asarray(data)
 
 

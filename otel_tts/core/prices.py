@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from otel_tts.core import clean
 from otel_tts.settings import SettingError
+
+_logger = logging.getLogger(__name__)
 
 _PER = 1_000_000
 _KEY = "usd_per_million_characters"
@@ -36,6 +39,7 @@ class Prices:
         Raises:
             ValueError: a price is not a finite number of 0 or more.
         """
+        self._explained = False
         self._prices: dict[tuple[str, str], float] = {}
         for provider, entry in (prices or {}).items():
             for model, price in (entry if isinstance(entry, Mapping) else {"*": entry}).items():
@@ -71,6 +75,15 @@ class Prices:
         """
         price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
         return None if price is None else price * characters
+
+    def explain_parts(self) -> None:
+        """Say once why a request has no cost although there are prices: nobody knows which part of its text each attempt was given."""
+        if not self._explained:
+            self._explained = True
+            _logger.warning(
+                "The cost of a request is unknown: several attempts spoke parts of its text, and which provider was given how much of it "
+                "is not known. Give each attempt its text, as in attempt(provider, model, text=sentence). This is said once."
+            )
 
 
 def _price(given: Any, provider: object, model: object) -> float:

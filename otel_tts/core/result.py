@@ -51,6 +51,8 @@ class InvocationResult:
     connection_reused: bool | None = None
     resends: int = 0
     """How often its SDK sent a request again."""
+    characters: int | None = None
+    """Code points of the text that it was given, where that is known of this call by itself."""
 
     @property
     def kept(self) -> bool:

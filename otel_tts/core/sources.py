@@ -17,6 +17,9 @@ from otel_tts.core.result import InvocationResult
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
 
+_REPEATS = (AttemptReason.RETRY, AttemptReason.FALLBACK)
+"""The reasons of an attempt that is given the same text as the one before it."""
+
 
 class Unfinished(Protocol):
     """An invocation of a provider that has not ended, as its request sees it."""
@@ -46,7 +49,18 @@ class AudioSources:
         turn: of the request.
     """
 
-    __slots__ = ("_emitter", "_failed_provider", "_record", "_span", "_timeline", "_unfinished", "failure", "recorded", "turn")
+    __slots__ = (
+        "_emitter",
+        "_failed_provider",
+        "_record",
+        "_skipped",
+        "_span",
+        "_timeline",
+        "_unfinished",
+        "failure",
+        "recorded",
+        "turn",
+    )
 
     def __init__(self, emitter: Emitter, record: Record, span: Span, timeline: RequestClock, turn: Turn) -> None:
         self.turn = turn
@@ -59,6 +73,7 @@ class AudioSources:
         self._span = span
         self._timeline = timeline
         self._failed_provider: tuple[str, ErrorType | None] | None = None  # the provider that a fallback would replace, and why
+        self._skipped = False  # whether a provider was skipped for a part of the text that nobody was asked for yet
         self._unfinished: list[Unfinished] | None = []  # None: the request is over
 
     # -- caches -------------------------------------------------------------------------------------------------------------------
@@ -136,6 +151,7 @@ class AudioSources:
             error_type: why it is not called.
         """
         provider = clean.name(provider)
+        self._skipped = self._skipped or self._failed_provider is None
         self._failed_provider = (provider, error_type)
         if self._record.provider is None:  # a failure names whom it is about
             self._record.provider = provider
@@ -168,6 +184,9 @@ class AudioSources:
         record = self._record
         record.discard_lookup()
         record.provider, record.model = provider, model
+        if self._skipped or not record.attempts or reason not in _REPEATS:
+            record.parts += 1
+            self._skipped = False
         record.fallback = record.fallback or reason == AttemptReason.FALLBACK
         self._record_fallback(provider)
         if self._unfinished is not None:
@@ -192,7 +211,7 @@ class AudioSources:
             self._failed_provider = (result.provider, cause.error_type)
         self._record.add_invocation(result)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
-            self._record.charge(self._emitter, result.provider, result.model)
+            self._record.charge_late(self._emitter, result)
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
         """End the open invocations with their request, except those in a block, which end with it.

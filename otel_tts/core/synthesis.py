@@ -14,7 +14,7 @@ from otel_tts.core.attempt import Attempt
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
 from otel_tts.core.deferred import deferrable, outside_collections
-from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.guard import MisuseError, guarded, guarded_or
 from otel_tts.core.invocation import invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
@@ -100,7 +100,13 @@ class Synthesis:
 
     @outside_collections(lambda *_, **__: NOOP)
     def attempt(
-        self, provider: str, model: str | None = None, *, reason: AttemptReason | str | None = None, remote: bool = False
+        self,
+        provider: str,
+        model: str | None = None,
+        *,
+        reason: AttemptReason | str | None = None,
+        remote: bool = False,
+        text: str | None = None,
     ) -> Attempt:
         """Start a call of a provider. After a failed attempt, one at the same provider is a retry and one at another a fallback.
 
@@ -109,8 +115,10 @@ class Synthesis:
             model: its model, or its voice file where that is the model.
             reason: ``initial``, ``retry``, ``fallback`` or ``probe``; by default derived from the attempts before.
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
+            text: what it is given to speak, if that is a part of the request's text: its cost is then that of this part. Only its length
+                is used.
         """
-        return Attempt(invoke(self._request, provider, model, reason, remote=remote))
+        return Attempt(invoke(self._request, provider, model, reason, remote=remote, text=text))
 
     @deferrable
     def skipped(
@@ -283,11 +291,11 @@ class Synthesis:
             value: 0 or more, in the scale of that model.
 
         Raises:
-            ValueError: the value is below 0; only in strict mode, as in tests. In production it is logged, and not recorded.
+            MisuseError: the value is below 0, or no number; only in strict mode, as in tests. In production it is logged, and not recorded.
         """
         number = clean.number(value)
         if number < 0:
-            raise ValueError(f"The score {name} is {value!r}; a score is a number of 0 or more.")
+            raise MisuseError(f"The score {clean.name(name)} is {number:g}; a score is a number of 0 or more.")
         emitter = self._request.emitter
         labels = emitter.score_labels.bound(name), emitter.voice_labels.bound(self._request.record.voice)
         emitter.instruments.score.record(number, labels, self._request.context)

@@ -126,7 +126,8 @@ class Telemetry:
     ) -> Synthesis:
         """Start a request to speak.
 
-        Inside an open request it returns another handle of that one: a request is counted once, however many layers start it.
+        Inside an attempt, a look-up or the stream of an open request, and inside an RPC with an open request, it returns another handle
+        of that one: it is counted once, however many layers start it. Directly in the block of another one it is a request of its own.
 
         Args:
             text: as received; its length is recorded, the text itself only with text capture on. None if it arrives in pieces, see

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current, set_value
 
-from otel_tts.core import outcome
+from otel_tts.core import clean, outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter
 from otel_tts.core.blocks import REQUEST
 from otel_tts.core.enclosing import begin_request, enclosing_request
@@ -62,6 +62,8 @@ class Speech:
         if outer is not None:
             outer.update(asked.text, asked.voice, asked.language, purpose)
         self._own = outer is None
+        self._characters = len(clean.spoken(asked.text))  # of its text so far
+        self._spoken = 0  # of them, how many were given to attempts that ended well
         self._invocation: Invocation | None = None
         self._delivered: AudioMeter | None = None
         self._working_since_ns = self.request.timeline.monotonic()
@@ -101,6 +103,7 @@ class Speech:
         Args:
             piece: a piece of the text.
         """
+        self._characters += len(piece)
         if not self._text_known:
             self.request.text_input.add(piece)
 
@@ -206,6 +209,10 @@ class Speech:
         """
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
+            if not self._own and self._characters:  # the outer request may have other text
+                invocation.characters = self._characters - self._spoken
+                if cause is not None and cause.good:
+                    self._spoken = self._characters
             invocation.end(cause, error, now_ns)
 
     # -- the caller -----------------------------------------------------------------------------------------------------------------

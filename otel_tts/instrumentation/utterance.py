@@ -59,7 +59,7 @@ class Utterance:
             self._emitter, asked.text, asked.voice, asked.language, stream=asked.stream, implicit=True
         )
         self._own = None if outer else self._request
-        self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote)
+        self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote, text=asked.text)
         self._expected = False
         self._over = False
         self._text_ns = 0  # time spent waiting for text since the last count of waiting for the engine
@@ -92,6 +92,7 @@ class Utterance:
         Args:
             delta: a piece of the text.
         """
+        self._invocation.characters = (self._invocation.characters or 0) + len(delta)
         if not self._text_known:
             self._request.text_input.add(delta)
 

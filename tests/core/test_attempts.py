@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
+from otel_tts import Encoded, Wav
+from otel_tts.core.audio import AudioFormat
+from otel_tts.core.guard import guard
 from otel_tts.testing.capture import Capture
 from tests.core.picture import (
     CONVENTION,
@@ -240,3 +245,44 @@ def test_a_probe_is_nobodys_request(capture_tts: Capture) -> None:
             "tts.synthesis.audio": [(P | {"tts.audio.state": "generated", "tts.audio.source": "provider"}, 0.5)],
         }
     )
+
+
+@pytest.mark.parametrize("format", [FORMAT, Encoded("mp3"), Wav()])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_engine_that_returns_nothing(capture_tts: Capture, format: AudioFormat, *, streamed: bool) -> None:
+    """None is no audio, as no bytes are none: the attempt is empty, and costs nothing."""
+    with capture_tts.telemetry(prices=PRICES).synthesis(TEXT, stream=streamed) as s, s.attempt("piper") as attempt:
+        if streamed:
+            assert list(attempt.stream([None, None], format)) == [None, None]
+        else:
+            assert attempt.audio(None, format) is None
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"], view.attempts[0].outcome) == ("empty", "no_audio", "empty")
+    assert (view["tts.usage.cost"], capture_tts.total("tts.usage.cost")) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        (lambda s: s.attempt("piper").audio(7, FORMAT), ("int is no audio", "bytes or a buffer")),
+        (lambda s: s.attempt("piper").audio("private", FORMAT), ("A string of 7 characters is no audio", "base64")),
+        (lambda s: s.attempt("piper").audio("private " * 9, FORMAT), ("A string of 72 characters that is not base64",)),
+        (lambda s: s.score("mos", -1), ("The score mos is -1", "0 or more")),
+        (lambda s: s.score("mos", float("nan")), ("nan is no finite number",)),
+        (lambda s: s.score("mos", "private"), ("<str> is no finite number",)),
+        (lambda s: s.score("mos", ["private"]), ("<list> is no finite number",)),
+        (lambda s: s.lookup("memory").found(HALF, audio=FORMAT, duration="private"), ("<str> is no finite number",)),
+        (lambda s: s.add_text(7), ("A text is str, not int.",)),
+    ],
+)
+def test_a_value_that_cannot_be_used(
+    capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, report: Any, says: Sequence[str]
+) -> None:
+    """The warning says what it was and what is allowed, and never what may be text to speak."""
+    monkeypatch.setattr(guard, "strict", False)
+    monkeypatch.setattr(guard, "_warned", set())
+    with capture_tts.telemetry().synthesis(TEXT) as s:
+        report(s)
+    assert all(words in caplog.text for words in says)
+    assert __file__ in caplog.text
+    assert "private" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -70,3 +71,37 @@ def test_a_synthesis_that_begins_after_its_rpc(capture_tts: Capture) -> None:
             attempted(s, "piper")
         assert s.outcome == "ok"
     assert summarize(capture_tts) == ("ok", None, [("piper", "initial", "ok", None)])
+
+
+@pytest.mark.parametrize("inside", ["block", "attempt", "lookup", "rpc"])
+def test_what_joins_what(capture_tts: Capture, inside: str) -> None:
+    """Inside an attempt, a look-up or an RPC it is the open request; directly in its block it is another, as the docs say."""
+    tts = capture_tts.telemetry()
+    with ExitStack() as around:
+        if inside == "rpc":
+            around.enter_context(rpc(capture_tts.clock))
+        outer = around.enter_context(tts.synthesis(TEXT))
+        if inside == "attempt":
+            around.enter_context(outer.attempt("piper"))
+        elif inside == "lookup":
+            around.enter_context(outer.lookup("memory"))
+        with tts.synthesis(TEXT) as inner:
+            assert (inner.trace_id == outer.trace_id) is (inside != "block")
+            if inside == "block":
+                attempted(inner, "piper")
+
+
+def test_what_the_consumer_of_a_generator_starts(capture_tts: Capture) -> None:
+    """A generator that yields inside its block does not take in the requests of its consumer."""
+    tts = capture_tts.telemetry()
+
+    def speak(provider: str) -> Iterator[bytes]:
+        with tts.synthesis(TEXT, stream=True) as s:
+            yield from s.attempt(provider).stream([HALF, HALF], FORMAT)
+
+    for _ in zip(speak("piper"), speak("hibari"), strict=True):
+        pass
+    assert sorted((view.outcome, [a.provider for a in view.attempts]) for view in capture_tts.syntheses()) == [
+        ("ok", ["hibari"]),
+        ("ok", ["piper"]),
+    ]

@@ -411,6 +411,20 @@ def test_a_price(
     assert bill(capture_tts) == {"span": pytest.approx(100e-6), "cost": pytest.approx(100e-6), "unpriced": 0}
 
 
+def test_the_price_of_several_calls_in_one_request(
+    capture_tts: Capture, observe: Observe, price: Callable[[str], None], studio: str, client: Callable[..., Client]
+) -> None:
+    """Each call costs the text that it sent, not all that the request says."""
+    price("openai")
+    observe(OpenAIInstrumentor)
+    sentences = ("First.", "Second.", "The third.")
+    with capture_tts.telemetry(prices={"openai": 4.0}).synthesis(" ".join(sentences)):
+        for sentence in sentences:
+            client(studio).create(sentence, response_format="wav")
+    cost = pytest.approx(sum(map(len, sentences)) * 4e-6)
+    assert bill(capture_tts) == {"span": cost, "cost": cost, "unpriced": 0}
+
+
 def test_arguments_that_the_sdk_refuses_are_the_sdk_s_to_refuse(observe: Observe, client: Callable[..., Client]) -> None:
     """The host gets the exception that it would have got."""
     observe(OpenAIInstrumentor)

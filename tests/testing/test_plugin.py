@@ -107,7 +107,8 @@ def test_faults_are_raised(capture_tts):
 def test_faults_are_logged_without_the_fixture(caplog):
     assert not guard.strict
     otel_tts.Telemetry().synthesis(text="hello").score("mos", -1)
-    assert "Telemetry failed in Synthesis.score (ValueError), called at " in caplog.text
+    assert "Telemetry failed in Synthesis.score (MisuseError), called at " in caplog.text
+    assert "The score mos is -1; a score is a number of 0 or more." in caplog.text
 
 
 def test_telemetry_of_its_own_and_of_the_service_are_one_picture(capture_tts):
