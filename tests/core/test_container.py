@@ -276,7 +276,7 @@ class Broken:
 
 @pytest.mark.parametrize(
     "chunk",
-    [Broken(), object(), 5, {"audio": b"\0" * 20}, "words", [1, "2"], [70000], [0.5], [[1], [2, 3]], np.zeros((2, 2, 2)), None,
+    [Broken(), object(), 5, {"audio": b"\0" * 20}, "words", [1, "2"], [70000], [0.5], [[1], [2, 3]], np.zeros((2, 2, 2)),
      np.array(["a"]), Tensor([1j]), np.zeros(4, "f8")],
 )  # fmt: skip
 @pytest.mark.usefixtures("lenient")
