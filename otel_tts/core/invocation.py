@@ -76,8 +76,7 @@ def invoke(
     invocation = Invocation(
         request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
     )  # fmt: skip
-    if text is not None:
-        invocation.characters = len(clean.spoken(text))
+    invocation.characters = None if text is None else len(clean.spoken(text))
     request.sources.invocation_began(invocation, provider, model, why)
     return invocation
 
@@ -295,8 +294,7 @@ class Invocation:
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers)
-        result.connection_reused, result.resends = self.connection_reused, self.resends.count
-        result.characters = self.characters
+        result.connection_reused, result.resends, result.characters = self.connection_reused, self.resends.count, self.characters
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
@@ -383,7 +381,5 @@ class Invocation:
             self._format = declared
             self._meter = AudioMeter(declared)
         elif declared != self._format:
-            raise MisuseError(
-                f"This attempt's audio is {self._format}, so {declared} cannot follow. Use one attempt for each format."
-            )
+            raise MisuseError(f"The attempt's audio is {self._format}, so {declared} cannot follow: use one attempt for each.")
         return self._meter

@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioFacts, AudioFormat
-from otel_tts.core.charges import charged
+from otel_tts.core.bill import Bill
 from otel_tts.core.clock import NANOSECOND
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import caller, guard
@@ -60,12 +60,7 @@ class Record:
     resends: int = 0
     """How often SDKs sent a request again, over all attempts."""
     fallback: bool = False
-    parts: int = 0
-    """How many attempts began a part of the text: all but those that repeat or replace the one before."""
-    billed: list[InvocationResult] = field(default_factory=list)
-    """The attempts that made audio."""
-    unpriced: bool = False
-    """Whether it is counted as a request whose cost is not known."""
+    bill: Bill = field(default_factory=Bill)
     duration_s: float | None = None
     """Seconds of audio that was made, or found in a cache."""
     unmeasured: bool = False
@@ -110,7 +105,7 @@ class Record:
             self.provider, self.model = result.provider, result.model
         self.resends += result.resends
         if result.billable:
-            self.billed.append(result)
+            self.bill.results.append(result)
         if result.audio is not None and result.kept:
             self._add_audio(result.audio, result.format, result.real_time_factor)
         elif result.audio is not None and self.duration_s is None and not self.unmeasured:
@@ -163,7 +158,7 @@ class Record:
         Args:
             cause: how the request ended.
         """
-        if not cause.good or len(self.billed) > 1 or self.audio is None or not self.audio.voiced_s:
+        if not cause.good or len(self.bill.results) > 1 or self.audio is None or not self.audio.voiced_s:
             return None
         return self.characters / self.audio.voiced_s or None
 
@@ -223,12 +218,14 @@ class Record:
             if seconds:
                 emitter.instruments.audio.add(seconds, (*maker, state, source), own)
         attributes = self._measured_attributes(cause, delivered_s) if describe else {}
-        if self.billed and (rate := self.speaking_rate(cause)) is not None:
+        if self.bill.results and (rate := self.speaking_rate(cause)) is not None:
             voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
             emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, maker, context, own)
-        cost = self._emit_cost(emitter, maker, cause, unheard, own)
+        if self.cache in SERVED_FROM_CACHE and unheard < 1:
+            self._emit_avoided(emitter, maker)
+        cost = self.bill.emit(emitter, maker, self.characters, unheard, own, complete=cause.good)
         if cost is not None:
             attributes[semconv.COST.key] = cost
         return (self._repeated_attributes(plan, cause), attributes) if describe else ()
@@ -290,47 +287,10 @@ class Record:
                 instruments.underrun.record(playback.underrun_consumer_s, (*maker, self.cache, "consumer"), context)
         return attributes
 
-    def _emit_cost(self, emitter: Emitter, maker: tuple[str, str], cause: Cause, unheard: float, own: OwnLabels) -> float | None:
-        instruments, prices = emitter.instruments, emitter.prices
-        if self.cache in SERVED_FROM_CACHE and unheard < 1 and self.provider is not None:
-            avoided = prices.cost(self.provider, self.model, self.characters)
-            if avoided is not None:
-                instruments.cost_avoided.add(avoided, maker)
-        total: float | None = 0.0 if self.billed else None
-        charges = charged(self.billed, self.characters, parts=self.parts, complete=cause.good) if self.billed else ()
-        for result, characters in charges:
-            cost = self._charge(emitter, result, characters)
-            if cost and unheard:
-                instruments.cost_wasted.add(cost * unheard, emitter.maker(result.provider, result.model), own)
-            total = None if cost is None or total is None else total + cost
-        if self.billed and total is None:
-            self.unpriced = True
-            instruments.unpriced.add(1, maker)  # once a request: one unknown price makes its sum unknown
-        return total
-
-    def charge_late(self, emitter: Emitter, result: InvocationResult) -> None:
-        """Record what an attempt cost that ended after the metrics of the request were recorded.
-
-        Args:
-            emitter: what all requests of its Telemetry share.
-            result: of the attempt, which made audio.
-        """
-        ((_, characters),) = charged([result], self.characters, parts=self.parts, complete=False)
-        if self._charge(emitter, result, characters) is None and not self.unpriced:
-            self.unpriced = True
-            emitter.instruments.unpriced.add(1, emitter.maker(result.provider, result.model))
-
-    def _charge(self, emitter: Emitter, result: InvocationResult, characters: int | None) -> float | None:
-        """Record what an attempt cost, and return it, in US dollars; None if the price or the characters are unknown."""
-        prices = emitter.prices
-        cost = prices.cost(result.provider, result.model, 1 if characters is None else characters)
-        if characters is None and cost:  # a price of 0 needs no characters
-            prices.explain_parts()
-            return None
-        if cost is not None:
-            maker, own = emitter.maker(result.provider, result.model), self.purpose.labels(emitter.own_labels)
-            emitter.instruments.cost.add(cost, maker, own)
-        return cost
+    def _emit_avoided(self, emitter: Emitter, maker: tuple[str, str]) -> None:
+        avoided = None if self.provider is None else emitter.prices.cost(self.provider, self.model, self.characters)
+        if avoided is not None:
+            emitter.instruments.cost_avoided.add(avoided, maker)
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
         """Record the quality of audio that a provider made.

@@ -185,7 +185,7 @@ class AudioSources:
         record.discard_lookup()
         record.provider, record.model = provider, model
         if self._skipped or not record.attempts or reason not in _REPEATS:
-            record.parts += 1
+            record.bill.parts += 1
             self._skipped = False
         record.fallback = record.fallback or reason == AttemptReason.FALLBACK
         self._record_fallback(provider)
@@ -211,7 +211,9 @@ class AudioSources:
             self._failed_provider = (result.provider, cause.error_type)
         self._record.add_invocation(result)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
-            self._record.charge_late(self._emitter, result)
+            self._record.bill.emit_late(
+                self._emitter, result, self._record.characters, self._record.purpose.labels(self._emitter.own_labels)
+            )
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
         """End the open invocations with their request, except those in a block, which end with it.
