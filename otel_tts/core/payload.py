@@ -38,11 +38,11 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
         raise UnreadableAudioError("The audio could not be taken out of a chunk.")
     if isinstance(data, str):
         if len(data) < _BASE64:
-            raise MisuseError(f"A string of {len(data)} characters is no audio: {_ALLOWED}")
+            raise MisuseError(f"A string (length {len(data)}) is no audio: {_ALLOWED}")
         try:
             return base64.b64decode(data, validate=True)
         except ValueError:
-            raise MisuseError(f"A string of {len(data)} characters that is not base64 is no audio: {_ALLOWED}") from None
+            raise MisuseError(f"A string (length {len(data)}) that is not base64 is no audio: {_ALLOWED}") from None
     if isinstance(data, memoryview) and data.itemsize == 1:
         return data.tobytes()
     if isinstance(data, list | tuple):
