@@ -118,6 +118,14 @@ class Call(Enclosure):
         last = self._last
         return last if last is not None and last.open and not last.implicit else None
 
+    def has_less_than(self, seconds: float) -> bool:
+        """Return whether its caller's deadline was nearer than this when it arrived.
+
+        Args:
+            seconds: the least time that makes sense.
+        """
+        return self.allowance_s is not None and self.allowance_s < seconds
+
     def start(self) -> int:
         """Return the start time of a request that begins now: for the first one that of the Call, for later ones the current time."""
         return self.timeline.start if self._last is None else self.timeline.monotonic()

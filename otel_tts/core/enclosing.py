@@ -51,8 +51,9 @@ def begin_request(
         request.update(text, voice, language, purpose)
         return request
     run_deferred()
-    around = (call or enclosure.current()) if implicit else None
-    failed = around.take(clean.spoken(text)) if around is not None else None
+    # Of a request made by hand in an RPC, the end of the RPC decides.
+    around = (call if implicit else None) if call is not None else enclosure.current()
+    failed = around.take(clean.spoken(text)) if implicit and around is not None else None
     if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
         return failed
     # Another thread may end the RPC right now: a request that it no longer sees would never be ended by it.
@@ -60,7 +61,16 @@ def begin_request(
         if call is not None and call.over:
             call = around = None
         return SynthesisRequest(
-            emitter, call, text, voice, language, stream=stream, purpose=purpose, start_ns=start_ns, implicit_in=around
+            emitter,
+            call,
+            text,
+            voice,
+            language,
+            stream=stream,
+            purpose=purpose,
+            start_ns=start_ns,
+            around=around,
+            implicit=implicit,
         )
 
 

@@ -21,6 +21,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
+from otel_tts.core.final import final_cause
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
@@ -46,7 +47,8 @@ class SynthesisRequest:
         stream: whether audio is delivered in pieces.
         purpose: what it is for.
         start_ns: when it began, if that is in the past: on the clock of the request, in nanoseconds.
-        implicit_in: if a call of an engine or SDK alone started it, the enclosure of that call: after a failure it may continue there.
+        around: the enclosure in which it starts; if that fails, it explains a request that was left.
+        implicit: whether a call of an engine or SDK alone starts it: after a failure it may continue in its enclosure.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class SynthesisRequest:
         stream: bool,
         purpose: Purpose,
         start_ns: int | None = None,
-        implicit_in: Enclosure | None = None,
+        around: Enclosure | None = None,
+        implicit: bool = False,
     ) -> None:
         self.emitter = emitter
         self.turn = call.turn if call is not None else Turn()
@@ -77,19 +80,20 @@ class SynthesisRequest:
         )
         self.record.speakable = None if text is None else speakable(spoken)
         self._call = call
-        self.implicit = implicit_in is not None
+        self.implicit = implicit and around is not None
         """Whether a call of an engine or SDK alone started it, inside an enclosure."""
         # Weak: the enclosure may refer to this request. In a circle, neither would reach its finaliser before a garbage collection.
-        self._enclosure = weakref.ref(implicit_in) if implicit_in is not None else None
-        self._host_failure = implicit_in.host_failure if implicit_in is not None else NO_HOST_FAILURE
+        self._enclosure = weakref.ref(around) if around is not None else None
+        self._host_failure = around.host_failure if around is not None else NO_HOST_FAILURE
+        self._left = False  # dropped by the application before its end
         self._released: Cause | None = None  # how it ended for the application
         self._released_ns: int | None = None
         self._declared: Cause | None = None  # by the application
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
-        around = get_current()
+        parent = get_current()
         start, attributes = self.timeline.timestamp(start_ns), self.record.start_attributes(emitter)
-        self._span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, around)
+        self._span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, parent)
         kept, message_at = spoken if self.implicit else None, call.message_at if call is not None else None
         self.text_input = TextInput(
             self.record, self.timeline, self.turn, capture=emitter.settings.capture_text, kept=kept, message_at=message_at
@@ -99,7 +103,7 @@ class SynthesisRequest:
         # dropped would never reach its finaliser, so never be counted.
         reference = weakref.ref(self)
         self._blocks = OpenBlocks(reference)
-        self.context: Context = context_with(around, self._span, REQUEST, reference)
+        self.context: Context = context_with(parent, self._span, REQUEST, reference)
         """The OpenTelemetry context of all work for this request."""
         emitter.instruments.active.add(1, (self.record.stream,))
         self._end = Once()
@@ -251,15 +255,19 @@ class SynthesisRequest:
         self._released_ns = self.timeline.monotonic() if now_ns is None else now_ns
         self._error = self._error or error
         self._released = cause or self._apparent_cause()
-        enclosure = self._enclosure() if self._enclosure is not None else None
-        if enclosure is not None and self._may_go_on(self._released) and enclosure.keep(self):
-            return
-        if self._call is None or not self._call.decides(self):
+        if not self._kept(self._released) and (self._call is None or not self._call.decides(self)):
             self._settle()
 
-    def _may_go_on(self, cause: Cause) -> bool:
-        """Return whether a new call with the same text would continue this request: it failed, and nobody interrupted it."""
-        return not self._final_cause(cause, interrupted=False).good and self.record.interrupted_ns is None
+    def _kept(self, cause: Cause) -> bool:
+        """Return whether its enclosure, which may still change how it ended, keeps it until then: nobody interrupted it, and it failed.
+
+        A new call with the same text continues it. If it was made by hand and left, a failure of the code around explains it.
+        """
+        enclosure = self._enclosure() if self._enclosure is not None else None
+        if enclosure is None or self.record.interrupted_ns is not None:
+            return False
+        final = self._final_cause(cause, interrupted=self._left)
+        return (not final.good if self.implicit else final == outcome.CANCELLED) and enclosure.keep(self)
 
     @guarded
     @in_turn
@@ -268,10 +276,11 @@ class SynthesisRequest:
         self._settle()
 
     def _settle(self) -> None:
-        cause = self._host_failure.explain(self._released or self._apparent_cause())
-        left = self.implicit and cause.outcome is Outcome.CANCELLED  # the caller went away, whatever failed before
+        ended = self._released or self._apparent_cause()
+        cause = self._host_failure.explain(ended)
+        caller_left = cause is ended and (self._left or (self.implicit and cause.outcome is Outcome.CANCELLED))
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
-        self._finish(cause, end_ns, interrupted=left)
+        self._finish(cause, end_ns, interrupted=caller_left)
 
     @guarded_or(lambda *_, **__: False)
     @in_turn
@@ -323,6 +332,7 @@ class SynthesisRequest:
         if self._released_ns is not None and self._call is None:
             self._settle()
             return
+        self._interruption = self._interruption or outcome.SHUTDOWN  # also of the attempts that end with it
         self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
 
     def __del__(self) -> None:
@@ -339,9 +349,13 @@ class SynthesisRequest:
 
     @guarded
     def _finish_dropped(self, now_ns: int) -> None:
-        if self._released is not None and self._call is None:  # it had ended, and so has its enclosure
+        if self._call is not None:
+            self._finish(self.interruption(), now_ns, interrupted=True)
+            return
+        if self._released is None:
+            self._left, self._released, self._released_ns = True, self.interruption(), now_ns
+        if not (self._left and self._kept(self._released)):
             self._settle()
-        self._finish(self.interruption(), now_ns, interrupted=True)
 
     def _apparent_cause(self) -> Cause:
         return outcome.OK if self._error is None else outcome.from_exception(self._error)
@@ -374,16 +388,5 @@ class SynthesisRequest:
                 UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
-        """Return the cause: what the application stated, an interruption, a failed invocation without a later success, or ``ended``."""
-        cause = ended
-        if self._declared is not None:
-            cause = self._declared
-        elif not interrupted and self.sources.failure is not None:
-            cause = self.sources.failure
-        cause = self.record.without_audio(cause) if not self.record.duration_s and self._declared is None else cause
-        if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and self.record.handed_out:
-            return cause.as_partial()
-        allowance_s = self._call.allowance_s if self._call is not None else None
-        if cause.outcome is Outcome.DEADLINE and allowance_s is not None and allowance_s < self.emitter.settings.deadline_floor:
-            return Cause.from_outcome(Outcome.REJECTED)  # nobody could have met it
-        return cause
+        in_vain = self._call is not None and self._call.has_less_than(self.emitter.settings.deadline_floor)
+        return final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure, in_vain=in_vain)

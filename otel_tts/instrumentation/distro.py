@@ -26,7 +26,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation import NAME
 from otel_tts.instrumentation.instrumentor import telemetry_of
-from otel_tts.sdk import configure
+from otel_tts.sdk import configure, configured_without_code
 from otel_tts.settings import SettingError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Configurator:
                 _configure_from(path)
             else:
                 configure(local=True, logs=_logs_wanted())
+            configured_without_code()
             telemetry = telemetry_of(None, None)  # an error in its settings is reported once here, not by every instrumentor
             atexit.register(telemetry.run_deferred)  # runs before the pipeline's own function, and so its spans are exported
         except Exception as error:  # noqa: BLE001 - the boundary: the program starts whatever its telemetry does

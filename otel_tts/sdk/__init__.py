@@ -28,6 +28,7 @@ class _Configured(ForkAware):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.first_call: tuple[Mapping[str, Any], Pipeline] | None = None
+        self.without_code = False
         register(self)
 
     def after_fork_in_child(self) -> None:
@@ -36,6 +37,11 @@ class _Configured(ForkAware):
 
 
 _configured = _Configured()
+_CALLED = "configure() has been called before with other arguments (%s): the first call counts."
+_STARTED = (
+    "otel-tts run or opentelemetry-instrument has set up telemetry before the program began, so these arguments of configure() are not "
+    "used: %s. Set variables instead, such as OTEL_SERVICE_NAME for service_name, or start the program without that command."
+)
 
 
 def configure(
@@ -96,8 +102,12 @@ def configure(
 
             _configured.first_call = arguments, build(**{**arguments, "settings": settings or Settings.load()})
         first, pipeline = _configured.first_call
-    if differing := sorted(name for name in first.keys() | arguments.keys() if first.get(name) != arguments.get(name)):
-        _logger.warning(
-            "configure() has been called before with other arguments (%s): the first call counts.", ", ".join(differing)
-        )
+    given = arguments.keys() if _configured.without_code else first.keys() | arguments.keys()
+    if differing := sorted(name for name in given if first.get(name) != arguments.get(name)):
+        _logger.warning(_STARTED if _configured.without_code else _CALLED, ", ".join(differing))
     return pipeline
+
+
+def configured_without_code() -> None:
+    """Note that no code of the program has called :func:`configure`: its own first call finds everything set up."""
+    _configured.without_code = True

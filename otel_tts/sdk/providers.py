@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -43,6 +44,7 @@ from otel_tts.sdk.log_records import Masked
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
+from otel_tts.sdk.refusals import remedy
 from otel_tts.sdk.workers import announce
 from otel_tts.settings import MonitorSettings, SettingError, Settings
 
@@ -290,13 +292,10 @@ def _pull(settings: Settings, argument: int | None) -> Pull | None:
         return Pull(host, number, settings.prometheus_allowed_hosts)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        problem = (
-            f"Metrics cannot be served on {host}:{number}: {reason}. "
-            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one. "
-            "Of several workers only one can be scraped: let them push, with OTEL_EXPORTER_OTLP_ENDPOINT."
-        )
+        problem = f"Metrics cannot be served on {host}:{number}: {reason}. {remedy(error)}"
         if argument is not None:
             raise SettingError(problem) from None
-    announce(number, forked=False)
+        if getattr(error, "errno", None) == errno.EADDRINUSE:  # only then it has an owner
+            announce(number, forked=False)
     _logger.error(problem)  # other processes may share the environment, such as more workers: they run on without the endpoint
     return None

@@ -341,3 +341,12 @@ def test_what_is_abandoned_at_the_end_is_told_too() -> None:
     run = start("import hibari\nchunks = hibari.Hibari().stream('Hello there. How are you?')\nnext(chunks)\ndel chunks")
     assert (run.returncode, run.stderr) == (0, "")
     assert spoken() == ["cancelled"]
+
+
+def test_configure_in_code_is_said_to_come_too_late(tmp_path: Path) -> None:
+    """The program calls it once: the line says who came first, which of its arguments are lost, and what to do instead."""
+    script = "import otel_tts\notel_tts.configure(local=True)\notel_tts.configure(service_name='mine', local=True)"
+    run = start(script, OTEL_TTS_DATA_DIR=str(tmp_path), OTEL_SERVICE_NAME="theirs")
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("otel-tts run or opentelemetry-instrument has set up telemetry before the program began")
+    assert "not used: service_name. Set variables instead, such as OTEL_SERVICE_NAME" in line

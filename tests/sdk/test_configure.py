@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import socket
@@ -20,6 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_tts import files
+from otel_tts.sdk.refusals import remedy as remedy_for
 
 RECORD = """
 import logging, os, sys, urllib.request
@@ -355,6 +357,38 @@ def test_a_taken_port_is_refused_or_said() -> None:
             "print(otel_tts.configure(local=False).prometheus_port)", PROMETHEUS_PORT=str(port), OTEL_LOGS_EXPORTER="none"
         )
         assert (process.stdout, process.stderr) == ("None\n", problem + "\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [
+        ("256.1.1.1", "set PROMETHEUS_HOST to an address of this machine"),
+        ("no-such-name.invalid", "set PROMETHEUS_HOST to an address of this machine"),
+        ("192.0.2.1", "This machine has no such address: set PROMETHEUS_HOST to one that it has"),
+    ],
+)
+def test_a_host_that_cannot_be_served_on_is_said_to_be_wrong(host: str, remedy: str) -> None:
+    """The line is about the host, and no other program is said to own the port."""
+    script = "print(otel_tts.configure(local=False).prometheus_port)\nwith otel_tts.Telemetry().synthesis('Hello'):\n    pass"
+    process = run(script, PROMETHEUS_HOST=host, PROMETHEUS_PORT="0", OTEL_LOGS_EXPORTER="none")
+    assert process.stdout == "None\n"
+    (line,) = process.stderr.splitlines()
+    assert line.startswith(f"Metrics cannot be served on {host}:0: ")
+    assert remedy in line
+    assert "Stop the program" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "set PROMETHEUS_PORT to one from 1024 on"),
+        (OverflowError("bind(): port must be 0-65535."), "from 0 to 65535"),
+        (OSError(errno.EMFILE, "Too many open files"), "Set PROMETHEUS_HOST and PROMETHEUS_PORT"),
+    ],
+)
+def test_what_to_do_is_said_for_each_kind(error: Exception, remedy: str) -> None:
+    """A port that this user may not open, one out of range, and what nobody named."""
+    assert remedy in remedy_for(error)
 
 
 def test_a_second_call_changes_nothing(tmp_path: Path) -> None:

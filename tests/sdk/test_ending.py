@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_tts import semconv
+from otel_tts import files, semconv
 from tests.grpc.servers import wait_for
-from tests.sdk.test_fork import counted, spans
+from tests.sdk.test_fork import attributes, counted, spans
 
 REQUESTS = """
 import os, signal, sys, time
@@ -522,3 +522,29 @@ except ValueError as error:
     process = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=True)
     assert ("set OTEL_TTS_DATA_DIR" in process.stdout) is not bool(endpoint)
     assert list(tmp_path.iterdir()) == []
+
+
+STREAM = f"""
+def pieces():
+    yield bytes(3200)
+    {READY}
+    time.sleep(60)
+
+for _ in tts.synthesis("Hello", stream=True).stream(pieces(), "piper", audio=PCM16(16000)):
+    pass
+"""
+
+
+def test_a_stream_that_sigterm_stops_was_stopped_as_its_attempt_was(tmp_path: Path) -> None:
+    """Of a plain script: both say that the service stopped it, and neither that the caller left."""
+    end(start(STREAM, tmp_path))
+    records = [
+        record
+        for partition in files.partitions(tmp_path, "traces")
+        for _, request in files.read(partition.path)
+        for resource in request["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for record in scope["spans"]
+    ]
+    reasons = {record["name"]: attributes(record).get(semconv.CANCEL_REASON.key) for record in records}
+    assert reasons == {"tts.synthesize": "stopped", "text_to_speech": "stopped"}
