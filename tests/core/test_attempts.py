@@ -265,8 +265,8 @@ def test_an_engine_that_returns_nothing(capture_tts: Capture, format: AudioForma
     ("report", "says"),
     [
         (lambda s: s.attempt("piper").audio(7, FORMAT), ("int is no audio", "bytes or a buffer")),
-        (lambda s: s.attempt("piper").audio("private", FORMAT), ("A string of 7 characters is no audio", "base64")),
-        (lambda s: s.attempt("piper").audio("private " * 9, FORMAT), ("A string of 72 characters that is not base64",)),
+        (lambda s: s.attempt("piper").audio("private", FORMAT), ("A string (length 7) is no audio", "base64")),
+        (lambda s: s.attempt("piper").audio("private " * 9, FORMAT), ("A string (length 72) that is not base64",)),
         (lambda s: s.score("mos", -1), ("The score mos is -1", "0 or more")),
         (lambda s: s.score("mos", float("nan")), ("nan is no finite number",)),
         (lambda s: s.score("mos", "private"), ("<str> is no finite number",)),
