@@ -12,6 +12,8 @@ from tests.instrumentation.test_pipecat import PYTHON
 pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
 SLACK_S = 1.5
 """Between two observers of one process, on a machine that is busy; the pauses between the replies are longer than that in all."""
+FRAME_S = 0.2
+"""LiveKit's longest frame."""
 
 
 @pytest.mark.parametrize("framework", PYTHONS)
@@ -25,7 +27,9 @@ def test_every_figure_is_what_the_listener_recorded(framework: str) -> None:
     assert [request["cancel_reason"] for request in requests] == [None, None, "interrupted"]
     for request, record, text in zip(requests, listener, REPLIES, strict=True):
         assert abs(request["characters"] - len(text)) <= 3, "frameworks add and strip blanks between sentences"
-        assert request["delivered"] == pytest.approx(record["seconds"], abs=0.002)
+        # An interruption may come between the framework's taking of a frame, which is handed out then, and its playing it.
+        taken_s = FRAME_S if request["outcome"] == "cancelled" else 0.0
+        assert -0.002 <= request["delivered"] - record["seconds"] <= taken_s + 0.002
         assert request["ttfb"] == pytest.approx(record["ttfb"], abs=SLACK_S)
         assert request["ttfb"] <= request["ttfa"]
         assert request["cost"] == pytest.approx(request["characters"] * 50e-6)
