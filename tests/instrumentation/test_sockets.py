@@ -532,7 +532,8 @@ def test_elevenlabs_realtime_breaks(
         chunks.close()  # type: ignore[attr-defined]  # it is a generator
         gc.collect()
     elif fault == "closed":
-        list(chunks)
+        if not list(chunks):  # the SDK was still sending, and gives up what had come
+            outcome, error_type = "empty", "no_audio"
     else:
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the SDK raises
             list(chunks)
