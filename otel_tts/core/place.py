@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from threading import get_ident
 
 Place = tuple[int, int]
@@ -11,8 +11,9 @@ Place = tuple[int, int]
 
 def here() -> Place:
     """Return the thread and task of the caller."""
+    asyncio = sys.modules.get("asyncio")  # a tenth of a second to load: where nobody has, no task runs
     try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop runs here
+        task = asyncio.current_task() if asyncio is not None else None
+    except (RuntimeError, AttributeError):  # no event loop runs here, or another thread is still loading asyncio
         task = None
     return get_ident(), id(task) if task is not None else 0

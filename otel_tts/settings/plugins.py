@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from itertools import takewhile
 
 from otel_tts.errors import SettingError
@@ -57,6 +56,8 @@ def _check(name: str, environ: Mapping[str, str]) -> None:
     text = environ.get(name)
     if text is None or not (names := _names(name, text)):
         return
+    from importlib.metadata import entry_points  # it loads the e-mail package; most programs set none of these variables
+
     provided = {*_BUILT_IN.get(name, ()), *(entry.name for entry in entry_points(group=_GROUPS.get(name, "")))}
     if missing := [wanted for wanted in names if wanted not in provided]:
         raise SettingError(
