@@ -95,15 +95,16 @@ def status(service: str, as_json: bool) -> None:
 def _judged(
     history: CachedHistory, settings: LiveSettings, service: str
 ) -> tuple[list[Met], float | None, str | None, list[str]]:
-    """The conditions that are met, the age of the newest telemetry, what there is in the background, and the services within the hour.
+    """The conditions that are met, the age of the newest telemetry, what there is in the background, and the services there are instead.
 
     The age, in seconds, is that of requests that somebody waits for; None without any. Only then the background is looked at.
     """
     period = Period.from_range("15m", history.now, history.interval)
-    newest, names = newest_of(history, period, service), sorted(seen(history, period))
+    newest = newest_of(history, period, service)
     background = _background(history, service) if newest is None else None
     if newest is None and background is None:
-        return [], None, None, names
+        names = {*seen(history, period), *seen(history, period, semconv.BACKGROUND_DURATION)} if service else set[str]()
+        return [], None, None, sorted(names)
     met = [
         Met(
             verdict,
@@ -112,7 +113,7 @@ def _judged(
         for verdict in judged(history, period, settings, service)
         if any(verdict.sentences())
     ]
-    return met, None if newest is None else max(history.now - newest, 0.0), background, names
+    return met, None if newest is None else max(history.now - newest, 0.0), background, []
 
 
 def _background(history: CachedHistory, service: str) -> str | None:

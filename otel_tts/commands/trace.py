@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -103,15 +104,16 @@ _EVENTS = {
 
 @click.command()
 @click.argument("trace_id", metavar="[ID]", required=False)
+@click.option("--span", "span_id", metavar="ID", help="Only this span and those below it: its id, or the first 8 or more digits.")
 @click.option("--all", "everything", is_flag=True, help="Every attribute, by its own name.")
 @json_option
-def trace(trace_id: str | None, everything: bool, as_json: bool) -> None:
+def trace(trace_id: str | None, span_id: str | None, everything: bool, as_json: bool) -> None:
     """Draw the trace of a request, with all that are in it, as a tree.
 
     It has the spans with their durations, events, and the attributes that matter.
 
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
-    some. Without it, the newest request is drawn.
+    some. Without it, the trace of the newest request is drawn. Where a trace has several requests, --span draws one of them.
     """
     history = open_history(HistorySettings.load())
     if trace_id is None:
@@ -127,6 +129,8 @@ def trace(trace_id: str | None, everything: bool, as_json: bool) -> None:
     if drawn is None:
         reasons = "It may have been written elsewhere by its service, not been sampled, or not been written yet: that takes some seconds."
         raise click.ClickException(" ".join(filter(None, [f"No trace {trace_id} in {history.source}.", missing, reasons])))
+    if span_id is not None:
+        drawn = _below(drawn, span_id)
     if as_json:
         print_json("trace", {"trace_id": drawn.trace_id, "spans": [_plain(depth, span) for depth, span in drawn.walk()]})
         if missing:
@@ -136,6 +140,23 @@ def trace(trace_id: str | None, everything: bool, as_json: bool) -> None:
     console.print(drawing(drawn, everything=everything))
     if missing:
         console.print(missing, style="yellow")
+
+
+def _below(trace: Trace, span_id: str) -> Trace:
+    """The part of a trace that begins at one of its spans."""
+    beginning = span_id.strip().lower()
+    if not re.fullmatch("[0-9a-f]{8,16}", beginning):
+        raise click.UsageError(f"{span_id!r} is no span id: it takes 16 hexadecimal digits, or the first 8 or more of them.")
+    matching = [span for _, span in trace.walk() if span.span_id.startswith(beginning)]
+    if len(matching) == 1:
+        return Trace(trace.trace_id, (matching[0],))
+    if matching:
+        raise click.UsageError(
+            f"Several spans of the trace begin with {span_id!r}: {', '.join(span.span_id for span in matching)}."
+        )
+    requests = [span.span_id for _, span in trace.walk() if span.name == semconv.SYNTHESIS_SPAN.name]
+    listed = f" Its requests are {', '.join(requests)}." if requests else ""
+    raise click.ClickException(f"No span of trace {trace.trace_id} begins with {span_id!r}.{listed}")
 
 
 def _plain(depth: int, span: Span) -> dict[str, Any]:
@@ -158,12 +179,12 @@ def drawing(trace: Trace, *, everything: bool = False) -> Group:
     )
     requests = sum(span.name == semconv.SYNTHESIS_SPAN.name for span in spans)
     if requests > 1:  # such as all that a WebSocket served
-        title.append(f", {formatting.counted(requests, 'request')}")
+        title.append(f", {formatting.counted(requests, 'request')} (--span ID draws one)")
     trees = []
     for root in trace.roots:
         branches: list[Tree] = []  # the one that each level grows on
         for depth, span in root.walk():
-            label = _label(span, start, end, everything)
+            label = _label(span, start, end, everything, several=requests > 1)
             shown = min(depth, _DEEPEST)  # what is deeper stands below its ancestor there: a terminal is not that wide
             tree = branches[shown - 1].add(label) if shown else Tree(label, guide_style="dim", highlight=False)
             branches[shown:] = [tree]
@@ -171,13 +192,17 @@ def drawing(trace: Trace, *, everything: bool = False) -> Group:
     return Group(title, *trees)
 
 
-def _label(span: Span, start: float, end: float, everything: bool) -> Group:
+def _label(span: Span, start: float, end: float, everything: bool, several: bool) -> Group:
+    """What is said of a span; of a request its id too, where the trace has several."""
+    name = Text(span.name, "bold red" if span.status == "ERROR" else "bold")
+    if several and span.name == semconv.SYNTHESIS_SPAN.name:
+        name.append(f" {span.span_id}", "not bold dim")
     head = Table.grid(expand=True, padding=(0, 1, 0, 0))
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
     head.add_column(width=_BAR, no_wrap=True)
     head.add_row(
-        Text(span.name, "bold red" if span.status == "ERROR" else "bold"),
+        name,
         formatting.duration(span.duration),
         _bar(span, start, end),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from otel_tts.settings import SettingError
 _logger = logging.getLogger(__name__)
 
 _PER = 1_000_000
+_ALL = "*"
+_EXPLAINED = 10  # providers and models without a price that are named in the log
 _KEY = "usd_per_million_characters"
 
 
@@ -40,9 +43,10 @@ class Prices:
             ValueError: a price is not a finite number of 0 or more.
         """
         self._explained = False
+        self._missing: dict[tuple[str, str | None], object] = {}
         self._prices: dict[tuple[str, str], float] = {}
         for provider, entry in (prices or {}).items():
-            for model, price in (entry if isinstance(entry, Mapping) else {"*": entry}).items():
+            for model, price in (entry if isinstance(entry, Mapping) else {_ALL: entry}).items():
                 self._prices[clean.name(provider), clean.name(model)] = _price(price, provider, model) / _PER
 
     @classmethod
@@ -50,7 +54,7 @@ class Prices:
         """Read prices from a TOML file.
 
         Args:
-            path: a JSON file of such prices.
+            path: of the TOML file.
 
         Raises:
             SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
@@ -73,8 +77,30 @@ class Prices:
             model: with which model; None: unknown.
             characters: how many code points.
         """
-        price = self._prices.get((provider, model or "*"), self._prices.get((provider, "*")))
-        return None if price is None else price * characters
+        if not self._prices:
+            return None
+        price = self._prices.get((provider, model or _ALL), self._prices.get((provider, _ALL)))
+        if price is None:
+            self._explain_missing(provider, model)
+            return None
+        return price * characters
+
+    def _explain_missing(self, provider: str, model: str | None) -> None:
+        """Say once of a provider and model that there are prices, but none for them: a name in the price table may be misspelt."""
+        this = object()
+        if len(self._missing) >= _EXPLAINED or self._missing.setdefault((provider, model), this) is not this:
+            return
+        models = [model for priced, model in self._prices if priced == provider]
+        names, asked = (models, model or "") if models else (sorted({priced for priced, _ in self._prices}), provider)
+        near = get_close_matches(asked, names, 3)
+        _logger.warning(
+            "There are prices, but none for the provider %s%s: its requests have no cost and count as unpriced. "
+            "%s: %s. Add a price, or correct the name in the prices; 0 is a price, too. This is said once.",
+            ascii(provider),
+            f" and the model {model!a}" if model else "",
+            "The nearest name that has a price" if near else "Names that have a price",
+            ", ".join(map(ascii, near or names[:5])),
+        )
 
     def explain_parts(self) -> None:
         """Say once why a request has no cost although there are prices: nobody knows which part of its text each attempt was given."""

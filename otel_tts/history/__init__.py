@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
+from otel_tts import semconv
 from otel_tts.distribution import Distribution
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.frames import to_frame
@@ -70,12 +71,13 @@ class History(Protocol):
     def newest(self) -> float | None:
         """The moment of the newest metrics that arrived; None when nothing is known. It says whether what is read is of now."""
 
-    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+    def last_seen(self, start: float, end: float, metric: Metric = semconv.SYNTHESIS_DURATION) -> Mapping[str, float]:
         """The moment of the newest metrics of each service that sent some of requests between two moments, by ``service.name``.
 
         Args:
             start: the first moment.
             end: the last one.
+            metric: by which services are known: by default that of requests for which somebody waits.
         """
 
     def places(self, start: float, end: float) -> list[Place]:

@@ -62,7 +62,7 @@ def began(directory: Path, lines: Lines) -> float | None:
     return None
 
 
-def last_seen(directory: Path, start: float, end: float, lines: Lines) -> Mapping[str, float]:
+def last_seen(directory: Path, start: float, end: float, lines: Lines, metric: Metric) -> Mapping[str, float]:
     """The moment of the newest line with requests of each service between two moments, by its name.
 
     Args:
@@ -70,9 +70,10 @@ def last_seen(directory: Path, start: float, end: float, lines: Lines) -> Mappin
         start: from when on, in seconds since the Unix epoch.
         end: up to when, in seconds since the Unix epoch.
         lines: reads the files.
+        metric: by which services are known.
     """
     moments: dict[str, float] = {}
-    for time, snapshot in newest_states(directory, start, end, {semconv.SYNTHESIS_DURATION.name}, lines):
+    for time, snapshot in newest_states(directory, start, end, {metric.name}, lines):
         for (_, service, _), _, _ in snapshot:
             moments[service] = max(time, moments.get(service, time))
     return moments

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import groupby, islice
 from pathlib import Path
 
-from otel_tts import files
+from otel_tts import files, semconv
 from otel_tts.distribution import Distribution
 from otel_tts.files import Partition
 from otel_tts.history.cardinality import BY_NAME, LOOKBACK_S, SUM_AND_COUNT, AttributeSet
@@ -74,14 +74,15 @@ class LocalHistory(Counted):
                 return max(moments)
         return None
 
-    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+    def last_seen(self, start: float, end: float, metric: Metric = semconv.SYNTHESIS_DURATION) -> Mapping[str, float]:
         """See `History.last_seen`.
 
         Args:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
+            metric: by which services are known.
         """
-        return last_seen(self._directory, start, end, self._lines)
+        return last_seen(self._directory, start, end, self._lines, metric)
 
     def places(self, start: float, end: float) -> list[Place]:
         """See `History.places`.

@@ -128,15 +128,16 @@ class Prometheus:
                 return answer.values[0][1]
         return None
 
-    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+    def last_seen(self, start: float, end: float, metric: Metric) -> Mapping[str, float]:
         """The moment of the newest sample of each service between two moments, by its name.
 
         Args:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
+            metric: by which services are known.
         """
         moments: dict[str, float] = {}
-        for answer in self._engine.at(readings.last_seen(semconv.SYNTHESIS_DURATION, end - start, self._where), end):
+        for answer in self._engine.at(readings.last_seen(metric, end - start, self._where), end):
             service, (_, moment) = _service(answer.labels), answer.values[0]
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))

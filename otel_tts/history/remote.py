@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from otel_tts import semconv
 from otel_tts.history.cardinality import AttributeSet
 from otel_tts.history.counted import Counted
 from otel_tts.history.http import Backend
@@ -71,14 +72,15 @@ class RemoteHistory(Counted):
         """See `History.newest`."""
         return self._prometheus.newest(time.time())
 
-    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+    def last_seen(self, start: float, end: float, metric: Metric = semconv.SYNTHESIS_DURATION) -> Mapping[str, float]:
         """See `History.last_seen`.
 
         Args:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
+            metric: by which services are known.
         """
-        return self._prometheus.last_seen(start, end)
+        return self._prometheus.last_seen(start, end, metric)
 
     def places(self, start: float, end: float) -> list[Place]:
         """See `History.places`.

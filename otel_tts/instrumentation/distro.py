@@ -24,7 +24,7 @@ from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # it switches its types off
 
 from otel_tts.core.telemetry import Telemetry
-from otel_tts.instrumentation import NAME
+from otel_tts.instrumentation import NAME, disabled
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.sdk import configure, configured_without_code
 from otel_tts.settings import SettingError
@@ -46,6 +46,9 @@ class Distro(BaseDistro):  # type: ignore[misc]  # as above
         os.environ.setdefault(
             "OTEL_PYTHON_CONFIGURATOR", NAME
         )  # else the configurator of another distribution may be found first
+        if not self.off:
+            for sentence in disabled.misspelt(os.environ.get(disabled.VARIABLE, "")):
+                sys.stderr.write(f"otel-tts: {sentence}\n")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one. If it fails, only its own telemetry is missing, and a message says so."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
+from otel_tts import semconv
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
 from otel_tts.history.answers import Answers
@@ -93,14 +94,15 @@ class CachedHistory:
         """The moment of the newest metrics; None when nothing is known. The same for everybody within a second."""
         return self._once(("newest", int(self._wall_clock())), lambda: self._history.newest)
 
-    def last_seen(self, start: float, end: float) -> Mapping[str, float]:
+    def last_seen(self, start: float, end: float, metric: Metric = semconv.SYNTHESIS_DURATION) -> Mapping[str, float]:
         """The moment of the newest metrics of each service between two moments, as `History.last_seen`.
 
         Args:
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
+            metric: by which services are known.
         """
-        return self._once(("last_seen", start, end), lambda: self._history.last_seen(start, end))
+        return self._once(("last_seen", metric.name, start, end), lambda: self._history.last_seen(start, end, metric))
 
     @property
     def now(self) -> float:

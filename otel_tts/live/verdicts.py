@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from otel_tts import semconv
 from otel_tts.conditions import figure
 from otel_tts.conditions.telemetry import ABSENT
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.judgement import Judge, Verdict
 from otel_tts.live.view import Period
+from otel_tts.semconv import Metric
 from otel_tts.settings import LiveSettings
 
 
-def seen(history: CachedHistory, period: Period) -> Mapping[str, float]:
-    """The services that sent metrics within the hour, each with the moment of its newest.
+def seen(history: CachedHistory, period: Period, metric: Metric = semconv.SYNTHESIS_DURATION) -> Mapping[str, float]:
+    """The services that sent metrics of requests within the hour, each with the moment of its newest.
 
     Args:
         history: the telemetry that is read.
         period: the period that is shown.
+        metric: by which services are known: by default that of requests for which somebody waits.
     """
-    return history.last_seen(period.now - ABSENT.window_s, period.now)
+    return history.last_seen(period.now - ABSENT.window_s, period.now, metric)
 
 
 def newest_of(history: CachedHistory, period: Period, service: str = "") -> float | None:

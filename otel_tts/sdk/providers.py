@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tts.files import SIGNALS, Signal
 from otel_tts.monitor import Monitor
+from otel_tts.sdk import refusals
 from otel_tts.sdk.direct.meter import BUCKETS
 from otel_tts.sdk.direct.meter import MeterProvider as DirectMeterProvider
 from otel_tts.sdk.direct.path import path_of_histograms, path_of_spans, protocol_of
@@ -44,7 +45,6 @@ from otel_tts.sdk.log_records import Masked
 from otel_tts.sdk.logs import ExportHandler, attach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
-from otel_tts.sdk.refusals import remedy
 from otel_tts.sdk.workers import announce
 from otel_tts.settings import MonitorSettings, SettingError, Settings
 
@@ -284,15 +284,17 @@ def _resource(service_name: str | None, attributes: Mapping[str, Any] | None) ->
 def _pull(settings: Settings, argument: int | None) -> Pull | None:
     """Open the pull endpoint, if it is requested: by the argument, by our variable, or as a standard exporter."""
     host, number = settings.prometheus_host, settings.prometheus_port if argument is None else argument
+    names = (refusals.HOST, refusals.PORT if argument is None else refusals.ARGUMENT)
     if argument is None and settings.source("prometheus_port") == "default":
         if PROMETHEUS not in (exporter_names("metrics", os.environ) or ()):
             return None
         host, number = settings.exporter_prometheus_host, settings.exporter_prometheus_port
+        names = (refusals.STANDARD_HOST, refusals.STANDARD_PORT)
     try:
         return Pull(host, number, settings.prometheus_allowed_hosts)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        problem = f"Metrics cannot be served on {host}:{number}: {reason}. {remedy(error)}"
+        problem = f"Metrics cannot be served on {host}:{number}: {reason}. {refusals.remedy(error, *names)}"
         if argument is not None:
             raise SettingError(problem) from None
         if getattr(error, "errno", None) == errno.EADDRINUSE:  # only then it has an owner

@@ -40,7 +40,7 @@ class ServiceConfig(Section):
         "TTS_CACHE_URL", cache_tiers, cache_tiers("memory://"), "Cache tiers in the order in which they are asked, or off."
     )
     concurrency: int | None = setting(
-        "TTS_CONCURRENCY", count, None, "Syntheses at once per provider; not set: what each provider says makes sense."
+        "TTS_CONCURRENCY", count, None, "Syntheses at once per provider; not set: each provider's own default."
     )
     queue_size: int = setting("TTS_QUEUE_SIZE", count, 64, "Requests that may wait per provider; more are refused at once.")
     max_text: int = setting("TTS_MAX_TEXT", count, 5000, "The longest text, in Unicode code points.")

@@ -49,7 +49,10 @@ class Settings(SharedSettings):
         "Metrics that are not recorded, commas between, such as `tts.audio.*`, the dearest; spans keep their values. See docs/series.md.",
     )
     prometheus_port: int = setting(
-        "PROMETHEUS_PORT", port, 8002, "Port of the Prometheus pull endpoint: on in `serve`, elsewhere where this is set."
+        "PROMETHEUS_PORT",
+        port,
+        8002,
+        "Port of the Prometheus pull endpoint. `otel-tts serve` always opens it, other programs where this is set.",
     )
     prometheus_host: str = setting("PROMETHEUS_HOST", text, "127.0.0.1", "Address the pull endpoint binds to.")
     prometheus_allowed_hosts: tuple[str, ...] = setting(
@@ -59,10 +62,16 @@ class Settings(SharedSettings):
         "Host names that the pull endpoint answers to, commas between, beside addresses, names without a dot and `localhost`; `*` for all.",
     )
     exporter_prometheus_host: str = setting(
-        "OTEL_EXPORTER_PROMETHEUS_HOST", text, "localhost", "Address of the pull endpoint where PROMETHEUS_PORT is not set."
+        "OTEL_EXPORTER_PROMETHEUS_HOST",
+        text,
+        "localhost",
+        "Address of the pull endpoint where OTEL_METRICS_EXPORTER has `prometheus` and PROMETHEUS_PORT is not set.",
     )
     exporter_prometheus_port: int = setting(
-        "OTEL_EXPORTER_PROMETHEUS_PORT", port, 9464, "Port of the pull endpoint where PROMETHEUS_PORT is not set."
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        port,
+        9464,
+        "Port of the pull endpoint where OTEL_METRICS_EXPORTER has `prometheus` and PROMETHEUS_PORT is not set.",
     )
     data_max_age: float = setting(
         "OTEL_TTS_DATA_MAX_AGE", seconds, 7 * 86400.0, "Seconds after which local telemetry files are deleted."
@@ -111,5 +120,5 @@ class Settings(SharedSettings):
         "OTEL_TTS_MONITOR",
         boolean,
         False,
-        "Whether the process judges its own metrics and warns in its log. The service does so unless this says false.",
+        "Whether the process judges its own metrics and warns in its log. `otel-tts serve` does so unless this is false.",
     )

@@ -19,7 +19,7 @@ class ObjectiveSettings(Section):
         "OTEL_TTS_REFERENCE_LATENCY_MEAN",
         some_seconds,
         0.8,
-        "Seconds that speech should take on average when the cache does not have it: first audio of streams, else all of it.",
+        "Seconds that a request should take on average that the cache does not answer: of streams up to first audio, of others in all.",
     )
     reference_latency_p95: float = setting(
         "OTEL_TTS_REFERENCE_LATENCY_P95",
@@ -37,13 +37,16 @@ class ObjectiveSettings(Section):
         "The share of streams whose first audio shall come in time; generated into the rules.",
     )
     slo_first_audio_seconds: float = setting(
-        "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS", first_audio_bound, 2.5, "What in time means: a bound of the metric's buckets."
+        "OTEL_TTS_SLO_FIRST_AUDIO_SECONDS",
+        first_audio_bound,
+        2.5,
+        "Seconds within which first audio is in time; one of the bounds of the metric's buckets.",
     )
     runbooks_url: str = setting(
         "OTEL_TTS_RUNBOOKS_URL",
         text,
         RUNBOOKS,
-        "Where people read the runbooks, an address that opens from anywhere; alerts, dashboards, pages and the monitor name it.",
+        "The address of the runbooks, which must open wherever an alert is read; alerts, dashboards, pages and the monitor name it.",
     )
 
 

@@ -38,7 +38,7 @@ def redact_url(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
-    """``true`` or ``false``, in upper or lower case: what the OpenTelemetry specification allows, and 1/0, yes/no, on/off beside it.
+    """``true`` or ``false``, in upper or lower case; also 1/0, yes/no, on/off.
 
     Args:
         text: what the variable holds.
@@ -275,7 +275,7 @@ class Hidden(ABC):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret(Hidden):
-    """A text that is used and never shown."""
+    """Any text. It is a secret: no output shows it."""
 
     value: str
 

@@ -127,6 +127,21 @@ def test_a_service_that_nobody_heard_of_is_unknown(tmp_path: Path) -> None:
         assert reason in document["reason"]
 
 
+def test_the_services_that_there_are_have_names_whatever_they_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of services names also one whose requests are all in the background."""
+    for name, kind in (("web", "interactive"), ("worker", "batch")):
+        monkeypatch.setenv("OTEL_SERVICE_NAME", name)
+        service = Service(tmp_path)
+        with (
+            Telemetry(meter_provider=service.provider).synthesis("A chapter.", kind=kind) as synthesis,
+            synthesis.attempt("piper") as attempt,
+        ):
+            attempt.audio(bytes(4_800), PCM16(24_000))
+        service.export()
+    assert "Unknown: no metrics of 'nope' within the last hour, only of web, worker." in run("--service", "nope").output
+    assert run("--service", "web").exit_code == run("--service", "worker").exit_code == CheckState.OK
+
+
 def test_a_worker_for_which_nobody_waits_is_known(tmp_path: Path) -> None:
     """All its requests are of kind batch: status counts them with their outcomes, and the state is not unknown; so in JSON."""
     service = Service(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,38 @@ def test_cost_of_a_million_characters(provider: str, model: str | None, cost: fl
     """The model's own price, else that of the provider's others; where there is none it is not known, and not 0."""
     cost_usd = Prices(GIVEN).cost(provider, model, 1_000_000)
     assert cost_usd == (None if cost is None else pytest.approx(cost))
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "named"),
+    [
+        ("opneai", "tts-1", "the provider 'opneai' and the model 'tts-1': * The nearest name that has a price: 'openai'."),
+        ("azure", "neurall", "the provider 'azure' and the model 'neurall': * The nearest name that has a price: 'neural'."),
+        ("azure", None, "the provider 'azure': * Names that have a price: 'neural'."),
+        ("x", None, "the provider 'x': * Names that have a price: 'azure', 'openai', 'piper'."),
+    ],
+)
+def test_a_name_that_has_no_price_is_said_once(
+    caplog: pytest.LogCaptureFixture, provider: str, model: str | None, named: str
+) -> None:
+    """A misspelt provider or model is one line, with the nearest names; without any prices there is none."""
+    given, none = Prices(GIVEN), Prices()
+    with caplog.at_level(logging.WARNING, "otel_tts"):
+        for prices in (given, given, none):
+            assert prices.cost(provider, model, 10) is None
+    (line,) = caplog.messages
+    before, after = named.split(" * ")
+    assert f"none for {before} " in line
+    assert after in line
+
+
+def test_names_without_a_price_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However many models a host has, ten lines are the most."""
+    prices = Prices(GIVEN)
+    with caplog.at_level(logging.WARNING, "otel_tts"):
+        for number in range(100):
+            prices.cost("azure", f"model-{number}", 10)
+    assert len(caplog.messages) == 10
 
 
 @pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf"), True, "15", None])

@@ -160,6 +160,16 @@ def test_an_instrumentation_can_be_left_out() -> None:
     assert spoken() == []
 
 
+def test_a_misspelt_instrumentation_is_one_line() -> None:
+    """The program runs observed, and standard error names the nearest."""
+    run = start(SPEAK, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="tts_hibary")
+    assert (run.returncode, run.stdout) == (0, "True\n")
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("otel-tts: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS has 'tts_hibary', ")
+    assert line.endswith("The nearest: tts_hibari.")
+    assert len(spoken()) == 1
+
+
 def test_standard_variables_decide_where_telemetry_goes() -> None:
     """Spans to the console, and nothing else anywhere."""
     run = start(SPEAK, OTEL_TRACES_EXPORTER="console", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")

@@ -345,36 +345,46 @@ def test_a_taken_port_is_refused_or_said() -> None:
     """A port asked for in the call raises; one from the environment, which others share, is one line, and the service runs."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        problem = (
-            f"Metrics cannot be served on 127.0.0.1:{port}: Address already in use. "
-            "Stop the program that uses the port or set PROMETHEUS_PORT to another one; 0 takes a free one. "
-            "Of several workers only one can be scraped: let them push, with OTEL_EXPORTER_OTLP_ENDPOINT."
-        )
+
+        def problem(setting: str) -> str:
+            return (
+                f"Metrics cannot be served on 127.0.0.1:{port}: Address already in use. "
+                f"Stop the program that uses the port or set {setting} to another one; 0 takes a free one. "
+                "Of several workers only one can be scraped: let them push, with OTEL_EXPORTER_OTLP_ENDPOINT.\n"
+            )
+
         script = "try:\n    otel_tts.configure(local=False, prometheus_port={})\nexcept ValueError as error:\n    print(error)"
-        assert run(script.format(port)).stdout == problem + "\n"
+        assert run(script.format(port)).stdout == problem("prometheus_port in the code, or PROMETHEUS_PORT of `otel-tts serve`,")
+        standard = {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1"}
+        for setting, others in (("PROMETHEUS_PORT", {}), ("OTEL_EXPORTER_PROMETHEUS_PORT", standard)):
+            process = run(
+                "print(otel_tts.configure(local=False).prometheus_port)",
+                OTEL_LOGS_EXPORTER="none",
+                **{setting: str(port)},
+                **others,
+            )
+            assert (process.stdout, process.stderr) == ("None\n", problem(setting))
 
-        process = run(
-            "print(otel_tts.configure(local=False).prometheus_port)", PROMETHEUS_PORT=str(port), OTEL_LOGS_EXPORTER="none"
-        )
-        assert (process.stdout, process.stderr) == ("None\n", problem + "\n")
 
-
+@pytest.mark.parametrize("variables", ["PROMETHEUS", "OTEL_EXPORTER_PROMETHEUS"])
 @pytest.mark.parametrize(
     ("host", "remedy"),
     [
-        ("256.1.1.1", "set PROMETHEUS_HOST to an address of this machine"),
-        ("no-such-name.invalid", "set PROMETHEUS_HOST to an address of this machine"),
-        ("192.0.2.1", "This machine has no such address: set PROMETHEUS_HOST to one that it has"),
+        ("256.1.1.1", "set {}_HOST to an address of this machine"),
+        ("no-such-name.invalid", "set {}_HOST to an address of this machine"),
+        ("192.0.2.1", "This machine has no such address: set {}_HOST to one that it has"),
     ],
 )
-def test_a_host_that_cannot_be_served_on_is_said_to_be_wrong(host: str, remedy: str) -> None:
-    """The line is about the host, and no other program is said to own the port."""
+def test_a_host_that_cannot_be_served_on_is_said_to_be_wrong(variables: str, host: str, remedy: str) -> None:
+    """The line is about the host, names the variable that gave it, and says of no other program that it owns the port."""
     script = "print(otel_tts.configure(local=False).prometheus_port)\nwith otel_tts.Telemetry().synthesis('Hello'):\n    pass"
-    process = run(script, PROMETHEUS_HOST=host, PROMETHEUS_PORT="0", OTEL_LOGS_EXPORTER="none")
+    exporter = {} if variables == "PROMETHEUS" else {"OTEL_METRICS_EXPORTER": "prometheus"}
+    given = {f"{variables}_HOST": host, f"{variables}_PORT": "0"}
+    process = run(script, OTEL_LOGS_EXPORTER="none", **given, **exporter)
     assert process.stdout == "None\n"
     (line,) = process.stderr.splitlines()
     assert line.startswith(f"Metrics cannot be served on {host}:0: ")
-    assert remedy in line
+    assert f" {remedy.format(variables)}" in line
     assert "Stop the program" not in line
 
 
@@ -383,7 +393,10 @@ def test_a_host_that_cannot_be_served_on_is_said_to_be_wrong(host: str, remedy: 
     [
         (PermissionError(errno.EACCES, "Permission denied"), "set PROMETHEUS_PORT to one from 1024 on"),
         (OverflowError("bind(): port must be 0-65535."), "from 0 to 65535"),
-        (OSError(errno.EMFILE, "Too many open files"), "Set PROMETHEUS_HOST and PROMETHEUS_PORT"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "Set PROMETHEUS_HOST to an address of this machine, and PROMETHEUS_PORT to a port",
+        ),
     ],
 )
 def test_what_to_do_is_said_for_each_kind(error: Exception, remedy: str) -> None:
