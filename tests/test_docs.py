@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -99,9 +100,30 @@ def test_every_block_has_a_language_that_is_checked() -> None:
 # -- programs ---------------------------------------------------------------------------------------------------------------------
 
 
+ANOTHER = """
+import otel_tts
+pipeline = otel_tts.configure(service_name="another", local=True)
+tts = otel_tts.Telemetry()
+for kind in ("interactive", "batch"):
+    with tts.synthesis(text="Of another program.", voice="x", kind=kind) as synthesis, synthesis.attempt("another-engine") as attempt:
+        attempt.audio(bytes(48_000), otel_tts.PCM16(24_000))
+pipeline.shutdown()
+"""
+
+
+@pytest.fixture(scope="session")
+def of_others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The local files of somebody who has run other programs with otel-tts before."""
+    data = tmp_path_factory.mktemp("others") / "data"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    subprocess.run([sys.executable, "-c", ANOTHER], env=environ | {"OTEL_TTS_DATA_DIR": str(data)}, check=True)
+    return data
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
-def test_programs_run(page: Path, tmp_path: Path) -> None:
-    """Who follows the page to the letter in an empty folder sees what it says, and nothing on standard error."""
+def test_programs_run(page: Path, tmp_path: Path, of_others: Path) -> None:
+    """Who follows the page to the letter in an empty folder sees what it says, whatever ran before, and nothing on standard error."""
+    shutil.copytree(of_others, tmp_path / "data")
     if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("REQUIRE_TOOLS") != "1":
         pytest.skip("`make tools` installs Pipecat")
     Reader(page, tmp_path).follow()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -118,7 +119,7 @@ def requests(
         print_json("requests", {"requests": [_plain(request) for request in listed]})
     elif listed:
         if conversation is None:
-            console.print(listing(listed, wide=console.width >= WIDE))
+            console.print(listing(listed, console.width))
         else:  # as many columns as there are values for, so its width is known only then
             wide = turns(listed, wide=True)
             fits = console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width
@@ -161,15 +162,25 @@ WIDE = 120
 """Columns of the terminal from which on there is room for everything."""
 
 
-def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
+def listing(listed: Sequence[Request], width: int = WIDE) -> Table:
     """The requests as a table, with services where there are several, and errors, resends and conversations where there are any.
 
-    Errors take the place of lengths. A narrow table has shorter trace ids, and neither voices nor conversations.
+    Errors take the place of lengths. A narrow table has shorter trace ids, neither voices nor conversations, and of the columns that
+    one can do without those that there is room for. Long names are cut off.
 
     Args:
         listed: the requests.
-        wide: whether there is room for all columns.
+        width: of the terminal, in columns.
     """
+    wide = width >= WIDE
+    for number in (0,) if wide else range(len(_SPARE) + 1):
+        rendered = _table(listed, wide=wide, without=_SPARE[:number])
+        if Console(width=10_000).measure(rendered).maximum <= width:
+            break
+    return rendered
+
+
+def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str]) -> Table:
     errors = any(request.error_type for request in listed)
     columns: list[tuple[str, bool, Callable[[Request], str | Text]]] = [  # heading, whether to the right, what is shown
         (f"time ({formatting.zone(time.time())})", False, lambda r: _time(r.start, wide=wide)),
@@ -187,9 +198,7 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
         columns.append(("stream", False, lambda r: "yes" if r.stream else "no"))
     if not errors:
         columns.append(("chars", True, lambda r: formatting.count(r.characters)))
-    columns += [
-        ("took", True, lambda r: formatting.duration(r.duration)),
-    ]
+    columns.append(("took", True, lambda r: formatting.duration(r.duration)))
     if wide and any(map(_waited, listed)):
         columns.append(("for text", True, lambda r: formatting.duration(r.first_text) if _waited(r) else ""))
     columns += [
@@ -203,15 +212,25 @@ def listing(listed: Sequence[Request], *, wide: bool = True) -> Table:
         columns.append(("conversation", False, lambda r: r.conversation or ""))
     if errors:
         columns.append(("error", False, lambda r: r.error_type or ""))
+    columns = [column for column in columns if column[0] not in without]
     rendered = terminal.table(gap=2 if wide else 1)
     for heading, right, _ in columns:
-        folds = heading in ("conversation", "error")
         rendered.add_column(
-            heading, no_wrap=not folds, overflow="fold" if folds else "ellipsis", justify="right" if right else "left"
+            heading,
+            no_wrap=heading not in _NAMES,  # these give way, so that times, ids and outcomes stay
+            overflow="fold" if heading in ("conversation", "error") else "ellipsis",
+            justify="right" if right else "left",
+            max_width=_NAMES.get(heading),
         )
     for request in listed:
         rendered.add_row(*(shown(request) for _, _, shown in columns))
     return rendered
+
+
+_NAMES = {"service": 24, "provider": 24, "voice": 24, "error": 24, "conversation": 36}
+"""Columns with names, and how many columns of the terminal each may take."""
+_SPARE = ("fb", "stream", "cache", "chars", "1st audio")
+"""What a narrow table can do without, the most dispensable first."""
 
 
 def _time(moment: float, *, wide: bool) -> str:

@@ -75,11 +75,11 @@ def table(title: str = "", *, gap: int = 2) -> Table:
 
 
 def outcome(value: str | None, cancelled: str | None = None) -> Text:
-    """An outcome by name, in its colour; in place of ``cancelled`` why it was, where it was not the caller.
+    """An outcome by name, in its colour; in place of ``cancelled`` why it was, where it was not the caller who left.
 
     Args:
         value: an outcome; None: unknown.
-        cancelled: why it was cancelled; None: the caller went away.
+        cancelled: why it was cancelled; None: the caller went away. Of other outcomes it is not shown.
     """
-    shown = cancelled if cancelled not in (None, CancelReason.CALLER) else value
+    shown = cancelled if value == Outcome.CANCELLED and cancelled not in (None, CancelReason.CALLER) else value
     return Text(shown or NOTHING, STYLES.get(value or "", ""))

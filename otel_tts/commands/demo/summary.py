@@ -11,7 +11,7 @@ from rich.text import Text
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
-from otel_tts.commands.requests import WIDE, listing
+from otel_tts.commands.requests import listing
 from otel_tts.history import History, Request, RequestFilter, Row
 from otel_tts.semconv import FAILURES, Outcome
 
@@ -35,11 +35,11 @@ def summary(history: History, service: str, start: float, end: float, sent: int,
     total = history.totals(start, until)
     providers = history.aggregates(start, until, by=["provider"])
     requests = history.requests(RequestFilter(service=service, since=start), _SEARCHED)
-    wide = console.width >= WIDE
+    width = console.width
     parts: list[RenderableType] = [_outcomes(total), _counted(total, sent), "", _times(total), "", *_facts(total, requests), ""]
     parts += [_providers(providers), ""]
-    parts += _some("The slowest", sorted(requests, key=attrgetter("duration"), reverse=True), wide=wide)
-    parts += _some("Failed", [request for request in requests if request.outcome in FAILURES], wide=wide)
+    parts += _some("The slowest", sorted(requests, key=attrgetter("duration"), reverse=True), width)
+    parts += _some("Failed", [request for request in requests if request.outcome in FAILURES], width)
     return Group(*parts, *_next_steps(requests))
 
 
@@ -117,10 +117,10 @@ def _providers(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def _some(title: str, requests: Sequence[Request], *, wide: bool) -> list[RenderableType]:
+def _some(title: str, requests: Sequence[Request], width: int) -> list[RenderableType]:
     if not requests:
         return []
-    shown = listing(requests[:_SHOWN], wide=wide)
+    shown = listing(requests[:_SHOWN], width)
     more = f" ({_SHOWN} of {len(requests):,})" if len(requests) > _SHOWN else ""
     shown.title = f"{title}{more}"
     return [shown, ""]

@@ -1,0 +1,58 @@
+"""The table of `otel-tts requests`: what can be read of each request, however long the names are."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from otel_tts.commands.requests import listing
+from otel_tts.history import Request
+from otel_tts.semconv import CancelReason, Outcome
+from otel_tts.semconv.values import CacheResult, ErrorType
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "outcome": st.sampled_from(Outcome),
+                "cancel_reason": st.sampled_from([None, *CancelReason]),
+                "error_type": st.sampled_from([None, *ErrorType]),
+                "provider": st.sampled_from([None, "piper", "azure-cognitive-services-neural-westeurope-2", "x" * 5_000]),
+                "voice": st.sampled_from([None, "/models/en_US-joe-medium.onnx" * 9]),
+                "service": st.sampled_from(["a", "b" * 200]),
+                "conversation": st.sampled_from([None, "c" * 300]),
+                "cache_result": st.sampled_from([None, *CacheResult]),
+                "first_text": st.sampled_from([None, 2.0]),
+                "resends": st.sampled_from([None, 2]),
+                "ttfa": st.floats(0, 100),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from([80, 100, 120, 200]),
+)
+@settings(max_examples=40, deadline=None)
+def test_long_names_do_not_push_out_what_matters(facts: list[dict[str, Any]], width: int) -> None:
+    """Whatever names there are, time, trace id, outcome and type of error of each request can be read, within the terminal."""
+    none = dict.fromkeys(Request.__dataclass_fields__)
+    every = {"trace_id": "0123456789abcdef" * 2, "start": 1.8e9, "duration": 1.2, "stream": True, "characters": 12_345, "own": ()}
+    requests = [Request(**{**none, **every, **fact}) for fact in facts]
+    printed = io.StringIO()
+    Console(file=printed, width=width).print(listing(requests, width))
+    lines = printed.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines[2:] if "0123456" in line]
+    assert len(rows) == len(requests)
+    for request, row in zip(requests, rows, strict=True):
+        assert re.search(r"\d\d:\d\d(:\d\d)? +01234567", row)
+        reason = None if request.cancel_reason == CancelReason.CALLER else request.cancel_reason
+        words = row.split()
+        assert str((request.outcome == Outcome.CANCELLED and reason) or request.outcome) in words
+        assert width > 80 or request.error_type is None or request.error_type in words
