@@ -162,7 +162,7 @@ WIDE = 120
 """Columns of the terminal from which on there is room for everything."""
 
 
-def listing(listed: Sequence[Request], width: int = WIDE) -> Table:
+def listing(listed: Sequence[Request], terminal_columns: int = WIDE) -> Table:
     """The requests as a table, with services where there are several, and errors, resends and conversations where there are any.
 
     Errors take the place of lengths. A narrow table has shorter trace ids, neither voices nor conversations, and of the columns that
@@ -170,12 +170,12 @@ def listing(listed: Sequence[Request], width: int = WIDE) -> Table:
 
     Args:
         listed: the requests.
-        width: of the terminal, in columns.
+        terminal_columns: how many the terminal has.
     """
-    wide = width >= WIDE
+    wide = terminal_columns >= WIDE
     for number in (0,) if wide else range(len(_SPARE) + 1):
         rendered = _table(listed, wide=wide, without=_SPARE[:number])
-        if Console(width=10_000).measure(rendered).maximum <= width:
+        if Console(width=10_000).measure(rendered).maximum <= terminal_columns:
             break
     return rendered
 

@@ -35,11 +35,11 @@ def summary(history: History, service: str, start: float, end: float, sent: int,
     total = history.totals(start, until)
     providers = history.aggregates(start, until, by=["provider"])
     requests = history.requests(RequestFilter(service=service, since=start), _SEARCHED)
-    width = console.width
+    terminal_columns = console.width
     parts: list[RenderableType] = [_outcomes(total), _counted(total, sent), "", _times(total), "", *_facts(total, requests), ""]
     parts += [_providers(providers), ""]
-    parts += _some("The slowest", sorted(requests, key=attrgetter("duration"), reverse=True), width)
-    parts += _some("Failed", [request for request in requests if request.outcome in FAILURES], width)
+    parts += _some("The slowest", sorted(requests, key=attrgetter("duration"), reverse=True), terminal_columns)
+    parts += _some("Failed", [request for request in requests if request.outcome in FAILURES], terminal_columns)
     return Group(*parts, *_next_steps(requests))
 
 
@@ -117,10 +117,10 @@ def _providers(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def _some(title: str, requests: Sequence[Request], width: int) -> list[RenderableType]:
+def _some(title: str, requests: Sequence[Request], terminal_columns: int) -> list[RenderableType]:
     if not requests:
         return []
-    shown = listing(requests[:_SHOWN], width)
+    shown = listing(requests[:_SHOWN], terminal_columns)
     more = f" ({_SHOWN} of {len(requests):,})" if len(requests) > _SHOWN else ""
     shown.title = f"{title}{more}"
     return [shown, ""]
