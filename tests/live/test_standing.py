@@ -314,7 +314,7 @@ def test_no_service_hides_that_another_is_silent(tmp_path: Path) -> None:
     """Each is judged by itself and named, since its last metrics; one that nobody heard of is unknown."""
     now = 1_795_424_417.0
     history = Told(tmp_path, now, now - 5)
-    history.last_seen = lambda *of: {"dead": now - 437, "gone": now - 137, "rare": now - 97, "well": now - 5}  # type: ignore[method-assign]
+    history.last_seen = lambda *_: {"dead": now - 437, "gone": now - 137, "rare": now - 97, "well": now - 5}  # type: ignore[method-assign]
     reading = CachedHistory(history, lambda: now)
     period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
     silent = [verdict for verdict in judged(reading, period, settings) if verdict.holds]
