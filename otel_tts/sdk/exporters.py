@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -17,11 +20,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
-from otel_tts.sdk import encodable, foreign, outages
+from otel_tts.sdk import encodable, foreign, outages, parts
 from otel_tts.sdk.outages import OutageLog
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Enum)
 
 PROMETHEUS = "prometheus"
 """The exporter that is not created here: the pull endpoint of `otel_tts.sdk.metrics`."""
@@ -46,6 +52,11 @@ class Destination:
     def is_local(self) -> bool:
         """Whether it is a destination in local files."""
         return self.exporter == FILES
+
+    @property
+    def most_bytes(self) -> float:
+        """The most bytes of a request: without a limit, unless it is sent by OTLP."""
+        return parts.MOST_BYTES if self.exporter in _PROTOCOLS.values() else math.inf
 
     @property
     def is_reader(self) -> bool:
@@ -169,17 +180,22 @@ class ForkedSpanExporter(SpanExporter):
         build: makes the exporter, in each process anew.
         destination: where spans are sent, for people.
         capture_text: whether texts and messages of exceptions may be exported.
+        most_bytes: of a request.
     """
 
-    def __init__(self, build: Callable[[], SpanExporter], destination: str = "", *, capture_text: bool) -> None:
+    def __init__(
+        self, build: Callable[[], SpanExporter], destination: str = "", *, capture_text: bool, most_bytes: float = math.inf
+    ) -> None:
         self._own = PerProcess(build)
         self._outages = OutageLog("Spans", destination, "They are lost until then.")
         self._capture_text = capture_text
+        self._most_bytes = most_bytes
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export through this process's exporter."""
         batch = encodable.spans(spans if self._capture_text else foreign.spans(spans))
-        return self._outages.watch(lambda: self._own().export(batch))
+        requests = parts.of_spans(batch, self._most_bytes)
+        return _sent(requests, lambda spans: self._own().export(spans), self._outages, SpanExportResult.SUCCESS)
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""
@@ -196,9 +212,10 @@ class ForkedMetricExporter(MetricExporter):
     Args:
         build: makes the exporter, in each process anew.
         destination: where metrics are sent, for people.
+        most_bytes: of a request.
     """
 
-    def __init__(self, build: Callable[[], MetricExporter], destination: str = "") -> None:
+    def __init__(self, build: Callable[[], MetricExporter], destination: str = "", *, most_bytes: float = math.inf) -> None:
         self._own = PerProcess(build)
         exporter = self._own()
         # The reader needs the exporter's preferences, and the SDK has no public name for them.
@@ -208,11 +225,18 @@ class ForkedMetricExporter(MetricExporter):
         keeps_totals = AggregationTemporality.DELTA not in (self.temporality or {}).values()
         consequence = "The next ones that arrive have the totals." if keeps_totals else "They are lost until then."
         self._outages = OutageLog("Metrics", destination, consequence)
+        self._most_bytes = most_bytes
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Export through this process's exporter."""
         batch = encodable.metrics(metrics_data)
-        return self._outages.watch(lambda: self._own().export(batch, timeout_millis, **kwargs))
+        return _sent(
+            parts.of_metrics(batch, self._most_bytes),
+            lambda metrics: self._own().export(metrics, timeout_millis, **kwargs),
+            self._outages,
+            MetricExportResult.SUCCESS,
+            all_of_them=False,  # the next export has the totals, or loses them as well
+        )
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Shut this process's exporter down."""
@@ -229,16 +253,19 @@ class ForkedLogExporter(LogRecordExporter):
     Args:
         build: makes the exporter, in each process anew.
         destination: where log records are sent, for people.
+        most_bytes: of a request.
     """
 
-    def __init__(self, build: Callable[[], LogRecordExporter], destination: str = "") -> None:
+    def __init__(self, build: Callable[[], LogRecordExporter], destination: str = "", *, most_bytes: float = math.inf) -> None:
         self._own = PerProcess(build)
         self._outages = OutageLog("Log records", destination, "They are lost until then.")
+        self._most_bytes = most_bytes
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Export through this process's exporter."""
         records = encodable.logs(batch)
-        return self._outages.watch(lambda: self._own().export(records))
+        requests = parts.of_logs(records, self._most_bytes)
+        return _sent(requests, lambda part: self._own().export(part), self._outages, LogRecordExportResult.SUCCESS)
 
     def shutdown(self) -> None:
         """Shut this process's exporter down."""
@@ -247,3 +274,23 @@ class ForkedLogExporter(LogRecordExporter):
     def force_flush(self, timeout_millis: int = 10_000) -> bool:
         """Flush this process's exporter."""
         return self._own().force_flush(timeout_millis)
+
+
+def _sent(requests: Iterable[T], export: Callable[[T], R], log: OutageLog, success: R, *, all_of_them: bool = True) -> R:
+    """Export the parts of one export, and return the result of the last one that failed.
+
+    Args:
+        requests: the parts.
+        export: exports one.
+        log: of the destination.
+        success: the result of a part that arrived.
+        all_of_them: whether the others are tried when the receiver cannot be reached for one.
+    """
+    result = success
+    for request in requests:
+        answer = log.watch(partial(export, request))
+        if answer is not success:
+            result = answer
+            if not (all_of_them or log.is_reached):
+                break
+    return result

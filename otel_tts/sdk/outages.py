@@ -37,6 +37,8 @@ class OutageLog:
     def __init__(self, subject: str, destination: str, consequence: str) -> None:
         self._subject, self._destination, self._consequence = subject, destination, consequence
         self._is_out = False
+        self.is_reached = True
+        """Whether the receiver answered the last export."""
 
     def watch(self, export: Callable[[], R]) -> R:
         """Return what an export returns. The exporter's records of an outage are held back, and its end is said.
@@ -44,6 +46,7 @@ class OutageLog:
         Args:
             export: sends one batch.
         """
+        self.is_reached = True
         _exporting.log = self
         try:
             result = export()
@@ -64,6 +67,7 @@ class OutageLog:
         if not self._is_out and not is_reported:
             _logger.warning("%s cannot be sent to %s now (%s). %s", self._subject, self._destination, reason, self._consequence)
         self._is_out = True
+        self.is_reached = False
 
 
 def hold_back(exporter: logging.Logger) -> None:

@@ -151,9 +151,7 @@ def _traces(
     else:
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         for way in ways:
-            provider.add_span_processor(
-                BatchSpanProcessor(ForkedSpanExporter(way.build, way.description, capture_text=settings.capture_text))
-            )
+            provider.add_span_processor(BatchSpanProcessor(_span_exporter(way, settings)))
     trace.set_tracer_provider(provider)
     join_tracers(provider, endpoints("traces", ways, os.environ))
     return provider, SignalExport("traces", _listed(ways), provider.force_flush, provider.shutdown)
@@ -161,8 +159,12 @@ def _traces(
 
 def _sink(way: Destination, settings: Settings) -> Sink:
     if way.is_local:
-        return ExporterSink(ForkedSpanExporter(way.build, way.description, capture_text=settings.capture_text), os.environ)
+        return ExporterSink(_span_exporter(way, settings), os.environ)
     return OTLPSink(sender(protocol_of(way), os.environ), os.environ, capture_text=settings.capture_text)
+
+
+def _span_exporter(way: Destination, settings: Settings) -> ForkedSpanExporter:
+    return ForkedSpanExporter(way.build, way.description, capture_text=settings.capture_text, most_bytes=way.most_bytes)
 
 
 def _metrics(
@@ -184,7 +186,8 @@ def _metrics(
         if way.is_reader:
             readers.append(way.build())
         else:
-            readers.append(Push(ForkedMetricExporter(way.build, way.description), settings.export_interval, monitor))
+            exporter = ForkedMetricExporter(way.build, way.description, most_bytes=way.most_bytes)
+            readers.append(Push(exporter, settings.export_interval, monitor))
             monitor = None  # one reader is enough
     if pull:
         readers.append(pull)
@@ -233,7 +236,7 @@ def _log_records(
         return host, _host_export("logs", host)
     provider = LoggerProvider(resource, shutdown_on_exit=False)
     for way in ways:
-        batches = BatchLogRecordProcessor(ForkedLogExporter(way.build, way.description))
+        batches = BatchLogRecordProcessor(ForkedLogExporter(way.build, way.description, most_bytes=way.most_bytes))
         provider.add_log_record_processor(batches if settings.capture_text else Masked(batches))
     _logs.set_logger_provider(provider)
     warn_of_loggers(provider)

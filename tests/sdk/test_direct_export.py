@@ -207,9 +207,9 @@ def test_what_waits_is_bounded_in_bytes(make: Callable[..., Queue[int]]) -> None
 
 
 def test_a_batch_is_no_larger_than_a_receiver_takes(make: Callable[..., Queue[int]]) -> None:
-    """A Collector refuses 4 MiB by gRPC, and all spans in them: few large items make a batch; a larger one goes by itself."""
+    """A Collector refuses more than 1 MiB, and all spans in it: few large items make a batch; a larger one goes by itself."""
     batches: list[list[int]] = []
-    large = 1 << 20
+    large = 300_000
     queue = make(lambda batch: batches.append(list(batch)), batch=100, bytes_of=lambda item: item)
     for size in (large, large, large, large, 5 * large, 1, 1):
         queue.put(size)

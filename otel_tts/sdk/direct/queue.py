@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -27,8 +27,8 @@ MOST_SPANS = 65_536
 BYTES = 64 << 20
 """The most bytes in the queue: 65,536 spans of usual size take 46 MB."""
 _BATCH, _DELAY_MS = 512, 5_000.0  # the specification's defaults
-_BATCH_BYTES = 3 << 20
-"""The most bytes of a batch: a Collector rejects a gRPC message of more than 4 MiB, with all spans in it."""
+_BATCH_BYTES = 900_000
+"""The most bytes of the spans of a batch, which is one request then, unless its resource is large (`otel_tts.sdk.parts`)."""
 _LONGEST_WAIT_S = 5.0  # between attempts to export a batch whose receiver is not available
 
 
@@ -37,7 +37,7 @@ class Queue(ForkAware, Generic[T]):
 
     Args:
         export: exports a batch. It returns None when the batch is done, exported or rejected for good. Else the receiver is not available
-            now, and it returns the seconds to wait before the next attempt; 0: no minimum.
+            now, and it returns the seconds to wait before the next attempt; 0: no minimum. It may take out of the batch what was exported.
         most_spans: the most spans in the queue. If it is full, a new span is dropped, as in the specification of OpenTelemetry: so the
             spans in the queue are in order, and traces that have started stay complete.
         batch: the most spans of one export.
@@ -48,7 +48,7 @@ class Queue(ForkAware, Generic[T]):
 
     def __init__(
         self,
-        export: Callable[[Sequence[T]], float | None],
+        export: Callable[[list[T]], float | None],
         *,
         most_spans: int,
         batch: int,
@@ -67,7 +67,7 @@ class Queue(ForkAware, Generic[T]):
 
     @classmethod
     def from_environ(
-        cls, export: Callable[[Sequence[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
+        cls, export: Callable[[list[T]], float | None], environ: Mapping[str, str], bytes_of: Callable[[T], int] = lambda _: 0
     ) -> Queue[T]:
         """Create a queue with the values of the standard environment variables.
 
@@ -222,7 +222,7 @@ class Queue(ForkAware, Generic[T]):
             batch = self._taken()
             if not batch:
                 return 0
-        self._pending = batch
+        self._pending, count = batch, len(batch)
         try:
             with suppress_instrumentation():
                 again_s = self._export(batch)
@@ -234,7 +234,7 @@ class Queue(ForkAware, Generic[T]):
             self._wait_s = max(again_s, min(_LONGEST_WAIT_S, 2 * self._wait_s or 0.5))
             return 0
         self._pending, self._wait_s = [], 0.0
-        return len(batch)
+        return count
 
     def _taken(self) -> list[T]:
         """Take the next batch from the queue."""

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from otel_tts.sdk import foreign
+from otel_tts.sdk import foreign, parts
 from otel_tts.sdk.direct import encoding
 from otel_tts.sdk.direct.queue import Queue
 from otel_tts.sdk.direct.senders import Sender
@@ -92,8 +92,15 @@ class OTLPSink:
         self.queue.close(timeout_s)
         self._sender.close()
 
-    def _send(self, batch: Sequence[Encoded]) -> float | None:
-        return self._sender.send(request(batch), len(batch))
+    def _send(self, batch: list[Encoded]) -> float | None:
+        for encoded, count in requests(batch):
+            if len(encoded) > parts.MOST_BYTES:
+                library = batch[0][0].instrumentation_scope
+                parts.drop(f"a span of {library.name if library else 'no library'}", len(encoded))
+            elif (again_s := self._sender.send(encoded, count)) is not None:
+                return again_s
+            del batch[:count]  # the queue keeps the others, and they come again
+        return None
 
 
 class ExporterSink:
@@ -153,6 +160,20 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
         span.links,
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
     )
+
+
+def requests(batch: Sequence[Encoded], most_bytes: int = parts.MOST_BYTES) -> list[tuple[bytes, int]]:
+    """Encode export requests, with the number of their spans. Only that of a single span may be larger than a request should be.
+
+    Args:
+        batch: encoded spans.
+        most_bytes: of a request.
+    """
+    encoded = request(batch)
+    if len(encoded) <= most_bytes or len(batch) == 1:
+        return [(encoded, len(batch))]
+    half = len(batch) // 2
+    return [*requests(batch[:half], most_bytes), *requests(batch[half:], most_bytes)]
 
 
 def request(batch: Sequence[Encoded]) -> bytes:
