@@ -180,7 +180,7 @@ class ForkedSpanExporter(SpanExporter):
         build: makes the exporter, in each process anew.
         destination: where spans are sent, for people.
         capture_text: whether texts and messages of exceptions may be exported.
-        most_bytes: of a request.
+        most_bytes: of a request, in bytes.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class ForkedMetricExporter(MetricExporter):
     Args:
         build: makes the exporter, in each process anew.
         destination: where metrics are sent, for people.
-        most_bytes: of a request.
+        most_bytes: of a request, in bytes.
     """
 
     def __init__(self, build: Callable[[], MetricExporter], destination: str = "", *, most_bytes: float = math.inf) -> None:
@@ -253,7 +253,7 @@ class ForkedLogExporter(LogRecordExporter):
     Args:
         build: makes the exporter, in each process anew.
         destination: where log records are sent, for people.
-        most_bytes: of a request.
+        most_bytes: of a request, in bytes.
     """
 
     def __init__(self, build: Callable[[], LogRecordExporter], destination: str = "", *, most_bytes: float = math.inf) -> None:

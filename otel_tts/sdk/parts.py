@@ -34,7 +34,7 @@ _dropped: Counter[str] = Counter()
 """How many items of a kind were too large for any request, in this process."""
 
 
-class _Point(NamedTuple):
+class _Owned(NamedTuple):
     """A metric point, and what it is a point of."""
 
     resource_metrics: ResourceMetrics
@@ -48,7 +48,7 @@ def of_spans(batch: Sequence[ReadableSpan], most_bytes: float = MOST_BYTES) -> I
 
     Args:
         batch: the spans, in their order.
-        most_bytes: of a part.
+        most_bytes: of a part, in bytes.
     """
     return _split(batch, sizes.span, _headers, lambda span: f"a span of {_library(span)}", most_bytes)
 
@@ -58,7 +58,7 @@ def of_logs(batch: Sequence[ReadableLogRecord], most_bytes: float = MOST_BYTES) 
 
     Args:
         batch: the log records, in their order.
-        most_bytes: of a part.
+        most_bytes: of a part, in bytes.
     """
     return _split(batch, sizes.log_record, _headers, lambda record: f"a log record of {_library(record)}", most_bytes)
 
@@ -68,10 +68,10 @@ def of_metrics(data: MetricsData, most_bytes: float = MOST_BYTES) -> Iterator[Me
 
     Args:
         data: the metrics.
-        most_bytes: of a part.
+        most_bytes: of a part, in bytes.
     """
     points = [
-        _Point(resource_metrics, scope_metrics, metric, point)
+        _Owned(resource_metrics, scope_metrics, metric, point)
         for resource_metrics in data.resource_metrics
         for scope_metrics in resource_metrics.scope_metrics
         for metric in scope_metrics.metrics
@@ -97,15 +97,15 @@ def drop(subject: str, size_bytes: int, most_bytes: float = MOST_BYTES) -> None:
 
     Args:
         subject: what it is, for people, such as ``a point of a.metric``.
-        size_bytes: of a request with nothing else.
-        most_bytes: of a request.
+        size_bytes: of a request with nothing else, in bytes.
+        most_bytes: of a request, in bytes.
     """
     LOSSES.note()
     _dropped[subject] += 1
     count = _dropped[subject]
     if count == 10 ** round(math.log10(count)):
         _logger.error(
-            "Dropped %s: a request with nothing else has %d bytes, and at most %d are sent. Dropped in all: %d.",
+            "Dropped %s: alone it makes a request of %d B, and %d B are the most. Dropped in all: %d.",
             subject,
             size_bytes,
             most_bytes,
@@ -123,7 +123,7 @@ def _split(
     if math.isinf(most_bytes):
         yield items
         return
-    known: dict[tuple[int, ...], int] = {}
+    header_sizes: dict[tuple[int, ...], int] = {}
     part: list[T] = []
     begun: set[tuple[int, ...]] = set()
     size = 0
@@ -132,9 +132,9 @@ def _split(
         key: tuple[int, ...] = ()
         for header, size_of_header in headers_of(item):
             key = (*key, id(header))
-            if key not in known:
-                known[key] = _guarded(size_of_header, header)
-            headers[key] = known[key]
+            if key not in header_sizes:
+                header_sizes[key] = _guarded(size_of_header, header)
+            headers[key] = header_sizes[key]
         own = _guarded(size_of, item)
         added = own + sum(headers[key] for key in headers if key not in begun)
         if part and size + added > most_bytes:
@@ -167,7 +167,7 @@ def _library(item: ReadableSpan | ReadableLogRecord) -> str:
     return item.instrumentation_scope.name if item.instrumentation_scope else "no library"
 
 
-def _metrics_of(points: Sequence[_Point]) -> MetricsData:
+def _metrics_of(points: Sequence[_Owned]) -> MetricsData:
     return MetricsData(
         [
             replace(
@@ -193,7 +193,7 @@ def _with(data: Any, points: list[Any]) -> Any:
     return replace(data, data_points=points)
 
 
-def _grouped(points: Sequence[_Point], owner_of: Callable[[_Point], T]) -> Iterator[tuple[T, list[_Point]]]:
+def _grouped(points: Sequence[_Owned], owner_of: Callable[[_Owned], T]) -> Iterator[tuple[T, list[_Owned]]]:
     """Group points by their owner: they stand in the order of the owners."""
     for _, group in groupby(points, key=lambda item: id(owner_of(item))):
         members = list(group)

@@ -15,13 +15,15 @@ _NUMBER = 11  # a tag of one byte, and the longest varint; a double or a fixed64
 _IDS = 18 + 10  # of a trace and of a span
 
 
-def field(length: int) -> int:
+def field(content_bytes: int) -> int:
     """Return the size of a field that has a length: with its tag, which takes one byte.
 
     Args:
-        length: of its content, in bytes.
+        content_bytes: the bytes of its content.
     """
-    return length + (2 if length < 1 << 7 else 3 if length < 1 << 14 else 4 if length < 1 << 21 else 6)
+    return content_bytes + (
+        2 if content_bytes < 1 << 7 else 3 if content_bytes < 1 << 14 else 4 if content_bytes < 1 << 21 else 6
+    )
 
 
 def _varint(value: int) -> int:

@@ -121,7 +121,7 @@ def _whole(batch: Sequence[Any], split: Any, encode: Callable[[Any], Any], most_
     assert kept == [id(item) for item in batch if id(item) in set(kept)]
     for item in batch:
         if id(item) not in set(kept):
-            assert encode([item]).ByteSize() > most_bytes - most_bytes // 5 - 200  # what is said to be too large is, or nearly
+            assert encode([item]).ByteSize() > most_bytes - most_bytes // 5 - 200  # what is dropped as too large is, or nearly
 
 
 def measured(
@@ -488,9 +488,9 @@ def test_a_point_that_fits_nowhere_is_said_seldom(
     exporter = ForkedMetricExporter(destination.build, most_bytes=destination.most_bytes)
     for _ in range(12):
         exporter.export(collect())
-    said = [record.getMessage() for record in caplog.records if record.name == "otel_tts.sdk.parts"]
-    assert [message.rpartition(" ")[2] for message in said] == ["1.", "10."]
-    assert all("a point of large: " in message for message in said)
+    messages = [record.getMessage() for record in caplog.records if record.name == "otel_tts.sdk.parts"]
+    assert [message.rpartition(" ")[2] for message in messages] == ["1.", "10."]
+    assert all("a point of large: " in message for message in messages)
     assert {name for _, name, _ in totals(receiver)} == {"counter"}
     exporter.shutdown()
     provider.shutdown()

@@ -93,7 +93,7 @@ class OTLPSink:
         self._sender.close()
 
     def _send(self, batch: list[Encoded]) -> float | None:
-        for encoded, count in requests(batch):
+        for encoded, count in export_requests(batch):
             if len(encoded) > parts.MOST_BYTES:
                 library = batch[0][0].instrumentation_scope
                 parts.drop(f"a span of {library.name if library else 'no library'}", len(encoded))
@@ -162,18 +162,18 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
     )
 
 
-def requests(batch: Sequence[Encoded], most_bytes: int = parts.MOST_BYTES) -> list[tuple[bytes, int]]:
+def export_requests(batch: Sequence[Encoded], most_bytes: int = parts.MOST_BYTES) -> list[tuple[bytes, int]]:
     """Encode export requests, with the number of their spans. Only that of a single span may be larger than a request should be.
 
     Args:
         batch: encoded spans.
-        most_bytes: of a request.
+        most_bytes: of a request, in bytes.
     """
     encoded = request(batch)
     if len(encoded) <= most_bytes or len(batch) == 1:
         return [(encoded, len(batch))]
     half = len(batch) // 2
-    return [*requests(batch[:half], most_bytes), *requests(batch[half:], most_bytes)]
+    return [*export_requests(batch[:half], most_bytes), *export_requests(batch[half:], most_bytes)]
 
 
 def request(batch: Sequence[Encoded]) -> bytes:
