@@ -2,7 +2,8 @@
 
 The model is a player that starts with the first chunk, at the moment it is handed out, and plays on without pause. If a chunk comes
 after the audio before it has ended, the player has nothing to play for the difference: the underrun. The part that the engine alone
-would have caused (its waiting time only, as if the consumer took no time) is the provider's, the rest is the consumer's.
+would have caused (its waiting time only, as if the consumer took no time) is the provider's. What waiting for text caused is neither's,
+and the rest is the consumer's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Playback:
         "_first_audio",
         "_gap",
         "_meter",
+        "_text_ns",
         "_waited_ns",
         "audio_s",
         "chunks",
@@ -50,6 +52,7 @@ class Playback:
         self.underrun_consumer_s = 0.0
         """The longest underrun that the consumer added."""
         self._waited_ns = 0  # for the engine, since the first chunk
+        self._text_ns = 0  # for text, since the first chunk
         self._meter: AudioMeter | None = None
         self._base = 0.0
         self._gap = False  # whether a meter before could not read its audio
@@ -60,6 +63,15 @@ class Playback:
     def length_s(self) -> float | None:
         """Seconds of audio handed out so far; None if any of it cannot be read, or there is none."""
         return self.audio_s if self.audio_s > self._base and not self._gap else None
+
+    def without_text(self, waited_ns: int) -> None:
+        """Count time in which the engine had no text to speak, in nanoseconds: neither it nor the consumer caused that.
+
+        Args:
+            waited_ns: how long text was waited for, in nanoseconds.
+        """
+        if self.first_byte_ns is not None:
+            self._text_ns += waited_ns
 
     def waiting(self, waited_ns: int) -> None:
         """Count time spent waiting for the engine that brought no audio, in nanoseconds.
@@ -96,7 +108,7 @@ class Playback:
                     provider = max(0.0, self._waited_ns * _S - before)
                     self.underrun_s = max(self.underrun_s, short)
                     self.underrun_provider_s = max(self.underrun_provider_s, provider)
-                    self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider)
+                    self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider - self._text_ns * _S)
         if self._first_audio is None:
             if not self.audio_s:  # nothing is known of the audio so far: only the last arrival can be of use
                 self._arrivals = [(0.0, now_ns)]

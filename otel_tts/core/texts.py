@@ -181,7 +181,10 @@ class TextInput:
         self._pulled_at = place = here()
         mine = [wait for wait in self.waits if wait[0] == place]
         self.waits = [wait for wait in self.waits if wait[0] != place]
-        return sum(waited_ns for _, began_ns, waited_ns in mine if began_ns >= since_ns)
+        # By their end: a wait with which the engine's work begins, begins some instructions before ``since_ns`` was worked out.
+        waited_ns = sum(waited_ns for _, began_ns, waited_ns in mine if began_ns + waited_ns > since_ns)
+        self._record.playback.without_text(waited_ns)
+        return waited_ns
 
     @in_turn
     def flush(self) -> None:

@@ -11,34 +11,75 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from otel_tts import PCM16
-from otel_tts.testing.capture import Capture, SessionProviders
+from otel_tts.testing.capture import Capture, FakeClock, SessionProviders
 
 RATE = 24_000
 FORMAT = PCM16(RATE)
 SECOND = b"\x00\x10" * RATE
 # `_tts_providers` is the kit's own name for what it needs.
 # Seconds until a piece of text comes, and seconds that the engine then works for its second of audio.
+CLOCKS = st.sampled_from((0, 1, 30))
+"""Nanoseconds that a clock goes on from one reading to the next, more each time: on a real one no two readings are the same."""
 STEPS = st.lists(st.tuples(st.sampled_from((0.0, 0.25, 3.0)), st.sampled_from((0.0, 0.125, 0.5))), min_size=1, max_size=6)
 
 
-def check(capture: Capture, steps: list[tuple[float, float]]) -> None:
+class Ticking(FakeClock):
+    """A clock that also moves between two readings, as a real one does, and never by the same.
+
+    Args:
+        tick_ns: by how much more from one reading to the next, in nanoseconds.
+    """
+
+    def __init__(self, tick_ns: int) -> None:
+        super().__init__()
+        self._tick_ns = tick_ns
+        self._readings = 0
+
+    def monotonic(self) -> int:
+        """Nanoseconds."""
+        self._readings += 1
+        self._now += self._readings * self._tick_ns
+        return self._now
+
+    wall = monotonic
+
+
+def check(capture: Capture, steps: list[tuple[float, float]], listener_s: float = 0.0) -> None:
     """The real-time factor is of the engine's work, and the time without text is that after the first piece."""
     span = capture.synthesis()
     worked_s, waited_s = sum(work for _, work in steps), sum(wait for wait, _ in steps[1:])
-    assert span["tts.real_time_factor"] == pytest.approx(worked_s / len(steps))
-    assert span["tts.text.wait"] == pytest.approx(waited_s)
+    assert span["tts.real_time_factor"] == pytest.approx(worked_s / len(steps), abs=1e-3)
+    assert span["tts.text.wait"] == pytest.approx(waited_s, abs=1e-3)
+    assert span["tts.underrun.provider"] == pytest.approx(shortfall_s(steps), abs=1e-3)
+    assert span["tts.underrun.consumer"] == pytest.approx(added_s(steps, listener_s), abs=1e-3)
     assert span["tts.text.length"] == len(steps)
     [point] = capture.points("tts.text.wait")
     assert isinstance(point, HistogramDataPoint)
     assert point.count == 1
-    assert point.sum == pytest.approx(waited_s)
+    assert point.sum == pytest.approx(waited_s, abs=1e-3)
+
+
+def shortfall_s(steps: list[tuple[float, float]]) -> float:
+    """By how much the engine's work alone, after its first second of audio, was behind a player at its worst."""
+    return max(0.0, *(sum(work for _, work in steps[1 : number + 1]) - number for number in range(len(steps))))
+
+
+def added_s(steps: list[tuple[float, float]], listener_s: float) -> float:
+    """By how much a listener who takes so long after each chunk adds to that at the worst: what waiting for text adds is not theirs."""
+    behind = [sum(work for _, work in steps[1 : number + 1]) - number for number in range(len(steps))]
+    return max(0.0, *(s + listener_s * number - max(0.0, s) for number, s in enumerate(behind)))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_providers: SessionProviders) -> None:  # noqa: PT019
+@given(steps=STEPS, tick_ns=CLOCKS)
+def test_a_generator_that_waits_for_text(
+    steps: list[tuple[float, float]],
+    tick_ns: int,
+    _tts_providers: SessionProviders,  # noqa: PT019
+) -> None:
     """Whatever the pauses of the text, an engine that takes it as it comes is only judged by its own work."""
     with Capture(_tts_providers) as capture:
+        capture.clock = Ticking(tick_ns)
 
         def texts() -> Iterator[str]:
             for wait, _ in steps:
@@ -56,13 +97,15 @@ def test_a_generator_that_waits_for_text(steps: list[tuple[float, float]], _tts_
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
+@given(steps=STEPS, tick_ns=CLOCKS)
 def test_an_asynchronous_generator_that_waits_for_text(
     steps: list[tuple[float, float]],
+    tick_ns: int,
     _tts_providers: SessionProviders,  # noqa: PT019
 ) -> None:
     """The same, asynchronously, also where the host's task goes to sleep in between."""
     with Capture(_tts_providers) as capture:
+        capture.clock = Ticking(tick_ns)
 
         async def texts() -> AsyncIterator[str]:
             for wait, _ in steps:
@@ -83,7 +126,7 @@ def test_an_asynchronous_generator_that_waits_for_text(
                 capture.clock.advance(7)  # the listener's time is nobody's
 
         asyncio.run(main())
-        check(capture, steps)
+        check(capture, steps, listener_s=7)
 
 
 async def test_text_that_a_task_reads_ahead_keeps_no_engine_from_working(capture_tts: Capture) -> None:
