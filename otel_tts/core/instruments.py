@@ -10,6 +10,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeter, get_meter, get_meter
 
 from otel_tts import semconv
 from otel_tts.core import deferred
+from otel_tts.core.active import ActiveRequests
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.histogram import Histogram
@@ -80,6 +81,7 @@ class Instruments(ForkAware):
         self.cost_wasted = total(semconv.USAGE_COST_WASTED)
         self.connection_uses = total(semconv.CONNECTION_USES)
         self.unpriced = total(semconv.USAGE_UNPRICED)
+        self.active_requests = ActiveRequests(self.active)
         self.provider_states = ProviderStates(self.available, self.health_age)
         register(self)
 

@@ -178,8 +178,8 @@ class Record:
         Args:
             outcome: of the request.
         """
-        broken_off = outcome is Outcome.PARTIAL and self.playback.chunks > 0  # also a whole answer, that an SDK returns as it is
-        if (self.handed_out or broken_off) and (self.playback.audio_s or outcome is not Outcome.OK):
+        in_pieces = self.stream or outcome is Outcome.PARTIAL  # also a whole answer, that an SDK returns as it is
+        if in_pieces and self.playback.chunks > 0 and (self.playback.audio_s or outcome is not Outcome.OK):
             return self.playback.length_s
         return self.duration_s if outcome is Outcome.OK else 0.0
 
@@ -200,34 +200,24 @@ class Record:
         outcome = cause.outcome
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)
-        maker = plan.maker
         delivered_s = self.delivered_s(outcome)
-        unheard = self._unheard_share(cause, delivered_s)
+        unheard = 0.0 if outcome is Outcome.OK and self.heard_s is None else self._unheard_share(cause, delivered_s)
+        wasted = round(self.characters * unheard) if unheard else 0
         plan.duration((end - self.start_ns) * NANOSECOND, context)
-        for series in plan.counted:
-            series.add(1)
-        if self.purpose.interactive and self.text_wait_ns is not None:
-            emitter.instruments.text_wait.record(self.text_wait_ns * NANOSECOND, (), context)
-        wasted = round(self.characters * unheard)
-        if self.characters > wasted:
-            plan.characters.add(self.characters - wasted)
+        plan.count(self.characters - wasted, delivered_s)
         if wasted:
             plan.wasted.add(wasted)
-        source = "cache" if self.cache in SERVED_FROM_CACHE else "provider"
-        for state, seconds in (("delivered", delivered_s), ("heard", self.heard_s)):
-            if seconds:
-                emitter.instruments.audio.add(seconds, (*maker, state, source), own)
+        if self.heard_s:
+            plan.add_audio("heard", self.heard_s)
+        if self.text_wait_ns is not None and self.purpose.interactive:
+            emitter.instruments.text_wait.record(self.text_wait_ns * NANOSECOND, (), context)
         attributes = self._measured_attributes(cause, delivered_s) if describe else {}
-        if self.bill.results and (rate := self.speaking_rate(cause)) is not None:
-            voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
-            emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
         if self.stream:
-            attributes |= self._emit_stream(emitter, cause, maker, context, own)
-        if self.cache in SERVED_FROM_CACHE and unheard < 1:
-            self._emit_avoided(emitter, maker)
-        cost = self.bill.emit(emitter, maker, self.characters, unheard, own, complete=cause.good)
-        if cost is not None:
-            attributes[semconv.COST.key] = cost
+            attributes |= self._emit_stream(emitter, cause, plan.maker, context, own)
+        if plan.saved_usd is not None and unheard < 1:
+            emitter.instruments.cost_avoided.add(plan.saved_usd * self.characters, plan.maker)
+        if self.bill.results:
+            attributes |= self._emit_made(emitter, cause, plan.maker, unheard, context, own)
         return (self._repeated_attributes(plan, cause), attributes) if describe else ()
 
     def _plan(self, emitter: Emitter, cause: Cause, own: OwnLabels) -> Plan:
@@ -287,10 +277,16 @@ class Record:
                 instruments.underrun.record(playback.underrun_consumer_s, (*maker, self.cache, "consumer"), context)
         return attributes
 
-    def _emit_avoided(self, emitter: Emitter, maker: tuple[str, str]) -> None:
-        avoided = None if self.provider is None else emitter.prices.cost(self.provider, self.model, self.characters)
-        if avoided is not None:
-            emitter.instruments.cost_avoided.add(avoided, maker)
+    def _emit_made(
+        self, emitter: Emitter, cause: Cause, maker: tuple[str, str], unheard: float, context: Context, own: OwnLabels
+    ) -> SpanAttributes:
+        """Record what is known only of speech that was made for this request: its rate and its cost."""
+        rate = self.speaking_rate(cause)
+        if rate is not None:
+            voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
+            emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
+        cost = self.bill.emit(emitter, maker, self.characters, unheard, own, complete=cause.good)
+        return {} if cost is None else {semconv.COST.key: cost}
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
         """Record the quality of audio that a provider made.

@@ -14,12 +14,10 @@ class RepeatedAttributes(dict[str, str | bool | int | float]):
         attributes: the attributes; one that is None is left out.
     """
 
-    __slots__ = ("encoded", "first")
+    __slots__ = ("encoded",)
 
     def __init__(self, attributes: Mapping[str, str | bool | int | float | None]) -> None:
         super().__init__((key, value) for key, value in attributes.items() if value is not None)
-        self.first = next(iter(self), "")
-        """The first key; empty if there is none."""
         self.encoded: bytes | None = None
         """Their bytes in a span, once the direct path has encoded them."""
 

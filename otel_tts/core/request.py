@@ -105,7 +105,7 @@ class SynthesisRequest:
         self._blocks = OpenBlocks(reference)
         self.context: Context = context_with(parent, self._span, REQUEST, reference)
         """The OpenTelemetry context of all work for this request."""
-        emitter.instruments.active.add(1, (self.record.stream,))
+        self._active = emitter.instruments.active_requests.add(id(self), self.record.stream)
         self._end = Once()
         if call is not None:
             call.adopt(self)
@@ -163,8 +163,8 @@ class SynthesisRequest:
         if not self.record.stream:
             self.record.stream = True
             self._span.set_attribute(semconv.STREAM.key, True)
-            self.emitter.instruments.active.add(-1, (False,))
-            self.emitter.instruments.active.add(1, (True,))
+            self._active.discard(id(self))
+            self._active = self.emitter.instruments.active_requests.add(id(self), True)
 
     # -- facts that become known later --------------------------------------------------------------------------------------------
 
@@ -364,7 +364,7 @@ class SynthesisRequest:
         """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""
         if not self._end.claim():
             return
-        self.emitter.instruments.active.add(-1, (self.record.stream,))
+        self._active.discard(id(self))
         end_ns = max(end_ns, self.record.start_ns)  # the first text, which sets the start, may have come after the end was noted
         try:
             self.sources.end_unfinished(end_ns, final=final)

@@ -222,9 +222,10 @@ class AudioSources:
             end_ns: when the request ended, in nanoseconds.
             final: those, too.
         """
-        unfinished, self._unfinished = self._unfinished or [], None
-        for invocation in [i for i in unfinished if final or not i.has_block]:
-            invocation.end(None, None, end_ns)
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished:
+            for invocation in [i for i in unfinished if final or not i.has_block]:
+                invocation.end(None, None, end_ns)
 
     def _record_fallback(self, provider: str) -> None:
         if self._failed_provider is None or self._failed_provider[0] == provider:

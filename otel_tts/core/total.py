@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -97,6 +97,7 @@ class Total:
 
     def after_fork(self) -> None:
         """Drop the sums of the parent, keep the functions that are called at export."""
+        Sum.lock = Lock()
         for slot in self._series.after_fork():
             if slot.sources:
                 self._series.at(tuple(slot.attributes.values())).sources = slot.sources
@@ -121,11 +122,13 @@ class Sum:
         attributes: of the point.
     """
 
-    __slots__ = ("attributes", "lock", "sources", "value")
+    __slots__ = ("attributes", "sources", "value")
+
+    lock: ClassVar = Lock()
+    """The lock of all sums: what a request adds to several of them takes it once."""
 
     def __init__(self, attributes: Attributes) -> None:
         self.attributes = attributes
-        self.lock = Lock()
         self.value: float | None = None
         # By owner, one each. Weak references: an owner that is dropped must not be kept alive, and its source is removed.
         self.sources: dict[weakref.ref[object], Source] = {}
@@ -162,9 +165,9 @@ class Sum:
         if not self.sources:
             return
         with self.lock:
-            for owner in [owner for owner in self.sources if owner() is None]:
-                del self.sources[owner]
+            gone = [self.sources.pop(owner) for owner in [*self.sources] if owner() is None]
             sources = list(self.sources.values())
+        del gone  # not within the lock: what a function of the host refers to may have a finaliser
         for source in sources:
             if isinstance(source, Callback):
                 source.ask()

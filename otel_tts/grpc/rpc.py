@@ -23,6 +23,7 @@ from otel_tts.core.span_key import SPAN_KEY, context_with
 from otel_tts.core.turn import Turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
+from otel_tts.grpc.plan import RpcPlan, plan_of
 from otel_tts.semconv import ErrorType, Outcome
 
 TRACE_RESPONSE = "traceresponse"
@@ -32,7 +33,7 @@ _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 """Metadata that no propagator reads: a caller without telemetry sends nothing else, so that extraction can be skipped."""
 
 _KEPT = 512
-"""The most sets of attributes of each kind; methods and codes are bounded."""
+"""The most sets of attributes at the start: one a method, and those are bounded."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 _EMPTY = Context()
@@ -186,7 +187,7 @@ class Rpc:
             self._answer = (code, error, cause)
             # Its owner ends the span before grpc is done with the RPC.
             if self._begun and self._foreign and self._span.is_recording():
-                self._describe(code, self._error_type(code))
+                self._describe(plan_of(self._emitter, self._method, code))
 
     def now_ns(self) -> int:
         """Return the clock's reading, in nanoseconds."""
@@ -205,8 +206,7 @@ class Rpc:
         """Note that its handler is cancelled. The reason counts when grpc is done; a foreign span ends before, so it is read now."""
         with self.turn:
             if self._begun and self._foreign and not self._ended and self._span.is_recording():
-                code = self._cut_off()[0]
-                self._describe(code, self._error_type(code))
+                self._describe(plan_of(self._emitter, self._method, self._cut_off()[0]))
 
     def over(self, *, sent: bool, code: str = "UNKNOWN") -> None:
         """End it, since grpc is done with it. sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
@@ -295,17 +295,15 @@ class Rpc:
         if not self._begun:
             self._begin(None, _EMPTY)
         self._ended = True
-        timeline, span, method = self._timeline, self._span, self._method
+        timeline, span = self._timeline, self._span
         try:
             self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
             # Breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection.
             self.internals, self._answer, self._metadata = _UNKNOWN, None, ()
-            error_type = self._error_type(code)
-            self._emitter.instruments.rpc_duration.record(
-                (now - timeline.start) * 1e-9, ("grpc", method, code, error_type), self.context
-            )
+            plan = plan_of(self._emitter, self._method, code)
+            plan.duration((now - timeline.start) * 1e-9, self.context)
             if span.is_recording():
-                self._describe(code, error_type)
+                self._describe(plan)
                 if error is not None and not self._foreign:
                     self._emitter.add_exception(span, error, timeline.timestamp(now))
             if not self._foreign:
@@ -313,26 +311,17 @@ class Rpc:
         finally:
             UNDER_WAY.remove(self)  # last: a shutdown waits for it, and would else export before this span is recorded
 
-    def _error_type(self, code: str) -> str | None:
-        server_error = code in semconv.GRPC_SERVER_ERRORS or (code == "CANCELLED" and self._emitter.settings.cancelled_is_error)
-        return code if server_error else None
-
-    def _describe(self, code: str, error_type: str | None) -> None:
+    def _describe(self, plan: RpcPlan) -> None:
         if self._foreign:
             self._span.set_attributes(_at_start(self._method))
-        if error_type is not None:
+        if plan.error_type is not None:
             self._span.set_status(StatusCode.ERROR)
-        self._span.set_attributes(_at_end(code, error_type))
+        self._span.set_attributes(plan.attributes)
 
 
 @lru_cache(_KEPT)
 def _at_start(method: str) -> RepeatedAttributes:
     return RepeatedAttributes({semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: method})
-
-
-@lru_cache(_KEPT)
-def _at_end(code: str, error_type: str | None) -> RepeatedAttributes:
-    return RepeatedAttributes({semconv.RPC_RESPONSE_STATUS_CODE.key: code, semconv.ERROR_TYPE.key: error_type})
 
 
 def _is_server_span(span: Any) -> bool:

@@ -31,11 +31,15 @@ _KINDS = {  # OTLP numbers them from 1
     SpanKind.PRODUCER: 4,
     SpanKind.CONSUMER: 5,
 }
+_CACHEABLE = frozenset((str, bool, int))  # the types of values that repeat
 _INT64 = range(-(2**63), 2**63)
 _double = struct.Struct("<d").pack
 _fixed64 = struct.Struct("<Q").pack
 _fixed32 = struct.Struct("<I").pack
 _times = struct.Struct("<BQBQ").pack  # the tags and values of a span's start and end
+_root = struct.Struct(">HQQHQ6s").pack  # of its trace id, its own id and its flags
+_child = struct.Struct(">HQQHQHQ6s").pack  # the same, with its parent's id before the flags
+_LOW = 2**64 - 1
 
 
 def varint(number: int) -> bytes:
@@ -44,10 +48,8 @@ def varint(number: int) -> bytes:
     Args:
         number: 0 or more, below 2**64.
     """
-    if number < 0x80:
+    if number < _FEW:
         return _SMALL[number]
-    if number < 0x4000:  # most lengths of spans
-        return bytes((number & 0x7F | 0x80, number >> 7))
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)
@@ -58,8 +60,11 @@ def varint(number: int) -> bytes:
 
 UNSET = Status()
 """The status of spans that have none."""
-_NOTHING = (0, 0, 0)
-_SMALL = [bytes((number,)) for number in range(0x80)]
+NOTHING = (0, 0, 0)
+"""The attributes, events and links that were dropped of most spans."""
+_FEW = 1024  # more than most lengths of spans
+_SMALL = [bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7)) for number in range(_FEW)]
+"""The varints that are used most."""
 
 
 def field(tag: bytes, content: bytes) -> bytes:
@@ -196,12 +201,11 @@ class SpanEncoder:
         kind: SpanKind,
         start: int,
         end: int,
-        values: Mapping[str, Any],
-        repeated: Sequence[RepeatedAttributes],
+        sets: Iterable[Mapping[str, Any]],
         status: Status,
         events: Sequence[Event] = (),
         links: Sequence[Link] = (),
-        dropped: tuple[int, int, int] = _NOTHING,
+        dropped: tuple[int, int, int] = NOTHING,
     ) -> bytes:
         """Encode one span. start, end: nanoseconds since the Unix epoch.
 
@@ -211,70 +215,57 @@ class SpanEncoder:
             name: of the span.
             kind: of the span.
             start: in nanoseconds since the epoch.
-            end: up to when, in seconds since the Unix epoch.
-            values: keys and values of attributes.
-            repeated: sets of attributes that are encoded already, in the order in which they were set.
+            end: in nanoseconds since the epoch.
+            sets: its attributes, in sets that have no key in common.
             status: of the span.
             events: of the span.
             links: of the span.
             dropped: attributes, events, links beyond their limits.
         """
         trace_id, span_id, _, _, trace_state, _ = context  # its properties are calls
-        parts = [b"\x0a\x10", trace_id.to_bytes(16, "big"), b"\x12\x08", span_id.to_bytes(8, "big")]
-        if trace_state is not DEFAULT_TRACE_STATE and trace_state:
-            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in trace_state.items()))))
-        flags = _LOCAL
-        if parent is not None:
+        if parent is None:
+            head = _root(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, _LOCAL)
+        else:
             _, parent_id, is_remote, _, _, _ = parent
-            parts += (b"\x22\x08", parent_id.to_bytes(8, "big"))
-            if is_remote:
-                flags = _REMOTE
+            flags = _REMOTE if is_remote else _LOCAL
+            head = _child(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, 0x2208, parent_id, flags)
         named = self._names.get(name)
         if named is None or named[0] is not kind:
             named = _kept(self._names, name, (kind, field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]]))
-        parts += (named[1], _times(0x39, start, 0x41, end))
-        self._in_parts(parts, values, repeated)
-        if status is not UNSET or events or links or dropped is not _NOTHING:
-            parts += self._further(status, events, links, dropped)
-        else:
+        parts = [head, named[1], _times(0x39, start, 0x41, end)]
+        for values in sets:
+            encoded = values.encoded if type(values) is RepeatedAttributes else None
+            if encoded is not None:
+                parts.append(encoded)
+            else:
+                self._attributes(parts, values)
+        if trace_state is not DEFAULT_TRACE_STATE and trace_state:
+            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in trace_state.items()))))
+        if status is UNSET and not events and not links and dropped is NOTHING:
             parts.append(b"\x7a\x00")
-        parts.append(flags)
+        else:
+            parts += self._further(status, events, links, dropped)
         content = b"".join(parts)
-        return b"\x12" + varint(len(content)) + content
+        size = len(content)
+        return b"\x12" + (_SMALL[size] if size < _FEW else varint(size)) + content
 
-    def _in_parts(self, parts: list[bytes], values: Mapping[str, Any], repeated: Sequence[RepeatedAttributes]) -> None:
-        """Add attributes: the repeated ones in one step, the others one by one."""
-        keys, contents, done = [*values], [*values.values()], 0
-        for block in repeated:
-            begin = keys.index(block.first, done)
-            if begin > done:
-                self._attributes(parts, keys[done:begin], contents[done:begin])
-            parts.append(block.encoded or b"")
-            done = begin + len(block)
-        if done < len(keys):
-            self._attributes(parts, keys[done:], contents[done:])
-
-    def _attributes(self, parts: list[bytes], keys: Sequence[str], values: Sequence[Any]) -> None:
-        items = zip(keys, values, map(type, values), strict=True)
-        try:
-            encoded: list[bytes | None] = [*map(self._encoded.get, items)]  # most are known, and found without a step of Python's
-        except TypeError:  # a list has no hash
-            encoded = [None] * len(values)
-        if None in encoded:
-            for index, value in enumerate(values):
-                if encoded[index] is None:
-                    encoded[index] = self._attribute(keys[index], value)
-        parts += encoded  # type: ignore[arg-type]  # none is None now
+    def _attributes(self, parts: list[bytes], values: Mapping[str, Any]) -> None:
+        doubles, encoded = self._doubles, self._encoded
+        for key, value in [*values.items()]:  # one operation: another thread may be setting an attribute
+            kind = type(value)
+            if kind is float and (start := doubles.get(key)) is not None:
+                parts.append(start + _double(value))
+            elif kind in _CACHEABLE and (attribute := encoded.get((key, value, kind))) is not None:
+                parts.append(attribute)
+            else:
+                parts.append(self._attribute(key, value))
 
     def _attribute(self, key: str, value: Any) -> bytes:
         kind = type(value)
         if kind is float:  # of these, only the key repeats
-            encoded = self._doubles.get(key)
-            if encoded is None:
-                encoded = _kept(self._doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8])
-            return encoded + _double(value)
+            return _kept(self._doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8]) + _double(value)
         encoded = attributes(b"\x4a", ((key, value),))
-        again = kind is int or kind is bool or (kind is str and len(value) <= _LONGEST)
+        again = kind in _CACHEABLE and (kind is not str or len(value) <= _LONGEST)
         return _kept(self._encoded, (key, value, kind), encoded) if again and encoded else encoded
 
     @staticmethod

@@ -171,13 +171,7 @@ class Queue(ForkAware, Generic[T]):
     def _count(self, came: int) -> None:
         """Add a number of bytes, which may be negative. If another thread, or the code that was interrupted, is adding, that adds them."""
         waiting, lock = self._came, self._counting
-        if waiting or not lock.acquire(False):
-            waiting.append(came)
-        else:
-            try:
-                self._bytes += came
-            finally:
-                lock.release()
+        waiting.append(came)
         while waiting and lock.acquire(False):
             try:
                 while waiting:  # only the holder of the lock takes from it
@@ -238,14 +232,14 @@ class Queue(ForkAware, Generic[T]):
 
     def _taken(self) -> list[T]:
         """Take the next batch from the queue."""
+        items = self._items
         batch: list[T] = []
-        taken = 0
-        while self._items and len(batch) < self._batch:
-            size = self._bytes_of(self._items[0])
-            if batch and taken + size > _BATCH_BYTES:
-                break
-            batch.append(self._items.popleft())
-            taken += size
+        with suppress(IndexError):  # fewer than a batch
+            batch.extend(items.popleft() for _ in range(self._batch))
+        taken = sum(map(self._bytes_of, batch))
+        while taken > _BATCH_BYTES and len(batch) > 1:
+            taken -= self._bytes_of(batch[-1])
+            items.appendleft(batch.pop())
         self._count(-taken)
         return batch
 

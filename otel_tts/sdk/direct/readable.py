@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -16,24 +16,38 @@ from opentelemetry.util.types import AnyValue
 SpanAttributes: TypeAlias = "dict[str, AnyValue] | BoundedAttributes"
 
 
+class SpanProvider(Protocol):
+    """The tracer provider of a span, as the span sees it."""
+
+    @property
+    def foreign(self) -> Sequence[object]:
+        """The span processors that the host has added."""
+
+    def late(self, span: Any) -> None:
+        """Pass a finished span to these processors.
+
+        Args:
+            span: the span.
+        """
+
+
 class SpanOwner(Protocol):
     """The tracer of a span, as the span sees it."""
 
+    take: Callable[[Any], None]
+    """Takes a sampled span that has ended."""
     instrumentation_scope: InstrumentationScope
     limits: SpanLimits
     plain_attributes: int
     """The most attributes that are kept in a plain dict."""
 
     @property
+    def provider(self) -> SpanProvider:
+        """The provider of the tracer."""
+
+    @property
     def resource(self) -> Resource:
         """The resource of its spans."""
-
-    def ended(self, span: Any) -> None:
-        """Take a span that ended.
-
-        Args:
-            span: the span.
-        """
 
 
 class Readable:

@@ -153,8 +153,7 @@ def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
         span.kind,
         span.start_time or 0,
         span.end_time or 0,
-        span.attributes or {},
-        (),
+        (span.attributes or {},),
         span.status,
         span.events,
         span.links,
@@ -182,9 +181,15 @@ def request(batch: Sequence[Encoded]) -> bytes:
     Args:
         batch: encoded spans.
     """
-    resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
+    origins: dict[int, tuple[Origin, list[bytes]]] = {}
     for origin, encoded in batch:
+        spans = origins.get(id(origin))
+        if spans is None:
+            spans = origins[id(origin)] = origin, []
+        spans[1].append(encoded)
+    resources: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
+    for origin, spans_of_origin in origins.values():
         resource = origin.resource
         scopes = resources.setdefault(id(resource), (resource, {}))[1]
-        scopes.setdefault(origin.instrumentation_scope, []).append(encoded)
+        scopes.setdefault(origin.instrumentation_scope, []).extend(spans_of_origin)
     return b"".join(encoding.request(resource, scopes) for resource, scopes in resources.values())

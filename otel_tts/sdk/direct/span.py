@@ -103,8 +103,8 @@ class Span(Readable, trace.Span):
         self._set_status_on_exception = set_status_on_exception
         self._status = encoding.UNSET
         self._attributes = {}
-        # Those that were set in one step, as long as none of them was set again: they follow each other in the dict.
-        self._repeated: tuple[RepeatedAttributes, ...] = ()
+        # The same in the sets in which they came, which are encoded faster; None once one of them was set again.
+        self._sets: list[Mapping[str, Any]] | None = []
         self._events = None
         self._links = None
         self._over = Lock()  # taken by whoever ends it, and never released, see `Once`
@@ -130,12 +130,14 @@ class Span(Readable, trace.Span):
             attributes = self._attributes
             if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
                 if key in attributes:
-                    self._repeated = ()
+                    self._sets = None
                     del attributes[key]  # as in the SDK, the attribute that is set last is the last one
                 elif len(attributes) >= self.tracer.plain_attributes:
                     self._bounded()[key] = value
                     return
                 attributes[key] = value
+                if (sets := self._sets) is not None:
+                    sets.append({key: value})
             else:
                 self._bounded()[key] = value
 
@@ -195,7 +197,11 @@ class Span(Readable, trace.Span):
             _logger.warning("The span has ended already.")
             return
         self._end_time = time.time_ns() if end_time is None else end_time
-        self.tracer.ended(self)
+        tracer = self.tracer
+        if self.sampled:
+            tracer.take(self)
+        if tracer.provider.foreign:
+            tracer.provider.late(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None and self.is_recording():
@@ -215,25 +221,17 @@ class Span(Readable, trace.Span):
 
     def _update(self, values: Mapping[str, AnyValue]) -> None:
         attributes = self._attributes
-        if (
-            type(values) is RepeatedAttributes
-            and type(attributes) is dict
-            and len(attributes) + len(values) <= self.tracer.plain_attributes
-            and attributes.keys().isdisjoint(values)
-            and (values.encoded is not None or _encode(values))
-        ):
-            attributes.update(values)
-            self._repeated += (values,)
-            return
-        if (
-            type(attributes) is dict
-            and _PLAIN.issuperset(map(type, values.values()))
-            and _KEYS.issuperset(map(type, values))
-            and "" not in values
-            and len(attributes) + len(values) <= self.tracer.plain_attributes
-        ):
-            if attributes and not attributes.keys().isdisjoint(values):
-                self._repeated = ()
+        if type(values) is RepeatedAttributes:
+            plain = values.encoded is not None or _encode(values)
+        else:
+            values = dict(values)  # the caller may change its own
+            plain = _are_plain(values)
+        if plain and type(attributes) is dict and len(attributes) + len(values) <= self.tracer.plain_attributes:
+            if attributes.keys().isdisjoint(values):
+                if (sets := self._sets) is not None:
+                    sets.append(values)
+            else:
+                self._sets = None
                 for key in values:
                     attributes.pop(key, None)  # as in the SDK, the attribute that is set last is the last one
             attributes.update(values)
@@ -250,7 +248,7 @@ class Span(Readable, trace.Span):
 
     def _bounded(self) -> BoundedAttributes:
         if not isinstance(self._attributes, BoundedAttributes):
-            self._repeated = ()
+            self._sets = None
             limits = self.tracer.limits
             self._attributes = BoundedAttributes(
                 limits.max_span_attributes, self._attributes, immutable=False, max_value_len=limits.max_span_attribute_length
@@ -266,36 +264,40 @@ class Span(Readable, trace.Span):
             self._links = BoundedList(limits.max_links)
         self._links.append(Link(context, kept))
 
-    def encode(self, encoder: Any) -> bytes:
+    def encode(self, encoder: encoding.SpanEncoder) -> bytes:
         """Encode the finished span as OTLP.
 
         Args:
             encoder: encodes spans as OTLP.
         """
-        repeated = self._repeated
-        # A copy in one operation: another thread may be setting an attribute, and a loop over the dict would raise RuntimeError.
-        attributes = dict(self._attributes)
-        further = () if self._events is self._links is None and type(self._attributes) is dict else self._further()
-        return encoder.span(  # type: ignore[no-any-return]
+        attributes, sets = self._attributes, self._sets
+        # Another thread may set an attribute meanwhile, so that the sets are not what the dict has.
+        if sets is None or sum(map(len, sets)) != len(attributes):
+            sets = [attributes]
+        events, links, dropped = self._events, self._links, encoding.NOTHING
+        if not (events is links is None and type(attributes) is dict):
+            dropped = self.dropped_attributes, self.dropped_events, self.dropped_links
+        return encoder.span(
             self._context,
             self._parent,
             self._name,
             self._kind,
             self._start_time,
-            self._end_time,
-            attributes,
-            repeated if repeated is self._repeated else (),  # else that thread has just set one of them again
+            self._end_time or 0,
+            sets,
             self._status,
-            *further,
+            events or (),
+            links or (),
+            dropped,
         )
-
-    def _further(self) -> tuple[Any, ...]:
-        dropped = (self.dropped_attributes, self.dropped_events, self.dropped_links)
-        return self._events or (), self._links or (), dropped
 
 
 def _encode(values: RepeatedAttributes) -> bool:
     """Encode attributes that come again, and return whether they are plain."""
-    if values and _PLAIN.issuperset(map(type, values.values())) and _KEYS.issuperset(map(type, values)) and "" not in values:
+    if _are_plain(values):
         values.encoded = encoding.attributes(b"\x4a", values.items())
     return values.encoded is not None
+
+
+def _are_plain(values: Mapping[str, Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values.values())) and _KEYS.issuperset(map(type, values)) and "" not in values

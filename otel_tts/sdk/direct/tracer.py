@@ -173,7 +173,8 @@ class Tracer(trace.Tracer):
         self._ids = provider.id_generator
         self._new_span_id = self._ids.generate_span_id
         self._random = self._ids.is_trace_id_random()
-        self._take: Callable[[Any], None] = provider.sink.take
+        self.take: Callable[[Any], None] = provider.sink.take
+        """Takes a sampled span that has ended."""
 
     def start_span(
         self,
@@ -195,6 +196,11 @@ class Tracer(trace.Tracer):
         parent: SpanContext | None
         if type(current) is Span:
             parent = current._context  # noqa: SLF001 - a method is a call
+            if self._follows_parent and current.sampled and parent[5]:  # valid
+                own = SpanContext(parent[0], self._new_span_id(), False, parent[3], parent[4])
+                return Span(
+                    self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception
+                )
         elif type(current) is Unrecorded:
             parent = current.get_span_context()
             if self._drops_with_parent:
@@ -245,14 +251,3 @@ class Tracer(trace.Tracer):
     def resource(self) -> Resource:
         """The resource of its spans."""
         return self.provider.resource
-
-    def ended(self, span: Span) -> None:
-        """Pass on a span of this tracer that ended.
-
-        Args:
-            span: the span.
-        """
-        if span.sampled:
-            self._take(span)
-        if self.provider.foreign:
-            self.provider.late(span)

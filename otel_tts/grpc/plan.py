@@ -1,0 +1,47 @@
+"""Plan: the series, and the attributes of spans, of RPCs of one method that end with the same status, looked up once and then reused."""
+
+from __future__ import annotations
+
+from otel_tts import semconv
+from otel_tts.core.emitter import Emitter
+from otel_tts.core.repeated import RepeatedAttributes
+
+
+class RpcPlan:
+    """The series of RPCs of one method that end with the same status.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        method: the bounded name of the method.
+        code: the name of the status code.
+
+    Attributes:
+        attributes: of the end of their spans.
+        duration: records how long an RPC took, seconds.
+        error_type: the status code, if it is a failure of the server.
+    """
+
+    __slots__ = ("attributes", "duration", "error_type")
+
+    def __init__(self, emitter: Emitter, method: str, code: str) -> None:
+        failed = code in semconv.GRPC_SERVER_ERRORS or (code == "CANCELLED" and emitter.settings.cancelled_is_error)
+        self.error_type = code if failed else None
+        self.duration = emitter.instruments.rpc_duration.at(("grpc", method, code, self.error_type))
+        self.attributes = RepeatedAttributes(
+            {semconv.RPC_RESPONSE_STATUS_CODE.key: code, semconv.ERROR_TYPE.key: self.error_type}
+        )
+
+
+def plan_of(emitter: Emitter, method: str, code: str) -> RpcPlan:
+    """Return the plan of RPCs that end like this one. Methods and codes are bounded, so that it may be kept.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        method: the bounded name of the method.
+        code: the name of the status code.
+    """
+    plan: RpcPlan | None = emitter.plans.get((method, code))
+    if plan is None:
+        plan = RpcPlan(emitter, method, code)
+        emitter.plans.keep((method, code), plan)
+    return plan
