@@ -15,7 +15,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otel_tts.sdk.direct import sinks
-from otel_tts.sdk.direct.encoding import SpanEncoder
 from otel_tts.sdk.direct.meter import Cells, MeterProvider
 from otel_tts.sdk.direct.span import Span
 from otel_tts.sdk.direct.tracer import TracerProvider
@@ -42,11 +41,10 @@ class DecodingSink:
     """Encodes each span as it is sent, and hands on what a receiver makes of the bytes."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        self._encoder = SpanEncoder()
         self._exporter = exporter
 
     def take(self, span: Span | ReadableSpan) -> None:
-        self._exporter.export(decoded(sinks.request([sinks.encode(self._encoder, span)])))
+        self._exporter.export(decoded(sinks.request([sinks.encode(span)])))
 
     def flush(self, timeout_s: float) -> bool:
         return True

@@ -22,13 +22,11 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from otel_tts import semconv
 from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.sdk.direct import sinks
-from otel_tts.sdk.direct.encoding import SpanEncoder, varint
+from otel_tts.sdk.direct.encoding import varint
 from otel_tts.sdk.direct.span import Span
 from otel_tts.sdk.direct.tracer import TracerProvider as DirectTracerProvider
 
 RESOURCE = Resource({"service.name": "test", "numbers": (1, 2), "ratio": 0.5}, "https://example.com/schema")
-ENCODER = SpanEncoder()  # shared by all examples, as in a service: its caches are part of what is tested
-
 characters = st.characters(codec="utf-8")
 texts = st.text(characters, max_size=80)
 keys = st.one_of(st.sampled_from(["a", "b", "gen_ai.voice", "é"]), st.text(characters, max_size=5))
@@ -134,7 +132,7 @@ def sdk(**limited: Any) -> tuple[TracerProvider, InMemorySpanExporter]:
 
 def sent(spans: list[Span | ReadableSpan]) -> ExportTraceServiceRequest:
     """What a receiver of the direct path's bytes reads."""
-    encoded = [sinks.encode(ENCODER, span) for span in spans]
+    encoded = [sinks.encode(span) for span in spans]
     return ExportTraceServiceRequest.FromString(sinks.request(encoded))
 
 

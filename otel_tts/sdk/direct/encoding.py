@@ -15,8 +15,6 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, Status
 
-from otel_tts.core.repeated import RepeatedAttributes
-
 _logger = logging.getLogger(__name__)
 
 E = TypeVar("E")
@@ -32,6 +30,8 @@ _KINDS = {  # OTLP numbers them from 1
     SpanKind.CONSUMER: 5,
 }
 _CACHEABLE = frozenset((str, bool, int))  # the types of values that repeat
+PLAIN = _CACHEABLE | {float}
+"""The types of values that are kept unchanged."""
 _INT64 = range(-(2**63), 2**63)
 _double = struct.Struct("<d").pack
 _fixed64 = struct.Struct("<Q").pack
@@ -60,8 +60,8 @@ def varint(number: int) -> bytes:
 
 UNSET = Status()
 """The status of spans that have none."""
-NOTHING = (0, 0, 0)
-"""The attributes, events and links that were dropped of most spans."""
+UNSET_ONLY = b"\x7a\x00"
+"""What `further` returns for most spans: no status, event or link, and nothing dropped."""
 _FEW = 1024  # more than most lengths of spans
 _SMALL = [bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7)) for number in range(_FEW)]
 """The varints that are used most."""
@@ -168,7 +168,7 @@ def scope_spans(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
 
 
 def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequence[bytes]]) -> bytes:
-    """Encode an ``ExportTraceServiceRequest`` of spans that `SpanEncoder` has encoded, by scope.
+    """Encode an ``ExportTraceServiceRequest`` of spans that `span` has encoded, by scope.
 
     Args:
         resource: of the process.
@@ -183,121 +183,120 @@ def request(resource: Resource, spans: Mapping[InstrumentationScope | None, Sequ
     return b"\x0a" + varint(sum(map(len, content))) + b"".join(content)
 
 
-class SpanEncoder:
-    """Encoder of spans, each as a field of a ``ScopeSpans``. Thread-safe: its caches change by single dictionary operations."""
+# Caches, which change by single operations on a dictionary. The same keys and values come again in every span of a process.
+_names: dict[str, tuple[SpanKind, bytes]] = {}
+_doubles: dict[str, bytes] = {}
+"""The encoded float attributes, by key, without the eight bytes of the value."""
+_encoded: dict[tuple[str, Any, type], bytes] = {}
+"""The encoded attributes of other types, by key, value and type: True equals 1."""
 
-    def __init__(self) -> None:
-        self._names: dict[str, tuple[SpanKind, bytes]] = {}
-        self._doubles: dict[str, bytes] = {}
-        """The encoded float attributes, by key, without the eight bytes of the value."""
-        self._encoded: dict[tuple[str, Any, type], bytes] = {}
-        """The encoded attributes of other types, by key, value and type: True equals 1."""
 
-    def span(
-        self,
-        context: SpanContext,
-        parent: SpanContext | None,
-        name: str,
-        kind: SpanKind,
-        start: int,
-        end: int,
-        sets: Iterable[Mapping[str, Any]],
-        status: Status,
-        events: Sequence[Event] = (),
-        links: Sequence[Link] = (),
-        dropped: tuple[int, int, int] = NOTHING,
-    ) -> bytes:
-        """Encode one span. start, end: nanoseconds since the Unix epoch.
+def plain_attributes(values: Mapping[str, Any]) -> bytes | None:
+    """Encode attributes of a span, if all are plain: their keys are text, and their values text, bool, int or float; else return None.
 
-        Args:
-            context: of the span.
-            parent: context of the parent; None for a root.
-            name: of the span.
-            kind: of the span.
-            start: in nanoseconds since the epoch.
-            end: in nanoseconds since the epoch.
-            sets: its attributes, in sets that have no key in common.
-            status: of the span.
-            events: of the span.
-            links: of the span.
-            dropped: attributes, events, links beyond their limits.
-        """
-        trace_id, span_id, _, _, trace_state, _ = context  # its properties are calls
-        if parent is None:
-            head = _root(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, _LOCAL)
-        else:
-            _, parent_id, is_remote, _, _, _ = parent
-            flags = _REMOTE if is_remote else _LOCAL
-            head = _child(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, 0x2208, parent_id, flags)
-        named = self._names.get(name)
-        if named is None or named[0] is not kind:
-            named = _kept(self._names, name, (kind, field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]]))
-        parts = [head, named[1], _times(0x39, start, 0x41, end)]
-        for values in sets:
-            encoded = values.encoded if type(values) is RepeatedAttributes else None
-            if encoded is not None:
-                parts.append(encoded)
-            else:
-                self._attributes(parts, values)
-        if trace_state is not DEFAULT_TRACE_STATE and trace_state:
-            parts.append(field(b"\x1a", text(",".join(f"{key}={value}" for key, value in trace_state.items()))))
-        if status is UNSET and not events and not links and dropped is NOTHING:
-            parts.append(b"\x7a\x00")
-        else:
-            parts += self._further(status, events, links, dropped)
-        content = b"".join(parts)
-        size = len(content)
-        return b"\x12" + (_SMALL[size] if size < _FEW else varint(size)) + content
-
-    def _attributes(self, parts: list[bytes], values: Mapping[str, Any]) -> None:
-        doubles, encoded = self._doubles, self._encoded
-        for key, value in [*values.items()]:  # one operation: another thread may be setting an attribute
-            kind = type(value)
-            if kind is float and (start := doubles.get(key)) is not None:
-                parts.append(start + _double(value))
-            elif kind in _CACHEABLE and (attribute := encoded.get((key, value, kind))) is not None:
-                parts.append(attribute)
-            else:
-                parts.append(self._attribute(key, value))
-
-    def _attribute(self, key: str, value: Any) -> bytes:
+    Args:
+        values: keys and values of attributes.
+    """
+    parts = []
+    for key, value in values.items():
         kind = type(value)
-        if kind is float:  # of these, only the key repeats
-            return _kept(self._doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8]) + _double(value)
-        encoded = attributes(b"\x4a", ((key, value),))
-        again = kind in _CACHEABLE and (kind is not str or len(value) <= _LONGEST)
-        return _kept(self._encoded, (key, value, kind), encoded) if again and encoded else encoded
+        if kind is float and (start := _doubles.get(key)) is not None:
+            parts.append(start + _double(value))
+        elif kind in _CACHEABLE and (attribute := _encoded.get((key, value, kind))) is not None:
+            parts.append(attribute)
+        elif kind in PLAIN and type(key) is str and key:
+            parts.append(_attribute(key, value))
+        else:
+            return None
+    return b"".join(parts)
 
-    @staticmethod
-    def _further(
-        status: Status, events: Sequence[Event], links: Sequence[Link], dropped: tuple[int, int, int]
-    ) -> Iterable[bytes]:
-        if dropped[0]:
-            yield b"\x50" + varint(dropped[0])
-        for event in events:
-            content = b"\x09" + _fixed64(event.timestamp) + field(b"\x12", text(event.name))
-            if event.attributes:
-                content += attributes(b"\x1a", event.attributes.items())
-            if event.dropped_attributes:
-                content += b"\x20" + varint(event.dropped_attributes)
-            yield field(b"\x5a", content)
-        if dropped[1]:
-            yield b"\x60" + varint(dropped[1])
-        for link in links:
-            content = b"\x0a\x10" + link.context.trace_id.to_bytes(16, "big")
-            content += b"\x12\x08" + link.context.span_id.to_bytes(8, "big")
-            if link.attributes:
-                content += attributes(b"\x22", link.attributes.items())
-            if link.dropped_attributes:
-                content += b"\x28" + varint(link.dropped_attributes)
-            content += b"\x35" + _fixed32(_IS_REMOTE_KNOWN | (_IS_REMOTE if link.context.is_remote else 0))
-            yield field(b"\x6a", content)
-        if dropped[2]:
-            yield b"\x70" + varint(dropped[2])
-        content = field(b"\x12", text(status.description)) if status.description else b""
-        if status.status_code.value:
-            content += b"\x18" + _SMALL[status.status_code.value]
-        yield field(b"\x7a", content)
+
+def _attribute(key: str, value: str | bool | float) -> bytes:
+    kind = type(value)
+    if kind is float:  # of these, only the key repeats
+        return _kept(_doubles, key, field(b"\x4a", key_value(key, 0.0))[:-8]) + _double(value)
+    encoded = attributes(b"\x4a", ((key, value),))
+    again = encoded and (kind is not str or len(value) <= _LONGEST)  # type: ignore[arg-type]  # it has a length if it is text
+    return _kept(_encoded, (key, value, kind), encoded) if again else encoded
+
+
+def span(
+    context: SpanContext,
+    parent: SpanContext | None,
+    name: str,
+    kind: SpanKind,
+    start: int,
+    end: int,
+    encoded: Iterable[bytes],
+    further: bytes = UNSET_ONLY,
+) -> bytes:
+    """Encode one span, as a field of a ``ScopeSpans``.
+
+    Args:
+        context: of the span.
+        parent: context of the parent; None for a root.
+        name: of the span.
+        kind: of the span.
+        start: in nanoseconds since the epoch.
+        end: in nanoseconds since the epoch.
+        encoded: its attributes, encoded.
+        further: what `further` returns.
+    """
+    trace_id, span_id, _, _, trace_state, _ = context  # its properties are calls
+    if parent is None:
+        head = _root(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, _LOCAL)
+    else:
+        flags = _REMOTE if parent[2] else _LOCAL
+        head = _child(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, 0x2208, parent[1], flags)
+    if trace_state is not DEFAULT_TRACE_STATE and trace_state:
+        head += field(b"\x1a", text(",".join(f"{key}={value}" for key, value in trace_state.items())))
+    named = _names.get(name)
+    if named is None or named[0] is not kind:
+        named = _kept(_names, name, (kind, field(b"\x2a", text(name)) + b"\x30" + _SMALL[_KINDS[kind]]))
+    content = b"".join((head, named[1], _times(0x39, start, 0x41, end), *encoded, further))
+    size = len(content)
+    return b"\x12" + (_SMALL[size] if size < _FEW else varint(size)) + content
+
+
+def further(status: Status, events: Sequence[Event], links: Sequence[Link], dropped: tuple[int, int, int]) -> bytes:
+    """Encode what most spans do not have.
+
+    Args:
+        status: of the span.
+        events: of the span.
+        links: of the span.
+        dropped: attributes, events, links beyond their limits.
+    """
+    return b"".join(_further(status, events, links, dropped))
+
+
+def _further(status: Status, events: Sequence[Event], links: Sequence[Link], dropped: tuple[int, int, int]) -> Iterable[bytes]:
+    if dropped[0]:
+        yield b"\x50" + varint(dropped[0])
+    for event in events:
+        content = b"\x09" + _fixed64(event.timestamp) + field(b"\x12", text(event.name))
+        if event.attributes:
+            content += attributes(b"\x1a", event.attributes.items())
+        if event.dropped_attributes:
+            content += b"\x20" + varint(event.dropped_attributes)
+        yield field(b"\x5a", content)
+    if dropped[1]:
+        yield b"\x60" + varint(dropped[1])
+    for link in links:
+        content = b"\x0a\x10" + link.context.trace_id.to_bytes(16, "big")
+        content += b"\x12\x08" + link.context.span_id.to_bytes(8, "big")
+        if link.attributes:
+            content += attributes(b"\x22", link.attributes.items())
+        if link.dropped_attributes:
+            content += b"\x28" + varint(link.dropped_attributes)
+        content += b"\x35" + _fixed32(_IS_REMOTE_KNOWN | (_IS_REMOTE if link.context.is_remote else 0))
+        yield field(b"\x6a", content)
+    if dropped[2]:
+        yield b"\x70" + varint(dropped[2])
+    content = field(b"\x12", text(status.description)) if status.description else b""
+    if status.status_code.value:
+        content += b"\x18" + _SMALL[status.status_code.value]
+    yield field(b"\x7a", content)
 
 
 _LOCAL = b"\x85\x01" + _fixed32(_IS_REMOTE_KNOWN)

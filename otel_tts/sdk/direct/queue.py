@@ -117,13 +117,14 @@ class Queue(ForkAware, Generic[T]):
             item: the span.
             size_bytes: its size, in bytes; None: unknown.
         """
-        if self._closed or len(self._items) >= self._most_spans or self._bytes >= self._most_bytes:
+        items = self._items
+        waiting = len(items)
+        if waiting >= self._most_spans or self._bytes >= self._most_bytes or self._closed:
             self._lost.append(1)
             return
-        items = self._items
         items.append(item)
         self._count(self._bytes_of(item) if size_bytes is None else size_bytes)
-        if len(items) >= self._batch:
+        if waiting + 1 >= self._batch:
             self._wake()
 
     def flush(self, timeout_s: float) -> bool:

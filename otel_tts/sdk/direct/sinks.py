@@ -53,7 +53,6 @@ class OTLPSink:
     def __init__(self, sender: Sender, environ: Mapping[str, str], *, capture_text: bool) -> None:
         self._sender = sender
         self._capture_text = capture_text
-        self._encoder = encoding.SpanEncoder()
         self.queue: Queue[Encoded] = Queue.from_environ(self._send, environ, lambda encoded: len(encoded[1]))
 
     def take(self, span: Span | ReadableSpan) -> None:
@@ -62,18 +61,18 @@ class OTLPSink:
         Args:
             span: a finished span.
         """
-        encoded: Encoded
+        origin: Origin
         try:
             if type(span) is Span and not span.describes:
-                encoded = span.tracer, span.encode(self._encoder)
+                origin, encoded = span.tracer, span.encode()
             else:
                 if not self._capture_text:
                     span = foreign.span(span.readable() if isinstance(span, Span) else span)
-                encoded = encode(self._encoder, span)
+                origin, encoded = encode(span)
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return
-        self.queue.put(encoded, len(encoded[1]))
+        self.queue.put((origin, encoded), len(encoded))
 
     def flush(self, timeout_s: float) -> bool:
         """Send the spans in the queue.
@@ -137,27 +136,25 @@ class ExporterSink:
         self._exporter.export([span.readable() if isinstance(span, Span) else span for span in batch])
 
 
-def encode(encoder: encoding.SpanEncoder, span: Span | ReadableSpan) -> Encoded:
+def encode(span: Span | ReadableSpan) -> Encoded:
     """Encode a finished span, of the direct path or of the SDK.
 
     Args:
-        encoder: encodes a span.
         span: a finished span.
     """
     if isinstance(span, Span):
-        return span.tracer, span.encode(encoder)
-    return _SpanOrigin(span.resource, span.instrumentation_scope), encoder.span(
+        return span.tracer, span.encode()
+    return _SpanOrigin(span.resource, span.instrumentation_scope), encoding.span(
         span.context or INVALID_SPAN_CONTEXT,
         span.parent,
         span.name,
         span.kind,
         span.start_time or 0,
         span.end_time or 0,
-        (span.attributes or {},),
-        span.status,
-        span.events,
-        span.links,
-        (span.dropped_attributes, span.dropped_events, span.dropped_links),
+        (encoding.attributes(b"\x4a", (span.attributes or {}).items()),),
+        encoding.further(
+            span.status, span.events, span.links, (span.dropped_attributes, span.dropped_events, span.dropped_links)
+        ),
     )
 
 

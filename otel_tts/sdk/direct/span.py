@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_tts import semconv
@@ -24,9 +24,8 @@ from otel_tts.sdk.direct.readable import Readable, SpanOwner
 
 _logger = logging.getLogger(__name__)
 
-_PLAIN = frozenset((str, bool, int, float))
-"""The types of values that are kept unchanged."""
-_KEYS = frozenset((str,))
+_NEVER = -1 << 31
+"""A number of attributes that no span has."""
 _EXCEPTION = semconv.EXCEPTION_EVENT.name
 
 
@@ -73,8 +72,13 @@ class Span(Readable, trace.Span):
         start_time: in nanoseconds since the epoch; None: now.
         record_exception: whether an exception that leaves its block becomes an event.
         set_status_on_exception: whether an exception that leaves its block sets the status.
+        sampled: whether it is exported.
     """
 
+    _end_time = None
+    _status = encoding.UNSET
+    _events: Any = None
+    _links: Any = None
     describes = False
     """Whether an exception or a description of the status is recorded: the host may have written what it says."""
 
@@ -90,26 +94,24 @@ class Span(Readable, trace.Span):
         start_time: int | None,
         record_exception: bool,
         set_status_on_exception: bool,
+        sampled: bool,
     ) -> None:
         self.tracer = tracer
         self._name = name
         self._context = context
-        self.sampled = bool(context[3] & TraceFlags.SAMPLED)  # its flags: the property is a call
+        self.sampled = sampled
         self._parent = parent
         self._kind = kind
         self._start_time = time.time_ns() if start_time is None else start_time
-        self._end_time = None
         self._record_exception = record_exception
         self._set_status_on_exception = set_status_on_exception
-        self._status = encoding.UNSET
         self._attributes = {}
-        # The same in the sets in which they came, which are encoded faster; None once one of them was set again.
-        self._sets: list[Mapping[str, Any]] | None = []
-        self._events = None
-        self._links = None
+        self._most = tracer.plain_attributes  # that the dict may have; -1 once the SDK's class has replaced it
+        self._encoded: list[bytes] = []
+        self._count = 0  # how many attributes are encoded; others than the dict has: they are of no use
         self._over = Lock()  # taken by whoever ends it, and never released, see `Once`
         if attributes:
-            self._update(attributes)
+            self.set_attributes(attributes)
         for link in links or ():
             if link is not None:
                 self._link(link.context, link.attributes)
@@ -128,22 +130,37 @@ class Span(Readable, trace.Span):
     def set_attribute(self, key: str, value: AnyValue) -> None:
         if self._can_change("set_attribute"):
             attributes = self._attributes
-            if type(attributes) is dict and type(value) in _PLAIN and type(key) is str and key:
+            if type(attributes) is dict and type(value) in encoding.PLAIN and type(key) is str and key:
                 if key in attributes:
-                    self._sets = None
+                    self._count = _NEVER
                     del attributes[key]  # as in the SDK, the attribute that is set last is the last one
                 elif len(attributes) >= self.tracer.plain_attributes:
                     self._bounded()[key] = value
                     return
                 attributes[key] = value
-                if (sets := self._sets) is not None:
-                    sets.append({key: value})
             else:
                 self._bounded()[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
-        if self._end_time is None or self._can_change("set_attributes"):
-            self._update(attributes)
+        if self._end_time is not None and not self._can_change("set_attributes"):
+            return
+        kept = self._attributes
+        if type(attributes) is not RepeatedAttributes:
+            encoded = encoding.plain_attributes(attributes)
+        elif (encoded := attributes.encoded) is None:
+            encoded = attributes.encoded = encoding.plain_attributes(attributes)
+        count = len(attributes)
+        if encoded is None or len(kept) + count > self._most:
+            self._clean(attributes)
+            return
+        if kept.keys().isdisjoint(attributes):
+            self._encoded.append(encoded)
+            self._count += count
+        else:
+            self._count = _NEVER
+            for key in attributes:
+                kept.pop(key, None)  # as in the SDK, the attribute that is set last is the last one
+        kept.update(attributes)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         if not self._can_change("add_event"):
@@ -219,23 +236,7 @@ class Span(Readable, trace.Span):
         _logger.warning("The span has ended: %s changes nothing.", method)
         return False
 
-    def _update(self, values: Mapping[str, AnyValue]) -> None:
-        attributes = self._attributes
-        if type(values) is RepeatedAttributes:
-            plain = values.encoded is not None or _encode(values)
-        else:
-            values = dict(values)  # the caller may change its own
-            plain = _are_plain(values)
-        if plain and type(attributes) is dict and len(attributes) + len(values) <= self.tracer.plain_attributes:
-            if attributes.keys().isdisjoint(values):
-                if (sets := self._sets) is not None:
-                    sets.append(values)
-            else:
-                self._sets = None
-                for key in values:
-                    attributes.pop(key, None)  # as in the SDK, the attribute that is set last is the last one
-            attributes.update(values)
-            return
+    def _clean(self, values: Mapping[str, AnyValue]) -> None:
         # As in the SDK: keys of other types become text if they can, which the SDK does for a complete mapping only.
         bounded, limits = self._bounded(), self.tracer.limits
         cleaned = BoundedAttributes(None, values, max_value_len=limits.max_span_attribute_length)
@@ -248,7 +249,7 @@ class Span(Readable, trace.Span):
 
     def _bounded(self) -> BoundedAttributes:
         if not isinstance(self._attributes, BoundedAttributes):
-            self._sets = None
+            self._most, self._count = -1, _NEVER
             limits = self.tracer.limits
             self._attributes = BoundedAttributes(
                 limits.max_span_attributes, self._attributes, immutable=False, max_value_len=limits.max_span_attribute_length
@@ -264,40 +265,17 @@ class Span(Readable, trace.Span):
             self._links = BoundedList(limits.max_links)
         self._links.append(Link(context, kept))
 
-    def encode(self, encoder: encoding.SpanEncoder) -> bytes:
-        """Encode the finished span as OTLP.
-
-        Args:
-            encoder: encodes spans as OTLP.
-        """
-        attributes, sets = self._attributes, self._sets
-        # Another thread may set an attribute meanwhile, so that the sets are not what the dict has.
-        if sets is None or sum(map(len, sets)) != len(attributes):
-            sets = [attributes]
-        events, links, dropped = self._events, self._links, encoding.NOTHING
-        if not (events is links is None and type(attributes) is dict):
+    def encode(self) -> bytes:
+        """Encode the finished span as OTLP."""
+        attributes, encoded = self._attributes, self._encoded
+        # One was set again, or another thread was setting one at the same time.
+        if len(attributes) != self._count:
+            values = dict(attributes)  # in one operation: a thread that still sets one would disturb a loop
+            encoded = [encoding.plain_attributes(values) or encoding.attributes(b"\x4a", values.items())]
+        further = encoding.UNSET_ONLY
+        if not (self._status is encoding.UNSET and self._events is self._links is None and self._most >= 0):
             dropped = self.dropped_attributes, self.dropped_events, self.dropped_links
-        return encoder.span(
-            self._context,
-            self._parent,
-            self._name,
-            self._kind,
-            self._start_time,
-            self._end_time or 0,
-            sets,
-            self._status,
-            events or (),
-            links or (),
-            dropped,
+            further = encoding.further(self._status, self._events or (), self._links or (), dropped)
+        return encoding.span(
+            self._context, self._parent, self._name, self._kind, self._start_time, self._end_time or 0, encoded, further
         )
-
-
-def _encode(values: RepeatedAttributes) -> bool:
-    """Encode attributes that come again, and return whether they are plain."""
-    if _are_plain(values):
-        values.encoded = encoding.attributes(b"\x4a", values.items())
-    return values.encoded is not None
-
-
-def _are_plain(values: Mapping[str, Any]) -> bool:
-    return _PLAIN.issuperset(map(type, values.values())) and _KEYS.issuperset(map(type, values)) and "" not in values

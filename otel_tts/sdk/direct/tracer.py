@@ -199,7 +199,7 @@ class Tracer(trace.Tracer):
             if self._follows_parent and current.sampled and parent[5]:  # valid
                 own = SpanContext(parent[0], self._new_span_id(), False, parent[3], parent[4])
                 return Span(
-                    self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception
+                    self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception, True
                 )
         elif type(current) is Unrecorded:
             parent = current.get_span_context()
@@ -227,7 +227,9 @@ class Tracer(trace.Tracer):
         own = SpanContext(trace_id, self._new_span_id(), False, flags, trace_state)
         if not recording:
             return Unrecorded(own)
-        return Span(self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+        return Span(
+            self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception, sampled
+        )
 
     @contextmanager
     def start_as_current_span(  # type: ignore[override]  # the API's own kind of context manager has no public name
