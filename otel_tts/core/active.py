@@ -16,7 +16,7 @@ class ActiveRequests(ForkAware):
     """The requests under way on one meter provider.
 
     Args:
-        gauge: exports how many there are.
+        gauge: `active` of the instruments, which exports how many there are.
     """
 
     def __init__(self, gauge: Total) -> None:
