@@ -34,6 +34,8 @@ def duration(seconds: float | None) -> str:
         return f"{seconds} s"
     if not seconds:
         return "0 ms"
+    if 0 < seconds < 0.00005:
+        return "<0.1 ms"
     if seconds < 0.0995:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:
@@ -74,9 +76,9 @@ def change(now: float, before: float, *, of_share: bool = False) -> str:
         before: the value that it is compared with.
         of_share: whether both are shares from 0 to 1.
     """
-    if of_share:
-        return f"{(now - before) * 100:+.1f} points"
-    return f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
+    relative = f"{now / before - 1:+.0%}" if before else f"{now - before:+.3g}"
+    text = f"{(now - before) * 100:+.1f} points" if of_share else relative
+    return text if any(digit in text for digit in "123456789") else text[1:]  # no sign of what is shown as 0
 
 
 def count(number: float | None) -> str:
@@ -188,13 +190,16 @@ def date(moment: float) -> str:
 
 
 def period(start: float, end: float) -> str:
-    """Format the period between two times, of one day or two: ``2026-03-01 12:00:00 to 13:00:00 CET``.
+    """Format the period between two times, with both zones if the clocks change: ``2026-03-01 12:00:00 to 13:00:00 CET``.
 
     Args:
         start: from when on, in seconds since the Unix epoch.
         end: up to when, in seconds since the Unix epoch.
     """
-    return f"{date(start)[:19]} to {date(end)[0 if date(start)[:10] != date(end)[:10] else 11 :]}"
+    first, last = date(start), date(end)
+    if zone(start) == zone(end):
+        first = first[:19]
+    return f"{first} to {last[0 if first[:10] != last[:10] else 11 :]}"
 
 
 def utc(moment: float) -> str:

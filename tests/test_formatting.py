@@ -16,7 +16,8 @@ from otel_tts.distribution import AtLeast, Distribution
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, "-"), (math.nan, "-"), (0.0, "0 ms"), (0.00042, "0.4 ms"), (0.0994, "99.4 ms"), (0.0996, "100 ms"), (0.4567, "457 ms"),
+        (None, "-"), (math.nan, "-"), (0.0, "0 ms"), (0.00003, "<0.1 ms"), (-0.003, "-3.0 ms"), (0.00042, "0.4 ms"),
+        (0.0994, "99.4 ms"), (0.0996, "100 ms"), (0.4567, "457 ms"),
         (0.9996, "1.00 s"), (2.345, "2.35 s"), (99.999, "100.00 s"), (1234.5, "1,234 s"),
     ],
 )  # fmt: skip
@@ -55,15 +56,20 @@ def test_clock_times_have_dates_where_they_need_them(monkeypatch: pytest.MonkeyP
         assert formatting.utc(winter) == "2026-03-01T12:00:00Z"
         assert formatting.period(winter, winter + 3600) == "2026-03-01 13:00:00 to 14:00:00 CET"
         assert formatting.period(winter, winter + 86400) == "2026-03-01 13:00:00 to 2026-03-02 13:00:00 CET"
+        changed = 1_774_744_200.0  # 2026-03-29, half an hour before the clocks change
+        assert formatting.period(changed, changed + 3600) == "2026-03-29 01:30:00 CET to 03:30:00 CEST"
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 def test_changes_have_a_sign() -> None:
-    """Of shares in points, of all else relative; from nothing there is no relation."""
+    """Of shares in points, of all else relative; from nothing there is no relation. What is shown as 0 has none."""
     assert formatting.change(0.5, 0.4, of_share=True) == "+10.0 points"
     assert [formatting.change(now, before) for now, before in ((3.0, 2.0), (1.0, 2.0), (1.5, 0.0))] == ["+50%", "-50%", "+1.5"]
+    nothing = [formatting.change(*pair) for pair in ((1.001, 1.0), (0.999, 1.0), (0.0, 0.0))]
+    assert nothing == ["0%", "0%", "0"]
+    assert {formatting.change(0.1, 0.1 + moved, of_share=True) for moved in (0.0, 1e-5, -1e-5)} == {"0.0 points"}
 
 
 def test_beyond_the_last_bound_only_that_is_known() -> None:

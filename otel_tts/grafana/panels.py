@@ -89,13 +89,17 @@ class Panels:
             unit=unit,
             valueMin=None if near == "all" or lines[0].definition.unit == "dB" else 0,
             valueMax=1 if near == "all" else None,
-            fillOpacity=30 if stacked else 0,
+            fillOpacity=70 if stacked else 0,
+            lineWidth=0 if stacked else 1,  # a line around nothing of the last would lie on the edge of the first
             stacking={"mode": "normal" if stacked else "none", "group": "A"},
             legendDisplayMode="list",
             tooltipMode="multi",
             tooltipSort="desc",
             showPoints="auto",
-            overrides=[*styling.coloured(colours or {}), *(styling.DASHED if limits else ())],
+            overrides=[
+                *styling.coloured(colours or {}),
+                *(styling.DASHED if limits or any(line.legend.startswith("reference ") for line in lines) else ()),
+            ],
             thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
             transformations=styling.RENAMED,
@@ -184,7 +188,7 @@ class Panels:
         }  # fmt: skip
         runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
         overrides = [
-            styling.override("Meaning", mappings=styling.texts(meanings)),
+            styling.override("Meaning", mappings=styling.texts(meanings), **styling.WRAPPED),
             styling.override("Runbook", mappings=styling.texts(anchors), links=[runbook]),
             styling.override("Since", unit=grafana_unit("ms")),
         ]

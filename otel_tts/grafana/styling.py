@@ -10,11 +10,13 @@ from otel_tts.semconv import NONE
 
 DASHED = (
     {
-        "matcher": {"id": "byRegexp", "options": "/at least/"},
+        "matcher": {"id": "byRegexp", "options": "/at least|^reference /"},
         "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash"}}],
     },
 )
-"""What is only known to be at least so much is dashed, at that limit."""
+"""What is only known to be at least so much is dashed, at that limit; so is what others are compared with."""
+WRAPPED: JSON = {"custom.cellOptions": {"type": "auto", "wrapText": True}, "custom.minWidth": 300}
+"""A column of sentences: they are read whole."""
 
 
 def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:

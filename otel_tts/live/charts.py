@@ -5,15 +5,17 @@ A window without a value is a gap in a line and no bar. Colours of text, grid an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import plotly.graph_objects as go
 
-from otel_tts import formatting, palette
+from otel_tts import formatting, palette, semconv
+from otel_tts.distribution import AtLeast
 from otel_tts.history import Distribution, Point, Row, Timeline
+from otel_tts.live.legends import fitted
 from otel_tts.live.plain import plotly
 from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute
@@ -60,10 +62,12 @@ def of_timelines(
         value: takes the number out of a point.
         colours: by the attribute's value; None: the palette's.
     """
+    timelines = list(timelines)
+    named = colours or (colours_of(str(t.attributes[by.key]) for t in timelines) if by is semconv.PROVIDER else {})
     lines = []
     for number, timeline in enumerate(timelines):
         name = str(timeline.attributes[by.key]) or formatting.NOTHING
-        colour = (colours or {}).get(name, palette.CYCLE[number % len(palette.CYCLE)])
+        colour = named.get(name, palette.CYCLE[number % len(palette.CYCLE)])
         lines.append(Line(name, [(p.start, p.end, value(p)) for p in timeline.points], colour))
     order = list(map(str, colours or ()))
     return sorted(lines, key=lambda line: order.index(line.name) if line.name in order else len(order))
@@ -80,12 +84,31 @@ def by_provider(rows: Iterable[Row], column: str) -> list[Line]:
     windows = sorted({(row.start, row.end) for row in rows})
     values = {(row.provider, row.start): getattr(row, column) for row in rows}
     names = sorted({row.provider for row in rows if row.provider and getattr(row, column) is not None})
-    return [
-        Line(
-            name, [(start, end, values.get((name, start))) for start, end in windows], palette.CYCLE[number % len(palette.CYCLE)]
-        )
-        for number, name in enumerate(names)
-    ]
+    colours = colours_of(row.provider for row in rows if row.provider)
+    return [Line(name, [(start, end, values.get((name, start))) for start, end in windows], colours[name]) for name in names]
+
+
+def colours_of(providers: Iterable[str]) -> Mapping[str, str]:
+    """The colours of providers: each has its own from when it is first drawn, whatever is filtered away later.
+
+    Args:
+        providers: their names.
+    """
+    for name in sorted(set(providers)):
+        _OF_PROVIDERS.setdefault(name, palette.CYCLE[len(_OF_PROVIDERS) % len(palette.CYCLE)])
+    return _OF_PROVIDERS
+
+
+_OF_PROVIDERS: dict[str, str] = {}
+
+
+def most(timelines: Sequence[Timeline]) -> Sequence[Timeline]:
+    """Those with the most values, or the highest, as many as there are colours: of a thousand lines nobody sees any.
+
+    Args:
+        timelines: series of points.
+    """
+    return sorted(timelines, key=lambda timeline: -sum(amount(point) or 0.0 for point in timeline.points))[: len(palette.CYCLE)]
 
 
 def amount(point: Point) -> float | None:
@@ -137,7 +160,7 @@ def course(
         height: in pixels.
     """
     figure = _figure(unit, period).update_layout(height=height)
-    for line in lines:
+    for line in [part for whole in lines for part in _parts(whole, unit)]:
         single = sum(value is not None for *_, value in line.points) < 2
         figure.add_scatter(
             x=[_moment((start + end) / 2) for start, end, _ in line.points],
@@ -169,7 +192,7 @@ def course(
         figure.update_yaxes(range=_fitting(values))
     else:
         figure.update_yaxes(range=[0, 1.1 * max(values, default=0) or 1])
-    return figure
+    return fitted(figure)
 
 
 def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
@@ -193,7 +216,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
                 hovertemplate="%{customdata}",
             )
     figure.update_layout(barmode="stack")
-    return figure
+    return fitted(figure)
 
 
 def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.Figure:
@@ -227,7 +250,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True, height=70 + 34 * max(len(names), 2))
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ")
     figure.update_xaxes(type="date", showgrid=False)
-    return figure
+    return fitted(figure)
 
 
 def _figure(unit: str, period: Period) -> go.Figure:
@@ -270,6 +293,17 @@ def _fitting(shares: Sequence[float]) -> tuple[float, float]:
     low, high = min(shares, default=0.0), max(shares, default=1.0)
     margin = max(0.1 * (high - low), _NARROWEST / 2)
     return max(0.0, low - margin), min(1.0, high + margin) + margin / 10
+
+
+def _parts(line: Line, unit: str) -> Iterator[Line]:
+    """A line and, dashed, where it is only known to be at least so much: there the line itself has a gap."""
+    limits = [value for *_, value in line.points if isinstance(value, AtLeast)]
+    for is_limit in (False, True):
+        points = [(start, end, value if isinstance(value, AtLeast) is is_limit else None) for start, end, value in line.points]
+        if not is_limit:
+            yield replace(line, points=points)
+        elif limits:
+            yield Line(f"{line.name}, {_text(max(limits), unit)}", points, line.colour, "dash")
 
 
 def _islands(line: Line) -> bool:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Request
 from otel_tts.live import tiles
+from otel_tts.live.legends import fitted
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, Outcome
 
 
@@ -146,7 +147,7 @@ def figure(requests: Sequence[Request]) -> go.Figure:
     )
     drawn.update_yaxes(range=[len(requests) - 0.5, -0.75], visible=False)
     drawn.update_xaxes(ticksuffix=" s", zeroline=False)
-    return drawn
+    return fitted(drawn)
 
 
 def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
@@ -177,7 +178,7 @@ def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
         tiles.tile(
             "Interrupted",
             formatting.count(len(interrupted)),
-            f"silent after {formatting.duration(max(silent, default=None))} at worst",
+            f"silent after {formatting.duration(max(silent))} at worst" if silent else "",
             definition=formatting.definition(semconv.TIME_TO_SILENCE),
         ),
         tiles.tile("Fallbacks", formatting.count(fallbacks), definition=formatting.definition(semconv.FALLBACK_USED)),

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Span, Trace
+from otel_tts.live.legends import fitted
 from otel_tts.semconv import Attribute, CacheResult
 
 _MARKS = {
@@ -96,7 +97,7 @@ def figure(trace: Trace) -> go.Figure:
         zeroline=False,
         tick0=0,
     )
-    return chart
+    return fitted(chart)
 
 
 def marks(trace: Trace) -> list[Mark]:

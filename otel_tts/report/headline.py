@@ -10,6 +10,7 @@ from html import escape
 from otel_tts import formatting
 from otel_tts.history import Request, Row
 from otel_tts.report.drift import Finding, Judgement
+from otel_tts.report.reference import span
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
@@ -19,14 +20,20 @@ _RELATIVE = (
     "Pages of single measures show speeds relative to the reference's median of the same engine and voice: 1 is that median. Rare "
     "events, such as requests that are far slower than usual, are shown as their share."
 )
+_NAMED_UNITS = ("dB below full scale", "characters/s")
+"""Units that stand beside the measure; those of seconds and shares stand beside each value."""
 _NO_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
 _STYLE = (
     ":root{color-scheme:light dark;background:Canvas;color:CanvasText}"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem}"
     "h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0}div{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885}"
-    ".drifted{color:#D55E00;font-weight:600}.changed{font-weight:600}.improved,.steady{color:#008a63}"
-    "@media(prefers-color-scheme:dark){.improved,.steady{color:#2fbf91}}"
+    "p.drifted,.drifted td:first-child{color:#D55E00;font-weight:600}.changed td:first-child{font-weight:600}"
+    "p.steady,:is(.improved,.steady) td:first-child{color:#008a63}"
+    "@media(prefers-color-scheme:dark){p.steady,:is(.improved,.steady) td:first-child{color:#2fbf91}}"
+    "@media(max-width:640px){.wide thead{display:none}.wide td{border:0;padding:.1rem .3rem}.wide td:empty{display:none}"
+    ".wide tr{display:grid;grid-template-columns:repeat(3,1fr);padding:.4rem 0;border-bottom:1px solid #8885}"
+    ".wide td::before{content:attr(data-name);display:block;font-size:.75rem;font-weight:400;color:GrayText}}"
 )
 
 
@@ -60,7 +67,7 @@ class Headline:
             return f"Not judged: {judgement.reason or 'too few comparable requests'}."
         moved = len(judgement.drifted)
         result = f"{moved} {'measure has' if moved == 1 else 'measures have'} drifted" if moved else "nothing has drifted"
-        return f"{judgement.status.capitalize()}: compared with {judgement.reference}, {result}."
+        return f"{judgement.status.capitalize()}: compared with {in_words(judgement.reference)}, {result}."
 
     def findings(self) -> list[Finding]:
         """All measures, those that drifted first, and among them those that moved farthest."""
@@ -131,6 +138,15 @@ def window_figures(row: Row) -> list[tuple[str, str]]:
     ]
 
 
+def measure(finding: Finding) -> str:
+    """A measure in words, with its unit where its values have none.
+
+    Args:
+        finding: of one measure.
+    """
+    return finding.measure.replace("_", " ") + (f" ({finding.unit})" if finding.unit in _NAMED_UNITS else "")
+
+
 def middle(finding: Finding, value: float | None) -> str:
     """Format the middle of a measure on one side.
 
@@ -162,10 +178,24 @@ def change(finding: Finding) -> str:
     return formatting.change(now, then, of_share=finding.unit == "share")
 
 
+def in_words(reference: str) -> str:
+    """A reference as people read it: a range of time with its zone, as all times beside it; any other as it was given.
+
+    Args:
+        reference: `last-7d`, `version:1.2`, `profile:NAME`, `range:START..END`, or a bare name.
+    """
+    if not reference.startswith("range:"):
+        return reference
+    try:
+        return formatting.period(*span(reference.removeprefix("range:")))
+    except ValueError:
+        return reference
+
+
 def _moved(finding: Finding) -> tuple[str, ...]:
     return (
         finding.status,
-        finding.measure.replace("_", " "),
+        measure(finding),
         finding.group or "all",
         middle(finding, finding.reference),
         middle(finding, finding.current),
@@ -192,7 +222,10 @@ def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> l
 def _html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = "".join(
-        f'<tr><td class="{escape(row[0])}">{escape(row[0])}</td>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        f'<tr class="{escape(row[0].replace(" ", "-"))}">'
+        + "".join(f'<td data-name="{escape(name)}">{escape(cell)}</td>' for name, cell in zip(headings, row, strict=True))
+        + "</tr>"
         for row in rows
     )
-    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    wide = ' class="wide"' if len(headings) > 2 else ""
+    return f"<div><table{wide}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -7,17 +7,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 
+from otel_tts import semconv
 from otel_tts.conditions import BY_NAME, CONDITIONS, Comparison, Condition, Objectives
 from otel_tts.grafana import Home
 from otel_tts.grafana.pages import PAGES, model
 from otel_tts.grafana.places import PLACES
 from otel_tts.grafana.thresholds import NEUTRAL, steps
 from otel_tts.palette import BAD, GOOD, OUTCOMES, YELLOW
-from otel_tts.promql import QUERIES
+from otel_tts.promql import QUERIES, label
 from tests.grafana.boards import BOARDS, JSON, asking, named, panels
 
 Check = Callable[[JSON], Iterator[str]]
@@ -118,6 +120,70 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
         unnamed = ("none, at least 40", "none, at least 40", "de, at least 40")
         if sentence != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch", *unnamed):
             yield f"{named(panel)} says {sentence} of missing labels"
+
+
+CLOSED = {
+    label(attribute): [str(value).lower() if isinstance(value, bool) else str(value) for value in attribute.values]
+    for attribute in vars(semconv).values()
+    if isinstance(attribute, semconv.Attribute) and attribute not in (semconv.ERROR_TYPE, semconv.ATTEMPT_REASON)
+}
+"""By label, the values that an attribute can have; what goes with a provider's name has the colour of both together."""
+
+
+def names_that_are_known_have_colours(board: JSON) -> Iterator[str]:
+    """Each name of a closed set has a colour of its own, whatever else is drawn: none is left to chance."""
+    for panel in _kind(board, "timeseries"):
+        legends = {target["legendFormat"].split(", at least")[0] for target in panel["targets"]}
+        known = set(legends) if len(legends) > 1 and not any("{" in legend for legend in legends) else set()
+        for legend in legends:
+            labels = re.findall(r"\{\{(\w+)\}\}", legend)
+            if labels and CLOSED.get(labels[-1]):
+                for values in product(*(CLOSED.get(name) or ["x"] for name in labels)):
+                    name = legend
+                    for value in values:
+                        name = re.sub(r"\{\{\w+\}\}", value, name, count=1)
+                    known.add(name)
+        colours = {name: series_colour(panel, renamed(panel, name)) for name in known}
+        last = {name.rpartition(" · ")[2]: colour for name, colour in colours.items()}
+        if None in colours.values() or len(set(last.values())) < min(len(last), 7):
+            yield f"{named(panel)} leaves colours to chance: {colours}"
+
+
+def series_colour(panel: JSON, name: str) -> str | None:
+    """The colour that a series has by its name."""
+    for one in panel["fieldConfig"]["overrides"]:
+        for field in one["properties"]:
+            if field["id"] == "color" and re.search(one["matcher"]["options"].strip("/"), name):
+                return str(field["value"]["fixedColor"])
+    return None
+
+
+def what_is_nothing_draws_nothing(board: JSON) -> Iterator[str]:
+    """A kind that did not happen is no line around the others, on which it is stacked."""
+    for panel in _kind(board, "timeseries"):
+        custom = _defaults(panel)["custom"]
+        if (custom["stacking"]["mode"] == "normal") is not (custom["lineWidth"] == 0):
+            yield f"{named(panel)} has lines {custom['lineWidth']} wide"
+
+
+def references_are_dashed(board: JSON) -> Iterator[str]:
+    """What is compared with is told from what is measured, without its colour too."""
+    for panel in _kind(board, "timeseries"):
+        overrides = panel["fieldConfig"]["overrides"]
+        dashed = [one["matcher"]["options"] for one in overrides if one["properties"][0]["id"] == "custom.lineStyle"]
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        if any(re.match("reference |.*at least", legend) for legend in legends) and "/at least|^reference /" not in dashed:
+            yield f"{named(panel)} has solid lines for what is no measured value"
+
+
+def sentences_are_read_whole(board: JSON) -> Iterator[str]:
+    """A column of sentences breaks its lines."""
+    for panel in _kind(board, "table"):
+        for one in panel["fieldConfig"]["overrides"]:
+            properties = {field["id"]: field["value"] for field in one["properties"]}
+            texts = [option["text"] for mapping in properties.get("mappings", ()) for option in mapping["options"].values()]
+            if any(" " in text for text in texts) and not properties.get("custom.cellOptions", {}).get("wrapText"):
+                yield f"{named(panel)} cuts {one['matcher']['options']}"
 
 
 def legends_fit(board: JSON) -> Iterator[str]:
@@ -221,6 +287,10 @@ def _first(board: JSON, kind: str) -> JSON:
     return next(_kind(board, kind))
 
 
+def _titled(board: JSON, title: str) -> JSON:
+    return next(panel for panel in asking(board) if panel["title"] == title)
+
+
 def _say(kind: str, **fields: Any) -> Callable[[JSON], None]:
     return lambda board: _defaults(_first(board, kind)).update(fields)
 
@@ -252,6 +322,24 @@ CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     legends_are_for_people: (
         lambda board: _first(board, "timeseries")["targets"][0].update(legendFormat="{{instance}}"),
         lambda board: _first(board, "timeseries").pop("transformations"),
+    ),
+    names_that_are_known_have_colours: (
+        lambda board: _titled(board, "gRPC calls by status")["fieldConfig"].update(overrides=[]),
+        lambda board: _titled(board, "Error budget burn rate")["fieldConfig"].update(overrides=[]),
+        lambda board: _titled(board, "Active requests")["fieldConfig"]["overrides"].pop(),
+    ),
+    what_is_nothing_draws_nothing: (
+        lambda board: _defaults(_titled(board, "Requests by outcome"))["custom"].update(lineWidth=1),
+        lambda board: _defaults(_titled(board, "Success rate"))["custom"].update(lineWidth=0),
+    ),
+    references_are_dashed: (
+        lambda board: _titled(board, "First audio against its reference")["fieldConfig"].update(overrides=[]),
+        lambda board: _titled(board, "Time to first audio")["fieldConfig"]["overrides"].pop(),
+    ),
+    sentences_are_read_whole: (
+        lambda board: _titled(board, "Alerts firing")["fieldConfig"]["overrides"][0].update(
+            properties=_titled(board, "Alerts firing")["fieldConfig"]["overrides"][0]["properties"][:1]
+        ),
     ),
     legends_fit: (
         lambda board: (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from otel_tts import formatting, palette, semconv
-from otel_tts.history import Distribution, Point, Timeline
+from otel_tts.history import Distribution, Point, Row, Timeline
 from otel_tts.live import charts
 from otel_tts.live.charts import Line
 from otel_tts.live.view import Period
@@ -108,3 +109,39 @@ def test_an_axis_of_shares_fits_them(shares: list[float], begins: float, ends: f
     assert all(low <= share < high for share in shares)
     assert high - low >= 0.01
     assert axis.tickformat == ".2~%"
+
+
+def test_what_is_known_to_be_at_least_so_much_is_dashed_and_says_so() -> None:
+    """The line itself has a gap there: an exact value and a limit never look alike."""
+    slow = Distribution({**dict.fromkeys(semconv.SYNTHESIS_DURATION.buckets, 1), math.inf: 10})
+    values = (0.5, slow.quantile(0.95), 0.75)
+    line = Line("p95", [(*window, value) for window, value in zip(WINDOWS, values, strict=True)], "#000000")
+    exact, limit = drawn(charts.course([line], "s", PERIOD))
+    last = semconv.SYNTHESIS_DURATION.buckets[-1]
+    assert (exact["name"], exact["y"], exact["line"]["dash"]) == ("p95", [0.5, None, 0.75], "solid")
+    assert (limit["name"], limit["y"], limit["line"]["dash"]) == (f"p95, at least {last:g} s", [None, last, None], "dash")
+    assert limit["customdata"][1] == f"at least {last:g} s"
+
+
+def test_a_provider_keeps_its_colour() -> None:
+    """On every chart, whoever else is shown: one that is filtered away takes no colour from the others."""
+
+    def colours(names: str) -> dict[str, str]:
+        made = [Timeline({"gen_ai.provider.name": f"{name} keeps"}, timeline(1.0, 1.0, 1.0).points) for name in names]
+        return {line.name: line.colour for line in charts.of_timelines(made, semconv.PROVIDER, charts.amount)}
+
+    every = colours("bcd")
+    assert len(set(every.values())) == 3
+    assert colours("c").items() <= every.items()
+    assert colours("acd").items() - every.items() == {("a keeps", colours("a")["a keeps"])}
+    unknown = dict.fromkeys(field.name for field in fields(Row))
+    row = Row(**{**unknown, "start": 0.0, "end": 1.0, "provider": "d keeps", "attempt_duration_p95": 1.0})  # type: ignore[arg-type]
+    assert charts.by_provider([row], "attempt_duration_p95")[0].colour == every["d keeps"]
+
+
+def test_of_a_thousand_voices_those_with_the_most_are_drawn() -> None:
+    """As many as there are colours, the first of them the one with the most values."""
+    many = [timeline(float(number), None, float(number), voice=f"voice-{number}") for number in range(1000)]
+    kept = charts.most(many)
+    assert [each.attributes["tts.voice"] for each in kept] == [f"voice-{number}" for number in range(999, 991, -1)]
+    assert len({line.colour for line in charts.of_timelines(kept, semconv.VOICE, charts.amount)}) == len(kept)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import Browser
 
 from otel_tts.report.drift import Finding, Judgement
-from otel_tts.report.headline import Headline, change
+from otel_tts.report.headline import Headline, change, in_words
+from tests.browser import launched
 
 HOSTILE = '<img src=x onerror="alert(1)">|`*[a](javascript:1)'
 
@@ -29,7 +34,7 @@ def test_what_drifted_comes_first() -> None:
     assert [each.measure for each in headline.findings()] == ["d", "c", "b", "a"]
     assert headline.verdict == "Drifted: compared with profile:good, 2 measures have drifted."
     page = headline.html()
-    assert page.index("<td>d</td>") < page.index("<td>c</td>") < page.index("<td>b</td>") < page.index("<td>a</td>")
+    assert re.findall(r'data-name="measure">(\w)<', page) == ["d", "c", "b", "a"]
     assert "<style>:root{color-scheme:light dark;background:Canvas;color:CanvasText}" in page  # whatever it stands in
     assert "+100%" in page
 
@@ -56,3 +61,53 @@ def test_words_from_telemetry_are_text() -> None:
     note = headline.markdown()
     assert "<img" not in note.replace("\\<", "")
     assert "](javascript" not in note
+
+
+def test_a_reference_is_a_time_with_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all times beside it; what is no range of time stays as it was given."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        stored = "range:2026-03-28T23:30:00Z..2026-03-29T01:30:00Z"
+        shown = "2026-03-29 00:30:00 CET to 03:30:00 CEST"
+        assert in_words(stored) == shown
+        assert Headline("speech", Judgement(stored, (finding("steady", "latency"),))).verdict.startswith(
+            f"Steady: compared with {shown},"
+        )
+        assert [in_words(given) for given in ("last-7d", "version:1.2", "profile:range", "good", "range:no")] == [
+            "last-7d", "version:1.2", "profile:range", "good", "range:no",
+        ]  # fmt: skip
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_values_have_units() -> None:
+    """Beside each, or once beside the measure."""
+    loud = replace(finding("steady", "loudness"), unit="dB below full scale", current=18.54, reference=20.0)
+    page = Headline("speech", Judgement("last-7d", (loud, finding("steady", "first_audio")))).html()
+    assert 'data-name="measure">loudness (dB below full scale)<' in page
+    assert 'data-name="now">18.5<' in page
+    assert 'data-name="measure">first audio<' in page
+    assert 'data-name="now">200 ms<' in page
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    with launched() as browser:
+        yield browser
+
+
+def test_it_is_read_on_a_telephone(chromium: Browser) -> None:
+    """All cells of a row are on the screen, each with its heading, whatever the names; on a wide screen it is a table."""
+    findings = tuple(finding(status, "real_time_factor_tail", group="a provider / a-model-of-some-length / en_US-joe-medium")
+                     for status in ("drifted", "steady", "not judged"))  # fmt: skip
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.set_content(Headline("speech, a day", Judgement("last-7d", findings)).html())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("[...document.querySelectorAll('td')].every(cell => cell.getBoundingClientRect().right <= 390)")
+    assert page.evaluate("getComputedStyle(document.querySelector('td[data-name=change]'), '::before').content") == '"change"'
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert page.evaluate("getComputedStyle(document.querySelector('td[data-name=change]'), '::before').content") == "none"
+    page.close()

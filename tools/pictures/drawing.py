@@ -31,6 +31,7 @@ text-align:center;font-weight:600;overflow:hidden}
 .none{flex:1;display:flex;align-items:center;justify-content:center;color:#999;font-size:16px}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:3px 8px;border-bottom:1px solid var(--line);white-space:nowrap;overflow:hidden}
+td:last-child{white-space:normal}
 th{font-weight:500;color:var(--faint)}
 .scroll{overflow:hidden;flex:1}
 td a{color:#6e9fff}

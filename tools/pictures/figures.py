@@ -42,10 +42,16 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
     for one in series:
         xs, ys = _gaps(one.points)
         alone = len(one.points) < 40
-        line = {"color": _series_colour(panel, one.name), "width": 1.2, "dash": "dash" if "at least" in one.name else "solid"}
+        colour = _series_colour(panel, one.name)
+        line = {
+            "color": colour,
+            "width": 1.2 * fields["custom"]["lineWidth"],
+            "dash": "dash" if _dashed(panel, one.name) else "solid",
+        }
+        fill = {"stackgroup": "A", "fillcolor": f"{colour}{round(2.55 * fields['custom']['fillOpacity']):02x}"}
         data.append({
             "x": xs, "y": ys, "name": one.name, "line": line, "mode": "lines+markers" if alone else "lines", "marker": {"size": 4},
-            **({"stackgroup": "A"} if stacked else {}),
+            **(fill if stacked else {}),
         })  # fmt: skip
     values = [value for one in series for _, value in one.points]
     custom = fields["custom"]
@@ -203,6 +209,15 @@ def _series_colour(panel: JSON, name: str) -> str:
     return _CLASSIC[md5(name.encode(), usedforsecurity=False).digest()[0] % len(_CLASSIC)]
 
 
+def _dashed(panel: JSON, name: str) -> bool:
+    return any(
+        re.search(one["matcher"]["options"].strip("/"), name)
+        for one in panel["fieldConfig"]["overrides"]
+        for field in one["properties"]
+        if field["id"] == "custom.lineStyle"
+    )
+
+
 def _gaps(points: list[tuple[float, float]]) -> tuple[list[str], list[float | None]]:
     """Points with a break where some are missing."""
     step = min((b - a for (a, _), (b, _) in pairwise(points)), default=0)
@@ -237,7 +252,7 @@ def _text(value: float, unit: str) -> str:
         case "bytes":
             return formatting.value(value, "By") if value >= 1e5 else f"{value / 1e3:.3g} kB"
         case "currencyUSD":
-            return formatting.dollars(value)
+            return formatting.dollars(value) if value >= 1 or not value else f"${value:.2f}" if value >= 0.01 else f"${value:.2g}"
         case "reqps":
             return f"{value:.3g} req/s"
     return (

@@ -20,7 +20,7 @@ from otel_tts.commands.report.reporting import run_pass
 from otel_tts.history import HistoryUnavailableError, open_history
 from otel_tts.report import comparison, tracking
 from otel_tts.report.feedback import Feedback
-from otel_tts.report.headline import Headline
+from otel_tts.report.headline import Headline, in_words
 from otel_tts.report.job import ReportJob
 from otel_tts.report.lock import locked
 from otel_tts.report.profile import Profiles
@@ -161,12 +161,13 @@ def compare(first: str, second: str, service: str | None, page: Path | None, as_
         history = open_history(settings)
         name = one_service(history, service)
         result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
+        sides = in_words(first), in_words(second)
         if page is not None:
             headline = Headline(
-                f"{name}: {second} compared with {first}",
+                f"{name}: {sides[1]} compared with {sides[0]}",
                 result.judgement,
-                summary.sizes(first, second, result),
-                (first, second),
+                summary.sizes(*sides, result),
+                sides,
                 result.second.worst,
                 _trace_address(settings),
             )
@@ -174,7 +175,7 @@ def compare(first: str, second: str, service: str | None, page: Path | None, as_
         if as_json:
             print_json("report compare", summary.plain_comparison(name, first, second, result))
         else:
-            terminal.console().print(summary.comparison_summary(name, first, second, result))
+            terminal.console().print(summary.comparison_summary(name, *sides, result))
 
 
 def _trace_address(settings: ReportSettings) -> str:

@@ -14,7 +14,7 @@ from otel_tts.commands import terminal
 from otel_tts.history.places import HOW
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
-from otel_tts.report.headline import change, middle
+from otel_tts.report.headline import change, in_words, measure, middle
 from otel_tts.report.job import WindowResult
 from otel_tts.report.window import Window
 
@@ -148,13 +148,13 @@ def _judged(judgement: Judgement) -> Iterator[RenderableType]:
     if not judgement.findings:
         return
     if judgement.drifted:
-        yield _table(judgement.drifted, f"Drifted from {judgement.reference}", "reference", "now")
+        yield _table(judgement.drifted, f"Drifted from {in_words(judgement.reference)}", "reference", "now")
     if improved := judgement.select("performance", "audio", status="improved"):
         yield _table(improved, "Better than before", "reference", "now")
     if judgement.traffic:
         yield _table(judgement.traffic, "Changes of the traffic (not caused by an engine)", "reference", "now")
     steady = sum(finding.status == "steady" for finding in judgement.findings)
-    yield Text(f"Compared with {judgement.reference}: {formatting.counted(steady, 'measure')} unchanged.")
+    yield Text(f"Compared with {in_words(judgement.reference)}: {formatting.counted(steady, 'measure')} unchanged.")
     yield from _unjudged(judgement)
 
 
@@ -166,7 +166,7 @@ def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> 
         rendered.add_column(heading, justify="right")
     for finding in findings:
         rendered.add_row(
-            finding.measure.replace("_", " "),
+            measure(finding),
             finding.group or "all",
             middle(finding, finding.reference),
             middle(finding, finding.current),

@@ -6,7 +6,7 @@ from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.links import TO_REQUESTS
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import WHOLE, PanelQuery
-from otel_tts.palette import CACHE
+from otel_tts.palette import CACHE, EVICTIONS
 
 
 def sections(panels: Panels) -> list[PanelSection]:
@@ -104,6 +104,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "size: the tier is too small for its traffic. expired: entries reached their maximum age. invalid: "
             "entries could not be read; the service's log says why.",
             PanelQuery(query="eviction_rate"),
+            colours=EVICTIONS,
             stacked=True,
         ),
     ]

@@ -6,7 +6,7 @@ from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.links import TO_REQUESTS
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import PanelQuery
-from otel_tts.palette import QUANTILES
+from otel_tts.palette import KINDS, OUTCOMES, QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
@@ -73,8 +73,11 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Prefetch and batch requests",
             "Nobody waits for these: they are in no objective, alert or drift.",
             PanelQuery(query="background_rate"),
+            colours=OUTCOMES,
         ),
-        panels.chart("Duration of prefetch and batch requests, p95", "By kind.", PanelQuery(query="background_duration_p95")),
+        panels.chart(
+            "Duration of prefetch and batch requests, p95", "By kind.", PanelQuery(query="background_duration_p95"), colours=KINDS
+        ),
         panels.chart(
             "Calls of providers, of every kind",
             "As the GenAI conventions count them, so that other backends can be compared with this one.",

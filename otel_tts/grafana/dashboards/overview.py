@@ -7,7 +7,7 @@ from otel_tts.grafana.links import TO_REQUESTS, PanelLink
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import WHOLE, PanelQuery
 from otel_tts.grafana.units import NUMBER
-from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE
+from otel_tts.palette import OUTCOMES, QUANTILES, REFERENCE, STATUS, STREAMS, WINDOWS
 
 
 def sections(panels: Panels) -> list[PanelSection]:
@@ -109,6 +109,7 @@ def _requests(panels: Panels) -> list[Placed]:
             PanelQuery(query="judged_success_burn_rate", legend="over 1 hour", window="1h"),
             PanelQuery(query="judged_success_burn_rate", legend="over 6 hours", window="6h"),
             unit=NUMBER,
+            colours=WINDOWS,
             condition="TTSSuccessBudgetBurn1h",
         ),
         panels.chart(
@@ -116,6 +117,7 @@ def _requests(panels: Panels) -> list[Placed]:
             "It grows while the request rate does not: requests take longer, or hang. Compare with queue wait on "
             "the Streaming dashboard.",
             PanelQuery(query="active_requests", legend="stream: {{gen_ai_request_stream}}"),
+            colours=STREAMS,
             stacked=True,
         ),
         panels.chart(
@@ -130,6 +132,7 @@ def _requests(panels: Panels) -> list[Placed]:
             "INVALID_ARGUMENT and NOT_FOUND are callers' mistakes; RESOURCE_EXHAUSTED is a full queue; "
             "UNAVAILABLE is no provider left.",
             PanelQuery(query="rpc_rate"),
+            colours=STATUS,
             stacked=True,
             width=12,
         ),

@@ -6,6 +6,7 @@ from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.grafana.layout import PanelSection
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import WHOLE, PanelQuery
+from otel_tts.palette import SIGNALS
 from otel_tts.promql.loss import EXPORTER, RECEIVER, SIGNAL
 from otel_tts.promql.slo import SERVICE, SUBJECT
 
@@ -74,12 +75,14 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Accepted, by signal",
             "A fall to 0: the senders stopped, or cannot connect.",
             PanelQuery(query="collector_accepted", legend=_BY_RECEIVER, scope="collector"),
+            colours=SIGNALS,
             absent="no Collector sends its own metrics",
         ),
         panels.chart(
             "Refused, by signal",
             "The Collector is short of memory or its queue is full. Senders retry for a while, then drop data.",
             PanelQuery(query="collector_refused", legend=_BY_RECEIVER, scope="collector"),
+            colours=SIGNALS,
             absent="no Collector sends its own metrics",
         ),
         panels.chart(
@@ -94,6 +97,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Delivered, by signal",
             "A fall to 0 with data accepted: the destination is down, and the queue grows.",
             PanelQuery(query="collector_sent", legend=_BY_EXPORTER, scope="collector"),
+            colours=SIGNALS,
             absent="no Collector sends its own metrics",
         ),
         panels.chart(
@@ -101,6 +105,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "The destination refused the data: see the Collector's log for the reason. An outage does not count "
             "here: its data waits in the queue.",
             PanelQuery(query="collector_failed", legend=_BY_EXPORTER, scope="collector"),
+            colours=SIGNALS,
             absent="no Collector sends its own metrics",
         ),
         panels.chart(

@@ -7,7 +7,7 @@ from otel_tts.grafana.links import TO_REQUESTS
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import WHOLE, PanelQuery
 from otel_tts.grafana.units import NUMBER
-from otel_tts.palette import BAD, GOOD, OUTCOMES, REFERENCE, YELLOW
+from otel_tts.palette import BAD, CHARACTERS, GOOD, OUTCOMES, REFERENCE, YELLOW
 
 _STATES = {0: ("down", BAD), 1: ("some replicas", YELLOW), 2: ("available", GOOD)}
 
@@ -111,6 +111,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Characters by state",
             "wasted: text whose audio was not delivered. It may still cost money.",
             PanelQuery(query="character_rate"),
+            colours=CHARACTERS,
             stacked=True,
         ),
         panels.chart(

@@ -7,7 +7,7 @@ from otel_tts.grafana.links import TO_REQUESTS
 from otel_tts.grafana.panels import Panels
 from otel_tts.grafana.queries import PanelQuery
 from otel_tts.grafana.units import NUMBER
-from otel_tts.palette import OUTCOMES, QUANTILES
+from otel_tts.palette import AUDIO, CAUSES, FORMATS, OUTCOMES, QUANTILES
 
 
 def sections(panels: Panels) -> list[PanelSection]:
@@ -48,6 +48,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "provider: audio is made more slowly than it is played. consumer: the caller or the network reads "
             "too slowly; the service is not the cause.",
             PanelQuery(query="gap_share_by_cause"),
+            colours=CAUSES,
             condition="TTSSpeechInterrupted",
             near="nothing",
             links=[TO_REQUESTS],
@@ -57,6 +58,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "By how much audio is behind at its worst, for a player that never pauses: about the sum of its gaps. A player that starts "
             "later by this much has none. Dots open traces.",
             PanelQuery(query="underrun_p95", exemplars=True),
+            colours=CAUSES,
             links=[TO_REQUESTS],
         ),
         panels.chart(
@@ -93,6 +95,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Audio generated and delivered",
             "Seconds of audio per second. Audio that is generated and not delivered is wasted. The cache should deliver a part.",
             PanelQuery(query="audio_rate"),
+            colours=AUDIO,
         ),
         panels.chart(
             "Waiting for text",
@@ -112,6 +115,7 @@ def sections(panels: Panels) -> list[PanelSection]:
             "Encoding time, p95, by format",
             "Compressed formats cost CPU time: choose a cheaper one, or move encoding elsewhere.",
             PanelQuery(query="encode_duration_p95", exemplars=True),
+            colours=FORMATS,
         ),
     ]
     return [

@@ -43,7 +43,7 @@ def widget(name: str) -> str:
     return f"{name} {generation}" if generation else name
 
 
-def chart(title: str, figure: go.Figure, key: str, definition: str) -> None:
+def chart(title: str, figure: go.Figure, key: str, definition: str, absent: str = "Nothing in this time range.") -> None:
     """Draw a chart below its heading; the heading's question mark shows the definition.
 
     Args:
@@ -51,10 +51,11 @@ def chart(title: str, figure: go.Figure, key: str, definition: str) -> None:
         figure: of Plotly.
         key: tells it from others on the page.
         definition: what the numbers are.
+        absent: why there may be nothing to draw.
     """
     st.subheader(title, help=definition, anchor=False)
     if not any(_drawn(trace) for trace in figure.data):
-        st.caption("No data in this time range.")
+        st.caption(absent)
         return
     view: View = st.session_state.view
     key = f"{key} {view.since} {view.until}".strip()  # so that it comes back without a box

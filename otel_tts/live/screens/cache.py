@@ -41,7 +41,13 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     left, right = st.columns(2)
     with left:
         line = charts.of_rows(rows, "request_hit_rate", "hit rate", palette.GREEN)
-        chart("Hit rate", charts.course([line], "share", period), "cache-rate", _HIT_RATE)
+        chart(
+            "Hit rate",
+            charts.course([line], "share", period),
+            "cache-rate",
+            _HIT_RATE,
+            "No request asked the cache in this time range.",
+        )
     with right:
         results = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), service=service)
         chart(
@@ -49,6 +55,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.bars(charts.of_timelines(results, semconv.CACHE_RESULT, charts.rate, palette.CACHE), "1/s", period),
             "cache-results",
             formatting.definition(semconv.CACHE_RESULT),
+            "No request ended in this time range.",
         )
     latency = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), _COMPARED, service=service)
     left, right = st.columns(2)
@@ -59,6 +66,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
                 charts.course(charts.of_timelines(latency, semconv.CACHE_RESULT, charts.quantile(q), palette.CACHE), "s", period),
                 f"cache-latency-{name}",
                 formatting.definition(semconv.SYNTHESIS_DURATION),
+                "No request ended as a hit or a miss in this time range.",
             )
     tiers(history, period, service)
 
@@ -94,9 +102,7 @@ def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
         tiles.tile(
             "Cost avoided",
             formatting.dollars(total.request_cost_avoided),
-            f"{formatting.dollars(total.request_cost)} spent"
-            if total.request_cost_avoided is not None
-            else "no price is configured",
+            _spent(total),
             definition=formatting.definition(semconv.USAGE_COST_AVOIDED),
         ),
         tiles.tile(
@@ -106,6 +112,15 @@ def numbers(total: Row, cached_audio: Sequence[Timeline]) -> list[str]:
             definition=formatting.definition(semconv.CHARACTERS_STATE),
         ),
     ]
+
+
+def _spent(total: Row) -> str:
+    """What was spent beside what was avoided or, where that is unknown, why."""
+    if total.request_cost_avoided is None and total.request_cost is None:
+        return "no price is configured" if total.request_count else "no request"
+    return f"{formatting.dollars(total.request_cost)} spent" + (
+        "" if total.request_cost_avoided is not None else "; no hit has a price"
+    )
 
 
 def kept(entries: Sequence[Timeline], sizes: Sequence[Timeline]) -> list[str]:

@@ -33,8 +33,17 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         settings: the settings.
     """
     scores = history.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
-    figure = charts.course(lines(scores), "{score}", period, reference={"limit": 1.0})
-    chart("Drift scores", figure, "drift-scores", f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.")
+    drawn = lines(scores)
+    figure = charts.course(drawn, "{score}", period, reference={"limit": 1.0})
+    chart(
+        "Drift scores",
+        figure,
+        "drift-scores",
+        f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.",
+        "The batch job sent no score in this time range.",
+    )
+    if len(drawn) < len(scores):
+        st.caption(f"Drawn are the {len(drawn)} of {formatting.count(len(scores))} with the highest scores.")
     st.subheader("Reports", anchor=False, help="The windows that the batch job has judged, the newest first. Times are local.")
     reports = Reports.from_settings(settings)
     try:
@@ -60,7 +69,7 @@ def lines(scores: Sequence[Timeline]) -> list[Line]:
     """
     named = [
         Line(
-            " ".join(str(value) for value in timeline.attributes.values() if value != semconv.NONE),
+            _name(timeline),
             [(p.start, p.end, charts.amount(p)) for p in timeline.points],
             palette.GREY,
         )
@@ -68,6 +77,13 @@ def lines(scores: Sequence[Timeline]) -> list[Line]:
     ]
     named.sort(key=lambda line: max((value for *_, value in line.points if value is not None), default=0), reverse=True)
     return [Line(line.name, line.points, colour) for line, colour in zip(named, palette.CYCLE, strict=False)]
+
+
+def _name(timeline: Timeline) -> str:
+    """The provider and the measure, in words; of the traffic, which no provider causes, the measure alone."""
+    provider = str(timeline.attributes[semconv.PROVIDER.key])
+    measure = str(timeline.attributes[semconv.DRIFT_COLUMN.key]).replace("_", " ")
+    return measure if provider in ("", semconv.NONE) else f"{provider}: {measure}"
 
 
 def rows(reports_shown: Sequence[Report]) -> list[tuple[str, ...]]:
@@ -78,11 +94,11 @@ def rows(reports_shown: Sequence[Report]) -> list[tuple[str, ...]]:
     """
     return [
         (
-            f"{formatting.date(report.window.start)[:16]} to {formatting.date(report.window.end)[11:16]}",
+            formatting.period(report.window.start, report.window.end),
             report.service,
             report.judgement or formatting.NOTHING,
-            report.drifted or formatting.NOTHING,
-            report.requests or formatting.NOTHING,
+            report.drifted or ("none" if report.judgement == "steady" else formatting.NOTHING),
+            formatting.count(float(report.requests or "nan")),
         )
         for report in reports_shown
     ]

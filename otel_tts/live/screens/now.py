@@ -59,6 +59,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.bars(charts.of_timelines(outcomes, semconv.OUTCOME, charts.rate, palette.OUTCOMES), "1/s", period),
             "now-outcomes",
             f"Requests per second, by outcome. {formatting.definition(semconv.OUTCOME)}",
+            _NO_REQUEST,
         )
     with right:
         chart(
@@ -68,6 +69,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             ),
             "now-duration",
             formatting.definition(semconv.SYNTHESIS_DURATION),
+            _NO_REQUEST,
         )
     left, right = st.columns(2)
     with left:
@@ -78,6 +80,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             ),
             "now-first-audio",
             formatting.definition(semconv.SYNTHESIS_FIRST_AUDIO),
+            "No stream delivered audio in this time range.",
         )
     with right:
         chart(
@@ -85,6 +88,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.course([charts.of_rows(rows, "request_success_rate", "success", palette.GREEN)], "share", period),
             "now-success",
             "Share of requests that delivered all of their audio. Cancelled and rejected requests are not counted.",
+            "No request that counts ended in this time range.",
         )
     cards(history, period, view, verdicts)
 
@@ -182,6 +186,7 @@ def _range(window_s: float) -> str:
     return next((name for name, (length, _) in RANGES.items() if length >= min(max(window_s, 1), 7 * DAY)), "7d")
 
 
+_NO_REQUEST = "No request ended in this time range."
 _SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
 
 

@@ -17,6 +17,8 @@ from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period, View
 from otel_tts.settings import LiveSettings
 
+_NOT_ASKED = "No provider was asked in this time range."
+
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
     """Draw cards, availability, success and latency of attempts, fallbacks and errors.
@@ -34,8 +36,10 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         charts.states(available, semconv.PROVIDER, period),
         "providers-available",
         formatting.definition(semconv.PROVIDER_AVAILABLE),
+        "No provider reported whether it is available in this time range.",
     )
     rows = history.rows(period, by="provider", service=view.service)
+    asked = any(row.attempt_count for row in rows)
     fallbacks_by_provider, right = st.columns(2)
     with fallbacks_by_provider:
         chart(
@@ -43,6 +47,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.course(charts.by_provider(rows, "attempt_success_rate"), "share", period),
             "providers-success",
             "Share of attempts that succeeded. Cancelled and rejected attempts and probes are not counted.",
+            _NOT_ASKED,
         )
     with right:
         chart(
@@ -50,12 +55,13 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.course(charts.by_provider(rows, "attempt_duration_p95"), "s", period),
             "providers-duration",
             formatting.definition(semconv.ATTEMPT_DURATION),
+            _NOT_ASKED,
         )
     fallbacks_by_provider, right = st.columns(2)
     with fallbacks_by_provider:
-        fallbacks(history, period, view)
+        fallbacks(history, period, view, asked=asked)
     with right:
-        errors(history, period, view)
+        errors(history, period, view, asked=asked)
 
 
 def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable[Verdict]) -> None:
@@ -102,13 +108,14 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
     )
 
 
-def fallbacks(history: CachedHistory, period: Period, view: View) -> None:
+def fallbacks(history: CachedHistory, period: Period, view: View, *, asked: bool) -> None:
     """Draw a table of fallbacks: from, to, error type.
 
     Args:
         history: the telemetry that is read.
         period: the period that is shown.
         view: what is chosen on the page.
+        asked: whether any provider was asked at all.
     """
     by = semconv.FALLBACK_FROM, semconv.FALLBACK_TO, semconv.ERROR_TYPE
     fallbacks_counted = history.over(semconv.PROVIDER_FALLBACKS, period.start, period.now, by, service=view.service)
@@ -117,16 +124,17 @@ def fallbacks(history: CachedHistory, period: Period, view: View) -> None:
     if rows:
         st.html(tiles.table("Fallbacks", ("from", "to", "error type", "fallbacks"), rows, words=3))
     else:
-        st.caption("No request fell back to another provider.")
+        st.caption("No request fell back to another provider." if asked else _NOT_ASKED)
 
 
-def errors(history: CachedHistory, period: Period, view: View) -> None:
+def errors(history: CachedHistory, period: Period, view: View, *, asked: bool) -> None:
     """Draw a table of the error types of attempts.
 
     Args:
         history: the telemetry that is read.
         period: the period that is shown.
         view: what is chosen on the page.
+        asked: whether any provider was asked at all.
     """
     by = semconv.PROVIDER, semconv.ERROR_TYPE
     kinds = history.over(semconv.ATTEMPT_DURATION, period.start, period.now, by, service=view.service)
@@ -135,7 +143,7 @@ def errors(history: CachedHistory, period: Period, view: View) -> None:
     if rows:
         st.html(tiles.table("Error types of attempts", ("provider", "error type", "attempts"), rows, words=2))
     else:
-        st.caption("No attempt failed.")
+        st.caption("No attempt failed." if asked else _NOT_ASKED)
 
 
 def _counted(timelines: Iterable[Timeline]) -> list[tuple[str, ...]]:

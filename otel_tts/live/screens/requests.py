@@ -23,6 +23,7 @@ from otel_tts.settings import LiveSettings
 
 PARAMS = ("outcome", "problem", "error", "provider", "voice", "slower", "where", "conversation", "request")
 _SHOWN = 200
+_TALLEST_PX, _ROW_PX = 560, 35  # of the table and of one of its rows
 _PROBLEMS: Mapping[str, str] = {Problem.FAILED: "failed", Problem.AFFECTED: "failed or fell back", Problem.GAPS: "gaps"}
 _COLUMNS = {
     "start": st.column_config.DatetimeColumn("time", format="YYYY-MM-DD HH:mm:ss.SSS", pinned=True),
@@ -174,7 +175,7 @@ def _table(requests: Sequence[Request]) -> None:
         key=f"requests {st.session_state.get('opened', 0)}",
         hide_index=True,
         column_config=_COLUMNS,
-        height=560,
+        height=min(_TALLEST_PX, _ROW_PX * (len(requests) + 1) + 3),
         on_select=_open,
         selection_mode="single-cell",
         placeholder=formatting.NOTHING,

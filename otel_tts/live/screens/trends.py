@@ -60,7 +60,9 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     """
     metric = _METRICS[view.measure or semconv.SYNTHESIS_DURATION.name]
     by = next((attribute for attribute in metric.attributes if attribute.key == view.split), None)
-    lines, unit = course(history, period, metric, by, view.service)
+    every = history.series(metric, period, [by] if by else (), service=view.service)
+    timelines = charts.most(every)
+    lines, unit = course(timelines, metric, by)
     reference = (
         {"reference mean": settings.reference_latency_mean, "reference p95": settings.reference_latency_p95}
         if metric in _JUDGED
@@ -72,27 +74,25 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         Instrument.COUNTER: "Growth per second",
     }
     chart(f"{titles.get(metric.instrument, 'Level')}: {metric.description}", figure, "trends", formatting.definition(metric))
+    if len(every) > len(timelines):
+        st.caption(f"Drawn are the {len(timelines)} of {formatting.count(len(every))} that have the most or the highest values.")
     if metric.instrument is Instrument.HISTOGRAM:
-        counts = history.series(metric, period, [by] if by else (), service=view.service)
         chart(
             "Number of values",
-            charts.bars(_lines(counts, by, charts.rate), "1/s", period),
+            charts.bars(_lines(timelines, by, charts.rate), "1/s", period),
             "trends-count",
             "Values per second.",
         )
 
 
-def course(history: CachedHistory, period: Period, metric: Metric, by: Attribute | None, service: str) -> tuple[list[Line], str]:
+def course(timelines: Sequence[Timeline], metric: Metric, by: Attribute | None) -> tuple[list[Line], str]:
     """Make the lines of a metric and give their unit: quantiles of a histogram, the rate of a counter, the level of a gauge.
 
     Args:
-        history: the telemetry that is read.
-        period: the period that is shown.
+        timelines: of the metric.
         metric: the metric.
         by: the attribute whose values are told apart; None: none.
-        service: the name of the service.
     """
-    timelines = history.series(metric, period, [by] if by else (), service=service)
     match metric.instrument:
         case Instrument.HISTOGRAM if by is None:
             return [
