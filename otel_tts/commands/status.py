@@ -7,16 +7,16 @@ from enum import IntEnum
 
 import click
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from otel_tts import formatting, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.conditions.telemetry import ABSENT
-from otel_tts.distribution import Distribution
 from otel_tts.history import added_up, open_history
 from otel_tts.history.places import HOW
+from otel_tts.live.background import only_background
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import PROBLEMS, Verdict, is_late
 from otel_tts.live.onset import Onset, onset
@@ -101,7 +101,8 @@ def _judged(
     """
     period = Period.from_range("15m", history.now, history.interval)
     newest = newest_of(history, period, service)
-    background = _background(history, service) if newest is None else None
+    hour_ago = history.now - ABSENT.window_s
+    background = only_background(history, hour_ago, history.now, "Within the last hour", service) if newest is None else None
     if newest is None and background is None:
         names = {*seen(history, period), *seen(history, period, semconv.BACKGROUND_DURATION)} if service else set[str]()
         return [], None, None, sorted(names)
@@ -114,20 +115,6 @@ def _judged(
         if any(verdict.sentences())
     ]
     return met, None if newest is None else max(history.now - newest, 0.0), background, []
-
-
-def _background(history: CachedHistory, service: str) -> str | None:
-    """What there is of a service for which nobody waits; None if it had no such requests within the hour either."""
-    now = history.now
-    counts: dict[str, int] = {}
-    for timeline in history.over(semconv.BACKGROUND_DURATION, now - ABSENT.window_s, now, (semconv.OUTCOME,), service=service):
-        if isinstance(value := timeline.points[0].value, Distribution) and value.count:
-            counts[str(timeline.attributes[semconv.OUTCOME.key])] = round(value.count)
-    if not counts:
-        return None
-    requests = formatting.counted(sum(counts.values()), "request")
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items(), key=lambda each: -each[1]))
-    return f"Within the last hour it had {requests} in the background ({outcomes}) and no other. Objectives leave these out."
 
 
 def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -> str:
@@ -176,19 +163,33 @@ def _print(console: Console, met: list[Met], age_s: float | None, source: str, s
     for each in met:
         condition = each.verdict.condition
         for sentence in each.verdict.sentences():
-            console.print(Text.assemble((f"{condition.severity:<{_INDENT}}", _STYLES[condition.severity]), (sentence, "bold")))
+            _line(console, condition.severity, sentence, _STYLES[condition.severity])
         lines = [_when(each), condition.meaning]
         if (problem := PROBLEMS.get(condition.figure)) is not None:
             lines.append(f"otel-tts requests --problem {problem}")
-        lines.append(f"runbook: {each.verdict.condition.runbook(settings.runbooks_url)}")
         for line in filter(None, lines):
-            console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
+            _line(console, "", line)
+        runbook = f"{'':<{_INDENT}}runbook: {condition.runbook(settings.runbooks_url)}"
+        console.print(Text(runbook), soft_wrap=True)  # an address that is broken leads nowhere
     if reason:
         console.print(Text(f"Unknown: {reason}"), style="yellow", soft_wrap=True)
     elif not met:
         console.print("Nothing is wrong.", style="green")
     if age_s is not None:
         console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
+
+
+def _line(console: Console, severity: str, sentence: str, style: str = "") -> None:
+    """A line behind its severity: folded beside it in a terminal, one line for whatever else reads it."""
+    text = Text(sentence, "bold" if severity else "")
+    if not console.is_terminal:
+        console.print(Text.assemble(f"{severity:<{_INDENT}}", text), soft_wrap=True)
+        return
+    grid = Table.grid()
+    grid.add_column(width=_INDENT)
+    grid.add_column()
+    grid.add_row(Text(severity, style), text)
+    console.print(grid)
 
 
 def _when(met: Met) -> str:

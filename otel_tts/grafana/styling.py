@@ -15,7 +15,7 @@ DASHED = (
     },
 )
 """What is only known to be at least so much is dashed, at that limit; so is what others are compared with."""
-WRAPPED: JSON = {"custom.cellOptions": {"type": "auto", "wrapText": True}, "custom.minWidth": 300}
+WRAPPED: JSON = {"custom.wrapText": True, "custom.minWidth": 300}
 """A column of sentences: they are read whole."""
 
 

@@ -13,6 +13,7 @@ from streamlit.navigation.page import StreamlitPage
 from otel_tts import formatting, palette
 from otel_tts.history import Service, added_up, open_history
 from otel_tts.live import tiles
+from otel_tts.live.background import only_background
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import is_late
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
@@ -20,9 +21,9 @@ from otel_tts.live.view import NAMELESS, RANGES, REFRESHES, SOURCES, View, betwe
 from otel_tts.settings import EVERYWHERE, PLACES, LiveSettings, Selection
 
 PAGES = (
-    Page("Now", now.draw),
-    Page("Cache", cache.draw),
-    Page("Providers", providers.draw),
+    Page("Now", now.draw, interactive=True),
+    Page("Cache", cache.draw, interactive=True),
+    Page("Providers", providers.draw, interactive=True),
     Page("Trends", trends.draw, trends.controls, ("measure", "split")),
     Page("Requests", requests.draw, requests.controls, requests.PARAMS),
     Page("Drift", drift.draw, params=("report",)),
@@ -201,7 +202,12 @@ def _part(page: Page, drawn_with: View) -> None:
         st.html(_legend(source))
         for sentence in added_up(source.places(period), view.service):
             st.html(tiles.notice("unknown", sentence, "Choose one of them above."))
+        notice = st.empty()
         page.draw(source, period, view, LiveSettings.load())
+        if page.interactive and not source.total(period, service=view.service).request_count:  # it was asked for already
+            only = only_background(source, period.start, period.now, "In this time range", view.service)
+            if only is not None:
+                notice.html(tiles.notice("unknown", only, "Trends shows them: `tts.background.duration`."))
         _to_url(page)
     except SourceUnavailableError as away:
         st.html(tiles.legend(source.source, palette.BAD))

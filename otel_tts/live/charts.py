@@ -248,7 +248,9 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True, height=70 + 34 * max(len(names), 2))
-    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ")
+    figure.update_yaxes(
+        type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ", dtick=1
+    )
     figure.update_xaxes(type="date", showgrid=False)
     return fitted(figure)
 

@@ -182,7 +182,7 @@ def sentences_are_read_whole(board: JSON) -> Iterator[str]:
         for one in panel["fieldConfig"]["overrides"]:
             properties = {field["id"]: field["value"] for field in one["properties"]}
             texts = [option["text"] for mapping in properties.get("mappings", ()) for option in mapping["options"].values()]
-            if any(" " in text for text in texts) and not properties.get("custom.cellOptions", {}).get("wrapText"):
+            if any(" " in text for text in texts) and not properties.get("custom.wrapText"):
                 yield f"{named(panel)} cuts {one['matcher']['options']}"
 
 

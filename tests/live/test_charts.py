@@ -145,3 +145,10 @@ def test_of_a_thousand_voices_those_with_the_most_are_drawn() -> None:
     kept = charts.most(many)
     assert [each.attributes["tts.voice"] for each in kept] == [f"voice-{number}" for number in range(999, 991, -1)]
     assert len({line.colour for line in charts.of_timelines(kept, semconv.VOICE, charts.amount)}) == len(kept)
+
+
+def test_every_provider_is_named_beside_its_availability() -> None:
+    """However many there are: no name is left out for want of room."""
+    made = [Timeline({"gen_ai.provider.name": f"named {number}"}, timeline(1.0, 1.0, 1.0).points) for number in range(12)]
+    axis = charts.states(made, semconv.PROVIDER, PERIOD).layout.yaxis
+    assert (axis.dtick, len(axis.categoryarray)) == (1, 12)

@@ -20,13 +20,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from otel_tts import formatting
+from otel_tts import files, formatting, semconv
 from otel_tts.history import open_history
 from otel_tts.live import app, grafana
 from otel_tts.live.screens import Page
 from otel_tts.live.screens.requests import frame
 from otel_tts.live.server import APP, command, url
 from otel_tts.settings import HistorySettings
+from tests.history.conftest import Totals, export
 from tests.live.conftest import EXPORT, Watched
 
 PAGES = {page.title: page for page in app.PAGES}
@@ -202,3 +203,43 @@ def test_pages_are_those_that_are_promised() -> None:
     """In this order."""
     assert list(PAGES) == ["Now", "Cache", "Providers", "Trends", "Requests", "Drift"]
     assert all(isinstance(page, Page) for page in PAGES.values())
+
+
+def written(directory: Path, totals: Totals) -> None:
+    """The local files of a service that exported these some minutes ago."""
+    moment = time.time() - 60
+    path = files.partition(directory, "metrics", moment, "worker", 0).path
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(export("worker", "worker", moment - 60, moment, totals, {})) + "\n")
+
+
+@pytest.mark.parametrize("title", ["Now", "Cache", "Providers"])
+def test_a_worker_for_which_nobody_waits_is_no_empty_page(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all requests are in the background the page says so, how many and how they ended; and nothing that would not be true."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    worked = semconv.BACKGROUND_DURATION
+    written(
+        tmp_path,
+        {(worked, (("tts.outcome", outcome), ("tts.request.kind", "batch"))): [n, 0] for outcome, n in (("ok", 2), ("error", 1))},
+    )
+    test = one(title).run()
+    assert not test.exception
+    text = page_text(test)
+    assert "In this time range it had 3 requests in the background (2 ok, 1 error) and no other." in text
+    assert not re.search(r"No request |No attempt failed|Nothing in this time", text)
+
+
+def test_what_is_empty_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chart is missing without its reason, and money that is unknown is none that was not spent."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    written(tmp_path, {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "rejected"),)): [5, 0]})
+    reasons = {
+        "Now": ("No first audio of a stream was measured in this time range.", "No interactive request that counts ended"),
+        "Cache": ("No interactive request asked the cache in this time range.", "no price is configured"),
+        "Providers": ("No provider reported whether it is available", "No provider was asked for an interactive request"),
+        "Drift": ("The batch job sent no score in this time range.",),
+    }
+    for title, expected in reasons.items():
+        text = page_text(one(title).run())
+        assert all(reason in text for reason in expected), (title, text)
+        assert "Nothing in this time range." not in text

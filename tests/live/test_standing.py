@@ -354,9 +354,11 @@ def test_a_latency_that_may_be_on_either_side_of_its_reference_is_unknown(
 ) -> None:
     """Both latencies on the page "Now", and no other edge changes with it."""
     nothing = LocalHistory(tmp_path).totals(START, START + 60)
-    row = replace(nothing, request_duration_p95=p95, request_first_audio_p95=p95)
+    row = replace(nothing, request_ok=1, request_duration_p95=p95, request_first_audio_p95=p95)
     settings = LiveSettings.load({"OTEL_TTS_REFERENCE_LATENCY_P95": f"{reference:g}"})
     period = Period(START, START + 60, START + 60, 30.0)
     slow = [tile for tile in now_page.numbers(row, [], period, settings) if ", p95" in tile]
     assert len(slow) == 2
     assert all(f"--accent:{colour}" in tile for tile in slow), slow
+    failed = [tile for tile in now_page.numbers(replace(row, request_ok=0), [], period, settings) if ", p95" in tile]
+    assert all(f"--accent:{palette.UNKNOWN}" in tile for tile in failed), "how fast requests fail is no good news"

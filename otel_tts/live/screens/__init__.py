@@ -24,13 +24,15 @@ from otel_tts.settings import LiveSettings
 class Page:
     """One page.
 
-    controls: draws the page's own choices, given the services. params: the fields of `View` that these choices set.
+    controls: draws the page's own choices, given the services. params: the fields of `View` that these choices set. interactive:
+    whether it shows only requests that somebody waits for.
     """
 
     title: str
     draw: Callable[[CachedHistory, Period, View, LiveSettings], None]
     controls: Callable[[View, Sequence[Service]], View] | None = None
     params: tuple[str, ...] = ()
+    interactive: bool = False
 
 
 def widget(name: str) -> str:

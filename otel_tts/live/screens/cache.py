@@ -46,7 +46,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.course([line], "share", period),
             "cache-rate",
             _HIT_RATE,
-            "No request asked the cache in this time range.",
+            "No interactive request asked the cache in this time range.",
         )
     with right:
         results = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), service=service)
@@ -55,7 +55,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             charts.bars(charts.of_timelines(results, semconv.CACHE_RESULT, charts.rate, palette.CACHE), "1/s", period),
             "cache-results",
             formatting.definition(semconv.CACHE_RESULT),
-            "No request ended in this time range.",
+            "No interactive request ended in this time range.",
         )
     latency = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.CACHE_RESULT,), _COMPARED, service=service)
     left, right = st.columns(2)
@@ -66,7 +66,7 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
                 charts.course(charts.of_timelines(latency, semconv.CACHE_RESULT, charts.quantile(q), palette.CACHE), "s", period),
                 f"cache-latency-{name}",
                 formatting.definition(semconv.SYNTHESIS_DURATION),
-                "No request ended as a hit or a miss in this time range.",
+                "No interactive request was a hit or a miss in this time range.",
             )
     tiers(history, period, service)
 

@@ -80,15 +80,15 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             ),
             "now-first-audio",
             formatting.definition(semconv.SYNTHESIS_FIRST_AUDIO),
-            "No stream delivered audio in this time range.",
+            "No first audio of a stream was measured in this time range.",
         )
     with right:
         chart(
             "Success rate",
-            charts.course([charts.of_rows(rows, "request_success_rate", "success", palette.GREEN)], "share", period),
+            charts.course([charts.of_rows(rows, "request_success_rate", "success", palette.SKY)], "share", period),
             "now-success",
             "Share of requests that delivered all of their audio. Cancelled and rejected requests are not counted.",
-            "No request that counts ended in this time range.",
+            "No interactive request that counts ended in this time range.",
         )
     cards(history, period, view, verdicts)
 
@@ -150,10 +150,11 @@ def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
         period: the period that is shown.
     """
     first = min(onsets, key=lambda each: each.since)
-    lasted = formatting.elapsed(period.now - first.since)
+    lasted_s = period.now - first.since
     longer = "more than " if first.before else "at least " if first.earliest < first.since else ""
     words = first.words(lambda moment: formatting.clock(moment, period.now), formatting.zone(first.since))
-    return ", ".join(filter(None, (f"{words} ({longer}{lasted})", verdict.over)))
+    lasted = f" ({longer}{formatting.elapsed(lasted_s)})" if lasted_s >= 1 else ""
+    return ", ".join(filter(None, (f"{words}{lasted}", verdict.over)))
 
 
 def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
@@ -186,7 +187,7 @@ def _range(window_s: float) -> str:
     return next((name for name, (length, _) in RANGES.items() if length >= min(max(window_s, 1), 7 * DAY)), "7d")
 
 
-_NO_REQUEST = "No request ended in this time range."
+_NO_REQUEST = "No interactive request ended in this time range."
 _SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
 
 
@@ -263,7 +264,7 @@ def _latency(label: str, total: Row, column: str, metric: semconv.Metric, settin
         formatting.duration(p95),
         f"p50 {formatting.duration(p50)} · p99 {formatting.duration(p99)}",
         definition=f"{formatting.definition(metric)} The reference for p95 is {formatting.duration(limit)}.",
-        accent=_within(p95, limit),
+        accent=_within(p95, limit) if total.request_ok else palette.UNKNOWN,
     )
 
 

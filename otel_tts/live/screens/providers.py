@@ -17,7 +17,7 @@ from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period, View
 from otel_tts.settings import LiveSettings
 
-_NOT_ASKED = "No provider was asked in this time range."
+_NOT_ASKED = "No provider was asked for an interactive request in this time range."
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
