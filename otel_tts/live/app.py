@@ -10,7 +10,7 @@ from functools import partial
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from otel_tts import formatting, palette
+from otel_tts import formatting, palette, semconv
 from otel_tts.history import Service, added_up, open_history
 from otel_tts.live import tiles
 from otel_tts.live.background import only_background
@@ -207,7 +207,7 @@ def _part(page: Page, drawn_with: View) -> None:
         if page.interactive and not source.total(period, service=view.service).request_count:  # it was asked for already
             only = only_background(source, period.start, period.now, "In this time range", view.service)
             if only is not None:
-                notice.html(tiles.notice("unknown", only, "Trends shows them: `tts.background.duration`."))
+                notice.html(tiles.notice("unknown", only, f"Trends shows them: `{semconv.BACKGROUND_DURATION.name}`."))
         _to_url(page)
     except SourceUnavailableError as away:
         st.html(tiles.legend(source.source, palette.BAD))

@@ -134,7 +134,7 @@ def names_that_are_known_have_colours(board: JSON) -> Iterator[str]:
     """Each name of a closed set has a colour of its own, whatever else is drawn: none is left to chance."""
     for panel in _kind(board, "timeseries"):
         legends = {target["legendFormat"].split(", at least")[0] for target in panel["targets"]}
-        known = set(legends) if len(legends) > 1 and not any("{" in legend for legend in legends) else set()
+        names = set(legends) if len(legends) > 1 and not any("{" in legend for legend in legends) else set()
         for legend in legends:
             labels = re.findall(r"\{\{(\w+)\}\}", legend)
             if labels and CLOSED.get(labels[-1]):
@@ -142,8 +142,8 @@ def names_that_are_known_have_colours(board: JSON) -> Iterator[str]:
                     name = legend
                     for value in values:
                         name = re.sub(r"\{\{\w+\}\}", value, name, count=1)
-                    known.add(name)
-        colours = {name: series_colour(panel, renamed(panel, name)) for name in known}
+                    names.add(name)
+        colours = {name: series_colour(panel, renamed(panel, name)) for name in names}
         last = {name.rpartition(" · ")[2]: colour for name, colour in colours.items()}
         if None in colours.values() or len(set(last.values())) < min(len(last), 7):
             yield f"{named(panel)} leaves colours to chance: {colours}"

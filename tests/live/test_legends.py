@@ -75,7 +75,7 @@ def test_drift_fits_a_telephone(phone: Page) -> None:
 def test_a_conversation_of_one_utterance_fits(phone: Page) -> None:
     """Its figure is low, and all that may happen in an utterance has a name."""
     nothing = Request(**dict.fromkeys((field.name for field in fields(Request)), None))  # type: ignore[arg-type]
-    known = {
+    utterance = {
         "start": PERIOD.start,
         "duration": 1.5,
         "ttfb": 0.5,
@@ -84,7 +84,7 @@ def test_a_conversation_of_one_utterance_fits(phone: Page) -> None:
         "delivered": 0.5,
         "outcome": "cancelled",
     }
-    bar, plot = drawn(phone, conversation.figure([replace(nothing, **known)]))  # type: ignore[arg-type]
+    bar, plot = drawn(phone, conversation.figure([replace(nothing, **utterance)]))  # type: ignore[arg-type]
     assert (bar, plot >= 50) == (0, True)
 
 
