@@ -144,8 +144,8 @@ def names_that_are_known_have_colours(board: JSON) -> Iterator[str]:
                         name = re.sub(r"\{\{\w+\}\}", value, name, count=1)
                     names.add(name)
         colours = {name: series_colour(panel, renamed(panel, name)) for name in names}
-        last = {name.rpartition(" · ")[2]: colour for name, colour in colours.items()}
-        if None in colours.values() or len(set(last.values())) < min(len(last), 7):
+        several = 4 if any(" · " in name and not name.startswith("x") for name in names) else 7  # of two sets not all go together
+        if None in colours.values() or len(set(colours.values())) < min(len(names), several):
             yield f"{named(panel)} leaves colours to chance: {colours}"
 
 
