@@ -31,7 +31,7 @@ WARM = 100
 _REST = "the event loop, wrappers of handler and serializer"
 PHASES = {
     "AioServerInterceptor.intercept_service": "arrival: the RPC, gRPC's state, watching what it receives",
-    "begin": "start of the handler: the call, the RPC's span, the context",
+    "Rpc.begin": "start of the handler: the call, the RPC's span, the context",
     "Telemetry.synthesis": "synthesis(): the request, its facts, its span",
     "Synthesis.__enter__": "its block",
     "Synthesis.__exit__": "its block",

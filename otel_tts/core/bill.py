@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.labels import OwnLabels
 from otel_tts.core.result import InvocationResult
 
 
-@dataclass(slots=True)
 class Bill:
     """The attempts of one request that its providers charge for."""
 
     parts: int = 0
     """How many attempts began a part of the text: all but those that repeat or replace the one before."""
-    results: list[InvocationResult] = field(default_factory=list)
+    results: Sequence[InvocationResult] = ()
     """Of the attempts that made audio."""
     unpriced: bool = False
     """Whether it is counted as a request whose cost is not known."""

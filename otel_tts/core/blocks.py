@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TypeAlias
 
 from opentelemetry.context import create_key
+
+from otel_tts.core.outcome import Cause
+from otel_tts.core.turn import Turn
 
 Reference: TypeAlias = "Callable[[], object | None]"
 """A weak reference to a request. A strong one in a context variable would keep a dropped request alive: it would never be counted."""
@@ -20,52 +24,51 @@ def innermost() -> Reference | None:
     return _INNERMOST.get()
 
 
-class OpenBlocks:
-    """The open blocks of one request. A stream counts as a block that is open until the stream ends.
+class KeptOpen:
+    """The base of a request that blocks of an application keep open. A stream counts as a block that is open until the stream ends.
 
     Args:
-        request: a weak reference to the request.
+        turn: the turn that the request and everything inside it share.
     """
 
-    __slots__ = ("_depth", "_depths", "_outer", "_request")
-
-    def __init__(self, request: Reference) -> None:
-        self._request = request
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self._reference = weakref.ref(self)
         self._depth = 0
         self._depths: list[int] = []  # of each block, streams not counted
         self._outer: Reference | None = None
 
-    def enter(self) -> None:
-        """Enter a block."""
-        self._depth += 1
-        self._depths.append(self._depth)
-        if len(self._depths) == 1:
-            self._outer = _INNERMOST.get()
-            _INNERMOST.set(self._request)
+    def enter_block(self) -> None:
+        """Enter a block of the application."""
+        self.turn.take()
+        try:
+            self._depth += 1
+            self._depths.append(self._depth)
+            if len(self._depths) == 1:
+                self._outer = _INNERMOST.get()
+                _INNERMOST.set(self._reference)
+        finally:
+            self.turn.release()
 
-    def leave(self, error: BaseException | None) -> None:
-        """Leave a block. Call :meth:`close` afterwards.
+    def exit_block(self, error: BaseException | None) -> None:
+        """Leave a block of the application.
 
         Args:
-            error: the exception that ended it; None without one.
+            error: the exception that the application reports, or that left the block; None without one.
         """
-        if self._depths.pop() == 1 and error is not None:
-            self._depth = 1  # nobody will pull the streams any more that were begun inside
-        # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event loop
-        # closes. Without this check, the outer block of this request would become current in the context of an unrelated one, and
-        # what that calls next would be counted for the wrong request.
-        if not self._depths and _INNERMOST.get() is self._request:
-            _INNERMOST.set(self._outer)
+        self.turn.take()
+        try:
+            if self._depths.pop() == 1 and error is not None:
+                self._depth = 1  # nobody will pull the streams any more that were begun inside
+            # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event
+            # loop closes. Without this check, the outer block of this request would become current in the context of an unrelated one,
+            # and what that calls next would be counted for the wrong request.
+            if not self._depths and _INNERMOST.get() is self._reference:
+                _INNERMOST.set(self._outer)
+            self._release(None, error)
+        finally:
+            self.turn.release()
 
-    def open_stream(self) -> None:
-        """Count a stream that starts."""
-        self._depth += 1
-
-    def reopen(self) -> None:
-        """Start counting again, after all blocks were closed."""
-        self._depth = 0
-
-    def close(self) -> bool:
-        """Count a block or stream that ended, and return whether it was the outermost."""
-        self._depth -= 1
-        return self._depth <= 0
+    def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """End a block or stream: the request does. No abstract method: then `isinstance` would take a call each time."""
+        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -13,18 +14,21 @@ from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.clock import RequestClock
-from otel_tts.core.deferred import deferrable
+from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples, checked
-from otel_tts.core.guard import guarded, guarded_or
+from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
-from otel_tts.core.streams import Current, Payload, measured
+from otel_tts.core.streams import Payload, enter, leave, measured
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.semconv import LookupResult
 
 T = TypeVar("T")
+
+BYTES = (bytes, bytearray, memoryview)
+"""The types of audio that is whole; a tuple, since a union is made at each use."""
 
 
 class CachedRequest(Protocol):
@@ -39,28 +43,29 @@ class CachedRequest(Protocol):
 
 
 class _Block(ABC):
-    """A block, sync or async, with a context that is current inside. Subclasses define what its end records."""
+    """A block, sync or async, with a context that is current inside. Subclasses define the context, and what the end records."""
 
-    def __init__(self, context: Context) -> None:
-        self._current = Current(context)
+    _context: Context
 
     def __enter__(self) -> Self:
-        self._current.__enter__()
+        self._token = enter(self._context)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._current.__exit__(kind, error, tb)  # this and what follows catch what fails in them
-        self._over(error)
+        leave(self._token, self._context, error)
+        if collecting():
+            defer(functools.partial(self._end, error))
+            return
+        try:
+            self._end(error)
+        except Exception as fault:  # noqa: BLE001 - the boundary: the block of the host goes on
+            guard.caught("the end of a block", fault)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.__exit__(kind, error, tb)
-
-    @deferrable
-    def _over(self, error: BaseException | None) -> None:
-        self._end(error)
 
     @abstractmethod
     def _end(self, error: BaseException | None) -> None: ...
@@ -75,7 +80,7 @@ class Lookup(_Block):
     """
 
     def __init__(self, request: CachedRequest, tier: str) -> None:
-        super().__init__(request.context)
+        self._context = request.context
         self._request = request
         self._tier = clean.name(tier)
         self._hit = False
@@ -98,18 +103,19 @@ class Lookup(_Block):
             audio: the format of ``value``, where that is bytes.
             duration: seconds of audio; by default taken from ``value`` where that is bytes and ``audio`` is given.
         """
-        self._report(value, provider, model, audio, duration)
+        try:
+            if value is not None:
+                self._report(value, provider, model, audio, duration)
+        except Exception as error:  # noqa: BLE001 - the boundary: the host gets its value
+            guard.caught("Lookup.found", error)
         return value
 
-    @guarded
     def _report(
         self, value: Any, provider: str | None, model: str | None, audio: AudioFormat | None, duration_s: float | None
     ) -> None:
-        if value is None:
-            return
         self._hit = True
         audio = None if audio is None else checked(audio)
-        if duration_s is None and audio is not None and isinstance(value, bytes | bytearray | memoryview):
+        if duration_s is None and audio is not None and isinstance(value, BYTES):
             duration_s = _seconds(value, audio)
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
@@ -132,7 +138,7 @@ def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float
 
 @guarded_or(lambda _: False)  # an object may raise when its class is read
 def _is_bytes(audio: Any) -> bool:
-    return isinstance(audio, bytes | bytearray | memoryview)
+    return isinstance(audio, BYTES)
 
 
 class CachedAudio:
@@ -180,7 +186,7 @@ class CachedAudio:
         pieces = self._meter.pieces
         total_s = self._meter.feed(data)
         if self._meter.pieces > pieces:
-            self._request.record.playback.chunk(self._meter, total_s, now_ns, waited_ns)
+            self._request.record.played().chunk(self._meter, total_s, now_ns, waited_ns)
 
     def waiting(self, waited_ns: int) -> None:
         """Do nothing: there is no engine to wait for.
@@ -224,7 +230,7 @@ class CacheWrite(_Block):
             Context(),
             [link],
         )
-        super().__init__(set_span_in_context(self._span, Context()))
+        self._context = set_span_in_context(self._span, Context())
 
     def _end(self, error: BaseException | None) -> None:
         if isinstance(error, Exception):

@@ -6,7 +6,6 @@ The interceptors create a Call for each RPC and put it into the OpenTelemetry co
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from opentelemetry.context import create_key
@@ -51,33 +50,10 @@ class Part(Protocol):
     def settle(self) -> None:
         """End it with the outcome that is known so far; nothing more will come for it."""
 
-    def close(self, ending: RpcEnding) -> None:
-        """End it, since its Call ended.
-
-        Args:
-            ending: how the RPC ended.
-        """
-
-
-@dataclass(slots=True)  # not frozen: that takes a call for each attribute
-class RpcEnding:
-    """The end of a Call.
-
-    Attributes:
-        status: the name of the gRPC status code that its caller got, or of the one that means the same.
-        now_ns: when, on the clock of its timeline, nanoseconds.
-        error: the exception that left its handler.
-        cause: what that means, where the status does not say it.
-        interruption: why it was cut off, if it was.
-        final: whether the process ends, so that nothing inside will end by itself any more.
-    """
-
-    status: str
-    now_ns: int
-    error: BaseException | None = None
-    cause: Cause | None = None
-    interruption: Cause | None = None
-    final: bool = False
+    def close(
+        self, status: str, now_ns: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, final: bool
+    ) -> None:
+        """End it, since its Call ended: with the arguments of :meth:`Call.end`."""
 
 
 class Call(Enclosure):
@@ -85,29 +61,21 @@ class Call(Enclosure):
 
     Args:
         timeline: the clock, started when the RPC arrived.
-        remaining: returns the seconds to the caller's deadline, None without one.
-        cut_off: returns why work for it is being cut off, when it is; by default its deadline passed or its caller went away.
-        turn: the turn that the RPC and all requests inside share.
+        remaining: returns the seconds to the caller's deadline, None without one; None: unknown.
     """
 
-    __slots__ = ("_beside", "_cut_off", "_interruption", "_last", "_remaining", "allowance_s", "message_at", "timeline", "turn")
+    __slots__ = ("_beside", "_interruption", "_last", "_remaining", "allowance_s", "message_at", "timeline", "turn")
 
-    def __init__(
-        self,
-        timeline: RequestClock,
-        remaining: Callable[[], float | None] = lambda: None,
-        cut_off: Callable[[], Cause] | None = None,
-        turn: Turn | None = None,
-    ) -> None:
+    def __init__(self, timeline: RequestClock, remaining: Callable[[], float | None] | None = None) -> None:
         super().__init__()
         self.timeline = timeline
-        self.turn = turn if turn is not None else Turn()
-        self.allowance_s = remaining()
+        self.turn = Turn()
+        """The turn that the RPC and all requests inside share."""
+        self.allowance_s = None if remaining is None else remaining()
         """Seconds to the deadline when it arrived; None without a deadline."""
         self.message_at: Place | None = None
         """The place in which the last message of a stream of requests was received."""
         self._remaining = remaining
-        self._cut_off = cut_off
         self._interruption: Cause | None = None
         self._last: Part | None = None
         self._beside: list[Part] = []  # calls of SDKs that were under way when a later one began
@@ -171,49 +139,43 @@ class Call(Enclosure):
 
     def interruption(self) -> Cause:
         """Return why work for it is, or was, cut off."""
-        if self._interruption is not None:
-            return self._interruption
-        if self._cut_off is not None:
-            return self._cut_off()
-        return outcome.DEADLINE if outcome.met_deadline(self._remaining(), self.allowance_s) else outcome.CANCELLED
+        return self._interruption if self._interruption is not None else self._cut_off()[1]
+
+    def _cut_off(self) -> tuple[str, Cause]:
+        """Return the status that its caller gets if none is sent, and what that means for a request inside."""
+        if outcome.met_deadline(None if self._remaining is None else self._remaining(), self.allowance_s):
+            return "DEADLINE_EXCEEDED", outcome.DEADLINE
+        return "CANCELLED", outcome.CANCELLED
 
     def end(
         self,
         status: str,
-        *,
         now_ns: int | None = None,
         error: BaseException | None = None,
         cause: Cause | None = None,
         interruption: Cause | None = None,
         final: bool = False,
     ) -> None:
-        """End it; the caller has the turn. For the arguments see :class:`RpcEnding`; ``now_ns`` is by default the current time.
+        """End it; the caller has the turn.
 
         Args:
-            status: the name of the gRPC status code.
-            now_ns: when, on the clock of the request, in nanoseconds; None: now.
+            status: the name of the gRPC status code that its caller got, or of the one that means the same.
+            now_ns: when, on the clock of its timeline, in nanoseconds; None: now.
             error: the exception that left its handler; None without one.
-            cause: what the exception means; None: as the status says.
+            cause: what that means, where the status does not say it.
             interruption: why it was cut off; None if it was not.
             final: whether the process ends, so that nothing inside will end by itself any more.
         """
+        self.over = True
+        self._interruption = interruption or outcome.CANCELLED
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
         if cause is None and error is not None and status == "UNKNOWN":  # gRPC's status for an exception that nobody caught
             cause = outcome.from_exception(error)
-        self.over = True
-        self._interruption = interruption or outcome.CANCELLED
-        # They refer to the RPC, which refers to this: with this circle, only the garbage collector would free the RPC.
-        self._remaining, self._cut_off = _no_deadline, None
         last, beside, self._last, self._beside = self._last, self._beside, None, []
-        ending = RpcEnding(status, now_ns, error, cause, interruption, final)
         for part in beside:
             if part.open:
-                part.close(ending)
+                part.close(status, now_ns, error, cause, interruption, final)
         if last is not None:
-            last.close(ending)
+            last.close(status, now_ns, error, cause, interruption, final)
         if self._failed:
             self.settle()
-
-
-def _no_deadline() -> None:
-    """Return no deadline: the call is over."""

@@ -63,6 +63,8 @@ def spoken(value: object) -> str:
     Args:
         value: what the application passed.
     """
+    if type(value) is str:
+        return value
     if value is None:
         return ""
     if is_a(value, str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import clean, enclosure
@@ -15,8 +13,7 @@ from otel_tts.core.guard import guarded_or
 from otel_tts.core.purpose import Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest
-
-_NO_TURN = nullcontext()
+from otel_tts.core.turn import Turn
 
 
 def begin_request(
@@ -45,8 +42,9 @@ def begin_request(
         implicit: whether it is started by a call of an engine or SDK alone. Then it continues the request that failed for the same text
             in the same enclosure, if there is one.
     """
-    purpose = current_purpose() if purpose is None else purpose
-    call, request = _enclosing(get_current())
+    context = get_current()
+    purpose = current_purpose(context) if purpose is None else purpose
+    call, request = _enclosing(context)
     if request is not None:
         request.update(text, voice, language, purpose)
         return request
@@ -56,22 +54,14 @@ def begin_request(
     failed = around.take(clean.spoken(text)) if implicit and around is not None else None
     if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
         return failed
-    # Another thread may end the RPC right now: a request that it no longer sees would never be ended by it.
-    with call.turn if call is not None else _NO_TURN:
+    turn = call.turn if call is not None else Turn()
+    turn.take()  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
+    try:
         if call is not None and call.over:
             call = around = None
-        return SynthesisRequest(
-            emitter,
-            call,
-            text,
-            voice,
-            language,
-            stream=stream,
-            purpose=purpose,
-            start_ns=start_ns,
-            around=around,
-            implicit=implicit,
-        )
+        return SynthesisRequest(emitter, call, turn, text, voice, language, stream, purpose, context, start_ns, around, implicit)
+    finally:
+        turn.release()
 
 
 def enclosing_request() -> SynthesisRequest | None:
@@ -103,7 +93,7 @@ def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
     """Return the RPC and the open request in a context."""
     around, reference = context.get(CALL), context.get(REQUEST)
     call = around if isinstance(around, Call) and not around.over else None
-    request = reference() if callable(reference) else None
+    request: object = reference() if callable(reference) else None
     if isinstance(request, SynthesisRequest) and request.open and (call is None or request.part_of(call)):
         return call, request
     request = call.current if call is not None else None

@@ -56,10 +56,8 @@ class Repeatable(Protocol):
 class HostFailure:
     """Whether the enclosure's own code failed, for requests that may outlive the enclosure."""
 
-    __slots__ = ("cause",)
-
-    def __init__(self) -> None:
-        self.cause: Cause | None = None
+    cause: Cause | None = None
+    """Why it failed; None if it did not."""
 
     def explain(self, ended: Cause) -> Cause:
         """Return why a request ended: if it seems cancelled and the code around it failed, nobody left it, and the failure is why."""

@@ -7,7 +7,7 @@ from otel_tts.core.record import Record
 from otel_tts.semconv import Outcome
 
 
-def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: Cause | None, *, in_vain: bool) -> Cause:
+def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: Cause | None) -> Cause:
     """Return the cause: what the application stated, a failed invocation without a later success, or ``ended``.
 
     Args:
@@ -15,13 +15,10 @@ def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: C
         ended: how it ended.
         declared: what the application stated; None: nothing.
         failure: of an invocation, without a later success; None without one, or if the request was interrupted.
-        in_vain: whether nobody could have met the caller's deadline.
     """
     cause = declared or failure or ended
     if declared is None and not record.duration_s:
         cause = record.without_audio(cause)
     if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and record.handed_out:
         return cause.as_partial()
-    if cause.outcome is Outcome.DEADLINE and in_vain:
-        return Cause.from_outcome(Outcome.REJECTED)
     return cause

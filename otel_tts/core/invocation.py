@@ -43,7 +43,10 @@ class Requester(Protocol):
     context: Context
     turn: Turn
     sources: AudioSources
-    text_input: TextInput
+
+    @property
+    def text_input(self) -> TextInput:
+        """Its text, for what arrives in pieces."""
 
     def interruption(self) -> Cause:
         """Return why work for this request was cut off."""
@@ -96,17 +99,9 @@ class Invocation:
     """
 
     def __init__(
-        self,
-        emitter: Emitter,
-        timeline: RequestClock,
-        request: Requester | None,
-        provider: str,
-        model: str | None,
-        reason: AttemptReason,
-        *,
-        remote: bool,
-        start_ns: int | None = None,
-    ) -> None:
+        self, emitter: Emitter, timeline: RequestClock, request: Requester | None, provider: str, model: str | None,
+        reason: AttemptReason, *, remote: bool, start_ns: int | None = None,
+    ) -> None:  # fmt: skip
         self.has_block = False
         """Whether a block of the application will end it."""
         self.open = True
@@ -118,6 +113,8 @@ class Invocation:
         self.monotonic = timeline.monotonic
         """Returns the clock's reading, in nanoseconds."""
         self._request = request
+        self._text = request.text_input if request is not None else None
+        self._playback = request.record.played() if request is not None else None
         self.turn = request.turn if request is not None else Turn()
         """The turn of its request."""
         self._reason = reason
@@ -211,22 +208,22 @@ class Invocation:
             now_ns: when, on the clock of the request, in nanoseconds.
             waited_ns: how long it was waited for, in nanoseconds.
         """
-        turn, request, meter = self.turn, self._request, self._meter
+        turn, playback, meter, text = self.turn, self._playback, self._meter, self._text
         turn.take()  # as `in_turn` does, in fewer calls: this is called for each chunk of a stream
         try:
-            if request is not None and request.text_input.waits:
+            if text is not None and text.waits:
                 waited_ns = self._for_engine(waited_ns)
             self._waited_ns = (self._waited_ns or 0) + waited_ns
             pieces, total_s = (meter.pieces, meter.feed(data)) if meter is not None else (0, 0.0)
             if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
-                if request is not None and self.delivers:
-                    request.record.playback.waiting(waited_ns)
+                if playback is not None and self.delivers:
+                    playback.waiting(waited_ns)
                 return
             self._chunks += 1
             if self._first_byte_ns is None:
                 self._first_byte_ns = now_ns
-            if request is not None and self.delivers:
-                request.record.playback.chunk(meter, total_s, now_ns, waited_ns)
+            if playback is not None and self.delivers:
+                playback.chunk(meter, total_s, now_ns, waited_ns)
         finally:
             turn.release()
 
@@ -241,9 +238,9 @@ class Invocation:
 
     def _for_engine(self, waited_ns: int) -> int:
         """Return the part of the time until now that was not spent waiting for text."""
-        if self._request is None:
+        if self._text is None:
             return waited_ns
-        return max(0, waited_ns - self._request.text_input.take_waits_ns(self._timeline.monotonic() - waited_ns))
+        return max(0, waited_ns - self._text.take_waits_ns(self._timeline.monotonic() - waited_ns))
 
     def dropped(self) -> None:
         """End later, with the current time, since the stream was dropped: ending takes locks, which a finaliser must not do."""

@@ -138,3 +138,7 @@ class Playback:
         arrival = next((now_ns for seconds, now_ns in self._arrivals if seconds > silence), self._arrivals[-1][1])
         self._first_audio = max(self.first_byte_ns + round(silence / _S), arrival)
         self._arrivals = []
+
+
+NOT_PLAYED = Playback()
+"""Of everything of which nothing is handed out; it is never changed."""

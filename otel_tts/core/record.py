@@ -17,7 +17,7 @@ from otel_tts.core.guard import caller, guard
 from otel_tts.core.labels import OwnLabels
 from otel_tts.core.outcome import EMPTY, UNSPEAKABLE, Cause
 from otel_tts.core.plan import Facts, Plan
-from otel_tts.core.playback import Playback
+from otel_tts.core.playback import NOT_PLAYED, Playback
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.repeated import RepeatedAttributes, at_start
 from otel_tts.core.result import InvocationResult, SpanAttributes, joined_factor
@@ -50,7 +50,8 @@ class Record:
     """Seconds of audio that the listener heard, if the player reports it."""
     heard_at: str | None = None
     """File and line in the application that reported it."""
-    playback: Playback = field(default_factory=Playback)
+    playback: Playback = NOT_PLAYED
+    """How audio reaches a listener; see :meth:`played`."""
     cache: CacheResult = CacheResult.BYPASS
     tier: str | None = None
     provider: str | None = None
@@ -79,6 +80,12 @@ class Record:
         """Whether the caller got audio before the end. Only for streams: a unary response is delivered completely or not at all."""
         return self.stream and self.playback.chunks > 0
 
+    def played(self) -> Playback:
+        """Return its playback, to add what is handed out."""
+        if self.playback is NOT_PLAYED:
+            self.playback = Playback()
+        return self.playback
+
     def without_audio(self, cause: Cause) -> Cause:
         """Return what a request ends as whose audio is known to be none; ``cause`` for every other one.
 
@@ -105,7 +112,7 @@ class Record:
             self.provider, self.model = result.provider, result.model
         self.resends += result.resends
         if result.billable:
-            self.bill.results.append(result)
+            self.bill.results = [*self.bill.results, result]
         if result.audio is not None and result.kept:
             self._add_audio(result.audio, result.format, result.real_time_factor)
         elif result.audio is not None and self.duration_s is None and not self.unmeasured:

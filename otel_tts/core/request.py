@@ -10,64 +10,57 @@ from __future__ import annotations
 import functools
 import weakref
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
-from otel_tts.core.blocks import REQUEST, OpenBlocks
-from otel_tts.core.call import Call, RpcEnding
+from otel_tts.core.blocks import REQUEST, KeptOpen
+from otel_tts.core.call import Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
 from otel_tts.core.final import final_cause
-from otel_tts.core.guard import guarded, guarded_or
-from otel_tts.core.once import Once
+from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
+from otel_tts.core.place import Place
 from otel_tts.core.purpose import NONE, Purpose
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
-from otel_tts.core.span_key import context_with
+from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.texts import TextInput, speakable
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import CancelReason, Outcome
 
 
-class SynthesisRequest:
+class SynthesisRequest(KeptOpen):
     """One request to speak.
 
     Args:
         emitter: what all requests of its Telemetry share.
-        call: the RPC that it is part of, whose end then decides its outcome.
+        call: the RPC that it is part of, whose end then decides its outcome; None: none.
+        turn: the turn that the request and everything inside it share.
         text: as received; None if it is not known yet.
         voice: as requested.
         language: as requested.
         stream: whether audio is delivered in pieces.
         purpose: what it is for.
-        start_ns: when it began, if that is in the past: on the clock of the request, in nanoseconds.
-        around: the enclosure in which it starts; if that fails, it explains a request that was left.
+        parent: the OpenTelemetry context in which it starts.
+        start_ns: when it began, if that is in the past: on the clock of the request, in nanoseconds; None: now.
+        around: the enclosure in which it starts; if that fails, it explains a request that was left; None: none.
         implicit: whether a call of an engine or SDK alone starts it: after a failure it may continue in its enclosure.
     """
 
     def __init__(
         self,
-        emitter: Emitter,
-        call: Call | None,
-        text: str | None,
-        voice: str | None,
-        language: str | None,
-        *,
-        stream: bool,
-        purpose: Purpose,
-        start_ns: int | None = None,
-        around: Enclosure | None = None,
-        implicit: bool = False,
-    ) -> None:
+        emitter: Emitter, call: Call | None, turn: Turn, text: str | None, voice: str | None, language: str | None, stream: bool,
+        purpose: Purpose, parent: Context, start_ns: int | None, around: Enclosure | None, implicit: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(turn)
+        stream = bool(stream)
         self.emitter = emitter
-        self.turn = call.turn if call is not None else Turn()
-        """The turn that the request and everything inside it share."""
         self.timeline = call.timeline if call is not None else RequestClock(emitter.clock)
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
@@ -75,10 +68,9 @@ class SynthesisRequest:
         captured_text = spoken if emitter.settings.capture_text and text is not None else None
         if start_ns is None:
             start_ns = call.start() if call is not None else self.timeline.start
-        self.record = Record(
-            bool(stream), clean.optional_name(voice), clean.optional_name(language), len(spoken), captured_text, start_ns, purpose
-        )
-        self.record.speakable = None if text is None else speakable(spoken)
+        voice, language = clean.optional_name(voice), clean.optional_name(language)
+        can_speak = None if text is None else speakable(spoken)
+        self.record = record = Record(stream, voice, language, len(spoken), captured_text, start_ns, purpose, can_speak)
         self._call = call
         self.implicit = implicit and around is not None
         """Whether a call of an engine or SDK alone started it, inside an enclosure."""
@@ -91,22 +83,20 @@ class SynthesisRequest:
         self._declared: Cause | None = None  # by the application
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
-        parent = get_current()
-        start, attributes = self.timeline.timestamp(start_ns), self.record.start_attributes(emitter)
-        self._span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, parent)
-        kept, message_at = spoken if self.implicit else None, call.message_at if call is not None else None
-        self.text_input = TextInput(
-            self.record, self.timeline, self.turn, capture=emitter.settings.capture_text, kept=kept, message_at=message_at
-        )
-        self.sources = AudioSources(emitter, self.record, self._span, self.timeline, self.turn)
-        # A weak reference, here and in the context: an application may keep a context for as long as it likes, and a request that it
-        # dropped would never reach its finaliser, so never be counted.
-        reference = weakref.ref(self)
-        self._blocks = OpenBlocks(reference)
-        self.context: Context = context_with(parent, self._span, REQUEST, reference)
+        start, attributes = self.timeline.timestamp(start_ns), record.start_attributes(emitter)
+        self._span = span = emitter.start_span(semconv.SYNTHESIS_SPAN.name, SpanKind.INTERNAL, start, attributes, parent)
+        message_at = call.message_at if call is not None else None
+        self._text_input: TextInput | None = None
+        if self.implicit or message_at is not None:
+            self._text_input = self._new_text_input(spoken if self.implicit else None, message_at)
+        self.sources = AudioSources(emitter, record, span, self.timeline, self.turn)
+        # A weak reference: an application may keep a context for as long as it likes, and a request that it dropped would never reach
+        # its finaliser, so never be counted.
+        self.context: Context = Context({**parent, SPAN_KEY: span, REQUEST: self._reference})
         """The OpenTelemetry context of all work for this request."""
-        self._active = emitter.instruments.active_requests.add(id(self), self.record.stream)
-        self._end = Once()
+        self._active = emitter.instruments.active_requests.add(id(self), stream)
+        self.finished = False
+        """Whether it has ended, or is being ended."""
         if call is not None:
             call.adopt(self)
         else:
@@ -122,6 +112,18 @@ class SynthesisRequest:
         """Whether the application has not finished it yet."""
         return self._released_ns is None
 
+    @property
+    def text_input(self) -> TextInput:
+        """Its text, for what arrives in pieces."""
+        with self.turn:
+            if self._text_input is None:
+                self._text_input = self._new_text_input()
+            return self._text_input
+
+    def _new_text_input(self, kept: str | None = None, message_at: Place | None = None) -> TextInput:
+        capture = self.emitter.settings.capture_text
+        return TextInput(self.record, self.timeline, self.turn, capture=capture, kept=kept, message_at=message_at)
+
     def part_of(self, call: Call) -> bool:
         """Return whether it belongs to this RPC.
 
@@ -130,33 +132,13 @@ class SynthesisRequest:
         """
         return self._call is call
 
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended, or is being ended."""
-        return self._end.done
-
     # -- blocks and streams of the application ------------------------------------------------------------------------------------
-
-    @in_turn
-    def enter_block(self) -> None:
-        """Enter a block of the application."""
-        self._blocks.enter()
-
-    @in_turn
-    def exit_block(self, error: BaseException | None) -> None:
-        """Leave a block of the application.
-
-        Args:
-            error: the exception that the application reports, or that left the block; None without one.
-        """
-        self._blocks.leave(error)
-        self._release(None, error)
 
     @guarded
     @in_turn
     def begin_stream(self) -> None:
         """Start a stream, which ends with :meth:`release`. From now on audio is delivered in pieces, also if ``stream`` was False."""
-        self._blocks.open_stream()
+        self._depth += 1
         self._deliver_in_pieces()
 
     def _deliver_in_pieces(self) -> None:
@@ -250,12 +232,15 @@ class SynthesisRequest:
         if collecting():
             defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))
             return
-        if not self._blocks.close() or self._released_ns is not None:
+        self._depth -= 1
+        if self._depth > 0 or self._released_ns is not None:  # not the outermost one
             return
         self._released_ns = self.timeline.monotonic() if now_ns is None else now_ns
         self._error = self._error or error
         self._released = cause or self._apparent_cause()
-        if not self._kept(self._released) and (self._call is None or not self._call.decides(self)):
+        if self._enclosure is not None and self._kept(self._released):
+            return
+        if self._call is None or not self._call.decides(self):
             self._settle()
 
     def _kept(self, cause: Cause) -> bool:
@@ -296,7 +281,7 @@ class SynthesisRequest:
         if self.finished:
             return False
         self._released_ns = self._released = self._error = None
-        self._blocks.reopen()
+        self._depth = 0
         self.sources.go_on()
         if self._call is not None:
             self._call.adopt(self)
@@ -305,20 +290,16 @@ class SynthesisRequest:
         self.update(None, voice, language, purpose)
         return True
 
-    @guarded
-    def close(self, ending: RpcEnding) -> None:
-        """End it, since its RPC ended. Its Call has the turn.
-
-        Args:
-            ending: how the RPC ended.
-        """
-        self._error = self._error or ending.error
-        if ending.interruption is not None:
-            self._finish(ending.interruption, ending.now_ns, interrupted=True, final=ending.final)
-        elif ending.cause is not None:
-            self._finish(ending.cause, ending.now_ns)
-        else:
-            self._finish(outcome.from_rpc_status(ending.status, attempted=bool(self.record.attempts)), ending.now_ns)
+    def close(
+        self, status: str, now_ns: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, final: bool
+    ) -> None:
+        """End it, since its RPC ended: with the arguments of :meth:`Call.end`. Its Call has the turn."""
+        self._error = self._error or error
+        try:
+            ended = interruption or cause or outcome.from_rpc_status(status, attempted=self.record.attempts > 0)
+            self._finish(ended, now_ns, interrupted=interruption is not None, final=final)
+        except Exception as fault:  # noqa: BLE001 - the boundary: the RPC ends all the same
+            guard.caught("SynthesisRequest.close", fault)
 
     ending = False  # only an RPC knows that its end is near
 
@@ -336,8 +317,7 @@ class SynthesisRequest:
         self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
 
     def __del__(self) -> None:
-        end = getattr(self, "_end", None)  # missing when the constructor raised
-        if end is not None and not end.done:
+        if not getattr(self, "finished", True):  # missing when the constructor raised
             self._dropped()
 
     @guarded
@@ -362,8 +342,9 @@ class SynthesisRequest:
 
     def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
         """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""
-        if not self._end.claim():
+        if self.finished:
             return
+        self.finished = True
         self._active.discard(id(self))
         end_ns = max(end_ns, self.record.start_ns)  # the first text, which sets the start, may have come after the end was noted
         try:
@@ -388,5 +369,8 @@ class SynthesisRequest:
                 UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
-        in_vain = self._call is not None and self._call.has_less_than(self.emitter.settings.deadline_floor)
-        return final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure, in_vain=in_vain)
+        cause = final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure)
+        if cause.outcome is Outcome.DEADLINE and self._call is not None:
+            in_vain = self._call.has_less_than(self.emitter.settings.deadline_floor)  # then nobody could have met it
+            return Cause.from_outcome(Outcome.REJECTED) if in_vain else cause
+        return cause

@@ -78,7 +78,6 @@ class AudioSources:
 
     # -- caches -------------------------------------------------------------------------------------------------------------------
 
-    @in_turn
     def cache_hit(
         self, tier: str, provider: str | None, model: str | None, duration_s: float | None, format: AudioFormat | None
     ) -> None:
@@ -91,9 +90,13 @@ class AudioSources:
             duration_s: of the audio, in seconds; None: unknown.
             format: of the audio; None: unknown.
         """
-        self._serve_from_cache(CacheResult.HIT, provider, model)
-        self._record.tier = tier
-        self._set_audio(duration_s, format)
+        self.turn.take()  # as `in_turn` does, with a call less
+        try:
+            self._serve_from_cache(CacheResult.HIT, provider, model)
+            self._record.tier = tier
+            self._set_audio(duration_s, format)
+        finally:
+            self.turn.release()
 
     @in_turn
     def cache_miss(self) -> None:

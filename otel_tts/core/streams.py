@@ -65,14 +65,18 @@ class Current:
         self._context = context
 
     def __enter__(self) -> None:
-        self._token = _enter(self._context)
+        self._token = enter(self._context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        _leave(self._token, self._context, error)
+        leave(self._token, self._context, error)
 
 
-def _enter(context: Context) -> Token[Context] | None:
-    """Make a context current, and return what :func:`_leave` needs. No decorator, which would cost a call for each chunk."""
+def enter(context: Context) -> Token[Context] | None:
+    """Make a context current, and return what :func:`leave` needs. No decorator, which would cost a call for each chunk.
+
+    Args:
+        context: the context.
+    """
     try:
         return attach(context)
     except Exception as error:  # noqa: BLE001 - the boundary
@@ -80,8 +84,14 @@ def _enter(context: Context) -> Token[Context] | None:
         return None
 
 
-def _leave(token: Token[Context] | None, context: Context, error: BaseException | None) -> None:
-    """Make the context from before current again. error: what ended the block."""
+def leave(token: Token[Context] | None, context: Context, error: BaseException | None) -> None:
+    """Make the context from before current again.
+
+    Args:
+        token: what :func:`enter` returned.
+        context: that was made current.
+        error: what ended the block; None without an exception.
+    """
     if token is None:
         return
     try:
@@ -112,14 +122,14 @@ class _MeasuredStream(Generic[T]):
         except Exception as error:  # noqa: BLE001 - the boundary: the host's pull goes on without us
             guard.caught("starting to measure a stream", error)
             context, began = get_current(), None
-        try:  # as `_enter` does, without another call for each chunk
+        try:  # as `enter` does, without another call for each chunk
             return context, attach(context), began
         except Exception as error:  # noqa: BLE001 - the boundary
             guard.caught("making a context current", error)
             return context, None, began
 
     def _pulled(self, chunk: T, token: Token[Context] | None, began: int | None) -> T:
-        try:  # as `_leave` does
+        try:  # as `leave` does
             if token is not None:
                 detach(token)
         except Exception as fault:  # noqa: BLE001 - the boundary
@@ -186,11 +196,11 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
                 self._iterator = iter(self._iterable)
             chunk: T = next(self._iterator)
         except StopIteration as error:
-            _leave(token, context, error)
+            leave(token, context, error)
             self._end(outcome.OK, began=began)
             raise
         except BaseException as error:
-            _leave(token, context, error)
+            leave(token, context, error)
             self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)
@@ -235,11 +245,11 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
                 self._iterator = aiter(self._iterable)
             chunk: T = await anext(self._iterator)
         except StopAsyncIteration as error:
-            _leave(token, context, error)
+            leave(token, context, error)
             self._end(outcome.OK, began=began)
             raise
         except BaseException as error:
-            _leave(token, context, error)
+            leave(token, context, error)
             self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)

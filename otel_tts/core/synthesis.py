@@ -14,13 +14,13 @@ from otel_tts.core.attempt import Attempt
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
 from otel_tts.core.deferred import deferrable, outside_collections
-from otel_tts.core.guard import MisuseError, guarded, guarded_or
+from otel_tts.core.guard import MisuseError, guard, guarded_or
 from otel_tts.core.invocation import invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, measured
-from otel_tts.core.texts import CountedAsyncText, CountedText
+from otel_tts.core.texts import CountedAsyncText, CountedText, TextInput
 from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
@@ -65,9 +65,11 @@ class Synthesis:
         self._request.enter_block()
         return self
 
-    @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._request.exit_block(error)
+        try:
+            self._request.exit_block(error)
+        except Exception as fault:  # noqa: BLE001 - the boundary
+            guard.caught("Synthesis.__exit__", fault)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -227,9 +229,12 @@ class Synthesis:
         Returns:
             The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
-        if isinstance(pieces, AsyncIterable):
-            return CountedAsyncText(pieces, self._request.text_input)
-        return CountedText(pieces, self._request.text_input)
+        text = self._text_input()
+        return CountedAsyncText(pieces, text) if isinstance(pieces, AsyncIterable) else CountedText(pieces, text)
+
+    @guarded_or(lambda _: NOOP)
+    def _text_input(self) -> TextInput:
+        return self._request.text_input
 
     @deferrable
     def flush(self) -> None:

@@ -141,7 +141,9 @@ class Telemetry:
             attributes: the application's own, on spans; on metrics only those declared to :class:`Telemetry`. Those of the
                 :meth:`conversation` around are added.
         """
-        purpose = current().with_(conversation, kind, attributes)
+        purpose = None
+        if conversation is not None or kind is not None or attributes is not None:
+            purpose = current().with_(conversation, kind, attributes)
         stream = clean.flag("stream", stream)
         return Synthesis(begin_request(self._emitter, text, voice, language, stream=stream, purpose=purpose))
 

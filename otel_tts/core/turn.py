@@ -19,34 +19,25 @@ class Turn:
     is in the middle of a change: with an ordinary lock they would hang, and with a reentrant one see a state that is half changed.
     """
 
-    __slots__ = ("_depth", "_left", "_lock")
+    __slots__ = ("_left", "_lock", "take")
 
     def __init__(self) -> None:
-        self._lock = _Lock()
-        self._depth = 0  # how often the thread that holds the lock has entered
+        self._lock = lock = _Lock()
         self._left: list[Callable[[], object]] = []
+        self.take = lock.acquire
+        """Takes it, as ``with`` does: where two calls cost less than a block."""
 
-    def take(self) -> None:
-        """Take it, as ``with`` does: where a call of a method costs less than a block."""
-        self._lock.acquire()
-        self._depth += 1
+    def __enter__(self) -> None:
+        self.take()
 
-    __enter__ = take
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
-    def release(self, *_: object) -> None:
-        """Release it, and run what others left."""
-        left = self._left
-        try:
-            if left and self._depth == 1:
-                self._work()
-        finally:
-            self._depth -= 1
-            self._lock.release()
-        # Work that another thread left between the check above and the release would else wait until somebody takes the next turn.
-        if left:
+    def release(self) -> None:
+        """Release it, and run what others left in the meantime."""
+        self._lock.release()
+        if self._left:
             self.leave()
-
-    __exit__ = release
 
     def leave(self, work: Callable[[], object] | None = None) -> None:
         """Run ``work``: now, if the lock is free, else in the thread that holds it, when it releases it. ``work`` must not raise.
@@ -56,22 +47,13 @@ class Turn:
         left, lock = self._left, self._lock
         if work is not None:
             left.append(work)
-        while left and lock.acquire(False):
+        # A thread that holds the lock already runs the work when it leaves its outermost block.
+        while left and not lock._is_owned() and lock.acquire(False):  # type: ignore[attr-defined]  # noqa: SLF001 - as threading.Condition
             try:
-                if self._depth:  # this thread holds the lock already: it runs the work when it leaves its outermost block
-                    return
-                self._depth = 1
-                try:
-                    while left:
-                        left.pop(0)()
-                finally:
-                    self._depth = 0
+                while left:
+                    left.pop(0)()
             finally:
                 lock.release()
-
-    def _work(self) -> None:
-        while self._left:
-            self._left.pop(0)()
 
 
 class HasTurn(Protocol):
@@ -92,20 +74,11 @@ def in_turn(method: Method) -> Method:
 
     @functools.wraps(method)
     def taking_turns(self: HasTurn, *args: Any, **kwargs: Any) -> Any:
-        # The same as ``with self.turn``, without a Python call: a request comes here eight times or more.
         turn = self.turn
-        lock, left = turn._lock, turn._left  # noqa: SLF001
-        lock.acquire()
-        turn._depth += 1  # noqa: SLF001
+        turn.take()
         try:
             return method(self, *args, **kwargs)
         finally:
-            if left:
-                turn.release()
-            else:
-                turn._depth -= 1  # noqa: SLF001
-                lock.release()
-                if left:
-                    turn.leave()
+            turn.release()
 
     return cast("Method", taking_turns)

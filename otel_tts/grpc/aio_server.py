@@ -18,11 +18,11 @@ from otel_tts.core.guard import guard, guarded
 from otel_tts.grpc import serialization
 from otel_tts.grpc.contexts import AioContext, Thread
 from otel_tts.grpc.interception import Handler, Interceptor
-from otel_tts.grpc.internals import of_aio_rpc, on_failure
+from otel_tts.grpc.internals import of_aio_rpc
 from otel_tts.grpc.requests import AsyncRequests
 from otel_tts.grpc.rpc import Rpc
 from otel_tts.grpc.status import OURS, code_of, failure_of, fault
-from otel_tts.grpc.synchronous import begin, observe_synchronous
+from otel_tts.grpc.synchronous import observe_synchronous
 
 
 class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
@@ -33,13 +33,9 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         return self._intercept(handler, handler_call_details, of_aio_rpc)
 
-    def _arrived(self, rpc: Rpc) -> None:
-        task = rpc.internals.task
-        if task is not None:
-            task.add_done_callback(functools.partial(_aio_over, rpc))
-
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
         deserialize, serialize, streaming = handler.request_deserializer, handler.response_serializer, handler.response_streaming
+        receives = handler.request_streaming
 
         def reading(raw: bytes) -> Any:
             rpc = self._rpc.get()
@@ -50,22 +46,23 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             if rpc is None:
                 return message if serialize is None else serialize(message)
             if not streaming:
-                _watch(rpc)
+                _watch_sending(rpc)
             return serialization.write(serialize, rpc, "UNKNOWN", message)
 
         def made(behavior: Any) -> Handler:
             return make(behavior, reading if deserialize is not None else None, writing)
 
         if inspect.isasyncgenfunction(behavior):
-            shared = made(self._generator(behavior))
+            shared = made(self._generator(behavior, receives=receives))
         elif inspect.iscoroutinefunction(behavior):
-            shared = made(self._coroutine(behavior, streaming=streaming))
+            shared = made(self._coroutine(behavior, receives=receives, streaming=streaming))
         else:
             shared = None
 
         def observed(rpc: Rpc) -> Handler:
-            if not handler.request_streaming:  # grpc receives the request before the handler starts
-                _watch(rpc, request=True)
+            rpc.internals.when_over(functools.partial(_aio_over, rpc))
+            if not receives:  # grpc receives the request before the handler starts
+                rpc.internals.watch_receiving()
             return made(self._in_threads(behavior, rpc, handler)) if shared is None else shared
 
         return observed
@@ -77,25 +74,26 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         )
         return functools.partial(thread.context.run, observed)
 
-    def _coroutine(self, behavior: Any, *, streaming: bool) -> Any:
+    def _coroutine(self, behavior: Any, *, receives: bool, streaming: bool) -> Any:
         @functools.wraps(behavior)
         async def observed(request: Any, context: Any) -> Any:
             rpc = self._rpc.get()
             if rpc is None:  # an outer interceptor runs the handler in another context
                 return await behavior(request, context)
-            begin(rpc)
-            attach(rpc.context)
+            attach(rpc.begin())
             try:
-                response = await behavior(_requests(request, rpc), AioContext(context, rpc))
+                response = await behavior(_requests(request, rpc) if receives else request, AioContext(context, rpc))
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context, watch=streaming)
+            _aio_returned(rpc, context)
+            if streaming:  # the one response of other methods is serialized next, and watched from there on
+                _watch_sending(rpc)
             return response
 
         return observed
 
-    def _generator(self, behavior: Any) -> Any:
+    def _generator(self, behavior: Any, *, receives: bool) -> Any:
         @functools.wraps(behavior)
         async def observed(request: Any, context: Any) -> AsyncIterator[Any]:
             rpc = self._rpc.get()
@@ -104,10 +102,10 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
                     async for response in responses:
                         yield response
                 return
-            begin(rpc)
-            attach(rpc.context)
+            attach(rpc.begin())
             try:
-                async with aclosing(behavior(_requests(request, rpc), AioContext(context, rpc))) as responses:
+                request = _requests(request, rpc) if receives else request
+                async with aclosing(behavior(request, AioContext(context, rpc))) as responses:
                     async for response in responses:
                         yield response
             except GeneratorExit:  # grpc closes the generator: the reason is known only when the RPC is over
@@ -115,28 +113,33 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context, watch=True)
+            _aio_returned(rpc, context)
+            _watch_sending(rpc)
 
         return observed
 
 
-@guarded
 def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
-    internals = rpc.internals
-    context = internals.context
-    if context is None:
-        rpc.over(sent=rpc.answered and not rpc.response_failed)
-        return
-    if isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
-        # The handler raised CancelledError by itself. grpc then sends no status, and the caller waits until its deadline.
-        rpc.end_without_status("UNKNOWN" if internals.remaining_s() is None else "DEADLINE_EXCEEDED")
-        return
-    if task.cancelling() and not (context.done() or rpc.answered or rpc.request_failed) and _is_ending(task.get_loop()):
-        rpc.stop()  # the event loop ends while the RPC is open: its caller loses the connection
-        return
-    sent = context.done() and not rpc.response_failed
-    refused = context.code() is None and not rpc.has_begun and not rpc.answered and rpc.internals.limits_rpcs()
-    rpc.over(sent=sent, code="RESOURCE_EXHAUSTED" if refused else failure_of(context))
+    try:
+        internals = rpc.internals
+        context = internals.context
+        if context is None:
+            rpc.finish(rpc.has_answer and not internals.response_failed())
+        elif isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
+            # The handler raised CancelledError by itself. grpc then sends no status, and the caller waits until its deadline.
+            rpc.end_without_status("UNKNOWN" if internals.remaining_s() is None else "DEADLINE_EXCEEDED")
+        elif (
+            task.cancelling()
+            and not (context.done() or rpc.has_answer or internals.request_failed())
+            and _is_ending(task.get_loop())
+        ):
+            rpc.stop()  # the event loop ends while the RPC is open: its caller loses the connection
+        else:
+            sent = context.done() and not internals.response_failed()
+            refused = context.code() is None and not rpc.has_begun and not rpc.has_answer and internals.limits_rpcs()
+            rpc.finish(sent, "RESOURCE_EXHAUSTED" if refused else failure_of(context))
+    except Exception as error:  # noqa: BLE001 - the boundary: the event loop goes on
+        guard.caught("the end of an RPC", error)
 
 
 def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
@@ -144,11 +147,11 @@ def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
     return all(task.cancelling() for task in asyncio.all_tasks(loop))
 
 
-@guarded
-def _aio_returned(rpc: Rpc, context: Any, *, watch: bool) -> None:
-    rpc.answer(code_of(context, "OK"))
-    if watch:  # the one response of other methods is serialized next, and watched from there on
-        _watch(rpc)
+def _aio_returned(rpc: Rpc, context: Any) -> None:
+    try:
+        rpc.answer(code_of(context, "OK"))
+    except Exception as error:  # noqa: BLE001 - the boundary: the response is sent all the same
+        guard.caught("the status of an RPC", error)
 
 
 @guarded
@@ -166,18 +169,20 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
         rpc.answer(code, error, fault(code, error))
 
 
-def _watch(rpc: Rpc, *, request: bool = False) -> None:
-    """Report to the RPC if the next send or receive of its task fails."""
-    try:  # as `guarded` does, without another call
-        task = rpc.internals.task
-        if task is not None:
-            on_failure(task, rpc.lose_request if request else rpc.lose_response)
-    except Exception as error:  # noqa: BLE001 - the boundary, as there
-        guard.caught("watching what an RPC sends or receives", error)
+def _watch_sending(rpc: Rpc) -> None:
+    try:
+        rpc.internals.watch_sending()
+    except Exception as error:  # noqa: BLE001 - the boundary, as above
+        guard.caught("watching what an RPC sends", error)
+
+
+@guarded
+def _watch_receiving(rpc: Rpc) -> None:
+    rpc.internals.watch_receiving()
 
 
 def _requests(request: Any, rpc: Rpc) -> Any:
     """Return the requests of a streaming method, watched as they are received."""
     if not hasattr(request, "__anext__"):
         return request
-    return AsyncRequests(request, rpc, functools.partial(_watch, rpc, request=True))
+    return AsyncRequests(request, rpc, functools.partial(_watch_receiving, rpc))

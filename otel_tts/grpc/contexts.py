@@ -66,7 +66,7 @@ class AioContext:
         self._rpc = rpc
         self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
         if self._own:
-            self.set_trailing_metadata(context.trailing_metadata())  # outer interceptors may have set some
+            context.set_trailing_metadata((*context.trailing_metadata(), *self._own))  # outer interceptors may have set some
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)

@@ -24,6 +24,9 @@ _METHODS = 256
 
 Handler = Any  # grpc.RpcMethodHandler: it has one function, of one of four kinds; grpc's own types do not say which
 
+Observation = tuple[str, Callable[[Rpc], Handler]]
+"""The label of a method, and the function that follows one of its RPCs and returns the handler for it."""
+
 
 class Mapping(Protocol):
     """A mapping of methods whose messages contain the text to speak; see ``otel_tts.instrumentation.protos.load``."""
@@ -57,43 +60,39 @@ class Interceptor(ABC):
         self._mapping = mapping
         self._excluded = tuple(f"/{service}/" for service in excluded)
         self._methods = Labels(RPC_METHOD)
-        self._observed: dict[str, tuple[Handler, tuple[str, Callable[[Rpc], Handler]] | None]] = {}
+        self._kept: dict[str, tuple[Handler, Observation | None]] = {}  # by method, with the handler it is for
         self._rpc: ContextVar[Rpc | None] = ContextVar("rpc", default=None)
 
     def _intercept(
         self, handler: Handler | None, details: grpc.HandlerCallDetails, internals: Callable[[], Internals]
     ) -> Handler | None:
-        method: str = details.method
-        if method.startswith(self._excluded):
-            return handler
         try:
-            timeline = RequestClock(self._emitter.clock)
-            metadata = details.invocation_metadata or ()
-            if handler is None:
-                Rpc(self._emitter, OTHER, metadata, timeline, Internals()).over(sent=True, code="UNIMPLEMENTED")
-                return None
-            observed = self._observed.get(method)
-            if observed is None or observed[0] is not handler:
-                if len(self._observed) >= _METHODS:  # a generic handler may answer any method
-                    self._observed.clear()
-                observed = self._observed[method] = (handler, self._observe(handler, method.lstrip("/")))
-            if observed[1] is None:
+            method: str = details.method
+            kept = self._kept.get(method)
+            observation = kept[1] if kept is not None and kept[0] is handler else self._observe(handler, method)
+            if observation is None:
                 return handler
-            label, make = observed[1]
-            rpc = Rpc(self._emitter, label, metadata, timeline, internals())
+            label, observe = observation
+            rpc = Rpc(self._emitter, label, details.invocation_metadata or (), RequestClock(self._emitter.clock), internals())
             self._rpc.set(rpc)
-            self._arrived(rpc)
-            return make(rpc)
+            return observe(rpc)
         except Exception as error:  # noqa: BLE001 - the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
             return handler
 
-    @abstractmethod
-    def _arrived(self, rpc: Rpc) -> None:
-        """Register for the end of the RPC in grpc."""
+    def _observe(self, handler: Handler | None, method: str) -> Observation | None:
+        """Return how RPCs of a method are observed, and keep it for the next one; None if they are not."""
+        if method.startswith(self._excluded):
+            return None
+        if handler is None:  # not kept: callers can make up methods without end
+            return OTHER, _unimplemented
+        observation = self._observation(handler, method.lstrip("/"))
+        if len(self._kept) >= _METHODS:  # a generic handler may answer any method
+            self._kept.clear()
+        self._kept[method] = handler, observation
+        return observation
 
-    def _observe(self, handler: Handler, method: str) -> tuple[str, Callable[[Rpc], Handler]] | None:
-        """Return the method's label, and a function that creates the observing handler of an RPC; None if it cannot be observed."""
+    def _observation(self, handler: Handler, method: str) -> Observation | None:
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behavior = getattr(handler, kind)
             if behavior is not None:
@@ -112,4 +111,15 @@ class Interceptor(ABC):
 
     @abstractmethod
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
-        """Return a function that creates the observing handler of an RPC. make: grpc's function for a handler of this kind."""
+        """Return a function that follows an RPC that has arrived, and returns the handler that observes it.
+
+        Args:
+            make: grpc's function for a handler of this kind.
+            behavior: the function of the handler.
+            handler: of the host.
+        """
+
+
+def _unimplemented(rpc: Rpc) -> None:
+    """End an RPC whose method nobody handles."""
+    rpc.finish(True, "UNIMPLEMENTED")

@@ -12,7 +12,6 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from grpc import _server
@@ -22,14 +21,15 @@ _FOREVER_S = 1e8  # more than any deadline: grpc has one in the far future for c
 
 
 class Internals:
-    """Private state of one RPC. In this base class, all of it is unknown but the task of ``grpc.aio`` that handles it."""
-
-    task: asyncio.Task[Any] | None = None
+    """Private state of one RPC. In this base class, all of it is unknown."""
 
     context: Any = None
     """A servicer context of grpc, like that of a handler, also before one has started."""
     refused = False
     """Whether grpc itself rejects the RPC, because too many are running."""
+
+    def when_over(self, callback: Callable[..., None]) -> None:
+        """Call a function once grpc is done with the RPC, if that becomes known."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds to the caller's deadline; None without one, or if unknown."""
@@ -51,6 +51,20 @@ class Internals:
         """Return whether the status of an RPC that is over was sent; None: unknown."""
         return None
 
+    def watch_receiving(self) -> None:
+        """Note the operation that the RPC begins next, to receive a message."""
+
+    def watch_sending(self) -> None:
+        """Note the operation that the RPC begins next, to send a response or its status."""
+
+    def request_failed(self) -> bool:
+        """Return whether a request could not be received, so that grpc sends a status by itself."""
+        return False
+
+    def response_failed(self) -> bool:
+        """Return whether a status or response was passed to grpc, and could not be sent."""
+        return False
+
 
 class SyncInternals(Internals):
     """Private state of an RPC of ``grpc``: its event has the deadline, its state the end, the server's state the rest.
@@ -67,6 +81,9 @@ class SyncInternals(Internals):
         self.refused = refused
         self._state = state
         self._server = weakref.ref(server)
+
+    def when_over(self, callback: Callable[..., None]) -> None:  # noqa: D102
+        self.context.add_callback(callback)
 
     def remaining_s(self) -> float | None:  # noqa: D102
         remaining_s: float = self.context.time_remaining()
@@ -87,27 +104,65 @@ class SyncInternals(Internals):
 class AioInternals(Internals):
     """Private state of an RPC of ``grpc.aio``: a context can be created from its state, which also has the server.
 
+    That a send or receive failed is not reported to the handler, but known from the future for which the task of the RPC waits. It waits
+    from the next step of the event loop on.
+
     Args:
-        state: of the RPC, in grpc.
-        server: of grpc.
+        task: that handles the RPC.
     """
 
-    def __init__(self, state: Any, server: Any) -> None:
-        self.context = cygrpc._ServicerContext(state, None, None, None)  # noqa: SLF001
-        self._server = server
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        """The task that handles the RPC."""
+        self._receiving: Any = None  # the futures of the last receive and send that were watched
+        self._sending: Any = None
+        self._state: Any = None
+        try:
+            for referent in gc.get_referents(*gc.get_referents(task.get_coro())):
+                if type(referent) is cygrpc.RPCState:
+                    self.context = cygrpc._ServicerContext(referent, None, None, None)  # noqa: SLF001
+                    self._state = referent
+                    break
+        except (AttributeError, TypeError):
+            pass
+
+    def when_over(self, callback: Callable[..., None]) -> None:  # noqa: D102
+        self.task.add_done_callback(callback)
 
     def remaining_s(self) -> float | None:  # noqa: D102
-        remaining_s: float | None = self.context.time_remaining()
+        remaining_s: float | None = None if self.context is None else self.context.time_remaining()
         return remaining_s
 
     def stopping(self) -> bool:  # noqa: D102
-        return not self._server.is_running()
+        server = self._server()
+        return server is not None and not server.is_running()
 
     def send_limit(self) -> int | None:  # noqa: D102
-        return _send_limit(next((r for r in gc.get_referents(self._server) if type(r) is cygrpc.Server), None))
+        return _send_limit(next((r for r in gc.get_referents(self._server()) if type(r) is cygrpc.Server), None))
 
     def limits_rpcs(self) -> bool:  # noqa: D102
-        return any(type(r).__name__ == "_ConcurrentRpcLimiter" for r in gc.get_referents(self._server))
+        return any(type(r).__name__ == "_ConcurrentRpcLimiter" for r in gc.get_referents(self._server()))
+
+    def _server(self) -> Any:
+        return next((r for r in gc.get_referents(self._state) if type(r) is cygrpc.AioServer), None)
+
+    def watch_receiving(self) -> None:  # noqa: D102
+        self.task.get_loop().call_soon(self._note_receiving)
+
+    def watch_sending(self) -> None:  # noqa: D102
+        self.task.get_loop().call_soon(self._note_sending)
+
+    def _note_receiving(self) -> None:
+        self._receiving = getattr(self.task, "_fut_waiter", None)
+
+    def _note_sending(self) -> None:
+        self._sending = getattr(self.task, "_fut_waiter", None)
+
+    def request_failed(self) -> bool:  # noqa: D102
+        return _has_failed(self._receiving)
+
+    def response_failed(self) -> bool:  # noqa: D102
+        return _has_failed(self._sending)
 
 
 def of_sync_rpc() -> Internals:
@@ -127,37 +182,17 @@ def of_sync_rpc() -> Internals:
 def of_aio_rpc() -> Internals:
     """Return the private state of the RPC of the current task."""
     task = asyncio.current_task()
-    internals = Internals()
-    try:
-        coroutine = task.get_coro()  # type: ignore[union-attr]  # without a task: AttributeError
-        for state in gc.get_referents(*gc.get_referents(coroutine)):
-            if type(state) is cygrpc.RPCState:
-                (server,) = (r for r in gc.get_referents(state) if type(r) is cygrpc.AioServer)
-                internals = AioInternals(state, server)
-                break
-    except (AttributeError, TypeError, ValueError):
-        pass
-    internals.task = task
-    return internals
+    return Internals() if task is None else AioInternals(task)
 
 
-def on_failure(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
-    """Call ``failed`` if the next send or receive of ``task`` fails in grpc, which does not report it to the handler.
-
-    The callback is set in the next step of the event loop: only then does the task wait for the future of that operation.
-    """
-    task.get_loop().call_soon(_watch_wait, task, failed)
-
-
-def _watch_wait(task: asyncio.Task[Any], failed: Callable[[], None]) -> None:
-    waited_for = getattr(task, "_fut_waiter", None)
-    if waited_for is not None:
-        waited_for.add_done_callback(partial(_wait_ended, failed))
-
-
-def _wait_ended(failed: Callable[[], None], future: asyncio.Future[Any]) -> None:
-    if not future.cancelled() and isinstance(future.exception(), cygrpc.ExecuteBatchError):
-        failed()
+def _has_failed(operation: asyncio.Future[Any] | None) -> bool:
+    """Return whether an operation of grpc is over and failed."""
+    return (
+        operation is not None
+        and operation.done()
+        and not operation.cancelled()
+        and isinstance(operation.exception(), cygrpc.ExecuteBatchError)
+    )
 
 
 def _send_limit(core: Any) -> int | None:

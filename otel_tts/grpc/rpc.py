@@ -16,11 +16,10 @@ from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.repeated import RepeatedAttributes
-from otel_tts.core.span_key import SPAN_KEY, context_with
-from otel_tts.core.turn import Turn
+from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
 from otel_tts.grpc.plan import RpcPlan, plan_of
@@ -41,7 +40,7 @@ _UNKNOWN = Internals()
 _TOO_LARGE = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
-class Rpc:
+class Rpc(Call):
     """One RPC, from the moment its method is looked up until grpc is done with it, whether its handler starts or not.
 
     Several threads report what happens to it, one at a time by :attr:`turn`. The final status is what the caller got: the status of the
@@ -51,68 +50,67 @@ class Rpc:
 
     Args:
         emitter: what all requests of its Telemetry share.
-        method: the full name of the method, without the leading slash.
+        method: the full name of the method, bounded, without the leading slash.
         metadata: the invocation metadata.
         timeline: the clock, started when the RPC arrived.
         internals: its private state in grpc.
     """
 
     __slots__ = (
-        "__weakref__",
         "_answer",
         "_answered_by_grpc",
         "_begun",
-        "_call",
         "_emitter",
-        "_ended",
         "_foreign",
         "_metadata",
         "_method",
         "_span",
-        "_timeline",
         "context",
         "internals",
         "largest_response",
-        "request_failed",
-        "response_failed",
         "single_response",
         "trace_response",
-        "turn",
     )
 
     def __init__(self, emitter: Emitter, method: str, metadata: Metadata, timeline: RequestClock, internals: Internals) -> None:
-        """``method``: the bounded, fully qualified method."""
+        super().__init__(timeline)
         self._emitter = emitter
         self._method = method
         self._metadata = metadata
-        self._timeline = timeline
         self.internals = internals
         self._answer: tuple[str, BaseException | None, Cause | None] | None = None
-        self._begun = self._ended = self._answered_by_grpc = False
-        self.turn = Turn()
-        self.request_failed = self.response_failed = False
+        self._begun = self._answered_by_grpc = False
         self.single_response = True
         """Whether the caller gets one response at most. It is not sent with a failure, while each response of a stream is sent at once."""
         self.largest_response = 0
         """The size of the largest response so far, in bytes."""
         self.context = _EMPTY
-        """The OpenTelemetry context in which the handler runs, once it has started."""
+        """The OpenTelemetry context in which the handler runs, once it has started and until the RPC is over."""
         self.trace_response = ""
         """The value of :data:`TRACE_RESPONSE` for the caller; empty if there is no trace."""
         UNDER_WAY.add(self)
 
-    def begin(self) -> None:
-        """Start the span, since the handler starts, in the current context."""
-        with self.turn:
-            if not self._ended:
+    def begin(self) -> Context:
+        """Start the span, since the handler starts, in the current context. Return the context in which the handler runs."""
+        try:
+            self.turn.take()
+            try:
+                if self.over:  # its caller left before: what the handler does is still part of its trace
+                    return set_span_in_context(self._span, _EMPTY)
                 context = get_current()
                 self._begin(context.get(SPAN_KEY), context)
+                return self.context
+            finally:
+                self.turn.release()
+        except Exception as error:  # noqa: BLE001 - the boundary: the handler runs without a span of its own
+            guard.caught("the start of a handler", error)
+            return get_current()
 
     def _begin(self, current: object, parent: Context) -> None:
-        timeline = self._timeline
+        timeline = self.timeline
         self._begun = True
-        self._call = Call(timeline, self.internals.remaining_s, lambda: self._cut_off()[1], self.turn)
-        self._foreign = _is_server_span(current)
+        self.allowance_s = self.internals.remaining_s()
+        self._foreign = current is not None and _is_server_span(current)
         if self._foreign:
             self._span: Span = current  # type: ignore[assignment]  # it is one, by `_is_server_span`
             self._span.update_name(self._method)
@@ -124,13 +122,9 @@ class Rpc:
                 if not _ONLY_GRPCS_OWN.issuperset(carrier):
                     parent = propagate.extract(carrier, parent)
             self._span = self._emitter.start_span(
-                self._method,
-                SpanKind.SERVER,
-                timeline.timestamp(timeline.start),
-                _at_start(self._method),
-                parent,
+                self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), _at_start(self._method), parent
             )
-        self.context = context_with(parent, self._span, CALL, self._call)
+        self.context = Context({**parent, SPAN_KEY: self._span, CALL: self})
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
             self.trace_response = f"00-{trace_id:032x}-{span_id:016x}-{flags & TraceFlags.SAMPLED:02x}"
@@ -143,7 +137,7 @@ class Rpc:
         return self._begun
 
     @property
-    def answered(self) -> bool:
+    def has_answer(self) -> bool:
         """Whether its status is known."""
         return self._answer is not None
 
@@ -162,15 +156,6 @@ class Rpc:
         """Whether grpc rejects it because too many RPCs are running."""
         return self.internals.refused
 
-    def lose_request(self) -> None:
-        """Note that a request could not be received, so that grpc sends a status by itself."""
-        self.request_failed = True
-
-    def lose_response(self) -> None:
-        """Note that a status or response was passed to grpc, and could not be sent."""
-        self.response_failed = True
-
-    @guarded
     def answer(self, code: str, error: BaseException | None = None, cause: Cause | None = None, *, by_grpc: bool = False) -> None:
         """Note its status, which is still to be sent.
 
@@ -180,103 +165,106 @@ class Rpc:
             cause: what that means for a request inside, if the status does not say it.
             by_grpc: whether grpc sets the status in place of the handler; a later one of the handler is then ignored.
         """
-        with self.turn:
-            if self._ended or self._answered_by_grpc:
-                return
-            self._answered_by_grpc = by_grpc
-            self._answer = (code, error, cause)
-            # Its owner ends the span before grpc is done with the RPC.
-            if self._begun and self._foreign and self._span.is_recording():
-                self._describe(plan_of(self._emitter, self._method, code))
+        try:
+            self.turn.take()
+            try:
+                if self.over or self._answered_by_grpc:
+                    return
+                self._answered_by_grpc = by_grpc
+                self._answer = (code, error, cause)
+                # Its owner ends the span before grpc is done with the RPC.
+                if self._begun and self._foreign and self._span.is_recording():
+                    self._describe(plan_of(self._emitter, self._method, code))
+            finally:
+                self.turn.release()
+        except Exception as fault:  # noqa: BLE001 - the boundary: the status is sent all the same
+            guard.caught("the status of an RPC", fault)
 
     def now_ns(self) -> int:
         """Return the clock's reading, in nanoseconds."""
-        return self._timeline.monotonic()
-
-    def message_came(self, since_ns: int) -> None:
-        """Note that its handler received one message of several, after a wait since ``since_ns``."""
-        self._call.message_came(since_ns)
-
-    def messages_ended(self, since_ns: int) -> None:
-        """Note that its handler received the end of the messages, after a wait since ``since_ns``."""
-        self._call.messages_ended(since_ns)
+        return self.timeline.monotonic()
 
     @guarded
     def cancelled(self) -> None:
         """Note that its handler is cancelled. The reason counts when grpc is done; a foreign span ends before, so it is read now."""
         with self.turn:
-            if self._begun and self._foreign and not self._ended and self._span.is_recording():
+            if self._begun and self._foreign and not self.over and self._span.is_recording():
                 self._describe(plan_of(self._emitter, self._method, self._cut_off()[0]))
 
-    def over(self, *, sent: bool, code: str = "UNKNOWN") -> None:
-        """End it, since grpc is done with it. sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
+    def finish(self, sent: bool, code: str = "UNKNOWN") -> None:
+        """End it, since grpc is done with it.
 
         grpc calls this in a thread that serves all RPCs, so it must not wait for the turn. The caller is guarded.
+
+        Args:
+            sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
+            code: the name of the status code that grpc sent if the handler had none.
         """
-        now = self._timeline.monotonic()
-        self.turn.leave(partial(self._over, sent, code, now))
+        now = self.timeline.monotonic()
+        self.turn.leave(partial(self._finish, sent, code, now))
 
     def end_without_status(self, code: str) -> None:
         """End it with the status ``code``, which its caller gets in the end although grpc sends none."""
         if self._answer is not None:
             self._answer = (code, *self._answer[1:])
-        self.over(sent=True)
+        self.finish(True)
 
     @property
     def ending(self) -> bool:
         """Whether it is about to end: its status is known, or its server stops."""
-        return self.answered or self.internals.stopping()
+        return self.has_answer or self.internals.stopping()
 
     def stop(self) -> None:
         """End it, since the process ends. Its caller gets the status, if there is one, else it loses the connection."""
-        now = self._timeline.monotonic()
+        now = self.timeline.monotonic()
         self.turn.leave(partial(self._stop, now))
 
     def __del__(self) -> None:
-        if not getattr(self, "_ended", True):
+        if not getattr(self, "over", True):
             self._dropped()
 
     @guarded
     def _dropped(self) -> None:
         # Deferred: a finaliser may run while its thread holds a lock that ending waits for.
-        now = self._timeline.monotonic()
-        defer(partial(self._over, True, "UNKNOWN", now))
+        now = self.timeline.monotonic()
+        defer(partial(self._finish, True, "UNKNOWN", now))
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
-    @guarded
-    def _over(self, sent: bool, code: str, now: int) -> None:
-        if self._ended:
+    def _finish(self, sent: bool, code: str, now: int) -> None:
+        if self.over:
             return
-        answered = self._answer
-        if sent:
-            code, error, cause = answered or (code, None, None)
-            self._end(code, now, error=error, cause=cause)
-            return
-        code, cut_off = self._cut_off()
-        if answered is not None and answered[2] is not None:
-            self._end(code, now, error=answered[1], cause=answered[2])  # it had failed by itself before
-        else:
-            self._end(code, now, interruption=cut_off)
+        try:
+            answer = self._answer
+            if sent:
+                code, error, cause = answer or (code, None, None)
+                self._end(code, now, error, cause)
+                return
+            code, cut_off = self._cut_off()
+            if answer is not None and answer[2] is not None:
+                self._end(code, now, answer[1], answer[2])  # it had failed by itself before
+            else:
+                self._end(code, now, interruption=cut_off)
+        except Exception as fault:  # noqa: BLE001 - the boundary: other work waits for the turn
+            guard.caught("the end of an RPC", fault)
 
     @guarded
     def _stop(self, now: int) -> None:
-        if self._ended:
+        if self.over:
             return
         if self._answer is not None:
-            self._over(True, "UNKNOWN", now)
+            self._finish(True, "UNKNOWN", now)
         else:
             self._end("UNAVAILABLE", now, interruption=outcome.SHUTDOWN, final=True)
 
     def _cut_off(self) -> tuple[str, Cause]:
-        """Return the status that the caller got of an RPC for which none was sent, and what it means for a request inside."""
         internals = self.internals
-        if self.request_failed:
+        if internals.request_failed():
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
         if self._too_large():
             return "RESOURCE_EXHAUSTED", _TOO_LARGE
         remaining_s = internals.remaining_s()
-        elapsed_s = (self._timeline.monotonic() - self._timeline.start) * 1e-9
+        elapsed_s = (self.timeline.monotonic() - self.timeline.start) * 1e-9
         if outcome.met_deadline(remaining_s, None if remaining_s is None else elapsed_s + max(remaining_s, 0.0)):
             return "DEADLINE_EXCEEDED", outcome.DEADLINE
         if internals.stopping():
@@ -289,19 +277,19 @@ class Rpc:
         return limit is not None and self.largest_response > limit
 
     def _end(
-        self, code: str, now: int, *, error: BaseException | None = None, cause: Cause | None = None, interruption: Cause | None = None,
+        self, code: str, now: int, error: BaseException | None = None, cause: Cause | None = None, interruption: Cause | None = None,
         final: bool = False,
     ) -> None:  # fmt: skip
         if not self._begun:
             self._begin(None, _EMPTY)
-        self._ended = True
-        timeline, span = self._timeline, self._span
+        context, span = self.context, self._span
         try:
-            self._call.end(code, now_ns=now, error=error, cause=cause, interruption=interruption, final=final)
-            # Breaks a circle of references: grpc's objects refer to this one, and would stay until the next garbage collection.
-            self.internals, self._answer, self._metadata = _UNKNOWN, None, ()
-            plan = plan_of(self._emitter, self._method, code)
-            plan.duration((now - timeline.start) * 1e-9, self.context)
+            self.end(code, now, error, cause, interruption, final)
+            # Breaks circles of references: grpc's objects and the context refer to this one, and all would stay until the next garbage
+            # collection.
+            self.internals, self._answer, self._metadata, self.context = _UNKNOWN, None, (), _EMPTY
+            timeline, plan = self.timeline, plan_of(self._emitter, self._method, code)
+            plan.duration((now - timeline.start) * 1e-9, context)
             if span.is_recording():
                 self._describe(plan)
                 if error is not None and not self._foreign:

@@ -22,7 +22,9 @@ def name_of(code: Any) -> str:
     Args:
         code: a `grpc.StatusCode`, or a number.
     """
-    return getattr(code, "name", None) or _BY_NUMBER.get(code, "UNKNOWN")
+    if type(code) is not int and (name := getattr(code, "name", None)):
+        return str(name)
+    return _BY_NUMBER.get(code, "UNKNOWN")
 
 
 def code_of(context: Any, default: str) -> str:

@@ -24,17 +24,15 @@ class ServerInterceptor(Interceptor, grpc.ServerInterceptor):
         """Look up the handler, and observe it."""
         return self._intercept(continuation(handler_call_details), handler_call_details, of_sync_rpc)
 
-    def _arrived(self, rpc: Rpc) -> None:
-        if rpc.refused:
-            rpc.over(sent=True, code="RESOURCE_EXHAUSTED")
-        elif rpc.internals.context is not None:
-            rpc.internals.context.add_callback(functools.partial(_sync_over, rpc))
-
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
         deserialize, serialize, streaming = handler.request_deserializer, handler.response_serializer, handler.response_streaming
 
         def observed(rpc: Rpc) -> Handler:
             rpc.single_response = not streaming
+            if rpc.refused:
+                rpc.finish(True, "RESOURCE_EXHAUSTED")
+            else:
+                rpc.internals.when_over(functools.partial(_sync_over, rpc))
             return make(
                 observe_synchronous(behavior, rpc, receives=handler.request_streaming, streaming=streaming),
                 functools.partial(read, deserialize, rpc, "INTERNAL") if deserialize is not None else None,
@@ -50,7 +48,7 @@ def _sync_over(rpc: Rpc) -> None:
     sent = internals.sent()
     code = internals.context.code() if internals.context is not None else None
     # If no status was set, grpc sent UNIMPLEMENTED: the caller sent no request to a method that needs one.
-    rpc.over(
-        sent=rpc.answered if sent is None else sent or rpc.failed_without_response,
-        code="UNIMPLEMENTED" if code is None else name_of(code),
+    rpc.finish(
+        rpc.has_answer if sent is None else sent or rpc.failed_without_response,
+        "UNIMPLEMENTED" if code is None else name_of(code),
     )

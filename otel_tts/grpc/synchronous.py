@@ -34,9 +34,9 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: b
     def observed(request: Any, context: Any) -> Any:
         if thread is not None:
             context = ThreadContext(context, thread.task)
-        begin(rpc)
+        handler_context = rpc.begin()
         handling = _Handling(rpc, context)
-        attach(rpc.context)
+        attach(handler_context)
         try:
             response = behavior(Requests(request, rpc) if receives else request, context)
         except BaseException as error:
@@ -49,16 +49,6 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: b
         return response
 
     return observed
-
-
-@guarded
-def begin(rpc: Rpc) -> None:
-    """Note that the handler starts, in the current context.
-
-    Args:
-        rpc: the RPC.
-    """
-    rpc.begin()
 
 
 class _Handling:

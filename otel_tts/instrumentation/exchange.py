@@ -229,7 +229,7 @@ class Exchange:
         if record.format is None:
             speech.sources.set_audio(None, self._meter.format)
         if self._response_streaming and self._meter.pieces > pieces:
-            record.playback.chunk(self._meter, total_s, now_ns, self._waited_ns)
+            record.played().chunk(self._meter, total_s, now_ns, self._waited_ns)
             self._waited_ns = 0
             self._chunks += 1
 

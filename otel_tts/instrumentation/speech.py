@@ -233,7 +233,7 @@ class Speech:
             return
         self.last_ns = self.monotonic()
         if not self._delivered.empty:
-            self.request.record.playback.chunk(self._delivered, total_s, self.last_ns, waited_ns)
+            self.request.record.played().chunk(self._delivered, total_s, self.last_ns, waited_ns)
 
     @guarded
     def add_heard(self, seconds: float) -> None:

@@ -98,7 +98,7 @@ class _ConnectionEvents:
     def _deliver(self, request: SynthesisRequest, event: Any) -> None:
         now_ns = request.timeline.monotonic()
         waited_ns, self._since_ns = max(0, now_ns - self._since_ns), now_ns
-        playback = request.record.playback
+        playback = request.record.played()
         self._measured_inside = self._measured_inside or playback.chunks != self._chunks
         if self._meter is None:
             self._meter = AudioMeter(_format(event.data))

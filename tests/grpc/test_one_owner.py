@@ -49,7 +49,7 @@ def test_an_rpc_that_is_over_in_the_middle_of_a_chunk(capture_tts: Capture, monk
     handler = threading.Thread(target=handle, daemon=True)
     handler.start()
     assert inside.wait(LONG_S)
-    grpcs_own = threading.Thread(target=lambda: rpc.over(sent=True, code="OK"), daemon=True)
+    grpcs_own = threading.Thread(target=lambda: rpc.finish(True, "OK"), daemon=True)
     grpcs_own.start()
     grpcs_own.join(LONG_S)
     assert not grpcs_own.is_alive(), "gRPC's thread never waits"
@@ -65,7 +65,7 @@ def test_a_stop_lets_an_rpc_end_by_itself(capture_tts: Capture) -> None:
     """Its status is known but was not sent yet: the status that its caller got is the one that gRPC says a moment later."""
     rpc = begun(capture_tts.telemetry(), capture_tts)
     rpc.answer("OK")
-    later = threading.Timer(0.05, lambda: rpc.over(sent=False))
+    later = threading.Timer(0.05, lambda: rpc.finish(False))
     later.start()
     UNDER_WAY.stop(LONG_S)
     later.join(LONG_S)
