@@ -5,7 +5,7 @@ The interceptors create a Call for each RPC and put it into the OpenTelemetry co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from opentelemetry.context import create_key
@@ -78,7 +78,7 @@ class Call(Enclosure):
         self._remaining = remaining
         self._interruption: Cause | None = None
         self._last: Part | None = None
-        self._beside: list[Part] = []  # calls of SDKs that were under way when a later one began
+        self._beside: Sequence[Part] = ()  # calls of SDKs that were under way when a later one began
 
     @property
     def current(self) -> Part | None:
@@ -111,7 +111,7 @@ class Call(Enclosure):
             self._beside = [other for other in self._beside if other.open and other is not part]
         if last is not None and last is not part:
             if last.open and last.implicit:
-                self._beside.append(last)
+                self._beside = [*self._beside, last]
             elif not self.waits_for(last):
                 last.settle()
         self._last = part
@@ -171,7 +171,7 @@ class Call(Enclosure):
         now_ns = self.timeline.monotonic() if now_ns is None else now_ns
         if cause is None and error is not None and status == "UNKNOWN":  # gRPC's status for an exception that nobody caught
             cause = outcome.from_exception(error)
-        last, beside, self._last, self._beside = self._last, self._beside, None, []
+        last, beside, self._last, self._beside = self._last, self._beside, None, ()
         for part in beside:
             if part.open:
                 part.close(status, now_ns, error, cause, interruption, final)

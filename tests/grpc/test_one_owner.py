@@ -71,3 +71,18 @@ def test_a_stop_lets_an_rpc_end_by_itself(capture_tts: Capture) -> None:
     later.join(LONG_S)
     assert capture_tts.total("rpc.server.call.duration", {"rpc.response.status_code": "CANCELLED"}) == 1
     assert capture_tts.total("rpc.server.call.duration") == 1
+
+
+def test_a_handler_that_starts_after_its_rpc_is_over(capture_tts: Capture) -> None:
+    """Its caller left while it waited for a thread: it runs in the trace of the RPC, and what it starts is a request of its own."""
+    tts = capture_tts.telemetry()
+    rpc = Rpc(tts.emitter, "my.Speech/Speak", (), RequestClock(capture_tts.clock), Internals())
+    rpc.finish(False)
+    token = attach(rpc.begin())
+    with tts.synthesis("hello"):
+        pass
+    detach(token)
+    spans = {span.name: span for span in capture_tts.spans}
+    assert capture_tts.total("tts.synthesis.requests") == 1
+    assert spans["tts.synthesize"].context.trace_id == spans["my.Speech/Speak"].context.trace_id
+    assert spans["tts.synthesize"].parent.span_id == spans["my.Speech/Speak"].context.span_id
