@@ -33,34 +33,21 @@ _NOT_IN_A_NAME = re.compile(f"[\t\n\r{_UNPRINTABLE}]")
 _NOT_IN_A_TEXT = re.compile(f"\r(?!\n)|[{_UNPRINTABLE}]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-_NAMES_KEPT = 1024
-_clean_names: set[str] = set()
-
 _logger = logging.getLogger(__name__)
 
 
 def name(value: object) -> str:
     """Return ``value`` as a short text on one line: for a label, an attribute, the name of a span."""
-    if type(value) is str and (value in _clean_names or _is_clean(value)):
+    if type(value) is str and len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
         return value
     return _NOT_IN_A_NAME.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_NAME))
 
 
 def optional_name(value: object) -> str | None:
     """Return ``value`` as :func:`name` does; None if it is missing or empty."""
-    if type(value) is str and value in _clean_names:
+    if type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
         return value  # the same as `name` returns, without the call: each request makes several
     return None if value is None else name(value) or None
-
-
-def _is_clean(value: str) -> bool:
-    """Return whether a name can stay as it is, and keep it if so: those of voices, models and tiers come again with each request."""
-    if not 0 < len(value) <= LONGEST_NAME or not value.isascii() or not value.isprintable():
-        return False
-    if len(_clean_names) >= _NAMES_KEPT:
-        _clean_names.clear()
-    _clean_names.add(value)
-    return True
 
 
 def text(value: object) -> str:

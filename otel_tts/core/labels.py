@@ -38,6 +38,14 @@ class Labels(ForkAware):
         with self._lock:
             self._values = set(self._declared)
 
+    def name(self, value: object) -> str | None:
+        """Return ``value`` as `clean.optional_name` does. One that has its place already needs no look at its characters.
+
+        Args:
+            value: what the application passed.
+        """
+        return value if type(value) is str and value in self._values else clean.optional_name(value)
+
     def bound(self, value: object, *, admit: bool = True) -> str:
         """Return the label for ``value``, which may be any object; ``_NONE`` for a missing one.
 

@@ -68,7 +68,7 @@ class SynthesisRequest(KeptOpen):
         captured_text = spoken if emitter.settings.capture_text and text is not None else None
         if start_ns is None:
             start_ns = call.start() if call is not None else self.timeline.start
-        voice, language = clean.optional_name(voice), clean.optional_name(language)
+        voice, language = emitter.voice_labels.name(voice), emitter.language_labels.name(language)
         can_speak = None if text is None else speakable(spoken)
         self.record = record = Record(stream, voice, language, len(spoken), captured_text, start_ns, purpose, can_speak)
         self._call = call

@@ -121,7 +121,7 @@ class AudioSources:
 
     def _serve_from_cache(self, result: CacheResult, provider: str | None, model: str | None) -> None:
         """Note that no provider is called, so this is no fallback. ``provider`` and ``model``: who made the audio before, if known."""
-        provider, model = clean.optional_name(provider), clean.optional_name(model)
+        provider, model = self._emitter.provider_labels.name(provider), self._emitter.model_labels.name(model)
         self._record.discard_lookup()
         self._record.cache, self._record.provider, self._record.model = result, provider, model
         self.failure = self._failed_provider = None

@@ -276,20 +276,3 @@ class TestCallbacks:
         exported.tts.observe_cache("memory", entries=lambda: 3)
         assert [point.value for point in exported.points()[semconv.CACHE_ENTRIES.name]] == [3]
         go_on.set()
-
-
-@given(st.lists(st.text(max_size=200), max_size=30))
-def test_a_name_that_comes_again_is_what_it_was(names: list[str]) -> None:
-    """Names that stay as they are are looked at once; the second time each name is the same as the first, whatever came between."""
-    first = [(clean.name(name), clean.optional_name(name)) for name in names]
-    assert [(clean.name(name), clean.optional_name(name)) for name in names] == first
-    for name, optional in first:
-        assert optional == (name or None)
-        assert len(name) <= clean.LONGEST_NAME + 1
-
-
-def test_the_names_that_are_kept_are_bounded() -> None:
-    """A caller who makes up a name for each request fills no memory."""
-    for number in range(5000):
-        assert clean.name(f"made up {number}") == f"made up {number}"
-    assert len(clean._clean_names) <= clean._NAMES_KEPT
