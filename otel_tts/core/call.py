@@ -53,7 +53,16 @@ class Part(Protocol):
     def close(
         self, status: str, now_ns: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, final: bool
     ) -> None:
-        """End it, since its Call ended: with the arguments of :meth:`Call.end`."""
+        """End it, since its Call ended.
+
+        Args:
+            status: the name of the gRPC status code that its caller got, or of the one that means the same.
+            now_ns: when, on the clock of the RPC, in nanoseconds.
+            error: the exception that left its handler; None without one.
+            cause: what that means, where the status does not say it.
+            interruption: why it was cut off; None if it was not.
+            final: whether the process ends, so that nothing inside will end by itself any more.
+        """
 
 
 class Call(Enclosure):

@@ -29,7 +29,11 @@ class Internals:
     """Whether grpc itself rejects the RPC, because too many are running."""
 
     def when_over(self, callback: Callable[..., None]) -> None:
-        """Call a function once grpc is done with the RPC, if that becomes known."""
+        """Call a function once grpc is done with the RPC, if that becomes known.
+
+        Args:
+            callback: the function; grpc and asyncio pass different arguments.
+        """
 
     def remaining_s(self) -> float | None:
         """Return the seconds to the caller's deadline; None without one, or if unknown."""
