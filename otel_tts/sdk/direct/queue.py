@@ -123,7 +123,16 @@ class Queue(ForkAware, Generic[T]):
             self._lost.append(1)
             return
         items.append(item)
-        self._count(self._bytes_of(item) if size_bytes is None else size_bytes)
+        size = self._bytes_of(item) if size_bytes is None else size_bytes
+        if self._counting.acquire(False):
+            try:
+                self._bytes += size
+            finally:
+                self._counting.release()
+            if self._came:
+                self._count(0)
+        else:
+            self._count(size)
         if waiting + 1 >= self._batch:
             self._wake()
 

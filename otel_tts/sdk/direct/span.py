@@ -6,9 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
 from types import TracebackType
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
@@ -75,10 +73,6 @@ class Span(Readable, trace.Span):
         sampled: whether it is exported.
     """
 
-    _end_time = None
-    _status = encoding.UNSET
-    _events: Any = None
-    _links: Any = None
     describes = False
     """Whether an exception or a description of the status is recorded: the host may have written what it says."""
 
@@ -105,13 +99,18 @@ class Span(Readable, trace.Span):
         self._start_time = time.time_ns() if start_time is None else start_time
         self._record_exception = record_exception
         self._set_status_on_exception = set_status_on_exception
-        self._attributes = {}
-        self._most = tracer.plain_attributes  # that the dict may have; -1 once the SDK's class has replaced it
-        self._encoded: list[bytes] = []
-        self._count = 0  # how many attributes are encoded; others than the dict has: they are of no use
-        self._over = Lock()  # taken by whoever ends it, and never released, see `Once`
-        if attributes:
-            self.set_attributes(attributes)
+        self._end_time: int | None = None
+        self._status = encoding.UNSET
+        self._events = self._links = None
+        self._most = tracer.plain_attributes  # attributes in a dict; -1 once the SDK's class has replaced it
+        self._open = [True]  # emptied, in one operation, by whoever ends it
+        # `_encoded`: the bytes of the attributes. If `_count`, of how many, is not what the dict has, they are of no use.
+        if type(attributes) is RepeatedAttributes and attributes.encoded is not None and len(attributes) <= self._most:
+            self._attributes, self._encoded, self._count = {**attributes}, [attributes.encoded], len(attributes)
+        else:
+            self._attributes, self._encoded, self._count = {}, [], 0
+            if attributes:
+                self.set_attributes(attributes)
         for link in links or ():
             if link is not None:
                 self._link(link.context, link.attributes)
@@ -210,7 +209,9 @@ class Span(Readable, trace.Span):
         self.add_event("exception", described | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
-        if not self._over.acquire(False):
+        try:
+            self._open.pop()
+        except IndexError:
             _logger.warning("The span has ended already.")
             return
         self._end_time = time.time_ns() if end_time is None else end_time

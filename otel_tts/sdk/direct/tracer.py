@@ -32,9 +32,7 @@ _logger = logging.getLogger(__name__)
 
 _STOPPING_S = 10.0
 """How long a shutdown waits for a receiver, unless a time limit is given."""
-_NONE, _SAMPLED = TraceFlags(TraceFlags.DEFAULT), TraceFlags(TraceFlags.SAMPLED)
-_RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
-_SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+_FLAGS = [TraceFlags(flags) for flags in range(4)]
 
 
 class Sink(Protocol):
@@ -170,9 +168,9 @@ class Tracer(trace.Tracer):
         self._decided = {DEFAULT_ON: True, ALWAYS_ON: True, DEFAULT_OFF: False, ALWAYS_OFF: False}.get(provider.sampler)
         """The decision for spans that do not follow a parent; None: the sampler decides."""
         self._drops_with_parent = self._follows_parent or self._decided is False
-        self._ids = provider.id_generator
-        self._new_span_id = self._ids.generate_span_id
-        self._random = self._ids.is_trace_id_random()
+        self._new_trace_id, self._new_span_id = provider.id_generator.generate_trace_id, provider.id_generator.generate_span_id
+        self._random = provider.id_generator.is_trace_id_random()
+        self._root_flags = _flags(bool(self._decided), self._random)
         self.take: Callable[[Any], None] = provider.sink.take
         """Takes a sampled span that has ended."""
 
@@ -193,27 +191,46 @@ class Tracer(trace.Tracer):
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         current: Any = (context if context is not None else get_current()).get(SPAN_KEY)
-        parent: SpanContext | None
-        if type(current) is Span:
+        parent: SpanContext | None = None
+        own: SpanContext | None = None
+        if current is None:
+            if self._decided is not None:
+                sampled = recording = self._decided
+                own = SpanContext(self._new_trace_id(), self._new_span_id(), False, self._root_flags)
+        elif type(current) is Span:
             parent = current._context  # noqa: SLF001 - a method is a call
-            if self._follows_parent and current.sampled and parent[5]:  # valid
+            if self._follows_parent and current.sampled and parent[5]:  # the parent is valid
+                sampled = recording = True
                 own = SpanContext(parent[0], self._new_span_id(), False, parent[3], parent[4])
-                return Span(
-                    self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception, True
-                )
         elif type(current) is Unrecorded:
             parent = current.get_span_context()
             if self._drops_with_parent:
                 return Unrecorded(parent, self._new_span_id)
-        elif current is None:
-            parent = None
         else:
             parent = get_current_span(context).get_span_context()
+        if own is None:
+            own, parent, attributes, recording, sampled = self._decide(name, context, kind, attributes, links, parent)
+        if not recording:
+            return Unrecorded(own)
+        return Span(
+            self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception, sampled
+        )
+
+    def _decide(
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[trace.Link] | None,
+        parent: SpanContext | None,
+    ) -> tuple[SpanContext, SpanContext | None, Attributes, bool, bool]:
+        """Return the context of a span, its parent, its attributes, and whether it is recorded and exported."""
         trace_state: TraceState | None
         trace_id, _, _, parent_flags, trace_state, valid = parent or INVALID_SPAN_CONTEXT
-        random = parent_flags & TraceFlags.RANDOM_TRACE_ID
+        random = bool(parent_flags & TraceFlags.RANDOM_TRACE_ID)
         if not valid:
-            parent, trace_id, random, trace_state = None, self._ids.generate_trace_id(), self._random, None
+            parent, trace_id, random, trace_state = None, self._new_trace_id(), self._random, None
         if parent is not None and self._follows_parent:
             recording = sampled = bool(parent_flags & TraceFlags.SAMPLED)
         elif self._decided is not None:
@@ -223,13 +240,8 @@ class Tracer(trace.Tracer):
             recording = result.decision is not Decision.DROP
             sampled = result.decision is Decision.RECORD_AND_SAMPLE
             attributes, trace_state = result.attributes, result.trace_state
-        flags = (_SAMPLED_RANDOM if random else _SAMPLED) if sampled else _RANDOM if random else _NONE
-        own = SpanContext(trace_id, self._new_span_id(), False, flags, trace_state)
-        if not recording:
-            return Unrecorded(own)
-        return Span(
-            self, name, own, parent, kind, attributes, links, start_time, record_exception, set_status_on_exception, sampled
-        )
+        own = SpanContext(trace_id, self._new_span_id(), False, _flags(sampled, random), trace_state)
+        return own, parent, attributes, recording, sampled
 
     @contextmanager
     def start_as_current_span(  # type: ignore[override]  # the API's own kind of context manager has no public name
@@ -253,3 +265,7 @@ class Tracer(trace.Tracer):
     def resource(self) -> Resource:
         """The resource of its spans."""
         return self.provider.resource
+
+
+def _flags(sampled: bool, random: bool) -> TraceFlags:
+    return _FLAGS[(TraceFlags.SAMPLED if sampled else 0) | (TraceFlags.RANDOM_TRACE_ID if random else 0)]
