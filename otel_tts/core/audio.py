@@ -78,6 +78,8 @@ class AudioFacts:
     clipping_ratio: float | None = None
     loudness: float | None = None
     voiced_s: float | None = None
+    samples: int | None = None
+    """Of all channels together."""
 
     def followed_by(self, part: AudioFacts) -> AudioFacts:
         """Return the facts of this audio and a part after it. What is not known of both is unknown.
@@ -90,21 +92,22 @@ class AudioFacts:
             return AudioFacts(sample_rate=rate)
         duration_s, voiced_s = self.duration_s + part.duration_s, self.voiced_s + part.voiced_s
         power = sum(f.voiced_s * 10 ** (-f.loudness / 10) for f in (self, part) if f.voiced_s and f.loudness is not None)
-        trailing_s, clipping_ratio = part.trailing_silence_s, self.clipping_ratio
+        trailing_s = part.trailing_silence_s
         if not part.voiced_s and trailing_s is not None and self.trailing_silence_s is not None:
             trailing_s += self.trailing_silence_s
-        if clipping_ratio is not None and part.clipping_ratio is not None and clipping_ratio != part.clipping_ratio:
-            clipped_s = clipping_ratio * self.duration_s + part.clipping_ratio * part.duration_s
-            clipping_ratio = clipped_s / duration_s if rate is not None else None
+        # By samples, not by time: the parts may have other sample rates and numbers of channels.
+        samples = sum(facts.samples or 0 for facts in (self, part))
+        clipped = sum((facts.clipping_ratio or 0.0) * (facts.samples or 0) for facts in (self, part))
         return AudioFacts(
             duration_s=duration_s,
             sample_rate=rate,
             onset_s=self.onset_s,
             trailing_silence_s=trailing_s,
             silence_ratio=1 - voiced_s / duration_s,
-            clipping_ratio=clipping_ratio,
+            clipping_ratio=clipped / samples if samples else None,
             loudness=max(0.0, -10 * math.log10(power / voiced_s)) if power else None,
             voiced_s=voiced_s,
+            samples=samples,
         )
 
 
@@ -169,6 +172,7 @@ class _Tally:
             clipping_ratio=self.clipped / (frames * channels),
             loudness=max(0.0, -10 * math.log10(self.power * self.window / self.voiced)) if self.voiced else None,
             voiced_s=self.voiced / rate,
+            samples=frames * channels,
         )
 
 

@@ -85,7 +85,8 @@ def number(value: Any) -> float:
         return value
     try:
         plain = _exact(value)
-    except Exception:  # noqa: BLE001 - the host's object: whatever it raises, it gives no number
+    except Exception as error:  # noqa: BLE001 - the host's object: whatever it raises, it gives no number
+        guard.pass_on(error)
         plain = None
     if plain is None or not -LARGEST <= plain <= LARGEST:  # a comparison with NaN is always false
         given = shown(value) if value is None or is_a(value, Number) else f"<{type(value).__name__}>"  # others may hold text
@@ -140,7 +141,8 @@ def flag(argument: str, value: object) -> bool:
     """
     try:
         return bool(value)
-    except Exception:  # noqa: BLE001 - the host's object: an array of several, say
+    except Exception as error:  # noqa: BLE001 - the host's object: an array of several, say
+        guard.pass_on(error)
         guard.misused(argument, shown(value), "use True or False.", "It counts as False.")
         return False
 
@@ -179,7 +181,8 @@ def shown(value: object) -> str:
     """Return ``value`` for a message: short, on one line."""
     try:
         return name(repr(value))
-    except Exception:  # noqa: BLE001 - the host's object
+    except Exception as error:  # noqa: BLE001 - the host's object
+        guard.pass_on(error)
         return f"<{type(value).__name__}>"
 
 
@@ -240,7 +243,8 @@ def _plain(value: object) -> str:
         if isinstance(value, Enum):
             return _plain(value.value)
         return str.__str__(str(value))
-    except Exception:  # noqa: BLE001 - the host's object
+    except Exception as error:  # noqa: BLE001 - the host's object
+        guard.pass_on(error)
         return f"<{type(value).__name__}>"
 
 

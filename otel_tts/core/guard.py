@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import signal
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from otel_tts.errors import OtelTtsError
@@ -41,6 +42,7 @@ class Guard:
         """
         if self.strict:
             raise error
+        self.pass_on(error)
         level = logging.DEBUG if site in self._warned else logging.WARNING
         self._warned.add(site)
         _logger.log(
@@ -51,6 +53,15 @@ class Guard:
             caller(),
             f"{error} " if isinstance(error, MisuseError) else "",
         )
+
+    def pass_on(self, error: BaseException) -> None:
+        """Raise ``error`` on if a signal handler of the host raised it in the middle of our code: the time limit of a job, say.
+
+        Args:
+            error: the exception that was caught.
+        """
+        if _is_from_signal_handler(error):
+            raise error
 
     def is_new(self, site: str, error: Exception) -> bool:
         """Return whether an exception of this class is the first at ``site``: only that one is logged with its stack trace.
@@ -93,6 +104,27 @@ class Guard:
         if site not in self._warned:
             self._warned.add(site)
             _logger.warning("%s %s", message, consequence)
+
+
+def _is_from_signal_handler(error: BaseException) -> bool:
+    """Return whether one of the handlers that are set raised it."""
+    handlers = set(_handlers())
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _handlers() -> Iterator[CodeType]:
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = handler.func
+        for function in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004 - a function or method, or an object with one
+            if isinstance(code := getattr(function, "__code__", None), CodeType):
+                yield code
 
 
 def caller() -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts.core import clean
+from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
 
@@ -173,7 +174,8 @@ def from_exception(error: BaseException) -> Cause:
         status = _http_status(error)
         code = _grpc_code(error) if status is None else None
         closed = status is None and _is_closed(error)
-    except Exception:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
+    except Exception as fault:  # noqa: BLE001 - the boundary: the exception is the host's, and so are its properties
+        guard.pass_on(fault)
         return ERROR
     if status is not None:
         return from_http_status(status)
@@ -210,7 +212,8 @@ def statuses(error: BaseException) -> tuple[str | None, int | None]:
         code = getattr(getattr(error, "grpc_status_code", None), "name", None) if status is not None else _grpc_code(error)
         over_http = hasattr(getattr(error, "response", None), "status_code")
         return (None, status) if over_http or not isinstance(code, str) else (code, None)
-    except Exception:  # noqa: BLE001 - the boundary, as above
+    except Exception as fault:  # noqa: BLE001 - the boundary, as above
+        guard.pass_on(fault)
         return None, None
 
 

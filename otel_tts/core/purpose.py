@@ -114,7 +114,8 @@ def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
     kept: dict[str, str | bool | int | float] = {}
     try:
         items = dict(attributes).items()
-    except Exception:  # noqa: BLE001 - the host's object
+    except Exception as error:  # noqa: BLE001 - the host's object
+        guard.pass_on(error)
         guard.misused("attributes", clean.shown(attributes), "use a mapping of names to values.", "They are left out.")
         return kept
     for given, value in items:

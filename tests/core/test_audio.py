@@ -45,6 +45,7 @@ TONE = AudioFacts(
     clipping_ratio=0.0,
     loudness=-20 * math.log10(0.1 / math.sqrt(2)),
     voiced_s=1.2,
+    samples=32000,
 )
 
 
@@ -157,13 +158,13 @@ def test_onset_is_known_while_the_stream_goes_on() -> None:
 
 def test_silence_is_all_silence() -> None:
     """Digital silence is trailing silence from its start, with no onset and no loudness."""
-    assert measure(PCM16(8000), bytes(16000)) == AudioFacts(1.0, 8000, None, 1.0, 1.0, 0.0, None, 0.0)
+    assert measure(PCM16(8000), bytes(16000)) == AudioFacts(1.0, 8000, None, 1.0, 1.0, 0.0, None, 0.0, 8000)
 
 
 def test_incomplete_last_window() -> None:
     """Audio shorter than a window is told about, with its own length."""
     assert asdict(measure(PCM16(8000), pcm16(np.full(20, 0.5)))) == close(
-        AudioFacts(0.0025, 8000, None, 0.0, 0.0, 0.0, 20 * math.log10(2), 0.0025)
+        AudioFacts(0.0025, 8000, None, 0.0, 0.0, 0.0, 20 * math.log10(2), 0.0025, 20)
     )
 
 
@@ -190,6 +191,7 @@ def plain_reading(samples: list[int], rate: int) -> AudioFacts:
         clipping_ratio=sum(abs(sample) >= 32767 for sample in samples) / len(samples),
         loudness=-10 * math.log10(energy / 32768**2 / sum(lengths)) if windows else None,
         voiced_s=sum(lengths) / rate,
+        samples=len(samples),
     )
 
 

@@ -131,3 +131,23 @@ def test_audio_that_nobody_got(capture_tts: Capture) -> None:
         assert request.outcome == outcome
         assert request[semconv.AUDIO_DURATION] == made
         assert request[semconv.AUDIO_DELIVERED] == 0.0
+
+
+CLIPPED = st.tuples(st.sampled_from([8000, 16_000, 24_000]), st.integers(1, 3), st.integers(1, 40), st.integers(0, 3))
+
+
+@CASES
+@given(st.lists(CLIPPED, min_size=1, max_size=4))
+@example([(8000, 1, 10, 3), (8000, 2, 10, 0)])
+@example([(8000, 1, 10, 3), (24_000, 1, 10, 0), (8000, 1, 10, 0)])
+def test_clipping_of_parts_of_any_shape(capture_tts: Capture, parts: list[tuple[int, int, int, int]]) -> None:
+    """Parts of other sample rates and numbers of channels: each sample counts once."""
+    clipped = samples = 0
+    with capture_tts.telemetry().synthesis("hello", stream=True) as s:
+        for rate, channels, tens, loud in parts:
+            frame = (b"\xff\x7f" * loud)[: 2 * channels].ljust(2 * channels, b"\x00")
+            with s.attempt("piper") as attempt:
+                list(attempt.stream(iter([frame * (10 * tens)]), PCM16(rate, channels)))
+            samples += channels * 10 * tens
+            clipped += min(loud, channels) * 10 * tens
+    assert capture_tts.syntheses()[-1][semconv.AUDIO_CLIPPING_RATIO] == pytest.approx(clipped / samples)

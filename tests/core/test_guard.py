@@ -7,6 +7,8 @@ import contextvars
 import gc
 import logging
 import re
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -665,3 +667,65 @@ def test_the_fixture_is_strict(capture_tts: Any) -> None:
     assert guard.strict is True
     with pytest.raises(ValueError, match="okay"):
         capture_tts.telemetry().synthesis(TEXT).fail(outcome="okay")
+
+
+class JobTimeoutError(Exception):
+    """What a job queue raises in its signal handler, wherever the job is just then."""
+
+
+def out_of_time(*_: object) -> None:
+    """The handler."""
+    raise JobTimeoutError
+
+
+def interrupted(point: int, work: Callable[[], object]) -> bool:
+    """Do some work; the signal comes where Python looks for the n-th time in our code: when a function begins, or one in C returns.
+
+    Return whether it looks so often.
+    """
+    left = point
+
+    def profile(frame: Any, event: str, _: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return") and frame.f_globals.get("__name__", "").startswith("otel_tts."):
+            left -= 1
+            if left == 0:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGUSR1)
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return left <= 0
+
+
+def test_the_time_limit_of_a_job_reaches_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of a signal handler, anywhere in our code: it ends the host's work as without us, and the next request is counted."""
+    tts = Telemetry(tracer_provider=TracerProvider(), meter_provider=NoOpMeterProvider())  # nothing that other tests use
+    before = signal.signal(signal.SIGUSR1, out_of_time)
+    lost: list[object] = []  # by Python, which ignores what is raised in a finaliser
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+
+    def speak() -> None:
+        with tts.synthesis(TEXT, stream=True) as s, s.attempt("piper") as attempt:
+            list(attempt.stream(iter([CHUNK, CHUNK]), FORMAT))
+
+    try:
+        speak()
+        points = 1
+        while True:
+            try:
+                if not contextvars.copy_context().run(interrupted, points, speak):  # the API itself may not have detached
+                    break
+                assert lost, f"The signal at {points} is lost."
+                lost.clear()
+            except JobTimeoutError:
+                pass
+            points += 1
+            run_deferred()  # of the request that was left
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        gc.collect()
+    assert points > 60
