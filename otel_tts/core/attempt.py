@@ -10,12 +10,47 @@ from otel_tts.core import clean
 from otel_tts.core import outcome as outcomes
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.guard import guarded
-from otel_tts.core.invocation import Invocation
+from otel_tts.core.invocation import Invocation, Requester
 from otel_tts.core.outcome import Cause
 from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload, measured
-from otel_tts.semconv import ErrorType, Outcome
+from otel_tts.core.underway import UNDER_WAY
+from otel_tts.semconv import AttemptReason, ErrorType, Outcome
 
 T = TypeVar("T")
+
+
+def invoke(
+    request: Requester,
+    provider: str,
+    model: str | None,
+    reason: AttemptReason | str | None = None,
+    *,
+    remote: bool,
+    start_ns: int | None = None,
+    text: str | None = None,
+) -> Invocation:
+    """Start a call of a provider for a request.
+
+    Args:
+        request: the request.
+        provider: who is called.
+        model: with which model.
+        reason: why; None: derived from the attempts before.
+        remote: whether the provider runs elsewhere (span kind CLIENT).
+        start_ns: when it started, if that is in the past: on the clock of the request, in nanoseconds.
+        text: what it is given to speak; None: that is not known of this call by itself.
+    """
+    if request.outcome is not None:
+        UNDER_WAY.hold()
+    provider, model = clean.name(provider), clean.optional_name(model)
+    stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
+    why = stated or request.sources.attempt_reason(provider)
+    invocation = Invocation(
+        request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
+    )  # fmt: skip
+    invocation.characters = None if text is None else len(clean.spoken(text))
+    request.sources.invocation_began(invocation, provider, model, why)
+    return invocation
 
 
 class Attempt:

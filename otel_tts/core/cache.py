@@ -23,7 +23,8 @@ from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.streams import Payload, enter, leave, measured
 from otel_tts.core.turn import Turn, in_turn
-from otel_tts.semconv import LookupResult
+from otel_tts.core.underway import UNDER_WAY
+from otel_tts.semconv import LookupResult, Outcome
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class CachedRequest(Protocol):
     context: Context
     turn: Turn
     sources: AudioSources
+    outcome: Outcome | None
 
 
 class _Block(ABC):
@@ -174,7 +176,6 @@ class CachedAudio:
         self.chunk(audio, self.monotonic(), 0)
         self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 
-    @in_turn
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """Measure a chunk that is handed to the caller.
 
@@ -183,10 +184,14 @@ class CachedAudio:
             now_ns: when, on the clock of the request, in nanoseconds.
             waited_ns: how long it was waited for, in nanoseconds.
         """
-        pieces = self._meter.pieces
-        total_s = self._meter.feed(data)
-        if self._meter.pieces > pieces:
-            self._request.record.played().chunk(self._meter, total_s, now_ns, waited_ns)
+        request, meter = self._request, self._meter
+        with self.turn:
+            has_ended, pieces = request.outcome is not None, meter.pieces
+            total_s = meter.feed(data)
+            if meter.pieces > pieces:
+                request.record.played().chunk(meter, total_s, now_ns, waited_ns)
+        if has_ended:
+            UNDER_WAY.hold()
 
     def waiting(self, waited_ns: int) -> None:
         """Do nothing: there is no engine to wait for.

@@ -13,7 +13,7 @@ from opentelemetry.context import Context, create_key, set_value
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from otel_tts import semconv
-from otel_tts.core import clean, outcome
+from otel_tts.core import outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
@@ -28,6 +28,7 @@ from otel_tts.core.result import InvocationResult
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
+from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, Outcome
 
 INVOCATION = create_key("invocation")
@@ -43,6 +44,7 @@ class Requester(Protocol):
     context: Context
     turn: Turn
     sources: AudioSources
+    outcome: Outcome | None
 
     @property
     def text_input(self) -> TextInput:
@@ -50,38 +52,6 @@ class Requester(Protocol):
 
     def interruption(self) -> Cause:
         """Return why work for this request was cut off."""
-
-
-def invoke(
-    request: Requester,
-    provider: str,
-    model: str | None,
-    reason: AttemptReason | str | None = None,
-    *,
-    remote: bool,
-    start_ns: int | None = None,
-    text: str | None = None,
-) -> Invocation:
-    """Start a call of a provider for a request.
-
-    Args:
-        request: the request.
-        provider: who is called.
-        model: with which model.
-        reason: why; None: derived from the attempts before.
-        remote: whether the provider runs elsewhere (span kind CLIENT).
-        start_ns: when it started, if that is in the past: on the clock of the request, in nanoseconds.
-        text: what it is given to speak; None: that is not known of this call by itself.
-    """
-    provider, model = clean.name(provider), clean.optional_name(model)
-    stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
-    why = stated or request.sources.attempt_reason(provider)
-    invocation = Invocation(
-        request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
-    )  # fmt: skip
-    invocation.characters = None if text is None else len(clean.spoken(text))
-    request.sources.invocation_began(invocation, provider, model, why)
-    return invocation
 
 
 class Invocation:
@@ -210,6 +180,7 @@ class Invocation:
         """
         turn, playback, meter, text = self.turn, self._playback, self._meter, self._text
         turn.take()  # as `in_turn` does, in fewer calls: this is called for each chunk of a stream
+        is_open = self.open
         try:
             if text is not None and text.waits:
                 waited_ns = self._for_engine(waited_ns)
@@ -218,14 +189,16 @@ class Invocation:
             if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
                 if playback is not None and self.delivers:
                     playback.waiting(waited_ns)
-                return
-            self._chunks += 1
-            if self._first_byte_ns is None:
-                self._first_byte_ns = now_ns
-            if playback is not None and self.delivers:
-                playback.chunk(meter, total_s, now_ns, waited_ns)
+            else:
+                self._chunks += 1
+                if self._first_byte_ns is None:
+                    self._first_byte_ns = now_ns
+                if playback is not None and self.delivers:
+                    playback.chunk(meter, total_s, now_ns, waited_ns)
         finally:
             turn.release()
+        if not is_open:
+            UNDER_WAY.hold()
 
     @in_turn
     def waiting(self, waited_ns: int) -> None:

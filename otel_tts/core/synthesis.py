@@ -10,12 +10,11 @@ from opentelemetry.trace import Link, TraceFlags, format_trace_id
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
-from otel_tts.core.attempt import Attempt
+from otel_tts.core.attempt import Attempt, invoke
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
 from otel_tts.core.deferred import deferrable, outside_collections
 from otel_tts.core.guard import MisuseError, guard, guarded_or
-from otel_tts.core.invocation import invoke
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest

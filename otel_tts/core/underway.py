@@ -10,6 +10,7 @@ from typing import Protocol
 from otel_tts.core import fork
 
 _PAUSE_S = 0.005  # seconds between two checks of what is about to end
+_LONG_S = 60.0  # seconds; it is ended long before
 
 
 class UnderWay(Protocol):
@@ -30,6 +31,7 @@ class Register(fork.ForkAware):
         # Single operations on a dictionary are atomic and need no lock. A finaliser, which removes items, could wait for ever for one.
         self._references: dict[int, weakref.ref[UnderWay]] = {}
         self._on_first: Callable[[], None] | None = None
+        self._is_over = False
         fork.register(self)
 
     def on_first(self, callback: Callable[[], None]) -> None:
@@ -81,10 +83,25 @@ class Register(fork.ForkAware):
         while self.items() and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
 
+    def end(self) -> None:
+        """Let nothing start, answer or hand out audio any more that is not counted: the process ends as soon as telemetry is exported."""
+        self._is_over = True
+        self._on_first = self._hold_next
+
+    def hold(self) -> None:
+        """Wait until the process ends, if it is ending. Whatever happens to a request that has been exported would be counted nowhere."""
+        while self._is_over:
+            time.sleep(_LONG_S)  # signal handlers run in the meantime, and one of them ends the process
+
+    def _hold_next(self) -> None:
+        self._on_first = self._hold_next
+        self.hold()
+
     def after_fork_in_child(self) -> None:
         """Drop all items: the parent ends and counts them."""
         self._references = {}
         self._on_first = None
+        self._is_over = False
 
 
 UNDER_WAY = Register()

@@ -168,15 +168,17 @@ class Rpc(Call):
         try:
             self.turn.take()
             try:
-                if self.over or self._answered_by_grpc:
-                    return
-                self._answered_by_grpc = by_grpc
-                self._answer = (code, error, cause)
-                # Its owner ends the span before grpc is done with the RPC.
-                if self._begun and self._foreign and self._span.is_recording():
-                    self._describe(plan_of(self._emitter, self._method, code))
+                has_ended = self.over
+                if not (has_ended or self._answered_by_grpc):
+                    self._answered_by_grpc = by_grpc
+                    self._answer = (code, error, cause)
+                    # Its owner ends the span before grpc is done with the RPC.
+                    if self._begun and self._foreign and self._span.is_recording():
+                        self._describe(plan_of(self._emitter, self._method, code))
             finally:
                 self.turn.release()
+            if has_ended:
+                UNDER_WAY.hold()
         except Exception as fault:  # noqa: BLE001 - the boundary: the status is sent all the same
             guard.caught("the status of an RPC", fault)
 

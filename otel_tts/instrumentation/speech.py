@@ -8,11 +8,12 @@ from typing import Any
 from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import clean, outcome
+from otel_tts.core.attempt import invoke
 from otel_tts.core.audio import AudioFormat, AudioMeter
 from otel_tts.core.blocks import REQUEST
 from otel_tts.core.enclosing import begin_request, enclosing_request
 from otel_tts.core.guard import guarded
-from otel_tts.core.invocation import INVOCATION, Invocation, invoke
+from otel_tts.core.invocation import INVOCATION, Invocation
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest

@@ -9,11 +9,12 @@ from typing import Any, Self
 from opentelemetry.context import Context, create_key, get_current
 
 from otel_tts.core import outcome
+from otel_tts.core.attempt import invoke
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.deferred import defer
 from otel_tts.core.enclosing import begin_request, enclosing_request
 from otel_tts.core.guard import guard, guarded
-from otel_tts.core.invocation import INVOCATION, invoke
+from otel_tts.core.invocation import INVOCATION
 from otel_tts.core.outcome import Cause
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry

@@ -194,6 +194,7 @@ class Pipeline(fork.ForkAware):
 
     def _end(self) -> None:
         """Flush and stop, since the process ends now. The host's own providers are flushed, too: no ``atexit`` function will do it."""
+        UNDER_WAY.end()
         deadline = self._deadline(None)
         jobs = [lane.submit(export.flush) for export, lane in self._exports if not export.stop]
         self.shutdown()

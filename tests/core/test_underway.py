@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, cast
 
+import pytest
 from opentelemetry.context import get_current, set_value
 
+from otel_tts.core import underway
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.streams import Current
-from otel_tts.core.underway import UNDER_WAY
+from otel_tts.core.underway import UNDER_WAY, Register
 from otel_tts.semconv import Outcome
 from otel_tts.testing.capture import Capture
 
@@ -51,3 +54,26 @@ def test_nothing_is_left_under_way(capture_tts: Capture) -> None:
     assert UNDER_WAY.items() == []
     assert kept.outcome is Outcome.ERROR
     assert len(capture_tts.syntheses()) == 3
+
+
+def test_nothing_starts_in_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would begin when telemetry has left waits for the end, as it would be counted nowhere; a forked child goes on."""
+    monkeypatch.setattr(underway, "_LONG_S", 0.001)
+    register = Register()
+    register.end()
+    started: list[int] = []
+    item = cast("Any", threading.Event())  # what it is does not matter
+
+    def start(number: int) -> None:
+        register.add(item)
+        started.append(number)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join(0.05)
+    assert started == []
+    register.after_fork_in_child()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(started) == [0, 1]
