@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace.export import _DEFAULT_SCHEDULE_DELAY_MILLIS
 
 from otel_tts.commands.requests import requests
+from otel_tts.core.outcome import ERROR, from_rpc_status
 from otel_tts.history.cardinality import BUDGET
 from otel_tts.history.local import LocalHistory
 from otel_tts.sdk.direct.queue import MOST_SPANS
@@ -119,3 +121,22 @@ def test_no_page_states_another_default() -> None:
     ]
     assert len(stated) > 1
     assert [each for each in stated if by_name[each[1]] != each[2]] == []
+
+
+def test_the_guide_says_what_a_status_means() -> None:
+    """Each row of the table in docs/guides/grpc.md is what a status without any attempt is, and no status is missing."""
+    section = (
+        (ROOT / "docs" / "guides" / "grpc.md").read_text("utf-8").partition("## What a status means")[2].partition("\n## ")[0]
+    )
+    rows = [
+        [re.findall(r"`(\w+)`", cell) for cell in row.split("|")[1:3]]
+        for row in re.findall(r"^\| .*`.* \|$", section, re.MULTILINE)
+    ]
+    stated = {status: meaning for statuses, meaning in rows for status in statuses}
+    others = stated.pop("OK")
+    for code in grpc.StatusCode:
+        if code is not grpc.StatusCode.OK:
+            cause = from_rpc_status(code.name, attempted=False)
+            assert stated.get(code.name, others) == [str(part) for part in (cause.outcome, cause.error_type) if part], code
+            after = from_rpc_status(code.name, attempted=True)
+            assert after == (ERROR if cause.outcome is Outcome.REJECTED else cause)

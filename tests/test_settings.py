@@ -12,6 +12,7 @@ import pytest
 
 from otel_tts import Settings
 from otel_tts.commands.config import by_section
+from otel_tts.commands.config import in_force as listed
 from otel_tts.settings import (
     HistorySettings,
     Section,
@@ -187,3 +188,12 @@ def test_a_section_within_a_section() -> None:
         HistorySettings.load({"OTEL_TTS_TEMPO_TIMEOUT": "soon"})
     with pytest.raises(TypeError, match="PrometheusServer has no setting named adress"):
         HistorySettings.load({}, prometheus_adress="http://p")
+
+
+def test_what_nothing_reads_is_said_beside_it() -> None:
+    """`otel-tts config` lists a misspelt variable of ours with the nearest that there is, and one of OpenTelemetry's as it is."""
+    environ = {"OTEL_TTS_CAPTURE_TXT": "1", "OTEL_TTS_X": "1", "OTEL_PROPAGATORS": "b3"}
+    sources = {name: source for name, _, source in listed(environ)}
+    assert sources["OTEL_TTS_CAPTURE_TXT"] == "environment, and nothing reads it; the nearest is OTEL_TTS_CAPTURE_TEXT"
+    assert sources["OTEL_TTS_X"].startswith("environment, and nothing reads it")
+    assert sources["OTEL_PROPAGATORS"] == "environment"

@@ -26,6 +26,7 @@ from otel_tts.settings import (
     milliseconds,
     redact_url,
 )
+from otel_tts.settings.misspelt import misspelt
 
 _SECRET = re.compile(r"HEADERS|KEY|TOKEN|SECRET|PASSWORD")
 _WIDEST = 40  # columns; a longer value moves what follows it
@@ -85,10 +86,13 @@ def in_force(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         for setting in settings:
             names.add(setting.variable.name)
             yield setting.variable.name, shown(in_its_unit(setting.variable, setting.value)), setting.source
+    unread = dict(misspelt(environ))
     for name in sorted(environ):
         if name.startswith("OTEL_") and name not in names:
             hidden = environ[name] and _SECRET.search(name)
-            yield name, "(set, not shown)" if hidden else redact_url(environ[name]), "environment"
+            nearest = f"; the nearest is {unread[name]}" if unread.get(name) else ""
+            source = f"environment, and nothing reads it{nearest}" if name in unread else "environment"
+            yield name, "(set, not shown)" if hidden else redact_url(environ[name]), source
 
 
 def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequence[InForce]]]:

@@ -24,8 +24,8 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters. None is no audio.
 
     Raises:
-        MisuseError: it is none of these.
-        UnreadableAudioError: it has samples of another type or number of channels.
+        MisuseError: it is none of these, or has samples of another type or number of channels.
+        UnreadableAudioError: it could not be taken out of a chunk.
         Exception: whatever an object of the host raises when it is converted to an array.
     """
     if isinstance(data, bytes):
@@ -74,7 +74,9 @@ def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) 
     if array.dtype.itemsize == 1 and not plain:
         return array.tobytes()
     if expected is None:
-        raise UnreadableAudioError("An array has samples, and the audio was declared to be bytes of a container.")
+        raise MisuseError(
+            "An array has samples, and the audio was declared to be bytes of a container: declare PCM16 or PCMFloat32."
+        )
     wanted = expected.dtype
     array = _interleaved(array, expected.channels)
     if wanted.kind == "f":
@@ -84,7 +86,7 @@ def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) 
     else:
         fits = array.dtype.newbyteorder("<") == wanted
     if not fits:
-        raise UnreadableAudioError(f"The samples are {array.dtype}; {expected} was declared.")
+        raise MisuseError(f"The samples are {array.dtype}, and {expected} was declared: convert them, or declare what they are.")
     with np.errstate(over="ignore"):  # too large for 32 bits: infinite, so unreadable
         return array.astype(wanted).tobytes()
 
@@ -97,7 +99,9 @@ def _interleaved(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         return array
     if array.ndim == 2 and array.shape[0] == channels:
         return array.T
-    raise UnreadableAudioError(f"An array of shape {array.shape} was given; the format's number of channels is {channels}.")
+    raise MisuseError(
+        f"An array of shape {array.shape} was given, and {channels} channels were declared: declare as many as it has."
+    )
 
 
 def _in_range(array: npt.NDArray[Any], wanted: np.dtype[Any]) -> bool:

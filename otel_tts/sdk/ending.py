@@ -7,10 +7,12 @@ they have stopped, and then end by the signal: that is when telemetry is flushed
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -23,6 +25,8 @@ _INIT = 1
 """The process id for which the kernel ignores a signal without a handler, as in containers."""
 _UNTIL_KILLED_S = 1.0
 """Seconds between two flushes of such a process after it was told to end."""
+_MOST_S = 60.0
+"""The most seconds that the end of a program waits for the signal that it was sent."""
 
 
 class Ending(ForkAware):
@@ -40,6 +44,7 @@ class Ending(ForkAware):
         self._set_signal, self._get_signal = signal.signal, signal.getsignal
         self._start()
         register(self)
+        atexit.register(self._end_by_signal)
 
     def after_fork_in_child(self) -> None:
         """Start a new thread: that of the parent does not exist in the child."""
@@ -61,11 +66,12 @@ class Ending(ForkAware):
         # The thread is started in advance, and gets the signal by a SimpleQueue. A signal handler runs in the middle of any code of the
         # main thread: a flush inside it would wait for ever if that code holds a lock of the SDK or of an exporter.
         self._terminations: SimpleQueue[int] = SimpleQueue()
-        self._flushed = False
+        self._flushed = self._told = False
         threading.Thread(target=self._end, args=(self._terminations,), name="otel-tts-end", daemon=True).start()
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         if not self._flushed:
+            self._told = True
             self._terminations.put(number)  # a supervisor may send it twice: both wait for the flush, which has a time limit
         else:
             self._set_signal(number, signal.SIG_DFL)
@@ -82,6 +88,15 @@ class Ending(ForkAware):
             self._flushed = True
             os.kill(os.getpid(), number)
             number = terminations.get()
+
+    def _end_by_signal(self) -> None:
+        """Wait at the end of a program that was sent SIGTERM: it ends by the signal, and not with the status of its last line.
+
+        A server that has stopped sends itself the signal once more, and goes on for some instructions while the thread flushes.
+        """
+        deadline = time.monotonic() + _MOST_S
+        while self._told and os.getpid() != _INIT and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _flush_and_exit(self, status: int) -> NoReturn:
         try:

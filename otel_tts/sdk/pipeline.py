@@ -175,6 +175,7 @@ class Pipeline(fork.ForkAware):
             if self._result is None:
                 self._result = False
                 deadline = self._deadline(timeout)
+                run_deferred()  # first: what was dropped before is not stopped now
                 UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
                 run_deferred()
                 self._result = _exported([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)

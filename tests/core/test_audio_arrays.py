@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from otel_tts.core.audio import PCM16, AudioFacts, AudioFormat, AudioMeter, MuLaw, PCMFloat32, Wav
+from otel_tts.core.formats import Samples
+from otel_tts.core.guard import MisuseError
+from otel_tts.core.payload import audio_bytes
 from tests.core.signals import measure, pcm16, sine
 
 
@@ -50,6 +54,10 @@ def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.N
     meter = AudioMeter(format)
     assert (meter.feed(array), meter.seconds, meter.empty, meter.onset_s()) == (0.0, None, False, None)
     assert meter.facts() == AudioFacts()
+    declared = "container" if isinstance(format, Wav) else str(format)
+    with pytest.raises(MisuseError, match=re.escape(declared)) as raised:  # which the log says once
+        audio_bytes(array, format if isinstance(format, Samples) else None)
+    assert isinstance(format, Wav) or str(array.dtype) in str(raised.value)
 
 
 def test_owners_may_write_to_their_buffers_again() -> None:

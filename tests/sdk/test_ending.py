@@ -535,16 +535,46 @@ for _ in tts.synthesis("Hello", stream=True).stream(pieces(), "piper", audio=PCM
 """
 
 
-def test_a_stream_that_sigterm_stops_was_stopped_as_its_attempt_was(tmp_path: Path) -> None:
-    """Of a plain script: both say that the service stopped it, and neither that the caller left."""
-    end(start(STREAM, tmp_path))
+def reasons(directory: Path) -> dict[str, object]:
+    """Why each span was cut off, by the span's name."""
     records = [
         record
-        for partition in files.partitions(tmp_path, "traces")
+        for partition in files.partitions(directory, "traces")
         for _, request in files.read(partition.path)
         for resource in request["resourceSpans"]
         for scope in resource["scopeSpans"]
         for record in scope["spans"]
     ]
-    reasons = {record["name"]: attributes(record).get(semconv.CANCEL_REASON.key) for record in records}
-    assert reasons == {"tts.synthesize": "stopped", "text_to_speech": "stopped"}
+    return {record["name"]: attributes(record).get(semconv.CANCEL_REASON.key) for record in records}
+
+
+def test_a_stream_that_sigterm_stops_was_stopped_as_its_attempt_was(tmp_path: Path) -> None:
+    """Of a plain script: both say that the service stopped it, and neither that the caller left."""
+    end(start(STREAM, tmp_path))
+    assert reasons(tmp_path) == {"tts.synthesize": "stopped", "text_to_speech": "stopped"}
+
+
+DROPPED = """
+for _ in tts.synthesis("Hello", stream=True).stream(iter([bytes(3200)] * 3), "piper", audio=PCM16(16000)):
+    break
+"""
+
+
+def program(code: str, directory: Path) -> int:
+    """The status of a program of this code, which ends by itself."""
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(directory)}
+    return subprocess.run([sys.executable, "-c", REQUESTS + code], env=environ, capture_output=True, timeout=60).returncode
+
+
+@pytest.mark.parametrize("ending", ["", "pipeline.shutdown()", "os._exit(0)"])
+def test_a_stream_that_was_dropped_before_the_end_is_not_stopped_by_it(tmp_path: Path, ending: str) -> None:
+    """It is cancelled, as one that was dropped earlier, and no failure of the service."""
+    assert program(DROPPED + ending, tmp_path) == 0
+    assert reasons(tmp_path) == {"tts.synthesize": "caller", "text_to_speech": "caller"}
+
+
+@pytest.mark.parametrize("before", ["", "pipeline.shutdown()"])
+def test_a_server_that_sends_itself_the_signal_at_its_end_ends_by_it(tmp_path: Path, before: str) -> None:
+    """As uvicorn does, whose last lines run on while telemetry is flushed: the status is that of the signal, also after a shutdown."""
+    assert program(f"speak(3)\n{before}\nsignal.raise_signal(signal.SIGTERM)\n", tmp_path) == -signal.SIGTERM
+    assert list(requests(tmp_path).values()) == [3]
