@@ -100,7 +100,7 @@ def _interleaved(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
     if array.ndim == 2 and array.shape[0] == channels:
         return array.T
     raise MisuseError(
-        f"An array of shape {array.shape} was given, and {channels} channels were declared: declare as many as it has."
+        f"An array of shape {array.shape} has not the declared number of channels, which is {channels}: declare what it has."
     )
 
 

@@ -66,12 +66,12 @@ class Ending(ForkAware):
         # The thread is started in advance, and gets the signal by a SimpleQueue. A signal handler runs in the middle of any code of the
         # main thread: a flush inside it would wait for ever if that code holds a lock of the SDK or of an exporter.
         self._terminations: SimpleQueue[int] = SimpleQueue()
-        self._flushed = self._told = False
+        self._flushed = self._signalled = False
         threading.Thread(target=self._end, args=(self._terminations,), name="otel-tts-end", daemon=True).start()
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         if not self._flushed:
-            self._told = True
+            self._signalled = True
             self._terminations.put(number)  # a supervisor may send it twice: both wait for the flush, which has a time limit
         else:
             self._set_signal(number, signal.SIG_DFL)
@@ -95,7 +95,7 @@ class Ending(ForkAware):
         A server that has stopped sends itself the signal once more, and goes on for some instructions while the thread flushes.
         """
         deadline = time.monotonic() + _MOST_S
-        while self._told and os.getpid() != _INIT and time.monotonic() < deadline:
+        while self._signalled and os.getpid() != _INIT and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _flush_and_exit(self, status: int) -> NoReturn:
