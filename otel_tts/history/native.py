@@ -112,8 +112,7 @@ class NativeHistograms:
         if not histograms:
             return []
         since_s = end - start + self._silence_s
-        answers = self._at(readings.native(list(histograms.values()), since_s, self._where), end)
-        names = {str(item["metric"].get("__name__")) for item in answers}
+        names = self._names(list(histograms.values()), start, end)
         there = [metric for name, metric in histograms.items() if name in names]
         for metric in there:
             if changed := self._at(native.counted_in_two_ways(metric, since_s, self._where), end):
@@ -123,6 +122,20 @@ class NativeHistograms:
                     "time or the hour before, and has neither of all of it. Ask for a time before that, or from an hour after it on."
                 )
         return there
+
+    def are_any(self, metrics: Sequence[Metric], start: float, end: float) -> bool:
+        """Whether there are native histograms of any of the metrics between two moments, or in the hour before.
+
+        Args:
+            metrics: the metrics.
+            start: from when on, in seconds since the Unix epoch.
+            end: up to when, in seconds since the Unix epoch.
+        """
+        return bool(self._names([metric for metric in metrics if metric.instrument is Instrument.HISTOGRAM], start, end))
+
+    def _names(self, histograms: Sequence[Metric], start: float, end: float) -> set[str]:
+        answers = self._at(readings.native(histograms, end - start + self._silence_s, self._where), end)
+        return {str(item["metric"].get("__name__")) for item in answers}
 
     def grown(self, metric: Metric, moments: Sequence[float], step_s: float | None) -> list[NativeSample]:
         """How much each histogram grew between each two of the moments, by service and attributes.

@@ -6,28 +6,31 @@ Values are differences of cumulative ones, so they are whole where counts are; `
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import groupby
 
 from otel_tts import promql, semconv
-from otel_tts.distribution import Distribution
 from otel_tts.history import rows, services
+from otel_tts.history.answers import Answers
 from otel_tts.history.cardinality import AttributeSet
-from otel_tts.history.engine import Labels, QueryEngine, Sample
+from otel_tts.history.engine import QueryEngine
 from otel_tts.history.http import Backend
+from otel_tts.history.labelled import labelled_series, one, service_of
 from otel_tts.history.native import NativeHistograms
 from otel_tts.history.otlp import Unreadable
 from otel_tts.history.places import Place
 from otel_tts.history.raw import RawGrowth, Samples
+from otel_tts.history.recent import RecentGrowth
 from otel_tts.history.recorded import RecordedGrowth
 from otel_tts.history.rows import Growth, Series
+from otel_tts.history.states import States
 from otel_tts.promql import readings, recorded
-from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.semconv import Instrument, Metric
 from otel_tts.settings import EVERYWHERE, SELECTABLE, Selection
 
 _POINTS = 5000
 """Windows that one query is about: Prometheus answers at most 11,000."""
 _TOGETHER = tuple(dict.fromkeys((*rows.METRICS, *services.METRICS, semconv.PROVIDER_FALLBACKS)))
 """What is asked for at once where answers are kept: whoever asks for one of them will ask for others."""
+_KEPT = 64
 _HOUR = 3600.0
 _RETENTION = 400 * 24 * _HOUR  # fewer hours than the 11,000 values that Prometheus gives at most
 """Seconds back from now in which the first telemetry is looked for."""
@@ -60,7 +63,9 @@ class Prometheus:
         self._raw = RawGrowth(self._engine, interval, self._where)
         self._is_recorded = all(promql.sanitized(key) in recorded.KEPT for key, _ in selection.attributes)
         self._recorded = RecordedGrowth(self._engine, self._raw, interval, self._where, kept_s)
-        self._are_kept = kept_s > 0
+        self._kept = Answers(_KEPT, kept_s) if kept_s else None
+        states = States(self._engine, self._raw, _TOGETHER, self._where)
+        self._recent = RecentGrowth(self._engine, _TOGETHER, self._recorded, states, interval, kept_s) if kept_s else None
         self._native = NativeHistograms(
             self._engine.result, self._engine.name, recorded.SILENCE_S, self._where, self._engine.unreadable
         )
@@ -77,7 +82,10 @@ class Prometheus:
             moments: the ends of the intervals, in seconds since the Unix epoch, in ascending order.
             metrics: the metrics.
         """
-        native = self._native.there(list(metrics), moments[0], moments[-1])
+        may_be_native = self._may_be_native(moments[0], moments[-1])
+        if (recent := None if may_be_native else self._lately(moments, metrics)) is not None:
+            return recent
+        native = self._native.there(list(metrics), moments[0], moments[-1]) if may_be_native else []
         results: list[dict[str, list[Series]]] = [{metric.name: [] for metric in metrics} for _ in moments[1:]]
         counting = [metric for metric in metrics if metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM)]
         levels = [metric for metric in metrics if metric not in counting]
@@ -88,19 +96,38 @@ class Prometheus:
                     results[first + number][metric.name].append(series)
             grown = self._grown(counting, part) if counting else {}
             for metric in counting:
-                for number, series in _series(metric, grown[metric.name]):
+                for number, series in labelled_series(metric, grown[metric.name]):
                     results[first + number][metric.name].append(series)
             for metric in native:
                 for number, labels, value in self._native.grown(metric, part, self._raw.step_s):
-                    results[first + number][metric.name].append(_one(metric, labels, value))
+                    results[first + number][metric.name].append(one(metric, labels, value))
         return results
+
+    def _lately(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth] | None:
+        """The same of the last hour, where answers are kept and rules recorded it; None elsewhere."""
+        if self._recent is None or not self._has_rules or not all(metric in _TOGETHER for metric in metrics):
+            return None
+        if (growths := self._recent.growths(moments)) is None:
+            return None
+        return [{metric.name: growth[metric.name] for metric in metrics} for growth in growths]
+
+    def _may_be_native(self, start: float, end: float) -> bool:
+        """Whether native histograms have to be looked for. Where answers are kept, all of them are asked for at once."""
+        if self._kept is None:
+            return True
+        since, until = start // _HOUR * _HOUR, end // recorded.GRID_S
+        return self._kept.get((since, until), lambda: self._native.are_any(semconv.METRICS, since, end))
+
+    @property
+    def _has_rules(self) -> bool:
+        """Whether what rules recorded can be taken: Thanos gives them samples whose restarts it has smoothed out."""
+        return self._is_recorded and not self._engine.is_thanos
 
     def _grown(self, metrics: Sequence[Metric], moments: Sequence[float]) -> Samples:
         """What the metrics' series grew by. Where answers are kept, some are asked for together."""
-        if self._are_kept and all(metric in _TOGETHER for metric in metrics):
+        if self._kept is not None and len(metrics) > 1 and all(metric in _TOGETHER for metric in metrics):
             metrics = _TOGETHER
-        from_rules = self._is_recorded and not self._engine.is_thanos
-        return self._recorded.grown(metrics, moments) if from_rules else self._raw.grown(metrics, moments)
+        return self._recorded.grown(metrics, moments) if self._has_rules else self._raw.grown(metrics, moments)
 
     def began(self, now: float) -> float | None:
         """The first moment that anything is known of; None when nothing is.
@@ -138,7 +165,7 @@ class Prometheus:
         """
         moments: dict[str, float] = {}
         for answer in self._engine.at(readings.last_seen(metric, end - start, self._where), end):
-            service, (_, moment) = _service(answer.labels), answer.values[0]
+            service, (_, moment) = service_of(answer.labels), answer.values[0]
             if moment >= start:  # the first of the moments that are looked at finds what is a little older, too
                 moments[service] = max(moment, moments.get(service, moment))
         return moments
@@ -152,7 +179,7 @@ class Prometheus:
         """
         labels = [promql.sanitized(key) for key in SELECTABLE]
         answers = self._engine.at(readings.places(semconv.SYNTHESIS_DURATION, end - start, self._where), end)
-        return sorted({Place(_service(each.labels), tuple(each.labels.get(name, "") for name in labels)) for each in answers})
+        return sorted({Place(service_of(each.labels), tuple(each.labels.get(name, "") for name in labels)) for each in answers})
 
     def attribute_sets(self, moment: float) -> list[AttributeSet]:
         """The attribute sets of each process at a moment, and how many series each makes.
@@ -172,7 +199,7 @@ class Prometheus:
                 process = tuple(labels.get(name, "") for name in readings.PROCESS)
                 own = {name: value for name, value in labels.items() if not readings.is_of_process(name)}
                 series = round(answer.values[0][1]) + number
-                sets.append(AttributeSet(metric, _service(labels), process, own, number, series))
+                sets.append(AttributeSet(metric, service_of(labels), process, own, number, series))
         return sets
 
     def exported(self, start: float, end: float) -> float:
@@ -188,39 +215,4 @@ class Prometheus:
     def _levels(self, metric: Metric, moments: Sequence[float]) -> Iterator[tuple[int, Series]]:
         """For a metric that has a level: each window's number, and a series that was exported in it."""
         for number, labels, value in self._engine.each(readings.level(metric, moments[1] - moments[0], self._where), moments):
-            yield number, _one(metric, labels, value)
-
-
-def _series(metric: Metric, samples: Sequence[Sample]) -> Iterator[tuple[int, Series]]:
-    """Build series from values: one for each, or one for all buckets of a histogram."""
-    if metric.instrument is not Instrument.HISTOGRAM:
-        yield from ((number, _one(metric, labels, value)) for number, labels, value in samples)
-        return
-
-    def one(item: Sample) -> tuple[int, list[tuple[str, str]]]:
-        number, labels, _ = item
-        return number, sorted((name, value) for name, value in labels.items() if name != readings.BOUND)
-
-    for (number, labels), group in groupby(sorted(samples, key=one), key=one):
-        buckets: dict[float, float] = {}
-        for _, of_bucket, value in group:
-            bound = float(of_bucket[readings.BOUND])
-            buckets[bound] = buckets.get(bound, 0.0) + value
-        yield number, _one(metric, dict(labels), Distribution(dict(sorted(buckets.items()))))
-
-
-def _one(metric: Metric, labels: Labels, value: float | Distribution) -> Series:
-    attributes = {
-        attribute.key: _value(attribute, labels[name])
-        for attribute in metric.attributes
-        if labels.get(name := promql.label(attribute))
-    }
-    return Series(attributes, value, _service(labels), labels.get("service_version", ""))
-
-
-def _service(labels: Labels) -> str:
-    return labels.get("service_name") or labels.get("job", "").rpartition("/")[2]
-
-
-def _value(attribute: Attribute, text: str) -> str | bool:
-    return text == "true" if attribute.type == "boolean" else text
+            yield number, one(metric, labels, value)

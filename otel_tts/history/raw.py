@@ -46,12 +46,34 @@ class RawGrowth:
         answers = self._engine.together([partial(one, metric) for metric in metrics])
         return dict(zip((metric.name for metric in metrics), answers, strict=True))
 
+    def is_steady(self, metrics: Sequence[Metric], start: float, end: float) -> bool:
+        """Whether every process that exported between two moments did so as well within `short_s` before, and none began anew.
+
+        Args:
+            metrics: counters and histograms.
+            start: in seconds since the Unix epoch.
+            end: in seconds since the Unix epoch.
+        """
+        moments = (start, end)
+        was_silent, anew = self._engine.together(
+            [
+                lambda: self._silence_s(metrics, moments) > self.short_s,
+                lambda: self._any_began_anew(metrics, moments, self.short_s),
+            ]
+        )
+        return not (was_silent or anew)
+
+    @property
+    def short_s(self) -> float:
+        """How far back the last sample of a process is looked for, where nobody was silent for longer, in seconds."""
+        return min(max(60.0, 3 * self._interval_s), SILENCE_S)
+
     def _silence_s(self, metrics: Sequence[Metric], moments: Sequence[float]) -> float:
         """How far before a window the last sample of every process that exported in it is looked for.
 
         An hour; but much less will do where nobody was silent for longer, which one of a histogram's series tells.
         """
-        short_s = max(60.0, 3 * self._interval_s)
+        short_s = self.short_s
         if short_s >= SILENCE_S:
             return SILENCE_S
         silent = readings.silent(metrics, moments[1] - moments[0], short_s, SILENCE_S, self._where)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, floor
 from typing import TypeVar
@@ -27,6 +28,27 @@ _SAME_S = 5.0
 _PARTS = 120
 """In how many parts a window is compared with the samples."""
 _KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """What a comparison with the samples shows: the numbers of the ``parts`` of which all was recorded, by metric.
+
+    before: whether all was of the hour before. began: the parts in which rules took series for new.
+    """
+
+    parts: Mapping[str, Collection[int]]
+    before: bool
+    began: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMinutes:
+    """How much series grew in half minutes, by their number; the others as in `Complete`."""
+
+    grown: Samples
+    before: bool
+    began: Collection[int]
 
 
 class RecordedGrowth:
@@ -72,16 +94,21 @@ class RecordedGrowth:
         others = [metric for metric in metrics if metric not in RECORDED]
         if others:
             _add(results, self._asked_raw(others, tuple(moments)), range(len(moments) - 1))
-        if of_rules and self._is_any_recorded(moments[0], moments[-1]):
+        if of_rules and self.is_any_recorded(moments[0], moments[-1]):
             one_window = len(moments) == 2
             (self._one_window if one_window else self._windows)(of_rules, tuple(moments), results)
         elif of_rules:
             _add(results, self._asked_raw(of_rules, tuple(moments)), range(len(moments) - 1))
         return results
 
-    def _is_any_recorded(self, start: float, end: float) -> bool:
-        """Whether rules recorded anything of that time; where they are not loaded, nothing more is asked."""
-        last = self._recorded_until(end)
+    def is_any_recorded(self, start: float, end: float) -> bool:
+        """Whether rules recorded anything of that time; where they are not loaded, nothing more is asked.
+
+        Args:
+            start: in seconds since the Unix epoch.
+            end: in seconds since the Unix epoch.
+        """
+        last = self.until(end)
         if last - start < GRID_S:
             return False
         window = (start, last)
@@ -89,10 +116,33 @@ class RecordedGrowth:
             ("any", *window), lambda: bool(self._engine.each(recorded.seen(last - start, self._where), window, LATER_S))
         )
 
+    def half_minutes(self, metrics: Sequence[Metric], moments: Sequence[float]) -> HalfMinutes:
+        """How much each metric's series grew in half minutes of the clock that rules recorded, or may have.
+
+        Args:
+            metrics: some of `RECORDED`.
+            moments: half minutes of the clock, in seconds since the Unix epoch.
+        """
+        parts = tuple(moments)
+        complete = self._complete(metrics, parts)
+        results: dict[str, list[Sample]] = {metric.name: [] for metric in metrics}
+        self._middle(metrics, parts, results, one_window=False)
+        return HalfMinutes(results, complete.before, complete.began)
+
+    def are_all_new(self, metrics: Sequence[Metric], start: float, end: float) -> bool:
+        """Whether all series that rules took for new are so in the whole time: none came back after an hour.
+
+        Args:
+            metrics: some of `RECORDED`.
+            start: a half minute of the clock, in seconds since the Unix epoch.
+            end: a half minute of the clock, in seconds since the Unix epoch.
+        """
+        return len(self._as_new(metrics, (start, end))) == len(metrics)
+
     def _windows(self, metrics: Sequence[Metric], moments: Moments, results: dict[str, list[Sample]]) -> None:
         """Windows of whole half minutes: each is taken as it was recorded, or not."""
         on_grid = all(moment % GRID_S == 0 for moment in (moments[0], moments[1] - moments[0]))
-        over = [moment for moment in moments if moment <= self._recorded_until(moments[-1])] if on_grid else []
+        over = [moment for moment in moments if moment <= self.until(moments[-1])] if on_grid else []
         if len(over) > 1:
             self._middle(metrics, tuple(over), results, one_window=False)
         else:
@@ -104,11 +154,11 @@ class RecordedGrowth:
     def _one_window(self, metrics: Sequence[Metric], moments: Moments, results: dict[str, list[Sample]]) -> None:
         """One window: what is recorded of it, and the rest at its ends."""
         start, end = moments
-        first, last = ceil(start / GRID_S) * GRID_S, min(floor(end / GRID_S) * GRID_S, self._recorded_until(end))
+        first, last = ceil(start / GRID_S) * GRID_S, min(floor(end / GRID_S) * GRID_S, self.until(end))
         if last - first < GRID_S:
             _add(results, self._asked_raw(metrics, moments), [0])
             return
-        whole = self._once(("whole", _names(metrics), (first, last)), lambda: self._whole(metrics, (first, last)))
+        whole = self._complete(metrics, (first, last)).parts
         if recorded_whole := [metric for metric in metrics if whole[metric.name]]:
             _add(results, self._asked_recorded(recorded_whole, (first, last)), [0])
         if in_part := [metric for metric in metrics if not whole[metric.name]]:
@@ -118,17 +168,13 @@ class RecordedGrowth:
                 self._middle(in_part, (first, between), results, one_window=True)
             parts = tuple(between + number * step_s for number in range(round((last - between) / step_s) + 1))
             self._middle(in_part, parts, results, one_window=True)
-        if start < first:
-            _add(results, self._asked_raw(metrics, (start, first)), [0])
-        closed = max(floor((end - 2 * self._interval_s) / GRID_S) * GRID_S, last)
-        lately = tuple(last + number * GRID_S for number in range(round((closed - last) / GRID_S) + 1))
-        for rest in (lately, (closed, end)):  # the first of them is the same for all who ask within half a minute
-            if rest[0] < rest[-1]:
-                _add(results, self._asked_raw(metrics, rest), [0] * (len(rest) - 1))
+        for rest in ((start, first), (last, end)):
+            if rest[0] < rest[1]:
+                _add(results, self._asked_raw(metrics, rest), [0])
 
     def _middle(self, metrics: Sequence[Metric], parts: Moments, results: dict[str, list[Sample]], *, one_window: bool) -> None:
         """Parts that are recorded, of one window or each a window: whole ones from there, others from the samples."""
-        whole = self._once(("whole", _names(metrics), parts), lambda: self._whole(metrics, parts))
+        whole = self._complete(metrics, parts).parts
         runs: dict[tuple[bool, int, int], list[Metric]] = {}
         for metric in metrics:
             for is_whole, of_group in groupby(range(len(parts) - 1), key=whole[metric.name].__contains__):
@@ -145,8 +191,11 @@ class RecordedGrowth:
                 if chosen:
                     _add(results, asked(chosen, ends), numbers)
 
-    def _whole(self, metrics: Sequence[Metric], parts: Moments) -> dict[str, set[int]]:
-        """The numbers of the parts of which all was recorded, by metric."""
+    def _complete(self, metrics: Sequence[Metric], parts: Moments) -> Complete:
+        """Of which parts all was recorded."""
+        return self._once(("complete", _names(metrics), parts), lambda: self._compared(metrics, parts))
+
+    def _compared(self, metrics: Sequence[Metric], parts: Moments) -> Complete:
         hour, length_s, each = (parts[0] - SILENCE_S, parts[0]), parts[1] - parts[0], self._engine.each
         before, saw, *samples = self._engine.together(
             [
@@ -184,7 +233,8 @@ class RecordedGrowth:
                 and number not in saw_resets.get(name, {})
                 and saw_new.get(name, {}).get(number, 0) == new.get(name, {}).get(number, 0)
             }
-        return whole
+        began = {number for metric in metrics for number, count in saw_new.get(metric.name, {}).items() if count}
+        return Complete(whole, all(-1 not in of_metric for of_metric in missed.values()), began)
 
     def _doubtful_parts(self, metrics: Sequence[Metric], parts: Moments) -> int:
         """After a part that was not seen whole, the number of parts that may have been counted from a sample in it."""
@@ -212,10 +262,13 @@ class RecordedGrowth:
         def asked() -> Samples:
             samples: dict[str, list[Sample]] = {metric.name: [] for metric in metrics}
             query = recorded.growth(metrics, moments[1] - moments[0], self._where)
-            for number, labels, value in self._engine.each(query, moments, LATER_S):
-                own = {key: text for key, text in labels.items() if key != "metric"}
+            own: dict[int, dict[str, str]] = {}
+            answer = self._engine.each(query, moments, LATER_S)
+            for number, labels, value in answer:
                 if (name := labels.get("metric", "")) in samples:
-                    samples[name].append((number, own, value))
+                    if id(labels) not in own:  # those of all windows of a series
+                        own[id(labels)] = {key: text for key, text in labels.items() if key != "metric"}
+                    samples[name].append((number, own[id(labels)], value))
                 else:  # nobody asked for that
                     self._engine.unreadable.count += 1
             return samples
@@ -228,7 +281,12 @@ class RecordedGrowth:
     def _once(self, key: Hashable, question: Callable[[], T]) -> T:
         return self._kept.get(key, question) if self._kept is not None else question()
 
-    def _recorded_until(self, end: float) -> float:
+    def until(self, end: float) -> float:
+        """The last half minute of the clock up to which rules recorded, where they are evaluated.
+
+        Args:
+            end: not after that moment, in seconds since the Unix epoch.
+        """
         now = self._wall_clock() // _SAME_S * _SAME_S
         return floor(min(end, now - _LATE_S) / GRID_S) * GRID_S
 

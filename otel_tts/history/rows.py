@@ -42,6 +42,32 @@ Growth = Mapping[str, Sequence[Series]]
 """All series of each metric, by the metric's name."""
 
 
+def added(growths: Sequence[Growth]) -> Growth:
+    """How much series grew in several windows together.
+
+    Args:
+        growths: of counters and histograms, in windows that follow upon one another.
+    """
+    if len(growths) == 1:
+        return growths[0]
+    together: dict[str, list[Series]] = {}
+    for name in dict.fromkeys(name for growth in growths for name in growth):
+        sets: dict[tuple[object, ...], tuple[Series, list[float | Distribution]]] = {}
+        for growth in growths:
+            for series in growth.get(name, ()):
+                key = series.service, series.version, *series.attributes.items()
+                sets.setdefault(key, (series, []))[1].append(series.growth)
+        together[name] = [
+            Series(series.attributes, _sum(amounts), series.service, series.version) for series, amounts in sets.values()
+        ]
+    return together
+
+
+def _sum(amounts: Sequence[float | Distribution]) -> float | Distribution:
+    distributions = [amount for amount in amounts if isinstance(amount, Distribution)]
+    return Distribution.merged(distributions) if distributions else sum(a for a in amounts if not isinstance(a, Distribution))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What happened between two moments (seconds since the Unix epoch): over everything, of one provider, or of one language.

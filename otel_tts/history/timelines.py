@@ -88,3 +88,20 @@ def _together(metric: Metric, values: Sequence[float | Distribution]) -> float |
     if metric.instrument is Instrument.GAUGE:
         return min(numbers) if metric is semconv.PROVIDER_AVAILABLE else max(numbers)
     return sum(numbers)
+
+
+def across(metric: Metric, points: Sequence[Point]) -> float | Distribution | None:
+    """The value over windows that follow upon one another; None where none of them has one.
+
+    Args:
+        metric: the metric.
+        points: of one timeline.
+    """
+    values = [point.value for point in points if point.value is not None]
+    if not values:
+        return None
+    if metric.instrument is Instrument.HISTOGRAM:
+        return Distribution.merged(value for value in values if isinstance(value, Distribution))
+    if metric.instrument is Instrument.COUNTER:
+        return sum(value for value in values if isinstance(value, float))
+    return values[-1]

@@ -13,14 +13,21 @@ from otel_tts import semconv
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
 from otel_tts.history.answers import Answers
+from otel_tts.history.timelines import across
 from otel_tts.live.view import REFRESHES, Period, View
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.promql.recorded import GRID_S
+from otel_tts.semconv import Attribute, Instrument, Metric
 
 T = TypeVar("T")
 Where = Mapping[Attribute, tuple[str | bool, ...]]
 By = Literal["provider", "language"]
 _KEPT = 512  # answers; a page asks for twenty or so
-_LONG_S, _GRID_S = 120.0, 30.0
+_SHARED_S = 120.0
+"""Windows of this length and longer begin where those of others do, in seconds."""
+_FRACTION = 120
+"""The part of a long window by which it may begin earlier."""
+_LONG_S, _PART_S, _SETTLED_S = 2700.0, 300.0, 120.0
+"""A long window; what is over of it ends at multiples of this; and this long ago, so that rules have recorded it. In seconds."""
 _AT_ONCE = 8  # questions that are asked of the source at the same time
 
 
@@ -239,7 +246,9 @@ class CachedHistory:
         *,
         service: str = "",
     ) -> list[Timeline]:
-        """A metric between two moments, in one window. Of two minutes or more, it begins at a whole half minute.
+        """A metric between two moments, in one window. Of two minutes or more, it begins at a whole half minute, or a bit earlier.
+
+        What is over of a long window is read again when five more minutes are, and what came since is shared by all long windows.
 
         Args:
             metric: the metric.
@@ -249,12 +258,21 @@ class CachedHistory:
             where: the values that attributes must have; None: any.
             service: the name of the service.
         """
-        if end - start >= _LONG_S:
-            start = start // _GRID_S * _GRID_S
-        return self._once(
-            ("over", metric.name, tuple(by), tuple((where or {}).items()), service, start, end),
-            lambda: self._history.series(metric, start, end, end - start, by, service=service or None, where=where),
-        )
+
+        def over(start: float, end: float) -> list[Timeline]:
+            return self._once(
+                ("over", metric.name, tuple(by), tuple((where or {}).items()), service, start, end),
+                lambda: self._history.series(metric, start, end, end - start, by, service=service or None, where=where),
+            )
+
+        if end - start < _SHARED_S:
+            return over(start, end)
+        grid_s = max(GRID_S, (end - start) // _FRACTION // GRID_S * GRID_S)
+        start = start // grid_s * grid_s
+        cut = (end - max(_SETTLED_S, 2 * self.interval)) // _PART_S * _PART_S
+        if cut - start < _LONG_S or metric.instrument not in (Instrument.COUNTER, Instrument.HISTOGRAM):
+            return over(start, end)
+        return _added(metric, start, end, _joined(over(start, cut), over(cut, end)))
 
     def services(self, period: Period) -> list[Service]:
         """The services that had requests in the period.
@@ -338,3 +356,8 @@ def _joined(over: Sequence[Timeline], under_way: Sequence[Timeline]) -> list[Tim
 
 def _empty(timelines: Sequence[Timeline]) -> tuple[Point, ...]:
     return tuple(Point(point.start, point.end, None) for point in timelines[0].points) if timelines else ()
+
+
+def _added(metric: Metric, start: float, end: float, timelines: Sequence[Timeline]) -> list[Timeline]:
+    """Timelines with one window."""
+    return [replace(timeline, points=(Point(start, end, across(metric, timeline.points)),)) for timeline in timelines]

@@ -12,11 +12,12 @@ from typing import cast
 from otel_tts import semconv
 from otel_tts.conditions import Condition
 from otel_tts.conditions.figure import ABSENT
-from otel_tts.history import Distribution, Point, Timeline
+from otel_tts.history import Point, Timeline
+from otel_tts.history.timelines import across
 from otel_tts.live.cached_history import CachedHistory, Where
 from otel_tts.live.judgement import Judge, SubjectFigure
 from otel_tts.live.view import MINUTE, Period
-from otel_tts.semconv import Attribute, Instrument, Metric
+from otel_tts.semconv import Attribute, Metric
 from otel_tts.settings import LiveSettings
 
 _MOMENTS = 60
@@ -95,24 +96,13 @@ class _Earlier:
         joined = []
         for timeline in self._windows(metric, by, where, service):
             points = [point for point in timeline.points if point.start >= start - 1e-3 and point.end <= end + 1e-3]
-            if (value := _together(metric, points)) is not None:
+            if (value := across(metric, points)) is not None:
                 joined.append(Timeline(timeline.attributes, (Point(start, end, value),)))
         return joined
 
     def _windows(self, metric: Metric, by: Sequence[Attribute], where: Where | None, service: str) -> list[Timeline]:
         whole = Period(self._start, self._end, self._end, self._step_s)
         return self._history.windows(metric, whole, by, where, service=service)
-
-
-def _together(metric: Metric, points: Sequence[Point]) -> float | Distribution | None:
-    values = [point.value for point in points if point.value is not None]
-    if not values:
-        return None
-    if metric.instrument is Instrument.HISTOGRAM:
-        return Distribution.merged(value for value in values if isinstance(value, Distribution))
-    if metric.instrument is Instrument.COUNTER:
-        return sum(value for value in values if isinstance(value, float))
-    return values[-1]
 
 
 def onset(

@@ -5,7 +5,7 @@ Series carry the labels ``job`` and ``instance`` of their process, as Prometheus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.semconv import Instrument, Metric
@@ -39,13 +39,44 @@ def growth(
     """
     now = f"last_over_time({samples(metric, window_s, where)})"
     before = f"last_over_time({samples(metric, silence_s, where)} offset {_duration(window_s)})"
-    by = ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *_bounds(metric)))
     grown = f"{now} - {before} >= 0 or {now}"
     if without:
         process = ", ".join(PROCESS)
         excluded = " or ".join(f"last_over_time({samples(metric, window_s, matchers)})" for matchers in without)
         grown = f"({grown}) unless on ({process}) group by ({process}) ({excluded})"
-    return f"sum by ({by}) ({grown})"
+    return f"sum by ({_grouped(metric, *_bounds(metric))}) ({grown})"
+
+
+def state(metric: Metric, since_s: float, where: Sequence[str] = ()) -> str:
+    """The sum of the last values of a counter, or of each bucket of a histogram, by service and attributes.
+
+    Args:
+        metric: the metric.
+        since_s: for how long back last values are looked for, in seconds.
+        where: matchers of what is asked for.
+    """
+    return f"sum by ({_grouped(metric, *_bounds(metric))}) (last_over_time({samples(metric, since_s, where)}))"
+
+
+def present(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
+    """Which combinations of service and attributes were exported in the last ``window_s`` seconds.
+
+    Args:
+        metric: the metric.
+        window_s: in seconds.
+        where: matchers of what is asked for.
+    """
+    return f"group by ({_grouped(metric)}) (last_over_time({samples(metric, window_s, _one_bound(metric, where))}))"
+
+
+def by_metric(metrics: Sequence[Metric], expression: Callable[[Metric], str]) -> str:
+    """One question for several metrics: each series of the answer has the label ``metric``.
+
+    Args:
+        metrics: the metrics.
+        expression: what is asked of one of them; its answer has no name.
+    """
+    return " or ".join(f'label_replace({expression(metric)}, "metric", "{metric.name}", "", "")' for metric in metrics)
 
 
 def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | None = None, where: Sequence[str] = ()) -> str:
@@ -82,7 +113,7 @@ def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s
     """
 
     def of_one(metric: Metric) -> str:
-        matchers = [equals(BOUND, "+Inf"), *where] if metric.instrument is Instrument.HISTOGRAM else where
+        matchers = _one_bound(metric, where)
         offset = f"offset {_duration(window_s)}"
         now, before, lately = (samples(metric, seconds, matchers) for seconds in (window_s, silence_s, short_s))
         return f"count(last_over_time({now}) and last_over_time({before} {offset}) > 0 unless last_over_time({lately} {offset}))"
@@ -255,6 +286,16 @@ def equals_any(name: str, patterns: Sequence[str]) -> str:
         patterns: RE2 each, anchored.
     """
     return f'{name}=~"{"|".join(patterns)}"'
+
+
+def _grouped(metric: Metric, *bounds: str) -> str:
+    """The labels by which growth is told apart."""
+    return ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *bounds))
+
+
+def _one_bound(metric: Metric, where: Sequence[str]) -> Sequence[str]:
+    """Matchers of one series of each histogram, which has a sample whenever the others have."""
+    return [equals(BOUND, "+Inf"), *where] if metric.instrument is Instrument.HISTOGRAM else where
 
 
 def _bounds(metric: Metric) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ came late, and rules that were not evaluated, show as a difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from otel_tts.promql.naming import bucket_series, label, series
-from otel_tts.promql.readings import BOUND, PLACE, PROCESS, RESOURCE, equals
+from otel_tts.promql.readings import BOUND, PLACE, PROCESS, RESOURCE, by_metric, equals
 from otel_tts.semconv import (
     CLIENT_DURATION,
     CLIENT_FIRST_CHUNK,
@@ -96,7 +96,7 @@ def samples(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = (
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return _each(metrics, lambda metric: f"sum({_samples(metric, window_s, where)})")
+    return by_metric(metrics, lambda metric: f"sum({_samples(metric, window_s, where)})")
 
 
 def new(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()) -> str:
@@ -107,7 +107,7 @@ def new(metrics: Sequence[Metric], window_s: float, where: Sequence[str] = ()) -
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return _each(metrics, lambda metric: f"count({_new(metric, window_s, where)})")
+    return by_metric(metrics, lambda metric: f"count({_new(metric, window_s, where)})")
 
 
 def one(metric: Metric, where: Sequence[str] = ()) -> str:
@@ -119,6 +119,15 @@ def one(metric: Metric, where: Sequence[str] = ()) -> str:
     """
     bound = [equals(BOUND, "+Inf")] if metric.instrument is Instrument.HISTOGRAM else []
     return f"{_selected(metric)}{{{', '.join((*bound, *where))}}}"
+
+
+def is_whole(metric: Metric) -> bool:
+    """Whether a counter or histogram counts in whole numbers, whose sums are exact in any order.
+
+    Args:
+        metric: the metric.
+    """
+    return metric.instrument is Instrument.HISTOGRAM or metric.unit.startswith("{")
 
 
 def _growth(metric: Metric) -> str:
@@ -142,8 +151,7 @@ def _samples(metric: Metric, window_s: float, where: Sequence[str]) -> str:
 
     Sums of fractions depend on their order, so there it is the number of samples.
     """
-    is_whole = metric.instrument is Instrument.HISTOGRAM or metric.unit.startswith("{")
-    return f"{'sum' if is_whole else 'count'}_over_time({one(metric, where)}[{_duration(window_s)}])"
+    return f"{'sum' if is_whole(metric) else 'count'}_over_time({one(metric, where)}[{_duration(window_s)}])"
 
 
 def _new(metric: Metric, window_s: float, where: Sequence[str]) -> str:
@@ -155,10 +163,6 @@ def _on_the_grid(expression: str) -> str:
     """Evaluated at the half minute that is over for `DELAY_S`, whenever the rule itself is evaluated."""
     step = _duration(GRID_S)
     return f"last_over_time(({expression})[{step}:{step}] offset {_duration(DELAY_S)})"
-
-
-def _each(metrics: Sequence[Metric], expression: Callable[[Metric], str]) -> str:
-    return " or ".join(f'label_replace({expression(metric)}, "metric", "{metric.name}", "", "")' for metric in metrics)
 
 
 def _selected(metric: Metric) -> str:
