@@ -76,7 +76,10 @@ class RawGrowth:
         short_s = self.short_s
         if short_s >= SILENCE_S:
             return SILENCE_S
-        silent = readings.silent(metrics, moments[1] - moments[0], short_s, SILENCE_S, self._where)
+        window_s = moments[1] - moments[0]
+        if not self._engine.each(readings.fresh(metrics, window_s, short_s, self._where), moments):
+            return short_s
+        silent = readings.silent(metrics, window_s, short_s, SILENCE_S, self._where)
         return SILENCE_S if self._engine.each(silent, moments) else short_s
 
     def _any_began_anew(self, metrics: Sequence[Metric], moments: Sequence[float], silence_s: float) -> bool:

@@ -97,7 +97,7 @@ class RecentGrowth:
             return None
         parts = [half_minutes[moment] for moment in _grid(start, since)]
         if since < end:
-            parts.append(self._answers.get(("since", since, end), lambda: self._series(self._states.grown(since, end), 1)[0]))
+            parts.append(self._answers.get(("since", since, end), lambda: self._series(self._states.grown((since, end)), 1)[0]))
         return added(parts)
 
     def _half_minutes(self, closed: float, span_s: float) -> HalfMinutes | None:
@@ -132,9 +132,8 @@ class RecentGrowth:
         """The half minutes that no rule has recorded yet."""
         with self._lock:
             kept = {moment: growth for moment, growth in self._late.items() if moment >= last}
-        for moment in _grid(last, closed):
-            if moment not in kept:
-                (kept[moment],) = self._series(self._states.grown(moment, moment + GRID_S), 1)
+        for run in _runs([moment for moment in _grid(last, closed) if moment not in kept]):
+            kept |= zip(run, self._series(self._states.grown((*run, run[-1] + GRID_S)), len(run)), strict=True)
         with self._lock:
             self._late = kept
         return {moment: growth for moment, growth in kept.items() if moment < closed}

@@ -124,10 +124,15 @@ class RecordedGrowth:
             moments: half minutes of the clock, in seconds since the Unix epoch.
         """
         parts = tuple(moments)
-        complete = self._complete(metrics, parts)
+        together = self._complete(metrics, (parts[0], parts[-1]))
+        began = set(together.began) if len(parts) == 2 else set()  # all that was new in many of them was so in the whole time
         results: dict[str, list[Sample]] = {metric.name: [] for metric in metrics}
-        self._middle(metrics, parts, results, one_window=False)
-        return HalfMinutes(results, complete.before, complete.began)
+        if whole := [metric for metric in metrics if together.parts[metric.name]]:
+            _add(results, self._asked_recorded(whole, parts), range(len(parts) - 1))
+        if in_part := [metric for metric in metrics if not together.parts[metric.name]]:
+            self._middle(in_part, parts, results, one_window=False)
+            began |= set(self._complete(in_part, parts).began)
+        return HalfMinutes(results, together.before, began)
 
     def are_all_new(self, metrics: Sequence[Metric], start: float, end: float) -> bool:
         """Whether all series that rules took for new are so in the whole time: none came back after an hour.

@@ -13,8 +13,8 @@ from otel_tts.promql import readings
 from otel_tts.promql.recorded import GRID_S, is_whole
 from otel_tts.semconv import Metric
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
-"""A metric's name, and labels."""
+Key = tuple[tuple[str, str], ...]
+"""Labels, in order; the metric's name is one of them."""
 Sums = Mapping[Key, tuple[Labels, float]]
 """The sum of the series that have the same labels."""
 
@@ -48,39 +48,43 @@ class States:
         self._kept: dict[float, tuple[float, Sums]] = {}
         self._lock = Lock()  # held for no question
 
-    def grown(self, start: float, end: float) -> Samples:
-        """How much each metric's series grew between two moments, by service and attributes.
+    def grown(self, moments: Sequence[float]) -> Samples:
+        """How much each metric's series grew between each two of the moments, by service and attributes.
 
         Args:
-            start: in seconds since the Unix epoch.
-            end: in seconds since the Unix epoch.
+            moments: the ends of the windows, evenly spaced, in seconds since the Unix epoch.
         """
         of_whole, of_fractions = self._engine.together(
             [
-                lambda: self._differences(start, end),
-                lambda: self._raw.grown(self._fractions, (start, end)) if self._fractions else {},
+                lambda: self._differences(moments),
+                lambda: self._raw.grown(self._fractions, moments) if self._fractions else {},
             ]
         )
         return {**of_whole, **of_fractions}
 
-    def _differences(self, start: float, end: float) -> Samples:
+    def _differences(self, moments: Sequence[float]) -> Samples:
+        start, *ends = moments
+        are_over = ends[-1] % GRID_S == 0
         since, before = self._base(start)
-        present = readings.by_metric(self._metrics, lambda metric: readings.present(metric, end - start, self._where))
+        present = readings.by_metric(self._metrics, lambda metric: readings.present(metric, ends[0] - start, self._where))
         questions: list[Callable[[], Any]] = [
-            lambda: self._raw.is_steady(self._metrics, start, end),
-            lambda: self._sums(since, end),
-            lambda: {_key(labels) for _, labels, _ in self._engine.each(present, (start, end))},
+            lambda: self._raw.is_steady(self._metrics, start, ends[-1]),
+            lambda: {(number, _set(labels)) for number, labels, _ in self._engine.each(present, moments)},
+            *(partial(self._sums, since, end) for end in ends),
         ]
-        is_steady, now, exported = self._engine.together(questions)
-        grown = {key: value - before[key][1] if key in before else value for key, (_, value) in now.items()}
-        if not is_steady or before.keys() - now.keys() or min(grown.values(), default=0) < 0:
-            return self._raw.grown(self._metrics, (start, end))
-        if end % GRID_S == 0:
-            self._keep(end, since, now)
+        is_steady, exported, *states = self._engine.together(questions)
         samples: dict[str, list[Sample]] = {metric.name: [] for metric in self._metrics}
-        for (name, labelled), (labels, _) in now.items():
-            if _key({**labels, "metric": name}) in exported:
-                samples[name].append((0, labels, grown[name, labelled]))
+        for number, now in enumerate(states):
+            grown = {key: value - before[key][1] if key in before else value for key, (_, value) in now.items()}
+            if not is_steady or before.keys() - now.keys() or min(grown.values(), default=0) < 0:
+                return self._raw.grown(self._metrics, moments)
+            for key, (labels, _) in now.items():
+                if (number, _set(dict(key))) in exported:
+                    samples[dict(key)["metric"]].append((number, labels, grown[key]))
+            before = now
+        if are_over:
+            for end, sums in zip(ends, states, strict=True):
+                self._keep(end, since, sums)
         return samples
 
     def _base(self, moment: float) -> tuple[float, Sums]:
@@ -104,7 +108,7 @@ class States:
         for samples in self._engine.together([partial(some, part) for part in parts]):
             for _, labels, value in samples:
                 own = {name: text for name, text in labels.items() if name != "metric"}
-                sums[labels.get("metric", ""), tuple(sorted(own.items()))] = own, value
+                sums[_key(labels)] = own, value
         return sums
 
     def _keep(self, moment: float, since: float, sums: Sums) -> None:
@@ -115,6 +119,9 @@ class States:
 
 
 def _key(labels: Labels) -> Key:
-    """What tells combinations apart, whatever the bucket."""
-    others = (item for item in labels.items() if item[0] not in ("metric", readings.BOUND))
-    return labels.get("metric", ""), tuple(sorted(others))
+    return tuple(sorted(labels.items()))
+
+
+def _set(labels: Labels) -> Key:
+    """The labels of all buckets of a histogram."""
+    return _key({name: text for name, text in labels.items() if name != readings.BOUND})

@@ -66,7 +66,7 @@ def present(metric: Metric, window_s: float, where: Sequence[str] = ()) -> str:
         window_s: in seconds.
         where: matchers of what is asked for.
     """
-    return f"group by ({_grouped(metric)}) (last_over_time({samples(metric, window_s, _one_bound(metric, where))}))"
+    return f"group by ({_grouped(metric)}) (last_over_time({samples(metric, window_s, one_bound(metric, where))}))"
 
 
 def by_metric(metrics: Sequence[Metric], expression: Callable[[Metric], str]) -> str:
@@ -98,6 +98,23 @@ def restarts(metric: Metric, window_s: float, silence_s: float, step_s: float | 
     return f"group by ({', '.join(PROCESS)}) (resets({looked_at}) > 0)"
 
 
+def fresh(metrics: Sequence[Metric], window_s: float, short_s: float, where: Sequence[str] = ()) -> str:
+    """Where a series that was exported in the last ``window_s`` seconds was not in the ``short_s`` seconds before: see `silent`.
+
+    Args:
+        metrics: the metrics.
+        window_s: in seconds.
+        short_s: in seconds.
+        where: matchers of what is asked for.
+    """
+
+    def of_one(metric: Metric) -> str:
+        now, lately = (samples(metric, seconds, one_bound(metric, where)) for seconds in (window_s, short_s))
+        return f"count(last_over_time({now}) unless last_over_time({lately} offset {_duration(window_s)}))"
+
+    return " or ".join(map(of_one, metrics))
+
+
 def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s: float, where: Sequence[str] = ()) -> str:
     """Where a series was silent for longer than ``short_s`` seconds, and is known from before: up to ``silence_s`` before the window.
 
@@ -113,7 +130,7 @@ def silent(metrics: Sequence[Metric], window_s: float, short_s: float, silence_s
     """
 
     def of_one(metric: Metric) -> str:
-        matchers = _one_bound(metric, where)
+        matchers = one_bound(metric, where)
         offset = f"offset {_duration(window_s)}"
         now, before, lately = (samples(metric, seconds, matchers) for seconds in (window_s, silence_s, short_s))
         return f"count(last_over_time({now}) and last_over_time({before} {offset}) > 0 unless last_over_time({lately} {offset}))"
@@ -293,8 +310,13 @@ def _grouped(metric: Metric, *bounds: str) -> str:
     return ", ".join((*RESOURCE, PROCESS[0], *map(label, metric.attributes), *bounds))
 
 
-def _one_bound(metric: Metric, where: Sequence[str]) -> Sequence[str]:
-    """Matchers of one series of each histogram, which has a sample whenever the others have."""
+def one_bound(metric: Metric, where: Sequence[str]) -> Sequence[str]:
+    """Matchers of one series of each histogram, which has a sample whenever the others have.
+
+    Args:
+        metric: the metric.
+        where: matchers of what is asked for.
+    """
     return [equals(BOUND, "+Inf"), *where] if metric.instrument is Instrument.HISTOGRAM else where
 
 
