@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import floor
+from math import floor, isclose
 from threading import Lock
 
 from otel_tts.history.answers import Answers
@@ -106,13 +106,18 @@ class RecentGrowth:
         if not self._recorded.is_any_recorded(first, closed):
             return None
         with self._lock:
-            kept = dict(self._compared)
+            kept, shown = dict(self._compared), dict(self._late)
         compared, late = self._engine.together(
             [
                 lambda: self._are_compared(first, last, kept) or self._are_compared(first, last, {}) or {},
                 lambda: self._latest(last, closed),
             ]
         )
+        if any(moment in compared and not _are_same(compared[moment], growth) for moment, growth in shown.items()):
+            self._states.forget()  # samples came late: what was taken for later growth is none
+            with self._lock:
+                self._late = {}
+            late = self._latest(last, closed)
         return {**compared, **late}
 
     def _are_compared(self, first: float, last: float, kept: Mapping[float, tuple[Growth, bool]]) -> HalfMinutes | None:
@@ -144,6 +149,14 @@ class RecentGrowth:
             for number, series in labelled_series(metric, samples[metric.name]):
                 growths[number][metric.name].append(series)
         return list(growths)
+
+
+def _are_same(one: Growth, other: Growth) -> bool:
+    """Whether as much came of each metric; fractions may differ by rounding."""
+    return all(
+        isclose(sum(series.amount for series in one[name]), sum(series.amount for series in other[name]), abs_tol=1e-6)
+        for name in one
+    )
 
 
 def _half_minute(moment: float) -> float:

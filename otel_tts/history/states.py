@@ -62,6 +62,11 @@ class States:
         )
         return {**of_whole, **of_fractions}
 
+    def forget(self) -> None:
+        """Keep no sums: samples came that are not in them."""
+        with self._lock:
+            self._kept.clear()
+
     def _differences(self, moments: Sequence[float]) -> Samples:
         start, *ends = moments
         are_over = ends[-1] % GRID_S == 0

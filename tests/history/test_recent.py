@@ -49,6 +49,12 @@ class Viewer:
 
         setattr(source, name, counted)
 
+    def growth(self, start: float, end: float) -> Flat:
+        """What is shown of one window, between two seconds after the start."""
+        shown = self._recent.growths((self._service.start + start, self._service.start + end))
+        assert shown is not None
+        return _flat(shown)
+
     def differences(self, second: float) -> list[object]:
         """Where what is shown so many seconds after the start differs from the samples: windows up to now, and the course."""
         self._now = self._service.start + second
@@ -67,7 +73,7 @@ class Viewer:
             before = Counter(self.asked)
             there = _flat(_growths(self._raw.grown(METRICS, moments), len(moments) - 1))
             self.asked = before
-            assert there
+            assert there or moments[0] == closed
             different += [
                 (second, moments[-1] - moments[0], key, taken.get(key), there.get(key))
                 for key in {*taken, *there}
@@ -122,21 +128,34 @@ def service(prometheus_url: str, tmp_path: Path) -> Service:
 
 
 def test_a_page_that_stays_open_is_what_the_samples_say(service: Service) -> None:
-    """Each half minute is asked once, and the samples of processes never for a window; also on the very half minute."""
-    seconds = [620.0, 625.0, 630.0, 652.0, 660.0, 665.0, 690.0, 745.0]
-    viewer, different = watched(service, steady(service, 800), seconds)
+    """Each half minute is asked once, and processes are never compared one by one; also on the very half minute, and when one ends."""
+    at = steady(service, 800)
+    for second in range(7, 615, 10):
+        service.counted("ends", ok=2)
+        at.setdefault(second, []).append(service.exported("ends", second))
+    seconds = [620.0, 625.0, 630.0, 652.0, 660.0, 665.0, 690.0, 725.0, 750.0]
+    viewer, different = watched(service, at, seconds)
     assert different == []
     first = round(960 / GRID_S) - 3
     assert viewer.asked["half_minutes"] <= first + 5
     assert viewer.asked["grown"] == 0
 
 
+def test_where_nobody_exports_nothing_is_known(service: Service) -> None:
+    """A window in which no process exported has no series, and none that did not grow."""
+    viewer, different = watched(service, steady(service, 650), [620.0, 665.0, 690.0])
+    assert different == []
+    assert viewer.growth(660.0, 690.0) == {}
+    assert viewer.growth(600.0, 690.0) != {}
+
+
 def test_what_comes_late(service: Service) -> None:
-    """Samples that come after their half minute was asked, and after the rules, are on the page with the next half minute."""
+    """Samples that come after their half minute was asked are on the page once rules have recorded it, or the next one if they had."""
     at = steady(service, 800)
+    at.setdefault(640.0, []).extend(at.pop(593.0))
     for second in (433.0, 463.0):
         at.setdefault(655.0, []).extend(at.pop(second))
-    viewer, different = watched(service, at, [620.0, 650.0, 685.0, 690.0, 720.0])
+    viewer, different = watched(service, at, [620.0, 715.0, 720.0, 750.0])
     assert different == []
     assert viewer.asked["half_minutes"] > 2 * 30, "all was asked again"
 
