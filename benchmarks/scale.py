@@ -1,10 +1,11 @@
 """What more replicas cost: a real Prometheus with this repository's rules, fed over OTLP by 1, 10 and 50 instances that export every 10 s.
 
-    python -m benchmarks.scale [1 10 50] [--minutes 60] [--live 180]
+    python -W ignore -m benchmarks.scale [1 10 50] [--minutes 60] [--live 180]
 
 Instances are simulated: what one real instance exported is sent again with times, totals and an id of their own. First the last hour, as
 fast as Prometheus takes it; then on, in real time, while readers, the live dashboard's page Now (drawn as Streamlit does) and rules are
-timed. Seconds are those of the clock, on a machine that also runs Prometheus and the generator.
+timed. Seconds are those of the clock, on a machine that also runs Prometheus and the generator; where there are two numbers, the second
+is seconds of the processors. At the end it prints the table of docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ |= dict(setting.split("=", 1) for setting in options.environment)
     template = exported()
+    results = []
     for count in options.replicas:
         with tempfile.TemporaryDirectory() as name, prometheus(Path(name)) as (url, process):
             now = time.time()
@@ -58,7 +60,38 @@ def main() -> None:
                 measured = {"replicas": count, "filled": filled, "recorded": recorded, **measurements(url, process.pid)}
             finally:
                 feeding.kill()
+            results.append(measured)
             print(json.dumps(measured), flush=True)
+    print(table(results))
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """What was measured, as the table of docs/scaling.md."""
+    rules = "rules, s of their interval"
+
+    def page(measured: Mapping[str, Any], name: str) -> str:
+        return f"{measured[name]['median']:.1f} s, {measured[name]['longest']:.1f} s at most"
+
+    def slowest(measured: Mapping[str, Any]) -> str:
+        name, (taken_s, interval_s) = max(measured[rules].items(), key=lambda item: item[1][0] / item[1][1])
+        return f"{taken_s:.2f} s of {interval_s} s ({name.removeprefix('otel-tts ')})"
+
+    rows: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+        "series": lambda measured: f"{measured['series']:,}",
+        "memory of Prometheus": lambda measured: f"{measured['prometheus MB']} MB",
+        "the first moment that anything is known of": lambda measured: f"{measured['began'][0]:.1f} s",
+        "`aggregates` of 1 h": lambda measured: f"{measured['1 h'][0]:.1f} s",
+        "`aggregates` of 24 h": lambda measured: f"{measured['24 h'][0]:.1f} s",
+        "`aggregates` of 24 h at 15 min": lambda measured: f"{measured['24 h at 15 min'][0]:.1f} s",
+        "page Now, cold": lambda measured: f"{measured['page cold'][0]:.1f} s",
+        "page Now, refresh: median": lambda measured: page(measured, "page refresh"),
+        "page Now, two viewers at once: median": lambda measured: page(measured, "two viewers"),
+        "a refresh, of the processors": lambda measured: f"{measured['page refresh']['processors']:.1f} s",
+        "the slowest group of rules": slowest,
+    }
+    lines = [["", *(f"{each['replicas']}" for each in results)], ["---"] * (len(results) + 1)]
+    lines += [[name, *map(cell, results)] for name, cell in rows.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def record(url: str, directory: Path, process: subprocess.Popen[bytes], began: float) -> None:

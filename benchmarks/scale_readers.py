@@ -6,8 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean, median
 from threading import Thread
 
 from otel_tts.history import open_history
@@ -15,6 +16,9 @@ from otel_tts.history import open_history
 Taken = tuple[float, float]
 """Seconds of the clock, and of the processors."""
 AT_REST = 0.0
+EVERY_S, PER_HALF_MINUTE = 5, 6
+REFRESHES = 8 * PER_HALF_MINUTE
+"""Of four half minutes for one viewer, and of four for two."""
 
 
 def main() -> None:
@@ -37,19 +41,32 @@ def questions() -> dict[str, Taken]:
     return {name: seconds(question) for name, question in asked.items()}
 
 
-def pages() -> dict[str, Taken]:
-    """Draw the page Now as Streamlit does: cold, once more after a refresh, then with a second viewer."""
+def pages() -> dict[str, Taken | dict[str, float]]:
+    """Draw the page Now as Streamlit does: cold, then every five seconds for one viewer or for two, in turn within each half minute."""
     import otel_tts.live.app  # noqa: F401 - what is to be measured is not the import
 
     first, second = viewer(), viewer()
-    results = {"page cold": seconds(first)}
-    time.sleep(5)
-    results["page refresh"] = seconds(first)
-    time.sleep(5)
-    results["page refresh again"] = seconds(first)
-    time.sleep(5)
-    results["two viewers"] = seconds(lambda: at_once(first, second))
-    return results
+    cold = seconds(first)
+    second()
+    of_one: list[Taken] = []
+    of_two: list[Taken] = []
+    for number in range(REFRESHES):
+        time.sleep(EVERY_S - time.time() % EVERY_S)
+        if (number + number // PER_HALF_MINUTE) % 2:
+            of_two.append(seconds(lambda: at_once(first, second)))
+        else:
+            of_one.append(seconds(first))
+    return {"page cold": cold, "page refresh": summary(of_one), "two viewers": summary(of_two)}
+
+
+def summary(taken: Sequence[Taken]) -> dict[str, float]:
+    """Seconds of the clock: what half of them took at most, and the longest; and of the processors, on average."""
+    clock = [of_clock for of_clock, _ in taken]
+    return {
+        "median": median(clock),
+        "longest": max(clock),
+        "processors": round(fmean(of_processors for _, of_processors in taken), 2),
+    }
 
 
 def at_once(*viewers: Callable[[], object]) -> None:
