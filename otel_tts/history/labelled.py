@@ -25,12 +25,12 @@ def labelled_series(metric: Metric, samples: Sequence[Sample]) -> Iterator[tuple
     sets: dict[int, tuple[Series, dict[int, dict[float, float]], float]] = {}
     by_set: dict[tuple[tuple[str, str], ...], tuple[Series, dict[int, dict[float, float]]]] = {}
     for number, labels, value in samples:
-        if (known := sets.get(id(labels))) is None:  # all windows of a series have the same labels: these are looked at once
+        if (entry := sets.get(id(labels))) is None:  # all windows of a series have the same labels: these are looked at once
             key = tuple(sorted(item for item in labels.items() if item[0] != readings.BOUND))
             if key not in by_set:
                 by_set[key] = one(metric, dict(key), 0.0), {}
-            known = sets[id(labels)] = (*by_set[key], float(labels[readings.BOUND]))
-        _, windows, bound = known
+            entry = sets[id(labels)] = (*by_set[key], float(labels[readings.BOUND]))
+        _, windows, bound = entry
         buckets = windows.setdefault(number, {})
         buckets[bound] = buckets.get(bound, 0.0) + value
     for series, windows in by_set.values():

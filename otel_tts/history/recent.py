@@ -102,14 +102,14 @@ class RecentGrowth:
 
     def _half_minutes(self, closed: float, span_s: float) -> HalfMinutes | None:
         """Those up to ``closed``; None where rules recorded nothing."""
-        first, last = closed - span_s, self._recorded.until(closed)
-        if not self._recorded.is_any_recorded(first, closed):
+        start, last = closed - span_s, self._recorded.until(closed)
+        if not self._recorded.is_any_recorded(start, closed):
             return None
         with self._lock:
             kept, shown = dict(self._compared), dict(self._late)
         compared, late = self._engine.together(
             [
-                lambda: self._are_compared(first, last, kept) or self._are_compared(first, last, {}) or {},
+                lambda: self._are_compared(start, last, kept) or self._are_compared(start, last, {}) or {},
                 lambda: self._latest(last, closed),
             ]
         )
@@ -120,10 +120,10 @@ class RecentGrowth:
             late = self._latest(last, closed)
         return {**compared, **late}
 
-    def _are_compared(self, first: float, last: float, kept: Mapping[float, tuple[Growth, bool]]) -> HalfMinutes | None:
+    def _are_compared(self, start: float, last: float, kept: Mapping[float, tuple[Growth, bool]]) -> HalfMinutes | None:
         """The half minutes that rules recorded; None where what is kept of them is no longer what the samples are."""
         compared = dict(kept)
-        for run in _runs([moment for moment in _grid(first, last) if moment not in compared]):
+        for run in _runs([moment for moment in _grid(start, last) if moment not in compared]):
             answer = self._recorded.half_minutes(self._metrics, (*run, run[-1] + GRID_S))
             if not answer.before and any(moment < run[0] for moment in compared):
                 return None
@@ -163,9 +163,9 @@ def _half_minute(moment: float) -> float:
     return floor(moment / GRID_S) * GRID_S
 
 
-def _grid(first: float, last: float) -> list[float]:
+def _grid(start: float, last: float) -> list[float]:
     """The half minutes between two moments of the clock, by their beginning."""
-    return [first + number * GRID_S for number in range(round((last - first) / GRID_S))]
+    return [start + number * GRID_S for number in range(round((last - start) / GRID_S))]
 
 
 def _runs(moments: Sequence[float]) -> list[list[float]]:
