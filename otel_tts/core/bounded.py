@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from otel_tts.core.fork import ForkAware, register
@@ -22,24 +22,18 @@ class Bounded(ForkAware, Generic[K, V]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._values: dict[K, V] = {}
+        self.release()
         register(self)
 
     def after_fork_in_child(self) -> None:
         """Empty it: the values may refer to sums that the child has replaced."""
-        self._values = {}
+        self.release()
 
     def release(self) -> None:
         """Empty it."""
-        self._values = {}
-
-    def get(self, key: K) -> V | None:
-        """Return the value of a key, or None.
-
-        Args:
-            key: the key.
-        """
-        return self._values.get(key)
+        self._values: dict[K, V] = {}
+        self.get: Callable[[K], V | None] = self._values.get
+        """Returns the value of a key, or None: the dictionary's own method, so that hot paths need no call besides."""
 
     def keep(self, key: K, value: V) -> None:
         """Keep a value under a key.
@@ -49,5 +43,5 @@ class Bounded(ForkAware, Generic[K, V]):
             value: the value.
         """
         if len(self._values) >= self._most:
-            self._values = {}
+            self.release()
         self._values[key] = value

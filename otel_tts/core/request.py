@@ -364,7 +364,7 @@ class SynthesisRequest(KeptOpen):
             describe = self._span.is_recording()
             for attributes in self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe):
                 self._span.set_attributes(attributes)
-            if describe:
+            if describe and cause.outcome is not Outcome.OK:
                 # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
                 error = self._error if not self.record.attempts and self._call is None else None
                 self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))

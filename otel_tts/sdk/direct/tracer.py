@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_OFF, DEFAULT_ON, Decision, ParentBasedTraceIdRatio
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
     INVALID_SPAN_CONTEXT,
     SpanContext,
     SpanKind,
@@ -33,6 +34,8 @@ _logger = logging.getLogger(__name__)
 _STOPPING_S = 10.0
 """How long a shutdown waits for a receiver, unless a time limit is given."""
 _FLAGS = [TraceFlags(flags) for flags in range(4)]
+_TRACE_IDS, _SPAN_IDS = 1 << 128, 1 << 64
+_tuple: Callable[[type[SpanContext], tuple[Any, ...]], SpanContext] = tuple.__new__  # as in the constructor, without its call
 
 
 class Sink(Protocol):
@@ -196,12 +199,15 @@ class Tracer(trace.Tracer):
         if current is None:
             if self._decided is not None:
                 sampled = recording = self._decided
-                own = SpanContext(self._new_trace_id(), self._new_span_id(), False, self._root_flags)
+                trace_id, span_id = self._new_trace_id(), self._new_span_id()
+                valid = 0 < trace_id < _TRACE_IDS and 0 < span_id < _SPAN_IDS
+                own = _tuple(SpanContext, (trace_id, span_id, False, self._root_flags, DEFAULT_TRACE_STATE, valid))
         elif type(current) is Span:
             parent = current._context  # noqa: SLF001 - a method is a call
             if self._follows_parent and current.sampled and parent[5]:  # the parent is valid
                 sampled = recording = True
-                own = SpanContext(parent[0], self._new_span_id(), False, parent[3], parent[4])
+                span_id = self._new_span_id()
+                own = _tuple(SpanContext, (parent[0], span_id, False, parent[3], parent[4], 0 < span_id < _SPAN_IDS))
         elif type(current) is Unrecorded:
             parent = current.get_span_context()
             if self._drops_with_parent:
