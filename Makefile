@@ -47,8 +47,8 @@ test-scale: $(VENV)/.dev ## Run the tests of several machines' parts, of which m
 test-apiserver: $(VENV)/.kubernetes ## Have a real API server of Kubernetes check what the chart makes, as dry runs; needs `make tools-apiserver`
 	@$(BIN)/python -m pytest tests/apiserver $(ARGS)
 
-quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser; minutes
-	@$(BIN)/python -m pytest tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \
+quick: $(VENV)/.dev ## Run the part of the tests that needs no built program and no browser, in up to four processes; minutes
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/core tests/testing tests/history/test_frames.py tests/test_docs.py tests/test_formatting.py \
 		tests/test_needed.py tests/test_semconv.py tests/test_settings.py $(ARGS)
 
 elsewhere: $(VENV)/.dev ## Run a few tests in a folder, time zone and locale that are unusual, on one core, with ports taken, without a network
