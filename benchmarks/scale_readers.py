@@ -17,8 +17,8 @@ Taken = tuple[float, float]
 """Seconds of the clock, and of the processors."""
 AT_REST = 0.0
 EVERY_S, PER_HALF_MINUTE = 5, 6
-REFRESHES = 8 * PER_HALF_MINUTE
-"""Of four half minutes for one viewer, and of four for two."""
+REFRESHES = 4 * PER_HALF_MINUTE
+"""In four half minutes, half of them for two viewers."""
 
 
 def main() -> None:
