@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from otel_tts.core import fork
+from otel_tts.core.deferred import run_deferred
 
 _PAUSE_S = 0.005  # seconds between two checks of what is about to end
 _LONG_S = 60.0  # seconds; it is ended long before
@@ -75,8 +76,12 @@ class Register(fork.ForkAware):
             time.sleep(_PAUSE_S)
 
     def stop(self, timeout_s: float = 0.0) -> None:
-        """End all items. Wait ``timeout_s`` seconds at most for those about to end by themselves, and again for those being ended."""
+        """End all items. Wait ``timeout_s`` seconds at most for those about to end by themselves, and again for those being ended.
+
+        What was dropped before is ended first, as dropped and at that time: nobody waited for it any more.
+        """
         self.settle(timeout_s)
+        run_deferred()
         deadline = time.monotonic() + timeout_s
         for item in self.items():
             item.stop()

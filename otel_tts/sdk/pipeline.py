@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import queue
 import threading
@@ -127,6 +128,7 @@ class Pipeline(fork.ForkAware):
         self.prometheus_port = prometheus_port
         self._exports = [(export, Lane(export.signal)) for export in exports]
         self._readers = readers
+        self._collector: Lane | None = None
         self._result: bool | None = None
         # Reentrant: a signal handler of the host may call shutdown in the middle of it, in the same thread, and would wait for ever.
         self._lock = threading.RLock()
@@ -134,6 +136,7 @@ class Pipeline(fork.ForkAware):
         self._children: Children | None = None
         if exports:
             self._children = Children()
+            self._collector = Lane("collector")
             atexit.register(self.shutdown)
             fork.register(self)
             self._ending = Ending(self._end, self.flush)
@@ -175,14 +178,24 @@ class Pipeline(fork.ForkAware):
             if self._result is None:
                 self._result = False
                 deadline = self._deadline(timeout)
-                run_deferred()  # first: what was dropped before is not stopped now
-                UNDER_WAY.stop(min(_ENDING_S, (deadline - time.monotonic()) / 4))
+                ending_s = min(_ENDING_S, (deadline - time.monotonic()) / 4)
+                self._find_dropped(ending_s)
+                UNDER_WAY.stop(ending_s)
                 run_deferred()
                 self._result = _exported([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
                 if self._children is not None:
                     self._children.end()
                 atexit.unregister(self.shutdown)  # last: so the exit waits here for another thread that shuts down
             return self._result
+
+    def _find_dropped(self, timeout_s: float) -> None:
+        """Find requests that were dropped in a circle of references: they are not open, only not collected yet.
+
+        In a thread of ours: the caller may be a signal handler, which interrupted code that a finaliser would wait for.
+        """
+        run_deferred()
+        if self._collector is not None and UNDER_WAY.items():
+            self._collector.submit(gc.collect).wait(time.monotonic() + timeout_s)
 
     def handle_sigterm(self) -> None:
         """Flush if SIGTERM would end the process at once. Handlers of the host are not changed: see `Ending`.
@@ -220,8 +233,9 @@ class Pipeline(fork.ForkAware):
         The order matters: readers can register only with new locks, and the locks of the series exist only after that.
         """
         self._lock = threading.RLock()
-        for _, lane in self._exports:
-            lane.start()
+        for lane in (*(lane for _, lane in self._exports), self._collector):
+            if lane is not None:
+                lane.start()
         if isinstance(self.meter_provider, MeterProvider):
             renew_locks(self.meter_provider)
             for reader in self._readers:

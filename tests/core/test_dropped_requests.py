@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from otel_tts import Settings, Telemetry
+from otel_tts.core.underway import UNDER_WAY
+from otel_tts.semconv import Outcome
 from otel_tts.testing.capture import Capture, FakeClock
 from tests.core.picture import FORMAT, HALF, TEXT, aplay, attempted, ordered, points, rpc, summarize
 
@@ -81,6 +83,24 @@ def test_dropped_requests_were_cancelled(capture_tts: Capture, name: str, cycle:
     assert [p.sum for p in capture_tts.points("tts.attempt.duration")] == [pytest.approx(1)] * asked  # type: ignore[union-attr]
     tts.run_deferred()
     assert points(capture_tts) == metrics
+
+
+@pytest.mark.parametrize("name", NEVER_FINISHED)
+def test_a_shutdown_does_not_stop_what_was_dropped_before(capture_tts: Capture, name: str) -> None:
+    """The last request before the process ends, too, was cancelled when it was dropped; what is held still is stopped by the service."""
+    tts = capture_tts.telemetry()
+    kept = tts.synthesis(TEXT)
+    NEVER_FINISHED[name](tts)
+    gc.collect()  # as a pipeline does: an attempt and its request refer to each other
+    capture_tts.clock.advance(6)
+    UNDER_WAY.stop()
+    assert sorted(view.outcome for view in capture_tts.syntheses()) == ["cancelled", "error"]
+    durations = {
+        p.attributes["tts.outcome"]: p.sum  # type: ignore[index,union-attr]
+        for p in capture_tts.points("tts.synthesis.duration")
+    }
+    assert durations == {"cancelled": 0.0, "error": 6.0}
+    assert kept.outcome is Outcome.ERROR
 
 
 def test_the_next_request_finishes_dropped_ones(capture_tts: Capture) -> None:

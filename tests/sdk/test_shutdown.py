@@ -274,6 +274,49 @@ def test_what_is_open_when_the_process_ends_was_stopped_by_us(tmp_path: Path, en
     assert attempt["tts.outcome"] == "cancelled"  # the provider did nothing wrong
 
 
+DROPPED = """
+import gc, os, signal, threading
+import otel_tts
+from otel_tts import PCM16
+
+gc.disable()
+pipeline = otel_tts.configure(local=True)
+tts = otel_tts.Telemetry()
+
+def handler():
+    with tts.synthesis("hello", stream=True) as s:
+        yield from s.attempt("piper").stream(iter([bytes(32000)] * 2), PCM16(16000))
+
+for number in range(2):
+    circle = [handler()]
+    next(circle[0])
+    circle.append(circle)
+    del circle
+    for _ in handler():
+        break
+
+def stop(number, frame):
+    pipeline.shutdown()
+    os._exit(3)
+
+if ending == "handler":
+    signal.signal(signal.SIGTERM, stop)
+if ending != "end":
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("end", 0), ("sigterm", -signal.SIGTERM), ("handler", 3)])
+def test_what_was_dropped_is_not_open_when_the_process_ends(tmp_path: Path, ending: str, status: int) -> None:
+    """Streams that their caller left, also in circles of references that nobody has collected, are the caller's doing, not ours."""
+    process = run(f"ending = {ending!r}" + DROPPED, OTEL_TTS_DATA_DIR=str(tmp_path))
+    assert process.returncode == status, process.stderr
+    spans = by_name(tmp_path)
+    assert [(s["tts.outcome"], s["tts.cancel.reason"]) for s in spans["tts.synthesize"]] == [("cancelled", "caller")] * 4
+    assert [(s["tts.outcome"], s["tts.cancel.reason"]) for s in spans["text_to_speech"]] == [("cancelled", "caller")] * 4
+
+
 SYNC_END = OPEN.replace("threading.Event().wait()\n\nhandler", "import time; time.sleep(0.5)\n\nhandler").partition("if ending")[
     0
 ]
