@@ -47,13 +47,13 @@ class Opening:
         end_ns = self._timeline.monotonic()
         cause = outcome.OK if error is None else outcome.from_exception(error)
         try:
-            if cause.error_type is not None or cause.good:  # else the caller gave up, which says nothing about the provider
+            if cause.reason is None:  # else it was cut off, which says nothing about the provider
                 self._emitter.instruments.connect_duration.record(
                     (end_ns - self._timeline.start) * NANOSECOND,
                     (self._emitter.provider_labels.bound(self._provider), cause.error_type),
                     None,
                 )
-            if error is not None and cause.error_type is not None:
+            if error is not None and cause.reason is None and cause.error_type is not None:
                 self._span.set_attribute(semconv.ERROR_TYPE.key, cause.error_type.value)
                 self._span.set_status(StatusCode.ERROR, str(cause.error_type))
                 self._emitter.add_exception(self._span, error, self._timeline.timestamp(end_ns))

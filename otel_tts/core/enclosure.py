@@ -124,8 +124,9 @@ class Enclosure:
         Args:
             error: what the code around raised.
         """
-        if outcome.from_exception(error).outcome is not Outcome.CANCELLED and not isinstance(error, ConnectionError):
-            self.host_failure.cause = outcome.ERROR
+        cause = outcome.from_exception(error)
+        if cause.outcome is not Outcome.CANCELLED and not isinstance(error, ConnectionError):
+            self.host_failure.cause = cause if cause == outcome.SHUTDOWN else outcome.ERROR
 
     @guarded
     def answered(self, status: int) -> None:

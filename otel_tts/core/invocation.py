@@ -281,6 +281,8 @@ class Invocation:
             cause = self._declared
         elif cause is None:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
+        if cause == outcome.SHUTDOWN:
+            return outcome.STOPPED
         if cause.good and self._cut_off():
             cause = outcome.CANCELLED
         if cause.outcome is Outcome.CANCELLED and self._request is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts.core import clean
+from otel_tts.core.exits import service_ends
 from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
@@ -88,6 +89,8 @@ CANCELLED = Cause(Outcome.CANCELLED)
 DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
 SHUTDOWN = Cause(Outcome.ERROR, ErrorType.SHUTDOWN, CancelReason.STOPPED)
 """Stopped by the service: its failure, not a cancellation by the caller."""
+STOPPED = Cause(Outcome.CANCELLED, None, CancelReason.STOPPED)
+"""The same for the call of a provider, which has done nothing wrong."""
 EMPTY = Cause(Outcome.EMPTY, ErrorType.NO_AUDIO)
 UNSPEAKABLE = Cause(Outcome.REJECTED, ErrorType.INVALID_INPUT)
 """The text has no letter or digit, so that nobody could make audio of it."""
@@ -168,7 +171,9 @@ def from_exception(error: BaseException) -> Cause:
     ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
-    if not isinstance(error, Exception) or names & _DEPARTURES:  # cancellations, of asyncio and others, and exits
+    if not isinstance(error, Exception):  # cancellations, of asyncio and others, and exits
+        return SHUTDOWN if service_ends(error) else CANCELLED
+    if names & _DEPARTURES:
         return CANCELLED
     try:
         status = _http_status(error)

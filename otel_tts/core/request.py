@@ -265,7 +265,7 @@ class SynthesisRequest(KeptOpen):
         cause = self._host_failure.explain(ended)
         caller_left = cause is ended and (self._left or (self.implicit and cause.outcome is Outcome.CANCELLED))
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
-        self._finish(cause, end_ns, interrupted=caller_left)
+        self._finish(cause, end_ns, interrupted=caller_left or cause == outcome.SHUTDOWN)
 
     @guarded_or(lambda *_, **__: False)
     @in_turn

@@ -9,6 +9,7 @@ from typing import Any
 
 from otel_tts.core.container import declared_format
 from otel_tts.core.guard import guard
+from otel_tts.core.outcome import SHUTDOWN, from_exception
 from otel_tts.instrumentation.result import Extractor
 from otel_tts.instrumentation.utterance import Utterance
 
@@ -76,7 +77,8 @@ class _Left:
         if kind is GeneratorExit:  # perhaps from the garbage collector, where no lock may be taken
             self._utterance.dropped()
         else:
-            self._utterance.finished(None, None, self._utterance.monotonic())
+            stopped = error if error is not None and from_exception(error) == SHUTDOWN else None
+            self._utterance.finished(None, stopped, self._utterance.monotonic())
 
 
 def raw_response(extract: Extractor, *, declared: bool = False) -> Extractor:

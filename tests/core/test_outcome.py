@@ -181,8 +181,9 @@ class QuietError(Exception):
     [
         (asyncio.CancelledError(), CANCELLED),
         (GeneratorExit(), CANCELLED),
-        (KeyboardInterrupt(), CANCELLED),
-        (SystemExit(429), CANCELLED),
+        (KeyboardInterrupt(), ("error", "shutdown")),
+        (SystemExit(429), ("error", "shutdown")),
+        (BaseExceptionGroup("g", [ValueError(), BaseExceptionGroup("g", [SystemExit()])]), ("error", "shutdown")),
         (type("Cancelled", (BaseException,), {})(), CANCELLED),
         (BaseExceptionGroup("g", [asyncio.CancelledError()]), CANCELLED),
         (type("ClientDisconnect", (Exception,), {})(), CANCELLED),
