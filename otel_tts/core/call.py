@@ -103,6 +103,10 @@ class Call(Enclosure):
         """
         return self.allowance_s is not None and self.allowance_s < seconds
 
+    def status(self) -> str | None:
+        """Return the name of the status that its handler has set, or with which it aborts it; None without one."""
+        return None
+
     def start(self) -> int:
         """Return the start time of a request that begins now: for the first one that of the Call, for later ones the current time."""
         return self.timeline.start if self._last is None else self.timeline.monotonic()

@@ -53,6 +53,9 @@ class Requester(Protocol):
     def interruption(self) -> Cause:
         """Return why work for this request was cut off."""
 
+    def rpc_status(self) -> str | None:
+        """Return the name of the status that the handler of its RPC has set; None without one."""
+
 
 class Invocation:
     """One call of a provider, and the source of the stream that it may return: see ``streams.Source``.
@@ -281,6 +284,8 @@ class Invocation:
             cause = self._declared
         elif cause is None:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
+            if cause == outcome.ERROR:
+                cause = self._by_status(cause)
         if cause == outcome.SHUTDOWN:
             return outcome.STOPPED
         if cause.good and self._cut_off():
@@ -291,6 +296,8 @@ class Invocation:
                 cause = interruption
             else:  # a fault of the service must not count as a failure of the provider
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
+        if cause.good and not self._has_audio:
+            cause = self._by_status(cause)
         if cause.good and self._meter is not None and not self._has_audio:
             if isinstance(self._meter.format, NoAudio):
                 return outcome.WORDS
@@ -299,6 +306,13 @@ class Invocation:
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return cause.as_partial()
         return cause
+
+    def _by_status(self, cause: Cause) -> Cause:
+        """Return what the status means that the RPC's handler has set inside this call, of which nothing more exact is known."""
+        status = self._request.rpc_status() if self._request is not None else None
+        if status is None or status == "OK":
+            return cause
+        return outcome.from_rpc_status(status, attempted=self._has_audio)
 
     def _cut_off(self) -> bool:
         """Return whether its request was interrupted before all of its audio came. A block is then left without an exception, too."""

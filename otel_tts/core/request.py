@@ -216,6 +216,10 @@ class SynthesisRequest(KeptOpen):
             return self._interruption
         return self._call.interruption() if self._call is not None else outcome.CANCELLED
 
+    def rpc_status(self) -> str | None:
+        """Return the name of the status that the handler of its RPC has set; None without one."""
+        return self._call.status() if self._call is not None else None
+
     @guarded
     @in_turn
     def release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:

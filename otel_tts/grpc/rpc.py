@@ -23,6 +23,7 @@ from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
 from otel_tts.grpc.plan import RpcPlan, plan_of
+from otel_tts.grpc.status import name_of
 from otel_tts.semconv import ErrorType, Outcome
 
 TRACE_RESPONSE = "traceresponse"
@@ -128,6 +129,11 @@ class Rpc(Call):
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
             self.trace_response = f"00-{trace_id:032x}-{span_id:016x}-{flags & TraceFlags.SAMPLED:02x}"
+
+    def status(self) -> str | None:
+        """Return the name of the status that its handler has set, or with which it aborts it; None without one."""
+        code = None if self.internals.context is None else self.internals.context.code()
+        return None if code is None else name_of(code)
 
     # -- events -------------------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ def read(deserialize: Any, rpc: Rpc, failure: str, raw: bytes) -> Any:
 
 
 def _unread(rpc: Rpc, failure: str) -> None:
-    code = set_code(rpc, failure)
+    code = set_code(rpc.internals.context, failure)
     rpc.answer(code, None, OURS if code == "OK" else None, by_grpc=True)
 
 
@@ -44,11 +44,11 @@ def write(serialize: Any, rpc: Rpc, failure: str, message: Any) -> Any:
     try:
         raw = message if serialize is None else serialize(message)
     except BaseException as error:
-        rpc.answer(set_code(rpc, failure), error, OURS, by_grpc=True)
+        rpc.answer(set_code(rpc.internals.context, failure), error, OURS, by_grpc=True)
         raise
     if isinstance(raw, bytes):
         if len(raw) > rpc.largest_response:
             rpc.largest_response = len(raw)
     else:
-        rpc.answer(set_code(rpc, failure), None, OURS, by_grpc=True)
+        rpc.answer(set_code(rpc.internals.context, failure), None, OURS, by_grpc=True)
     return raw

@@ -8,7 +8,6 @@ import grpc
 
 from otel_tts.core import outcome
 from otel_tts.core.outcome import Cause
-from otel_tts.grpc.rpc import Rpc
 from otel_tts.semconv import ErrorType, Outcome
 
 _BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -59,16 +58,15 @@ def fault(code: str, error: BaseException) -> Cause | None:
     return outcome.by_itself(error) if code in ("UNKNOWN", "OK") else None
 
 
-def set_code(rpc: Rpc, failure: str) -> str:
+def set_code(context: Any, failure: str) -> str:
     """Return the status of an RPC that ``grpc`` ends with INTERNAL, or ``grpc.aio`` with UNKNOWN, unless its handler has set another.
 
     ``grpc`` sends what the handler has set even if that is OK.
 
     Args:
-        rpc: the RPC.
+        context: grpc's servicer context; None: unknown.
         failure: the name of the code that grpc sends for it.
     """
-    context = rpc.internals.context
     if context is None:
         return failure
     return (code_of if failure == "INTERNAL" else failure_of)(context, failure)
