@@ -29,7 +29,7 @@ from otel_tts.core.sources import AudioSources
 from otel_tts.core.texts import TextInput
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
-from otel_tts.semconv import AttemptReason, Outcome
+from otel_tts.semconv import AttemptReason, CancelReason, Outcome
 
 INVOCATION = create_key("invocation")
 """The key of a weak reference to the Invocation, in the OpenTelemetry context in which its provider works."""
@@ -286,7 +286,7 @@ class Invocation:
             cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
             if cause == outcome.ERROR:
                 cause = self._by_status(cause)
-        if cause == outcome.SHUTDOWN:
+        if cause.cancel_reason is CancelReason.STOPPED:
             return outcome.STOPPED
         if cause.good and self._cut_off():
             cause = outcome.CANCELLED
@@ -298,7 +298,8 @@ class Invocation:
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
         if cause.good and not self._has_audio:
             cause = self._by_status(cause)
-        if cause.good and self._meter is not None and not self._has_audio:
+            if self._meter is None or not cause.good:
+                return cause
             if isinstance(self._meter.format, NoAudio):
                 return outcome.WORDS
             is_unspeakable = self._request is not None and self._request.record.speakable is False

@@ -269,7 +269,7 @@ class SynthesisRequest(KeptOpen):
         cause = self._host_failure.explain(ended)
         caller_left = cause is ended and (self._left or (self.implicit and cause.outcome is Outcome.CANCELLED))
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
-        self._finish(cause, end_ns, interrupted=caller_left or cause == outcome.SHUTDOWN)
+        self._finish(cause, end_ns, interrupted=caller_left or cause.cancel_reason is CancelReason.STOPPED)
 
     @guarded_or(lambda *_, **__: False)
     @in_turn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -35,6 +36,9 @@ def test_the_status_decides_inside_an_attempt(stack: str, how: str, audio: bool,
     """Every status means inside an attempt what it means outside: a request that is refused there is not a failure of the service."""
     tts = capture_tts.telemetry()
 
+    def ended(count: int) -> bool:
+        return len(capture_tts.syntheses()) == count
+
     def end(code: grpc.StatusCode, context: Any) -> None:
         context.set_code(code)
         if how == "set and raise":
@@ -62,7 +66,7 @@ def test_the_status_decides_inside_an_attempt(stack: str, how: str, audio: bool,
         for number in range(len(CODES)):
             with suppress(grpc.RpcError):
                 list(channel.unary_stream("/test.Speech/unary_stream")(bytes([number])))
-            wait_for(lambda number=number: len(capture_tts.syntheses()) > number)
+            wait_for(partial(ended, number + 1))
     for code, synthesis in zip(CODES, capture_tts.syntheses(), strict=True):
         expected = meaning(code, audio=audio)
         assert (synthesis.outcome, synthesis["error.type"]) == expected, code
