@@ -75,10 +75,13 @@ def in_turn(method: Method) -> Method:
     @functools.wraps(method)
     def taking_turns(self: HasTurn, *args: Any, **kwargs: Any) -> Any:
         turn = self.turn
-        turn.take()
         try:
-            return method(self, *args, **kwargs)
+            # A call that takes the lock would leave a gap behind it, in which a signal handler of the host may raise: then nobody would
+            # release the lock, and the next thread would wait for ever.
+            with turn._lock:  # noqa: SLF001
+                return method(self, *args, **kwargs)
         finally:
-            turn.release()
+            if turn._left:  # noqa: SLF001
+                turn.leave()
 
     return cast("Method", taking_turns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.streams import Current
-from otel_tts.core.turn import Turn
+from otel_tts.core.turn import Turn, in_turn
 from otel_tts.testing.capture import Capture
 
 FORMAT = PCM16(16_000)
@@ -162,3 +163,41 @@ def test_an_exception_in_a_turn_loses_no_work() -> None:
     assert done == [1]
     turn.leave(lambda: done.append(2))
     assert done == [1, 2]
+
+
+def test_what_a_signal_handler_raises_leaves_no_turn_taken() -> None:
+    """Wherever Python looks for signals in a method that takes its turn, another thread can take the next one."""
+
+    class Counter:
+        """Something with a turn."""
+
+        turn = Turn()
+
+        @in_turn
+        def count(self) -> None:
+            """Do nothing."""
+
+    counter, point, raised = Counter(), 0, True
+    while raised:
+        point, raised, left = point + 1, False, [point + 1]
+
+        def profile(frame: Any, event: str, _: object, left: list[int] = left) -> None:
+            if event in ("call", "c_return") and frame.f_code.co_filename == in_turn.__code__.co_filename:
+                left[0] -= 1
+                if left[0] == 0:
+                    sys.setprofile(None)
+                    raise InterruptedError
+
+        sys.setprofile(profile)
+        try:
+            counter.count()
+        except InterruptedError:
+            raised = True
+        finally:
+            sys.setprofile(None)
+        taken: list[bool] = []
+        thread = threading.Thread(target=lambda taken=taken: taken.append(counter.turn._lock.acquire(timeout=5)))
+        thread.start()
+        thread.join()
+        assert taken == [True], point
+        counter.turn = Turn()
