@@ -194,6 +194,16 @@ def test_threads_lose_nothing_and_wait_for_nobody() -> None:
     assert sum(point.sum for data in seen for series in points(data).values() for point in series) == 16_000
 
 
+def test_what_nobody_collects_takes_no_memory() -> None:
+    """Values are added to the sums every few: where no reader comes, they do not pile up, and none is missing when one does."""
+    _, (reader,), histogram = make(CUMULATIVE)
+    (cell,) = [histogram.bind({}).__self__]
+    for _ in range(1000):
+        cell.record(1.0, None)
+    assert len(cell._waiting) < 16
+    assert points(reader.get())["h"][0].count == 1000
+
+
 def test_who_records_in_the_middle_of_a_record_does_not_hang() -> None:
     """A signal handler that interrupts a record, and records itself, neither waits for ever nor is lost."""
     _, (reader,), histogram = make(CUMULATIVE)
