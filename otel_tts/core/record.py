@@ -242,7 +242,7 @@ class Record:
 
     def _unheard_share(self, cause: Cause, delivered_s: float | None) -> float:
         """Return the share of the speech that nobody heard, 0 to 1, by its length. If nothing reports how much, all was heard."""
-        if not (self.handed_out or cause.good):
+        if not (self.handed_out or cause.good or delivered_s):
             return 1.0
         heard_s = self.heard_s if self.heard_s is not None else delivered_s if cause.outcome is Outcome.CANCELLED else None
         if heard_s is None or not self.duration_s:

@@ -205,7 +205,8 @@ class Exchange:
         record = speech.record
         no_audio = self._meter is None or self._meter.empty
         if self._failed or (self._meter is not None and isinstance(self._meter.format, NoAudio)):
-            speech.answer_failed(_FAILED)
+            # The caller has the audio of a message that says failure, too.
+            speech.answer_failed(_FAILED.as_partial() if record.playback.chunks else _FAILED)
         elif no_audio and not self._other_type and record.duration_s is None and not record.playback.chunks:
             speech.answer_failed(EMPTY)
         else:
@@ -220,7 +221,8 @@ class Exchange:
             record.provider, record.model = self._maker
         measured = record.playback.chunks != self._chunks if self._response_streaming else record.duration_s is not None
         self._measured_inside = self._measured_inside or measured
-        if self._measured_inside:
+        whole_failed = self._failed and not self._response_streaming
+        if self._measured_inside and not whole_failed:
             return
         if self._meter is None:
             self._meter = AudioMeter(self._method.audio_format(self._encoding, self._sample_rate))
@@ -228,7 +230,7 @@ class Exchange:
         total_s = self._meter.feed(audio)
         if record.format is None:
             speech.sources.set_audio(None, self._meter.format)
-        if self._response_streaming and self._meter.pieces > pieces:
+        if (self._response_streaming or whole_failed) and self._meter.pieces > pieces:
             record.played().chunk(self._meter, total_s, now_ns, self._waited_ns)
             self._waited_ns = 0
             self._chunks += 1
