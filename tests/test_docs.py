@@ -25,8 +25,9 @@ import yaml
 
 from otel_tts.cli import main
 from otel_tts.core.prices import Prices
+from otel_tts.history import RequestFilter, open_history
 from otel_tts.instrumentation.protos import load
-from otel_tts.settings import Settings
+from otel_tts.settings import HistorySettings, Settings
 from tests.reader import PIPECAT, Block, Reader, arguments, blocks, commands, steps
 from tools import timeline
 
@@ -120,6 +121,13 @@ def of_others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+def heard_too_soon(data: Path) -> list[tuple[str, float, float]]:
+    """Requests of whose audio more was heard until the interruption than there was time for: service, heard, and the time in seconds."""
+    requests = open_history(HistorySettings.load(data_dir=data)).requests(RequestFilter(), 10_000)
+    times = [(r.service, r.heard, r.interrupted + (r.silent or 0.0)) for r in requests if r.interrupted and r.heard]
+    return [(service, heard_s, time_s) for service, heard_s, time_s in times if heard_s > time_s]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_programs_run(page: Path, tmp_path: Path, of_others: Path) -> None:
     """Who follows the page to the letter in an empty folder sees what it says, whatever ran before, and nothing on standard error."""
@@ -127,6 +135,7 @@ def test_programs_run(page: Path, tmp_path: Path, of_others: Path) -> None:
     if page.stem == "pipecat" and not PIPECAT.exists() and os.environ.get("REQUIRE_TOOLS") != "1":
         pytest.skip("`make tools` installs Pipecat")
     Reader(page, tmp_path).follow()
+    assert heard_too_soon(tmp_path / "data") == []
     drawn = {picture.name: picture.read_bytes()[:24] for picture in tmp_path.glob("*.png")}  # with width and height
     assert {name: (ROOT / "docs" / "images" / name).read_bytes()[:24] for name in drawn} == drawn
 
