@@ -47,7 +47,7 @@ from otel_tts.core.formats import (
     levels_of,
 )
 from otel_tts.core.guard import guard
-from otel_tts.core.payload import audio_bytes
+from otel_tts.core.payload import UNREADABLE, audio_bytes
 from otel_tts.core.wav import WavReader
 
 __all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded", "MuLaw", "NoAudio", "PCMFloat32", "Wav"]
@@ -227,6 +227,8 @@ class AudioMeter:
             self.pieces += 1
             if not isinstance(error, UnreadableAudioError):
                 guard.caught("measuring audio", error)
+            elif data is not UNREADABLE:  # of which a warning has told
+                guard.unreadable(self._expected, error)
         return self.seconds or 0.0
 
     @property
@@ -315,7 +317,7 @@ class AudioMeter:
             if self._tally is None:
                 self._tally = _Tally(samples)
             elif self._tally.format != samples:
-                raise UnreadableAudioError("The audio changes its format.")
+                raise UnreadableAudioError(f"It changes from {self._tally.format} to {samples}.")
             self._keep(piece)
         if self._tally is None and self._reader.format is not None:
             self._tally = _Tally(self._reader.format)  # the header states the format before there is audio

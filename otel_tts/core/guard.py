@@ -105,6 +105,25 @@ class Guard:
             self._warned.add(site)
             _logger.warning("%s %s", message, consequence)
 
+    def unreadable(self, declared: object, error: Exception) -> None:
+        """Report audio that is not what it was declared to be: one warning for each place, also in strict mode, since an engine may do it.
+
+        Args:
+            declared: its format.
+            error: what is wrong with it; the message contains nothing of the audio.
+        """
+        place = caller()
+        site = f"audio at {place}"
+        if site not in self._warned:
+            self._warned.add(site)
+            _logger.warning(
+                "The audio of %s cannot be read as %s: %s Declare the format that the engine gives, or convert the audio. "
+                "Its duration, loudness and first audio are unknown.",
+                place,
+                declared,
+                error,
+            )
+
 
 def _is_from_signal_handler(error: BaseException) -> bool:
     """Return whether one of the handlers that are set raised it."""

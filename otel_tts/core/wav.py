@@ -113,7 +113,7 @@ class WavReader:
     def _file(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         head = data[at : at + _SIGN]
         if not (_begins(head[:4], _RIFFS) and b"WAVE".startswith(head[8:])):
-            raise UnreadableAudioError("The audio is no WAV file.")
+            raise UnreadableAudioError("It is no WAV file.")
         if len(head) < _SIGN:
             self._held = data[at:]
             return None

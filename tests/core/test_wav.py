@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from otel_tts.core.audio import PCM16, AudioFacts, AudioFormat, AudioMeter, Encoded, Wav
+from otel_tts.core.guard import guard
 from otel_tts.core.wav import WavReader
-from tests.core.signals import measure, pcm16, speechlike, wav
+from otel_tts.testing.capture import Capture
+from tests.core.signals import measure, pcm16, sine, speechlike, wav
 
 
 @pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
@@ -121,3 +123,41 @@ def test_what_waits_is_whole_frames(channels: int) -> None:
         pieces = reader.feed(file[: cut // 2]) + reader.feed(file[cut // 2 : cut]) + reader.rest()
         so_far = file[44:cut]
         assert b"".join(data for _, data in pieces) == so_far[: len(so_far) - len(so_far) % (2 * channels)]
+
+
+MISTAKES: dict[str, tuple[bytes, AudioFormat, str]] = {
+    "raw samples": (pcm16(sine(1, 0.5, 8000)), Wav(), "cannot be read as Wav(): It is no WAV file."),
+    "two rates": (
+        wav(pcm16(sine(1, 0.5, 24_000)), rate=24_000) + wav(pcm16(sine(1, 0.5, 16_000)), rate=16_000),
+        Wav(),
+        "It changes from PCM16(sample_rate=24000, channels=1) to PCM16(sample_rate=16000, channels=1).",
+    ),
+    "no samples inside": (wav(b"\x00" * 8000, tag=85), PCM16(24_000), "cannot be read as PCM16(sample_rate=24000, channels=1): "),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_audio_that_is_not_what_was_declared_is_said_once(
+    name: str, capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line, with the place, what was declared, what came and what to do; the figures are unknown, and the request is not."""
+    monkeypatch.setattr(guard, "_warned", set())
+    data, declared, words = MISTAKES[name]
+    tts = capture_tts.telemetry()
+    for _ in range(3):
+        with tts.synthesis("hello") as s, s.attempt("engine") as attempt:
+            attempt.audio(data, declared)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [words in line and "test_wav.py" in line and "Declare the format" in line for line in lines] == [True], lines
+    assert {(v.outcome, v["tts.audio.duration"]) for v in capture_tts.syntheses()} == {("ok", None)}
+
+
+def test_what_a_payload_could_not_give_is_said_once(
+    capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The function of the application has failed: that is the warning, and what it means for the audio needs none."""
+    monkeypatch.setattr(guard, "_warned", set())
+    monkeypatch.setattr(guard, "strict", False)
+    stream = capture_tts.telemetry().synthesis("hello", stream=True)
+    list(stream.stream([{"pcm": b""}] * 3, "engine", audio=PCM16(8000), payload=lambda chunk: chunk["audio"]))
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
