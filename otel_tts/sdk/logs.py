@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import logging.config
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
+from functools import cache, wraps
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider
@@ -25,6 +24,9 @@ _DEEPEST = 8
 """The most levels of lists and maps in an extra; deeper ones become text."""
 
 
+_attached: list[logging.Handler] = []
+
+
 class ExportHandler(LoggingHandler):
     """Handler that exports the records that reach the root logger, and changes nothing for its other handlers.
 
@@ -41,10 +43,6 @@ class ExportHandler(LoggingHandler):
         """Export the record, unless an exporter wrote it: a failed export would log a record whose export fails, without end."""
         if is_instrumentation_enabled():
             self._export(record)
-        if logging.lastResort is not None and record.levelno >= logging.lastResort.level and self._is_alone(record):
-            # A program that has not configured logging sees its warnings on stderr. With our handler on the root logger, Python would no
-            # longer print them.
-            logging.lastResort.handle(record)
 
     @deferrable
     def _export(self, record: logging.LogRecord) -> None:
@@ -61,50 +59,57 @@ class ExportHandler(LoggingHandler):
     def flush(self) -> None:
         """Do nothing: the pipeline flushes, with a time limit. The base class would start a thread, which is not possible at exit."""
 
-    def _is_alone(self, record: logging.LogRecord) -> bool:
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None:
-            if any(handler is not self for handler in logger.handlers):
-                return False
-            logger = logger.parent if logger.propagate else None
-        return True
-
 
 def is_attached() -> bool:
     """Return whether log records are exported already, by a handler of any OpenTelemetry package."""
-    return any(
+    return bool(_attached) or any(
         kind.__name__ == LoggingHandler.__name__ for handler in logging.getLogger().handlers for kind in type(handler).__mro__
     )
 
 
 def attach(handler: logging.Handler) -> None:
-    """Add a handler to the root logger that stays there, and does not change the effect, when the host configures logging afterwards.
+    """Give a handler every record that reaches the root logger, without being one of the root logger's handlers.
 
-    Without this, ``logging.basicConfig()`` would do nothing, because the root logger has a handler, and ``dictConfig`` and
-    ``fileConfig`` would remove ours.
+    What looks at those handlers sees none of ours: `basicConfig`, which does nothing where there is one; `dictConfig` and Celery, which
+    remove them; RQ and others, which print only where nobody else does; and Python's own handler of last resort.
 
     Args:
-        handler: is added to the root logger.
+        handler: gets the records.
     """
-    root = logging.getLogger()
-    root.addHandler(handler)
+    _attached.append(handler)
+    _extend_logging()
 
-    def keeping(configure: Callable[..., None]) -> Callable[..., None]:
-        @wraps(configure)
-        def configured(*args: Any, **kwargs: Any) -> None:
-            attached = handler in root.handlers
-            root.removeHandler(handler)
-            try:
-                configure(*args, **kwargs)
-            finally:
-                if attached:
-                    root.addHandler(handler)
 
-        return configured
+@cache
+def _extend_logging() -> None:
+    call_handlers = logging.Logger.callHandlers
 
-    logging.basicConfig = keeping(logging.basicConfig)
-    logging.config.dictConfig = keeping(logging.config.dictConfig)
-    logging.config.fileConfig = keeping(logging.config.fileConfig)
+    @wraps(call_handlers)
+    def and_ours(logger: logging.Logger, record: logging.LogRecord) -> None:
+        for handler in tuple(_attached):
+            if record.levelno >= handler.level and _reaches_root(logger):
+                handler.handle(record)
+        call_handlers(logger, record)
+
+    logging.Logger.callHandlers = and_ours  # type: ignore[method-assign, assignment]
+
+
+def detach(handler: logging.Handler) -> None:
+    """Give a handler no more records.
+
+    Args:
+        handler: was attached.
+    """
+    if handler in _attached:
+        _attached.remove(handler)
+
+
+def _reaches_root(logger: logging.Logger) -> bool:
+    while logger.parent is not None:
+        if not logger.propagate:
+            return False
+        logger = logger.parent
+    return True
 
 
 def cleaned(record: logging.LogRecord) -> logging.LogRecord:

@@ -11,6 +11,7 @@ import copy
 import functools
 import gc
 import logging
+import re
 import site
 import sys
 import sysconfig
@@ -34,6 +35,11 @@ _SPEECH = frozenset(
      "botocore", "urllib3", "edge_tts", "google", "grpc", "httpx", "httpcore", "websockets", "aiohttp", "azure", "livekit", "pipecat")
 )  # fmt: skip
 """Packages that get the text to speak, wherever they are installed."""
+_JOB_QUEUES = frozenset(
+    ("celery", "rq", "dramatiq", "huey", "arq", "taskiq", "saq", "apscheduler", "procrastinate", "django-q", "luigi-interface")
+)
+"""Packages that log with which arguments they call a job, and so the text to speak."""
+_JOB = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _INSTALLED = tuple(
     {
         str(Path(path).resolve())
@@ -59,7 +65,12 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
     if record.levelno < logging.INFO and is_of_a_package(record.name, record.pathname):
         return None
     error = record.exc_info[1] if record.exc_info else None
-    record = copy.copy(record)  # the host's other handlers get the original
+    if record.name.partition(".")[0] in _JOB_QUEUES:
+        if record.levelno < logging.WARNING:
+            return None
+        record = _of_a_job(record)
+    else:
+        record = copy.copy(record)  # the host's other handlers get the original
     record.exc_text = None
     extras = {key: named(value) for key, value in vars(record).items() if key not in _STANDARD}
     vars(record).update(extras)
@@ -79,6 +90,22 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
         record.msg, record.args = _message(record).replace(message, "..."), None
         vars(record).update({key: without(vars(record)[key], message) for key in extras})
     return record
+
+
+def _of_a_job(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a copy with numbers and the job's id only: anything else may hold the job's arguments."""
+    copied = logging.makeLogRecord({key: value for key, value in vars(record).items() if key in _STANDARD})
+    if isinstance(record.args, Mapping):
+        copied.args = {key: _without_text(value) for key, value in record.args.items()}
+    elif record.args:
+        copied.args = tuple(map(_without_text, record.args))
+    return copied
+
+
+def _without_text(value: Any) -> Any:
+    if isinstance(value, bool | int | float | BaseException) or (isinstance(value, str) and _JOB.fullmatch(value)):
+        return value
+    return _Name("...")
 
 
 def is_of_a_package(name: str, path: str | None = None) -> bool:

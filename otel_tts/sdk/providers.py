@@ -42,7 +42,7 @@ from otel_tts.sdk.exporters import (
 )
 from otel_tts.sdk.late import join_meters, join_tracers, warn_of_loggers
 from otel_tts.sdk.log_records import Masked
-from otel_tts.sdk.logs import ExportHandler, attach, is_attached
+from otel_tts.sdk.logs import ExportHandler, attach, detach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
 from otel_tts.sdk.pipeline import Pipeline, SignalExport
 from otel_tts.sdk.workers import announce
@@ -244,7 +244,7 @@ def _log_records(
     attach(handler)
 
     def stop() -> None:
-        logging.getLogger().removeHandler(handler)
+        detach(handler)
         provider.shutdown()
 
     return provider, SignalExport("logs", _listed(ways), provider.force_flush, stop)

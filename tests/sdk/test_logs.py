@@ -474,12 +474,52 @@ DICTIONARY = {"version": 1, "handlers": {"h": {"class": "logging.StreamHandler"}
         (f"logging.config.dictConfig({DICTIONARY})", "careful\n"),
         ("logging.getLogger('host').addHandler(logging.StreamHandler())", "careful\n"),
         ("logging.getLogger('host').addHandler(logging.NullHandler())", ""),
+        ("logging.getLogger().handlers.clear()\nlogging.getLogger().addHandler(logging.StreamHandler())", "careful\n"),
+        (
+            "if not logging.getLogger('host').hasHandlers():\n    logging.getLogger('host').addHandler(logging.StreamHandler())",
+            "careful\n",
+        ),
     ],
-    ids=["unconfigured", "basicConfig", "basicConfig twice", "dictConfig", "own handler", "NullHandler"],
+    ids=[
+        "unconfigured",
+        "basicConfig",
+        "basicConfig twice",
+        "dictConfig",
+        "own handler",
+        "NullHandler",
+        "as Celery",
+        "where nobody prints",
+    ],
 )
 def test_a_host_sees_its_logs_as_without_us(configured: str, seen: str) -> None:
     """Exporting takes nothing from a program's stderr and stays on when logging is configured afterwards."""
-    assert stderr(configured + "\nlogging.getLogger('host').warning('careful')\n") == seen
+    untouched = "assert not logging.getLogger().handlers\n"
+    assert stderr(untouched + configured + "\nlogging.getLogger('host').warning('careful')\n") == seen
+
+
+JOB = "01234567-89ab-4cde-8f01-23456789abcd"
+
+
+@pytest.mark.parametrize(
+    "name", ["rq.worker", "celery.app.trace", "dramatiq.worker.WorkerThread", "huey", "apscheduler.executors.default"]
+)
+def test_the_arguments_of_jobs_stay(exported: Exported, name: str) -> None:
+    """What a job queue logs of a job leaves with numbers and the job's id only: texts to speak are in its arguments."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.INFO)
+    call = f"jobs.speak(1, {CANARY!r})"
+    logger.info("default: %s (%s)", call, JOB)
+    logger.warning("Job %s: %s has failed %d times", JOB, call, 3, extra={"arguments": [1, CANARY], "data": {"args": call}})
+    logger.warning("Task %(id)s: %(args)s", {"id": JOB, "args": (CANARY,)})
+    logger.warning("%s", deque([CANARY]))
+    try:
+        plain()
+    except ValueError:
+        logger.exception("Job %s raised: %s", JOB, call, extra={"arguments": [CANARY]})
+    *plainly, failed = exported.records()
+    assert [record.body for record in plainly] == [f"Job {JOB}: ... has failed 3 times", f"Task {JOB}: ...", "..."]
+    assert "ValueError" in failed.body
+    assert CANARY not in exported.text()
 
 
 def test_what_exporters_log_is_not_exported() -> None:
