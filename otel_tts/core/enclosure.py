@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.context import Context, create_key, get_current, set_value
 
@@ -21,7 +21,11 @@ from otel_tts.core import outcome
 from otel_tts.core.deferred import defer
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.playback import NOT_PLAYED
 from otel_tts.semconv import Outcome
+
+if TYPE_CHECKING:
+    from otel_tts.core.record import Record
 
 ENCLOSURE = create_key("enclosure")
 """The key of a weak reference to the Enclosure, in an OpenTelemetry context that is passed to another thread."""
@@ -58,10 +62,35 @@ class HostFailure:
 
     cause: Cause | None = None
     """Why it failed; None if it did not."""
+    interruption = outcome.CANCELLED
+    """Why a request was cut off, if nothing else is known."""
 
-    def explain(self, ended: Cause) -> Cause:
-        """Return why a request ended: if it seems cancelled and the code around it failed, nobody left it, and the failure is why."""
+    def explain(self, ended: Cause, record: Record) -> Cause:
+        """Return why a request ended: if it seems cancelled and the code around it failed, nobody left it, and the failure is why.
+
+        Args:
+            ended: how it seems to have ended.
+            record: its facts; what is not true of them is taken out.
+        """
         return self.cause if ended.outcome is Outcome.CANCELLED and self.cause is not None else ended
+
+
+class HeadFailure(HostFailure):
+    """The same of an HTTP HEAD request, whose caller gets no audio: servers drop the body, or end it after the first piece."""
+
+    interruption = outcome.HEAD
+
+    def explain(self, ended: Cause, record: Record) -> Cause:
+        """Return why a request ended, as above; one that ended well spoke to nobody. What its stream handed out reached nobody.
+
+        Args:
+            ended: how it seems to have ended.
+            record: its facts, which lose the playback; those of a request for which nobody waits stay as they are.
+        """
+        if not record.purpose.interactive:
+            return super().explain(ended, record)
+        record.playback = NOT_PLAYED
+        return super().explain(outcome.HEAD if ended.good or ended == outcome.CANCELLED else ended, record)
 
 
 NO_HOST_FAILURE = HostFailure()
@@ -127,6 +156,15 @@ class Enclosure:
         cause = outcome.from_exception(error)
         if cause.outcome is not Outcome.CANCELLED and not isinstance(error, ConnectionError):
             self.host_failure.cause = cause if cause == outcome.SHUTDOWN else outcome.ERROR
+
+    def method(self, name: object) -> None:
+        """Note the method of its HTTP request; call it before the request is handled.
+
+        Args:
+            name: in capital letters; HEAD gets no body.
+        """
+        if name == "HEAD":
+            self.host_failure = HeadFailure()
 
     @guarded
     def answered(self, status: int) -> None:

@@ -86,6 +86,8 @@ class Cause:
 
 OK = Cause(Outcome.OK)
 CANCELLED = Cause(Outcome.CANCELLED)
+HEAD = Cause(Outcome.CANCELLED, None, CancelReason.HEAD)
+"""In an HTTP HEAD request: nobody left, but nobody asked for audio, and the server sends none."""
 DEADLINE = Cause(Outcome.DEADLINE, ErrorType.DEADLINE)
 SHUTDOWN = Cause(Outcome.ERROR, ErrorType.SHUTDOWN, CancelReason.STOPPED)
 """Stopped by the service: its failure, not a cancellation by the caller."""

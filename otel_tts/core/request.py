@@ -214,7 +214,7 @@ class SynthesisRequest(KeptOpen):
         """Return why work for this request was cut off."""
         if self._interruption is not None:
             return self._interruption
-        return self._call.interruption() if self._call is not None else outcome.CANCELLED
+        return self._call.interruption() if self._call is not None else self._host_failure.interruption
 
     def rpc_status(self) -> str | None:
         """Return the name of the status that the handler of its RPC has set; None without one."""
@@ -256,7 +256,7 @@ class SynthesisRequest(KeptOpen):
         if enclosure is None or self.record.interrupted_ns is not None:
             return False
         final = self._final_cause(cause, interrupted=self._left)
-        return (not final.good if self.implicit else final == outcome.CANCELLED) and enclosure.keep(self)
+        return (not final.good if self.implicit else final in (outcome.CANCELLED, outcome.HEAD)) and enclosure.keep(self)
 
     @guarded
     @in_turn
@@ -266,7 +266,7 @@ class SynthesisRequest(KeptOpen):
 
     def _settle(self) -> None:
         ended = self._released or self._apparent_cause()
-        cause = self._host_failure.explain(ended)
+        cause = self._host_failure.explain(ended, self.record)
         caller_left = cause is ended and (self._left or (self.implicit and cause.outcome is Outcome.CANCELLED))
         end_ns = self._released_ns if self._released_ns is not None else self.timeline.monotonic()
         self._finish(cause, end_ns, interrupted=caller_left or cause.cancel_reason is CancelReason.STOPPED)

@@ -82,7 +82,11 @@ def _begin(scope: Any = None, *_: Any, **__: Any) -> Enclosure | None:
     kind = scope.get("type") if hasattr(scope, "get") else None
     if kind not in ("http", "websocket") or current() is not None:
         return None
-    return Connection() if kind == "websocket" else Enclosure()
+    if kind == "websocket":
+        return Connection()
+    enclosure = Enclosure()
+    enclosure.method(scope.get("method"))
+    return enclosure
 
 
 def _noting_status(enclosure: Enclosure, send: Send) -> Send:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from otel_tts.core.enclosure import current, inside
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.connection import Connection, current_connection, has_left, message_came
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -55,12 +55,12 @@ def _serve() -> str:
 
 
 @contextmanager
-def _enclosed() -> Iterator[Connection | None]:
-    """Make a connection current inside a block; nothing if there is an enclosure."""
+def _enclosed(request: Any = None) -> Iterator[Connection | None]:
+    """Make a connection current inside a block; nothing if there is an enclosure. request: the server's own object of it."""
     if current() is not None:
         yield None
         return
-    connection = Connection()
+    connection = _begin(request)
     try:
         with inside(connection):
             yield connection
@@ -69,6 +69,13 @@ def _enclosed() -> Iterator[Connection | None]:
         raise
     finally:
         connection.close()
+
+
+@guarded_or(lambda _: Connection())
+def _begin(request: Any) -> Connection:
+    connection = Connection()
+    connection.method(getattr(request, "method", None))
+    return connection
 
 
 @guarded
@@ -92,7 +99,7 @@ def _note_status(connection: Connection | None, answer: Callable[[], int]) -> No
 
 
 async def _handled_aiohttp(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with _enclosed() as connection:
+    with _enclosed(args[0] if args else None) as connection:
         if connection is not None and len(args) > 2:
             args = (*args[:2], _noting_errors(connection, args[2]), *args[3:])
         result = await wrapped(*args, **kwargs)
@@ -120,7 +127,7 @@ def _async_handler(
 
     @functools.wraps(handle)
     async def handled(request: Any) -> Any:
-        with _enclosed() as connection:
+        with _enclosed(request) as connection:
             result = await handle(request)
             if status is not None:
                 _note_status(connection, lambda: status(request))
@@ -130,7 +137,7 @@ def _async_handler(
 
 
 async def _handled_tornado(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with _enclosed() as connection:
+    with _enclosed(getattr(handler, "request", None)) as connection:
         result = await wrapped(*args, **kwargs)
         _note_status(connection, handler.get_status)
         return result

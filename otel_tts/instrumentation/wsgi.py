@@ -62,7 +62,7 @@ def enclosed(application: Any) -> Any:
 def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if current() is not None:
         return application(*args, **kwargs)
-    enclosure = Enclosure()
+    enclosure = _begin(*args, **kwargs)
     lazy = False
     try:
         with inside(enclosure):
@@ -75,6 +75,13 @@ def _called(application: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, A
         if not lazy:
             enclosure.close()
     return _Body(body, enclosure) if lazy else body
+
+
+@guarded_or(lambda *_, **__: Enclosure())
+def _begin(environ: Any = None, *_: Any, **__: Any) -> Enclosure:
+    enclosure = Enclosure()
+    enclosure.method(environ.get("REQUEST_METHOD") if isinstance(environ, dict) else None)
+    return enclosure
 
 
 def _noting_status(enclosure: Enclosure, args: tuple[Any, ...]) -> tuple[Any, ...]:

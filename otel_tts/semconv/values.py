@@ -56,6 +56,7 @@ class CancelReason(StrEnum):
     INTERRUPTED = "interrupted"
     SUPERSEDED = "superseded"
     STOPPED = "stopped"
+    HEAD = "head"
 
 
 class RequestKind(StrEnum):

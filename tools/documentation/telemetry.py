@@ -20,7 +20,8 @@ _WHEN: Mapping[Outcome, str] = {
         "request without audio whose text has no letter or digit, such as a turn in which a language model said nothing."
     ),
     Outcome.CANCELLED: "The caller went away. Audio sent before that is in the delivered seconds, not in the outcome. "
-    "Also a request that the service itself dropped without a word: see [guides/http.md](guides/http.md#when-the-service-itself-fails).",
+    "Also a request that the service itself dropped without a word, and a request inside an HTTP HEAD request: "
+    "see [guides/http.md](guides/http.md#when-the-service-itself-fails).",
     Outcome.DEADLINE: "The caller's deadline passed. A deadline below the configured floor counts as rejected.",
     Outcome.PARTIAL: "It failed after some audio had been delivered. After the first delivered sample there is no fallback.",
     Outcome.EMPTY: "There were words to speak, a provider (or a cache) said success, and gave no samples.",
