@@ -26,7 +26,7 @@ def test_what_drifted_comes_first() -> None:
     """Then what got better, what is steady, what was not judged; within each, what moved farthest."""
     findings = (
         finding("not judged", "a", None),
-        finding("steady", "b"),
+        finding("steady", "b", 50.0),  # far in one direction, and within its limit
         finding("drifted", "c", 1.5),
         finding("drifted", "d", 9.0),
     )

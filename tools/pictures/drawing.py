@@ -31,7 +31,7 @@ text-align:center;font-weight:600;overflow:hidden}
 .none{flex:1;display:flex;align-items:center;justify-content:center;color:#999;font-size:16px}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:3px 8px;border-bottom:1px solid var(--line);white-space:nowrap;overflow:hidden}
-td:last-child{white-space:normal}
+td:last-child{white-space:normal;min-width:250px}
 th{font-weight:500;color:var(--faint)}
 .scroll{overflow:hidden;flex:1}
 td a{color:#6e9fff}
