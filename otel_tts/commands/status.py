@@ -18,7 +18,7 @@ from otel_tts.history import added_up, open_history
 from otel_tts.history.places import HOW
 from otel_tts.live.background import only_background
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.judgement import PROBLEMS, Verdict, is_late
+from otel_tts.live.judgement import PROBLEMS, Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.verdicts import judged, newest_of, seen
 from otel_tts.live.view import Period
@@ -78,7 +78,7 @@ def status(service: str, as_json: bool) -> None:
         click.echo(f"Unknown: {unavailable}", err=True)
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
-    if background is None and (age_s is None or is_late(age_s, history.interval)):
+    if background is None and (age_s is None or is_ahead(age_s) or is_late(age_s, history.interval)):
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
     reason = _unknown(age_s, history.source, service, names) if state is CheckState.UNKNOWN else ""
     if as_json:
@@ -114,11 +114,13 @@ def _judged(
         for verdict in judged(history, period, settings, service)
         if any(verdict.sentences())
     ]
-    return met, None if newest is None else max(history.now - newest, 0.0), background, []
+    return met, None if newest is None else history.now - newest, background, []
 
 
 def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -> str:
     """Why the state is unknown."""
+    if age_s is not None and is_ahead(age_s):
+        return f"the newest telemetry is {formatting.elapsed(-age_s)} ahead of this clock: compare it with that of the service."
     if age_s is not None:
         return f"nothing has been received for {formatting.elapsed(age_s)}."
     if service and names:
@@ -139,7 +141,7 @@ def _as_json(
         "state": state.name.lower(),
         "reason": reason or None,
         "source": source,
-        "newest_telemetry_age_s": age_s,
+        "newest_telemetry_age_s": None if age_s is None else max(age_s, 0.0),
         "notes": notes,
         "conditions": [
             {
@@ -175,7 +177,7 @@ def _print(console: Console, met: list[Met], age_s: float | None, source: str, s
         console.print(Text(f"Unknown: {reason}"), style="yellow", soft_wrap=True)
     elif not met:
         console.print("Nothing is wrong.", style="green")
-    if age_s is not None:
+    if age_s is not None and not is_ahead(age_s):
         console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
 
 

@@ -15,7 +15,7 @@ from otel_tts.history import Service, added_up, open_history
 from otel_tts.live import tiles
 from otel_tts.live.background import only_background
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.judgement import is_late
+from otel_tts.live.judgement import is_ahead, is_late
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
 from otel_tts.live.view import NAMELESS, RANGES, REFRESHES, SOURCES, View, between
 from otel_tts.settings import EVERYWHERE, PLACES, LiveSettings, Selection
@@ -220,7 +220,9 @@ def _legend(source: CachedHistory) -> str:
     read = f"{source.source} · read at {formatting.clock(now)} {formatting.zone(now)}"
     if newest is None:
         return tiles.legend(f"{read} · no metrics within a day", palette.BAD)
-    age_s = max(now - newest, 0.0)
+    age_s = now - newest
+    if is_ahead(age_s):
+        return tiles.legend(f"{read} · newest telemetry {formatting.elapsed(-age_s)} ahead of this clock", palette.BAD)
     late = is_late(age_s, source.interval)
     arrived = f"newest telemetry {formatting.elapsed(age_s)} old" + (f", of {formatting.date(newest)}" if late else "")
     return tiles.legend(f"{read} · {arrived}", palette.BAD if late else palette.GOOD)

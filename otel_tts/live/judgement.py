@@ -281,6 +281,15 @@ def is_late(age_s: float, interval_s: float) -> bool:
     return age_s > max(SILENT_AFTER, 3 * interval_s)
 
 
+def is_ahead(age_s: float) -> bool:
+    """Whether telemetry is of a time that has not come here yet: the clocks differ, and what is judged now is not what happens now.
+
+    Args:
+        age_s: since the newest sample, in seconds.
+    """
+    return age_s < -SILENT_AFTER
+
+
 def _count(timeline: Timeline) -> float:
     value = timeline.points[0].value
     return value.count if isinstance(value, Distribution) else value or 0.0

@@ -260,3 +260,19 @@ def test_lines_are_whole_for_whatever_reads_them(tmp_path: Path) -> None:
     in_terminal = run(COLUMNS="60", FORCE_COLOR="1").output
     assert "\x1b[1;31mpage" in in_terminal
     assert re.search(r"runbook: \S+#ttstelemetryabsent", re.sub(r"\x1b\[[\d;]*m", "", in_terminal))
+
+
+def test_a_clock_that_is_ahead_is_no_good_news(tmp_path: Path) -> None:
+    """Telemetry of a time that has not come yet cannot be judged: the state is unknown and says why."""
+    exports(tmp_path, "ahead", time.time() + 3000, (100, 110, 120))
+    result = run()
+    assert result.exit_code == CheckState.UNKNOWN, result.output
+    assert re.search(r"Unknown: the newest telemetry is 5\d min ahead of this clock", result.output)
+    assert "Nothing is wrong" not in result.output
+    assert "ahead of this clock" in json.loads(run("--json").stdout)["reason"]
+
+
+def test_a_clock_that_is_a_little_ahead_is_well(tmp_path: Path) -> None:
+    """Seconds are nothing to tell anybody of."""
+    exports(tmp_path, "ahead", time.time() - 200, (100, 200, 230))
+    assert run().exit_code == CheckState.OK

@@ -205,9 +205,9 @@ def test_pages_are_those_that_are_promised() -> None:
     assert all(isinstance(page, Page) for page in PAGES.values())
 
 
-def written(directory: Path, totals: Totals) -> None:
-    """The local files of a service that exported these some minutes ago."""
-    moment = time.time() - 60
+def written(directory: Path, totals: Totals, ago_s: float = 60.0) -> None:
+    """The local files of a service that exported these so many seconds ago."""
+    moment = time.time() - ago_s
     path = files.partition(directory, "metrics", moment, "worker", 0).path
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(export("worker", "worker", moment - 60, moment, totals, {})) + "\n")
@@ -243,3 +243,13 @@ def test_what_is_empty_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         text = page_text(one(title).run())
         assert all(reason in text for reason in expected), (title, text)
         assert "Nothing in this time range." not in text
+
+
+def test_a_clock_that_is_ahead_is_no_good_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says by how much, and judges nothing."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    written(tmp_path, {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [5, 0]}, ago_s=-3000.0)
+    text = page_text(one("Now").run())
+    assert re.search(r"newest telemetry \d\d min ahead of this clock", text)
+    assert re.search(r"The newest telemetry is \d\d min ahead of this clock, so nothing can be judged\.", text)
+    assert "No problem." not in text

@@ -14,7 +14,7 @@ from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.judgement import MOODS, PROBLEMS, Verdict, is_late
+from otel_tts.live.judgement import MOODS, PROBLEMS, Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
@@ -129,6 +129,11 @@ def well(history: CachedHistory, period: Period, verdicts: list[Verdict], servic
         service: the name of the service.
     """
     newest, conditions = newest_of(history, period, service), len({verdict.condition.name for verdict in verdicts})
+    if newest is not None and is_ahead(period.now - newest):
+        ahead = (
+            f"The newest telemetry is {formatting.elapsed(newest - period.now)} ahead of this clock, so nothing can be judged."
+        )
+        return tiles.notice("unknown", "Unknown.", ahead)
     if newest is None or is_late(period.now - newest, history.interval):
         since = "" if newest is None else f" for {formatting.elapsed(period.now - newest)}"
         return tiles.notice("unknown", "Unknown.", f"Nothing has been received{since}, so nothing can be judged.")
