@@ -132,7 +132,11 @@ def states(panel: JSON, series: list[Series]) -> JSON:
         for time_s, value in one.points:
             data.append({"x": moment(time_s), "y": one.name, "c": words[f"{value:g}"]["color"]})
     most = max((len(one.points) for one in series), default=1)
-    marker = {"color": [d["c"] for d in data], "symbol": "square", "size": max(14, min(40, 1200 // most))}  # a band without breaks
+    marker = {
+        "color": [d["c"] for d in data],
+        "symbol": "square",
+        "size": max(14, min(40, 1200 // most)),
+    }  # a band without breaks
     return {
         "data": [{"x": [d["x"] for d in data], "y": [d["y"] for d in data], "mode": "markers", "marker": marker}],
         "yaxis": {"type": "category"},
