@@ -16,7 +16,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, Status
 
 from otel_tts import semconv
-from otel_tts.sdk import queries
+from otel_tts.sdk import content, queries
 from otel_tts.sdk.masking import SHORTEST, without
 from otel_tts.sdk.tracebacks import without_messages
 
@@ -55,11 +55,13 @@ def span(one: ReadableSpan) -> ReadableSpan:
     before = one.attributes or {}, one.events, one.links  # each access makes a new object
     attributes, events, links = before
     if not ours or any(_MESSAGE in (event.attributes or ()) for event in events):
+        name = scope.name if scope is not None else ""
         words = {*_messages(attributes), *(word for event in events for word in _messages(event.attributes or {}))}
         messages = sorted(words, key=len, reverse=True)
         events = _replaced(events, [_event(event, messages) for event in events])
         if not ours:
-            attributes = _masked(attributes, messages)
+            attributes = content.without(_masked(attributes, messages), name)
+            events = _replaced(events, [_without_content(event, name) for event in events])
             links = _replaced(links, [_link(link, messages) for link in links])
     if status is one.status and all(new is old for new, old in zip((attributes, events, links), before, strict=True)):
         return one
@@ -117,6 +119,12 @@ def _masked(given: Mapping[str, Any], messages: Sequence[str]) -> Mapping[str, A
 def _event(event: Event, messages: Sequence[str]) -> Event:
     before = event.attributes or {}
     attributes = _masked(before, messages)
+    return event if attributes is before else Event(event.name, _bounded(attributes, event.dropped_attributes), event.timestamp)
+
+
+def _without_content(event: Event, scope: str) -> Event:
+    before = event.attributes or {}
+    attributes = {} if content.is_message(event.name) else content.without(before, scope)
     return event if attributes is before else Event(event.name, _bounded(attributes, event.dropped_attributes), event.timestamp)
 
 

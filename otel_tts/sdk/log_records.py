@@ -16,7 +16,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from otel_tts import semconv
 from otel_tts.core.privacy import exception_attributes
-from otel_tts.sdk import queries
+from otel_tts.sdk import content, queries
 from otel_tts.sdk.masking import SHORTEST, is_of_a_package, messages_of, named, without
 from otel_tts.sdk.tracebacks import without_messages
 
@@ -38,7 +38,7 @@ class Masked(LogRecordProcessor):
             if scope is not None and _is_detail(log_record.log_record) and is_of_a_package(scope.name):
                 return
             leaving = copy.copy(log_record)
-            leaving.log_record = _masked(log_record.log_record)
+            leaving.log_record = _masked(log_record.log_record, scope.name if scope is not None else "")
         except Exception:  # noqa: BLE001 - whoever emits goes on, and what cannot be masked stays here
             return
         self._processor.on_emit(leaving)
@@ -57,10 +57,11 @@ def _is_detail(record: LogRecord) -> bool:
     return severity is not None and 0 < severity.value < SeverityNumber.INFO.value
 
 
-def _masked(record: LogRecord) -> LogRecord:
-    attributes = dict(queries.attributes(record.attributes or {}))
+def _masked(record: LogRecord, scope: str) -> LogRecord:
+    is_message = content.is_message(record.event_name)
+    attributes = {} if is_message else dict(content.without(queries.attributes(record.attributes or {}), scope))
     dropped = getattr(record.attributes, "dropped", 0)
-    body: Any = named(record.body)
+    body: Any = None if is_message else named(record.body)
     messages = {*messages_of(sys.exc_info()[1]), *messages_of(record.exception)}
     messages.update(_words(attributes.pop(semconv.EXCEPTION_MESSAGE.key, None)))
     stacktrace = attributes.get(semconv.EXCEPTION_STACKTRACE.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,11 @@ def record(tracer: object, error: Exception, scope: str = "other") -> None:
 
 
 def exported(direct: bool, capture: bool, scope: str, error: Exception) -> str:
+    """What leaves of the spans of an exception."""
+    return sent(direct, capture, scope, lambda tracer: record(tracer, error, scope))
+
+
+def sent(direct: bool, capture: bool, scope: str, spans: Callable[[object], None]) -> str:
     """What leaves for a receiver and for the local files, of the spans that a provider's tracer makes."""
     exporter, sender = InMemorySpanExporter(), Sender()
     files = ForkedSpanExporter(lambda: exporter, capture_text=capture)
@@ -89,7 +95,7 @@ def exported(direct: bool, capture: bool, scope: str, error: Exception) -> str:
         else:
             provider = TracerProvider(shutdown_on_exit=False)
             provider.add_span_processor(SimpleSpanProcessor(_Taking(sink)))
-        record(provider.get_tracer(scope), error, scope)
+        spans(provider.get_tracer(scope))
         sink.close(30)
     requests = [ExportTraceServiceRequest.FromString(request) for request in sender.requests]
     return "\n".join([*(str(request) for request in requests), *(span.to_json() for span in exporter.get_finished_spans())])
@@ -122,6 +128,37 @@ def test_on_both_paths(direct: bool, scope: str) -> None:
 def test_with_text_capture_all_of_it(direct: bool) -> None:
     """With the switch on, spans leave as they were recorded."""
     assert exported(direct, True, "other", ValueError(CANARY)).count(CANARY) >= 14
+
+
+CONTENT = {
+    "livekit-agents": ("lk.pii.input_text", "lk.pii.response.text", "gen_ai.input.messages", "gen_ai.prompt.variable.name"),
+    "pipecat": ("text", "transcript", "output", "tool.arguments"),
+    "opentelemetry.instrumentation.openai": ("gen_ai.prompt.0.content", "gen_ai.completion.12.content", "traceloop.entity.input"),
+}
+PLAIN = {
+    "lk.speech_id": "text",
+    "gen_ai.prompt.name": "welcome",
+    "gen_ai.request.model": "tts-1",
+    "voice_id": "anna",
+    "pii": False,
+}
+
+
+@pytest.mark.parametrize("scope", CONTENT)
+@pytest.mark.parametrize("direct", [False, True], ids=["sdk", "direct"])
+def test_what_others_record_of_a_conversation_stays(direct: bool, scope: str) -> None:
+    """Attributes that their packages mark as content stay in the process, on spans and events, unless the switch is on."""
+
+    def spans(tracer: object) -> None:
+        span = tracer.start_span("tts", attributes=PLAIN | dict.fromkeys(CONTENT[scope], CANARY))  # type: ignore[attr-defined]
+        span.add_event("said", dict.fromkeys(CONTENT[scope], CANARY))
+        span.add_event("gen_ai.user.message", {"content": CANARY})
+        span.end()
+
+    out = sent(direct, False, scope, spans)
+    assert CANARY not in out
+    assert all(word in out for word in ("lk.speech_id", "welcome", "tts-1", "anna", "said", "gen_ai.user.message"))
+    assert sent(direct, True, scope, spans).count(CANARY) == 2 * (2 * len(CONTENT[scope]) + 1)  # by both ways
 
 
 def spans_of(error: Exception, scope: str = "other") -> list[ReadableSpan]:

@@ -127,6 +127,15 @@ def test_what_is_no_exception_leaves_as_it_is(emitted: Emitted) -> None:
     assert record.severity_number is SeverityNumber.WARN
 
 
+def test_messages_of_a_conversation_stay(emitted: Emitted) -> None:
+    """Events with a message of a conversation leave without it, and attributes that are marked as content do not leave."""
+    emitted.emit(body={"content": CANARY}, attributes={"content": CANARY}, event_name="gen_ai.user.message")
+    emitted.emit(body="a turn", attributes={"lk.pii.response.text": CANARY, "gen_ai.input.messages": CANARY, "turn": 3})
+    message, turn = emitted.left()
+    assert (message.event_name, message.body, dict(message.attributes)) == ("gen_ai.user.message", None, {})
+    assert (turn.body, dict(turn.attributes)) == ("a turn", {"turn": 3})
+
+
 def test_details_of_installed_packages_stay(emitted: Emitted) -> None:
     """Below INFO, libraries write whole requests; the host's own records and events without a severity leave."""
     emitted.emit("openai.chat", body=CANARY, severity_number=SeverityNumber.DEBUG)
