@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,13 +69,24 @@ def announce(port: int, *, forked: bool) -> None:
         file = _file(port)
         if file is None:
             return
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_SH)  # the file stays open, and so the lock held, until the process ends
+        with suppress(OSError, RuntimeError):  # the second: no thread can be started
             if forked:
                 os.pwrite(file, b"1", 0)
+            _lock(file)
         _logger.warning("The metrics of this process cannot be scraped on port %d, which another one owns. %s", port, REFUSED)
 
     UNDER_WAY.on_first(begun)
+
+
+def _lock(file: int) -> None:
+    """Lock the file until the process ends, at which its descriptor is closed. A request of the host never waits for the lock.
+
+    The owner of the port holds it for moments, but it may be stopped in one of them, and any program of this user can lock the file.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        threading.Thread(target=fcntl.flock, args=(file, fcntl.LOCK_SH), name="otel-tts-worker", daemon=True).start()
 
 
 def _file(port: int) -> int | None:

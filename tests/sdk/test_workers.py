@@ -6,12 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from otel_tts.core.underway import Register
+from otel_tts.sdk import workers
 
 APP = """
 import os, otel_tts
@@ -94,3 +98,36 @@ def test_several_workers_are_refused(tmp_path: Path, kind: str) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert single or "OTEL_EXPORTER_OTLP_ENDPOINT" in errors
+
+
+def test_a_lock_of_somebody_else_holds_up_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner may be stopped while it looks, and others may lock the file: the first request goes on, and counts once it is free."""
+    fcntl = pytest.importorskip("fcntl")
+    register, port = Register(), free_ports()[0]
+    monkeypatch.setattr(workers, "UNDER_WAY", register)
+    owner, held = workers.WorkerProcesses(port), workers._file(port)
+    assert held is not None
+    fcntl.flock(held, fcntl.LOCK_EX)
+    workers.announce(port, forked=False)
+    begun = threading.Event()
+
+    def begin() -> None:
+        register.add(Request())
+        begun.set()
+
+    threading.Thread(target=begin, daemon=True).start()
+    assert begun.wait(30)
+    os.close(held)
+    deadline = time.monotonic() + 30
+    while not owner.count() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert owner.count()
+
+
+class Request:
+    """A request that has begun."""
+
+    ending = False
+
+    def stop(self) -> None:
+        """It has nothing to end."""
