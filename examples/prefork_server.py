@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -63,20 +64,21 @@ def main() -> None:
     Handler.voice = Voice()
     server = HTTPServer(("127.0.0.1", arguments.port), Handler)
 
-    workers = []
+    workers = set()
     for _ in range(arguments.workers):
         if (worker := os.fork()) == 0:
             server.serve_forever()
-        workers.append(worker)
+        workers.add(worker)
 
     def end(*_: object) -> None:
         for worker in workers:
-            os.kill(worker, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(worker, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
     print(f"Serving on http://127.0.0.1:{server.server_port} with {len(workers)} workers.", flush=True)
-    for worker in workers:
-        os.waitpid(worker, 0)
+    while workers:
+        workers -= {os.wait()[0]}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 from otel_tts.commands.demo.cloud import MODEL, cloud
 from otel_tts.commands.demo.command import SERVICE_NAME
 from otel_tts.commands.demo.process import ProcessFailedError, free_port, running
-from otel_tts.commands.demo.summary import summary
+from otel_tts.commands.demo.summary import Sent, summary
 from otel_tts.history import open_history
 from otel_tts.settings import HistorySettings
 from tests.commands.conftest import OTEL_TTS, until
@@ -51,11 +52,11 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, parent in map(str.split, listed.splitlines()) if int(parent) == process.pid]
 
 
-def summed_up(tmp_path: Path, sent: int) -> str:
-    """What the summary says of the count when that many requests had been sent."""
+def summed_up(tmp_path: Path, sent: int, unanswered: int = 0) -> str:
+    """What the summary says of the count when that many requests had been sent, so many of them without any sign of the service."""
     console = Console(file=StringIO(), width=200)
     history = open_history(HistorySettings.load(data_dir=tmp_path / "data"))
-    console.print(summary(history, SERVICE_NAME, time.time() - 60, time.time(), sent, console=console))
+    console.print(summary(history, SERVICE_NAME, time.time() - 60, time.time(), Sent(sent, unanswered), console=console))
     file = console.file
     assert isinstance(file, StringIO)
     (line,) = [line.strip() for line in file.getvalue().splitlines() if line.startswith("The demo sent")]
@@ -65,7 +66,7 @@ def summed_up(tmp_path: Path, sent: int) -> str:
 def uncounted(output: str) -> int:
     """How many of the requests that the demo sent telemetry has not counted, as the summary tells it."""
     counts = re.search(
-        r"^The demo sent (\d+) requests?, (?:and telemetry counted as many\.|telemetry counted (\d+): a difference)",
+        r"^The demo sent (\d+) requests?, (?:and telemetry counted as many\.|telemetry counted (\d+): )",
         output,
         re.MULTILINE,
     )
@@ -79,9 +80,21 @@ def given_up(output: str) -> int:
     return sum(map(int, re.findall(r"\b(\d+) deadline\b", last)))
 
 
+ANOTHER = """
+import otel_tts
+pipeline = otel_tts.configure(service_name="another", local=True)
+tts = otel_tts.Telemetry()
+with tts.synthesis("Of another program.") as synthesis, synthesis.attempt("another-engine") as attempt:
+    attempt.audio(bytes(48_000), otel_tts.PCM16(24_000))
+pipeline.shutdown()
+"""
+
+
 def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     """A few seconds of traffic: all of it counted, every part of the summary there, nothing left running."""
+    environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(tmp_path / "data")}
     process = demo(tmp_path, "--duration", "5")
+    subprocess.run([sys.executable, "-c", ANOTHER], env=environ, check=True)  # beside it, in the same directory
     assert process.wait(90) == 0, printed(tmp_path)
     output = printed(tmp_path)
     assert FIRST_AUDIO.search(output)
@@ -93,16 +106,22 @@ def test_it_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
     headings = ["Requests", "Latency", "Success rate: ", "Cache: ", "Audio: ", "Providers", "The slowest", "Next steps"]
     assert [heading for heading in headings if re.search(f"^{heading}", output, re.MULTILINE)] == headings
     assert re.search(r"^hibari +\d+ ", output, re.MULTILINE)
-    assert summed_up(tmp_path, sent=counted + 1) == (
-        f"The demo sent {counted + 1} requests, telemetry counted {counted}: a difference of -1. "
-        "Of a call whose caller gave up at once, the service may never have heard."
-    )
+    history = open_history(HistorySettings.load(data_dir=tmp_path / "data"))
+    assert {one.name for one in history.services(0, time.time())} == {"another", SERVICE_NAME}
+    assert summed_up(tmp_path, sent=counted) == f"The demo sent {counted} requests, and telemetry counted as many."
+    sent_more = f"The demo sent {counted + 2} requests, telemetry counted {counted}"
+    calls = "whose deadline passed before anything came back"
+    assert summed_up(tmp_path, counted + 2, 3) == f"{sent_more}: 2 of 3 calls {calls} may never have reached the service."
+    for unanswered, words in ((0, "0 calls"), (1, "1 call")):
+        assert summed_up(tmp_path, counted + 2, unanswered) == (
+            f"{sent_more}: a difference of -2. Only {words} {calls} may never have reached the service."
+        )
     assert summed_up(tmp_path, sent=counted - 1) == (
         f"The demo sent {counted - 1} requests, telemetry counted {counted}: a difference of +1. "
-        "Another service may have written to the same directory."
+        "Another demo may write to the same directory."
     )
+    assert "another-engine" not in output
     (command,) = re.findall(r"otel-tts (trace \w+)", output)
-    environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(tmp_path / "data")}
     drawn = subprocess.run([*OTEL_TTS, *command.split()], env=environ, capture_output=True, text=True)
     assert (drawn.returncode, "tts.synthesize" in drawn.stdout) == (0, True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,6 +179,36 @@ def test_the_prefork_example_counts_every_request_once(tmp_path: Path) -> None:
     row = LocalHistory(tmp_path, interval=0.1).totals(start, time.time())
     assert (row.request_count, row.request_ok, row.attempt_count) == (60, 60, 60)
     assert row.request_audio_delivered == pytest.approx(sum(size for _, size in answers) / 2 / 16_000)
+
+
+def test_the_prefork_example_ends_when_a_worker_was_killed(tmp_path: Path) -> None:
+    """SIGTERM ends all the other workers, and the parent as always."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        str(ROOT / "examples/prefork_server.py"),
+        "--port=0",
+        "--workers=2",
+    ]
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[2]
+        try:
+            workers = set[int]()
+            while len(workers) < 2:
+                with urllib.request.urlopen(address, b"Hello.", timeout=30) as response:
+                    workers.add(int(response.headers["X-Worker"]))
+                if len(workers) == 1:
+                    os.kill(*workers, signal.SIGKILL)
+        finally:
+            process.terminate()
+        errors = process.communicate(timeout=60)[1]
+    assert (process.returncode, "Traceback" in errors) == (0, False), errors
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 CONFIGURING = """

@@ -20,7 +20,7 @@ from otel_tts.commands.demo.dashboard import Dashboard, dashboard
 from otel_tts.commands.demo.listener import ListenerRecord
 from otel_tts.commands.demo.process import ProcessFailedError, ServiceProcess, free_port, running
 from otel_tts.commands.demo.progress import Progress
-from otel_tts.commands.demo.summary import summary
+from otel_tts.commands.demo.summary import Sent, summary
 from otel_tts.commands.load.caller import Caller, calling, exchange
 from otel_tts.commands.load.traffic import Mix, plan
 from otel_tts.commands.report.suggestion import suggestion
@@ -33,7 +33,7 @@ from otel_tts.settings import LiveSettings, Settings
 SERVICE_NAME = "otel-tts-demo"
 """``service.name`` of the demo's service."""
 
-_MIX = Mix(fresh=0.14, repeated=0.06, invalid=0.07, hang_ups=0.015, impatient=0.01)
+_MIX = Mix(fresh=0.14, repeated=0.06, invalid=0.07, hang_ups=0.015, impatient=0.008)
 _SEED = 1  # the same traffic every time
 _RATE = 40.0  # requests a second: enough to see much soon, and little enough to leave it running
 _CONCURRENCY = 16
@@ -124,8 +124,8 @@ def _agents(
     console.print(calls.summary(open_history(settings), records))
 
 
-async def _run(console: Console, settings: LiveSettings, duration_s: float | None, *, watched: bool) -> int:
-    """Everything up to the end of the service; gives the number of requests sent."""
+async def _run(console: Console, settings: LiveSettings, duration_s: float | None, *, watched: bool) -> Sent:
+    """Everything up to the end of the service; gives what was sent."""
     whole = asyncio.current_task()
     assert whole is not None  # noqa: S101 - asyncio.run made it
     _on_signals(whole.cancel)
@@ -166,7 +166,7 @@ async def _run(console: Console, settings: LiveSettings, duration_s: float | Non
                     raise service.death() from None
             console.print("Stopping the service ...")
             await service.stop()
-    return progress.sent
+    return Sent(progress.requests, progress.unanswered)
 
 
 async def _traffic(caller: Caller, progress: Progress, duration_s: float | None, stopped: asyncio.Event) -> None:

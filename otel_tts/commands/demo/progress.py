@@ -34,7 +34,10 @@ class Progress:
     """
 
     def __init__(self, console: Console, duration_s: float | None, began: float) -> None:
-        self.sent = 0
+        self.requests = 0
+        """How many calls ended."""
+        self.unanswered = 0
+        """How many of them ended at their own deadline before the service had sent anything."""
         self._console = console
         self._duration_s = duration_s
         self._began = began
@@ -49,7 +52,8 @@ class Progress:
             planned: what was to be sent.
             reply: what came.
         """
-        self.sent += 1
+        self.requests += 1
+        self.unanswered += reply.code == "DEADLINE_EXCEEDED" and not reply.answered and not reply.chunks
         self._outcomes[account.outcome(reply) or _CALLERS_OWN.get(reply.code, Outcome.ERROR)] += 1
         if reply.cache is not None:
             if not self._caches:
@@ -72,8 +76,8 @@ class Progress:
         elapsed_s = time.monotonic() - self._start
         facts = [
             Text(f"{elapsed_s:.0f} s"),
-            Text(formatting.counted(self.sent, "request")),
-            Text(f"{self.sent / max(elapsed_s, 1e-3):.0f}/s"),
+            Text(formatting.counted(self.requests, "request")),
+            Text(f"{self.requests / max(elapsed_s, 1e-3):.0f}/s"),
         ]
         facts += [
             Text.assemble(f"{self._outcomes[outcome]:,} ", terminal.outcome(outcome))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from rich.console import Console, Group, RenderableType
@@ -20,7 +21,18 @@ _SEARCHED = 20_000  # newest requests among which the slowest are looked for
 _SHOWN = 5
 
 
-def summary(history: History, service: str, start: float, end: float, sent: int, *, console: Console) -> Group:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent to the service.
+
+    requests: how many. unanswered: how many of them ended at their own deadline before the service had sent anything.
+    """
+
+    requests: int
+    unanswered: int = 0
+
+
+def summary(history: History, service: str, start: float, end: float, sent: Sent, *, console: Console) -> Group:
     """What ``service`` did between two moments (seconds since the Unix epoch).
 
     Args:
@@ -28,12 +40,12 @@ def summary(history: History, service: str, start: float, end: float, sent: int,
         service: the name of the service.
         start: from when on, in seconds since the Unix epoch.
         end: up to when, in seconds since the Unix epoch.
-        sent: how many requests were sent to it.
+        sent: what was sent to it.
         console: the terminal.
     """
     until = max(end, start + _SHORTEST)  # nothing comes after the end, so that a later one changes nothing
-    total = history.totals(start, until)
-    providers = history.aggregates(start, until, by=["provider"])
+    (total,) = history.aggregates(start, until, service=service)
+    providers = history.aggregates(start, until, by=["provider"], service=service)
     requests = history.requests(RequestFilter(service=service, since=start), _SEARCHED)
     terminal_columns = console.width
     parts: list[RenderableType] = [_outcomes(total), _counted(total, sent), "", _times(total), "", *_facts(total, requests), ""]
@@ -56,17 +68,24 @@ def _outcomes(total: Row) -> Table:
     return shown
 
 
-def _counted(total: Row, sent: int) -> Text:
-    if total.request_count == sent:
-        return Text(f"The demo sent {formatting.counted(sent, 'request')}, and telemetry counted as many.", "green")
+def _counted(total: Row, sent: Sent) -> Text:
+    requests, missing = formatting.counted(sent.requests, "request"), sent.requests - total.request_count
+    if not missing:
+        return Text(f"The demo sent {requests}, and telemetry counted as many.", "green")
+    unanswered = f"{formatting.counted(sent.unanswered, 'call')} whose deadline passed before anything came back"
+    if 0 < missing <= sent.unanswered:
+        return Text(
+            f"The demo sent {requests}, telemetry counted {total.request_count:,}: {missing:,} of {unanswered} may never have reached the "
+            "service.",
+            "yellow",
+        )
     reason = (
-        "Of a call whose caller gave up at once, the service may never have heard."
-        if total.request_count < sent
-        else "Another service may have written to the same directory."
+        f"Only {unanswered} may never have reached the service."
+        if missing > 0
+        else "Another demo may write to the same directory."
     )
     return Text(
-        f"The demo sent {formatting.counted(sent, 'request')}, telemetry counted {total.request_count:,}: a difference of "
-        f"{total.request_count - sent:+,}. {reason}",
+        f"The demo sent {requests}, telemetry counted {total.request_count:,}: a difference of {-missing:+,}. {reason}",
         "bold red",
     )
 

@@ -89,7 +89,7 @@ def plan(voices: Sequence[tts_pb2.Voice], mix: Mix, seed: int) -> Iterator[Plann
             case "hang_ups":
                 yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, hangs_up=True)
             case "impatient":
-                patience_s = random.uniform(0.1, 0.2)
+                patience_s = random.uniform(0.4, 0.6)  # long enough for a busy service to hear of it, too short for a story
                 yield Planned(Request(text=texts.story(random), no_cache=True), stream=True, patience_s=patience_s)
             case _:
                 yield _spoken(random, providers, texts.popular)
