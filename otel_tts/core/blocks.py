@@ -40,15 +40,17 @@ class KeptOpen:
 
     def enter_block(self) -> None:
         """Enter a block of the application."""
-        self.turn.take()
-        try:
-            self._depth += 1
-            self._depths.append(self._depth)
-            if len(self._depths) == 1:
-                self._outer = _INNERMOST.get()
-                _INNERMOST.set(self._reference)
+        turn = self.turn
+        try:  # as `in_turn` does, in fewer calls
+            with turn.lock:
+                self._depth += 1
+                self._depths.append(self._depth)
+                if len(self._depths) == 1:
+                    self._outer = _INNERMOST.get()
+                    _INNERMOST.set(self._reference)
         finally:
-            self.turn.release()
+            if turn.left:
+                turn.leave()
 
     def exit_block(self, error: BaseException | None) -> None:
         """Leave a block of the application.
@@ -56,18 +58,20 @@ class KeptOpen:
         Args:
             error: the exception that the application reports, or that left the block; None without one.
         """
-        self.turn.take()
+        turn = self.turn
         try:
-            if self._depths.pop() == 1 and error is not None:
-                self._depth = 1  # nobody will pull the streams any more that were begun inside
-            # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event
-            # loop closes. Without this check, the outer block of this request would become current in the context of an unrelated one,
-            # and what that calls next would be counted for the wrong request.
-            if not self._depths and _INNERMOST.get() is self._reference:
-                _INNERMOST.set(self._outer)
-            self._release(None, error)
+            with turn.lock:
+                if self._depths.pop() == 1 and error is not None:
+                    self._depth = 1  # nobody will pull the streams any more that were begun inside
+                # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event
+                # loop closes. Without this check, the outer block of this request would become current in the context of an unrelated
+                # one, and what that calls next would be counted for the wrong request.
+                if not self._depths and _INNERMOST.get() is self._reference:
+                    _INNERMOST.set(self._outer)
+                self._release(None, error)
         finally:
-            self.turn.release()
+            if turn.left:
+                turn.leave()
 
     def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """End a block or stream: the request does. No abstract method: then `isinstance` would take a call each time."""

@@ -55,13 +55,16 @@ def begin_request(
     if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
         return failed
     turn = call.turn if call is not None else Turn()
-    turn.take()  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
     try:
-        if call is not None and call.over:
-            call = around = None
-        return SynthesisRequest(emitter, call, turn, text, voice, language, stream, purpose, context, start_ns, around, implicit)
+        with turn.lock:  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
+            if call is not None and call.over:
+                call = around = None
+            return SynthesisRequest(
+                emitter, call, turn, text, voice, language, stream, purpose, context, start_ns, around, implicit
+            )
     finally:
-        turn.release()
+        if turn.left:
+            turn.leave()
 
 
 def enclosing_request() -> SynthesisRequest | None:

@@ -182,24 +182,25 @@ class Invocation:
             waited_ns: how long it was waited for, in nanoseconds.
         """
         turn, playback, meter, text = self.turn, self._playback, self._meter, self._text
-        turn.take()  # as `in_turn` does, in fewer calls: this is called for each chunk of a stream
-        is_open = self.open
-        try:
-            if text is not None and text.waits:
-                waited_ns = self._for_engine(waited_ns)
-            self._waited_ns = (self._waited_ns or 0) + waited_ns
-            pieces, total_s = (meter.pieces, meter.feed(data)) if meter is not None else (0, 0.0)
-            if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
-                if playback is not None and self.delivers:
-                    playback.waiting(waited_ns)
-            else:
-                self._chunks += 1
-                if self._first_byte_ns is None:
-                    self._first_byte_ns = now_ns
-                if playback is not None and self.delivers:
-                    playback.chunk(meter, total_s, now_ns, waited_ns)
+        try:  # as `in_turn` does, in fewer calls: this is called for each chunk of a stream
+            with turn.lock:
+                is_open = self.open
+                if text is not None and text.waits:
+                    waited_ns = self._for_engine(waited_ns)
+                self._waited_ns = (self._waited_ns or 0) + waited_ns
+                pieces, total_s = (meter.pieces, meter.feed(data)) if meter is not None else (0, 0.0)
+                if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
+                    if playback is not None and self.delivers:
+                        playback.waiting(waited_ns)
+                else:
+                    self._chunks += 1
+                    if self._first_byte_ns is None:
+                        self._first_byte_ns = now_ns
+                    if playback is not None and self.delivers:
+                        playback.chunk(meter, total_s, now_ns, waited_ns)
         finally:
-            turn.release()
+            if turn.left:
+                turn.leave()
         if not is_open:
             UNDER_WAY.hold()
 

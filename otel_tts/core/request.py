@@ -113,12 +113,12 @@ class SynthesisRequest(KeptOpen):
         return self._released_ns is None
 
     @property
+    @in_turn
     def text_input(self) -> TextInput:
         """Its text, for what arrives in pieces."""
-        with self.turn:
-            if self._text_input is None:
-                self._text_input = self._new_text_input()
-            return self._text_input
+        if self._text_input is None:
+            self._text_input = self._new_text_input()
+        return self._text_input
 
     def _new_text_input(self, kept: str | None = None, message_at: Place | None = None) -> TextInput:
         capture = self.emitter.settings.capture_text

@@ -90,13 +90,15 @@ class AudioSources:
             duration_s: of the audio, in seconds; None: unknown.
             format: of the audio; None: unknown.
         """
-        self.turn.take()  # as `in_turn` does, with a call less
-        try:
-            self._serve_from_cache(CacheResult.HIT, provider, model)
-            self._record.tier = tier
-            self._set_audio(duration_s, format)
+        turn = self.turn
+        try:  # as `in_turn` does, with a call less
+            with turn.lock:
+                self._serve_from_cache(CacheResult.HIT, provider, model)
+                self._record.tier = tier
+                self._set_audio(duration_s, format)
         finally:
-            self.turn.release()
+            if turn.left:
+                turn.leave()
 
     @in_turn
     def cache_miss(self) -> None:

@@ -20,6 +20,7 @@ from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.core.span_key import SPAN_KEY
+from otel_tts.core.turn import in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
 from otel_tts.grpc.plan import RpcPlan, plan_of
@@ -93,23 +94,23 @@ class Rpc(Call):
 
     def begin(self) -> Context:
         """Start the span, since the handler starts, in the current context. Return the context in which the handler runs."""
-        try:
-            self.turn.take()
-            try:
+        turn = self.turn
+        try:  # as `in_turn` does, in fewer calls
+            with turn.lock:
                 if self.over:  # its caller left before: what the handler does is still part of its trace
                     return set_span_in_context(self._span, _EMPTY)
                 context = get_current()
                 self._begin(context.get(SPAN_KEY), context)
                 return self.context
-            finally:
-                self.turn.release()
         except Exception as error:  # noqa: BLE001 - the boundary: the handler runs without a span of its own
             guard.caught("the start of a handler", error)
             return get_current()
+        finally:
+            if turn.left:
+                turn.leave()
 
     def _begin(self, current: object, parent: Context) -> None:
         timeline = self.timeline
-        self._begun = True
         self.allowance_s = self.internals.remaining_s()
         self._foreign = current is not None and _is_server_span(current)
         if self._foreign:
@@ -125,6 +126,7 @@ class Rpc(Call):
             self._span = self._emitter.start_span(
                 self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), _at_start(self._method), parent
             )
+        self._begun = True  # not earlier: whoever is told so uses the span, and a signal handler of the host may raise anywhere before
         self.context = Context({**parent, SPAN_KEY: self._span, CALL: self})
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
@@ -171,18 +173,20 @@ class Rpc(Call):
             cause: what that means for a request inside, if the status does not say it.
             by_grpc: whether grpc sets the status in place of the handler; a later one of the handler is then ignored.
         """
+        turn = self.turn
         try:
-            self.turn.take()
-            try:
-                has_ended = self.over
-                if not (has_ended or self._answered_by_grpc):
-                    self._answered_by_grpc = by_grpc
-                    self._answer = (code, error, cause)
-                    # Its owner ends the span before grpc is done with the RPC.
-                    if self._begun and self._foreign and self._span.is_recording():
-                        self._describe(plan_of(self._emitter, self._method, code))
+            try:  # as `in_turn` does, in fewer calls
+                with turn.lock:
+                    has_ended = self.over
+                    if not (has_ended or self._answered_by_grpc):
+                        self._answered_by_grpc = by_grpc
+                        self._answer = (code, error, cause)
+                        # Its owner ends the span before grpc is done with the RPC.
+                        if self._begun and self._foreign and self._span.is_recording():
+                            self._describe(plan_of(self._emitter, self._method, code))
             finally:
-                self.turn.release()
+                if turn.left:
+                    turn.leave()
             if has_ended:
                 UNDER_WAY.hold()
         except Exception as fault:  # noqa: BLE001 - the boundary: the status is sent all the same
@@ -193,11 +197,11 @@ class Rpc(Call):
         return self.timeline.monotonic()
 
     @guarded
+    @in_turn
     def cancelled(self) -> None:
         """Note that its handler is cancelled. The reason counts when grpc is done; a foreign span ends before, so it is read now."""
-        with self.turn:
-            if self._begun and self._foreign and not self.over and self._span.is_recording():
-                self._describe(plan_of(self._emitter, self._method, self._cut_off()[0]))
+        if self._begun and self._foreign and not self.over and self._span.is_recording():
+            self._describe(plan_of(self._emitter, self._method, self._cut_off()[0]))
 
     def finish(self, sent: bool, code: str = "UNKNOWN") -> None:
         """End it, since grpc is done with it.
@@ -228,7 +232,8 @@ class Rpc(Call):
         self.turn.leave(partial(self._stop, now))
 
     def __del__(self) -> None:
-        if not getattr(self, "over", True):
+        # `trace_response` is missing when the constructor raised: the time limit of a job, say.
+        if not getattr(self, "over", True) and hasattr(self, "trace_response"):
             self._dropped()
 
     @guarded

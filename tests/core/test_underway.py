@@ -26,10 +26,11 @@ def test_what_another_thread_is_ending_is_waited_for(capture_tts: Capture) -> No
     inside, on = threading.Event(), threading.Event()
 
     def end() -> None:
-        with turn:
+        with turn.lock:
             inside.set()
             assert on.wait(LONG_S)
             s.fail(outcome="error", error_type="timeout")
+        turn.leave()
 
     ender = threading.Thread(target=end)
     ender.start()
