@@ -126,7 +126,7 @@ class Rpc(Call):
             self._span = self._emitter.start_span(
                 self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), _at_start(self._method), parent
             )
-        self._begun = True  # not earlier: whoever is told so uses the span, and a signal handler of the host may raise anywhere before
+        self._begun = True  # not earlier: whoever is told so uses the span, and a signal handler of the host may raise before
         self.context = Context({**parent, SPAN_KEY: self._span, CALL: self})
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
