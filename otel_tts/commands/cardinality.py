@@ -11,6 +11,7 @@ from rich.console import Console
 from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
+from otel_tts.commands.requests import WIDE
 from otel_tts.history import History, open_history
 from otel_tts.history.cardinality import BUDGET, Cardinality
 from otel_tts.history.cardinality import cardinality as counted_by_metric
@@ -91,10 +92,12 @@ def _as_json(result: Cardinality, history: History, service: str, budget: int, i
 def _print(result: Cardinality, history: History, budget: int, instances: int) -> None:
     console = terminal.console()
     table = terminal.table()
-    table.add_column("metric", overflow="fold")
+    wide = console.width >= WIDE  # else names of metrics would be broken, and nobody finds half a name
+    table.add_column("metric", no_wrap=True)
     for heading in ("series", "share", "each", "limit each"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("labels: values", overflow="fold")
+    if wide:
+        table.add_column("labels: values", overflow="fold")
     for metric in result.metrics:
         table.add_row(
             metric.name,
@@ -102,11 +105,12 @@ def _print(result: Cardinality, history: History, budget: int, instances: int) -
             formatting.percent(metric.share),
             formatting.count(metric.most_per_instance),
             formatting.count(metric.limit_per_instance),
-            _labels(metric.labels),
+            *([_labels(metric.labels)] if wide else []),
         )
     console.print(table)
     _print_budget(console, result, budget, instances)
-    console.print(f"{history.source}; each: of the instance that has most", style="dim", soft_wrap=True)
+    labels = "" if wide else f"; a terminal of {WIDE} columns shows labels"
+    console.print(f"{history.source}; each: of the instance that has most{labels}", style="dim", soft_wrap=True)
 
 
 def _labels(labels: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 
 from rich import box
@@ -30,6 +31,8 @@ NOTICEABLE_S = 0.001
 """A wait that is shorter is not worth a word."""
 TRACE_DIGITS = 12
 """Digits of a trace id that are shown: enough to find it."""
+_UNBROKEN = 1000
+"""Columns where nobody looks: more than any of our lines needs."""
 
 
 class _Clean(Console):
@@ -41,9 +44,16 @@ class _Clean(Console):
             yield Segment(text if control else clean.text(text), style, control)
 
 
-def console() -> Console:
-    """The terminal, or whatever standard output is at the moment."""
-    return _Clean(highlight=False, emoji=False, markup=False)
+def console(*, is_drawing: bool = False) -> Console:
+    """The terminal, or whatever standard output is at the moment: in a pipe or a file lines are whole, unless ``COLUMNS`` is set.
+
+    Args:
+        is_drawing: what is printed fills the width, which is 80 columns then.
+    """
+    output = _Clean(highlight=False, emoji=False, markup=False)
+    if not (is_drawing or output.is_terminal or os.environ.get("COLUMNS", "").isdigit()):
+        output.width = _UNBROKEN
+    return output
 
 
 def left_out(history: History) -> str:

@@ -136,7 +136,7 @@ def trace(trace_id: str | None, span_id: str | None, everything: bool, as_json: 
         if missing:
             click.echo(missing, err=True)
         return
-    console = terminal.console()
+    console = terminal.console(is_drawing=True)
     console.print(drawing(drawn, everything=everything))
     if missing:
         console.print(missing, style="yellow")

@@ -46,9 +46,9 @@ def spoken(source: Source, tmp_path: Path, request: pytest.FixtureRequest, monke
     return source
 
 
-def run(*arguments: str) -> Result:
-    """The command, in a wide terminal."""
-    return CliRunner().invoke(main, ["cardinality", *arguments], env={"COLUMNS": "160"})
+def run(*arguments: str, columns: int = 160) -> Result:
+    """The command, in a terminal of that width."""
+    return CliRunner().invoke(main, ["cardinality", *arguments], env={"COLUMNS": str(columns)})
 
 
 def test_series_by_metric_and_label(spoken: Source) -> None:
@@ -114,6 +114,20 @@ def test_only_the_selected_cluster(source: Source) -> None:
     source.write("b", now - 10, totals(*VOICES), {"k8s.cluster.name": "us"})
     counted = source.selected("k8s.cluster.name=eu").history.attribute_sets(now)
     assert sum(each.series for each in counted if each.service == source.service) == 4 + 2 + 1
+
+
+def test_names_are_whole_in_a_narrow_terminal(spoken: Source) -> None:
+    """With 80 columns every name of a metric stands on one line; that labels are left out is said."""
+    every: Totals = {(m, ()): [1, 0] if m.instrument is semconv.Instrument.HISTOGRAM else 1 for m in semconv.METRICS}
+    spoken.write("a", time.time() - 5, every)
+    arguments = ("--service", spoken.service)
+    names = [metric["name"] for metric in json.loads(run("--json", *arguments).stdout)["metrics"]]
+    lines = run(*arguments, columns=80).stdout.splitlines()
+    assert len(names) > 40
+    assert [line.split()[0] for line in lines[2 : 2 + len(names)]] == names
+    assert max(map(len, lines[: 2 + len(names)])) <= 80
+    assert "a terminal of 120 columns shows labels" in lines[-1]
+    assert "shows labels" not in run(*arguments).stdout
 
 
 def test_the_tab_key_completes_it() -> None:

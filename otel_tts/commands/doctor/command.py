@@ -202,4 +202,4 @@ def _print(console: Console, result: HopResult) -> None:
     line.columns[0].style = _STYLES[result.state]
     console.print(line)
     if result.remedy:
-        console.print(Padding(result.remedy, (0, 0, 0, sum(_WIDTHS) + len(_WIDTHS) * _GAP)))
+        console.print(Padding(result.remedy, (0, 0, 0, sum(_WIDTHS) + len(_WIDTHS) * _GAP), expand=False))
