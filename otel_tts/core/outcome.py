@@ -150,9 +150,12 @@ _GRPC_REFUSALS = {
     "PERMISSION_DENIED": Cause(Outcome.REJECTED, ErrorType.OTHER),
 }
 ERROR = Cause(Outcome.ERROR, ErrorType.OTHER)
+TIMEOUT = Cause(Outcome.ERROR, ErrorType.TIMEOUT)
 # The exceptions that a handler gets when it answers a caller that is gone: from a write in grpc, and Starlette's.
 _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
+_LATE = ("Timeout", "TimeLimit")
+"""Parts of the names of exceptions that end what takes too long, also a job: RQ's, Celery's, Dramatiq's."""
 _LOST = {"NetworkError", "RemoteProtocolError"}
 """The exceptions of httpx for a connection that breaks, or ends before the response is complete."""
 
@@ -173,8 +176,9 @@ def from_exception(error: BaseException) -> Cause:
     ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
-    if not isinstance(error, Exception):  # cancellations, of asyncio and others, and exits
-        return SHUTDOWN if service_ends(error) else CANCELLED
+    is_late = isinstance(error, TimeoutError) or any(word in name for name in names for word in _LATE)
+    if not isinstance(error, Exception):  # cancellations, of asyncio and others, exits, and limits of gevent and Dramatiq
+        return TIMEOUT if is_late else SHUTDOWN if service_ends(error) else CANCELLED
     if names & _DEPARTURES:
         return CANCELLED
     try:
@@ -190,8 +194,8 @@ def from_exception(error: BaseException) -> Cause:
         return _GRPC_CLIENT.get(code, ERROR)
     if closed:
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
-    if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
-        return Cause(Outcome.ERROR, ErrorType.TIMEOUT)
+    if is_late:
+        return TIMEOUT
     if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     return ERROR

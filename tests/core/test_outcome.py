@@ -17,6 +17,8 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from rq.timeouts import JobTimeoutException
 
 from otel_tts.core import outcome
 from otel_tts.core.outcome import Cause, met_deadline
@@ -190,6 +192,10 @@ class QuietError(Exception):
         (TimeoutError(), ("error", "timeout")),
         (httpx.ReadTimeout("the text"), ("error", "timeout")),
         (BotoReadTimeoutError(), ("error", "timeout")),
+        (SoftTimeLimitExceeded(), ("error", "timeout")),  # Celery's
+        (JobTimeoutException(), ("error", "timeout")),  # RQ's
+        (type("TimeLimitExceeded", (BaseException,), {})(), ("error", "timeout")),  # Dramatiq's
+        (type("Timeout", (BaseException,), {})(), ("error", "timeout")),  # gevent's
         (type("Inherited", (BotoReadTimeoutError,), {})(), ("error", "timeout")),
         (ConnectionResetError(), ("error", "connection")),
         (ConnectionClosedError(), ("error", "connection")),
