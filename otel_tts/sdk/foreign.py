@@ -62,7 +62,7 @@ def span(one: ReadableSpan) -> ReadableSpan:
         if not ours:
             attributes = content.without(_masked(attributes, messages), name)
             events = _replaced(events, [_without_content(event, name) for event in events])
-            links = _replaced(links, [_link(link, messages) for link in links])
+            links = _replaced(links, [_link(link, messages, name) for link in links])
     if status is one.status and all(new is old for new, old in zip((attributes, events, links), before, strict=True)):
         return one
     masked = copy.copy(one)
@@ -128,9 +128,9 @@ def _without_content(event: Event, scope: str) -> Event:
     return event if attributes is before else Event(event.name, _bounded(attributes, event.dropped_attributes), event.timestamp)
 
 
-def _link(link: Link, messages: Sequence[str]) -> Link:
+def _link(link: Link, messages: Sequence[str], scope: str) -> Link:
     before = link.attributes or {}
-    attributes = _masked(before, messages)
+    attributes = content.without(_masked(before, messages), scope)
     return link if attributes is before else Link(link.context, _bounded(attributes, link.dropped_attributes))
 
 

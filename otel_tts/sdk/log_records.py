@@ -58,7 +58,7 @@ def _is_detail(record: LogRecord) -> bool:
 
 
 def _masked(record: LogRecord, scope: str) -> LogRecord:
-    is_message = content.is_message(record.event_name)
+    is_message = content.is_message(record.event_name or str((record.attributes or {}).get("event.name")))  # as it was before
     attributes = {} if is_message else dict(content.without(queries.attributes(record.attributes or {}), scope))
     dropped = getattr(record.attributes, "dropped", 0)
     body: Any = None if is_message else named(record.body)

@@ -131,7 +131,9 @@ def test_messages_of_a_conversation_stay(emitted: Emitted) -> None:
     """Events with a message of a conversation leave without it, and attributes that are marked as content do not leave."""
     emitted.emit(body={"content": CANARY}, attributes={"content": CANARY}, event_name="gen_ai.user.message")
     emitted.emit(body="a turn", attributes={"lk.pii.response.text": CANARY, "gen_ai.input.messages": CANARY, "turn": 3})
-    message, turn = emitted.left()
+    emitted.emit(body={"content": CANARY}, attributes={"event.name": "gen_ai.user.message", "message": {"content": CANARY}})
+    message, turn, older = emitted.left()
+    assert (older.body, dict(older.attributes)) == (None, {})
     assert (message.event_name, message.body, dict(message.attributes)) == ("gen_ai.user.message", None, {})
     assert (turn.body, dict(turn.attributes)) == ("a turn", {"turn": 3})
 
