@@ -9,7 +9,7 @@ from html import escape
 
 from otel_tts import formatting
 from otel_tts.history import Request, Row
-from otel_tts.report.drift import Finding, Judgement
+from otel_tts.report.drift import ALPHA, Finding, Judgement
 from otel_tts.report.reference import span
 
 NOTE = "mlflow.note.content"
@@ -102,7 +102,7 @@ class Headline:
             parts += ["<h2>Figures</h2>", _html_table(("figure", "value"), self.figures)]
         headings = ("result", "measure", "group", *self.sides, "change", "requests", "why not")
         rows = [
-            (*_moved(finding), f"{finding.rows:,} / {finding.reference_rows:,}", finding.reason) for finding in self.findings()
+            (*_moved(finding), f"{finding.rows:,} / {finding.reference_rows:,}", _why_not(finding)) for finding in self.findings()
         ]
         if rows:
             parts += ["<h2>All measures</h2>", _html_table(headings, rows), f"<p>{_RELATIVE}</p>"]
@@ -121,6 +121,13 @@ class Headline:
 
     def _link(self, request: Request) -> str:
         return self.traces.replace("{trace_id}", request.trace_id)
+
+
+def _why_not(finding: Finding) -> str:
+    """Why it was not judged, or is steady although it moved far."""
+    if finding.status == "steady" and (finding.score or 0.0) > 1 and finding.p_value is not None and finding.p_value >= ALPHA:
+        return f"may be chance (p {finding.p_value:.2g})"
+    return finding.reason
 
 
 def window_figures(row: Row) -> list[tuple[str, str]]:

@@ -39,6 +39,24 @@ def test_what_drifted_comes_first() -> None:
     assert "+100%" in page
 
 
+@pytest.mark.parametrize(
+    ("status", "score", "p_value", "why"),
+    [
+        ("steady", 3.3, 0.052, "may be chance (p 0.052)"),  # 5 of 30 in place of none
+        ("steady", 3.3, 1e-4, "may be chance (p 0.0001)"),
+        ("steady", 3.3, 1e-9, ""),
+        ("steady", 1.0, 0.5, ""),
+        ("steady", None, None, ""),
+        ("drifted", 3.3, 1e-9, ""),
+    ],
+)
+def test_what_moved_far_and_is_steady_says_why(status: str, score: float | None, p_value: float | None, why: str) -> None:
+    """A share of 17 % in place of 0 % is called steady only with the reason beside it: so few requests may have it by chance."""
+    moved = replace(finding(status, "latency_tail", score), p_value=p_value)
+    page = Headline("speech", Judgement("last-7d", (moved,))).html()
+    assert re.findall(r'data-name="why not">(.*?)<', page) == [why]
+
+
 def test_categories_that_moved_within_the_limit_are_not_called_the_same() -> None:
     """A distribution has no middle: its change is in words, which claim no more than was judged."""
     moved = Finding("voice", "traffic", "", "", "", "steady", 40, 50, score=0.37)
