@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 from otel_tts.semconv import ErrorType, Outcome
 
+_logger = logging.getLogger(__name__)
 _RATES = ("sample_rate", "sample_rate_hertz", "sampling_rate")  # parameters of other servers, in addition to the API's own
 _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_streaming_response`
 
@@ -77,8 +80,23 @@ def _read_event(event: Mapping[str, Any]) -> bytes | Cause | None:
 
 def _extract(result: Any, utterance: Utterance) -> Any:
     """Measure a response: its ``Content-Type`` says whether the audio is in events, since not every server knows them."""
-    is_events = _response(result).headers.get("content-type", "").startswith("text/event-stream")
-    return (_EVENTS if is_events else _BODY)(result, utterance)
+    response = _response(result)
+    is_events = response.headers.get("content-type", "").startswith("text/event-stream")
+    extracted = (_EVENTS if is_events else _BODY)(result, utterance)
+    if utterance.audio == Encoded(PCM16.name) and response.headers.get("content-encoding", "identity") == "identity":
+        _warn_of_rate(str(response.url.host))
+    return extracted
+
+
+@lru_cache(64)
+def _warn_of_rate(host: str) -> None:
+    """Say once for each host that its audio cannot be measured, and what to do."""
+    _logger.warning(
+        "The audio that %s answers to response_format='pcm' has no sample rate, and is not OpenAI's: its duration, first audio and "
+        "loudness are unknown. Let the server answer with Content-Type: audio/pcm;rate=24000 (its rate), pass "
+        "extra_body={'sample_rate': 24000} if the server knows that, or ask for 'wav'.",
+        host,
+    )
 
 
 _EVENTS, _BODY = events(_response, _read_event), body(_response)

@@ -176,6 +176,37 @@ def test_raw_samples_have_the_rate_that_is_stated(
     assert synthesis["tts.time_to_first_byte"] >= 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "asked", "warnings_logged"),
+    [
+        ({}, {}, 1),
+        ({"Content-Type": "audio/pcm"}, {}, 1),
+        ({"Content-Type": "audio/pcm;rate=16000"}, {}, 0),
+        ({"Content-Type": "audio/pcm"}, {"extra_body": {"sample_rate": 22050}}, 0),
+        ({"Content-Type": "audio/wav"}, {}, 0),
+        ({"Content-Type": "audio/mpeg"}, {}, 0),
+    ],
+)
+def test_samples_without_a_rate_are_said_once(
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
+    asked: dict[str, Any],
+    warnings_logged: int,
+) -> None:
+    """One warning for a server, with its host and each way out; none where the rate is known, or the audio is no raw samples."""
+    import_module("otel_tts.instrumentation.openai")._warn_of_rate.cache_clear()  # other tests ask the same host
+    observe(OpenAIInstrumentor)
+    faulty.headers, faulty.pieces = headers, [PCM]
+    for _ in range(2):
+        client(faulty.url).stream(TEXT, response_format="pcm", **asked)
+    warnings = [record.getMessage() for record in caplog.records if record.name == "otel_tts.instrumentation.openai"]
+    assert len(warnings) == warnings_logged
+    assert all(word in warning for warning in warnings for word in ("127.0.0.1", "audio/pcm;rate=24000", "sample_rate", "'wav'"))
+
+
 @pytest.mark.parametrize("host", ["api.openai.com", "eu.api.openai.com", "me.openai.azure.com"])
 def test_openai_itself_speaks_at_its_own_rate(host: str) -> None:
     """24 kHz, as OpenAI documents it: PCM does not say so itself."""
