@@ -72,8 +72,9 @@ def test_a_judged_window_is_summed_up(recording: Recording, data: Path) -> None:
     title, figures, *rest = output.splitlines()
     assert re.fullmatch(rf"{SERVICE}  \S+ \S+ to \S+ UTC  drifted", title)
     assert re.fullmatch(r"\d+ requests, [\d.]+% success, p95 .+, first audio p95 .+, [\d.]+% cache hits", figures)
-    assert rest[0].startswith("Drifted from range:")
-    table = {tuple(line.split()[:2]) for line in rest}
+    assert re.match(r"Drifted from \d{4}-\d\d-\d\d \S+ to \S+ UTC", rest[0])
+    columns = [re.split(" {2,}", line) for line in rest if "  " in line]
+    table = {(measure.partition(" (")[0], group.partition(" ")[0]) for measure, group, *_ in columns}
     assert {("failures", "bob"), ("latency", "ada"), ("loudness", "cleo")} <= table
     assert f"mlflow ui --backend-store-uri sqlite:///{data}/mlflow.db   then http://127.0.0.1:5000/#/experiments/" in output
     assert rest[-1] == "1 window written, 0 unchanged."
