@@ -47,6 +47,7 @@ from otel_tts.core.prices import Prices
 from otel_tts.core.total import Total
 from otel_tts.semconv import METRICS, Instrument
 from otel_tts.testing.capture import FakeClock
+from tests.core.signals import wav
 
 FORMAT = PCM16(16000)
 CHUNK = b"\x00\x40\x00\xc0" * 800  # 100 ms
@@ -148,7 +149,7 @@ class Host:
         """Cached and coalesced audio, whole and in pieces; layers that ask twice."""
         with self.tts.synthesis(TEXT, stream=True) as s:
             with s.lookup("memory") as lookup:
-                self.transcript.append(lookup.found(CHUNK, "piper", audio=Wav()))
+                self.transcript.append(lookup.found(wav(CHUNK, rate=16000), "piper", audio=Wav()))
             self.transcript.append(s.deliver(CHUNK, FORMAT))
             s.coalesced("piper")
             with s.lookup("redis"), self.tts.synthesis(TEXT) as inner:
