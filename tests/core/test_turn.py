@@ -315,12 +315,13 @@ def test_what_a_signal_handler_raises_leaves_no_turn_taken(
     monkeypatch.setattr(Turn, "__init__", created)
     monkeypatch.setattr(UNDER_WAY, "_references", {})  # what is cut off in the middle of its end stays there
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python ignores what is raised in a finaliser
-    point = 1
+    point, created_turns = 1, 0
     while contextvars.copy_context().run(interrupt, point, partial(work, tts)):
         held = [turn for turn in turns if turn.lock._is_owned()]  # by this thread: there is no other
         assert not held, f"taken since the signal at {point}"
+        created_turns += len(turns)
         turns.clear()
         run_deferred()
         point += 1
     assert point > 5
-    assert turns
+    assert created_turns  # the last run may have joined a request that was cut off
