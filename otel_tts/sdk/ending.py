@@ -96,6 +96,8 @@ class Ending(ForkAware):
         """
         deadline = time.monotonic() + _MOST_S
         while self._signalled and os.getpid() != _INIT and time.monotonic() < deadline:
+            if self._get_signal(signal.SIGTERM) != self._terminated:
+                return  # the host has set a handler since, or ignores the signal: it ends as it would
             time.sleep(0.01)
 
     def _flush_and_exit(self, status: int) -> NoReturn:

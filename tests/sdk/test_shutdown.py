@@ -120,6 +120,27 @@ def test_the_bound_is_a_setting() -> None:
     assert ended - float(process.stdout) < 2.9  # of the default's 3
 
 
+def test_who_ignores_sigterm_while_telemetry_is_flushed_ends_as_it_would() -> None:
+    """A host that was told to end, and then ignores the signal: its own status, and no wait for a signal that ends nothing."""
+    with silent_server() as port:
+        process = run(
+            """
+import signal
+otel_tts.configure(local=False)
+record("a")
+signal.raise_signal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(time.time())
+sys.exit(5)
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_TTS_SHUTDOWN_TIMEOUT="1",
+        )
+        ended = time.time()
+    assert process.returncode == 5, process.stderr
+    assert ended - float(process.stdout) < 30  # of the 60 that the end of a program waits at most
+
+
 def test_flush_and_shutdown_say_whether_all_went_out_in_time() -> None:
     """A hung endpoint makes both return False, within the time given; a second shutdown has nothing to do."""
     with silent_server() as port:
