@@ -17,15 +17,6 @@ from otel_tts.testing.capture import Capture, FakeClock
 from tests.core.picture import FORMAT, HALF, TEXT, aplay, attempted, ordered, points, rpc, summarize
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """What exists already is not looked through each time that a test has garbage collected."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def started(tts: Telemetry) -> Iterator[bytes]:
     """A stream that was pulled once."""
     chunks: Iterator[bytes] = tts.synthesis(TEXT, stream=True).stream(iter([HALF, HALF]), "piper", "joe", audio=FORMAT)
