@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ class ForkAware(ABC):
         """Stop, in the parent, what another thread may be in the middle of: the child would get a copy that is half done."""
 
     def after_fork_in_parent(self) -> None:  # noqa: B027 - nor to continue
-        """Continue, in the parent, what was stopped."""
+        """Continue, in the parent, what was stopped. If a signal handler of the host raises meanwhile, this is called again."""
 
     @abstractmethod
     def after_fork_in_child(self) -> None:
@@ -64,12 +65,23 @@ def _tell(hook: Callable[[ForkAware], None], owners: Iterable[ForkAware]) -> Non
             guard.caught("a fork", error)
 
 
+class _Fork(threading.local):
+    has_stopped = False
+    """Whether this thread forks, and what was stopped for that does not continue yet."""
+
+
+_fork = _Fork()
+
+
 def _before() -> None:
+    _fork.has_stopped = True
     _tell(lambda owner: owner.before_fork(), reversed(registered()))
 
 
 def _in_parent() -> None:
-    _tell(lambda owner: owner.after_fork_in_parent(), registered())
+    if _fork.has_stopped:
+        _tell(lambda owner: owner.after_fork_in_parent(), registered())
+        _fork.has_stopped = False
 
 
 def _in_child() -> None:
@@ -78,3 +90,5 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    # Twice: a signal handler of the host may raise as soon as the first begins. Python ignores that here, but what is held would stay so.
+    os.register_at_fork(after_in_parent=_in_parent)

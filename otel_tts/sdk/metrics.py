@@ -12,6 +12,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -38,6 +39,11 @@ _HOLD = 0.5
 """The longest time that a fork waits for a collection to end, in seconds; it takes milliseconds, unless a callback of the host hangs."""
 
 
+class _ForkHold(threading.local):
+    by_this = False
+    """Whether the thread holds the reader for a fork: several may fork at once, and each releases only what it has taken itself."""
+
+
 class Holdable(MetricReader):
     """A reader whose collections can be stopped during a fork.
 
@@ -48,21 +54,25 @@ class Holdable(MetricReader):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._collecting = threading.Lock()
+        self._collecting = threading.RLock()
         self._process = os.getpid()
-        self._held = threading.local()  # several threads may fork at once: each releases only what it has taken itself
+        self._held = _ForkHold()
         self.histogram_temporality = AggregationTemporality.CUMULATIVE
         self.cells: Cells | None = None
         """The histograms of the direct path, which the SDK does not have; None without the direct path."""
 
     def hold(self) -> None:
         """Wait before a fork until a running collection has ended, and let none start."""
-        self._held.yes = self._collecting.acquire(timeout=_HOLD)
+        self._held.by_this = not self._collecting._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - a callback may fork
+        if self._held.by_this:
+            self._collecting.acquire(timeout=_HOLD)
 
     def release(self) -> None:
         """Let collections start again, after a fork, in the parent."""
-        if self._held.yes:
-            self._collecting.release()
+        if self._held.by_this:
+            with suppress(RuntimeError):  # it could not be taken, or a signal handler raised before
+                self._collecting.release()
+            self._held.by_this = False
 
     def _merged(self, collected: MetricsData | None) -> MetricsData | None:
         """Add the histograms of the direct path to what the SDK collected."""
@@ -129,7 +139,7 @@ class Push(Holdable):
         provider.remove_metric_reader(self)
         if self._monitor:
             self._monitor.renew()
-        self._collecting = threading.Lock()
+        self._collecting = threading.RLock()
         self._process = os.getpid()
         provider.add_metric_reader(self)
         if not self._stopped.is_set():

@@ -12,7 +12,8 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
+from functools import partial
+from threading import RLock
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
@@ -21,6 +22,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDa
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags, get_current_span
 from opentelemetry.util.types import Attributes
 
+from otel_tts.core.alone import run_alone
 from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.sdk.direct.span import Span, Unrecorded
 
@@ -46,12 +48,14 @@ class _Sums:
         self.most = -math.inf
         self.exemplars: dict[int, _Measurement] = {}
 
-    def add(self, other: _Sums) -> None:
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total = other.total + self.total
-        self.least = min(self.least, other.least)
-        self.most = max(self.most, other.most)
-        self.exemplars |= other.exemplars
+    def plus(self, other: _Sums) -> _Sums:
+        sums = _Sums(0)
+        sums.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        sums.total = other.total + self.total
+        sums.least = min(self.least, other.least)
+        sums.most = max(self.most, other.most)
+        sums.exemplars = self.exemplars | other.exemplars
+        return sums
 
     def is_empty(self) -> bool:
         return not any(self.counts)
@@ -61,14 +65,14 @@ class Account:
     """The values of one cell that a reader has not reset.
 
     Args:
-        buckets: how many the histogram has.
+        sums: the values.
         start_ns: since when, nanoseconds since the Unix epoch.
     """
 
     __slots__ = ("start_ns", "sums")
 
-    def __init__(self, buckets: int, start_ns: int) -> None:
-        self.sums = _Sums(buckets)
+    def __init__(self, sums: _Sums, start_ns: int) -> None:
+        self.sums = sums
         self.start_ns = start_ns
 
 
@@ -91,11 +95,11 @@ class Cell:
         self.forward: Callable[[float, Context | None], None] | None = None
         """A function that gets each value, too: it passes it to the SDK, for readers that cannot read cells."""
         self._bounds = bounds
-        self._lock = Lock()
+        self._lock = RLock()
         self._recent = _Sums(len(bounds) + 1)
         self._waiting: deque[_Measurement] = deque()
         now_ns = time.time_ns()
-        self._accounts = {reader: Account(len(bounds) + 1, now_ns) for reader in readers}
+        self._accounts = {reader: Account(_Sums(len(bounds) + 1), now_ns) for reader in readers}
 
     def record(self, value: float, context: Context | None) -> None:
         """Record a value: finite, 0 or more. With a sampled span in ``context`` it becomes an exemplar."""
@@ -112,20 +116,20 @@ class Cell:
             measurement = (value, time.time_ns(), span_context) if sampled else (value, 0, None)
         waiting = self._waiting
         waiting.append(measurement)
-        if len(waiting) >= _MANY and self._lock.acquire(False):
-            try:
-                self._fold()
-            finally:
-                self._lock.release()
+        if len(waiting) >= _MANY:
+            run_alone(self._lock, self._fold)
         if self.forward is not None:
             self.forward(value, context)
 
     def _fold(self) -> None:
-        """Add the values in the queue to the sums. The caller has the lock."""
+        """Add the values in the queue to the sums. The caller has the lock.
+
+        A value leaves the queue when it is in the sums, and in between no function is called: so what a signal handler raises loses none.
+        """
         waiting, bounds, sums = self._waiting, self._bounds, self._recent
         counts, exemplars = sums.counts, sums.exemplars
         while waiting:  # only the holder of the lock takes from it
-            measurement = waiting.popleft()
+            measurement = waiting[0]
             value = measurement[0]
             bucket = bisect_left(bounds, value)
             counts[bucket] += 1
@@ -136,6 +140,7 @@ class Cell:
                 sums.most = value
             if measurement[2] is not None:
                 exemplars[bucket] = measurement
+            waiting.popleft()
 
     def open(self, reader: object, now_ns: int) -> None:
         """Start an account for a reader.
@@ -144,9 +149,11 @@ class Cell:
             reader: the metric reader.
             now_ns: the time of the export, in nanoseconds since the epoch.
         """
-        if self._settle():
-            self._accounts[reader] = Account(len(self._bounds) + 1, now_ns)
-            self._lock.release()
+        run_alone(self._lock, partial(self._open, reader, now_ns), _PATIENCE_S)
+
+    def _open(self, reader: object, now_ns: int) -> None:
+        self._settle()
+        self._accounts[reader] = Account(_Sums(len(self._bounds) + 1), now_ns)
 
     def close(self, reader: object) -> None:
         """Remove the account of a reader.
@@ -154,18 +161,18 @@ class Cell:
         Args:
             reader: the metric reader.
         """
+        run_alone(self._lock, partial(self._close, reader), _PATIENCE_S)
+
+    def _close(self, reader: object) -> None:
         self._accounts.pop(reader, None)
 
-    def _settle(self) -> bool:
-        """Add the recent values to the accounts. Return whether the lock was taken; the caller then releases it."""
-        if not self._lock.acquire(timeout=_PATIENCE_S):
-            return False
+    def _settle(self) -> None:
+        """Add the recent values to the accounts: to all or, if a signal handler raises, to none. The caller has the lock."""
         self._fold()
         if not self._recent.is_empty():
-            recent, self._recent = self._recent, _Sums(len(self._bounds) + 1)
-            for account in self._accounts.values():
-                account.sums.add(recent)
-        return True
+            accounts = {key: Account(old.sums.plus(self._recent), old.start_ns) for key, old in self._accounts.items()}
+            recent = _Sums(len(self._bounds) + 1)
+            self._recent, self._accounts = recent, accounts
 
     def collect(
         self, reader: object, temporality: AggregationTemporality, now_ns: int, since_ns: int | None
@@ -178,32 +185,40 @@ class Cell:
             now_ns: the time of the export, in nanoseconds since the epoch.
             since_ns: when it collected before, in nanoseconds since the epoch; None: never.
         """
-        settled = self._settle()
-        try:
-            account = self._accounts.get(reader)
-            if account is None or account.sums.is_empty():
-                return None
-            sums, start_ns = account.sums, account.start_ns
-            if temporality is AggregationTemporality.DELTA:
-                account.sums = _Sums(len(self._bounds) + 1)
-                start_ns = max(start_ns, since_ns or 0)
-            point = HistogramDataPoint(
-                attributes=self.attributes,
-                start_time_unix_nano=start_ns,
-                time_unix_nano=now_ns,
-                count=sum(sums.counts),
-                sum=sums.total,
-                bucket_counts=tuple(sums.counts),
-                explicit_bounds=self._bounds,
-                min=sums.least,
-                max=sums.most,
-                exemplars=[_exemplar(sums.exemplars[bucket], self.attributes) for bucket in sorted(sums.exemplars)],
-            )
-            sums.exemplars = {}
-            return point
-        finally:
-            if settled:
-                self._lock.release()
+        points: list[HistogramDataPoint | None] = []
+
+        def settle_and_read() -> None:
+            self._settle()
+            points.append(self._read(reader, temporality, now_ns, since_ns))
+
+        if not run_alone(self._lock, settle_and_read, _PATIENCE_S):
+            return self._read(reader, temporality, now_ns, since_ns)  # what is settled: the rest comes with the next collection
+        return points[0]
+
+    def _read(
+        self, reader: object, temporality: AggregationTemporality, now_ns: int, since_ns: int | None
+    ) -> HistogramDataPoint | None:
+        account = self._accounts.get(reader)
+        if account is None or account.sums.is_empty():
+            return None
+        sums, start_ns = account.sums, account.start_ns
+        if temporality is AggregationTemporality.DELTA:
+            account.sums = _Sums(len(self._bounds) + 1)
+            start_ns = max(start_ns, since_ns or 0)
+        point = HistogramDataPoint(
+            attributes=self.attributes,
+            start_time_unix_nano=start_ns,
+            time_unix_nano=now_ns,
+            count=sum(sums.counts),
+            sum=sums.total,
+            bucket_counts=tuple(sums.counts),
+            explicit_bounds=self._bounds,
+            min=sums.least,
+            max=sums.most,
+            exemplars=[_exemplar(sums.exemplars[bucket], self.attributes) for bucket in sorted(sums.exemplars)],
+        )
+        sums.exemplars = {}
+        return point
 
 
 def _exemplar(measurement: _Measurement, attributes: Attributes) -> Exemplar:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import accumulate, islice
 from typing import Generic, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from otel_tts.core.alone import run_alone
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.guard import guard
 
@@ -89,14 +92,14 @@ class Queue(ForkAware, Generic[T]):
         self._items: deque[T] = deque()
         self._pending: list[T] = []  # of a batch that could not be exported yet
         self._bytes = 0  # in the queue
-        self._came: deque[int] = deque()  # bytes that are still to be added to it, or subtracted
-        self._counting = threading.Lock()
+        # Held for no call that could run other code: so nobody waits, and `_bytes` fits `_items` whatever a signal handler raises.
+        self._counting = threading.RLock()
         self._wait_s = 0.0  # until it is tried again
         self._lost: deque[int] = deque()
         self._dropped = 0
         self._closed = self._ended = False
         self._deadline = 0.0
-        self._exporting = threading.Lock()
+        self._exporting = threading.RLock()
         # Held until the thread is to be woken. Releasing it never waits; setting an Event takes a lock, which a signal handler or
         # finaliser might wait for in its own thread, for ever.
         self._due = threading.Lock()
@@ -122,17 +125,10 @@ class Queue(ForkAware, Generic[T]):
         if waiting >= self._most_spans or self._bytes >= self._most_bytes or self._closed:
             self._lost.append(1)
             return
-        items.append(item)
         size = self._bytes_of(item) if size_bytes is None else size_bytes
-        if self._counting.acquire(False):
-            try:
-                self._bytes += size
-            finally:
-                self._counting.release()
-            if self._came:
-                self._count(0)
-        else:
-            self._count(size)
+        with self._counting:
+            self._bytes += size
+            items.append(item)
         if waiting + 1 >= self._batch:
             self._wake()
 
@@ -143,18 +139,18 @@ class Queue(ForkAware, Generic[T]):
             timeout_s: the time limit, in seconds.
         """
         deadline = time.monotonic() + timeout_s
-        if not self._exporting.acquire(timeout=max(0.0, timeout_s)):
-            return False
-        try:
+        left = 1
+
+        def export_all() -> None:
+            nonlocal left
             left = len(self._items) + len(self._pending)
             while left > 0:
                 done = self._next()
                 left -= done
                 if not done or time.monotonic() > deadline:
-                    break
-            return left <= 0
-        finally:
-            self._exporting.release()
+                    return
+
+        return run_alone(self._exporting, export_all, max(0.0, timeout_s)) and left <= 0
 
     def close(self, timeout_s: float) -> None:
         """Export the spans in the queue, with attempts until the time is over, and stop.
@@ -177,17 +173,6 @@ class Queue(ForkAware, Generic[T]):
         self._pending = []
         self._ended = True
         self._say()
-
-    def _count(self, came: int) -> None:
-        """Add a number of bytes, which may be negative. If another thread, or the code that was interrupted, is adding, that adds them."""
-        waiting, lock = self._came, self._counting
-        waiting.append(came)
-        while waiting and lock.acquire(False):
-            try:
-                while waiting:  # only the holder of the lock takes from it
-                    self._bytes += waiting.popleft()
-            finally:
-                lock.release()
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it is released already: the thread is being woken
@@ -243,14 +228,17 @@ class Queue(ForkAware, Generic[T]):
     def _taken(self) -> list[T]:
         """Take the next batch from the queue."""
         items = self._items
+        most = min(self._batch, len(items))
+        if not most:
+            return []
+        totals = list(accumulate(map(self._bytes_of, map(items.__getitem__, range(most)))))
+        count = max(1, bisect_right(totals, _BATCH_BYTES))
         batch: list[T] = []
-        with suppress(IndexError):  # fewer than a batch
-            batch.extend(items.popleft() for _ in range(self._batch))
-        taken = sum(map(self._bytes_of, batch))
-        while taken > _BATCH_BYTES and len(batch) > 1:
-            taken -= self._bytes_of(batch[-1])
-            items.appendleft(batch.pop())
-        self._count(-taken)
+        self._pending = batch
+        with suppress(IndexError):  # none is left
+            batch.extend(islice(iter(items.popleft, None), count))  # one call: what a signal handler raises loses none
+        with self._counting:
+            self._bytes = self._bytes - totals[count - 1] if items else 0
         return batch
 
     def _say(self) -> None:
