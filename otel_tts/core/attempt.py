@@ -48,8 +48,12 @@ def invoke(
     invocation = Invocation(
         request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
     )  # fmt: skip
-    invocation.characters = None if text is None else len(clean.spoken(text))
-    request.sources.invocation_began(invocation, provider, model, why)
+    invocation.repeats = request.sources.invocation_began(invocation, provider, model, why)
+    if text is not None:
+        spoken = clean.spoken(text)
+        invocation.characters = len(spoken)
+        if not invocation.repeats:
+            request.text_input.add_of_call(spoken, whole=True)
     return invocation
 
 

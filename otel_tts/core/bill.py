@@ -14,20 +14,22 @@ class Bill:
 
     parts: int = 0
     """How many attempts began a part of the text: all but those that repeat or replace the one before."""
+    given: int = 0
+    """How many code points the failed attempts at the current part were given, as far as that is known."""
     results: Sequence[InvocationResult] = ()
     """Of the attempts that made audio."""
     unpriced: bool = False
     """Whether it is counted as a request whose cost is not known."""
 
     def emit(
-        self, emitter: Emitter, maker: tuple[str, str], characters: int, unheard: float, own: OwnLabels, *, complete: bool
+        self, emitter: Emitter, maker: tuple[str, str], characters: int | None, unheard: float, own: OwnLabels, *, complete: bool
     ) -> float | None:
         """Record what the attempts cost, and return the sum, in US dollars; None if it is unknown, or there was none.
 
         Args:
             emitter: what all requests of its Telemetry share.
             maker: the bounded labels of provider and model, for a request without a price.
-            characters: code points of the request's text.
+            characters: code points of the request's text; None: unknown.
             unheard: the share of its audio that nobody heard, 0 to 1.
             own: the application's own labels.
             complete: whether the request ended well, so that all of its text was spoken.
@@ -45,13 +47,13 @@ class Bill:
             emitter.instruments.unpriced.add(1, maker)  # once a request: one unknown price makes its sum unknown
         return total
 
-    def emit_late(self, emitter: Emitter, result: InvocationResult, characters: int, own: OwnLabels) -> None:
+    def emit_late(self, emitter: Emitter, result: InvocationResult, characters: int | None, own: OwnLabels) -> None:
         """Record what an attempt cost that ended after the metrics of the request were recorded.
 
         Args:
             emitter: what all requests of its Telemetry share.
             result: of the attempt, which made audio.
-            characters: code points of the request's text.
+            characters: code points of the request's text; None: unknown.
             own: the application's own labels.
         """
         ((_, charged_for),) = charged([result], characters, parts=self.parts, complete=False)
@@ -64,7 +66,7 @@ class Bill:
         prices = emitter.prices
         cost = prices.cost(result.provider, result.model, 1 if characters is None else characters)
         if characters is None and cost:  # a price of 0 needs no characters
-            prices.explain_parts()
+            prices.explain_text()
             return None
         if cost is not None:
             emitter.instruments.cost.add(cost, emitter.maker(result.provider, result.model), own)
@@ -72,7 +74,7 @@ class Bill:
 
 
 def charged(
-    billed: Sequence[InvocationResult], characters: int, *, parts: int, complete: bool
+    billed: Sequence[InvocationResult], characters: int | None, *, parts: int, complete: bool
 ) -> Iterable[tuple[InvocationResult, int | None]]:
     """Return the attempts that cost something, each with the characters that it is charged for; None: they are not known.
 
@@ -82,7 +84,7 @@ def charged(
 
     Args:
         billed: the attempts that made audio.
-        characters: code points of the request's text.
+        characters: code points of the request's text; None: unknown.
         parts: how many attempts began a part of the text.
         complete: whether the request ended well, so that all of its text was spoken.
     """
@@ -92,6 +94,6 @@ def charged(
     charges = [(result, result.characters) for result in billed if result.characters is not None]
     stated = sum(result.characters or 0 for result in billed if result.cause.good)
     makers = {(result.provider, result.model) for result in pieces}
-    if complete and len(makers) == 1 and stated <= characters and all(result.cause.good for result in pieces):
+    if complete and len(makers) == 1 and characters is not None and stated <= characters and all(result.cause.good for result in pieces):
         return [*charges, (pieces[0], characters - stated)]
     return [*charges, *((result, None) for result in pieces)]

@@ -96,6 +96,8 @@ class Invocation:
         """Whether its connection had served another utterance or was opened in advance; None: unknown."""
         self.characters: int | None = None
         """Code points of the text that it is given; None: not known of this call by itself."""
+        self.repeats = 0
+        """How many of them the failed calls were given that it repeats or replaces."""
         self._format: AudioFormat | None = None
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
@@ -328,6 +330,8 @@ class Invocation:
         if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio
+        if result.billable and self.characters is None and not self.repeats and self._text is not None:
+            self._text.spoken_unknown()
         result.waited_s = self._waited_ns * NANOSECOND if self._waited_ns is not None else None
         if self._first_byte_ns is not None and request is not None and request.record.stream:
             result.first_chunk_s = (self._first_byte_ns - self._start_ns) * NANOSECOND

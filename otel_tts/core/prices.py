@@ -102,13 +102,14 @@ class Prices:
             ", ".join(map(ascii, near or names[:5])),
         )
 
-    def explain_parts(self) -> None:
-        """Say once why a request has no cost although there are prices: nobody knows which part of its text each attempt was given."""
+    def explain_text(self) -> None:
+        """Say once why a request has no cost although there are prices: nobody knows how much text an attempt was given."""
         if not self._explained:
             self._explained = True
             _logger.warning(
-                "The cost of a request is unknown: several attempts spoke parts of its text, and which provider was given how much of it "
-                "is not known. Give each attempt its text, as in attempt(provider, model, text=sentence). This is said once."
+                "The cost of a request is unknown: nobody states its text, or several attempts spoke parts of it, and which provider was "
+                "given how much is not known. Give synthesis() its text, or each attempt its own, as in "
+                "attempt(provider, model, text=sentence). This is said once."
             )
 
 

@@ -40,7 +40,7 @@ class Record:
     start_ns: int
     purpose: Purpose = NONE
     speakable: bool | None = None
-    """Whether the text has a letter or digit in any script; None while no text was stated."""
+    """Whether the text has a letter or digit in any script; None where nobody states all of it."""
     first_text_ns: int | None = None
     """How long the first text was waited for, since the span began; only if text arrives in pieces."""
     first_segment_ns: int | None = None
@@ -74,6 +74,11 @@ class Record:
     queue_wait_s: float | None = None
     text_wait_ns: int | None = None
     """How long the request waited for more text; only if text arrives in pieces."""
+
+    @property
+    def text_length(self) -> int | None:
+        """Code points of the text; None where nobody states all of it."""
+        return None if self.speakable is None else self.characters
 
     @property
     def handed_out(self) -> bool:
@@ -221,7 +226,7 @@ class Record:
         attributes = self._measured_attributes(cause, delivered_s) if describe else {}
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, plan.maker, context, own)
-        if plan.saved_usd is not None and unheard < 1:
+        if plan.saved_usd is not None and unheard < 1 and self.text_length is not None:
             emitter.instruments.cost_avoided.add(plan.saved_usd * self.characters, plan.maker)
         if self.bill.results:
             attributes |= self._emit_made(emitter, cause, plan.maker, unheard, context, own)
@@ -292,7 +297,7 @@ class Record:
         if rate is not None:
             voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
             emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
-        cost = self.bill.emit(emitter, maker, self.characters, unheard, own, complete=cause.good)
+        cost = self.bill.emit(emitter, maker, self.text_length, unheard, own, complete=cause.good)
         return {} if cost is None else {semconv.COST.key: cost}
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:
@@ -335,7 +340,7 @@ class Record:
         }))  # fmt: skip
 
     def _measured_attributes(self, cause: Cause, delivered_s: float | None) -> SpanAttributes:
-        attributes: SpanAttributes = {semconv.TEXT_LENGTH.key: self.characters}
+        attributes: SpanAttributes = {} if self.speakable is None else {semconv.TEXT_LENGTH.key: self.characters}
         if self.text is not None:
             attributes[semconv.TEXT.key] = clean.text(self.text)
         if self.duration_s is not None:

@@ -177,8 +177,8 @@ class AudioSources:
             self._failed_provider = (self._record.provider, None)
 
     @in_turn
-    def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> None:
-        """Note that a call of a provider started.
+    def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> int:
+        """Note that a call of a provider started. Return how many code points the failed calls were given that it repeats or replaces.
 
         Args:
             invocation: the call.
@@ -191,12 +191,13 @@ class AudioSources:
         record.provider, record.model = provider, model
         if self._skipped or not record.attempts or reason not in _REPEATS:
             record.bill.parts += 1
-            self._skipped = False
+            self._skipped, record.bill.given = False, 0
         record.fallback = record.fallback or reason == AttemptReason.FALLBACK
         self._record_fallback(provider)
         if self._unfinished is not None:
             self._unfinished.append(invocation)
         record.attempts += 1
+        return record.bill.given
 
     @in_turn
     def invocation_ended(self, invocation: Unfinished, result: InvocationResult) -> None:
@@ -214,10 +215,12 @@ class AudioSources:
         elif cause.outcome is not Outcome.CANCELLED:
             self.failure = self.failure or cause
             self._failed_provider = (result.provider, cause.error_type)
+            bill = self._record.bill
+            bill.given = max(bill.given, result.characters or 0)
         self._record.add_invocation(result)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
             self._record.bill.emit_late(
-                self._emitter, result, self._record.characters, self._record.purpose.labels(self._emitter.own_labels)
+                self._emitter, result, self._record.text_length, self._record.purpose.labels(self._emitter.own_labels)
             )
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:

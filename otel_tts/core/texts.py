@@ -41,7 +41,8 @@ class TextInput:
     """
 
     __slots__ = (
-        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_text", "_timeline", "turn", "waits",
+        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_stated", "_text", "_timeline", "_unknown",
+        "turn", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,8 @@ class TextInput:
         self._timeline = timeline
         self._capture = capture
         self._text = kept
+        self._stated = record.characters > 0  # by the application; else only what calls of engines are given is known
+        self._unknown = False  # whether a call made audio of text that nobody states
         self._in_messages = False  # whether the text is taken from the RPC's messages
         self.waits: list[Wait] = []  # for text
         self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # of the RPC
@@ -80,7 +83,9 @@ class TextInput:
         if message is not None and message[0] == here():
             self._from_messages = True
             self._count(message, first=not self._record.characters)
-        self._extend(clean.spoken(delta))
+        text = clean.spoken(delta)
+        self._stated = self._stated or bool(text)
+        self._extend(text)
 
     @in_turn
     def message_came(self, since_ns: int) -> None:
@@ -103,8 +108,30 @@ class TextInput:
         Args:
             delta: a piece of the text.
         """
-        self._in_messages = True
+        self._in_messages = self._stated = True
         self._extend(delta)
+
+    @in_turn
+    def add_of_call(self, text: str, *, whole: bool) -> None:
+        """Add text that a call of an engine is given, unless the application states the text itself: it is that of all calls together.
+
+        Args:
+            text: what no call before it was given that it repeats or replaces.
+            whole: whether it is all of the call's text, so that nothing was waited for.
+        """
+        if self._stated or not text:
+            return
+        if whole and not self._record.characters:
+            self._set(text)
+        else:
+            self._extend(text)
+        if self._unknown:
+            self._record.speakable = None
+
+    def spoken_unknown(self) -> None:
+        """Note that a call made audio of text that it does not state: without a statement of the application, the length is unknown."""
+        if not self._stated and (self._record.characters or self._record.speakable is None):  # else an empty text is stated
+            self._unknown, self._record.speakable = True, None
 
     def _extend(self, delta: str) -> None:
         record = self._record
@@ -125,9 +152,13 @@ class TextInput:
             text: all of it; empty: the inner layer does not know it either.
         """
         if text and not self._record.characters:
-            self._record.characters = len(text)
-            self._record.speakable = speakable(text)
-            self._record.text = text if self._capture else None
+            self._stated = True
+            self._set(text)
+
+    def _set(self, text: str) -> None:
+        self._record.characters = len(text)
+        self._record.speakable = speakable(text)
+        self._record.text = text if self._capture else None
 
     def equals(self, text: str) -> bool:
         """Return whether this is the kept text; an empty text equals none.

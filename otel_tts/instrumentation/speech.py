@@ -59,9 +59,9 @@ class Speech:
                 start_ns=start_ns,
                 implicit=True,
             )
-        self._text_known = outer is not None and outer.record.characters > 0  # the application has reported it
         if outer is not None:
-            outer.update(asked.text, asked.voice, asked.language, purpose)
+            outer.update(None, asked.voice, asked.language, purpose)
+            outer.text_input.add_of_call(clean.spoken(asked.text), whole=True)
         self._own = outer is None
         self._characters = len(clean.spoken(asked.text))  # of its text so far
         self._spoken = 0  # of them, how many were given to attempts that ended well
@@ -105,8 +105,10 @@ class Speech:
             piece: a piece of the text.
         """
         self._characters += len(piece)
-        if not self._text_known:
+        if self._own:
             self.request.text_input.add(piece)
+        else:
+            self.request.text_input.add_of_call(piece, whole=False)
 
     @guarded
     def given(self) -> None:

@@ -50,9 +50,8 @@ class Utterance:
 
     def __init__(self, telemetry: Telemetry, asked: Asked) -> None:
         outer = enclosing_request()
-        self._text_known = outer is not None and outer.record.characters > 0  # the application has reported it
         if outer is not None:
-            outer.update(asked.text, asked.voice, asked.language)
+            outer.update(None, asked.voice, asked.language)
         self.audio = asked.audio
         """The format of the audio, unless its first bytes show another one."""
         self._emitter = telemetry.emitter
@@ -93,9 +92,12 @@ class Utterance:
         Args:
             delta: a piece of the text.
         """
-        self._invocation.characters = (self._invocation.characters or 0) + len(delta)
-        if not self._text_known:
+        before = self._invocation.characters or 0
+        self._invocation.characters = before + len(delta)
+        if self._own is not None:
             self._request.text_input.add(delta)
+        else:
+            self._request.text_input.add_of_call(delta[max(0, self._invocation.repeats - before) :], whole=False)
 
     def whole(self, data: Any) -> None:
         """Take all the audio at once.

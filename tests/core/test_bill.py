@@ -171,3 +171,33 @@ def test_from_a_cache(capture_tts: Capture) -> None:
     with capture_tts.telemetry(prices=PRICES).synthesis(TEXT) as s, s.lookup("memory") as lookup:
         lookup.found(HALF, "a", audio=FORMAT)
     assert capture_tts.total("tts.usage.cost_avoided") == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("sentences", [1, 2])
+@pytest.mark.parametrize("maker", PRICE)
+def test_text_that_nobody_states(capture_tts: Capture, caplog: pytest.LogCaptureFixture, maker: Maker, sentences: int) -> None:
+    """Its length is unknown, and so is its cost, unless the provider takes no money; a line says once what to do."""
+    tts = capture_tts.telemetry(prices=PRICES)
+    with caplog.at_level(logging.WARNING, "otel_tts"), tts.synthesis(stream=True) as s:
+        for _ in range(sentences):
+            speak(s, maker)
+    view, free = capture_tts.synthesis(outcome="ok"), PRICE[maker] == 0
+    assert (view["tts.text.length"], view["tts.usage.cost"]) == (None, 0.0 if free else None)
+    assert (capture_tts.total("tts.usage.cost"), capture_tts.total("tts.usage.unpriced")) == (0, int(not free))
+    assert ["nobody states its text" in record.getMessage() for record in caplog.records] == [True] * (not free)
+
+
+def test_text_of_a_cached_answer_that_nobody_states(capture_tts: Capture) -> None:
+    """What the cache saved is not known, so it is not counted."""
+    for text in (None, TEXT):
+        with capture_tts.telemetry(prices=PRICES).synthesis(text) as s, s.lookup("memory") as lookup:
+            lookup.found(HALF, "a")
+    assert [view["tts.text.length"] for view in capture_tts.syntheses()] == [None, len(TEXT)]
+    assert [point.value for point in capture_tts.points("tts.usage.cost_avoided")] == [pytest.approx(1e-4)]
+
+
+def test_a_stated_text_without_characters(capture_tts: Capture) -> None:
+    """An empty text is known: its length is 0."""
+    with capture_tts.telemetry().synthesis("") as s:
+        speak(s, ("a", None))
+    assert capture_tts.synthesis()["tts.text.length"] == 0

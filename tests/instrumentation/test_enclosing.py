@@ -304,3 +304,68 @@ def test_a_thread_is_inside(capture_tts: Capture, observe: Observe) -> None:
     with http_request(telemetry):
         asyncio.run(handle())
     assert len(capture_tts.synthesis(outcome="ok").attempts) == 2
+
+
+CALLS = st.lists(
+    st.tuples(st.sampled_from(("a", "bb", "ccc dd")), st.sampled_from(("ok", "error", "empty"))), min_size=1, max_size=6
+)
+
+
+@given(calls=CALLS, stated=st.sampled_from((None, "All of it.")))
+@EXAMPLES
+def test_the_text_of_a_block_is_that_of_all_its_calls(
+    providers: SessionProviders, calls: list[tuple[str, str]], stated: str | None
+) -> None:
+    """Where the application states none: what a retry is given again counts once."""
+    with Capture(providers) as capture:
+        telemetry = capture.telemetry()
+        with telemetry.synthesis(stated):
+            for text, ending in calls:
+                speak(telemetry, "first", text, ending)
+        begun = [text for number, (text, _) in enumerate(calls) if number == 0 or calls[number - 1][1] == "ok"]
+        assert capture.synthesis()["tts.text.length"] == len(stated or "".join(begun))
+
+
+@given(
+    texts=st.lists(st.lists(st.sampled_from(("a", "bb", "ccc ")), min_size=1, max_size=4), min_size=1, max_size=4),
+    counted=st.booleans(),
+    failures=st.lists(st.integers(0, 4), max_size=2),
+)
+@EXAMPLES
+def test_text_in_pieces_counts_once(
+    providers: SessionProviders, texts: list[list[str]], counted: bool, failures: list[int]
+) -> None:
+    """Whether only the calls in a block know it, or the application counts it as well; a call that fails after some pieces is repeated."""
+    with Capture(providers) as capture:
+        telemetry = capture.telemetry()
+
+        def take(pieces: list[str]) -> Utterance:
+            utterance = begin(telemetry, Asked(provider="first", audio=PCM16(24000)))
+            assert isinstance(utterance, Utterance)
+            for piece in pieces:
+                utterance.add_text(piece)
+            return utterance
+
+        with telemetry.synthesis() as s:
+            for pieces in texts:
+                if counted:
+                    list(s.text_from(pieces))
+                for taken in failures:
+                    take(pieces[:taken]).finished(None, ConnectionError())
+                take(pieces).whole(AUDIO)
+        assert capture.synthesis()["tts.text.length"] == len("".join("".join(pieces) for pieces in texts))
+
+
+def test_the_text_of_a_block_is_unknown_where_a_call_does_not_state_it(capture_tts: Capture) -> None:
+    """The text of its other calls is a part only: no length, and no cost of what nobody can count."""
+    telemetry = capture_tts.telemetry(prices={"first": 1.0})
+    with telemetry.synthesis():
+        speak(telemetry, "first", "Two.")
+        utterance = begin(telemetry, Asked(provider="first", audio=PCM16(24000)))
+        assert isinstance(utterance, Utterance)
+        utterance.whole(AUDIO)
+        speak(telemetry, "first", "Three.")
+    view = capture_tts.synthesis(outcome="ok")
+    assert (view["tts.text.length"], view["tts.usage.cost"]) == (None, None)
+    assert capture_tts.total("tts.usage.cost") == pytest.approx(len("Two.Three.") * 1e-6)
+    assert capture_tts.total("tts.usage.unpriced") == 1
