@@ -94,6 +94,7 @@ def charged(
     charges = [(result, result.characters) for result in billed if result.characters is not None]
     stated = sum(result.characters or 0 for result in billed if result.cause.good)
     makers = {(result.provider, result.model) for result in pieces}
-    if complete and len(makers) == 1 and characters is not None and stated <= characters and all(result.cause.good for result in pieces):
+    same_maker = len(makers) == 1 and all(result.cause.good for result in pieces)
+    if complete and same_maker and characters is not None and stated <= characters:
         return [*charges, (pieces[0], characters - stated)]
     return [*charges, *((result, None) for result in pieces)]

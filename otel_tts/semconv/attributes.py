@@ -69,7 +69,9 @@ KIND = Attribute(
 VOICE = Attribute("tts.voice", "string", "The voice asked for.", limit=50)
 LANGUAGE = Attribute("tts.language", "string", "The language asked for, a BCP 47 tag.", limit=50)
 TEXT = Attribute("tts.text", "string", "The text itself; only with text capture switched on.")
-TEXT_LENGTH = Attribute("tts.text.length", "int", "Unicode code points of the text as received; not set where nobody states all of it.")
+TEXT_LENGTH = Attribute(
+    "tts.text.length", "int", "Unicode code points of the text as received; not set where nobody states all of it."
+)
 OUTCOME = Attribute("tts.outcome", "string", "How it ended.", values=tuple(Outcome))
 CANCEL_REASON = Attribute(
     "tts.cancel.reason",
