@@ -76,7 +76,7 @@ class Record:
     """How long the request waited for more text; only if text arrives in pieces."""
 
     @property
-    def text_length(self) -> int | None:
+    def stated_characters(self) -> int | None:
         """Code points of the text; None where nobody states all of it."""
         return None if self.speakable is None else self.characters
 
@@ -226,7 +226,7 @@ class Record:
         attributes = self._measured_attributes(cause, delivered_s) if describe else {}
         if self.stream:
             attributes |= self._emit_stream(emitter, cause, plan.maker, context, own)
-        if plan.saved_usd is not None and unheard < 1 and self.text_length is not None:
+        if plan.saved_usd is not None and unheard < 1 and self.stated_characters is not None:
             emitter.instruments.cost_avoided.add(plan.saved_usd * self.characters, plan.maker)
         if self.bill.results:
             attributes |= self._emit_made(emitter, cause, plan.maker, unheard, context, own)
@@ -297,7 +297,7 @@ class Record:
         if rate is not None:
             voice, language = emitter.voice_labels.bound(self.voice), emitter.language_labels.bound(self.language)
             emitter.instruments.speaking_rate.record(rate, (maker[0], voice, language), context)
-        cost = self.bill.emit(emitter, maker, self.text_length, unheard, own, complete=cause.good)
+        cost = self.bill.emit(emitter, maker, self.stated_characters, unheard, own, complete=cause.good)
         return {} if cost is None else {semconv.COST.key: cost}
 
     def emit_quality(self, emitter: Emitter, provider: str, audio: AudioFacts, context: Context) -> None:

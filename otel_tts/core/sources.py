@@ -220,7 +220,7 @@ class AudioSources:
         self._record.add_invocation(result)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
             self._record.bill.emit_late(
-                self._emitter, result, self._record.text_length, self._record.purpose.labels(self._emitter.own_labels)
+                self._emitter, result, self._record.stated_characters, self._record.purpose.labels(self._emitter.own_labels)
             )
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
