@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -48,7 +50,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 
 @click.command()
 @click.option("--outcome", type=click.Choice([outcome.value for outcome in Outcome]), help="Only requests that ended so.")
-@click.option("--provider", help="Only requests whose audio this provider made, or that it failed.")
+@click.option("--provider", help="Only requests whose audio this provider made, or for which it failed or was skipped.")
 @click.option(
     "--problem",
     type=click.Choice([problem.value for problem in Problem]),
@@ -124,6 +126,8 @@ def requests(
             wide = turns(listed, wide=True)
             fits = console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width
             console.print(wide if fits else turns(listed, wide=False))
+        if service is None and (words := of_services(listed, wide=console.width >= WIDE)):
+            console.print(words, style="dim", markup=False, highlight=False)
         if conversation is not None:
             console.print(totals(listed), soft_wrap=True)
             if len(listed) == limit:
@@ -140,11 +144,58 @@ def requests(
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
     elif wanted != RequestFilter():
         console.print("No request matches. Remove a filter, or wait some seconds: telemetry is written in batches.")
+        for line in unknown(wanted, history.requests(RequestFilter(), _NEWEST)):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     else:
         console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
         console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
     if words := terminal.left_out(history):
         click.echo(words, err=True)
+
+
+_NEWEST = 500
+"""Requests that are looked through for the names that a filter could have."""
+
+
+def of_services(listed: Sequence[Request], *, wide: bool) -> str:
+    """Say of which services they are, where the table does not.
+
+    Args:
+        listed: the requests of the table.
+        wide: whether the table has room for a column of services.
+    """
+    names = {request.service for request in listed}
+    if len(names) == 1:
+        return f"Service: {names.pop()}" if names != {""} else ""
+    return "" if wide else f"Services: {', '.join(sorted(names))}. At {WIDE} columns and more the table says which."
+
+
+def unknown(wanted: RequestFilter, newest: Sequence[Request]) -> Iterator[str]:
+    """Say which of the wanted names no request has, and which names there are.
+
+    Args:
+        wanted: a filter that no request matches.
+        newest: requests that may be of any kind.
+    """
+    for field in ("service", "provider", "voice", "error_type", "conversation"):
+        value, names = getattr(wanted, field), _names(field, newest)
+        if value is not None and names and value not in names:
+            among = f"among the newest {formatting.counted(len(newest), 'request')}"
+            alike = difflib.get_close_matches(value, names, n=1) or sorted(names)
+            there = f"{', '.join(alike[:_NAMED])}{', ...' if len(alike) > _NAMED else ''}"
+            yield f"No {field.replace('_', ' ')} is {value!r} {among}; there is {there}."
+
+
+_NAMED = 8
+"""Names that are told at most."""
+
+
+def _names(field: str, requests: Sequence[Request]) -> set[str]:
+    """The names in a field of requests; of providers also those that failed or were skipped."""
+    names = {getattr(request, field) for request in requests}
+    if field == "provider":
+        names.update(name for request in requests for name in json.loads(request.failed_providers or "[]"))
+    return names - {None, ""}
 
 
 def _waited(request: Request) -> bool:
@@ -155,7 +206,7 @@ def _waited(request: Request) -> bool:
 def _plain(request: Request) -> dict[str, object]:
     content = asdict(request)
     del content["own"]
-    return {**content, "attributes": request.attributes}
+    return {**content, "failed_providers": json.loads(request.failed_providers or "[]"), "attributes": request.attributes}
 
 
 WIDE = 120
@@ -204,7 +255,7 @@ def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str]) -
     columns += [
         ("1st audio", True, lambda r: formatting.duration(r.ttfa)),
         ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
-        ("fb" if errors or not wide else "fallback", False, lambda r: "yes" if r.fallback_used else ""),
+        ("fallback", False, lambda r: "yes" if r.fallback_used else ""),
     ]
     if wide and any(request.resends for request in listed):
         columns.append(("resends", True, lambda r: formatting.count(r.resends) if r.resends else ""))
@@ -229,7 +280,7 @@ def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str]) -
 
 _NAMES = {"service": 24, "provider": 24, "voice": 24, "error": 24, "conversation": 36}
 """Columns with names, and how many columns of the terminal each may take."""
-_SPARE = ("fb", "stream", "cache", "chars", "1st audio")
+_SPARE = ("fallback", "stream", "cache", "chars", "1st audio")
 """What a narrow table can do without, the most dispensable first."""
 
 

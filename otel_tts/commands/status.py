@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shlex
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -17,8 +20,9 @@ from otel_tts.conditions.telemetry import ABSENT
 from otel_tts.history import added_up, open_history
 from otel_tts.history.places import HOW
 from otel_tts.live.background import only_background
+from otel_tts.live.behind import behind
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.judgement import PROBLEMS, Verdict, is_ahead, is_late
+from otel_tts.live.judgement import Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.verdicts import judged, newest_of, seen
 from otel_tts.live.view import Period
@@ -167,8 +171,7 @@ def _print(console: Console, met: list[Met], age_s: float | None, source: str, s
         for sentence in each.verdict.sentences():
             _line(console, condition.severity, sentence, _STYLES[condition.severity])
         lines = [_when(each), condition.meaning]
-        if (problem := PROBLEMS.get(condition.figure)) is not None:
-            lines.append(f"otel-tts requests --problem {problem}")
+        lines.append(_command(each, settings))
         for line in filter(None, lines):
             _line(console, "", line)
         runbook = f"{'':<{_INDENT}}runbook: {condition.runbook(settings.runbooks_url)}"
@@ -179,6 +182,25 @@ def _print(console: Console, met: list[Met], age_s: float | None, source: str, s
         console.print("Nothing is wrong.", style="green")
     if age_s is not None and not is_ahead(age_s):
         console.print(f"{source}; newest telemetry {formatting.elapsed(age_s)} old", style="dim", soft_wrap=True)
+
+
+def _command(met: Met, settings: LiveSettings) -> str:
+    """The command that lists the requests behind a condition; empty where there are none."""
+    requests = behind(met.verdict, settings)
+    if requests is None:
+        return ""
+    known_for_s = max(met.verdict.condition.window_s, time.time() - met.since.earliest)
+    options = {
+        "problem": requests.problem,
+        "slower-than": None if requests.slower_than_s is None else f"{requests.slower_than_s:g}",
+        "service": requests.service,
+        "provider": requests.provider,
+        "kind": requests.kind,
+        "since": f"{math.ceil(known_for_s / 60)}m",
+    }
+    return shlex.join(
+        ["otel-tts", "requests", *(part for name, value in options.items() if value for part in (f"--{name}", value))]
+    )
 
 
 def _line(console: Console, severity: str, sentence: str, style: str = "") -> None:

@@ -123,7 +123,7 @@ class Plan:
         if state == "delivered" and 0 < seconds <= LARGEST:
             self._delivered = self._audio.at(values, self._own)
 
-    def keep(self, key: Hashable, attributes: RepeatedAttributes) -> dict[str, str | bool | int | float]:
+    def keep(self, key: Hashable, attributes: RepeatedAttributes) -> dict[str, str | bool | int | float | tuple[str, ...]]:
         """Keep a set of attributes if it may come again, and return it.
 
         Args:

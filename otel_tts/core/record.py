@@ -61,6 +61,7 @@ class Record:
     resends: int = 0
     """How often SDKs sent a request again, over all attempts."""
     fallback: bool = False
+    failed_providers: tuple[str, ...] = ()  # those that another one was asked in place of
     bill: Bill = field(default_factory=Bill)
     duration_s: float | None = None
     """Seconds of audio that was made, or found in a cache."""
@@ -357,6 +358,8 @@ class Record:
             attributes[semconv.TIME_TO_FIRST_TEXT.key] = self.first_text_ns * NANOSECOND
         if self.text_wait_ns is not None:
             attributes[semconv.TEXT_WAIT.key] = self.text_wait_ns * NANOSECOND
+        if self.failed_providers:
+            attributes[semconv.FALLBACK_PROVIDERS.key] = self.failed_providers
         if self.audio is not None:
             measured = {
                 semconv.AUDIO_LOUDNESS.key: self.audio.loudness,

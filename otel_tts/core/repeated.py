@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from otel_tts import semconv
 
 
-class RepeatedAttributes(dict[str, str | bool | int | float]):
+class RepeatedAttributes(dict[str, str | bool | int | float | tuple[str, ...]]):
     """Attributes that come again with other spans. Nobody changes them.
 
     Args:
@@ -16,13 +16,13 @@ class RepeatedAttributes(dict[str, str | bool | int | float]):
 
     __slots__ = ("encoded",)
 
-    def __init__(self, attributes: Mapping[str, str | bool | int | float | None]) -> None:
+    def __init__(self, attributes: Mapping[str, str | bool | int | float | tuple[str, ...] | None]) -> None:
         super().__init__((key, value) for key, value in attributes.items() if value is not None)
         self.encoded: bytes | None = None
         """Their bytes in a span, once the direct path has encoded them."""
 
 
-def at_start(stream: bool, voice: str | None, language: str | None) -> dict[str, str | bool | int | float]:
+def at_start(stream: bool, voice: str | None, language: str | None) -> dict[str, str | bool | int | float | tuple[str, ...]]:
     """Return the attributes with which the span of a request starts.
 
     Args:
@@ -30,7 +30,7 @@ def at_start(stream: bool, voice: str | None, language: str | None) -> dict[str,
         voice: as requested; None: unknown.
         language: as requested; None: unknown.
     """
-    attributes: dict[str, str | bool | int | float] = {
+    attributes: dict[str, str | bool | int | float | tuple[str, ...]] = {
         semconv.OPERATION_NAME.key: "text_to_speech",
         semconv.OUTPUT_TYPE.key: "speech",
         semconv.STREAM.key: stream,

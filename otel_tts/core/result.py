@@ -12,7 +12,7 @@ from otel_tts.core.emitter import Emitter
 from otel_tts.core.outcome import Cause
 from otel_tts.semconv import AttemptReason, Outcome
 
-SpanAttributes = dict[str, str | bool | int | float]
+SpanAttributes = dict[str, str | bool | int | float | tuple[str, ...]]
 
 
 def joined_factor(before: float | None, before_s: float | None, factor: float | None, length_s: float | None) -> float | None:

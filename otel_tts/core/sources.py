@@ -241,6 +241,7 @@ class AudioSources:
         failed, error_type = self._failed_provider
         self._failed_provider = None
         self._record.fallback = True
+        self._record.failed_providers += (failed,)
         bound = self._emitter.provider_labels.bound
         self._emitter.instruments.fallbacks.add(1, (bound(failed), bound(provider), error_type))
 

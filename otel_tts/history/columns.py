@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from otel_tts.history.requests import FIELDS, Problem, Request, RequestFilter
+from otel_tts.history.requests import FIELDS, Problem, Request, RequestFilter, asked
 from otel_tts.semconv import FAILURES
 
 Column = npt.NDArray[Any]
@@ -97,10 +97,12 @@ class Columns:
         """
         start, duration = self.arrays["start"], self.arrays["duration"]
         holds = np.ones(len(self), dtype=bool)
-        for name in ("outcome", "error_type", "provider", "voice", "service", "version", "conversation", "kind"):
+        for name in ("outcome", "error_type", "voice", "service", "version", "conversation", "kind"):
             if (value := getattr(filter, name)) is not None:
-                [codes] = np.nonzero(self.arrays[_NAMES[name]] == value)
-                holds &= np.isin(self.arrays[name], codes)
+                holds &= self._is(name, value)
+        if (provider := filter.provider) is not None:
+            failed = [asked(provider, names) for names in (*self.arrays[_NAMES["failed_providers"]].tolist(), None)]
+            holds &= self._is("provider", provider) | np.array(failed)[self.arrays["failed_providers"]]
         if filter.problem is not None:
             holds &= self._with(filter.problem)
         for key, value in filter.where:
@@ -116,6 +118,11 @@ class Columns:
         if filter.ended_before is not None:
             holds &= start + duration < filter.ended_before
         return np.flatnonzero(holds)
+
+    def _is(self, name: str, value: str) -> npt.NDArray[np.bool_]:
+        """Which requests have this value in a field of text."""
+        [codes] = np.nonzero(self.arrays[_NAMES[name]] == value)
+        return np.isin(self.arrays[name], codes)
 
     def _with(self, problem: Problem) -> npt.NDArray[np.bool_]:
         """Which requests have a problem; see `Problem`."""

@@ -167,4 +167,6 @@ def _of_type(type_: str | None, given: Any) -> Any:
             return given
         case ("double", int()) if not isinstance(given, bool):
             return float(given)
+        case ("string[]", tuple()) if all(isinstance(item, str) for item in given):
+            return given
     raise TypeError(f"no {type_}")

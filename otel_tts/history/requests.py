@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,8 +22,8 @@ class Request:
     audio sounds is as in `semconv`: loudness in dB below full scale, speaking_rate in code points per voiced second,
     trailing_silence in seconds, both ratios 0 to 1. delivered and heard: seconds of audio handed out and played. interrupted: seconds
     from its start to the interruption, silent: from that to the last audio handed out. first_text: seconds from its start to the
-    first part of its text, where that was streamed: metrics count from there. own: the application's own attributes, as JSON;
-    see :attr:`attributes`.
+    first part of its text, where that was streamed: metrics count from there. failed_providers: those that another one
+    was asked in place of, as a JSON array. own: the application's own attributes, as JSON; see :attr:`attributes`.
     """
 
     trace_id: str
@@ -64,6 +64,7 @@ class Request:
     cost: float | None = None
     resends: int | None = None
     first_text: float | None = None
+    failed_providers: str | None = None
     own: str | None = None
 
     @property
@@ -98,6 +99,8 @@ class Request:
             span: one called ``tts.synthesize``.
         """
         fields = {name: span.attributes.get(attribute.key, DEFAULTS.get(name)) for name, attribute in ATTRIBUTES.items()}
+        if (names := fields["failed_providers"]) is not None:
+            fields["failed_providers"] = as_array(names)
         return cls(
             span.trace_id, span.span_id, span.start, span.duration, span.service, span.version, **fields, own=own(span.attributes)
         )  # fmt: skip
@@ -136,12 +139,38 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "cost": semconv.COST,
     "resends": semconv.RESEND_COUNT,
     "first_text": semconv.TIME_TO_FIRST_TEXT,
+    "failed_providers": semconv.FALLBACK_PROVIDERS,
 }
 """The attributes that a request's fields come from, in the order of the fields. Those before them are the span's, the last is `own`."""
 DEFAULTS: Mapping[str, str] = {"kind": RequestKind.INTERACTIVE.value}
 """What fields are where a span does not say."""
 OURS = frozenset(attribute.key for attribute in semconv.SYNTHESIS_SPAN.attributes)
 """The keys of attributes that are not the application's own."""
+
+
+def as_array(texts: Iterable[object]) -> str:
+    """Texts as a JSON array.
+
+    Args:
+        texts: in their order.
+
+    Raises:
+        TypeError: they are no texts.
+    """
+    names = list(texts)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"texts were expected, not {names!r}")
+    return json.dumps(names, ensure_ascii=False)
+
+
+def asked(provider: str, failed_providers: str | None) -> bool:
+    """Whether a provider is one of those that another one was asked in place of.
+
+    Args:
+        provider: its name.
+        failed_providers: as in `Request`.
+    """
+    return failed_providers is not None and provider in json.loads(failed_providers)
 
 
 def own(attributes: Mapping[str, Any]) -> str | None:
@@ -215,7 +244,7 @@ class Problem(StrEnum):
 class RequestFilter:
     """A filter: a request matches if it fulfils every condition that is given.
 
-    problem: what went wrong, across outcomes. error: the value of ``error.type``.
+    problem: what went wrong, across outcomes. error: the value of ``error.type``. provider: who made the audio, failed, or was skipped.
     where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`. slower_than:
     seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
     when it ended, which is when metrics count it.
@@ -247,7 +276,7 @@ class RequestFilter:
             self.outcome in (None, request.outcome)
             and (self.problem is None or self.problem.holds(request))
             and self.error_type in (None, request.error_type)
-            and self.provider in (None, request.provider)
+            and (self.provider in (None, request.provider) or asked(self.provider, request.failed_providers))
             and self.voice in (None, request.voice)
             and self.service in (None, request.service)
             and self.version in (None, request.version)

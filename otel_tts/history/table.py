@@ -16,7 +16,7 @@ import msgspec
 from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.history.columns import Columns
-from otel_tts.history.requests import ATTRIBUTES, DEFAULTS, OURS, Request, own
+from otel_tts.history.requests import ATTRIBUTES, DEFAULTS, OURS, Request, as_array, own
 from otel_tts.settings import EVERYWHERE, Selection
 
 Row = tuple[Any, ...]
@@ -196,6 +196,12 @@ def _booleans(attributes: _KeyValues) -> list[Any]:
     return _all_of(bool, [attribute.value.boolValue for attribute in attributes])
 
 
+def _arrays(attributes: _KeyValues) -> list[Any]:
+    values = [_any(attribute.value) for attribute in attributes]
+    _require(set(map(type, values)) == {tuple})
+    return list(map(as_array, values))
+
+
 def _integers(attributes: _KeyValues) -> list[Any]:
     values = [attribute.value.intValue for attribute in attributes]
     _require(_WHOLE.issuperset(map(type, values)))
@@ -217,7 +223,7 @@ def _numbers(attributes: _KeyValues) -> list[Any]:
 _WHOLE = frozenset((int, str))
 _ALL: Mapping[type, frozenset[type]] = {kind: frozenset((kind,)) for kind in (str, bool, float)}
 _READERS: Mapping[str, Callable[[_KeyValues], list[Any]]] = {
-    "string": _texts, "boolean": _booleans, "int": _integers, "double": _numbers,
+    "string": _texts, "boolean": _booleans, "int": _integers, "double": _numbers, "string[]": _arrays,
 }  # fmt: skip
 _PLACES = {attribute.key: (name, _READERS[attribute.type]) for name, attribute in ATTRIBUTES.items()}
 

@@ -113,7 +113,6 @@ def _conditions(wanted: RequestFilter) -> Iterator[str]:
     for field, value in (
         (f"span.{semconv.OUTCOME.key}", wanted.outcome),
         (f"span.{semconv.ERROR_TYPE.key}", wanted.error_type),
-        (f"span.{semconv.PROVIDER.key}", wanted.provider),
         (f"span.{semconv.VOICE.key}", wanted.voice),
         (f"resource.{_SERVICE}", wanted.service),
         (f"resource.{_VERSION}", wanted.version),
@@ -122,6 +121,9 @@ def _conditions(wanted: RequestFilter) -> Iterator[str]:
     ):
         if value is not None:
             yield f"{field} = {json.dumps(value, ensure_ascii=False)}"
+    if wanted.provider is not None:  # which of them failed is looked at here: not every Tempo compares with the items of an array
+        made = f"span.{semconv.PROVIDER.key} = {json.dumps(wanted.provider, ensure_ascii=False)}"
+        yield f"({made} || span.{semconv.FALLBACK_USED.key} = true)"
     for key, value in wanted.where:
         readings = [json.dumps(value, ensure_ascii=False), *([value] if _NOT_TEXT.fullmatch(value) else [])]
         yield f"({' || '.join(f'{_field(key)} = {reading}' for reading in readings)})"

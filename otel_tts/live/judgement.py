@@ -13,7 +13,7 @@ from otel_tts import formatting, semconv
 from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
 from otel_tts.conditions.figure import Figure
 from otel_tts.conditions.telemetry import SILENT_AFTER
-from otel_tts.history import Distribution, Problem, Timeline
+from otel_tts.history import Distribution, Timeline
 from otel_tts.live.cached_history import Where
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
@@ -22,15 +22,6 @@ from otel_tts.settings import LiveSettings
 
 MOODS: Mapping[str, str] = {"page": "bad", "ticket": "warn", "info": "unknown"}
 """How a condition looks, by its severity."""
-
-PROBLEMS: Mapping[Figure, Problem] = {
-    figure.SUCCESS_RATE: Problem.FAILED,
-    figure.SUCCESS_BURN: Problem.FAILED,
-    figure.GAP_SHARE: Problem.GAPS,
-    figure.PROVIDER_SUCCESS_RATE: Problem.AFFECTED,
-    figure.PROVIDER_AVAILABLE: Problem.AFFECTED,
-}
-"""The problem that the requests behind a figure have."""
 
 
 @dataclass(frozen=True, slots=True)

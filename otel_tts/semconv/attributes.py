@@ -18,7 +18,7 @@ from otel_tts.semconv.values import (
     RequestKind,
 )
 
-AttributeType = Literal["string", "int", "double", "boolean"]
+AttributeType = Literal["string", "int", "double", "boolean", "string[]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,9 @@ RESEND_COUNT = Attribute(
 )
 RESEND_DELAY = Attribute("tts.resend.delay", "double", "Seconds from the failure until the SDK sent the request once more.")
 FALLBACK_USED = Attribute("tts.fallback.used", "boolean", "Whether another provider than the first was asked.")
+FALLBACK_PROVIDERS = Attribute(
+    "tts.fallback.providers", "string[]", "The providers that failed or were skipped before another one was asked, in that order."
+)
 FALLBACK_FROM = Attribute("tts.fallback.from", "string", "The provider that failed.", limit=50)
 FALLBACK_TO = Attribute("tts.fallback.to", "string", "The provider asked in its place.", limit=50)
 AUDIO_DURATION = Attribute("tts.audio.duration", "double", "Seconds of audio that the request made or found.")

@@ -6,12 +6,13 @@ import io
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from otel_tts.commands.requests import listing
-from otel_tts.history import Request
+from otel_tts.commands.requests import listing, of_services, unknown
+from otel_tts.history import Request, RequestFilter
 from otel_tts.semconv import CancelReason, Outcome
 from otel_tts.semconv.values import CacheResult, ErrorType
 
@@ -56,3 +57,38 @@ def test_long_names_do_not_push_out_what_matters(facts: list[dict[str, Any]], wi
         words = row.split()
         assert str((request.outcome == Outcome.CANCELLED and reason) or request.outcome) in words
         assert width > 80 or request.error_type is None or request.error_type in words
+
+
+def _named(service: str, **facts: Any) -> Request:
+    """A request of a service."""
+    none = dict.fromkeys(Request.__dataclass_fields__)
+    every = {"trace_id": "0" * 32, "span_id": "0" * 16, "start": 1.8e9, "duration": 1.0, "service": service, "outcome": "ok"}
+    return Request(**{**none, **every, **facts})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ({"service": "my-grp"}, "No service is 'my-grp' among the newest 3 requests; there is my-grpc."),
+        ({"service": "xyz"}, "No service is 'xyz' among the newest 3 requests; there is my-grpc, my-web."),
+        ({"provider": "opnai", "voice": "joe"}, "No provider is 'opnai' among the newest 3 requests; there is openai."),
+        ({"provider": "lost"}, None),  # it was asked, and another one in its place
+        ({"error_type": "server_error"}, None),  # no request has an error
+    ],
+)
+def test_a_name_that_is_not_there_is_said(wanted: dict[str, Any], line: str | None) -> None:
+    """With the names that there are, or the one that is meant."""
+    newest = [
+        _named("my-grpc", provider="openai", voice="joe"),
+        _named("my-web", provider="piper", failed_providers='["lost"]'),
+        _named("my-web"),
+    ]
+    assert list(unknown(RequestFilter(**wanted), newest)) == ([] if line is None else [line])
+
+
+def test_of_which_services_they_are() -> None:
+    """One service is named below the table, since no column says it; several where the table has no room for them."""
+    several = [_named("my-grpc"), _named("my-web")]
+    assert of_services(several[:1], wide=True) == of_services(several[:1], wide=False) == "Service: my-grpc"
+    assert of_services(several, wide=True) == ""
+    assert of_services(several, wide=False) == "Services: my-grpc, my-web. At 120 columns and more the table says which."

@@ -63,7 +63,9 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
         assert re.search(r"began between ([\d-]+ \d\d:\d\d:00 \S+) and ([\d-]+ \d\d:\d\d:\d\d \S+),", result.output), (
             result.output
         )
-        assert "otel-tts requests --problem failed" in result.output
+        assert re.search(
+            "otel-tts requests --problem failed --service unknown_service:python --kind interactive --since [2-9]m", result.output
+        ), result.output
         assert "#ttsrequestsfailing" in result.output
         (failing,) = (each for each in listed["conditions"] if each["name"] == "TTSRequestsFailing")
         assert (failing["service"], failing["severity"], failing["window_s"]) == ("unknown_service:python", "page", 120)

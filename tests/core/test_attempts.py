@@ -58,6 +58,7 @@ def test_retries_and_fallbacks(capture_tts: Capture) -> None:
     )
     view = capture_tts.synthesis()
     assert (view["gen_ai.provider.name"], view["tts.attempt.count"], view["tts.fallback.used"]) == ("piper", 4, True)
+    assert view["tts.fallback.providers"] == ("openai", "azure")
     made = {"gen_ai.request.model": "joe"}
     metrics = points(capture_tts)
     names = ("tts.provider.fallbacks", "tts.attempt.duration", "tts.provider.available")

@@ -129,7 +129,7 @@ def test_attribute_types(capture_tts: Capture) -> None:
         with s.lookup("memory") as lookup:
             lookup.found("...", duration=1)
         s.fail(error_type="queue_full")
-    types = {"string": str, "int": int, "double": float, "boolean": bool}
+    types = {"string": str, "int": int, "double": float, "boolean": bool, "string[]": tuple}
     registry = {a.key: types[a.type] for a in vars(semconv).values() if isinstance(a, semconv.Attribute)}
     matching = [(key, type(value)) for span in capture_tts.spans for key, value in (span.attributes or {}).items()]
     matching += [

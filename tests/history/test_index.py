@@ -18,6 +18,7 @@ from otel_tts.history import Request, RequestFilter, traces
 from otel_tts.history.columns import Columns
 from otel_tts.history.local import LocalHistory
 from otel_tts.history.otlp import Unreadable
+from otel_tts.history.requests import as_array
 from otel_tts.history.table import Table
 from tests.history.test_spans import NINE, Service
 
@@ -153,6 +154,9 @@ fitting = {
     "boolean": st.builds(lambda value: {"boolValue": value}, st.booleans()),
     "int": st.builds(lambda value: {"intValue": value}, st.integers(0, 9).map(str) | st.integers(0, 9)),
     "double": st.builds(lambda value: {"doubleValue": value}, st.floats(0, 9)) | st.just({"intValue": "3"}),
+    "string[]": st.lists(st.text(max_size=3), max_size=2).map(
+        lambda texts: {"arrayValue": {"values": [{"stringValue": text} for text in texts]}}
+    ),
 }
 keys = st.sampled_from([*semconv.SYNTHESIS_SPAN.attributes, *(None,) * 9]).flatmap(
     lambda attribute: (
@@ -201,7 +205,8 @@ def test_reading_fast_and_reading_carefully_are_the_same(spans: list[Any], odd: 
     ]
 
 
-texts = st.none() | st.text(max_size=5).filter(lambda text: "\x00" not in text)
+names = st.text(max_size=5).filter(lambda text: "\x00" not in text)
+texts = st.none() | names
 numbers = st.none() | st.floats(-1e9, 1e9)
 wholes = st.none() | st.integers(0, 10**9)
 truths = st.none() | st.booleans()
@@ -210,7 +215,13 @@ some_requests = st.builds(
     Request, st.text(hexadecimal, min_size=32, max_size=32), st.text(hexadecimal, min_size=16, max_size=16), st.floats(0, 2e9),
     st.floats(0, 100), st.sampled_from(["a", "b"]), st.sampled_from(["1", ""]), texts, texts, texts, texts, texts, texts, truths,
     texts, wholes, numbers, numbers, numbers, numbers, wholes, truths, numbers, numbers, numbers, numbers, numbers, numbers,
+    failed_providers=st.none() | st.lists(names, min_size=1, max_size=3).map(as_array),
 )  # fmt: skip
+
+
+def _providers(requests: list[Request]) -> set[str]:
+    """All who made audio, failed, or were skipped; the one without a name, too."""
+    return {"", *(name for r in requests for name in (r.provider or "", *json.loads(r.failed_providers or "[]")))}
 
 
 @given(st.lists(st.lists(some_requests, max_size=4), min_size=1, max_size=3), st.data())
@@ -226,6 +237,7 @@ def test_columns_are_the_requests(parts: list[list[Request]], data: st.DataObjec
         for wanted in (
             RequestFilter(outcome=some.outcome, provider=some.provider, service=some.service, version=some.version),
             RequestFilter(slower_than=some.duration),
+            RequestFilter(provider=data.draw(st.sampled_from(sorted(_providers(everything))) | names)),
             RequestFilter(since=some.start, ended_before=some.end + 1),
             RequestFilter(until=some.start, ended_since=some.end),
         ):

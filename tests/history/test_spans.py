@@ -173,6 +173,7 @@ def test_a_request_says_what_its_span_says(service: Service, history: History) -
         "cost": None,
         "resends": None,
         "first_text": None,
+        "failed_providers": None,
         "own": None,
     }
     assert bare.interactive

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from otel_tts import formatting, palette, semconv
-from otel_tts.conditions import figure
 from otel_tts.distribution import AtLeast
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
+from otel_tts.live.behind import behind
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
-from otel_tts.live.judgement import MOODS, PROBLEMS, Verdict, is_ahead, is_late
+from otel_tts.live.judgement import MOODS, Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
@@ -109,7 +109,7 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
             f"{'; '.join(sentences)}.",
             when(verdict, [onset(history, period, settings, verdict.service, verdict.condition, each) for each in verdict.holds], period),
             verdict.condition.meaning,
-            behind(verdict, period, view, settings),
+            requests_page(verdict, period, view, settings),
             verdict.condition.runbook(settings.runbooks_url),
             verdict.condition.steps,
         )
@@ -162,7 +162,7 @@ def when(verdict: Verdict, onsets: list[Onset], period: Period) -> str:
     return ", ".join(filter(None, (f"{words}{lasted}", verdict.over)))
 
 
-def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
+def requests_page(verdict: Verdict, period: Period, view: View, settings: LiveSettings) -> str:
     """Give the address of the page with the requests behind a condition; empty where there are none.
 
     Args:
@@ -171,19 +171,16 @@ def behind(verdict: Verdict, period: Period, view: View, settings: LiveSettings)
         view: what is chosen on the page.
         settings: the settings.
     """
-    condition = verdict.condition
-    problem = PROBLEMS.get(condition.figure)
-    if problem is None and condition.figure not in _SLOW:
+    requests = behind(verdict, settings)
+    if requests is None:
         return ""
-    providers = [subject.attributes.get(semconv.PROVIDER.key, "") for subject in verdict.holds]
     shown = replace(
-        View(refresh=view.refresh, source=view.source, service=view.service),
-        problem=problem or "",
-        **({"since": view.since, "until": view.until} if period.past else {"range": _range(condition.window_s)}),
+        View(refresh=view.refresh, source=view.source, service=requests.service or view.service),
+        problem=requests.problem or "",
+        slower="" if requests.slower_than_s is None else f"{requests.slower_than_s:g}",
+        provider=requests.provider,
+        **({"since": view.since, "until": view.until} if period.past else {"range": _range(verdict.condition.window_s)}),
     )
-    if condition.figure in _SLOW:
-        slower = condition.threshold * settings.reference_latency_p95
-        shown = replace(shown, slower=f"{slower:g}", provider=providers[0] if len(providers) == 1 else "")
     return f"requests?{urlencode(shown.params(('problem', 'slower', 'provider')))}"
 
 
@@ -193,7 +190,6 @@ def _range(window_s: float) -> str:
 
 
 _NO_REQUEST = "No interactive request ended in this time range."
-_SLOW = (figure.FIRST_AUDIO_P95, figure.DURATION_P95)
 
 
 def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSettings) -> list[str]:
