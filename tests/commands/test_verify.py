@@ -379,6 +379,21 @@ def test_a_sum_that_its_buckets_do_not_allow_is_found(values: list[float], facto
     assert bool(lines) is not (total > 0 and low <= total <= high)
 
 
+@given(
+    values=st.lists(st.floats(0.01, 50), min_size=1, max_size=6),
+    moved_s=st.floats(-0.005, 0.005),
+    others=st.lists(st.floats(0.01, 50), max_size=3),
+)
+def test_requests_and_rpcs_are_the_same_calls(values: list[float], moved_s: float, others: list[float]) -> None:
+    """Seconds of requests that are not those of their RPCs are found, also where the buckets allow both; other RPCs do not count."""
+    assume(not math.isclose(abs(moved_s), 1e-3, rel_tol=0.01))
+    requests = histogram(semconv.SYNTHESIS_DURATION, values)
+    rpcs = histogram(semconv.RPC_DURATION, values, sum(values) + moved_s, rpc_method=STREAM)
+    beside = histogram(semconv.RPC_DURATION, others, rpc_method="grpc.health.v1.Health/Check")
+    lines = disagreements(Scrape({}), Scrape({**requests.values, **rpcs.values, **beside.values}))
+    assert bool([line for line in lines if "tell the same calls" in line]) is (abs(moved_s) > 1e-3)
+
+
 def test_lies_about_cost_are_listed_without_prices(true: tuple[list[tuple[Planned, Reply]], Scrape, Scrape, Prices]) -> None:
     """A service that has prices, and a caller that has none: cost is not compared, and the output says how it would be."""
     calls, before, after, _ = true

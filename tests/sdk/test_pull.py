@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from otel_tts.hosts import is_answered, own_names
 from otel_tts.sdk import pull
 from otel_tts.sdk.pull import CONNECTIONS, PullServer
+
+LONG = 20  # seconds that a test waits at most
 
 
 @pytest.fixture
@@ -37,6 +39,22 @@ def scrape(server: PullServer, host: str | None) -> tuple[int, str]:
     status, body = answer.status, answer.read().decode()
     connection.close()
     return status, body
+
+
+def is_answered_now(server: PullServer) -> bool:
+    """Whether there is a place for a scrape."""
+    try:
+        return scrape(server, "localhost")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 HOSTS = {
@@ -64,31 +82,37 @@ def test_any_host_where_that_is_wished() -> None:
     assert own_names("10.0.0.5", ())[-1] == "10.0.0.5"
 
 
-def test_connections_are_bounded_in_number_and_time(server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that say nothing or go on slowly take the places of no scraper for long; the ones beyond the bound are closed at once."""
+def test_connections_are_bounded_in_number(server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One beyond the bound is closed at once, and when one of the others ends, the next one is answered."""
     monkeypatch.setattr(pull, "SECONDS", 60.0)  # so that only their number can end one
     held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(CONNECTIONS)]
     with socket.create_connection(("127.0.0.1", server.server_port)) as beyond:
-        beyond.settimeout(5)
+        beyond.settimeout(LONG)
         assert beyond.recv(100) == b""
+    held.pop().close()
+    wait_until(lambda: is_answered_now(server))
     for connection in held:
         connection.close()
+
+
+def test_connections_are_bounded_in_time(server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that go on slowly are cut off all the same, and leave their places to scrapers."""
     monkeypatch.setattr(pull, "SECONDS", 0.5)
     slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(CONNECTIONS)]
     for connection in slow:
         connection.sendall(b"GET /metrics HT")
-    deadline = time.monotonic() + 10
-    while True:
+        connection.settimeout(0.02)
+
+    def is_cut(connection: socket.socket) -> bool:
         try:
-            assert scrape(server, "localhost")[0] == 200
-            break
+            connection.send(b"T")  # drop by drop
+            return connection.recv(100) == b""
+        except TimeoutError:
+            return False
         except OSError:
-            assert time.monotonic() < deadline
-            for connection in slow:
-                try:
-                    connection.send(b"T")  # drop by drop
-                except OSError:
-                    continue
-            time.sleep(0.05)
+            return True
+
     for connection in slow:
+        wait_until(lambda: is_cut(connection))  # noqa: B023 - called at once
         connection.close()
+    wait_until(lambda: is_answered_now(server))

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from otel_tts.commands.config import config, sections
 from otel_tts.files import SIGNALS
 from otel_tts.sdk.exporters import destinations
-from otel_tts.settings import SettingError, Settings, misspelt, standard
+from otel_tts.settings import SettingError, Settings, misspelt, plugins, standard
 
 ROOT = Path(__file__).parents[2]
 WRONG = [
@@ -134,6 +135,50 @@ def test_what_is_said(environ: dict[str, str], message: str) -> None:
 def test_what_can_be_used_passes(environ: dict[str, str]) -> None:
     """Nothing that worked is refused."""
     standard.check(environ)
+
+
+GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
+SMALL_QUEUE = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}
+LIMITS: list[tuple[dict[str, str], str, list[str], list[str]]] = [
+    ({}, "OTEL_*_LIMIT", ["0", "1", " 7 ", "2147483647"], ["-1", "1.5", "2147483648", "1e3"]),
+    (SMALL_QUEUE, "OTEL_B*_MAX_QUEUE_SIZE", ["1", "2147483647"], ["0", "-1", "1.5", "2147483648"]),
+    ({}, "OTEL_B*_MAX_EXPORT_BATCH_SIZE", ["1", "2147483647"], ["0", "-1", "1.5", "2147483648"]),
+    ({}, "OTEL_B*_SCHEDULE_DELAY", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
+    ({}, "OTEL_*_EXPORT_TIMEOUT", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
+    ({}, "OTEL_EXPORTER_OTLP_*TIMEOUT", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
+    (SAMPLED, "OTEL_TRACES_SAMPLER_ARG", ["0", "0.5", "1"], ["-0.1", "1.1", "all"]),
+    ({}, "OTEL_EXPORTER_OTLP_*COMPRESSION", ["none", "gzip", "deflate", " GZIP"], ["zip", "br", "gzip,none"]),
+    ({}, "OTEL_EXPORTER_OTLP_*CERTIFICATE", [__file__], ["/nowhere.pem", "/", "\0"]),
+    ({}, "OTEL_EXPORTER_OTLP_*CLIENT_KEY", [__file__], ["/nowhere.pem", "/", "\0"]),
+    ({}, "OTEL_RESOURCE_ATTRIBUTES", ["a=b", "a=b,c=", ",a=b=c,"], ["a", "a=b,c", "=b"]),
+    ({}, "OTEL_EXPORTER_OTLP_*ENDPOINT", ["http://h", "HTTPS://[::1]:65535/x"],
+     ["h:4318", "ftp://h", "http://", "http://h:0", "http://h:65536", "http://h:x", "http://a b", "http://[::1", "http://h\x07"]),
+    (GRPC, "OTEL_EXPORTER_OTLP_*ENDPOINT", ["h", "h:4317", "https://h:65535", "unix:///s", "dns:///h:1"],
+     ["ftp://h", "http://", "h:0", "h:65536", "h:x", "a b", "[::1", "h\x07"]),
+]  # fmt: skip
+"""What decides how a variable is read, its name, and what of its kind is still taken, and what not any more."""
+
+
+@pytest.mark.parametrize(("environ", "pattern", "taken", "refused"), LIMITS, ids=[case[1] for case in LIMITS])
+def test_the_limits_of_each_kind(
+    environ: dict[str, str], pattern: str, taken: list[str], refused: list[str], record_property: Callable[[str, object], None]
+) -> None:
+    """The first value that cannot be used is refused, the last one that can is taken; each variable belongs to one kind."""
+    names = [name for name in (*standard.VARIABLES, "OTEL_TRACES_SAMPLER_ARG") if fnmatch(name, pattern)]
+    assert names
+    record_property("hostile inputs: configuration", len(names) * len(refused))
+    for name in names:
+        for value in taken:
+            assert refusal(lambda: standard.check({**environ, name: value})) == ""  # noqa: B023 - called at once
+        for value in refused:
+            assert refusal(lambda: standard.check({**environ, name: value})).startswith(f"{name}="), value  # noqa: B023 - as above
+
+
+def test_each_checked_variable_has_its_limits_tried() -> None:
+    """What names an installed part is tried by itself: it takes what is installed."""
+    tried = {name for name in standard.VARIABLES for _, pattern, _, _ in LIMITS if fnmatch(name, pattern)}
+    assert set(standard.VARIABLES) - tried == set(plugins.VARIABLES)
 
 
 PROGRAM = """

@@ -1,0 +1,48 @@
+"""A release of grpc that keeps its private state elsewhere: every RPC is counted all the same."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+
+import pytest
+from opentelemetry.trace import SpanKind
+
+from otel_tts.core.clock import SystemClock
+from otel_tts.core.deferred import run_deferred
+from otel_tts.grpc import aio_server, sync_server
+from otel_tts.grpc.internals import Internals
+from otel_tts.testing.capture import Capture
+from tests.grpc.matrix import BY_HANDLER, STACKS, Cell, possible
+from tests.grpc.servers import wait_for
+
+SAME = ("ok", "raise", "set_code")
+CELLS = [
+    (s, k, e) for s in STACKS for k in ("unary_unary", "stream_stream") for e in (*SAME, "cancel_before") if possible(s, k, e)
+]
+
+
+@pytest.mark.parametrize(("stack", "kind", "ending"), CELLS)
+def test_every_rpc_is_counted(stack: str, kind: str, ending: str, capture_tts: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grpc does not say when an RPC is over: it is counted when nobody has it any more, also one whose handler never began."""
+    monkeypatch.setattr(sync_server, "of_sync_rpc", Internals)
+    monkeypatch.setattr(aio_server, "of_aio_rpc", Internals)
+
+    def ended() -> int:
+        gc.collect()
+        run_deferred()
+        return len([s for s in capture_tts.spans if s.kind is SpanKind.SERVER])
+
+    cell = Cell(capture_tts.telemetry(clock=SystemClock()), stack, kind, ending)
+    with cell.run():
+        pass
+    wait_for(lambda: ended() >= cell.arrivals.count)
+    assert ended() == cell.arrivals.count == 1
+    counted: Counter[str] = Counter()
+    for attributes, count in capture_tts.metrics()["rpc.server.call.duration"]:
+        counted[attributes["rpc.response.status_code"]] += int(count)
+    assert counted.total() == 1
+    if ending in SAME:
+        assert counted == {cell.seen[0].code: 1}
+        assert Counter(s.outcome for s in capture_tts.syntheses()) == {BY_HANDLER[ending]: 1}
+    assert capture_tts.total("tts.synthesis.active") == 0
