@@ -23,16 +23,21 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    DefaultAggregation,
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from otel_tts.files import Signal
-from otel_tts.sdk import parts
+from otel_tts.sdk import parts, sizes
 from otel_tts.sdk.direct.sinks import OTLPSink
 from otel_tts.sdk.exporters import ForkedLogExporter, ForkedMetricExporter, ForkedSpanExporter, destinations
 from otel_tts.sdk.losses import LOSSES
@@ -187,6 +192,102 @@ def test_a_part_is_well_filled(series: int, label: str) -> None:
     encoded = encode_metrics(data := collect()).ByteSize()
     assert len(list(parts.of_metrics(data, 20_000))) <= 2 * math.ceil(encoded / 20_000) + 1
     provider.shutdown()
+
+
+def span_with(**content: Any) -> tuple[int, int]:
+    """The size that a span with this content is given, with what stands above it, and the one that it has."""
+    context = SpanContext(1, 1, is_remote=False)
+    content = {"name": "", "context": context, "resource": Resource({}), **content}
+    span = ReadableSpan(**content)
+    size = sizes.resource(span.resource) + sizes.scope(span.instrumentation_scope) + sizes.span(span)
+    return size, encode_spans([span]).ByteSize()
+
+
+def record_with(**content: Any) -> tuple[int, int]:
+    """As `span_with`, for a log record."""
+    record = ReadableLogRecord(LogRecord(**{"body": "", **content}), Resource({}), InstrumentationScope(""))
+    size = sizes.resource(record.resource) + sizes.scope(record.instrumentation_scope) + sizes.log_record(record)
+    return size, encode_logs([record]).ByteSize()
+
+
+def point_of(
+    kind: str, name: str = "n", unit: str = "", description: str = "", label: str = "", numbers: int = 1, seen: str = ""
+) -> tuple[int, int]:
+    """As `span_with`, for a point, with an exemplar if ``seen`` is an attribute of that alone."""
+    reader = InMemoryMetricReader()
+    keep = {"attribute_keys": {"label"}} if seen else {}
+    aggregation = {
+        "exponential": ExponentialBucketHistogramAggregation(),
+        "explicit": ExplicitBucketHistogramAggregation([2.0**power for power in range(numbers)]),
+    }.get(kind, DefaultAggregation())
+    provider = MeterProvider(
+        [reader],
+        Resource({}),
+        AlwaysOnExemplarFilter(),
+        shutdown_on_exit=False,
+        views=[View(instrument_name="*", aggregation=aggregation, **keep)],  # type: ignore[arg-type]
+    )
+    meter = provider.get_meter("m")
+    attributes = {"label": label, **({"seen": seen} if seen else {})}
+    if kind == "counter":
+        meter.create_counter(name, unit, description).add(1, attributes)
+    else:
+        histogram = meter.create_histogram(name, unit, description)
+        for number in range(numbers):
+            histogram.record(2.0 ** (number % 60), attributes)
+    data = reader.get_metrics_data()
+    provider.shutdown()
+    assert data is not None
+    [of_resource] = data.resource_metrics
+    [of_scope] = of_resource.scope_metrics
+    [metric] = of_scope.metrics
+    [point] = metric.data.data_points
+    above = sizes.resource(of_resource.resource) + sizes.scope(of_scope.scope) + sizes.metric(metric)
+    return above + sizes.point(point), encode_metrics(data).ByteSize()
+
+
+CONTENTS: dict[str, Callable[[str], tuple[int, int]]] = {
+    "name of a span": lambda text: span_with(name=text),
+    "attribute of a span": lambda text: span_with(attributes={"k": text}),
+    "key of an attribute": lambda text: span_with(attributes={text or "k": 1}),
+    "bytes": lambda text: record_with(body=text.encode()),
+    "list": lambda text: record_with(body=[text, 1, None]),
+    "long list": lambda text: record_with(body=[number / 3 for number in range(len(text) % 5000)]),
+    "map": lambda text: record_with(body={"k": text, "l": {text or "k": True}}),
+    "event": lambda text: span_with(events=[Event(text), Event(text)]),
+    "attribute of an event": lambda text: span_with(events=[Event("", {"k": text})]),
+    "attribute of a link": lambda text: span_with(links=[Link(SpanContext(1, 1, is_remote=False), {"k": text})]),
+    "status": lambda text: span_with(status=Status(StatusCode.ERROR, text)),
+    "trace state": lambda text: span_with(
+        context=SpanContext(1, 1, is_remote=False, trace_state=TraceState([(f"k{n}", "v" * 200) for n in range(len(text) % 32)]))
+    ),
+    "attribute of a resource": lambda text: span_with(resource=Resource({"k": text})),
+    "schema of a resource": lambda text: span_with(resource=Resource({}, text)),
+    "scope": lambda text: span_with(instrumentation_scope=InstrumentationScope(text)),
+    "version of a scope": lambda text: span_with(instrumentation_scope=InstrumentationScope("", text)),
+    "schema of a scope": lambda text: span_with(instrumentation_scope=InstrumentationScope("", None, text)),
+    "attribute of a scope": lambda text: span_with(instrumentation_scope=InstrumentationScope("", None, None, {"k": text})),
+    "body": lambda text: record_with(body=text),
+    "severity": lambda text: record_with(severity_text=text),
+    "event name": lambda text: record_with(event_name=text),
+    "attribute of a log record": lambda text: record_with(attributes={"k": text}),
+    "name of a metric": lambda text: point_of("counter", name="n" * min(255, 1 + len(text))),
+    "description": lambda text: point_of("counter", description=text),
+    "unit": lambda text: point_of("counter", unit="u" * min(63, len(text))),
+    "label": lambda text: point_of("counter", label=text),
+    "buckets": lambda text: point_of("explicit", numbers=1 + len(text) % 500),
+    "exponential buckets": lambda text: point_of("exponential", numbers=1 + len(text) % 500),
+    "exemplars": lambda text: point_of("explicit", numbers=5, seen=text),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_everything_is_in_the_size(content: str) -> None:
+    """An item that is large by one part alone, of any length and script: its size is not less than what it takes, nor twice as much."""
+    for character, bytes_each in (("x", 1), ("é", 2), ("🔊", 4)):
+        for length in (0, 1, 40, 126, 128, 400, (1 << 14) - 1, 1 << 14, 1 << 21):
+            size, exact = CONTENTS[content](character * (length // bytes_each))
+            assert exact <= size <= 2 * exact + 700, length
 
 
 def test_what_nobody_can_encode_is_left_to_the_exporter() -> None:
