@@ -62,6 +62,8 @@ class Prices:
         try:
             tables: dict[str, Any] = tomllib.loads(Path(path).expanduser().read_text("utf-8"))
             return cls({provider: table[_KEY] for provider, table in tables.items()})
+        except RuntimeError:
+            raise SettingError(f"The price file {str(path)!r} cannot be read: it has a ~, and this user has no home.") from None
         except OSError as error:
             raise SettingError(f"The price file {str(path)!r} cannot be read: {error.strerror or error}.") from None
         except (KeyError, TypeError):

@@ -110,9 +110,12 @@ def load(settings: Settings | None = None) -> Protos:
     own: Mapping[str, Method] = {}
     methods = _methods(resources.files(__package__).joinpath("protos.toml").read_text("utf-8"), "protos.toml")
     if settings.grpc_mapping:
-        file = Path(settings.grpc_mapping).expanduser()
+        file = Path(settings.grpc_mapping)
         try:
+            file = file.expanduser()
             own = _methods(file.read_text("utf-8"), str(file), report=True)
+        except RuntimeError:
+            raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: it has a ~, and this user has no home.") from None
         except OSError as error:
             raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: {error.strerror or error}.") from None
         except UnicodeDecodeError:

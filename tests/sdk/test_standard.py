@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from otel_tts.commands.config import config, sections
+from otel_tts.core.prices import Prices
 from otel_tts.files import SIGNALS
+from otel_tts.instrumentation import protos
 from otel_tts.sdk.exporters import destinations
-from otel_tts.settings import SettingError, Settings, misspelt, plugins, standard
+from otel_tts.settings import SettingError, Settings, misspelt, plugins, standard, values
 
 ROOT = Path(__file__).parents[2]
 WRONG = [
@@ -135,6 +138,43 @@ def test_what_is_said(environ: dict[str, str], message: str) -> None:
 def test_what_can_be_used_passes(environ: dict[str, str]) -> None:
     """Nothing that worked is refused."""
     standard.check(environ)
+
+
+@pytest.fixture
+def _without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of whom the system knows nothing, as in many containers."""
+
+    def unknown(_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError):
+        Path.home()
+
+
+@pytest.mark.usefixtures("_without_home")
+def test_a_home_directory_is_asked_for_where_a_path_names_it() -> None:
+    """Every path of every part: others are taken as they are, and one with a ~ is a sentence with its variable."""
+    variables = [(section, v) for section in sections() for v in section.all_variables() if v.parse is values.path]
+    assert len(variables) > 10
+    for section, variable in variables:
+        for given in ("/x/y", "x", "x/~", "/~y"):
+            assert refusal(lambda: section.load({variable.name: given})) == ""  # noqa: B023 - called at once
+            assert values.path(given) == Path(given)
+        for given in ("~", "~/x", "~nobody-of-that-name/x"):
+            refused = refusal(lambda: section.load({variable.name: given}))  # noqa: B023 - called at once
+            assert refused.startswith(f"{variable.name}=")
+            assert "no home directory" in refused
+
+
+@pytest.mark.usefixtures("_without_home")
+@pytest.mark.parametrize("read", [Prices.from_file, lambda path: protos.load(Settings.load({"OTEL_TTS_GRPC_MAPPING": path}))])
+def test_files_below_a_home_that_is_not_there_are_refused_in_one_line(read: Callable[[str], object]) -> None:
+    """Prices and mappings: as a file that is not there."""
+    for given in ("~/x", "~nobody-of-that-name/x", "/nowhere/x"):
+        assert re.fullmatch(rf"The (price file|gRPC mapping) '{given}' cannot be read: .+\.", refusal(lambda: read(given)))  # noqa: B023
 
 
 GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}

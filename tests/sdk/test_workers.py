@@ -13,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from otel_tts.core.underway import Register
 from otel_tts.sdk import workers
+from otel_tts.sdk.pull import PullServer
 
 APP = """
 import os, otel_tts
@@ -98,6 +100,70 @@ def test_several_workers_are_refused(tmp_path: Path, kind: str) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert single or "OTEL_EXPORTER_OTLP_ENDPOINT" in errors
+
+
+class Worker:
+    """Another process of the service, which does one step for each character that it is sent.
+
+    Args:
+        server: whose port it could not have.
+        forked: whether it is a child of the process that has it.
+    """
+
+    def __init__(self, server: PullServer, *, forked: bool) -> None:
+        self._commands, self._done = os.pipe(), os.pipe()
+        self._process = os.fork()
+        if self._process:
+            self.step()
+            return
+        try:
+            register = Register()
+            workers.UNDER_WAY = register  # type: ignore[attr-defined]  # the one of a process without other tests
+            workers.announce(server.server_port, forked=forked)
+            os.write(self._done[1], b".")
+            while os.read(self._commands[0], 1) == b".":
+                register.add(Request())
+                os.write(self._done[1], b".")
+        finally:
+            os._exit(0)
+
+    def step(self) -> None:
+        """Wait until it has done the step."""
+        assert os.read(self._done[0], 1) == b"."
+
+    def count(self) -> None:
+        """A request of it begins."""
+        os.write(self._commands[1], b".")
+        self.step()
+
+    def end(self) -> None:
+        """It ends, whatever it has counted."""
+        os.write(self._commands[1], b"e")
+        os.waitpid(self._process, 0)
+        for end in (*self._commands, *self._done):
+            os.close(end)
+
+
+@pytest.mark.parametrize("forked", [False, True], ids=["a worker beside it", "a child"])
+def test_a_scrape_is_refused_while_others_count(forked: bool) -> None:
+    """From the first request of another process on, until it ends; what a child counted is missing for ever, so until a new start."""
+    server = PullServer("127.0.0.1", 0, CollectorRegistry(), ())
+    port = server.server_port
+    one, other = Worker(server, forked=forked), Worker(server, forked=forked)
+    try:
+        assert get(port)[0] == 200
+        for worker in (one, other, one):
+            worker.count()
+            status, body = get(port)
+            assert (status, body) == (503, f"{workers.REFUSED}\n")
+        one.end()
+        assert get(port)[0] == 503
+        other.end()
+        assert get(port)[0] == (503 if forked else 200)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert workers.WorkerProcesses(port).count() is False, "a new owner"
 
 
 def test_a_lock_of_somebody_else_holds_up_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
