@@ -22,7 +22,7 @@ from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
 from otel_tts.palette import BAD, CYCLE, GOOD
 from otel_tts.promql import label
 from otel_tts.promql.query import MOST_VOICES
-from otel_tts.semconv import PROVIDER, VOICE
+from otel_tts.semconv import ERROR_TYPE, OUTCOME, PROVIDER, VOICE
 
 SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
@@ -102,7 +102,7 @@ class Panels:
             ],
             thresholds=thresholds.steps(judged),
             thresholdsStyleMode="dashed" if judged else "off",
-            transformations=styling.RENAMED,
+            transformations=styling.renamed(lines[0].definition.labels),
             extraJson={"fieldConfig": {"defaults": fields}},
         )
         return Placed(panel, width, height)
@@ -153,7 +153,7 @@ class Panels:
         fields["mappings"] = [*fields["mappings"], *styling.words(named or {})]
         panel = self._view("stat", title, bad, line, judged, options, unit=unit, fields=fields)
         panel.thresholds = thresholds.steps(judged, objective, at_most)
-        panel.transformations = styling.RENAMED if line.name else None
+        panel.transformations = styling.renamed(line.definition.labels) if line.name else None
         return Placed(panel, width, 5)
 
     def silence(self, width: int = 4) -> Placed:
@@ -182,15 +182,16 @@ class Panels:
         meanings = {condition.name: condition.meaning for condition in judged}
         anchors = {condition.name: condition.name.lower() for condition in judged}
         columns = {
-            "severity": "Severity", "alertname": "Alert", "service_name": "Service",
-            **{place.label: place.title for place in PLACES.values()},
-            label(PROVIDER): "Provider", "Value": "Since", "runbook": "Runbook", "meaning": "Meaning",
+            "severity": "Severity", "alertname": "Alert", label(PROVIDER): "Provider", "Value": "Since", "meaning": "Meaning",
+            "runbook": "Runbook", "service_name": "Service", **{place.label: place.title for place in PLACES.values()},
         }  # fmt: skip
         runbook = {"title": "Runbook", "url": f"{self.home.runbooks}#${{__value.text}}", "targetBlank": True}
         overrides = [
             styling.override("Meaning", mappings=styling.texts(meanings), **styling.WRAPPED),
             styling.override("Runbook", mappings=styling.texts(anchors), links=[runbook]),
-            styling.override("Since", unit=grafana_unit("ms")),
+            styling.override("Since", unit=grafana_unit("ms"), **styling.narrow(100)),
+            styling.override("Severity", **styling.narrow(80)),
+            styling.override("Provider", **styling.narrow(90)),
         ]
         panel = OtherPanel(
             **self._common(
@@ -203,16 +204,7 @@ class Panels:
                 once=True,
             ),
             thresholds=thresholds.steps(None),
-            transformations=[
-                {
-                    "id": "organize",
-                    "options": {
-                        "excludeByName": {"Time": True},
-                        "indexByName": {name: index for index, name in enumerate(columns)},
-                        "renameByName": columns,
-                    },
-                }
-            ],
+            transformations=styling.organized(columns, "Time"),
             extraJson=styling.own(
                 "table", {"showHeader": True, "cellHeight": "sm"}, {"unit": "none", "noValue": "no alert fires"}, overrides
             ),
@@ -322,7 +314,9 @@ class Panels:
                 "table",
                 {"showHeader": True, "cellHeight": "sm", "sortBy": order},
                 {"unit": "short", "noValue": "no such request in this time"},
+                [styling.override("Duration", **styling.narrow(100)), styling.override("Outcome", **styling.narrow(90))],
             ),
+            transformations=styling.organized(_IDENTIFYING),
         )
         return Placed(panel, width, 9)
 
@@ -378,6 +372,14 @@ class Panels:
         return PanelTarget(ref=ref, datasource=METRICS, query={**query, "exemplar": line.exemplars})
 
 
+_IDENTIFYING = {
+    "Duration": "Duration", OUTCOME.key: "Outcome", ERROR_TYPE.key: "Error", PROVIDER.key: "Provider", VOICE.key: "Voice",
+    "Start time": "Start time", "Trace ID": "Trace ID", "Span ID": "Span ID",
+}  # fmt: skip
+"""What tells a request from others comes first, and then the way to its trace: on a telephone the first columns are all that is seen.
+
+The names are those of the fields that Grafana makes of Tempo's spans and of Jaeger's traces.
+"""
 _COLUMNS = (
     "With Tempo the table has outcome, error, provider and voice of each; Grafana's table of Jaeger's traces has start and duration "
     "only, and the outcome is that of the table. Tempo's searches are narrowed to the chosen environment, cluster, namespace and "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from otel_tts.conditions import Condition
 from otel_tts.grafana.elements import JSON
-from otel_tts.semconv import NONE
+from otel_tts.semconv import LANGUAGE, NONE, PROVIDER, VOICE, Attribute
 
 DASHED = (
     {
@@ -17,6 +17,30 @@ DASHED = (
 """What is only known to be at least so much is dashed, at that limit; so is what others are compared with."""
 WRAPPED: JSON = {"custom.wrapText": True, "custom.minWidth": 300}
 """A column of sentences: they are read whole."""
+
+
+def narrow(width_px: int) -> JSON:
+    """A column as wide as its words, so that more of the next ones is seen on a telephone.
+
+    Args:
+        width_px: the width, in pixels.
+    """
+    return {"custom.width": width_px}
+
+
+def organized(columns: Mapping[str, str], *excluded: str) -> list[JSON]:
+    """The transformation that puts a table's columns in this order; those that are not named come last.
+
+    Args:
+        columns: the heading of each, by its field's name.
+        excluded: the names of fields that are left out.
+    """
+    options = {
+        "excludeByName": dict.fromkeys(excluded, True),
+        "indexByName": {name: index for index, name in enumerate(columns)},
+        "renameByName": dict(columns),
+    }
+    return [{"id": "organize", "options": options}]
 
 
 def own(kind: str, options: JSON, fields: JSON, overrides: Sequence[JSON] = ()) -> JSON:
@@ -104,13 +128,25 @@ def coloured(colours: Mapping[str, str]) -> list[JSON]:
     ]
 
 
-_UNNAMED = (
-    (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*$/", "none"), (f"/^(?:(?:{NONE}|none)?(?: · | to )?)*, at least/", "none, at least"),
-    (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "),
-    ("/^( · )+|( · )+(?=,|$)/g", ""),
-    (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
-)  # fmt: skip
-"""What legends say of labels without a value: nothing, or "none" where no label has one; of RPCs they say the method only."""
+_MISSING = {VOICE: "no voice named", LANGUAGE: "no language named", PROVIDER: "no provider"}
+"""What a request may be without, and how that is said; what a legend is most about stands first."""
 
-RENAMED = [{"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in _UNNAMED]
-"""The transformations of panels whose series have names."""
+
+def renamed(labels: Collection[Attribute]) -> list[JSON]:
+    """The transformations of a panel whose series are named after attributes.
+
+    A label without a value is left out. Where no label has one, the legend says what was not named ("no voice named"); "none" is
+    only said of kinds of which nothing happened, as of failures. Of RPCs the method alone is said.
+
+    Args:
+        labels: that tell the series apart.
+    """
+    missing = next((text for attribute, text in _MISSING.items() if attribute in labels), "not named")
+    rules = (
+        ("/^none(?: · none| to none)+(?=,|$)/", "none"),
+        (f"/^(?:{NONE})?(?: · (?:{NONE})?)*(?=,|$)/", missing),
+        (f"/{NONE}/g", ""), ("/( · ){2,}/g", " · "),
+        ("/^( · )+|( · )+(?=,|$)/g", ""),
+        (r"/(?:\w+\.)+[A-Z]\w*\//g", ""),
+    )  # fmt: skip
+    return [{"id": "renameByRegex", "options": {"regex": regex, "renamePattern": name}} for regex, name in rules]

@@ -117,9 +117,30 @@ def legends_are_for_people(board: JSON) -> Iterator[str]:
             renamed(panel, ", at least 40"),
             renamed(panel, "de · _NONE, at least 40"),
         )
-        unnamed = ("none, at least 40", "none, at least 40", "de, at least 40")
-        if sentence != ("none", "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch", *unnamed):
+        missing = unnamed(panel)
+        limits = (f"{missing}, at least 40", f"{missing}, at least 40", "de, at least 40")
+        if sentence != (missing, "piper", "timeout", "Get · OK", "none", "none", "piper to nonesuch", *limits):
             yield f"{named(panel)} says {sentence} of missing labels"
+
+
+UNNAMED = {"tts_voice": "no voice named", "tts_language": "no language named", "gen_ai_provider_name": "no provider"}
+"""By label, what is said where a request has none; "none" is said where nothing happened."""
+
+
+def unnamed(panel: JSON) -> str:
+    """What the panel says of a series without any label: that of the first of `UNNAMED` that is in its legend."""
+    return next((text for name, text in UNNAMED.items() if name in panel["targets"][0]["legendFormat"]), "not named")
+
+
+def money_says_per_what_time(board: JSON) -> Iterator[str]:
+    """A rate of money is an amount in an hour, and an amount is one of all the time shown: the title says which."""
+    for panel in _kind(board, "timeseries", "stat"):
+        cost = [target["expr"] for target in panel["targets"] if re.search("tts_usage_cost|growth:.*cost", target["expr"])]
+        an_hour = any(re.search(r"\brate\(", expression) for expression in cost)
+        if (bool(cost) or _defaults(panel)["unit"] == "currencyUSD") and (
+            ("per hour" in panel["title"]) is not an_hour or ("in this time" in panel["title"]) is an_hour
+        ):
+            yield f"{named(panel)} does not say of which time its dollars are"
 
 
 CLOSED = {
@@ -322,6 +343,17 @@ CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     legends_are_for_people: (
         lambda board: _first(board, "timeseries")["targets"][0].update(legendFormat="{{instance}}"),
         lambda board: _first(board, "timeseries").pop("transformations"),
+        lambda board: _titled(board, "Requests by language and voice")["transformations"][1]["options"].update(
+            renamePattern="none"
+        ),
+    ),
+    money_says_per_what_time: (
+        lambda board: _first(board, "timeseries")["targets"][0].update(expr="3600 * rate(tts_usage_cost_total[5m])"),
+        lambda board: (
+            _first(board, "timeseries").update(title="Cost in this time")
+            or _first(board, "timeseries")["targets"][0].update(expr="3600 * rate(tts_usage_cost_total[5m])")
+        ),
+        _say("stat", unit="currencyUSD"),
     ),
     names_that_are_known_have_colours: (
         lambda board: _titled(board, "gRPC calls by status")["fieldConfig"].update(overrides=[]),
@@ -452,6 +484,14 @@ def test_quantiles_come_with_their_limits() -> None:
             assert {re.search(r"at least .*", target["legendFormat"])[0] for target in beyond} <= limits  # type: ignore[index]
 
 
+def test_every_rate_of_money_is_per_hour() -> None:
+    """Each query in dollars an hour is drawn somewhere, and its panels say "per hour"."""
+    scoped = {name: query for name, query in QUERIES.items() if query.unit == "{USD}/h"}
+    titles = {panel["title"] for board in BOARDS.values() for panel in asking(board) if "per hour" in panel["title"]}
+    assert len(titles) == len(scoped) == 2
+    assert not [name for name in scoped if "an hour" not in scoped[name].description]
+
+
 def test_outcomes_have_colours_of_their_own() -> None:
     """No two outcomes look alike."""
     assert len(set(OUTCOMES.values())) == len(OUTCOMES)
@@ -468,9 +508,17 @@ def test_alerts_are_a_table_with_their_runbooks() -> None:
     assert anchors == {name: name.lower() for name in names}
     assert properties["Runbook"]["links"][0]["url"].endswith("runbooks.md#${__value.text}")
     assert properties["Meaning"]["mappings"][0]["options"].keys() == names
+    assert columns(table)[:5] == ["Severity", "Alert", "Provider", "Since", "Meaning"]
     (watchdog,) = (panel for panel in _kind(BOARDS["overview"], "stat") if panel["title"] == "Alerting")
     words = {v: (o["text"], o["color"]) for m in _defaults(watchdog)["mappings"][1:] for v, o in m["options"].items()}
     assert words == {"0": ("broken", BAD), "1": ("works", GOOD)}
+
+
+def columns(table: JSON) -> list[str]:
+    """The headings of a table, in their order: on a telephone the first are all that is seen."""
+    (organized,) = (one["options"] for one in table["transformations"] if one["id"] == "organize")
+    order = sorted(organized["indexByName"], key=organized["indexByName"].__getitem__)
+    return [organized["renameByName"][name] for name in order]
 
 
 def test_requests_say_what_they_are_without_a_click() -> None:
@@ -484,6 +532,9 @@ def test_requests_say_what_they_are_without_a_click() -> None:
         _, tempo = table["targets"]
         assert tempo["tableType"] == "spans"
         assert all(f"span.{key}" in tempo["query"] for key in ("tts.outcome", "error.type", "gen_ai.provider.name", "tts.voice"))
+        shown = {"tts.outcome": "Outcome", "error.type": "Error", "gen_ai.provider.name": "Provider", "tts.voice": "Voice"}
+        assert columns(table) == ["Duration", *shown.values(), "Start time", "Trace ID", "Span ID"]
+        assert shown.items() <= table["transformations"][0]["options"]["renameByName"].items()
         assert re.search(rf": (slowest first of )?the newest {tempo['limit']}( at most)?$", table["title"])
 
 

@@ -31,7 +31,7 @@ text-align:center;font-weight:600;overflow:hidden}
 .none{flex:1;display:flex;align-items:center;justify-content:center;color:#999;font-size:16px}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:3px 8px;border-bottom:1px solid var(--line);white-space:nowrap;overflow:hidden}
-td:last-child{white-space:normal;min-width:250px}
+td.wrapped{white-space:normal;min-width:250px}
 th{font-weight:500;color:var(--faint)}
 .scroll{overflow:hidden;flex:1}
 td a{color:#6e9fff}
@@ -100,16 +100,13 @@ def _body(
     nothing = f'<div class="none">{escape(fields.get("noValue", "No data"))}</div>'
     if panel["type"] == "table" and "service" in panel["targets"][0]:
         rows = list(sources.traces(panel["targets"][0]))
-        order = panel["options"]["sortBy"][0]["displayName"] == "Duration"
-        rows.sort(key=lambda row: row[3 if order else 2], reverse=True)
-        shown = [(figures.link(a), escape(b), formatting.date(c), formatting.duration(d)) for a, b, c, d in rows]
-        return "tabled", figures.table(("Trace ID", "Trace name", "Start time", "Duration"), shown) if rows else nothing
+        return "tabled", figures.traces(panel, rows) if rows else nothing
     series = [one for target in panel["targets"] if "expr" in target for one in sources.series(panel, target)]
     if not series:
         return "empty", nothing
     match panel["type"]:
         case "table":
-            return "tabled", figures.alerts(panel, series)
+            return "tabled", figures.alerts(panel, series, sources.end)
         case "stat":
             return "stated", f'<div class="stat">{"".join(figures.number(panel, one, len(series)) for one in series)}</div>'
     name = f"plot{panel['id']}"

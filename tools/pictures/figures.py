@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import time
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from hashlib import md5
 from html import escape
 from itertools import pairwise
-from typing import Any
 
 from otel_tts import formatting
 from tools.pictures.answers import JSON, Series
@@ -39,9 +38,9 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
     fields = panel["fieldConfig"]["defaults"]
     stacked = fields["custom"]["stacking"]["mode"] == "normal"
     data: list[JSON] = []
+    times_s = sorted({time_s for one in series for time_s, _ in one.points})
     for one in series:
-        xs, ys = _gaps(one.points)
-        alone = len(one.points) < 40
+        points = _stacked(one.points, times_s) if stacked else _gaps(one.points)
         colour = _series_colour(panel, one.name)
         line = {
             "color": colour,
@@ -50,7 +49,8 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
         }
         fill = {"stackgroup": "A", "fillcolor": f"{colour}{round(2.55 * fields['custom']['fillOpacity']):02x}"}
         data.append({
-            "x": xs, "y": ys, "name": one.name, "line": line, "mode": "lines+markers" if alone else "lines", "marker": {"size": 4},
+            "x": [moment(time_s) for time_s, _ in points], "y": [value for _, value in points], "name": one.name, "line": line,
+            "mode": "lines+markers", "marker": {"size": _marks(points, [time_s for time_s, _ in one.points]), "line": {"width": 0}},
             **(fill if stacked else {}),
         })  # fmt: skip
     values = [value for one in series for _, value in one.points]
@@ -58,8 +58,8 @@ def lines(panel: JSON, series: list[Series]) -> JSON:
     low = fields.get("min", min([*values, custom.get("axisSoftMin", math.inf)]))
     sums: dict[float, float] = {}
     for one in series:
-        for moment, value in one.points:
-            sums[moment] = sums.get(moment, 0) + value
+        for time_s, value in one.points:
+            sums[time_s] = sums.get(time_s, 0) + value
     top = max([*(sums.values() if stacked else values), custom.get("axisSoftMax", -math.inf)])
     high = fields.get("max") or (top + (top - low) * 0.08 if top > low else low + 1)
     ticks = _ticks(low, high, whole=fields["unit"] == "short")
@@ -162,18 +162,19 @@ def number(panel: JSON, one: Series, count: int) -> str:
     return f'<div style="color:{colour};font-size:{30 if count == 1 else 20}px">{name}{escape(text)}</div>'
 
 
-def alerts(panel: JSON, series: list[Series]) -> str:
+def alerts(panel: JSON, series: list[Series], end: float) -> str:
     """The table of firing alerts.
 
     Args:
         panel: its JSON model.
         series: the answers.
+        end: of the time that is shown, in seconds since the Unix epoch.
     """
     columns = panel["transformations"][0]["options"]["renameByName"]
     texts = {o["matcher"]["options"]: {p["id"]: p["value"] for p in o["properties"]} for o in panel["fieldConfig"]["overrides"]}
     rows = []
     for one in series:
-        cells = {**one.labels, "Value": f"{formatting.elapsed(time.time() - one.points[-1][1] / 1000)} ago"}
+        cells = {**one.labels, "Value": f"{formatting.elapsed(end - one.points[-1][1] / 1000)} ago"}
         row = []
         for key, title in columns.items():
             value = cells.get(key, "")
@@ -181,18 +182,41 @@ def alerts(panel: JSON, series: list[Series]) -> str:
                 value = mapping["options"].get(value, {"text": value})["text"]
             row.append(link(value) if title == "Runbook" else escape(value))
         rows.append(row)
-    return table(columns.values(), rows)
+    wrapped = {title for title, properties in texts.items() if properties.get("custom.wrapText")}
+    return table(columns.values(), rows, wrapped)
 
 
-def table(columns: Any, rows: Any) -> str:
+def traces(panel: JSON, rows: list[tuple[str, str, float, float]]) -> str:
+    """The table of what a search found, its columns and its rows in the panel's order.
+
+    Args:
+        panel: its JSON model.
+        rows: of each trace the id, the name, the start and the duration in seconds.
+    """
+    first = panel["options"]["sortBy"][0]["displayName"] == "Duration"
+    rows = sorted(rows, key=lambda row: row[3 if first else 2], reverse=True)
+    cells = [
+        {"Trace ID": link(a), "Trace name": escape(b), "Start time": formatting.date(c), "Duration": formatting.duration(d)}
+        for a, b, c, d in rows
+    ]
+    order = panel["transformations"][0]["options"]["indexByName"]
+    columns = sorted(cells[0], key=lambda name: order.get(name, math.inf))
+    return table(columns, [[row[column] for column in columns] for row in cells])
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], wrapped: Collection[str] = ()) -> str:
     """A table.
 
     Args:
         columns: of the table.
         rows: of the table.
+        wrapped: the columns whose cells break their lines.
     """
+    columns = list(columns)
+    classes = [' class="wrapped"' if column in wrapped else "" for column in columns]
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    cells = ("".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(classes, row, strict=True)) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
@@ -223,18 +247,39 @@ def _dashed(panel: JSON, name: str) -> bool:
     )
 
 
-def _gaps(points: list[tuple[float, float]]) -> tuple[list[str], list[float | None]]:
+Points = list[tuple[float, float | None]]
+"""Times in seconds since the Unix epoch, each with its value or with none."""
+
+
+def _gaps(points: list[tuple[float, float]]) -> Points:
     """Points with a break where some are missing."""
     step = min((b - a for (a, _), (b, _) in pairwise(points)), default=0)
-    xs: list[str] = []
-    ys: list[float | None] = []
+    whole: Points = []
     for index, (time_s, value) in enumerate(points):
         if index and time_s - points[index - 1][0] > 1.5 * step:
-            xs.append(moment(time_s - 1))
-            ys.append(None)
-        xs.append(moment(time_s))
-        ys.append(value)
-    return xs, ys
+            whole.append((time_s - 1, None))
+        whole.append((time_s, value))
+    return whole
+
+
+def _stacked(points: list[tuple[float, float]], times_s: list[float]) -> Points:
+    """Points at all times of a stack: Plotly would add them as 0, with a mark on each."""
+    values = dict(points)
+    return [(time_s, values.get(time_s, 0.0)) for time_s in times_s]
+
+
+def _marks(points: Points, own_s: list[float]) -> list[float]:
+    """The sizes of points as Grafana marks them: those of a line with few, those without a neighbour, and none that nobody measured."""
+    apart = 1.5 * min((b - a for a, b in pairwise(own_s)), default=0)
+    edges = [-math.inf, *own_s, math.inf]
+    alone = {b for a, b, c in zip(edges, edges[1:], edges[2:], strict=False) if b - a > apart and c - b > apart}
+    marked = set(own_s) if len(own_s) < _FEW else alone
+    return [_MARK if time_s in marked and value is not None else 0.0 for time_s, value in points]
+
+
+_FEW = 40
+"""From this many points on, those of a line lie too near each other to be marked."""
+_MARK = 4.0
 
 
 def moment(seconds: float) -> str:

@@ -43,8 +43,8 @@ def sections(panels: Panels) -> list[PanelSection]:
             width=12,
         ),
         panels.chart(
-            "Cost of speech that nobody heard",
-            "US dollars an hour. Send shorter pieces of text, and stop the provider when the listener interrupts.",
+            "Cost per hour of speech that nobody heard",
+            "US dollars. Send shorter pieces of text, and stop the provider when the listener interrupts.",
             PanelQuery(query="cost_wasted_rate"),
             absent="no prices configured, or nothing wasted",
             width=12,
