@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 from otel_tts.distribution import AtLeast
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.semconv import OF_SPANS, Attribute, Metric
 
 NOTHING = "-"
 """The text for an unknown value."""
@@ -128,10 +128,38 @@ def value(number: float | None, unit: str) -> str:
         case "{USD}":
             return dollars(number)
         case "By":
-            return f"{number / 1e6:,.1f} MB"
+            return _size(number)
         case "1" | "dB" | "{score}" | "{character}/s":
             return str(number) if isinstance(number, AtLeast) else f"{number:.3g}"
     return count(number)
+
+
+def _size(number: float) -> str:
+    """Format bytes: ``312 B``, ``27.8 MB``."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= 0.99995 * size:
+            return f"{number / size:,.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def attribute(key: str, raw: object) -> str:
+    """Format an attribute of a span, with its unit: ``820 ms``, ``yes``, ``24,000 Hz``.
+
+    Args:
+        key: of the attribute.
+        raw: its value, as the span has it.
+    """
+    unit = OF_SPANS[key].unit if key in OF_SPANS else ""
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    if not isinstance(raw, int | float) or not unit:
+        return f"{raw:.6g}" if isinstance(raw, float) else str(raw)
+    if unit == "{share}":
+        return percent(raw)
+    if unit in ("s", "{USD}") or (unit.startswith("{") and "/" not in unit):
+        return value(raw, unit)
+    number = count(raw) if isinstance(raw, int) else f"{raw:.3g}"
+    return f"{number} {_UNITS.get(unit, unit)}".strip()
 
 
 def unit_name(metric: Metric) -> str:

@@ -105,6 +105,30 @@ def test_the_site_is_built_without_a_warning(checkout: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     reference = (checkout / "build/site/reference/otel_tts.html").read_text("utf-8")
     assert all(f'id="otel_tts.{name}"' in reference for name in ("Telemetry", "Synthesis", "Attempt", "configure"))
+    for page in (checkout / "build/site").glob("*.html"):
+        text = page.read_text("utf-8")
+        shown = re.findall(r'<img alt="[^"]*" class="only-(light|dark)" src="_images/([\w-]+)-(light|dark)\.png"', text)
+        assert len(shown) == len(re.findall(r"_images/[\w-]+-(?:light|dark)\.png", text)), page  # a picture goes with its page
+        assert all(scheme == taken for scheme, _, taken in shown), page
+        assert {name for scheme, name, _ in shown if scheme == "light"} == {name for scheme, name, _ in shown if scheme == "dark"}
+    first = (checkout / "build/site/index.html").read_text("utf-8")
+    assert "Copyright &#169; the otel-tts authors; Apache License 2.0" in first
+    body = first.partition('<article role="main"')[2].partition("</article>")[0]
+    pages = {
+        "start",
+        "zero-code",
+        "concepts",
+        "troubleshooting",
+        "deployment",
+        "live",
+        "commands",
+        "runbooks",
+        "telemetry",
+        "configuration",
+    }
+    assert pages <= {
+        link.partition(".html")[0] for link in re.findall('href="([^"]+)"', body)
+    }  # it leads on where no menu is seen
 
 
 def test_a_broken_link_fails_the_site(checkout: Path) -> None:

@@ -86,5 +86,25 @@ def test_numbers_have_their_units() -> None:
     assert [formatting.dollars(v) for v in (0.0, 0.0042, 12.5)] == ["$0.00", "$0.0042", "$12.50"]
     assert [formatting.elapsed(v) for v in (-1, 45, 150, 7300, 200_000)] == ["0 s", "45 s", "2 min", "2 h", "2 d"]
     assert formatting.value(27.8e6, "By") == "27.8 MB"
+    assert [formatting.value(v, "By") for v in (0, 312, 1000, 45_600, 999_999, 3.2e9)] == [
+        "0 B", "312 B", "1.0 kB", "45.6 kB", "1.0 MB", "3.2 GB",
+    ]  # fmt: skip
     definition = "tts.queue.wait: How long requests waited for a free engine. (seconds, distinguished up to 40)"
     assert formatting.definition(semconv.QUEUE_WAITING) == definition
+
+
+def test_an_attribute_has_its_unit() -> None:
+    """Each number of the registry's attributes says what it is of; what has no unit, or is not ours, stays as it is."""
+    expected = {
+        semconv.TIME_TO_FIRST_AUDIO: (0.82, "820 ms"), semconv.AUDIO_LOUDNESS: (24.1, "24.1 dB below full scale"),
+        semconv.AUDIO_SILENCE_RATIO: (0.125, "12.5%"), semconv.AUDIO_SAMPLE_RATE: (24000, "24,000 Hz"),
+        semconv.AUDIO_SPEAKING_RATE: (14.23, "14.2 characters per second"), semconv.COST: (0.0042, "$0.0042"),
+        semconv.TEXT_LENGTH: (1234, "1,234"), semconv.REAL_TIME_FACTOR: (0.1234, "0.123"), semconv.STREAM: (True, "yes"),
+        semconv.OUTCOME: ("ok", "ok"),
+    }  # fmt: skip
+    assert {each: formatting.attribute(each.key, raw) for each, (raw, _) in expected.items()} == {
+        each: text for each, (_, text) in expected.items()
+    }
+    assert formatting.attribute("server.port", 50051) == "50051"
+    numbers = [each for each in semconv.OF_SPANS.values() if each.type in ("int", "double")]
+    assert [each.key for each in numbers if not each.unit] == []

@@ -246,7 +246,7 @@ def _that_matter(span: Span) -> Iterator[Text]:
 
 def _all(span: Span) -> Iterator[Text]:
     for key, value in sorted(span.attributes.items()):
-        yield Text.assemble((f"{key} ", "dim"), _text(value))
+        yield Text.assemble((f"{key} ", "dim"), formatting.attribute(key, value))
 
 
 def _event(event: Event, span: Span) -> Text:

@@ -5,6 +5,7 @@ A window without a value is a gap in a line and no bar. Colours of text, grid an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +16,7 @@ import plotly.graph_objects as go
 from otel_tts import formatting, palette, semconv
 from otel_tts.distribution import AtLeast
 from otel_tts.history import Distribution, Point, Row, Timeline
+from otel_tts.live.axes import axis
 from otel_tts.live.legends import fitted
 from otel_tts.live.plain import plotly
 from otel_tts.live.view import Period
@@ -24,8 +26,6 @@ HEIGHT = 260
 _NARROWEST = 0.02  # of an axis of shares: less would show chance as change
 CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 """How Plotly shows a figure: without its toolbar. A drag along the time chooses it for the whole page."""
-_PLAIN = ",.4~r"  # half a request is 0.5: SI's prefixes would call it 500m
-_TICKS = {"s": ("~s", "s"), "1/s": (_PLAIN, "/s"), "share": (".2~%", ""), "{USD}": (f"${_PLAIN}", ""), "By": ("~s", "B")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def course(
         band: whether the space between the first two lines is filled.
         height: in pixels.
     """
-    figure = _figure(unit, period).update_layout(height=height)
+    figure = _figure(period).update_layout(height=height)
     for line in [part for whole in lines for part in _parts(whole, unit)]:
         single = sum(value is not None for *_, value in line.points) < 2
         figure.add_scatter(
@@ -187,11 +187,11 @@ def course(
     values = [value for line in lines for *_, value in line.points if value is not None]
     if reference:
         near = [level for level in reference.values() if values and level <= 3 * max(values)]
-        figure.update_yaxes(range=[0, 1.15 * max([*values, *near], default=1)])
+        figure.update_yaxes(axis(0, 1.15 * max([*values, *near], default=0) or 1, unit, _text))
     elif unit == "share":
-        figure.update_yaxes(range=_fitting(values))
+        figure.update_yaxes(axis(*_fitting(values), unit, _text))
     else:
-        figure.update_yaxes(range=[0, 1.1 * max(values, default=0) or 1])
+        figure.update_yaxes(axis(min(0, 1.1 * min(values, default=0)), 1.1 * max(values, default=0) or 1, unit, _text))
     return fitted(figure)
 
 
@@ -203,7 +203,7 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
         unit: UCUM, of the values.
         period: the period that is shown.
     """
-    figure = _figure(unit, period)
+    figure = _figure(period)
     for line in lines:
         if any(value for *_, value in line.points):
             figure.add_bar(
@@ -216,6 +216,10 @@ def bars(lines: Sequence[Line], unit: str, period: Period) -> go.Figure:
                 hovertemplate="%{customdata}",
             )
     figure.update_layout(barmode="stack")
+    sums: Counter[float] = Counter()
+    for line in lines:
+        sums.update({start: value for start, _, value in line.points if value})
+    figure.update_yaxes(axis(0, 1.1 * max(sums.values(), default=0) or 1, unit, _text))
     return fitted(figure)
 
 
@@ -227,7 +231,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
         by: the attribute whose values are told apart.
         period: the period that is shown.
     """
-    figure = _figure("", period)
+    figure = _figure(period)
     names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
     for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):
         blocks = [
@@ -255,8 +259,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
     return fitted(figure)
 
 
-def _figure(unit: str, period: Period) -> go.Figure:
-    tickformat, suffix = _TICKS.get(unit, (_PLAIN, ""))
+def _figure(period: Period) -> go.Figure:
     return go.Figure(
         layout={
             "height": HEIGHT,
@@ -270,7 +273,7 @@ def _figure(unit: str, period: Period) -> go.Figure:
                 "tickformatstops": _CLOCK,
                 "nticks": 8,
             },
-            "yaxis": {"tickformat": tickformat, "ticksuffix": suffix, "rangemode": "tozero", "automargin": True, "nticks": 6},
+            "yaxis": {"automargin": True},
             "dragmode": "select",
             "selectdirection": "h",
             "uirevision": "kept",

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Request
 from otel_tts.live import tiles
+from otel_tts.live.axes import EDGE, axis
 from otel_tts.live.legends import fitted
 from otel_tts.semconv import FAILURES, SERVED_FROM_CACHE, Outcome
 
@@ -115,7 +116,9 @@ def figure(requests: Sequence[Request]) -> go.Figure:
                 base=[bar.start - zero for bar in of_kind],
                 width=0.34,
                 marker={"color": colour, "line": {"width": 0}},
-                customdata=[f"{kind}, +{bar.start - zero:.3f} s, {formatting.duration(bar.length_s)}" for bar in of_kind],
+                customdata=[
+                    f"{kind}, +{formatting.duration(bar.start - zero)}, {formatting.duration(bar.length_s)}" for bar in of_kind
+                ],
                 hovertemplate="%{customdata}<extra></extra>",
             )
     for name, symbol, size, colour, moments in (
@@ -130,7 +133,7 @@ def figure(requests: Sequence[Request]) -> go.Figure:
                 x=[moment - zero for _, moment in moments],
                 y=[row for row, _ in moments],
                 marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1, "color": "#20252b"}},
-                customdata=[f"{name}, +{moment - zero:.3f} s" for _, moment in moments],
+                customdata=[f"{name}, +{formatting.duration(moment - zero)}" for _, moment in moments],
                 hovertemplate="%{customdata}<extra></extra>",
             )
     for row, request in enumerate(requests):
@@ -139,14 +142,15 @@ def figure(requests: Sequence[Request]) -> go.Figure:
         )  # fmt: skip
     drawn.update_layout(
         height=90 + 52 * len(requests),
-        margin={"l": 4, "r": 8, "t": 34, "b": 4},
+        margin={"l": EDGE, "r": EDGE, "t": 34, "b": 4},
         barmode="overlay",
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
         dragmode=False,
         hovermode="closest",
     )
     drawn.update_yaxes(range=[len(requests) - 0.5, -0.75], visible=False)
-    drawn.update_xaxes(ticksuffix=" s", zeroline=False)
+    last = max(*(request.end for request in requests), *(bar.start + bar.length_s for bar in every))
+    drawn.update_xaxes(**axis(0, 1.04 * (last - zero) or 1, "s"), zeroline=False)
     return fitted(drawn)
 
 

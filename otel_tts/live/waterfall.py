@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from otel_tts import formatting, palette, semconv
 from otel_tts.history import Span, Trace
+from otel_tts.live.axes import EDGE, axis
 from otel_tts.live.legends import fitted
 from otel_tts.semconv import Attribute, CacheResult
 
@@ -19,7 +20,6 @@ _MARKS = {
     semconv.RESEND_EVENT.name: ("sent again", "arrow-right", palette.ORANGE),
     semconv.EXCEPTION_EVENT.name: ("exception", "x", palette.VERMILION),
 }
-_REGISTRY = {attribute.key: attribute for span in semconv.SPANS for attribute in span.attributes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Mark:
 
 
 def figure(trace: Trace) -> go.Figure:
-    """Draw the spans below each other, children under their parents; times are in milliseconds since the first span.
+    """Draw the spans below each other, children under their parents; times are in seconds since the first span.
 
     Args:
         trace: the trace.
@@ -42,7 +42,7 @@ def figure(trace: Trace) -> go.Figure:
     spans = list(trace.walk())
     zero = min(span.start for _, span in spans)
     moments = [*(span.end for _, span in spans), *(mark.time for mark in marks(trace))]
-    length = (max(moments) - zero) * 1000 or 1.0  # first audio may be heard after all of it was handed out
+    length_s = max(moments) - zero or 0.001  # first audio may be heard after all of it was handed out
     rows = {span.span_id: number for number, (_, span) in enumerate(spans)}
     chart = go.Figure()
     for kind, colour in _KINDS.items():
@@ -52,8 +52,8 @@ def figure(trace: Trace) -> go.Figure:
                 name=kind,
                 orientation="h",
                 y=[rows[span.span_id] for span in of_kind],
-                x=[span.duration * 1000 for span in of_kind],
-                base=[(span.start - zero) * 1000 for span in of_kind],
+                x=[span.duration for span in of_kind],
+                base=[span.start - zero for span in of_kind],
                 width=0.34,
                 marker={
                     "color": colour,
@@ -68,7 +68,7 @@ def figure(trace: Trace) -> go.Figure:
         chart.add_scatter(
             name=name,
             mode="markers",
-            x=[(mark.time - zero) * 1000 for mark in named],
+            x=[mark.time - zero for mark in named],
             y=[rows[mark.span.span_id] for mark in named],
             marker={"symbol": named[0].symbol, "size": 12, "color": named[0].colour, "line": {"width": 1.5, "color": "#20252b"}},
             customdata=[f"{name}, +{formatting.duration(mark.time - zero)}" for mark in named],
@@ -81,7 +81,7 @@ def figure(trace: Trace) -> go.Figure:
         )  # fmt: skip
     chart.update_layout(
         height=90 + 52 * len(spans),
-        margin={"l": 4, "r": 8, "t": 34, "b": 4},
+        margin={"l": EDGE, "r": EDGE, "t": 34, "b": 4},
         barmode="overlay",
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
         dragmode=False,
@@ -89,14 +89,7 @@ def figure(trace: Trace) -> go.Figure:
         hovermode="closest",
     )
     chart.update_yaxes(range=[len(spans) - 0.5, -0.75], visible=False)
-    chart.update_xaxes(
-        ticksuffix=" ms",
-        tickformat=",~r",
-        nticks=6,
-        range=[-0.01 * length, 1.04 * length],
-        zeroline=False,
-        tick0=0,
-    )
+    chart.update_xaxes(**axis(0, 1.04 * length_s, "s"), zeroline=False)
     return fitted(chart)
 
 
@@ -139,7 +132,7 @@ def label(span: Span) -> str:
 
 
 def attributes(span: Span) -> list[tuple[str, str, str]]:
-    """All attributes of a span by their own names, as text, each with its definition.
+    """All attributes of a span by their own names, as text with their units, each with its definition.
 
     Args:
         span: the span.
@@ -147,20 +140,11 @@ def attributes(span: Span) -> list[tuple[str, str, str]]:
     return [
         (
             key,
-            _text(value),
-            formatting.definition(_REGISTRY[key]) if key in _REGISTRY else "",
+            formatting.attribute(key, value),
+            formatting.definition(semconv.OF_SPANS[key]) if key in semconv.OF_SPANS else "",
         )
         for key, value in sorted(span.attributes.items())
     ]
-
-
-def _text(value: object) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.6g}"
-    return str(value)
 
 
 def synthesis(trace: Trace) -> Span | None:

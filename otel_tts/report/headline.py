@@ -20,6 +20,10 @@ _RELATIVE = (
     "Pages of single measures show speeds relative to the reference's median of the same engine and voice: 1 is that median. Rare "
     "events, such as requests that are far slower than usual, are shown as their share."
 )
+_FAR = (
+    "The metrics drift/... and traffic/... say how far a measure moved, in multiples of what matters. Above 1 it moved far; it drifted "
+    "only if the difference is certain too, and not for the better."
+)
 _NAMED_UNITS = ("dB below full scale", "characters/s")
 """Units that stand beside the measure; those of seconds and shares stand beside each value."""
 _NO_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
@@ -78,9 +82,17 @@ class Headline:
         lines = [f"**{_plain(self.title)}**", "", _plain(self.verdict), ""]
         lines += [line for note in self.notes for line in (_plain(note), "")]
         lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in self.figures]
-        moved = [finding for finding in self.findings() if finding.status in ("drifted", "improved", "changed")]
+        moved = [
+            finding for finding in self.findings() if finding.status in ("drifted", "improved", "changed") or _is_far(finding)
+        ]
         if moved:
-            lines += ["", *_markdown_table(("result", "measure", "group", *self.sides, "change"), map(_moved, moved))]
+            headings = ("result", "measure", "group", *self.sides, "change", "why not")
+            lines += [
+                "",
+                *_markdown_table(headings, [(*_moved(finding), _why_not(finding)) for finding in moved]),
+                "",
+                _plain(_FAR),
+            ]
         if self.worst:
             lines += ["", "Worst requests:", ""]
             for request in self.worst:
@@ -123,9 +135,13 @@ class Headline:
         return self.traces.replace("{trace_id}", request.trace_id)
 
 
+def _is_far(finding: Finding) -> bool:
+    return finding.status == "steady" and (finding.score or 0.0) > 1
+
+
 def _why_not(finding: Finding) -> str:
     """Why it was not judged, or is steady although it moved far."""
-    if finding.status == "steady" and (finding.score or 0.0) > 1 and finding.p_value is not None and finding.p_value >= ALPHA:
+    if _is_far(finding) and finding.p_value is not None and finding.p_value >= ALPHA:
         return f"may be chance (p {finding.p_value:.2g})"
     return finding.reason
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from otel_tts.semconv.attributes import (
@@ -173,3 +173,5 @@ SPANS: Sequence[Span] = (
     RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CONNECT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN, REPORT_READ_SPAN,
     REPORT_JUDGE_SPAN, REPORT_WRITE_SPAN,
 )  # fmt: skip
+OF_SPANS: Mapping[str, Attribute] = {attribute.key: attribute for span in SPANS for attribute in span.attributes}
+"""The attributes of spans, by their keys."""

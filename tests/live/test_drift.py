@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from otel_tts.history import open_history
+from otel_tts.history import Point, Timeline, open_history
+from otel_tts.live.screens import drift
 from otel_tts.report import tracking
 from otel_tts.report.reports import Report, Reports
 from otel_tts.report.runs import JUDGEMENT, REQUESTS, RunEntry, Runs
@@ -53,6 +54,32 @@ def test_reports_are_read_and_never_changed(tmp_path: Path) -> None:
     assert reports.page(newest.run_id, "engines") == "<h1>Engines were drifted</h1>"
     assert reports.of_request("speech & co", NOW - 1) == oldest
     assert reports.of_request("another", NOW - 1) is None
+
+
+def test_what_moved_far_and_is_no_drift_looks_otherwise() -> None:
+    """Dotted, and said so, where the score is above the limit without a detection, as of the traffic; what drifted is a solid line."""
+    keys = "gen_ai.provider.name", "tts.drift.column"
+    windows = [(60.0 * n, 60.0 * n + 60) for n in range(3)]
+
+    def course(provider: str, measure: str, *values: float | None) -> Timeline:
+        points = tuple(Point(*window, value) for window, value in zip(windows, values, strict=True))
+        return Timeline(dict(zip(keys, (provider, measure), strict=True)), points)
+
+    scores = [
+        course("piper", "duration", 0.5, 3.3, 4.0),
+        course("piper", "loudness", 2.0, 2.0, 2.0),
+        course("_NONE", "mix", 0.2, 1.0, 9.0),
+    ]
+    detections = [course("piper", "duration", 0.0, 0.0, 1.0), course("piper", "loudness", 1.0, 1.0, 1.0)]
+    drawn = {(line.name, line.dash): [value for *_, value in line.points] for line in drift.lines(scores, detections)}
+    assert drawn == {
+        ("piper: duration", "solid"): [0.5, None, 4.0],
+        ("piper: duration, no drift", "dot"): [None, 3.3, None],
+        ("piper: loudness", "solid"): [2.0, 2.0, 2.0],
+        ("mix", "solid"): [0.2, 1.0, None],
+        ("mix, no drift", "dot"): [None, None, 9.0],
+    }
+    assert [timeline.attributes[keys[1]] for timeline in drift.highest(scores)] == ["mix", "duration", "loudness"]
 
 
 def test_the_page_shows_the_latest_report(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from playwright.sync_api import Page
 from plotly.offline import get_plotlyjs
 
 from otel_tts import palette, semconv
-from otel_tts.history import Request, Timeline
-from otel_tts.live import charts, conversation
+from otel_tts.history import Request, Span, Timeline, Trace
+from otel_tts.live import charts, conversation, waterfall
 from otel_tts.live.charts import Line
 from otel_tts.live.screens import drift
 from tests.browser import launched
@@ -65,9 +65,12 @@ def test_drift_fits_a_telephone(phone: Page) -> None:
     keys = "gen_ai.provider.name", "tts.drift.column"
     points = timeline(0.5, 0.7, 0.4).points
     scores = [Timeline(dict(zip(keys, (f"provider-{n}", "real_time_factor_tail"), strict=True)), points) for n in range(12)]
-    named = drift.lines(scores)
+    named = drift.lines(drift.highest(scores), [])
     assert len(named) == len(palette.CYCLE)
     assert named[0].name == "provider-0: real time factor tail"
+    high = [Timeline(one.attributes, timeline(0.5, 3.3, 0.4).points) for one in scores]
+    bar, plot = drawn(phone, charts.course(drift.lines(drift.highest(high), []), "{score}", PERIOD, reference={"limit": 1.0}))
+    assert (bar, plot >= 100) == (0, True)
     bar, plot = drawn(phone, charts.course(named, "{score}", PERIOD, reference={"limit": 1.0}))
     assert (bar, plot >= 100) == (0, True)
 
@@ -86,6 +89,22 @@ def test_a_conversation_of_one_utterance_fits(phone: Page) -> None:
     }
     bar, plot = drawn(phone, conversation.figure([replace(nothing, **utterance)]))  # type: ignore[arg-type]
     assert (bar, plot >= 50) == (0, True)
+
+
+def test_a_horizontal_axis_begins_with_its_zero(phone: Page) -> None:
+    """The first tick's words are not left out for want of room, in a request's waterfall and in a conversation."""
+    ids = {"trace_id": "a" * 32, "span_id": "b" * 16, "parent_id": None, "service": "speech", "version": "1"}
+    span = Span(
+        name=semconv.SYNTHESIS_SPAN.name, kind="SERVER", start=PERIOD.start, duration=0.9, status="OK", status_message="",
+        attributes={}, events=(), links=(), **ids,  # type: ignore[arg-type]
+    )  # fmt: skip
+    nothing = Request(**dict.fromkeys((field.name for field in fields(Request)), None))  # type: ignore[arg-type]
+    utterance = replace(nothing, start=PERIOD.start, duration=1.5, outcome="ok")
+    for figure in (waterfall.figure(Trace("a" * 32, (span,))), conversation.figure([utterance])):
+        drawn(phone, figure)
+        texts: list[str] = phone.evaluate("[...document.querySelectorAll('.xtick text')].map(text => text.textContent)")
+        assert texts[0] == "0 ms"
+        assert len(texts) >= 4
 
 
 def test_a_wide_legend_changes_no_figure() -> None:

@@ -55,6 +55,12 @@ def test_what_moved_far_and_is_steady_says_why(status: str, score: float | None,
     moved = replace(finding(status, "latency_tail", score), p_value=p_value)
     page = Headline("speech", Judgement("last-7d", (moved,))).html()
     assert re.findall(r'data-name="why not">(.*?)<', page) == [why]
+    description = Headline("speech", Judgement("last-7d", (moved,))).markdown()
+    far = status == "steady" and (score or 0.0) > 1
+    assert ("in multiples of what matters" in description) is (
+        far or status == "drifted"
+    )  # the run's metrics have the same score
+    assert (why.replace("(", r"\(").replace(")", r"\)") in description.partition("result")[2]) is (far or not why)
 
 
 def test_categories_that_moved_within_the_limit_are_not_called_the_same() -> None:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).absolute().parents[2]
 REPOSITORY = "https://github.com/otel-tts/otel-tts"
 
 project = "otel-tts"
+copyright = "the otel-tts authors; Apache License 2.0"  # noqa: A001 - Sphinx's name for it
 release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.mermaid"]
 source_suffix = {".md": "markdown"}
@@ -46,6 +47,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # the lexer of PromQL does no
 
 _logger = getLogger(__name__)
 _LINK = re.compile(r"(?<=\]\()(?P<target>(?:\.\./)+[^)\s#]*)(?P<anchor>#[^)\s]*)?(?=\))")
+_PICTURE = re.compile(r"!\[(?P<words>[^]]*)\]\((?P<name>images/[\w-]+)-light\.png\)")
 _ANCHOR = re.compile(r'<a id="(?P<id>[^"]+)"></a>(?P<text>`[^`]+`)')  # Sphinx knows no anchors in raw HTML
 
 
@@ -65,6 +67,18 @@ def _link_into_the_repository(app: Sphinx, name: str, source: list[str]) -> None
     source[0] = _ANCHOR.sub(r"[\g<text>]{#\g<id>}", _LINK.sub(rewrite, source[0]))
 
 
+def _have_pictures_in_both_schemes(app: Sphinx, name: str, source: list[str]) -> None:
+    """Show a picture that was taken in light and dark as the page is."""
+
+    def both(picture: re.Match[str]) -> str:
+        taken = [scheme for scheme in ("light", "dark") if (Path(app.srcdir) / f"{picture['name']}-{scheme}.png").exists()]
+        if len(taken) < 2:
+            return picture[0]
+        return "".join(f"![{picture['words']}]({picture['name']}-{scheme}.png){{.only-{scheme}}}" for scheme in taken)
+
+    source[0] = _PICTURE.sub(both, source[0])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what the pages need.
 
@@ -72,4 +86,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app: of Sphinx.
     """
     app.connect("source-read", _link_into_the_repository)
+    app.connect("source-read", _have_pictures_in_both_schemes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

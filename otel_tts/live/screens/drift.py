@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from otel_tts import formatting, palette, semconv
-from otel_tts.history import Timeline
+from otel_tts.history import Point, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
@@ -21,6 +21,9 @@ from otel_tts.settings import LiveSettings
 
 _NONE_YET = "Run the batch job `otel-tts report`, for example every hour. It needs `pip install 'otel-tts[report]'`."
 _SHOWN = 12
+LIMIT = 1.0
+"""The score above which a measure moved farther than matters."""
+_CERTAIN = "A measure drifts only if the difference is certain too: a high score may be chance, an improvement, or a change of the traffic."
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
@@ -32,18 +35,22 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         view: what is chosen on the page.
         settings: the settings.
     """
-    scores = history.series(semconv.DRIFT_SCORE, period, (semconv.PROVIDER, semconv.DRIFT_COLUMN))
-    drawn = lines(scores)
-    figure = charts.course(drawn, "{score}", period, reference={"limit": 1.0})
+    by = semconv.PROVIDER, semconv.DRIFT_COLUMN
+    scores = history.series(semconv.DRIFT_SCORE, period, by)
+    shown = highest(scores)
+    drawn = lines(shown, history.series(semconv.DRIFT_DETECTED, period, by))
+    figure = charts.course(drawn, "{score}", period, reference={"limit": LIMIT})
     chart(
         "Drift scores",
         figure,
         "drift-scores",
-        f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit.",
+        f"{formatting.definition(semconv.DRIFT_SCORE)} 1 is the limit. {_CERTAIN}",
         "The batch job sent no score in this time range.",
     )
-    if len(drawn) < len(scores):
-        st.caption(f"Drawn are the {len(drawn)} of {formatting.count(len(scores))} with the highest scores.")
+    if any(line.dash != "solid" for line in drawn):
+        st.caption(f"Dotted is what moved farther than the limit and is no drift. {_CERTAIN}")
+    if len(shown) < len(scores):
+        st.caption(f"Drawn are the {len(shown)} of {formatting.count(len(scores))} with the highest scores.")
     st.subheader("Reports", anchor=False, help="The windows that the batch job has judged, the newest first. Times are local.")
     reports = Reports.from_settings(settings)
     try:
@@ -61,22 +68,36 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
         st.html(tiles.notice("bad", "Reports cannot be read.", str(error)))
 
 
-def lines(scores: Sequence[Timeline]) -> list[Line]:
-    """Make a line for each provider and measure, the highest scores first.
+def highest(scores: Sequence[Timeline]) -> Sequence[Timeline]:
+    """The timelines that are drawn: those with the highest scores, the highest first, as many as there are colours.
 
     Args:
         scores: of drift, over time.
     """
-    named = [
-        Line(
-            _name(timeline),
-            [(p.start, p.end, charts.amount(p)) for p in timeline.points],
-            palette.GREY,
-        )
-        for timeline in scores
-    ]
-    named.sort(key=lambda line: max((value for *_, value in line.points if value is not None), default=0), reverse=True)
-    return [Line(line.name, line.points, colour) for line, colour in zip(named, palette.CYCLE, strict=False)]
+    return sorted(scores, key=lambda one: max(map(_score, one.points), default=0.0), reverse=True)[: len(palette.CYCLE)]
+
+
+def lines(scores: Sequence[Timeline], detections: Sequence[Timeline]) -> list[Line]:
+    """Make a line for each provider and measure, dotted where its score is above the limit and it did not drift.
+
+    Args:
+        scores: of drift, over time.
+        detections: 1 where a measure was judged drifted; the traffic has none, since it never drifts.
+    """
+    drifted = {(_name(one), point.start) for one in detections for point in one.points if charts.amount(point)}
+    drawn: list[Line] = []
+    for timeline, colour in zip(scores, palette.CYCLE, strict=False):
+        name = _name(timeline)
+        far = {point.start for point in timeline.points if _score(point) > LIMIT and (name, point.start) not in drifted}
+        for words, dash, is_far in ((name, "solid", False), (f"{name}, no drift", "dot", True)):
+            points = [(p.start, p.end, charts.amount(p) if (p.start in far) is is_far else None) for p in timeline.points]
+            if any(value is not None for *_, value in points):
+                drawn.append(Line(words, points, colour, dash))
+    return drawn
+
+
+def _score(point: Point) -> float:
+    return charts.amount(point) or 0.0
 
 
 def _name(timeline: Timeline) -> str:
