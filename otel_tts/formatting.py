@@ -143,7 +143,7 @@ def _size(number: float) -> str:
 
 
 def attribute(key: str, raw: object) -> str:
-    """Format an attribute of a span, with its unit: ``820 ms``, ``yes``, ``24,000 Hz``.
+    """Format an attribute of a span, with its unit: ``820 ms``, ``yes``, ``24000 Hz``.
 
     Args:
         key: of the attribute.
@@ -158,8 +158,21 @@ def attribute(key: str, raw: object) -> str:
         return percent(raw)
     if unit in ("s", "{USD}") or (unit.startswith("{") and "/" not in unit):
         return value(raw, unit)
-    number = count(raw) if isinstance(raw, int) else f"{raw:.3g}"
+    number = str(raw) if isinstance(raw, int) else f"{raw:.3g}"
     return f"{number} {_UNITS.get(unit, unit)}".strip()
+
+
+def shortened(name: str, columns: int) -> str:
+    """A name that fits, with its beginning and its end: ``provider-wi…-prod-eu-03``.
+
+    Args:
+        name: the name.
+        columns: how many letters it may have.
+    """
+    if len(name) <= columns:
+        return name
+    end = (columns - 1) // 2
+    return f"{name[: columns - 1 - end]}…{name[-end:]}"
 
 
 def unit_name(metric: Metric) -> str:

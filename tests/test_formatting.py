@@ -97,7 +97,7 @@ def test_an_attribute_has_its_unit() -> None:
     """Each number of the registry's attributes says what it is of; what has no unit, or is not ours, stays as it is."""
     expected = {
         semconv.TIME_TO_FIRST_AUDIO: (0.82, "820 ms"), semconv.AUDIO_LOUDNESS: (24.1, "24.1 dB below full scale"),
-        semconv.AUDIO_SILENCE_RATIO: (0.125, "12.5%"), semconv.AUDIO_SAMPLE_RATE: (24000, "24,000 Hz"),
+        semconv.AUDIO_SILENCE_RATIO: (0.125, "12.5%"), semconv.AUDIO_SAMPLE_RATE: (24000, "24000 Hz"),
         semconv.AUDIO_SPEAKING_RATE: (14.23, "14.2 characters per second"), semconv.COST: (0.0042, "$0.0042"),
         semconv.TEXT_LENGTH: (1234, "1,234"), semconv.REAL_TIME_FACTOR: (0.1234, "0.123"), semconv.STREAM: (True, "yes"),
         semconv.OUTCOME: ("ok", "ok"),

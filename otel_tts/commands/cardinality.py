@@ -127,8 +127,9 @@ def _print_budget(console: Console, result: Cardinality, budget: int, instances:
     console.print(f"{there}, {formatting.counted(result.series, 'series', 'series')}; at most {formatting.count(most)} each.")
     exceeded = most > budget
     console.print(
-        f"The budget is {formatting.count(budget)} each; of {formatting.counted(instances, 'instance')} "
-        f"{formatting.count(budget * instances)}, {'but' if exceeded else 'and'} they make up to {formatting.count(most * instances)}.",
+        f"The budget is {formatting.count(budget)} each: {formatting.count(budget * instances)} of "
+        f"{formatting.counted(instances, 'instance')}, {'but' if exceeded else 'and'} such as that which has most would have "
+        f"{formatting.count(most * instances)}.",
         style="yellow" if exceeded else "green",
         soft_wrap=True,
     )

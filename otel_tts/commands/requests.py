@@ -217,21 +217,24 @@ def listing(listed: Sequence[Request], terminal_columns: int = WIDE) -> Table:
     """The requests as a table, with services where there are several, and errors, resends and conversations where there are any.
 
     Errors take the place of lengths. A narrow table has shorter trace ids, neither voices nor conversations, and of the columns that
-    one can do without those that there is room for. Long names are cut off.
+    one can do without those that there is room for. Long names are cut in their middle, but where nobody looks: names of many
+    voices differ at their end.
 
     Args:
         listed: the requests.
         terminal_columns: how many the terminal has.
     """
     wide = terminal_columns >= WIDE
-    for number in (0,) if wide else range(len(_SPARE) + 1):
-        rendered = _table(listed, wide=wide, without=_SPARE[:number])
+    letters = None if terminal_columns >= terminal.UNBROKEN else _LETTERS[0]
+    ways = [(number, letters) for number in ((0,) if wide else range(len(_SPARE) + 1))]
+    for number, letters in (*ways, *((ways[-1][0], fewer) for fewer in _LETTERS[1:])):
+        rendered = _table(listed, wide=wide, without=_SPARE[:number], letters=letters)
         if Console(width=10_000).measure(rendered).maximum <= terminal_columns:
             break
     return rendered
 
 
-def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str]) -> Table:
+def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str], letters: int | None) -> Table:
     errors = any(request.error_type for request in listed)
     columns: list[tuple[str, bool, Callable[[Request], str | Text]]] = [  # heading, whether to the right, what is shown
         (f"time ({formatting.zone(time.time())})", False, lambda r: _time(r.start, wide=wide)),
@@ -271,15 +274,22 @@ def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str]) -
             no_wrap=heading not in _NAMES,  # these give way, so that times, ids and outcomes stay
             overflow="fold" if heading in ("conversation", "error") else "ellipsis",
             justify="right" if right else "left",
-            max_width=_NAMES.get(heading),
+            max_width=_NAMES.get(heading) if letters else None,
         )
     for request in listed:
-        rendered.add_row(*(shown(request) for _, _, shown in columns))
+        cells = ((heading, shown(request)) for heading, _, shown in columns)
+        rendered.add_row(
+            *(formatting.shortened(str(cell), letters) if letters and heading in _CUT else cell for heading, cell in cells)
+        )
     return rendered
 
 
 _NAMES = {"service": 24, "provider": 24, "voice": 24, "error": 24, "conversation": 36}
 """Columns with names, and how many columns of the terminal each may take."""
+_CUT = ("service", "provider", "voice")
+"""Those of them that are cut; the others are folded."""
+_LETTERS = (24, 18, 14, 11)
+"""How many letters of such a name are shown, as there is room."""
 _SPARE = ("fallback", "stream", "cache", "chars", "1st audio")
 """What a narrow table can do without, the most dispensable first."""
 

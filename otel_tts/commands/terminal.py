@@ -31,7 +31,7 @@ NOTICEABLE_S = 0.001
 """A wait that is shorter is not worth a word."""
 TRACE_DIGITS = 12
 """Digits of a trace id that are shown: enough to find it."""
-_UNBROKEN = 1000
+UNBROKEN = 1000
 """Columns where nobody looks: more than any of our lines needs."""
 
 
@@ -52,7 +52,7 @@ def console(*, is_drawing: bool = False) -> Console:
     """
     output = _Clean(highlight=False, emoji=False, markup=False)
     if not (is_drawing or output.is_terminal or os.environ.get("COLUMNS", "").isdigit()):
-        output.width = _UNBROKEN
+        output.width = UNBROKEN
     return output
 
 

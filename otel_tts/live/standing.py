@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from otel_tts import semconv
 from otel_tts.history import Row, Timeline
@@ -37,12 +37,16 @@ class Standing:
 def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standing]:
     """Make the standing of each provider, by name, from timelines of availability and rows by provider.
 
+    Where a metric had no room for all providers, attempts of the later ones are those of `_OTHER`: how many each had is not known then.
+
     Args:
         available: whether each provider can be used, over time.
         rows: of each provider.
     """
     states = {str(timeline.attributes[semconv.PROVIDER.key]): state(timeline) for timeline in available}
     asked = {row.provider: row for row in rows if row.provider and (row.attempt_count or row.request_count)}
+    if (together := asked.get(semconv.OTHER)) and together.attempt_count:
+        asked = {name: row if row.attempt_count else replace(row, attempt_count=None) for name, row in asked.items()}
     return [
         Standing(provider, states.get(provider), asked.get(provider))
         for provider in sorted({*states, *asked})

@@ -8,7 +8,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from otel_tts import formatting, palette
+from otel_tts import formatting, palette, semconv
 from otel_tts.conditions.speech import PROVIDER_FAILING
 from otel_tts.live.standing import Standing
 
@@ -56,7 +56,7 @@ def card(standing: Standing, now: float, fallbacks: float | None, problems: Sequ
         fallbacks: from this provider to another; None: unknown.
         problems: the mood and the sentence of each condition that is met for it.
     """
-    mood, description = _state(standing, now)
+    mood, description = ("unknown", _TOGETHER) if standing.provider == semconv.OTHER else _state(standing, now)
     row = standing.row
     rate = row.attempt_success_rate if row else None
     if not problems and rate is not None and rate < PROVIDER_FAILING.threshold:
@@ -175,6 +175,9 @@ def legend(text: str, colour: str = palette.UNKNOWN) -> str:
         colour: of its mark.
     """
     return f'<span class="source"><i style="background:{colour}"></i>{escape(text)}</span>'
+
+
+_TOGETHER = "providers beyond the limit of a metric, together"
 
 
 def _state(standing: Standing, now: float) -> tuple[str, str]:

@@ -33,7 +33,7 @@ _STYLE = (
     "h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0}div{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885}"
     "p.drifted,.drifted td:first-child{color:#D55E00;font-weight:600}.changed td:first-child{font-weight:600}"
-    "p.steady,:is(.improved,.steady) td:first-child{color:#008a63}"
+    "details{margin:1rem 0}summary{cursor:pointer}p.steady,:is(.improved,.steady) td:first-child{color:#008a63}"
     "@media(prefers-color-scheme:dark){p.steady,:is(.improved,.steady) td:first-child{color:#2fbf91}}"
     "@media(max-width:640px){.wide thead{display:none}.wide td{border:0;padding:.1rem .3rem}.wide td:empty{display:none}"
     ".wide tr{display:grid;grid-template-columns:repeat(3,1fr);padding:.4rem 0;border-bottom:1px solid #8885}"
@@ -83,7 +83,9 @@ class Headline:
         lines += [line for note in self.notes for line in (_plain(note), "")]
         lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in self.figures]
         moved = [
-            finding for finding in self.findings() if finding.status in ("drifted", "improved", "changed") or _is_far(finding)
+            finding
+            for finding in self.findings()
+            if finding.status in ("drifted", "improved", "changed") or may_be_chance(finding)
         ]
         if moved:
             headings = ("result", "measure", "group", *self.sides, "change", "why not")
@@ -113,11 +115,13 @@ class Headline:
         if self.figures:
             parts += ["<h2>Figures</h2>", _html_table(("figure", "value"), self.figures)]
         headings = ("result", "measure", "group", *self.sides, "change", "requests", "why not")
-        rows = [
-            (*_moved(finding), f"{finding.rows:,} / {finding.reference_rows:,}", _why_not(finding)) for finding in self.findings()
-        ]
-        if rows:
-            parts += ["<h2>All measures</h2>", _html_table(headings, rows), f"<p>{_RELATIVE}</p>"]
+        rows = [(*_moved(finding), numbers(finding), _why_not(finding)) for finding in self.findings()]
+        judged = [row for row in rows if row[0] != "not judged"]
+        if judged:
+            parts += ["<h2>All measures</h2>", _html_table(headings, judged), f"<p>{_RELATIVE}</p>"]
+        if others := [row for row in rows if row[0] == "not judged"]:
+            count = formatting.counted(len(others), "measure was", "measures were")
+            parts.append(f"<details><summary>{count} not judged</summary>{_html_table(headings, others)}</details>")
         if self.worst:
             parts += ["<h2>Worst requests</h2>", "<ul>"]
             for request in self.worst:
@@ -135,13 +139,18 @@ class Headline:
         return self.traces.replace("{trace_id}", request.trace_id)
 
 
-def _is_far(finding: Finding) -> bool:
-    return finding.status == "steady" and (finding.score or 0.0) > 1
+def may_be_chance(finding: Finding) -> bool:
+    """Whether a measure moved farther than matters, and is steady because so few values may differ so by chance.
+
+    Args:
+        finding: of one measure.
+    """
+    return finding.status == "steady" and (finding.score or 0.0) > 1 and finding.p_value is not None and finding.p_value >= ALPHA
 
 
 def _why_not(finding: Finding) -> str:
     """Why it was not judged, or is steady although it moved far."""
-    if _is_far(finding) and finding.p_value is not None and finding.p_value >= ALPHA:
+    if may_be_chance(finding):
         return f"may be chance (p {finding.p_value:.2g})"
     return finding.reason
 
@@ -168,6 +177,15 @@ def measure(finding: Finding) -> str:
         finding: of one measure.
     """
     return finding.measure.replace("_", " ") + (f" ({finding.unit})" if finding.unit in _NAMED_UNITS else "")
+
+
+def numbers(finding: Finding) -> str:
+    """How many comparable values there were on each side, in the order of the sides' columns.
+
+    Args:
+        finding: of one measure.
+    """
+    return f"{finding.reference_rows:,} / {finding.rows:,}"
 
 
 def middle(finding: Finding, value: float | None) -> str:

@@ -92,3 +92,16 @@ def test_of_which_services_they_are() -> None:
     assert of_services(several[:1], wide=True) == of_services(several[:1], wide=False) == "Service: my-grpc"
     assert of_services(several, wide=True) == ""
     assert of_services(several, wide=False) == "Services: my-grpc, my-web. At 120 columns and more the table says which."
+
+
+def test_names_that_differ_at_their_end_are_told_apart() -> None:
+    """Long names keep their beginning and their end in a terminal of any width, and are whole where nobody looks."""
+    none = dict.fromkeys(Request.__dataclass_fields__)
+    every = {"trace_id": "0123456789abcdef" * 2, "start": 1.8e9, "duration": 1.2, "outcome": "ok", "own": ()}
+    names = [f"speech-provider-of-a-region-{number:02}" for number in range(30)]
+    requests = [Request(**{**none, **every, "provider": name, "voice": f"{name}-voice"}) for name in names]
+    for width in (80, 120, 1000):
+        printed = io.StringIO()
+        Console(file=printed, width=width).print(listing(requests, width))
+        for number, name in enumerate(names):
+            assert re.search(rf"{name}\b" if width == 1000 else rf"speech-\S*…\S*-{number:02}\b", printed.getvalue()), width

@@ -108,6 +108,10 @@ def test_the_list_of_requests_says_when_whose_and_what_went_wrong(watched: Watch
     assert f"Times are in {formatting.zone(time.time())}." in page_text(test)
     requests = open_history(HistorySettings.load()).requests(limit=3)
     talking = replace(requests[0], conversation="c-1")
+    quick = replace(talking, duration=0.00021, ttfa=1.5534, voice="a-voice-of-a-studio-number-07")
+    (row,) = frame([quick]).to_dict("records")
+    assert (row["took"], row["first_audio"]) == (0.2, 1553)  # what is short is not 0
+    assert row["voice"] == "a-voice-of-…-number-07"
     assert list(frame([talking, *requests[1:]])["conversation"]) == ["c-1", "", ""]
 
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
@@ -25,7 +25,7 @@ from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import Judge
 from otel_tts.live.onset import onset
 from otel_tts.live.screens import now as now_page
-from otel_tts.live.standing import Standing, State, state
+from otel_tts.live.standing import Standing, State, standings, state
 from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period
 from otel_tts.sdk.store import Store
@@ -58,6 +58,18 @@ def test_a_card_says_it_in_words() -> None:
     assert "&lt;b&gt;" in card_html
     assert "<b>" not in card_html
     assert "no availability reported yet" in tiles.card(Standing("piper", None, None), START, 0)
+
+
+@pytest.mark.parametrize(("together", "attempts"), [(40, "-"), (0, "0"), (None, "0")])
+def test_attempts_that_were_counted_together_are_no_providers_own(together: int | None, attempts: str) -> None:
+    """Where a metric had no room for all providers, how often a later one was asked is unknown, and never 0."""
+    nothing = Row(**dict.fromkeys((each.name for each in fields(Row)), None))  # type: ignore[arg-type]
+    rows = [replace(nothing, provider="piper", attempt_count=0, request_count=9)]
+    if together is not None:
+        rows.append(replace(nothing, provider=semconv.OTHER, attempt_count=together, request_count=1))
+    cards = {each.provider: tiles.card(each, START, 0) for each in standings([available(1.0)], rows)}
+    assert f"<dt>attempts</dt><dd>{attempts}</dd>" in cards["piper"]
+    assert together is None or "beyond the limit of a metric, together" in cards[semconv.OTHER]
 
 
 @dataclass

@@ -244,7 +244,7 @@ def test_one_job_at_a_time(data: Path) -> None:
 
 def test_corrupt_lines_are_left_out(recording: Recording, data: Path) -> None:
     """They are counted, and the rest is reported."""
-    [traces] = (data / "traces").iterdir()
+    traces = min((data / "traces").iterdir())  # a file an hour: the recording may have gone over its end
     traces.write_bytes(b'{"resourceSpans":[{"resource"\n' + traces.read_bytes() + b"\xff\xfe\n")
     code, output = run(data, "--since", "1d", "--until", "0s", "--window", "1d")
     assert code == 0, output

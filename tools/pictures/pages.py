@@ -49,7 +49,10 @@ def take(browser: Browser, directory: Path, minutes: float) -> None:
     with demo(directory / "demo") as (environ, history):
         began = time.time()
         time.sleep(minutes * 60)
-        report(environ, began, time.time())
+        page = report(environ, began, time.time(), directory)
+        for width in SIZES:
+            for scheme in SCHEMES:
+                _shoot(browser, page.as_uri(), f"report-compare-{width}-{scheme}", width, scheme)
         with dashboard(**_environment(directory / "demo")) as url:
             screenshots.take(browser, url, history)
     reports(browser, directory / "demo")
@@ -80,18 +83,23 @@ def _environment(data: Path) -> dict[str, str]:
     return {"OTEL_TTS_DATA_DIR": str(data)}
 
 
-def report(environ: dict[str, str], began: float, ended: float) -> None:
-    """Compare the second half of the time with the first.
+def report(environ: dict[str, str], began: float, ended: float, directory: Path) -> Path:
+    """Compare the second half of the time with the first: in MLflow, and on a page, which is returned.
 
     Args:
         environ: the environment variables.
         began: in seconds since the Unix epoch.
         ended: in seconds since the Unix epoch.
+        directory: for the page.
     """
     middle = began + (ended - began) / 2
     first, second, third = (time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment)) for moment in (began, middle, ended))
     command = ["report", "--window", "1m", "--since", second, "--until", third, "--reference", f"range:{first}..{second}"]
-    subprocess.run([*OTEL_TTS, *command], env=environ, check=True, stdout=subprocess.DEVNULL)
+    page = directory / "compare.html"
+    sides = f"range:{first}..{second}", f"range:{second}..{third}"
+    for arguments in (command, ["report", "compare", "--html", str(page), *sides]):
+        subprocess.run([*OTEL_TTS, *arguments], env=environ, check=True, stdout=subprocess.DEVNULL)
+    return page
 
 
 def reports(browser: Browser, data: Path) -> None:

@@ -14,7 +14,7 @@ from otel_tts.commands import terminal
 from otel_tts.history.places import HOW
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
-from otel_tts.report.headline import change, in_words, measure, middle
+from otel_tts.report.headline import change, in_words, may_be_chance, measure, middle, numbers
 from otel_tts.report.job import WindowResult
 from otel_tts.report.window import Window
 
@@ -135,11 +135,15 @@ def comparison_summary(service: str, first: str, second: str, comparison: Sample
         ("Worse", [f for f in judgement.drifted if f.better is False]),
         ("Different", [f for f in judgement.drifted if f.better is None]),
         ("Other traffic", judgement.traffic),
-        ("No relevant difference", [f for f in judgement.findings if f.status == "steady"]),
+        (_CHANCE, list(filter(may_be_chance, judgement.findings))),
+        ("No relevant difference", [f for f in judgement.findings if f.status == "steady" and not may_be_chance(f)]),
     ):
         if kept:
             parts += ["", _table(kept, title, first, second)]
     return Group(*parts, "", *_unjudged(judgement))
+
+
+_CHANCE = "Moved far, which may be chance"
 
 
 def _judged(judgement: Judgement) -> Iterator[RenderableType]:
@@ -153,14 +157,16 @@ def _judged(judgement: Judgement) -> Iterator[RenderableType]:
         yield _table(improved, "Better than before", "reference", "now")
     if judgement.traffic:
         yield _table(judgement.traffic, "Changes of the traffic (not caused by an engine)", "reference", "now")
-    steady = sum(finding.status == "steady" for finding in judgement.findings)
+    if chance := list(filter(may_be_chance, judgement.findings)):
+        yield _table(chance, _CHANCE, "reference", "now")
+    steady = sum(finding.status == "steady" and not may_be_chance(finding) for finding in judgement.findings)
     yield Text(f"Compared with {in_words(judgement.reference)}: {formatting.counted(steady, 'measure')} unchanged.")
     yield from _unjudged(judgement)
 
 
 def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> Table:
     rendered = terminal.table(title)
-    rendered.add_column("measure")
+    rendered.add_column("measure", overflow="fold")
     rendered.add_column("group", overflow="fold")
     for heading in (first, second, "change", "requests"):
         rendered.add_column(heading, justify="right")
@@ -171,7 +177,7 @@ def _table(findings: Sequence[Finding], title: str, first: str, second: str) -> 
             middle(finding, finding.reference),
             middle(finding, finding.current),
             change(finding),
-            f"{finding.rows:,} / {finding.reference_rows:,}",
+            numbers(finding),
         )
     return rendered
 
@@ -182,7 +188,7 @@ def _unjudged(judgement: Judgement) -> Iterator[Text]:
     for finding in judgement.findings:
         if finding.status == "not judged" and finding.rows + finding.reference_rows:
             largest = sizes.get(finding.group, (0, 0))
-            sizes[finding.group] = max(largest[0], finding.rows), max(largest[1], finding.reference_rows)
+            sizes[finding.group] = max(largest[0], finding.reference_rows), max(largest[1], finding.rows)
     if sizes:
-        listed = ", ".join(f"{group or 'traffic'} ({now:,} / {then:,})" for group, (now, then) in sizes.items())
-        yield Text(f"Not judged, or not by all measures: both sides need {LEAST} comparable requests: {listed}.", "dim")
+        listed = ", ".join(f"{group or 'traffic'} ({then:,} / {now:,})" for group, (then, now) in sizes.items())
+        yield Text(f"Not judged, or not by all measures: both sides need {LEAST} comparable requests, and have: {listed}.", "dim")

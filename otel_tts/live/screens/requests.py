@@ -33,14 +33,14 @@ _COLUMNS = {
     "stream": st.column_config.TextColumn("stream", help=formatting.definition(semconv.STREAM)),
     "error": st.column_config.TextColumn("error", width=120, help="What went wrong, or why it was cancelled."),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
-    "took": st.column_config.NumberColumn("took, ms", format="%,.0f", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
+    "took": st.column_config.NumberColumn("took, ms", format="localized", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
     "first_text": st.column_config.NumberColumn(
         "for text, ms",
-        format="%,.0f",
+        format="localized",
         help=f"The part of `took` before its text. {formatting.definition(semconv.TIME_TO_FIRST_TEXT)}",
     ),
     "first_audio": st.column_config.NumberColumn(
-        "1st audio, ms", format="%,.0f", help=formatting.definition(semconv.TIME_TO_FIRST_AUDIO)
+        "1st audio, ms", format="localized", help=formatting.definition(semconv.TIME_TO_FIRST_AUDIO)
     ),
     "characters": st.column_config.NumberColumn("chars", format="%,d", help=formatting.definition(semconv.TEXT_LENGTH)),
     "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
@@ -50,6 +50,9 @@ _COLUMNS = {
     "attributes": st.column_config.TextColumn("attributes", help="The application's own attributes."),
     "trace": st.column_config.TextColumn("trace id"),
 }
+
+_VOICE = 22
+"""Letters of a voice's name for which its column has room."""
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
@@ -237,10 +240,10 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
                 "provider": request.provider,
                 "stream": formatting.NOTHING if request.stream is None else "yes" if request.stream else "no",
                 "error": request.error_type or request.cancel_reason or "",
-                "voice": request.voice,
-                "took": request.duration * 1000,
-                "first_text": (request.first_text or 0.0) * 1000,
-                "first_audio": None if request.ttfa is None else request.ttfa * 1000,
+                "voice": request.voice and formatting.shortened(request.voice, _VOICE),
+                "took": _ms(request.duration),
+                "first_text": _ms(request.first_text or 0.0),
+                "first_audio": None if request.ttfa is None else _ms(request.ttfa),
                 "characters": request.characters,
                 "cache": request.cache_result,
                 "attempts": request.attempts,
@@ -258,6 +261,11 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
         if name in table and not table[name].any()
     ]
     return table.drop(columns=seldom)
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds with the digits that a duration has elsewhere: 0.2 ms are not 0."""
+    return round(seconds * 1000, 1 if seconds < 0.0995 else None)
 
 
 def _open() -> None:
