@@ -17,6 +17,7 @@ from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.place import Place, here
 from otel_tts.core.turn import Turn
+from otel_tts.semconv import RequestKind
 
 CALL = create_key("call")
 """The key of the enclosing Call in the OpenTelemetry context."""
@@ -42,6 +43,10 @@ class Part(Protocol):
     @property
     def open(self) -> bool:
         """Whether the application has not finished it yet."""
+
+    @property
+    def delivery(self) -> tuple[bool, RequestKind]:
+        """Whether its audio is delivered in pieces, and who waits for it."""
 
     @property
     def implicit(self) -> bool:

@@ -19,7 +19,7 @@ from otel_tts.semconv import RequestKind
 
 PURPOSE = create_key("purpose")
 """The key of the Purpose in the OpenTelemetry context."""
-Attributes = Mapping[str, str | bool | int | float | tuple[str, ...]]
+Attributes = Mapping[str, str | bool | int | float]
 
 _MOST = 32  # own attributes of a request
 _RESERVED = frozenset(attribute.key for span in semconv.SPANS for attribute in span.attributes)
@@ -68,7 +68,7 @@ class Purpose:
         """Whether somebody waits for the audio: only then the request counts for objectives, alerts and drift."""
         return self.kind is RequestKind.INTERACTIVE
 
-    def span_attributes(self) -> dict[str, str | bool | int | float | tuple[str, ...]]:
+    def span_attributes(self) -> dict[str, str | bool | int | float]:
         """Return the attributes for the request's span."""
         attributes = dict(self.attributes)
         if not self.interactive:
@@ -109,9 +109,9 @@ def as_label(value: str | bool | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _clean(attributes: Attributes) -> dict[str, str | bool | int | float | tuple[str, ...]]:
+def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
     """Return the attributes that can be recorded, with cleaned keys and values."""
-    kept: dict[str, str | bool | int | float | tuple[str, ...]] = {}
+    kept: dict[str, str | bool | int | float] = {}
     try:
         items = dict(attributes).items()
     except Exception as error:  # noqa: BLE001 - the host's object

@@ -183,7 +183,7 @@ class Record:
         """
         key = (self.stream, self.voice, self.language)
         attributes: SpanAttributes = emitter.starts.get(key) or at_start(*key)
-        return attributes if self.purpose is NONE else attributes | self.purpose.span_attributes()
+        return attributes if self.purpose is NONE else {**attributes, **self.purpose.span_attributes()}
 
     def delivered_s(self, outcome: Outcome) -> float | None:
         """Return the seconds of audio that the caller got: what was streamed, or all of it in a successful response; None: unknown.

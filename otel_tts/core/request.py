@@ -32,7 +32,7 @@ from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.texts import TextInput, speakable
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
-from otel_tts.semconv import CancelReason, Outcome
+from otel_tts.semconv import CancelReason, Outcome, RequestKind
 
 
 class SynthesisRequest(KeptOpen):
@@ -111,6 +111,11 @@ class SynthesisRequest(KeptOpen):
     def open(self) -> bool:
         """Whether the application has not finished it yet."""
         return self._released_ns is None
+
+    @property
+    def delivery(self) -> tuple[bool, RequestKind]:
+        """Whether its audio is delivered in pieces, and who waits for it."""
+        return self.record.stream, self.record.purpose.kind
 
     @property
     @in_turn

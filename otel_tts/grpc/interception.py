@@ -14,6 +14,7 @@ from otel_tts.core.guard import guard
 from otel_tts.core.labels import Labels
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.grpc.internals import Internals
+from otel_tts.grpc.plan import Speech, plan_of
 from otel_tts.grpc.rpc import Rpc
 from otel_tts.semconv import OTHER, RPC_METHOD
 
@@ -101,13 +102,17 @@ class Interceptor(ABC):
             return None
         if getattr(behavior, "experimental_non_blocking", False):  # it responds through a callback, after its return
             return None
+        label = self._methods.bound(method)
         if self._mapping is not None:
             request_streaming, response_streaming = handler.request_streaming, handler.response_streaming
+            unmapped = behavior
             behavior = self._mapping.observe(
                 behavior, method, self._telemetry, request_streaming=request_streaming, response_streaming=response_streaming
             )
+            if behavior is not unmapped and (ok := plan_of(self._emitter, label, "OK")).speech is None:
+                ok.speech = Speech(response_streaming)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        return self._methods.bound(method), self._maker(make, behavior, handler)
+        return label, self._maker(make, behavior, handler)
 
     @abstractmethod
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:

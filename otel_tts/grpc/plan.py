@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from otel_tts import semconv
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.repeated import RepeatedAttributes
+from otel_tts.semconv import OTHER, RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a request to speak of a method is like.
+
+    Attributes:
+        stream: whether audio is delivered in pieces.
+        kind: who waits for it.
+    """
+
+    stream: bool
+    kind: RequestKind = RequestKind.INTERACTIVE
 
 
 class RpcPlan:
@@ -19,13 +35,17 @@ class RpcPlan:
         attributes: of the end of their spans.
         duration: records how long an RPC took, seconds.
         error_type: the status code, if it is a failure of the server.
+        speech: what the first of them spoke; None while none did.
+        silent: whether one of them spoke nothing.
     """
 
-    __slots__ = ("attributes", "duration", "error_type")
+    __slots__ = ("attributes", "duration", "error_type", "silent", "speech")
 
     def __init__(self, emitter: Emitter, method: str, code: str) -> None:
         failed = code in semconv.GRPC_SERVER_ERRORS or (code == "CANCELLED" and emitter.settings.cancelled_is_error)
         self.error_type = code if failed else None
+        self.speech: Speech | None = None
+        self.silent = False
         self.duration = emitter.instruments.rpc_duration.at(("grpc", method, code, self.error_type))
         self.attributes = RepeatedAttributes(
             {semconv.RPC_RESPONSE_STATUS_CODE.key: code, semconv.ERROR_TYPE.key: self.error_type}
@@ -45,3 +65,16 @@ def plan_of(emitter: Emitter, method: str, code: str) -> RpcPlan:
         plan = RpcPlan(emitter, method, code)
         emitter.plans.keep((method, code), plan)
     return plan
+
+
+def speech_of(emitter: Emitter, method: str) -> Speech | None:
+    """Return what RPCs of a method speak; None if they do not, or not always, as far as is known.
+
+    Each that ended with OK had a request to speak. Then one whose handler never started was one, too: its caller asked for speech.
+
+    Args:
+        emitter: what all requests of its Telemetry share.
+        method: the bounded name of the method.
+    """
+    plan: RpcPlan | None = emitter.plans.get((method, "OK"))
+    return None if plan is None or plan.silent or method == OTHER else plan.speech

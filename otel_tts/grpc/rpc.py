@@ -18,12 +18,14 @@ from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.purpose import Purpose
 from otel_tts.core.repeated import RepeatedAttributes
+from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.turn import in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
-from otel_tts.grpc.plan import RpcPlan, plan_of
+from otel_tts.grpc.plan import RpcPlan, Speech, plan_of, speech_of
 from otel_tts.grpc.status import name_of
 from otel_tts.semconv import ErrorType, Outcome
 
@@ -295,13 +297,19 @@ class Rpc(Call):
     ) -> None:  # fmt: skip
         if not self._begun:
             self._begin(None, _EMPTY)
-        context, span = self.context, self._span
+            if interruption is not None or self.refused:  # else its request could not be read, and nobody knows what it asked for
+                self._speak()
+        context, span, last = self.context, self._span, self._last
         try:
             self.end(code, now, error, cause, interruption, final)
             # Breaks circles of references: grpc's objects and the context refer to this one, and all would stay until the next garbage
             # collection.
             self.internals, self._answer, self._metadata, self.context = _UNKNOWN, None, (), _EMPTY
             timeline, plan = self.timeline, plan_of(self._emitter, self._method, code)
+            if last is None:
+                plan.silent = True
+            elif plan.speech is None:
+                plan.speech = Speech(*last.delivery)
             plan.duration((now - timeline.start) * 1e-9, context)
             if span.is_recording():
                 self._describe(plan)
@@ -311,6 +319,13 @@ class Rpc(Call):
                 span.end(timeline.timestamp(now))
         finally:
             UNDER_WAY.remove(self)  # last: a shutdown waits for it, and would else export before this span is recorded
+
+    @guarded
+    def _speak(self) -> None:
+        """Begin the request to speak that its handler would have begun, if it speaks. Nothing is known of it but how it ends."""
+        if (speech := speech_of(self._emitter, self._method)) is not None:
+            purpose, emitter = Purpose(speech.kind), self._emitter
+            SynthesisRequest(emitter, self, self.turn, None, None, None, speech.stream, purpose, self.context, None, None, False)
 
     def _describe(self, plan: RpcPlan) -> None:
         if self._foreign:
