@@ -17,8 +17,9 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import AudioFormat, Samples, checked
-from otel_tts.core.guard import guard, guarded, guarded_or
+from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
+from otel_tts.core.payload import is_whole
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
 from otel_tts.core.streams import Payload, enter, leave, measured
@@ -27,9 +28,6 @@ from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import LookupResult, Outcome
 
 T = TypeVar("T")
-
-BYTES = (bytes, bytearray, memoryview)
-"""The types of audio that is whole; a tuple, since a union is made at each use."""
 
 
 class CachedRequest(Protocol):
@@ -102,8 +100,9 @@ class Lookup(_Block):
             value: None is a miss, anything else a hit.
             provider: who made the audio that was cached.
             model: with which model.
-            audio: the format of ``value``, where that is bytes.
-            duration: seconds of audio; by default taken from ``value`` where that is bytes and ``audio`` is given.
+            audio: the format of the audio.
+            duration: seconds of audio; by default taken from ``value``, where that is what :meth:`Attempt.audio` reads and ``audio`` is
+                given.
         """
         try:
             if value is not None:
@@ -117,7 +116,7 @@ class Lookup(_Block):
     ) -> None:
         self._hit = True
         audio = None if audio is None else checked(audio)
-        if duration_s is None and audio is not None and isinstance(value, BYTES):
+        if duration_s is None and audio is not None and (is_whole(value) or isinstance(value, list | tuple)):
             duration_s = _seconds(value, audio)
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
@@ -130,17 +129,12 @@ class Lookup(_Block):
         self._request.emitter.instruments.lookups.add(1, (self._tier, result))
 
 
-def _seconds(data: bytes | bytearray | memoryview, format: AudioFormat) -> float | None:
-    if isinstance(format, Samples):
+def _seconds(data: Any, format: AudioFormat) -> float | None:
+    if isinstance(format, Samples) and isinstance(data, bytes | bytearray):
         return format.seconds(len(data))
     meter = AudioMeter(format)
     meter.feed(data)
     return meter.seconds
-
-
-@guarded_or(lambda _: False)  # an object may raise when its class is read
-def _is_bytes(audio: Any) -> bool:
-    return isinstance(audio, BYTES)
 
 
 class CachedAudio:
@@ -160,19 +154,19 @@ class CachedAudio:
         self.context = request.context
 
     def deliver(self, audio: Any, payload: Payload | None) -> Any:
-        """Return bytes as they are, and chunks as an iterator that measures them.
+        """Return audio that is whole as it is, and chunks as an iterator that measures them.
 
         Args:
             audio: the audio, whole or in chunks.
             payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
         """
-        if _is_bytes(audio):
+        if is_whole(audio):
             self._whole(audio)
             return audio
         return measured(audio, self, payload)
 
     @guarded
-    def _whole(self, audio: bytes | bytearray | memoryview) -> None:
+    def _whole(self, audio: Any) -> None:
         self.chunk(audio, self.monotonic(), 0)
         self._request.sources.set_audio(self._meter.seconds, self._meter.format)
 

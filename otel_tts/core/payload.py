@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import array
 import base64
+import numbers
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tts.core.formats import Samples, UnreadableAudioError
-from otel_tts.core.guard import MisuseError
+from otel_tts.core.guard import MisuseError, guarded_or
 
 _ALLOWED = "give bytes or a buffer, base64 of 32 characters or more, a list of samples, or an array or tensor of them."
+_NAMED = 8  # items whose types are told at most
 _BASE64 = 32  # characters at least: a short word may be valid base64 by accident
 UNREADABLE = object()
 """A marker for a chunk whose audio could not be extracted: the audio came, but its facts are unknown."""
@@ -20,6 +23,7 @@ UNREADABLE = object()
 def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     """Return a copy of the audio in ``data``.
 
+    A list of buffers is one after the other; of arrays, too, where the audio has one channel.
     Arrays have the shape (frames,), (frames, channels) or (channels, frames), and the type of ``expected`` (any float type if that is of
     floats) or of bytes. The integers of a list must be in its range. A string is base64, of at least 32 characters. None is no audio.
 
@@ -46,10 +50,36 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
     if isinstance(data, memoryview) and data.itemsize == 1:
         return data.tobytes()
     if isinstance(data, list | tuple):
-        if all(isinstance(item, bytes | bytearray | memoryview) for item in data):
-            return b"".join(data)
-        return _samples(np.asarray(data), expected, plain=True)
+        return _items(data, expected)
     return _samples(_array(data), expected, plain=False)
+
+
+def _items(items: list[Any] | tuple[Any, ...], expected: Samples | None) -> bytes:
+    if all(isinstance(item, bytes | bytearray | memoryview) for item in items):
+        return b"".join(items)
+    if expected is not None and expected.channels == 1 and items and all(hasattr(item, "__array__") for item in items):
+        return b"".join(audio_bytes(item, expected) for item in items)
+    try:
+        numbers_of_items = np.asarray(items)
+    except ValueError:  # such as a rate and an array
+        kinds = ", ".join(dict.fromkeys(type(item).__name__ for item in items[:_NAMED]))
+        raise MisuseError(f"A {type(items).__name__} of different things ({kinds}) is no audio: {_ALLOWED}") from None
+    return _samples(numbers_of_items, expected, plain=True)
+
+
+@guarded_or(lambda _: False)  # an object may raise when its class is read
+def is_whole(audio: Any) -> bool:
+    """Return whether this is one piece of audio, in a form that `audio_bytes` reads, and no iterable of chunks.
+
+    Args:
+        audio: of the host.
+    """
+    if isinstance(audio, bytes | bytearray | memoryview | str | np.ndarray) or audio is None or hasattr(audio, "__array__"):
+        return True
+    if isinstance(audio, list | tuple):  # of samples, or of frames of them
+        first = audio[0] if audio else None
+        return isinstance(first[0] if isinstance(first, list | tuple) and first else first, numbers.Number)
+    return isinstance(audio, array.array)
 
 
 def _array(data: Any) -> npt.NDArray[Any]:

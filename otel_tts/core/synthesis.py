@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from opentelemetry.trace import Link, TraceFlags, format_trace_id
 
@@ -23,7 +23,12 @@ from otel_tts.core.texts import CountedAsyncText, CountedText, TextInput
 from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 T = TypeVar("T")
+Whole = TypeVar("Whole", bound="bytes | bytearray | memoryview | str | npt.NDArray[Any] | None")
+"""All the audio at once."""
 
 
 class Synthesis:
@@ -138,7 +143,7 @@ class Synthesis:
         self._request.sources.skip_provider(provider, outcome.known_error_type(error_type))
 
     @overload
-    def deliver(self, audio: bytes, format: AudioFormat) -> bytes: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
+    def deliver(self, audio: Whole, format: AudioFormat) -> Whole: ...  # type: ignore[overload-overlap]  # bytes iterate, but are one piece
     @overload
     def deliver(
         self, audio: AsyncIterable[T], format: AudioFormat, payload: Payload | None = ...
@@ -149,12 +154,13 @@ class Synthesis:
         """Deliver audio that exists already: cached, coalesced, or completed by an attempt before it is sent in pieces.
 
         Args:
-            audio: bytes, or chunks of any kind.
-            format: of the bytes.
+            audio: all of it at once, in a form that :meth:`Attempt.audio` reads (bytes, an array, a list of samples); or chunks, as
+                an iterable or an asynchronous one.
+            format: of the audio.
             payload: returns the audio bytes of a chunk that is not bytes itself.
 
         Returns:
-            Bytes as they are, chunks as an iterator that measures them.
+            What is whole as it is, chunks as an iterator that measures them.
         """
         return self._cached_audio(format).deliver(audio, payload)
 

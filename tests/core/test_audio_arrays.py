@@ -75,3 +75,10 @@ def test_numbers_of_an_engine_become_plain() -> None:
     """The integers of numpy, as engines have them in their configuration, come out as a span attribute can take them."""
     facts = measure(PCM16(np.int64(8000), np.int32(1)), bytes(16))  # type: ignore[arg-type]  # as engines do
     assert {type(value) for value in asdict(facts).values()} == {float, int, type(None)}
+
+
+@pytest.mark.parametrize("pair", [(24_000, np.zeros(80, np.int16)), (np.zeros(80, np.int16), 24_000), [1, "a"], [[1, 2], [3]]])
+def test_a_rate_beside_an_array_is_said(pair: Any) -> None:
+    """What scipy and soundfile return is no audio by itself: the message says what came, and what to give."""
+    with pytest.raises(MisuseError, match=r"is no audio: give|The samples are"):
+        audio_bytes(pair, PCM16(24_000))

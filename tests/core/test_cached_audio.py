@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import array
+import base64
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_tts import Encoded
+from otel_tts import PCM16, Encoded
 from otel_tts.testing.capture import Capture
 from tests.core.picture import (
     ASKED,
@@ -238,3 +241,53 @@ def test_a_cache_write_is_a_trace_of_its_own(capture_tts: Capture) -> None:
     assert dict(write.attributes or {}) == {"tts.cache.tier": "redis"}
     assert (write.status.status_code, [event.name for event in write.events]) == (StatusCode.ERROR, ["exception"])
     assert capture_tts.synthesis().outcome == "ok"
+
+
+SECOND = np.arange(16_000, dtype="<i2")
+FORMS: dict[str, Any] = {
+    "bytes": SECOND.tobytes(),
+    "bytearray": bytearray(SECOND.tobytes()),
+    "memoryview of bytes": memoryview(SECOND.tobytes()),
+    "memoryview of numbers": memoryview(SECOND),
+    "array": SECOND,
+    "column": SECOND.reshape(-1, 1),
+    "array.array": array.array("h", SECOND.tolist()),
+    "samples": SECOND.tolist(),
+    "base64": base64.b64encode(SECOND.tobytes()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("delivers", [False, True], ids=["found", "deliver"])
+def test_audio_of_every_form(capture_tts: Capture, form: str, delivers: bool) -> None:
+    """What an attempt reads, a lookup and a delivery read, too: it comes back as it is, and its length is known."""
+    audio = FORMS[form]
+    with capture_tts.telemetry().synthesis(TEXT) as s:
+        with s.lookup("memory") as lookup:
+            if not delivers:
+                assert lookup.found(audio, "piper", audio=PCM16(16_000)) is audio
+            else:
+                lookup.found(object(), "piper")
+        if delivers:
+            assert s.deliver(audio, PCM16(16_000)) is audio
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["tts.audio.duration"], view["tts.audio.delivered_duration"]) == ("ok", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "sentences", [[SECOND, SECOND[:8_000]], (SECOND[:8_000].reshape(-1, 1), SECOND), [SECOND.tobytes(), bytes(16_000)]]
+)
+def test_sentences_of_arrays(capture_tts: Capture, sentences: Any) -> None:
+    """A list of arrays or buffers is one after the other, not one channel each; as a delivery it is chunks."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis(TEXT) as s, s.attempt("piper") as attempt:
+        attempt.audio(sentences, PCM16(16_000))
+    with tts.synthesis(TEXT) as s, s.lookup("memory") as lookup:
+        lookup.found(sentences, audio=PCM16(16_000))
+    with tts.synthesis(TEXT, stream=True) as s:
+        with s.lookup("memory") as lookup:
+            lookup.found("key")
+        assert [chunk is sentence for chunk, sentence in zip(s.deliver(sentences, PCM16(16_000)), sentences, strict=True)] == [
+            True
+        ] * 2
+    assert [view["tts.audio.delivered_duration"] for view in capture_tts.syntheses()] == [1.5] * 3
