@@ -86,6 +86,31 @@ def test_config_says_what_is_in_force_and_from_where(monkeypatch: pytest.MonkeyP
     assert ["METRICS_ENABLED", "true", "default"] in rows
 
 
+@pytest.mark.parametrize(
+    ("environ", "traces", "metrics"),
+    [
+        ({}, "nowhere; with `otel-tts run`", "nowhere; with `otel-tts run`"),
+        ({"OTEL_TTS_DATA_DIR": "/data"}, "files in /data", "files in /data"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:p@c:4318", "OTEL_METRICS_EXPORTER": "none"},
+            "OTLP http/protobuf http://c:4318",
+            "nowhere: switched off",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "console", "nowhere; with `otel-tts run`"),
+    ],
+)
+def test_config_says_where_telemetry_goes(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], traces: str, metrics: str
+) -> None:
+    """As a program that these variables are set for would send it."""
+    monkeypatch.delenv("OTEL_TTS_DATA_DIR", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    lines = dict(line.split(" go to: ") for line in run("config").splitlines() if " go to: " in line)
+    assert lines["traces"].startswith(traces)
+    assert lines["metrics"].startswith(metrics)
+
+
 def test_config_prints_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers, keys and the user part of an address stay unsaid."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=canary")

@@ -37,12 +37,22 @@ _WIDEST = 40  # columns; a longer value moves what follows it
 def config(as_json: bool) -> None:
     """Print the settings in force and where each comes from.
 
-    What may be a secret is not printed: headers, keys, and the user part of a URL. The last lines say which path spans and histograms
-    take, and why: the direct one, which costs less, or that of the OpenTelemetry SDK.
+    What may be a secret is not printed: headers, keys, and the user part of a URL. The last lines say where a program that these
+    variables are set for sends its telemetry; and which path spans and histograms take, and why: the direct one, which costs less, or that
+    of the OpenTelemetry SDK.
     """
     if as_json:
         settings = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in in_force(os.environ)]
-        print_json("config", {"settings": settings, "paths": dict(paths(os.environ)), "grpc_methods": mapped(os.environ)})
+        destinations = dict(places(os.environ))
+        print_json(
+            "config",
+            {
+                "settings": settings,
+                "destinations": destinations,
+                "paths": dict(paths(os.environ)),
+                "grpc_methods": mapped(os.environ),
+            },
+        )
         return
     rows = [("variable", "value", "from"), *in_force(os.environ)]
     name_width, value_width = (min(_WIDEST, max(len(row[column]) for row in rows)) for column in (0, 1))
@@ -50,6 +60,8 @@ def config(as_json: bool) -> None:
         line = f"{name:<{name_width}}  {value:<{value_width}}  {source}"
         click.secho(line, dim=source == "default", bold=source == "from")
     click.echo()
+    for signal, destination in places(os.environ):
+        click.echo(f"{signal} go to: {destination}")
     for signal, path in paths(os.environ):
         click.echo(f"path of {signal}: {path}")
     if methods := mapped(os.environ):
@@ -109,6 +121,27 @@ def by_section(environ: Mapping[str, str]) -> Iterator[tuple[type[Section], Sequ
         own = [setting for setting in section.load(environ).in_force() if setting.variable.name not in names]
         names |= {setting.variable.name for setting in own}
         yield section, own
+
+
+def places(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give where each signal goes in a program that these variables are set for.
+
+    Args:
+        environ: the environment variables.
+
+    Raises:
+        SettingError: a variable has a value that is not allowed.
+    """
+    from otel_tts.files import SIGNALS
+    from otel_tts.sdk.exporters import destinations, exporter_names
+
+    settings = Settings.load(environ)
+    files = settings.source("data_dir") != "default"
+    for signal in SIGNALS:
+        ways = [redact_url(way.description) for way in destinations(signal, settings, local=files, environ=environ)]
+        if not ways and exporter_names(signal, environ) is None:
+            ways = [f"nowhere; with `otel-tts run`, `otel-tts serve` or configure(local=True) files in {settings.data_dir}"]
+        yield signal, ", ".join(ways) or "nowhere: switched off"
 
 
 def paths(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,8 @@ def status(service: str, as_json: bool) -> None:
     except SourceUnavailableError as unavailable:
         if as_json:
             print_json("status", _as_json(CheckState.UNKNOWN, [], None, history.source, settings, str(unavailable), []))
-        click.echo(f"Unknown: {unavailable}", err=True)
+        else:
+            click.echo(f"Unknown: {unavailable}")  # checks show what is on the standard output
         raise SystemExit(CheckState.UNKNOWN) from None
     state = max((_STATES[each.verdict.condition.severity] for each in met), default=CheckState.OK)
     if background is None and (age_s is None or is_ahead(age_s) or is_late(age_s, history.interval)):

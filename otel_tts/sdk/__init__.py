@@ -38,6 +38,10 @@ class _Configured(ForkAware):
 
 _configured = _Configured()
 _CALLED = "configure() has been called before with other arguments (%s): the first call counts."
+_ENDED = (
+    "configure() has been called after the pipeline that it set up was shut down: OpenTelemetry's providers are set once in a process, so "
+    "nothing is recorded any more. Call pipeline.flush() to export what there is and go on (in a notebook, say), or restart the process."
+)
 _STARTED = (
     "otel-tts run or opentelemetry-instrument has set up telemetry before the program began, so these arguments of configure() are not "
     "used: %s. Set variables instead, such as OTEL_SERVICE_NAME for service_name, or start the program without that command."
@@ -86,7 +90,7 @@ def configure(
             ``settings.monitor``.
 
     Returns:
-        The pipeline. A second call returns the first one's, and warns if the arguments differ.
+        The pipeline. A second call returns the first one's, and warns if the arguments differ, or if it has been shut down.
 
     Raises:
         SettingError: a variable or argument has a value that is not allowed, or the requested port is in use.
@@ -102,6 +106,8 @@ def configure(
 
             _configured.first_call = arguments, build(**{**arguments, "settings": settings or Settings.load()})
         first, pipeline = _configured.first_call
+    if pipeline.has_ended:
+        _logger.warning(_ENDED)
     given = arguments.keys() if _configured.without_code else first.keys() | arguments.keys()
     if differing := sorted(name for name in given if first.get(name) != arguments.get(name)):
         _logger.warning(_STARTED if _configured.without_code else _CALLED, ", ".join(differing))

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from otel_tts.sdk.metrics import Holdable
 
 _logger = logging.getLogger(__name__)
+_LOST = (
+    "What was left at the end of this process did not leave in time and is lost: %s. See whether the receiver is up; `otel-tts doctor` "
+    "says which hop is broken."
+)
 _ENDING_S = 0.5  # for RPCs that are about to end when the pipeline shuts down
 
 
@@ -91,6 +95,11 @@ class SignalExport:
     flush: Callable[[], object] = lambda: True
     stop: Callable[[], object] | None = None
 
+    @property
+    def described(self) -> str:
+        """What is sent, and where, for people."""
+        return f"{self.signal} to {self.description}"
+
 
 class Pipeline(fork.ForkAware):
     """The pipeline that :func:`otel_tts.configure` has set up.
@@ -141,6 +150,11 @@ class Pipeline(fork.ForkAware):
             fork.register(self)
             self._ending = Ending(self._end, self.flush)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was shut down."""
+        return self._result is not None
+
     def describe(self) -> list[str]:
         """Return where each signal goes, as one line each, for people."""
         return [f"{export.signal}: {export.description}" for export, _ in self._exports] or [
@@ -182,7 +196,10 @@ class Pipeline(fork.ForkAware):
                 self._find_dropped(ending_s)
                 UNDER_WAY.stop(ending_s)
                 run_deferred()
-                self._result = _exported([lane.submit(export.stop) for export, lane in self._exports if export.stop], deadline)
+                stops = [(export, lane.submit(export.stop)) for export, lane in self._exports if export.stop]
+                self._result = _exported([stop for _, stop in stops], deadline)
+                if late := [export.described for export, stop in stops if not (stop.done.is_set() and stop.succeeded)]:
+                    _logger.warning(_LOST, "; ".join(late))
                 if self._children is not None:
                     self._children.end()
                 atexit.unregister(self.shutdown)  # last: so the exit waits here for another thread that shuts down

@@ -39,7 +39,7 @@ def test_nothing_known_is_not_nothing_wrong() -> None:
     assert "Unknown: there are no metrics" in result.output
     result = run(OTEL_TTS_PROMETHEUS_URL="http://127.0.0.1:9")
     assert result.exit_code == CheckState.UNKNOWN
-    assert "Unknown: Prometheus at http://127.0.0.1:9 does not answer" in result.stderr
+    assert "Unknown: Prometheus at http://127.0.0.1:9 does not answer" in result.stdout  # which is what a check shows
 
 
 @pytest.mark.parametrize(("failed", "state"), [(0, CheckState.OK), (2, CheckState.OK), (30, CheckState.CRITICAL)])

@@ -422,6 +422,34 @@ record("a")
     assert sum(line.count(b"a happened") for line in logs) == 1
 
 
+def test_a_call_after_the_end_says_that_nothing_is_recorded(tmp_path: Path) -> None:
+    """A cell of a notebook that is run again, and that shuts down what it set up, records nothing, and says so."""
+    process = run(f"""
+from pathlib import Path
+settings = otel_tts.Settings.load(data_dir=Path({str(tmp_path)!r}))
+for _ in range(2):
+    pipeline = otel_tts.configure(local=True, settings=settings)
+    record("a")
+    pipeline.shutdown()
+""")
+    line, *others = [line for line in process.stderr.splitlines() if "configure()" in line]
+    assert line.startswith("configure() has been called after the pipeline that it set up was shut down"), process.stderr
+    assert "pipeline.flush()" in line
+    assert others == []
+
+
+@pytest.mark.parametrize("ends", ["", "pipeline.shutdown()"], ids=["at exit", "by itself"])
+def test_what_is_lost_at_the_end_is_said(ends: str) -> None:
+    """A process that ends while its receiver is away says which signals are lost, and where they would have gone."""
+    process = run(
+        f"pipeline = otel_tts.configure(logs=False)\nrecord('a')\n{ends}", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
+    )
+    lost = [line for line in process.stderr.splitlines() if line.startswith("What was left at the end of this process")]
+    assert len(lost) == 1, process.stderr
+    for part in ("traces to OTLP http/protobuf http://127.0.0.1:9", "metrics to OTLP", "is lost", "otel-tts doctor"):
+        assert part in lost[0]
+
+
 HOST = """
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
