@@ -94,6 +94,8 @@ OVERFLOW = Condition(
         ),
     ),
 )
+ENDED_AFTER = 90.0
+"""Seconds without a sample after which the last value of a replica is not its state any more: more than one export at usual intervals."""
 SILENT_AFTER = 2 * MINUTE
 """Seconds without a sample after which a service is silent."""
 ABSENT = Condition(

@@ -7,6 +7,7 @@ from functools import partial
 
 from otel_tts import semconv
 from otel_tts.conditions import Figure
+from otel_tts.conditions.telemetry import ENDED_AFTER
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.promql.query import Queries, Scope
 from otel_tts.semconv import (
@@ -224,6 +225,16 @@ def level(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...
         over: `sum`, `max` or `min`.
     """
     return f"{_over(over, scope.labels(*by))}({scope.select(series(metric), *scope.narrow(metric), *matchers)})"
+
+
+def replicas(scope: Scope, metric: Metric) -> str:
+    """The value now of each replica. One that has ended is gone soon: by itself Prometheus would keep its last value for five minutes.
+
+    Args:
+        scope: which series, over which window.
+        metric: the metric.
+    """
+    return f"last_over_time({scope.select(series(metric), *scope.narrow(metric))}[{ENDED_AFTER:.0f}s])"
 
 
 def last_run(scope: Scope, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tts.promql.expressions import ASKED, COUNTED, OK, growth, level, none, percentiles, rate, share
+from otel_tts.promql.expressions import ASKED, COUNTED, OK, growth, level, none, percentiles, rate, replicas, share
 from otel_tts.promql.naming import label
 from otel_tts.promql.query import Queries, Scope
 from otel_tts.semconv import (
@@ -47,8 +47,8 @@ percentiles(
 @QUERIES.query("1", PROVIDER)
 def provider_state(scope: Scope) -> str:
     """2 when all replicas can use the provider, 1 when only some can, 0 when none can."""
-    best, worst = (level(scope, PROVIDER_AVAILABLE, by=(PROVIDER,), over=over) for over in ("max", "min"))
-    return f"{best} + {worst}"
+    each, by = replicas(scope, PROVIDER_AVAILABLE), scope.labels(PROVIDER)
+    return f"max by ({by}) ({each}) + min by ({by}) ({each})"
 
 
 @QUERIES.query("s", PROVIDER)

@@ -23,10 +23,11 @@ from otel_tts.promql.expressions import (
     known_first_audio,
     last_run,
     outside,
+    replicas,
     share,
     up_to,
 )
-from otel_tts.promql.naming import bucket_series, count_series, label, series
+from otel_tts.promql.naming import bucket_series, count_series, label
 from otel_tts.promql.query import Queries, Query, Scope
 from otel_tts.promql.readings import PLACE
 from otel_tts.semconv import (
@@ -135,13 +136,13 @@ def judged_first_audio_burn_rate(scope: Scope) -> str:
 @QUERIES.query("{provider}", PROVIDER)
 def judged_provider_available(scope: Scope) -> str:
     """1 when any replica can use the provider, 0 when none can."""
-    return f"max by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))})"
+    return f"max by ({scope.labels(PROVIDER)}) ({replicas(scope, PROVIDER_AVAILABLE)})"
 
 
 @QUERIES.query("{replica}", PROVIDER)
 def judged_provider_degraded(scope: Scope) -> str:
     """Replicas that cannot use the provider, while others can."""
-    unable = f"count by ({scope.labels(PROVIDER)}) ({scope.select(series(PROVIDER_AVAILABLE))} == 0)"
+    unable = f"count by ({scope.labels(PROVIDER)}) ({replicas(scope, PROVIDER_AVAILABLE)} == 0)"
     return f"{unable} and {judged_provider_available(scope)} == 1"
 
 

@@ -17,7 +17,7 @@ from otel_tts.rules import FILES, prometheus
 from otel_tts.semconv import SYNTHESIS_FIRST_AUDIO
 from otel_tts.settings.judging import RUNBOOKS
 from tests.e2e.stack import program
-from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, first_audio, outcomes
+from tests.rules.scenes import PIPER, SCENES, SERVICE, Scene, State, available, first_audio, outcomes
 
 ALERTS = [condition.name for condition in CONDITIONS if condition.query]
 
@@ -79,6 +79,21 @@ def test_what_was_silent_for_a_while_is_not_new(rule_files: dict[str, Path], tmp
     fresh: State = {series: None if value else 0.0 for series, value in outcomes(0, 1).items()}
     first = case(name, scene, [(fresh, 40), (outcomes(0, 5), 1)], [(0, False), (1, True)])
     promtool(name, rule_files, scene.step, [held_up, first], tmp_path)
+
+
+@pytest.mark.parametrize(("ended", "works"), [(1.0, 0.0), (0.0, 1.0)], ids=["fails in the new one", "failed in the old one"])
+def test_a_replica_that_has_ended_says_nothing_of_a_provider(
+    ended: float, works: float, rule_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """After a deploy the new replica alone decides, within two minutes; that it differs from the old one is not a degraded provider."""
+    for name in ("TTSProviderDown", "TTSProviderDegraded"):
+        scene = SCENES[name]
+        old: State = {key: ended if 'instance="a"' in key else None for key in available(0, 0)}
+        new: State = {key: works if 'instance="b"' in key else None for key in available(0, 0)}
+        fires = name == "TTSProviderDown" and not works
+        phases = [(old, 20), (new, 9), *[(new, 1)] * 20]
+        test = case(name, scene, phases, [(1, fires), *((number, fires) for number in range(2, 22))])
+        promtool(name, rule_files, scene.step, [test], tmp_path)
 
 
 def test_two_clusters_with_one_service_name_are_two_services(rule_files: dict[str, Path], tmp_path: Path) -> None:
