@@ -14,7 +14,7 @@ from otel_tts.core.guard import guard
 from otel_tts.core.labels import Labels
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.grpc.internals import Internals
-from otel_tts.grpc.plan import Speech, plan_of
+from otel_tts.grpc.plan import MethodSpeech, plan_of
 from otel_tts.grpc.rpc import Rpc
 from otel_tts.semconv import OTHER, RPC_METHOD
 
@@ -110,7 +110,7 @@ class Interceptor(ABC):
                 behavior, method, self._telemetry, request_streaming=request_streaming, response_streaming=response_streaming
             )
             if behavior is not unmapped and (ok := plan_of(self._emitter, label, "OK")).speech is None:
-                ok.speech = Speech(response_streaming)
+                ok.speech = MethodSpeech(response_streaming)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return label, self._maker(make, behavior, handler)
 

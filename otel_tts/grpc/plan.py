@@ -11,7 +11,7 @@ from otel_tts.semconv import OTHER, RequestKind
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class MethodSpeech:
     """What a request to speak of a method is like.
 
     Attributes:
@@ -44,7 +44,7 @@ class RpcPlan:
     def __init__(self, emitter: Emitter, method: str, code: str) -> None:
         failed = code in semconv.GRPC_SERVER_ERRORS or (code == "CANCELLED" and emitter.settings.cancelled_is_error)
         self.error_type = code if failed else None
-        self.speech: Speech | None = None
+        self.speech: MethodSpeech | None = None
         self.silent = False
         self.duration = emitter.instruments.rpc_duration.at(("grpc", method, code, self.error_type))
         self.attributes = RepeatedAttributes(
@@ -67,7 +67,7 @@ def plan_of(emitter: Emitter, method: str, code: str) -> RpcPlan:
     return plan
 
 
-def speech_of(emitter: Emitter, method: str) -> Speech | None:
+def speech_of(emitter: Emitter, method: str) -> MethodSpeech | None:
     """Return what RPCs of a method speak; None if they do not, or not always, as far as is known.
 
     Each that ended with OK had a request to speak. Then one whose handler never started was one, too: its caller asked for speech.

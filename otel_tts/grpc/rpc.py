@@ -25,7 +25,7 @@ from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.turn import in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.grpc.internals import Internals
-from otel_tts.grpc.plan import RpcPlan, Speech, plan_of, speech_of
+from otel_tts.grpc.plan import MethodSpeech, RpcPlan, plan_of, speech_of
 from otel_tts.grpc.status import name_of
 from otel_tts.semconv import ErrorType, Outcome
 
@@ -309,7 +309,7 @@ class Rpc(Call):
             if last is None:
                 plan.silent = True
             elif plan.speech is None:
-                plan.speech = Speech(*last.delivery)
+                plan.speech = MethodSpeech(*last.delivery)
             plan.duration((now - timeline.start) * 1e-9, context)
             if span.is_recording():
                 self._describe(plan)
