@@ -14,7 +14,7 @@ from typing import Any
 from otel_tts import semconv
 from otel_tts.semconv import Attribute
 
-FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 """What reading a field that is something else raises."""
 _DEEPEST = 16
 """Levels of lists and maps in a value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -17,13 +18,15 @@ from otel_tts.testing.capture import Capture
 from tests.grpc.servers import (
     ENDINGS,
     KINDS,
+    AioHandlers,
     SyncHandlers,
     aio_server,
     call,
+    kind_of,
     speech,
     wait_for,
 )
-from tests.grpc.ways import WAYS, Anything, ask, doing, the_rpc
+from tests.grpc.ways import WAYS, Anything, ask, doing, ends, the_rpc
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,3 +136,36 @@ async def test_thousands_of_methods_of_a_generic_handler_stay_within_bounds(capt
     assert sum(count for _, count in points) == 4_000
     assert len(points) <= 101
     assert max(points, key=lambda point: point[1])[0]["rpc.method"] == "_OTHER"
+
+
+@pytest.mark.parametrize(
+    "way", ["unary_unary", "stream_unary", "unary_stream", "stream_stream", "unary_stream_written", "stream_stream_written"]
+)
+def test_a_handler_that_answers_a_caller_who_has_left(way: str, capture_tts: Capture) -> None:
+    """It takes no notice of being cancelled, and returns as if all were well: nobody gets that, and it counts as the client saw it."""
+    handlers = AioHandlers("cancel")
+
+    async def stay() -> None:
+        handlers.entered.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    async def returning(request: Any, context: Any) -> bytes:
+        await stay()
+        return b"."
+
+    async def yielding(request: Any, context: Any) -> Any:
+        yield b"."
+        await stay()
+
+    async def writing(request: Any, context: Any) -> None:
+        await context.write(b".")
+        await stay()
+
+    kind = kind_of(way)
+    behavior = writing if way.endswith("written") else yielding if kind.endswith("stream") else returning
+    with aio_server(capture_tts.telemetry(clock=SystemClock()), speech(**{kind: behavior})) as port:
+        code, _ = call(port, kind, handlers)
+        assert code is grpc.StatusCode.CANCELLED
+        assert (the_rpc(capture_tts).attributes or {})["rpc.response.status_code"] == "CANCELLED"
+    assert ends(capture_tts) == {"CANCELLED": 1}
