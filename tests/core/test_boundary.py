@@ -175,6 +175,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     deferred.run_deferred()
 
 
+@pytest.mark.timeout(30)  # it fails where it would not end
 def test_what_the_collector_runs_is_done_later(capture_tts: Capture, collected: Callable[[], None]) -> None:
     """A report, the end of an attempt, and what was deferred before: nothing of it inside the collection, all of it after."""
     tts, done = capture_tts.telemetry(), list[int]()

@@ -288,6 +288,7 @@ def test_what_can_be_read_of_a_metrics_line_is(tmp_path: Path) -> None:
     assert history.unreadable
 
 
+@pytest.mark.timeout(60)  # it fails where it would not end
 def test_a_chain_and_a_circle_of_any_length(tmp_path: Path) -> None:
     """3,000 spans below each other, and spans that are each other's parents, are drawn, every one of them."""
     deep = [span(span_id=f"{n:016x}", parentSpanId=f"{n - 1:016x}" if n > 1 else "", name=f"span-{n}") for n in range(1, 3001)]
@@ -313,6 +314,7 @@ def test_nesting_without_end(tmp_path: Path, nested: str) -> None:
     read_all(tmp_path)
 
 
+@pytest.mark.timeout(60)  # as above
 def test_a_line_without_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over piece by piece, and the lines before and behind it are read."""
     monkeypatch.setattr(files, "LONGEST_LINE", 4096)
@@ -328,6 +330,7 @@ def test_a_line_without_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: p
         assert history.unreadable == 2
 
 
+@pytest.mark.timeout(60)  # as above
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     """A pipe, a directory and a link to nowhere with the names of files: nothing waits for them."""
     write(tmp_path, "traces", export(span(GOOD)))
