@@ -49,6 +49,6 @@ def write(serialize: Any, rpc: Rpc, failure: str, message: Any) -> Any:
     if isinstance(raw, bytes):
         if len(raw) > rpc.largest_response:
             rpc.largest_response = len(raw)
-    else:
+    elif raw is not None or failure == "INTERNAL":  # `grpc.aio` sends an empty message for None
         rpc.answer(set_code(rpc.internals.context, failure), None, OURS, by_grpc=True)
     return raw

@@ -17,11 +17,14 @@ from otel_tts.core.clock import SystemClock
 from otel_tts.testing.capture import Capture
 from tests.grpc.servers import (
     ENDINGS,
+    HANDLERS,
     KINDS,
+    STACKS,
     AioHandlers,
     SyncHandlers,
     aio_server,
     call,
+    connect,
     kind_of,
     speech,
     wait_for,
@@ -169,3 +172,37 @@ def test_a_handler_that_answers_a_caller_who_has_left(way: str, capture_tts: Cap
         assert code is grpc.StatusCode.CANCELLED
         assert (the_rpc(capture_tts).attributes or {})["rpc.response.status_code"] == "CANCELLED"
     assert ends(capture_tts) == {"CANCELLED": 1}
+
+
+def gives(result: Any) -> Any:
+    """A deserializer or serializer that gives this, whatever it gets."""
+    return lambda _: result
+
+
+ODD = {
+    "request is None": ("request_deserializer", None),
+    "request is empty": ("request_deserializer", b""),
+    "response is None": ("response_serializer", None),
+    "response is a text": ("response_serializer", "."),
+    "response is empty": ("response_serializer", b""),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_serializer_that_gives_something_else(stack: str, kind: str, odd: str, capture_tts: Capture) -> None:
+    """Grpc sends a status of its own for some of it: that is what is counted."""
+    handlers = HANDLERS[stack]("ok")
+    name, result = ODD[odd]
+    handler = getattr(grpc, f"{kind}_rpc_method_handler")(getattr(handlers, kind), **{name: gives(result)})
+    service = grpc.method_handlers_generic_handler("test.Speech", {kind: handler})
+    with STACKS[stack](capture_tts.telemetry(clock=SystemClock()), service) as port, connect(port) as channel:
+        stub = getattr(channel, kind)(f"/test.Speech/{kind}")
+        timeout = 0.5 if (stack, result) == ("sync", ".") else 10  # `grpc` never answers then
+        rpc = (stub if kind.endswith("stream") else stub.future)(b"a", timeout=timeout)
+        with suppress(grpc.RpcError):
+            _ = list(rpc) if kind.endswith("stream") else rpc.result()
+        code = rpc.code().name
+        the_rpc(capture_tts)
+    assert ends(capture_tts) == {code: 1}
