@@ -30,6 +30,7 @@ _LONGEST = 64 * 1024  # with this many bytes, the decision is made without more
 _TEXT_BYTES = 64  # bytes that must be printable in a text
 _PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n") | frozenset(range(0x80, 0x100))  # UTF-8 beyond ASCII too
 _SPACE = b" \t\r\n"
+_NAME = frozenset(range(0x20, 0x7F))  # the bytes of the name of a chunk
 
 _SIGNS: Mapping[bytes, str] = {b"fLaC": "flac", b"OggS": "ogg", b"\x1a\x45\xdf\xa3": "webm"}  # by the first four bytes
 _CHUNKED = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM")  # then a size, then four characters that say what is inside
@@ -82,7 +83,7 @@ def format_of(name: str, expected: AudioFormat) -> AudioFormat:
 
 
 def _riff(data: bytes) -> str | None:
-    if not any(sign.startswith(data[:4]) for sign in _CHUNKED) or not _PRINTABLE.issuperset(data[8:12]):
+    if not any(sign.startswith(data[:4]) for sign in _CHUNKED) or not _NAME.issuperset(data[8:12]):
         return ""
     if len(data) < 12:
         return None

@@ -3,7 +3,8 @@
 Sizes in headers are hints. A server that streams does not know them, and writes 0, the largest number that fits, some large number, or
 the size of the first piece. So audio ends only where the bytes end, or where the next chunk or the next file begins:
 
-- After the announced end, a known chunk is skipped. Anything else is audio: the announced size was too small.
+- After the announced end, a chunk is skipped, if it is a known one or the size of the file has room for it. What is recognised as
+  something else cannot be read. Anything else is audio: the announced size was too small.
 - A new file (``RIFF``, size, ``WAVE``) may begin anywhere. Servers that speak sentence by sentence send a file for each.
 - If fewer bytes come than announced, they are all the audio. Whether the transfer is complete, only the transport knows.
 """
@@ -28,10 +29,14 @@ _BEHIND = frozenset(
      b"smpl", b"inst", b"acid", b"PEAK", b"levl", b"umid", b"chna", b"data", b"fmt ")
 )  # fmt: skip
 """The chunks that may follow audio."""
+_PRINTABLE = frozenset(range(0x20, 0x7F))
 _HEADER = 64 * 1024  # bytes of chunks before the audio: no engine writes more
 _FMT = 4096  # bytes of the chunk ``fmt``, at most
+_DS64 = 16  # bytes of the chunk ``ds64`` that are read
+_LONG = 0xFFFFFFFF  # the size of a chunk whose size stands in ``ds64``
 _SIGN = 12  # bytes by which a file or a list is recognised
 _FILE, _CHUNK, _SKIP, _DATA = range(4)
+_STRANGE = "Something that is no part of a WAV file follows its audio."
 
 _CODINGS: Mapping[tuple[int, int], Callable[[int, int], Samples]] = {
     (1, 8): PCM8,
@@ -56,7 +61,9 @@ class WavReader:
         self._state = _FILE
         self._held = b""  # bytes that wait for what follows them
         self._left: int | None = None  # bytes to the announced end of a chunk; None: it has none
-        self._odd = False  # whether the chunk's size is odd, so that a byte of padding may follow
+        self._padded = False  # whether a byte of padding may follow: the size is odd, and one of complete frames
+        self._room = 0  # bytes that the announced size of the file leaves for chunks after those that came
+        self._long: int | None = None  # the size of the audio by the chunk ``ds64``, of files that may be larger than 4 GiB
         self._before = 0  # bytes of chunks before the audio
         self._frame = b""  # the beginning of a frame
         self._has_audio = False  # whether this file had its audio
@@ -98,15 +105,18 @@ class WavReader:
         return [(self.format, audio)] if audio and self.format is not None else []
 
     def _rest(self) -> tuple[bytes, bytes]:
-        """Return the complete frames that wait, and the beginning of the next one."""
+        """Return the complete frames that wait, and what is none: the beginning of the next one, or of something else."""
         if self._state is not _DATA or self.format is None:
             return b"", self._frame
-        held = self._held
-        if self._left is not None and self._odd and len(held) == self._left + 1:
-            held = held[:-1]  # padding
+        held, left, other = self._held, self._left, b""
+        if left is not None and len(held) > left:
+            if self._padded and len(held) == left + 1:
+                held = held[:-1]  # padding
+            elif recognise(held[left:], end=True):
+                held, other = held[:left], held[left:]
         audio = self._frame + held
         whole = len(audio) - len(audio) % self.format.frame
-        return audio[:whole], audio[whole:]
+        return audio[:whole], audio[whole:] + other
 
     # -- the steps by state: each returns the position of the next, or None, with the bytes that wait in `_held` --------------------------
 
@@ -117,7 +127,9 @@ class WavReader:
         if len(head) < _SIGN:
             self._held = data[at:]
             return None
-        self._state, self.format, self._has_audio, self._before = _CHUNK, None, False, 0
+        self._state, self.format, self._has_audio, self._before, self._long = _CHUNK, None, False, 0, None
+        (size,) = struct.unpack_from("<I", head, 4)
+        self._room = size - 4 if 4 < size < OPEN_END else 0
         return at + _SIGN
 
     def _chunk(self, data: bytes, at: int, pieces: Pieces) -> int | None:
@@ -136,20 +148,32 @@ class WavReader:
                 self._held = data[at:]
                 return None
             self.format = _coding(data[at + 8 : at + 8 + size])
+        elif name == b"ds64" and size >= _DS64:
+            if len(data) < at + 8 + _DS64:
+                self._held = data[at:]
+                return None
+            (self._long,) = struct.unpack_from("<Q", data, at + 16)
         elif name == b"data":
-            if self.format is None:
-                raise UnreadableAudioError("The WAV audio has no format in its header.")
-            self._state, self._has_audio = _DATA, True
-            self._left = size if 0 < size < OPEN_END else None
-            self._odd = bool(size % 2)
+            self._begin_audio(size)
             return at + 8
-        elif self._has_audio and name not in _BEHIND:
-            raise UnreadableAudioError("Something that is no part of a WAV file follows its audio.")
+        elif self._has_audio and not self._is_chunk(data[at : at + 8]):
+            raise UnreadableAudioError(_STRANGE)
+        self._room -= 8 + size + size % 2
         self._before += 8 + size
         if self._before > _HEADER and not self._has_audio:
             raise UnreadableAudioError("The WAV audio has a header without end.")
         self._state, self._left = _SKIP, size + size % 2
         return at + 8
+
+    def _begin_audio(self, size: int) -> None:
+        if self.format is None:
+            raise UnreadableAudioError("The WAV audio has no format in its header.")
+        if size == _LONG and self._long is not None:
+            size = self._long
+        self._state, self._has_audio = _DATA, True
+        self._left = size if size < OPEN_END else None
+        self._padded = size % 2 == 1 and size % self.format.frame == 0
+        self._room -= 8 + size + size % 2
 
     def _skip(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         left = self._left or 0
@@ -165,28 +189,23 @@ class WavReader:
         left = self._left
         if left is not None and (sign is None or sign > at + left) and len(data) - at > left:
             # After the announced end, and not at the next file: is there a chunk, perhaps after a byte of padding?
-            ends = [at + left + pad for pad in ((1, 0) if self._odd else (0,))]
-            end = next((end for end in ends if data[end : end + 4] in _BEHIND), None)
+            ends = [at + left + pad for pad in ((1, 0) if self._padded else (0,))]
+            end = next((end for end in ends if end == sign or self._is_chunk(data[end : end + 8])), None)
+            name = recognise(data[at + left :], end=sign is not None) if end is None else ""
             if end is not None:
                 sign = end
-            elif sign is None and len(data) - at - left < _SIGN:
-                self._give(data[at : at + left], pieces)
-                self._left = 0
-                self._held = data[at + left :]
+            elif sign is None and (name is None or len(data) - at - left < _SIGN + self._padded):
+                self._hold(data, at, min(at + left, len(data) - _undecided(data, at)), pieces)
                 return None
-            elif recognise(data[at + left :], end=True):
-                raise UnreadableAudioError("Something that is no part of a WAV file follows its audio.")
+            elif name:
+                raise UnreadableAudioError(_STRANGE)
             else:
                 self._left = left = None  # there is more audio than was announced
         if sign is None:
-            end = len(data) - _undecided(data[max(at, len(data) - _SIGN + 1) :])
-            self._give(data[at:end], pieces)
-            if left is not None:
-                self._left = left - (end - at)
-            self._held = data[end:]
+            self._hold(data, at, len(data) - _undecided(data, at), pieces)
             return None
         end = sign
-        if left is not None and self._odd and end == at + left + 1:
+        if left is not None and self._padded and end == at + left + 1:
             end -= 1  # padding
         self._give(data[at:end], pieces)
         if self._frame:  # the file ends within a frame
@@ -195,6 +214,20 @@ class WavReader:
         return sign
 
     _steps = (_file, _chunk, _skip, _data)
+
+    def _hold(self, data: bytes, at: int, end: int, pieces: Pieces) -> None:
+        """Give the audio until ``end``; what follows it waits."""
+        self._give(data[at:end], pieces)
+        if self._left is not None:
+            self._left -= end - at
+        self._held = data[end:]
+
+    def _is_chunk(self, head: bytes) -> bool:
+        """Return whether a chunk begins with these 8 bytes: a known one, or one that ends where the file does, or before."""
+        if head[:4] in _BEHIND:
+            return True
+        size = int.from_bytes(head[4:], "little")
+        return len(head) == 8 <= self._room + 1 - size and _PRINTABLE.issuperset(head[:4])  # 1: padding that was left out
 
     def _give(self, data: bytes, pieces: Pieces) -> None:
         audio_format = self.format
@@ -229,10 +262,10 @@ def _sign(data: bytes, at: int) -> int | None:
     return min(places, default=None)
 
 
-def _undecided(tail: bytes) -> int:
+def _undecided(data: bytes, at: int) -> int:
     """Return how many of the last bytes may be the beginning of a file or list."""
-    for start in range(len(tail)):
-        rest = tail[start:]
+    for start in range(max(at, len(data) - _SIGN + 1), len(data)):
+        rest = data[start:]
         if _begins(rest[:4], _RIFFS) and b"WAVE".startswith(rest[8:]):
             return len(rest)
         if _begins(rest[:4], (b"LIST",)) and _begins(rest[8:], (b"INFO", b"adtl")):
