@@ -165,15 +165,15 @@ class WavReader:
         self._state, self._left = _SKIP, size + size % 2
         return at + 8
 
-    def _begin_audio(self, size: int) -> None:
+    def _begin_audio(self, size_bytes: int) -> None:
         if self.format is None:
             raise UnreadableAudioError("The WAV audio has no format in its header.")
-        if size == _LONG and self._long is not None:
-            size = self._long
+        if size_bytes == _LONG and self._long is not None:
+            size_bytes = self._long
         self._state, self._has_audio = _DATA, True
-        self._left = size if size < OPEN_END else None
-        self._padded = size % 2 == 1 and size % self.format.frame == 0
-        self._room -= 8 + size + size % 2
+        self._left = size_bytes if size_bytes < OPEN_END else None
+        self._padded = size_bytes % 2 == 1 and size_bytes % self.format.frame == 0
+        self._room -= 8 + size_bytes + size_bytes % 2
 
     def _skip(self, data: bytes, at: int, pieces: Pieces) -> int | None:
         left = self._left or 0
