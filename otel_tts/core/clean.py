@@ -31,6 +31,7 @@ _ELLIPSIS = "…"
 _UNPRINTABLE = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _NOT_IN_A_NAME = re.compile(f"[\t\n\r{_UNPRINTABLE}]")
 _NOT_IN_A_TEXT = re.compile(f"\r(?!\n)|[{_UNPRINTABLE}]")
+_type_name = type.__dict__["__name__"].__get__
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _logger = logging.getLogger(__name__)
@@ -68,10 +69,10 @@ def spoken(value: object) -> str:
     if value is None:
         return ""
     if is_a(value, str):
-        return value  # type: ignore[return-value]
+        return str.__str__(value)  # a subclass may change what its methods do
     if is_a(value, (bytes, bytearray)):
         return str(value, "utf-8", "replace")  # type: ignore[call-overload, no-any-return]
-    guard.caught("the text of a request", MisuseError(f"A text is str, not {type(value).__name__}."))
+    guard.caught("the text of a request", MisuseError(f"A text is str, not {type_name(value)}."))
     return ""
 
 
@@ -89,7 +90,7 @@ def number(value: Any) -> float:
         guard.pass_on(error)
         plain = None
     if plain is None or not -LARGEST <= plain <= LARGEST:  # a comparison with NaN is always false
-        given = shown(value) if value is None or is_a(value, Number) else f"<{type(value).__name__}>"  # others may hold text
+        given = shown(value) if value is None or is_a(value, Number) else f"<{type_name(value)}>"  # others may hold text
         raise MisuseError(f"{given} is no finite number from {-LARGEST:,} to {LARGEST:,}.")
     return plain
 
@@ -102,6 +103,11 @@ def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
         kinds: the types, one of which it must have.
     """
     return issubclass(type(value), kinds)
+
+
+def type_name(value: object) -> str:
+    """Return the name of the type of ``value``, which its metaclass may hide."""
+    return str(_type_name(type(value)))
 
 
 def choice(kind: type[E], argument: str, value: object, consequence: str = "") -> E | None:
@@ -173,7 +179,7 @@ def exception(value: object) -> BaseException | None:
     if value is None or is_a(value, BaseException):
         return value  # type: ignore[return-value]
     # Not the value: it may be the message of an exception, and contain the text to speak.
-    guard.misused("error", f"<{type(value).__name__}>", "pass the exception itself.")
+    guard.misused("error", f"<{type_name(value)}>", "pass the exception itself.")
     return None
 
 
@@ -183,7 +189,7 @@ def shown(value: object) -> str:
         return name(repr(value))
     except Exception as error:  # noqa: BLE001 - the host's object
         guard.pass_on(error)
-        return f"<{type(value).__name__}>"
+        return f"<{type_name(value)}>"
 
 
 class Range:
@@ -245,7 +251,7 @@ def _plain(value: object) -> str:
         return str.__str__(str(value))
     except Exception as error:  # noqa: BLE001 - the host's object
         guard.pass_on(error)
-        return f"<{type(value).__name__}>"
+        return f"<{type_name(value)}>"
 
 
 def _cut(value: str, longest: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from otel_tts.core import clean
 from otel_tts.core.formats import Samples, UnreadableAudioError
 from otel_tts.core.guard import MisuseError, guarded_or
 
@@ -93,7 +94,7 @@ def _array(data: Any) -> npt.NDArray[Any]:
         try:
             data = memoryview(data)
         except TypeError:
-            raise MisuseError(f"{type(data).__name__} is no audio: {_ALLOWED}") from None
+            raise MisuseError(f"{clean.type_name(data)} is no audio: {_ALLOWED}") from None
     return np.asarray(data)
 
 

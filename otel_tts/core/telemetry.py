@@ -179,7 +179,7 @@ class Telemetry:
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
         provider, model = clean.name(provider), clean.optional_name(model)
-        timeline = RequestClock(self._emitter.clock)
+        timeline, remote = RequestClock(self._emitter.clock), clean.flag("remote", remote)
         return Attempt(Invocation(self._emitter, timeline, None, provider, model, AttemptReason.PROBE, remote=remote))
 
     @guarded_or(lambda *_: NOOP)

@@ -40,10 +40,35 @@ class Closed:
         raise RuntimeError(name)
 
 
+class Nameless(type):
+    """A class that does not say its name."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class OfNameless(metaclass=Nameless):
+    """An object of such a class."""
+
+
+class Markup(str):
+    """A text whose methods do something else, as those of template engines do."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return -1
+
+    def __add__(self, other: object) -> str:
+        raise RuntimeError
+
+    __radd__ = __getitem__ = __iter__ = __str__ = isascii = isspace = strip = __add__  # type: ignore[assignment]
+
+
 VALUES: list[Any] = [
     None, True, 0, -1, 1.5, float("nan"), float("inf"), 2**70, "", "nonsense", "\ud83d", "\x1b]52;c;eA==\x07", "x" * 10_000, b"bytes",
     [], [1], {}, {"a": 1}, {"\ud83d": object()}, {1}, range(3), object(), ..., ValueError("spoken"), ValueError, PCM16, Raising(), Closed(),
-    np.array([1, 2]), np.array([]), np.float32(1), Decimal("NaN"), lambda: 1, iter(()), memoryview(b"abc"), 1j,
+    OfNameless(), Markup("Hello"), np.array([1, 2]), np.array([]), np.float32(1), Decimal("NaN"), lambda: 1, iter(()), memoryview(b"abc"), 1j,
 ]  # fmt: skip
 FORMAT = PCM16(16_000)
 CHUNK = b"\x00\x40\x00\xc0" * 800
@@ -153,6 +178,7 @@ GOOD: dict[str, Callable[[Telemetry, Any], None]] = {
     "attempt(model)": plain(lambda s, value: attempt(s, model=value)),
     "attempt(reason)": plain(lambda s, value: attempt(s, reason=value)),
     "attempt(remote)": plain(lambda s, value: attempt(s, remote=value)),
+    "attempt(text)": plain(lambda s, value: attempt(s, text=value)),
     "attempt.connection": plain(lambda s, value: attempt(s, lambda tried: tried.connection(reused=value))),
     "add_text": plain(lambda s, value: s.add_text(value), lambda s, _: attempt(s)),
     "text_from": plain(lambda s, value: list(s.text_from([value])), lambda s, _: attempt(s)),
@@ -266,3 +292,23 @@ def test_a_failed_attempt_is_none_that_went_well(how: str, capture_tts: Capture,
         attributes["tts.outcome"] for span in capture_tts.spans if "tts.attempt.reason" in (attributes := span.attributes or {})
     ]
     assert outcomes == ["error"] * (len(VALUES) - 1) + ["ok"]
+
+
+def test_a_probe_is_counted_whatever_its_arguments_are(capture_tts: Capture, warnings: list[str]) -> None:
+    """Also where nothing says whether ``remote`` is true: an array of several values."""
+    tts = capture_tts.telemetry()
+    for value in VALUES:
+        with tts.probe("piper", remote=value):
+            pass
+    assert capture_tts.total("tts.attempt.duration") == len(VALUES)
+    assert not any("failed" in line for line in warnings), warnings
+
+
+def test_the_characters_of_a_text_do_not_depend_on_its_methods(capture_tts: Capture) -> None:
+    """Those of a subclass of ``str``: given at once, in pieces, and to an attempt."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis(Markup("Hello")) as s:
+        s.add_text(Markup("<b>"))
+        list(s.text_from([Markup("you")]))
+        attempt(s, text=Markup("Hello"))
+    assert capture_tts.synthesis()["tts.text.length"] == 11
