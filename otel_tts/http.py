@@ -19,6 +19,7 @@ from requests.utils import get_environ_proxies
 
 from otel_tts.errors import OtelTtsError
 from otel_tts.settings import ServerSettings, header_lines, redact_url
+from otel_tts.settings.named_file import read_bytes
 from otel_tts.version import __version__
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -179,7 +180,7 @@ class Client:
         if self._server.headers_file is not None:
             variable = self._server.variable("headers_file")
             try:
-                from_file = header_lines(self._server.headers_file.read_text("utf-8")).fields
+                from_file = header_lines(read_bytes(self._server.headers_file).decode("utf-8-sig")).fields
             except UnicodeDecodeError:
                 raise self._no_response(f"was not asked: {variable} names a file that is no text", _RIGHT_FILE) from None
             except OSError as error:

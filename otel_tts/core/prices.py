@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from otel_tts.core import clean
 from otel_tts.settings import SettingError
+from otel_tts.settings.named_file import read_toml
 
 _logger = logging.getLogger(__name__)
 
@@ -59,13 +59,9 @@ class Prices:
         Raises:
             SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
         """
+        tables = read_toml("price file", path)
         try:
-            tables: dict[str, Any] = tomllib.loads(Path(path).expanduser().read_text("utf-8"))
             return cls({provider: table[_KEY] for provider, table in tables.items()})
-        except RuntimeError:
-            raise SettingError(f"The price file {str(path)!r} cannot be read: it has a ~, and this user has no home.") from None
-        except OSError as error:
-            raise SettingError(f"The price file {str(path)!r} cannot be read: {error.strerror or error}.") from None
         except (KeyError, TypeError):
             raise SettingError(f"The price file {str(path)!r} needs a table for each provider with {_KEY!r} in it.") from None
         except ValueError as error:

@@ -101,6 +101,8 @@ def _configure_from(path: str) -> Pipeline:
         configuration.configure_sdk(configuration.load_config_file(path))
     except configuration.ConfigurationError as error:
         raise SettingError(f"OTEL_CONFIG_FILE={path!r} is not usable: {error}") from None
+    except Exception as error:  # noqa: BLE001 - no text in UTF-8, nested too deeply, or a component that raises
+        raise SettingError(f"OTEL_CONFIG_FILE={path!r} is not usable: {type(error).__name__}: {error}") from None
     finally:
         loader.disabled = False
     return configure(

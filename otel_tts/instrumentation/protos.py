@@ -27,7 +27,6 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from otel_tts.core.telemetry import Telemetry
@@ -35,6 +34,7 @@ from otel_tts.instrumentation.exchange import observe
 from otel_tts.instrumentation.messages import HIGHEST_SAMPLE_RATE, Fields, Method, Missing
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
+from otel_tts.settings.named_file import read_toml
 
 _ALIKE = 0.85  # of two names, from 0 to 1: with less, one is hardly the other one mistyped
 _logger = logging.getLogger(__name__)
@@ -108,26 +108,13 @@ def load(settings: Settings | None = None) -> Protos:
     """
     settings = settings if settings is not None else Settings.load()
     own: Mapping[str, Method] = {}
-    methods = _methods(resources.files(__package__).joinpath("protos.toml").read_text("utf-8"), "protos.toml")
+    methods = _methods(tomllib.loads(resources.files(__package__).joinpath("protos.toml").read_text("utf-8")), "protos.toml")
     if settings.grpc_mapping:
-        file = Path(settings.grpc_mapping)
-        try:
-            file = file.expanduser()
-            own = _methods(file.read_text("utf-8"), str(file), report=True)
-        except RuntimeError:
-            raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: it has a ~, and this user has no home.") from None
-        except OSError as error:
-            raise SettingError(f"The gRPC mapping {str(file)!r} cannot be read: {error.strerror or error}.") from None
-        except UnicodeDecodeError:
-            raise SettingError(f"The gRPC mapping {str(file)!r} is no text in UTF-8.") from None
+        own = _methods(read_toml("gRPC mapping", settings.grpc_mapping), settings.grpc_mapping, report=True)
     return Protos({**methods, **own}, own)
 
 
-def _methods(text: str, file: str, *, report: bool = False) -> dict[str, Method]:
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"The gRPC mapping {file!r} is no TOML: {error}.") from None
+def _methods(tables: Mapping[str, Any], file: str, *, report: bool = False) -> dict[str, Method]:
     return {name: _Reader(file, name, report=report).method(table) for name, table in tables.items()}
 
 

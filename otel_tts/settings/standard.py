@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from otel_tts.errors import SettingError
 from otel_tts.settings import plugins
+from otel_tts.settings.named_file import check_kind
 from otel_tts.settings.values import milliseconds, redact_url
 
 _MOST = 2**31 - 1
@@ -103,7 +104,7 @@ def file(text: str) -> Path:
         ValueError: it cannot be used; the message says what can.
     """
     with suppress(OSError, ValueError):
-        Path(text.strip()).open("rb").close()
+        check_kind(text.strip())
         return Path(text.strip())
     raise ValueError("the path of a file that can be read")
 

@@ -91,11 +91,11 @@ def test_prices_of_a_file(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, r"cannot be read: No such file or directory\.$"),
-        ("[openai", r"is not usable: "),
+        ("[openai", r"is no TOML: "),
         ("[openai]\nprice = 1", r"needs a table for each provider with 'usd_per_million_characters' in it\.$"),
         ("openai = 1", r"needs a table for each provider"),
         ("[openai]\nusd_per_million_characters = -1", r"is not usable: The price of openai / \* is -1;"),
-        (b"\xff\xfe", r"is not usable: "),
+        (b"\xff\xfe", r"is no text in UTF-8\.$"),
     ],
 )
 def test_a_file_of_prices_that_is_none(tmp_path: Path, content: str | bytes | None, message: str) -> None:

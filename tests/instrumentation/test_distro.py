@@ -134,12 +134,14 @@ def test_a_mistake_is_one_clear_line(script: str, name: str, value: str, line: s
         ("file_format: [", "Failed to parse YAML: while parsing a flow node "),
         ('file_format: "9.9"', "Unsupported file_format '9.9'"),
         (CONFIGURATION.replace("console", "konsole"), "Plugin 'konsole' not found "),
+        ("\xff", "UnicodeDecodeError: "),
+        ("[" * 5_000, "RecursionError: "),
     ],
 )
 def test_a_mistake_in_a_configuration_file_is_one_clear_line(tmp_path: Path, content: str, complaint: str) -> None:
     """Without the stack trace of whatever reads it."""
     file = tmp_path / "otel.yaml"
-    file.write_text(content)
+    file.write_text(content, "latin-1")
     run = start("print('here')", OTEL_CONFIG_FILE=str(file))
     assert (run.returncode, run.stdout) == (0, "here\n")
     (message,) = run.stderr.splitlines()

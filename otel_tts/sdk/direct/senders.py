@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
 from otel_tts.sdk.per_process import PerProcess
+from otel_tts.settings.named_file import read_bytes
 from otel_tts.version import __version__
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class GRPCSender:
         def content(name: str) -> bytes | None:
             path = _setting(self._environ, name)
             try:
-                return Path(path).read_bytes() if path else None
+                return read_bytes(path) if path else None
             except OSError as error:
                 _logger.error("OTEL_EXPORTER_OTLP_%s=%r cannot be read: %s.", name, path, error.strerror)  # noqa: TRY400
                 return None
