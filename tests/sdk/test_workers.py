@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -121,7 +122,7 @@ class Worker:
             workers.UNDER_WAY = register  # type: ignore[attr-defined]  # the one of a process without other tests
             workers.announce(server.server_port, forked=forked)
             os.write(self._done[1], b".")
-            while os.read(self._commands[0], 1) == b".":
+            while os.read(self._commands[0], 1):
                 register.add(Request())
                 os.write(self._done[1], b".")
         finally:
@@ -138,8 +139,11 @@ class Worker:
 
     def end(self) -> None:
         """It ends, whatever it has counted."""
-        os.write(self._commands[1], b"e")
+        if not self._process:
+            return
+        os.kill(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)
+        self._process = 0
         for end in (*self._commands, *self._done):
             os.close(end)
 
@@ -161,6 +165,8 @@ def test_a_scrape_is_refused_while_others_count(forked: bool) -> None:
         other.end()
         assert get(port)[0] == (503 if forked else 200)
     finally:
+        one.end()
+        other.end()
         server.shutdown()
         server.server_close()
     assert workers.WorkerProcesses(port).count() is False, "a new owner"
