@@ -24,7 +24,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics._internal.point import Buckets
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    InMemoryMetricReader,
+    Metric,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.metrics.view import (
     DefaultAggregation,
     ExplicitBucketHistogramAggregation,
@@ -210,6 +220,17 @@ def record_with(**content: Any) -> tuple[int, int]:
     return size, encode_logs([record]).ByteSize()
 
 
+def exponential(counts: Sequence[int]) -> tuple[int, int]:
+    """As `span_with`, for a point of an exponential histogram with this number of values in each bucket."""
+    buckets = Buckets(0, counts)
+    point = ExponentialHistogramDataPoint({}, 1, 2, sum(counts), 1.5, 0, 0, buckets, buckets, 0, 0.5, 1.0)
+    metric = Metric("n", "", "", ExponentialHistogram([point], AggregationTemporality.DELTA))
+    scope, resource = InstrumentationScope("m"), Resource({})
+    data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, [metric], "")], "")])
+    size = sizes.resource(resource) + sizes.scope(scope) + sizes.metric(metric) + sizes.point(point)
+    return size, encode_metrics(data).ByteSize()
+
+
 def point_of(
     kind: str, name: str = "n", unit: str = "", description: str = "", label: str = "", numbers: int = 1, seen: str = ""
 ) -> tuple[int, int]:
@@ -253,6 +274,7 @@ CONTENTS: dict[str, Callable[[str], tuple[int, int]]] = {
     "bytes": lambda text: record_with(body=text.encode()),
     "list": lambda text: record_with(body=[text, 1, None]),
     "long list": lambda text: record_with(body=[number / 3 for number in range(len(text) % 5000)]),
+    "list of texts": lambda text: record_with(body=[text[:300]] * 300),
     "map": lambda text: record_with(body={"k": text, "l": {text or "k": True}}),
     "event": lambda text: span_with(events=[Event(text), Event(text)]),
     "attribute of an event": lambda text: span_with(events=[Event("", {"k": text})]),
@@ -277,6 +299,7 @@ CONTENTS: dict[str, Callable[[str], tuple[int, int]]] = {
     "label": lambda text: point_of("counter", label=text),
     "buckets": lambda text: point_of("explicit", numbers=1 + len(text) % 500),
     "exponential buckets": lambda text: point_of("exponential", numbers=1 + len(text) % 500),
+    "values in exponential buckets": lambda text: exponential([len(text.encode()) ** 2] * 160),
     "exemplars": lambda text: point_of("explicit", numbers=5, seen=text),
 }
 

@@ -181,21 +181,21 @@ GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
 SMALL_QUEUE = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}
 LIMITS: list[tuple[dict[str, str], str, list[str], list[str]]] = [
-    ({}, "OTEL_*_LIMIT", ["0", "1", " 7 ", "2147483647"], ["-1", "1.5", "2147483648", "1e3"]),
-    (SMALL_QUEUE, "OTEL_B*_MAX_QUEUE_SIZE", ["1", "2147483647"], ["0", "-1", "1.5", "2147483648"]),
-    ({}, "OTEL_B*_MAX_EXPORT_BATCH_SIZE", ["1", "2147483647"], ["0", "-1", "1.5", "2147483648"]),
-    ({}, "OTEL_B*_SCHEDULE_DELAY", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
-    ({}, "OTEL_*_EXPORT_TIMEOUT", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
-    ({}, "OTEL_EXPORTER_OTLP_*TIMEOUT", ["0.5", "1000000000"], ["0", "-1", "1000000001", "inf"]),
-    (SAMPLED, "OTEL_TRACES_SAMPLER_ARG", ["0", "0.5", "1"], ["-0.1", "1.1", "all"]),
-    ({}, "OTEL_EXPORTER_OTLP_*COMPRESSION", ["none", "gzip", "deflate", " GZIP"], ["zip", "br", "gzip,none"]),
-    ({}, "OTEL_EXPORTER_OTLP_*CERTIFICATE", [__file__], ["/nowhere.pem", "/", "\0"]),
-    ({}, "OTEL_EXPORTER_OTLP_*CLIENT_KEY", [__file__], ["/nowhere.pem", "/", "\0"]),
+    ({}, "OTEL_*_LIMIT", ["0", "1", " 7 ", "2147483647"], [" ", "-1", "1.5", "2147483648", "1e3"]),
+    (SMALL_QUEUE, "OTEL_B*_MAX_QUEUE_SIZE", ["1", "2147483647"], [" ", "0", "-1", "1.5", "2147483648"]),
+    ({}, "OTEL_B*_MAX_EXPORT_BATCH_SIZE", ["1", "2147483647"], [" ", "0", "-1", "1.5", "2147483648"]),
+    ({}, "OTEL_B*_SCHEDULE_DELAY", ["0.5", "1000000000"], [" ", "0", "-1", "1000000001", "inf"]),
+    ({}, "OTEL_*_EXPORT_TIMEOUT", ["0.5", "1000000000"], [" ", "0", "-1", "1000000001", "inf"]),
+    ({}, "OTEL_EXPORTER_OTLP_*TIMEOUT", ["0.5", "1000000000"], [" ", "0", "-1", "1000000001", "inf"]),
+    (SAMPLED, "OTEL_TRACES_SAMPLER_ARG", ["0", "0.5", "1"], [" ", "-0.1", "1.1", "all"]),
+    ({}, "OTEL_EXPORTER_OTLP_*COMPRESSION", ["none", "gzip", "deflate", " GZIP"], [" ", "zip", "br", "gzip,none"]),
+    ({}, "OTEL_EXPORTER_OTLP_*CERTIFICATE", [__file__], [" ", "/nowhere.pem", "/", "\0"]),
+    ({}, "OTEL_EXPORTER_OTLP_*CLIENT_KEY", [__file__], [" ", "/nowhere.pem", "/", "\0"]),
     ({}, "OTEL_RESOURCE_ATTRIBUTES", ["a=b", "a=b,c=", ",a=b=c,"], ["a", "a=b,c", "=b"]),
     ({}, "OTEL_EXPORTER_OTLP_*ENDPOINT", ["http://h", "HTTPS://[::1]:65535/x"],
-     ["h:4318", "ftp://h", "http://", "http://h:0", "http://h:65536", "http://h:x", "http://a b", "http://[::1", "http://h\x07"]),
+     [" ", "h:4318", "ftp://h", "http://", "http://h:0", "http://h:65536", "http://h:x", "http://a b", "http://[::1", "http://h\x07"]),
     (GRPC, "OTEL_EXPORTER_OTLP_*ENDPOINT", ["h", "h:4317", "https://h:65535", "unix:///s", "dns:///h:1"],
-     ["ftp://h", "http://", "h:0", "h:65536", "h:x", "a b", "[::1", "h\x07"]),
+     [" ", "ftp://h", "http://", "h:0", "h:65536", "h:x", "a b", "[::1", "h\x07"]),
 ]  # fmt: skip
 """What decides how a variable is read, its name, and what of its kind is still taken, and what not any more."""
 
