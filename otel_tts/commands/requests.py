@@ -126,7 +126,7 @@ def requests(
             wide = turns(listed, wide=True)
             fits = console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width
             console.print(wide if fits else turns(listed, wide=False))
-        if service is None and (words := of_services(listed, wide=console.width >= WIDE)):
+        if service is None and conversation is None and (words := of_services(listed, wide=console.width >= WIDE)):
             console.print(words, style="dim", markup=False, highlight=False)
         if conversation is not None:
             console.print(totals(listed), soft_wrap=True)

@@ -158,9 +158,9 @@ class History(Protocol):
 
         Windows are as in `aggregates`. What a point says is its instrument's: of a counter how much it grew in the window, of a
         histogram the `Distribution` of the values that came, of a gauge or up-down counter the last level known in the window.
-        Processes are put together: counts and up-down counters as their sum, gauges as the worst of them, which is the least for
-        ``semconv.PROVIDER_AVAILABLE`` and the most for all others. A point without a value is a window in which nothing was
-        exported; a combination that never was has no timeline, so without ``by`` there is one or none.
+        Processes are put together: counts and up-down counters as their sum, gauges as the most of them; of
+        ``semconv.PROVIDER_AVAILABLE`` it is the share of processes that can use the provider. A point without a value is a window in
+        which nothing was exported; a combination that never was has no timeline, so without ``by`` there is one or none.
 
         Args:
             metric: one of `semconv.METRICS`.

@@ -86,7 +86,7 @@ def _together(metric: Metric, values: Sequence[float | Distribution]) -> float |
         return Distribution.merged(value for value in values if isinstance(value, Distribution))
     numbers = [value for value in values if isinstance(value, float)]
     if metric.instrument is Instrument.GAUGE:
-        return min(numbers) if metric is semconv.PROVIDER_AVAILABLE else max(numbers)
+        return sum(numbers) / len(numbers) if metric is semconv.PROVIDER_AVAILABLE else max(numbers)
     return sum(numbers)
 
 

@@ -19,10 +19,11 @@ _PROBLEMS: Mapping[Figure, Problem] = {
     figure.GAP_SHARE: Problem.GAPS,
     figure.PROVIDER_SUCCESS_RATE: Problem.AFFECTED,
     figure.PROVIDER_AVAILABLE: Problem.AFFECTED,
+    figure.PROVIDER_DEGRADED: Problem.AFFECTED,
 }
 """The problem that the requests behind a figure have."""
 _SLOW = frozenset((figure.FIRST_AUDIO_P95, figure.DURATION_P95))
-_OF_ATTEMPTS = frozenset((figure.PROVIDER_SUCCESS_RATE, figure.PROVIDER_AVAILABLE))
+_OF_ATTEMPTS = frozenset((figure.PROVIDER_SUCCESS_RATE, figure.PROVIDER_AVAILABLE, figure.PROVIDER_DEGRADED))
 """Those that calls in the background count for, too."""
 
 

@@ -233,12 +233,13 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
     """
     figure = _figure(period)
     names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
-    for title, colour, pattern, level in (("available", palette.GOOD, "", 1.0), ("not available", palette.BAD, "/", 0.0)):
+    titles = (("available", palette.GOOD, ""), ("not on all replicas", palette.ORANGE, "."), ("not available", palette.BAD, "/"))
+    for title, colour, pattern in titles:
         blocks = [
             (name, point)
             for name, timeline in zip(names, timelines, strict=True)
             for point in timeline.points
-            if point.value == level
+            if _state(point) == title
         ]
         figure.add_bar(
             y=[name for name, _ in blocks],
@@ -257,6 +258,13 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
     )
     figure.update_xaxes(type="date", showgrid=False)
     return fitted(figure)
+
+
+def _state(point: Point) -> str:
+    """Which replicas can use something, by the share of those that can."""
+    if not isinstance(point.value, float):
+        return ""
+    return "available" if point.value == 1 else "not available" if point.value == 0 else "not on all replicas"
 
 
 def _figure(period: Period) -> go.Figure:

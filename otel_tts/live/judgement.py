@@ -131,6 +131,7 @@ class Judge:
             figure.GAP_SHARE: self._gaps,
             figure.PROVIDER_SUCCESS_RATE: self._attempts,
             figure.PROVIDER_AVAILABLE: self._available,
+            figure.PROVIDER_DEGRADED: self._degraded,
             figure.FIRST_AUDIO_P95: self._first_audio,
             figure.DURATION_P95: self._duration,
             figure.SUCCESS_BURN: self._burn,
@@ -223,11 +224,18 @@ class Judge:
             )
 
     def _available(self, window_s: float) -> Iterable[SubjectFigure]:
+        return (SubjectFigure(attributes, float(share > 0)) for attributes, share in self._shares())
+
+    def _degraded(self, window_s: float) -> Iterable[SubjectFigure]:
+        return (SubjectFigure(attributes, float(0 < share < 1)) for attributes, share in self._shares())
+
+    def _shares(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        """For each provider, the share of replicas that can use it now."""
         for timeline in self._history.series(
             semconv.PROVIDER_AVAILABLE, self._period, (semconv.PROVIDER,), service=self._service
         ):
-            if isinstance(value := timeline.points[-1].value, float):
-                yield SubjectFigure({semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, value)
+            if isinstance(share := timeline.points[-1].value, float):
+                yield {semconv.PROVIDER.key: str(timeline.attributes[semconv.PROVIDER.key])}, share
 
     def _absent(self, window_s: float) -> Iterable[SubjectFigure]:
         now = self._period.now

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from otel_tts import semconv
-from otel_tts.history import Row, Timeline
+from otel_tts.history import Point, Row, Timeline
 
 UNNAMED = (semconv.NONE, "")
 """Values of the provider attribute where there is no provider."""
@@ -54,6 +54,11 @@ def standings(available: Sequence[Timeline], rows: Sequence[Row]) -> list[Standi
     ]
 
 
+def _some_can(point: Point) -> bool:
+    """Whether at least one replica can use the provider."""
+    return isinstance(point.value, float) and point.value > 0
+
+
 def state(timeline: Timeline) -> State | None:
     """Read the last value of a timeline, and since when it has been the same without a gap.
 
@@ -66,9 +71,9 @@ def state(timeline: Timeline) -> State | None:
         points.pop()
     if not points:
         return None
-    last = points[-1].value
+    available = _some_can(points[-1])
     number = len(points)
-    while number and points[number - 1].value == last:
+    while number and points[number - 1].value is not None and _some_can(points[number - 1]) is available:
         number -= 1
     before = number == 0
-    return State(last == 1, points[number].start if number < len(points) else points[-1].start, reported, before)
+    return State(available, points[number].start if number < len(points) else points[-1].start, reported, before)

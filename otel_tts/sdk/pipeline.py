@@ -192,9 +192,9 @@ class Pipeline(fork.ForkAware):
             if self._result is None:
                 self._result = False
                 deadline = self._deadline(timeout)
-                ending_s = min(_ENDING_S, (deadline - time.monotonic()) / 4)
-                self._find_dropped(ending_s)
-                UNDER_WAY.stop(ending_s)
+                quarter_s = (deadline - time.monotonic()) / 4
+                self._find_dropped(quarter_s)  # as long as it takes: what is not found is not counted
+                UNDER_WAY.stop(min(_ENDING_S, quarter_s))
                 run_deferred()
                 stops = [(export, lane.submit(export.stop)) for export, lane in self._exports if export.stop]
                 self._result = _exported([stop for _, stop in stops], deadline)

@@ -82,7 +82,7 @@ def test_each_instrument_says_its_own(tmp_path: Path) -> None:
     assert values_of(semconv.CACHE_LOOKUPS, where={semconv.CACHE_LOOKUP_RESULT: ["miss"]}) == [{}, {(): [2.0]}, {}]
     assert values_of(semconv.SYNTHESIS_ACTIVE, by=[semconv.STREAM]) == [{(True,): [4.0]}, {(True,): [2.0]}, {}]
     assert values_of(semconv.PROVIDER_AVAILABLE, by=[semconv.PROVIDER]) == [
-        {("piper",): [0.0], ("hibari",): [1.0]},
+        {("piper",): [0.5], ("hibari",): [1.0]},
         {("piper",): [1.0], ("hibari",): [1.0]},
         {},
     ]

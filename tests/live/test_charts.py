@@ -59,11 +59,11 @@ def test_outcomes_have_their_order_and_colours() -> None:
 
 def test_availability_shows_nothing_where_nothing_was_said() -> None:
     """Blocks for what is known, in a colour and a pattern; none where nobody said anything."""
-    made = Timeline({"gen_ai.provider.name": "piper"}, timeline(1.0, None, 0.0).points)
-    good, bad = drawn(charts.states([made], semconv.PROVIDER, PERIOD))
-    assert (good["y"], bad["y"]) == (["piper"], ["piper"])
-    assert (len(good["x"]), len(bad["x"])) == (1, 1)
-    assert bad["marker"]["pattern"]["shape"] == "/"
+    for share, number in ((1.0, 0), (0.25, 1), (0.0, 2)):
+        made = Timeline({"gen_ai.provider.name": "piper"}, timeline(share, None, share).points)
+        kinds = drawn(charts.states([made], semconv.PROVIDER, PERIOD))
+        assert [len(kind["y"]) for kind in kinds] == [2 * (each == number) for each in range(3)]
+    assert [kind["marker"]["pattern"]["shape"] for kind in kinds] == ["", ".", "/"]
 
 
 def test_a_reference_far_away_does_not_flatten_what_is_measured() -> None:

@@ -129,6 +129,34 @@ def test_conditions_that_hold_are_said_in_plain_words(tmp_path: Path) -> None:
     assert "TTSSynthesisSlow" not in met
 
 
+@pytest.mark.parametrize(
+    ("replicas", "met", "mood"),
+    [
+        ((1, 1), set(), "good"),
+        ((1, 0), {"TTSProviderDegraded"}, "good"),
+        ((0, 1), {"TTSProviderDegraded"}, "good"),
+        ((0, 0), {"TTSProviderDown"}, "bad"),
+        ((0, 0, 1), {"TTSProviderDegraded"}, "good"),
+    ],
+)
+def test_a_provider_is_down_when_no_replica_can_use_it(
+    tmp_path: Path, replicas: tuple[int, ...], met: set[str], mood: str
+) -> None:
+    """As Prometheus judges it: one replica that can use it is enough, and then the others make it degraded."""
+    for available in replicas:
+        service = Service(tmp_path)
+        service.meter.create_gauge("tts.provider.available").set(available, {"gen_ai.provider.name": "piper"})
+        now = service.export()
+    assert {name for name in holding(tmp_path, now) if name.startswith("TTSProvider")} == met
+    period = Period(now - 900, now - 20, now, 30.0)
+    timelines = CachedHistory(LocalHistory(tmp_path, interval=1.0)).series(
+        semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,)
+    )
+    (standing,) = standings(timelines, [])
+    assert standing.state is not None
+    assert standing.state.available is (mood == "good")
+
+
 def test_too_little_traffic_is_not_judged(tmp_path: Path) -> None:
     """Three failures of four requests are no condition yet; slowness is one beyond its reference only."""
     service = Service(tmp_path)

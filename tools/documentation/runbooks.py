@@ -57,4 +57,4 @@ def _holds(condition: Condition) -> str:
     if condition.minimum_traffic:
         holds += f". Not judged below {condition.minimum_traffic} {figure.traffic}"
         holds += f", nor with fewer than {condition.minimum_events} bad events" if condition.minimum_events else ""
-    return f"{holds}." + ("" if condition.query else " Judged in the process and on the live dashboard only.")
+    return f"{holds}." + ("" if condition.query else " Judged in the process only: see its log.")
