@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
@@ -19,7 +20,7 @@ from otel_tts import formatting
 from otel_tts.commands import terminal
 from otel_tts.commands.output import json_option, print_json
 from otel_tts.commands.turns import totals, turns
-from otel_tts.history import Problem, Request, RequestFilter, open_history
+from otel_tts.history import History, HistoryUnavailableError, Problem, Request, RequestFilter, open_history
 from otel_tts.semconv import Outcome, RequestKind
 from otel_tts.settings import HistorySettings
 
@@ -147,10 +148,23 @@ def requests(
         for line in unknown(wanted, history.requests(RequestFilter(), _NEWEST)):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     else:
-        console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
-        console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
+        _say_why_nothing(console, history)
     if words := terminal.left_out(history):
         click.echo(words, err=True)
+
+
+def _say_why_nothing(console: Console, history: History) -> None:
+    """Nothing was ever sent, or metrics were, and no request of theirs has ended in a way that left a span."""
+    with suppress(HistoryUnavailableError):
+        if (newest := history.newest) is not None:
+            age = formatting.elapsed(time.time() - newest)
+            console.print(
+                f"No requests: there are metrics in {history.source}, {age} old, and no span of a request.", soft_wrap=True
+            )
+            console.print("A request is listed some seconds after its end, if its trace was sampled and its process not killed.")
+            return
+    console.print(f"No requests yet: there is no telemetry in {history.source}.", soft_wrap=True)
+    console.print("Run `otel-tts demo`, or `otel-tts serve` and send it something to say.")
 
 
 _NEWEST = 500

@@ -278,3 +278,13 @@ def test_a_clock_that_is_a_little_ahead_is_well(tmp_path: Path) -> None:
     """Seconds are nothing to tell anybody of."""
     exports(tmp_path, "ahead", time.time() - 200, (100, 200, 230))
     assert run().exit_code == CheckState.OK
+
+
+def test_metrics_without_a_request_are_not_called_no_telemetry(tmp_path: Path) -> None:
+    """Workers that are killed in their requests leave metrics and no span: the list says so, and does not send people to the demo."""
+    exports(tmp_path, "speech", time.time() - 20, (1, 1, 1))
+    result = CliRunner().invoke(main, ["requests"], env={"COLUMNS": "160"})
+    assert re.search(
+        r"No requests: there are metrics in local files in \S+, \d+ s old, and no span of a request\.", result.output
+    )
+    assert "no telemetry" not in result.output
