@@ -197,11 +197,17 @@ def _command(met: Met, settings: LiveSettings) -> str:
         "service": requests.service,
         "provider": requests.provider,
         "kind": requests.kind,
-        "since": f"{math.ceil(known_for_s / 60)}m",
+        "since": _span(known_for_s),
     }
     return shlex.join(
         ["otel-tts", "requests", *(part for name, value in options.items() if value for part in (f"--{name}", value))]
     )
+
+
+def _span(seconds: float) -> str:
+    """A time as options take it: ``24h``, ``7m``."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
 
 
 def _line(console: Console, severity: str, sentence: str, style: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from otel_tts import semconv
-from otel_tts.conditions import figure
+from otel_tts.conditions import Severity, figure
 from otel_tts.conditions.telemetry import ABSENT
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.judgement import Judge, Verdict
@@ -38,7 +38,7 @@ def newest_of(history: CachedHistory, period: Period, service: str = "") -> floa
 
 
 def judged(history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> list[Verdict]:
-    """Judge one service, or each that sent metrics within the hour; the most important condition first, services by name.
+    """Judge one service, or each that sent metrics within the hour; the most urgent condition first, services by name.
 
     Drift is the batch job's judgement, not a service's own: it is there once.
 
@@ -50,9 +50,11 @@ def judged(history: CachedHistory, period: Period, settings: LiveSettings, servi
     """
     names = [service] if service else sorted(seen(history, period)) or [""]
     of_conditions = zip(*(Judge(history, period, settings, name).verdicts() for name in names), strict=True)
-    return [
+    verdicts_of_all = [
         verdict if verdict.condition.figure is figure.DRIFT else replace(verdict, service=name)
         for verdicts in of_conditions
         for name, verdict in zip(names, verdicts, strict=True)
         if name == names[0] or verdict.condition.figure is not figure.DRIFT
     ]
+    urgency = list(Severity)
+    return sorted(verdicts_of_all, key=lambda verdict: urgency.index(verdict.condition.severity))

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tts import palette, semconv
+from otel_tts.conditions import Severity
 from otel_tts.distribution import AtLeast
 from otel_tts.history import Distribution, HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
@@ -357,6 +358,9 @@ def test_no_service_hides_that_another_is_silent(tmp_path: Path) -> None:
     history.last_seen = lambda *_: {"dead": now - 437, "gone": now - 137, "rare": now - 97, "well": now - 5}  # type: ignore[method-assign]
     reading = CachedHistory(history, lambda: now)
     period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+    severities = [verdict.condition.severity for verdict in judged(reading, period, settings)]
+    assert severities == sorted(severities, key=list(Severity).index)  # what wakes somebody stands first
+    assert len(set(severities)) > 1
     silent = [verdict for verdict in judged(reading, period, settings) if verdict.holds]
     assert [(v.condition.name, v.service) for v in silent] == [("TTSTelemetryAbsent", "dead"), ("TTSTelemetryAbsent", "gone")]
     assert list(silent[0].sentences()) == ["dead: A service that sent metrics within the hour sends none now"]
