@@ -32,7 +32,11 @@ _PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n") | frozenset(ran
 _SPACE = b" \t\r\n"
 _NAME = frozenset(range(0x20, 0x7F))  # the bytes of the name of a chunk
 
-_SIGNS: Mapping[bytes, str] = {b"fLaC": "flac", b"OggS": "ogg", b"\x1a\x45\xdf\xa3": "webm"}  # by the first four bytes
+_SIGNS: Mapping[bytes, str] = {
+    b"fLaC": "flac", b"OggS": "ogg", b"\x1a\x45\xdf\xa3": "webm", b".snd": "au", b"caff": "caf", b"riff": "w64", b"NIST": "nist",
+    b"Crea": "voc", b"#!AM": "amr", b"#!SI": "silk", b"\x02#!S": "silk", b"wvpk": "wavpack", b"\x30\x26\xb2\x75": "asf",
+}  # fmt: skip
+"""By the first four bytes."""
 _CHUNKED = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM")  # then a size, then four characters that say what is inside
 _OGG = ((b"OpusHead", "opus"), (b"\x01vorbis", "vorbis"), (b"\x7fFLAC", "flac"))
 _BITRATES = {

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from otel_tts import PCM16, Encoded, PCMFloat32, Wav
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.container import declared_format, recognise
-from otel_tts.core.formats import PCM24, ALaw, AudioFormat, MuLaw, NoAudio
+from otel_tts.core.formats import PCM24, PCM32, ALaw, AudioFormat, MuLaw, NoAudio
 from otel_tts.core.guard import guard
 from otel_tts.testing.capture import Capture
 
@@ -128,6 +128,27 @@ def test_compressed_audio_is_recognised(name: str, asked: AudioFormat, step: int
     assert (meter.format.name, meter.seconds, meter.empty) == (name if Encoded(name).name == name else "_OTHER", None, False)
 
 
+OTHERS = {
+    **{name: written("PCM_16", name.upper()) for name in ("au", "caf", "w64", "nist", "voc")},
+    "amr": b"#!AMR-WB\n" + bytes([4]) * 500,
+    "silk": b"#!SILK_V3" + bytes(500),
+    "silk, Tencent's": b"\x02#!SILK_V3" + bytes(500),
+    "wavpack": b"wvpk\x20\x01\0\0" + bytes(500),
+    "asf": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(500),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("asked", [PCM16(24000), Wav(), Encoded("mp3")])
+@pytest.mark.parametrize("step", [1, 3, 10**6])
+def test_other_containers_are_no_samples(name: str, asked: AudioFormat, step: int) -> None:
+    """Nothing is measured of them: as samples they would be noise, of a length that is wrong."""
+    data = OTHERS[name]
+    meter = measured(data, asked, list(range(0, 50, step)))
+    assert recognise(data) == name.split(",", maxsplit=1)[0]
+    assert (meter.format.name, meter.seconds, meter.empty) == ("_OTHER", None, False)
+
+
 @settings(max_examples=300)
 @given(
     st.binary(min_size=16, max_size=400),
@@ -172,6 +193,20 @@ def test_words_are_no_audio(capture_tts: Capture, words: bytes, asked: AudioForm
         ("audio/pcm; bits=24; rate=48000", PCM16(24000), PCM24(48000)),
         ("audio/pcm; bits=12; rate=48000", PCM16(24000), Encoded("_OTHER")),
         ("audio/L16; Rate=8000", Encoded("mp3"), PCM16(8000)),
+        ('Audio/PCM; RATE="8000"', Encoded("mp3"), PCM16(8000)),
+        *((f"audio/pcm; {name}=16000", PCM16(24000), PCM16(16000)) for name in ("samplerate", "sample-rate", "sample_rate")),
+        *(
+            (f"audio/pcm; {name}={coding}; rate=48000", PCM16(24000), kind(48000))
+            for name in ("encoding", "codec", "bits", "bitdepth", "bit-depth")
+            for coding, kind in (("float", PCMFloat32), ("32", PCM32), ("s24le", PCM24), ("pcm", PCM16))
+        ),
+        ("audio/PCMU", Encoded("mp3"), MuLaw(8000)),
+        ("audio/x-alaw", Encoded("mp3"), ALaw(8000)),
+        *(
+            (words, PCM16(24000), NoAudio())
+            for words in ("application/json", "application/xml", "application/xhtml+xml", "text/plain")
+        ),
+        ("audio/ogg; codecs=vorbis", PCM16(24000), Encoded("vorbis")),
         ("audio/x-mulaw", PCM16(24000), MuLaw(24000)),
         ("audio/PCMA;rate=8000", Encoded("mp3"), ALaw(8000)),
         ("audio/pcm;rate=zero", PCM16(24000), Encoded("pcm16")),
@@ -198,21 +233,26 @@ def test_content_types(content_type: str, asked: AudioFormat, expected: AudioFor
 class Tensor:
     """What PyTorch's tensors have in common with it: not a buffer, and an array only once it is off the graph and the device."""
 
-    def __init__(self, samples: Any, *, ready: bool = False) -> None:
-        self._samples, self._ready = np.asarray(samples), ready
+    def __init__(self, samples: Any, dtype: str = "torch.float32", off: tuple[str, ...] = ()) -> None:
+        self._samples, self.dtype, self._off = np.asarray(samples), dtype, off
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def detach(self) -> Tensor:
-        return self
+        return Tensor(self._samples, self.dtype, (*self._off, "graph"))
 
     def cpu(self) -> Tensor:
-        return Tensor(self._samples, ready=True)
+        return Tensor(self._samples, self.dtype, (*self._off, "device"))
+
+    def float(self) -> Tensor:
+        return Tensor(self._samples, off=self._off)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
-        if not self._ready:
+        if {"graph", "device"} - set(self._off):
             raise RuntimeError("Can't convert a tensor of a device. Use Tensor.cpu() first.")
+        if "bfloat16" in self.dtype:
+            raise TypeError("Got unsupported ScalarType BFloat16")
         return self._samples
 
 
@@ -226,10 +266,13 @@ STEREO = np.stack([INTEGERS, INTEGERS], axis=1)
     [
         (Tensor(FLOATS), PCMFloat32(RATE)),
         (Tensor(FLOATS[None, :]), PCMFloat32(RATE)),
+        (Tensor(FLOATS[None, None, :]), PCMFloat32(RATE)),  # batch, channels, time
+        (Tensor(FLOATS, "torch.bfloat16"), PCMFloat32(RATE)),
         (Tensor(FLOATS.astype("f2")), PCMFloat32(RATE)),
         (Tensor(INTEGERS), PCM16(RATE)),
         (Tensor(STEREO), PCM16(RATE, 2)),
         (Tensor(STEREO.T), PCM16(RATE, 2)),
+        (Tensor(STEREO.T[None]), PCM16(RATE, 2)),
         (INTEGERS.tolist(), PCM16(RATE)),
         (STEREO.tolist(), PCM16(RATE, 2)),
         (FLOATS.tolist(), PCMFloat32(RATE)),
@@ -276,8 +319,8 @@ class Broken:
 
 @pytest.mark.parametrize(
     "chunk",
-    [Broken(), object(), 5, {"audio": b"\0" * 20}, "words", [1, "2"], [70000], [0.5], [[1], [2, 3]], np.zeros((2, 2, 2)),
-     np.array(["a"]), Tensor([1j]), np.zeros(4, "f8")],
+    [Broken(), object(), 5, {"audio": b"\0" * 20}, "words", "goodword", "!" + base64.b64encode(bytes(60)).decode(), [1, "2"],
+     [70000], [-32769], [0.5], [[1], [2, 3]], np.zeros((2, 2, 2)), np.array(["a"]), Tensor([1j]), np.zeros(4, "f8"), STEREO],
 )  # fmt: skip
 @pytest.mark.usefixtures("lenient")
 @pytest.mark.parametrize("position", [0, 1])
@@ -292,6 +335,28 @@ def test_what_cannot_be_read_is_unknown(capture_tts: Capture, chunk: Any, positi
     assert synthesis["tts.stream.chunk.count"] == 2
     assert [synthesis[f"tts.audio.{name}"] for name in ("duration", "delivered_duration", "loudness")] == [None] * 3
     assert synthesis.attempts[0]["tts.audio.duration"] is None
+
+
+@pytest.mark.parametrize("samples", [[20_000, -3], [2], np.array([1, 0])])
+@pytest.mark.usefixtures("lenient")
+def test_integers_are_no_floats(samples: Any) -> None:
+    """Numbers beyond 1 where floats were declared: they would be clipped, and loud."""
+    meter = AudioMeter(PCMFloat32(RATE))
+    assert (meter.feed(samples), meter.seconds) == (0.0, None)
+
+
+@pytest.mark.parametrize("empty", [b"", bytearray(), [], (), np.zeros(0), np.zeros((0, 2)), Tensor([]), memoryview(b""), None])
+@pytest.mark.parametrize("format", [PCM16(RATE), PCMFloat32(RATE), Wav(), Encoded("mp3")])
+def test_empty_chunks_are_nothing(empty: Any, format: AudioFormat) -> None:
+    """Whatever they are made of and wherever they come: no piece, no first byte, and what is known of the rest stays known."""
+    audio = {"wav": wav(PCM), "mp3": CONTAINERS["mp3"], "pcm_f32": SPEECH.tobytes()}.get(format.name, PCM)
+    meter = AudioMeter(format)
+    meter.feed(empty)
+    assert (meter.pieces, meter.empty) == (0, True)
+    for piece in (audio[:1001], audio[1001:]):
+        meter.feed(piece)
+        meter.feed(empty)
+    assert (meter.pieces, meter.seconds) == (2, None if format.name == "mp3" else 2.0)
 
 
 @pytest.mark.usefixtures("lenient")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from otel_tts import PCM16, Telemetry
+from otel_tts import PCM16, Encoded, Telemetry
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Faulty, Observe, bill
@@ -214,6 +214,15 @@ def test_openai_itself_speaks_at_its_own_rate(host: str) -> None:
     asked = OpenAIInstrumentor.targets[0].ask(speech, {**ASKED, "input": TEXT, "response_format": "pcm"})
     assert asked is not None
     assert asked.audio == PCM16(24000)
+
+
+@pytest.mark.parametrize("host", ["api.openai.com.example.org", "myapi.openai.com", "me.openai.azure.com.example.org", "openai.com", "localhost"])
+def test_a_host_of_another_name_is_not_openai(host: str) -> None:
+    """However like it the name is: its rate is not known."""
+    speech = openai.OpenAI(base_url=f"https://{host}/v1", api_key="none").audio.speech
+    asked = OpenAIInstrumentor.targets[0].ask(speech, {**ASKED, "input": TEXT, "response_format": "pcm"})
+    assert asked is not None
+    assert asked.audio == Encoded("pcm16")
 
 
 @pytest.mark.parametrize("stream", [True, False])

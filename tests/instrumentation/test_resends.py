@@ -357,6 +357,7 @@ def test_it_is_of_the_attempt_that_the_host_makes_itself(capture_tts: Capture, o
         vendor.statuses = [503]
         assert client.post(f"{vendor.url}/speak").status_code == 503
         assert client.post(f"{vendor.url}/speak").status_code == 200
+        assert client.post(f"{vendor.url}/speak").status_code == 200  # the next request, which repeats none that failed
     assert types_and_statuses(resends(capture_tts)) == [("unavailable", 503)]
 
 

@@ -255,6 +255,15 @@ async def test_what_is_no_file_of_ours_is_dropped(
     assert await tier.get(KEY) == ENTRY
 
 
+async def test_a_file_larger_than_the_whole_cache_is_dropped(tmp_path: Path) -> None:
+    """An entry that a process with more room wrote: reading it would take the memory of all others, and keeping it their place."""
+    evicted = list[str]()
+    (tmp_path / f"{KEY}.audio").write_bytes(entry(20_000).written(KEY))
+    tier = FileTier(tmp_path, 10_000, 60, evicted.append)
+    assert await tier.get(KEY) is None
+    assert (evicted, names(tmp_path), tier.size_bytes()) == (["invalid"], [], 0)
+
+
 async def test_what_a_dead_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     """Only when it is old: another process may be writing right now."""
     old, new = tmp_path / f"{KEY}.1.partial", tmp_path / f"{KEY}.2.partial"

@@ -384,6 +384,10 @@ async def test_a_circuit_opens_and_a_probe_closes_it(start: Any, scripted: Any, 
         rendition = (await client.speak(f"Number {n}.")).rendition
         assert (rendition.provider, rendition.fallback_used) == ("second", True)
     assert len(first.calls) == 3
+    await client.until(lambda: len(capture_tts.syntheses()) == 4)
+    passed_by = [skipped(s) for s in capture_tts.syntheses() if len(s.attempts) == 1]
+    assert passed_by == [[("first", "unavailable")]]  # of the fourth request, which asked the second provider alone
+    assert capture_tts.total("tts.provider.fallbacks") == 4
     available = [
         capture_tts.points("tts.provider.available", {"gen_ai.provider.name": name})[0].value for name in ("first", "second")
     ]
@@ -451,6 +455,8 @@ async def test_with_every_circuit_open_the_answer_is_immediate(start: Any, scrip
     assert 50 < (retry_after(error) or 0) <= 60
     assert engine.calls == []
     await client.until(lambda: capture_tts.syntheses(outcome="error"))
+    synthesis = capture_tts.synthesis()
+    assert (skipped(synthesis), synthesis["gen_ai.provider.name"]) == ([("one", "unavailable")], "one")
     health = health_pb2_grpc.HealthStub(client.channel)
     for name in ("", "yap.tts.v1.TextToSpeech"):
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
