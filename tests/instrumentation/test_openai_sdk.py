@@ -216,7 +216,9 @@ def test_openai_itself_speaks_at_its_own_rate(host: str) -> None:
     assert asked.audio == PCM16(24000)
 
 
-@pytest.mark.parametrize("host", ["api.openai.com.example.org", "myapi.openai.com", "me.openai.azure.com.example.org", "openai.com", "localhost"])
+@pytest.mark.parametrize(
+    "host", ["api.openai.com.example.org", "myapi.openai.com", "me.openai.azure.com.example.org", "openai.com", "localhost"]
+)
 def test_a_host_of_another_name_is_not_openai(host: str) -> None:
     """However like it the name is: its rate is not known."""
     speech = openai.OpenAI(base_url=f"https://{host}/v1", api_key="none").audio.speech
