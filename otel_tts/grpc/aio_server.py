@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from opentelemetry.context import attach
 
 from otel_tts.core.guard import guard, guarded
@@ -30,7 +31,11 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Look up the handler, and observe it."""
-        handler = await continuation(handler_call_details)
+        try:
+            handler = await continuation(handler_call_details)
+        except BaseException as error:
+            self._rejected(error, handler_call_details, of_aio_rpc, _follow)
+            raise
         return self._intercept(handler, handler_call_details, of_aio_rpc)
 
     def _maker(self, make: Any, behavior: Any, handler: Handler) -> Callable[[Rpc], Handler]:
@@ -60,6 +65,7 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             shared = None
 
         def observed(rpc: Rpc) -> Handler:
+            rpc.single_response = not streaming
             rpc.internals.when_over(functools.partial(_aio_over, rpc))
             if not receives:  # grpc receives the request before the handler starts
                 rpc.internals.watch_receiving()
@@ -119,14 +125,21 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
         return observed
 
 
+def _follow(rpc: Rpc, error: BaseException) -> None:
+    """Follow an RPC that was rejected by an exception, to its end."""
+    rpc.internals.when_over(functools.partial(_aio_over, rpc))
+    if not isinstance(error, asyncio.CancelledError):
+        rpc.answer("UNKNOWN", error)
+
+
 def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
     try:
         internals = rpc.internals
         context = internals.context
         if context is None:
             rpc.finish(rpc.has_answer and not internals.response_failed())
-        elif isinstance(rpc.error, asyncio.CancelledError) and not context.done() and not internals.stopping():
-            # The handler raised CancelledError by itself. grpc then sends no status, and the caller waits until its deadline.
+        elif rpc.unencodable or (not internals.stopping() and _is_left_open(rpc, context, task)):
+            # grpc sends no status then, and the caller waits until its deadline.
             rpc.end_without_status("UNKNOWN" if internals.remaining_s() is None else "DEADLINE_EXCEEDED")
         elif (
             task.cancelling()
@@ -135,11 +148,19 @@ def _aio_over(rpc: Rpc, task: asyncio.Task[Any]) -> None:
         ):
             rpc.stop()  # the event loop ends while the RPC is open: its caller loses the connection
         else:
-            sent = context.done() and not internals.response_failed()
-            refused = context.code() is None and not rpc.has_begun and not rpc.has_answer and internals.limits_rpcs()
-            rpc.finish(sent, "RESOURCE_EXHAUSTED" if refused else failure_of(context))
+            sent = context.done() and not rpc.unsendable and not internals.response_failed()
+            code = internals.code()
+            refused = code is None and not rpc.has_begun and not rpc.has_answer and internals.limits_rpcs()
+            rpc.finish(sent, None if code == "OK" else code, "RESOURCE_EXHAUSTED" if refused else "UNKNOWN")
     except Exception as error:  # noqa: BLE001 - the boundary: the event loop goes on
         guard.caught("the end of an RPC", error)
+
+
+def _is_left_open(rpc: Rpc, context: Any, task: asyncio.Task[Any]) -> bool:
+    """Return whether the handler raised what grpc sends no status for: its own CancelledError, what is no Exception or has no text."""
+    if task.cancelled():
+        return False
+    return task.exception() is not None or (isinstance(rpc.error, asyncio.CancelledError) and not context.done())
 
 
 def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
@@ -149,7 +170,7 @@ def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _aio_returned(rpc: Rpc, context: Any) -> None:
     try:
-        rpc.answer(code_of(context, "OK"))
+        rpc.answer(code_of(context, "OK", numbers=True))
     except Exception as error:  # noqa: BLE001 - the boundary: the response is sent all the same
         guard.caught("the status of an RPC", error)
 
@@ -163,8 +184,8 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
         else:
             rpc.cancelled()
     elif isinstance(error, grpc.aio.AbortError):
-        rpc.answer(code_of(context, "UNKNOWN"))
-    elif not isinstance(error, grpc.aio.InternalError):  # grpc raises that one if the caller no longer receives
+        rpc.answer(failure_of(context))
+    elif not isinstance(error, cygrpc.ExecuteBatchError):  # grpc raises that one if the caller no longer receives
         code = failure_of(context)
         rpc.answer(code, error, fault(code, error))
 

@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any, NamedTuple
 
+import grpc.aio
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+from otel_tts.core.guard import guarded
 from otel_tts.grpc.requests import read
 from otel_tts.grpc.rpc import TRACE_RESPONSE, Rpc
+from otel_tts.grpc.status import code_of
+
+_KEY = re.compile("[0-9a-z_.-]+")
+_VALUE = re.compile("[ -~]*")
 
 
-def answer_with(trace_response: str, context: Any) -> None:
+def answer_with(rpc: Rpc, context: Any) -> None:
     """Add our entry to the trailing metadata that the handler sets.
 
     grpc's own context object is changed, not replaced by a wrapper: handlers may rely on its type.
 
     Args:
-        trace_response: the value of our entry.
+        rpc: the RPC.
         context: grpc's servicer context.
     """
-    if not trace_response:
+    if not rpc.trace_response:
         return
-    own = ((TRACE_RESPONSE, trace_response),)
+    own = ((TRACE_RESPONSE, rpc.trace_response),)
+    metadata = context.trailing_metadata() or ()  # outer interceptors may have set some
+    if own[0] in metadata:  # one of them calls the handler once more
+        return
+    context.set_trailing_metadata((*metadata, *own))
     set_trailing_metadata = _weak(context.set_trailing_metadata)
-    context.set_trailing_metadata = lambda metadata: set_trailing_metadata()((*(metadata or ()), *own))
-    context.set_trailing_metadata(context.trailing_metadata())  # outer interceptors may have set some
+
+    def add(metadata: Any) -> None:
+        _check(rpc, metadata)
+        set_trailing_metadata()((*(metadata or ()), *own))
+
+    context.set_trailing_metadata = add
     if hasattr(context, "abort_with_status"):
         abort_with_status = _weak(context.abort_with_status)
         context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
@@ -40,6 +57,41 @@ def _weak(method: Any) -> Callable[[], Any]:
     in memory until the next garbage collection.
     """
     return weakref.WeakMethod(method) if inspect.ismethod(method) else lambda: method
+
+
+def _check(rpc: Rpc, metadata: Any) -> None:
+    """Note metadata that grpc does not send. What is no metadata at all, its own methods refuse."""
+    try:
+        rpc.unencodable = not _encodable(value for _, value in metadata or () if isinstance(value, str))
+        rpc.unsendable = not (rpc.unencodable or all(_is_legal(key, value) for key, value in metadata or ()))
+    except (AttributeError, TypeError, ValueError):
+        pass
+
+
+def _is_legal(key: str, value: str | bytes) -> bool:
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    return _KEY.fullmatch(key) is not None and (key.endswith("-bin") or _VALUE.fullmatch(text) is not None)
+
+
+def _encodable(texts: Iterable[str]) -> bool:
+    """Return whether texts can be sent: without half a surrogate pair."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@guarded
+def _aborted(rpc: Rpc, details: Any, metadata: Any) -> None:
+    """Note the status with which a handler of ``grpc.aio`` aborts. It is sent at once, whatever the handler sets or raises later."""
+    context = rpc.internals.context
+    if context is None or not context.done():  # unknown, or its arguments were refused
+        return
+    _check(rpc, metadata or context.trailing_metadata())
+    code = code_of(context, "UNKNOWN", numbers=True)
+    rpc.unencodable |= code == "OK" or not _encodable((details,))
+    rpc.answer(code, by_grpc=True)
 
 
 class _Status:
@@ -66,22 +118,42 @@ class AioContext:
         self._rpc = rpc
         self._own = ((TRACE_RESPONSE, rpc.trace_response),) if rpc.trace_response else ()
         if self._own:
-            context.set_trailing_metadata((*context.trailing_metadata(), *self._own))  # outer interceptors may have set some
+            metadata = context.trailing_metadata()  # outer interceptors may have set some
+            if self._own[0] not in metadata:  # or call the handler once more
+                context.set_trailing_metadata((*metadata, *self._own))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     def set_trailing_metadata(self, metadata: Any) -> None:
         self._context.set_trailing_metadata((*metadata, *self._own))
+        _check(self._rpc, metadata)
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        try:
+            await self._context.send_initial_metadata(metadata)
+        except cygrpc.ExecuteBatchError:
+            _check(self._rpc, metadata)
+            raise
+
+    def set_details(self, details: str) -> None:
+        self._context.set_details(details)
+        self._rpc.unencodable |= not _encodable((details,))
 
     async def read(self) -> Any:
         return await read(self._context, self._rpc)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())
+        try:
+            await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())
+        finally:
+            _aborted(self._rpc, details, trailing_metadata)
 
     async def abort_with_status(self, status: Any) -> None:
-        await self._context.abort_with_status(_Status(status, self._own))
+        try:
+            await self._context.abort_with_status(_Status(status, self._own))
+        finally:
+            _aborted(self._rpc, status.details, status.trailing_metadata)
 
 
 class Thread(NamedTuple):
@@ -96,11 +168,13 @@ class ThreadContext:
 
     Args:
         context: grpc's servicer context.
+        rpc: the RPC.
         task: in which the handler's call was received; None: unknown.
     """
 
-    def __init__(self, context: Any, task: asyncio.Task[Any] | None) -> None:
+    def __init__(self, context: Any, rpc: Rpc, task: asyncio.Task[Any] | None) -> None:
         self._context = context
+        self._rpc = rpc
         self._task = task
         self._code: Any = None
         self._metadata: Any = ()
@@ -122,11 +196,28 @@ class ThreadContext:
         return self._metadata
 
     def set_trailing_metadata(self, metadata: Any) -> None:
-        self._metadata = metadata
         self._context.set_trailing_metadata(metadata)
+        self._metadata = metadata
+        _check(self._rpc, metadata)
+
+    def send_initial_metadata(self, metadata: Any) -> None:
+        try:
+            self._context.send_initial_metadata(metadata)
+        except cygrpc.ExecuteBatchError:
+            _check(self._rpc, metadata)
+            raise
+
+    def set_details(self, details: str) -> None:
+        self._context.set_details(details)
+        self._rpc.unencodable |= not _encodable((details,))
 
     def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        self._code = code
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
-        self._context.abort(code, details)
+        try:
+            self._context.abort(code, details)
+        except grpc.aio.AbortError:
+            self._code = code
+            raise
+        finally:
+            _aborted(self._rpc, details, ())

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import grpc
 
 from otel_tts.core.clock import RequestClock
-from otel_tts.core.guard import guard
+from otel_tts.core.guard import guard, guarded
 from otel_tts.core.labels import Labels
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.grpc.internals import Internals
@@ -80,6 +80,22 @@ class Interceptor(ABC):
         except Exception as error:  # noqa: BLE001 - the boundary: the RPC goes on unobserved
             guard.caught("intercepting an RPC", error)
             return handler
+
+    @guarded
+    def _rejected(
+        self,
+        error: BaseException,
+        details: grpc.HandlerCallDetails,
+        internals: Callable[[], Internals],
+        follow: Callable[[Rpc, BaseException], None],
+    ) -> None:
+        """Count an RPC that another interceptor, or the look-up of the handler, rejects by an exception."""
+        method: str = details.method
+        if not method.startswith(self._excluded):
+            kept = self._kept.get(method)
+            label = OTHER if kept is None or kept[1] is None else kept[1][0]  # callers can make up methods without end
+            clock = RequestClock(self._emitter.clock)
+            follow(Rpc(self._emitter, label, details.invocation_metadata or (), clock, internals()), error)
 
     def _observe(self, handler: Handler | None, method: str) -> Observation | None:
         """Return how RPCs of a method are observed, and keep it for the next one; None if they are not."""

@@ -17,6 +17,8 @@ from typing import Any
 from grpc import _server
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from otel_tts.grpc.status import code_of
+
 _FOREVER_S = 1e8  # more than any deadline: grpc has one in the far future for callers that give none
 
 
@@ -27,6 +29,12 @@ class Internals:
     """A servicer context of grpc, like that of a handler, also before one has started."""
     refused = False
     """Whether grpc itself rejects the RPC, because too many are running."""
+    numbers = False
+    """Whether a handler may set a code by its number."""
+
+    def code(self) -> str | None:
+        """Return the name of the status code that was set, by a handler or by an interceptor; None: none, or unknown."""
+        return None if self.context is None else code_of(self.context, None, numbers=self.numbers)
 
     def when_over(self, callback: Callable[..., None]) -> None:
         """Call a function once grpc is done with the RPC, if that becomes known.
@@ -114,6 +122,8 @@ class AioInternals(Internals):
     Args:
         task: that handles the RPC.
     """
+
+    numbers = True
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task

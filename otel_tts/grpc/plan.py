@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from otel_tts import semconv
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.semconv import OTHER, RequestKind
+
+_KEPT = 512
+"""The most sets of attributes at the start: one a method, and those are bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,13 @@ def speech_of(emitter: Emitter, method: str) -> MethodSpeech | None:
     """
     plan: RpcPlan | None = emitter.plans.get((method, "OK"))
     return None if plan is None or plan.silent or method == OTHER else plan.speech
+
+
+@lru_cache(_KEPT)
+def attributes_at_start(method: str) -> RepeatedAttributes:
+    """Return the attributes that the span of an RPC has from its start.
+
+    Args:
+        method: the bounded name of the method.
+    """
+    return RepeatedAttributes({semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: method})

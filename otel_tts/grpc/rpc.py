@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 from opentelemetry import propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
-from otel_tts import semconv
 from otel_tts.core import outcome
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
@@ -19,15 +17,15 @@ from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import Purpose
-from otel_tts.core.repeated import RepeatedAttributes
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.turn import in_turn
 from otel_tts.core.underway import UNDER_WAY
+from otel_tts.grpc.answer import Answer, sent
+from otel_tts.grpc.foreign import is_server_span
 from otel_tts.grpc.internals import Internals
-from otel_tts.grpc.plan import MethodSpeech, RpcPlan, plan_of, speech_of
-from otel_tts.grpc.status import name_of
-from otel_tts.semconv import ErrorType, Outcome
+from otel_tts.grpc.plan import MethodSpeech, RpcPlan, attributes_at_start, plan_of, speech_of
+from otel_tts.grpc.status import OURS
 
 TRACE_RESPONSE = "traceresponse"
 """The key in trailing metadata; its value is version, trace id, span id and flags, as in the draft of W3C Trace Context Level 2."""
@@ -35,13 +33,9 @@ TRACE_RESPONSE = "traceresponse"
 _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 """Metadata that no propagator reads: a caller without telemetry sends nothing else, so that extraction can be skipped."""
 
-_KEPT = 512
-"""The most sets of attributes at the start: one a method, and those are bounded."""
-
 Metadata = Iterable[tuple[str, str | bytes]]
 _EMPTY = Context()
 _UNKNOWN = Internals()
-_TOO_LARGE = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
 class Rpc(Call):
@@ -58,12 +52,18 @@ class Rpc(Call):
         metadata: the invocation metadata.
         timeline: the clock, started when the RPC arrived.
         internals: its private state in grpc.
+
+    Attributes:
+        received: whether it has a request: one was received, or its requests are a stream.
+        unencodable: whether its handler has set metadata or details that ``grpc.aio`` cannot encode: then it sends no status.
+        unsendable: whether its handler has set metadata that is not legal: then grpc cuts it off in place of sending its status.
     """
 
     __slots__ = (
         "_answer",
         "_answered_by_grpc",
         "_begun",
+        "_earlier_response",
         "_emitter",
         "_foreign",
         "_metadata",
@@ -72,8 +72,11 @@ class Rpc(Call):
         "context",
         "internals",
         "largest_response",
+        "received",
         "single_response",
         "trace_response",
+        "unencodable",
+        "unsendable",
     )
 
     def __init__(self, emitter: Emitter, method: str, metadata: Metadata, timeline: RequestClock, internals: Internals) -> None:
@@ -82,12 +85,12 @@ class Rpc(Call):
         self._method = method
         self._metadata = metadata
         self.internals = internals
-        self._answer: tuple[str, BaseException | None, Cause | None] | None = None
-        self._begun = self._answered_by_grpc = False
+        self._answer: Answer | None = None
+        self._begun = self._answered_by_grpc = self.received = self.unsendable = self.unencodable = False
         self.single_response = True
         """Whether the caller gets one response at most. It is not sent with a failure, while each response of a stream is sent at once."""
-        self.largest_response = 0
-        """The size of the largest response so far, in bytes."""
+        self.largest_response = self._earlier_response = -1
+        """The size of the largest response since the handler has started, or has failed, in bytes; -1: none was serialized."""
         self.context = _EMPTY
         """The OpenTelemetry context in which the handler runs, once it has started and until the RPC is over."""
         self.trace_response = ""
@@ -101,6 +104,8 @@ class Rpc(Call):
             with turn.lock:
                 if self.over:  # its caller left before: what the handler does is still part of its trace
                     return set_span_in_context(self._span, _EMPTY)
+                if self._begun:  # another interceptor calls the handler once more
+                    return self.context
                 context = get_current()
                 self._begin(context.get(SPAN_KEY), context)
                 return self.context
@@ -114,9 +119,9 @@ class Rpc(Call):
     def _begin(self, current: object, parent: Context) -> None:
         timeline = self.timeline
         self.allowance_s = self.internals.remaining_s()
-        self._foreign = current is not None and _is_server_span(current)
+        self._foreign = current is not None and is_server_span(current)
         if self._foreign:
-            self._span: Span = current  # type: ignore[assignment]  # it is one, by `_is_server_span`
+            self._span: Span = current  # type: ignore[assignment]  # it is one, by `is_server_span`
             self._span.update_name(self._method)
         else:
             if parent:  # a span in which the server was started is no parent; baggage of an outer interceptor is kept
@@ -126,7 +131,7 @@ class Rpc(Call):
                 if not _ONLY_GRPCS_OWN.issuperset(carrier):
                     parent = propagate.extract(carrier, parent)
             self._span = self._emitter.start_span(
-                self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), _at_start(self._method), parent
+                self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), attributes_at_start(self._method), parent
             )
         self._begun = True  # not earlier: whoever is told so uses the span, and a signal handler of the host may raise before
         self.context = Context({**parent, SPAN_KEY: self._span, CALL: self})
@@ -136,8 +141,7 @@ class Rpc(Call):
 
     def status(self) -> str | None:
         """Return the name of the status that its handler has set, or with which it aborts it; None without one."""
-        code = None if self.internals.context is None else self.internals.context.code()
-        return None if code is None else name_of(code)
+        return self.internals.code()
 
     # -- events -------------------------------------------------------------------------------------------------------------------
 
@@ -183,6 +187,9 @@ class Rpc(Call):
                     if not (has_ended or self._answered_by_grpc):
                         self._answered_by_grpc = by_grpc
                         self._answer = (code, error, cause)
+                        if code != "OK":
+                            self._earlier_response = max(self._earlier_response, self.largest_response)
+                            self.largest_response = -1
                         # Its owner ends the span before grpc is done with the RPC.
                         if self._begun and self._foreign and self._span.is_recording():
                             self._describe(plan_of(self._emitter, self._method, code))
@@ -205,22 +212,23 @@ class Rpc(Call):
         if self._begun and self._foreign and not self.over and self._span.is_recording():
             self._describe(plan_of(self._emitter, self._method, self._cut_off()[0]))
 
-    def finish(self, sent: bool, code: str = "UNKNOWN") -> None:
+    def finish(self, has_status: bool, code: str | None = None, default: str = "UNKNOWN") -> None:
         """End it, since grpc is done with it.
 
         grpc calls this in a thread that serves all RPCs, so it must not wait for the turn. The caller is guarded.
 
         Args:
-            sent: whether a status was sent: the one of :meth:`answer`, else ``code``.
-            code: the name of the status code that grpc sent if the handler had none.
+            has_status: whether a status was sent.
+            code: the name of the status code that was set in the end, by whom ever; None: none, or unknown.
+            default: the name of the status code that grpc sent if no handler was called.
         """
         now = self.timeline.monotonic()
-        self.turn.leave(partial(self._finish, sent, code, now))
+        self.turn.leave(partial(self._finish, has_status, code, default, now))
 
     def end_without_status(self, code: str) -> None:
         """End it with the status ``code``, which its caller gets in the end although grpc sends none."""
-        if self._answer is not None:
-            self._answer = (code, *self._answer[1:])
+        _, error, cause = self._answer or ("", None, None)
+        self._answer, self._answered_by_grpc = (code, error, cause or OURS), True
         self.finish(True)
 
     @property
@@ -242,17 +250,21 @@ class Rpc(Call):
     def _dropped(self) -> None:
         # Deferred: a finaliser may run while its thread holds a lock that ending waits for.
         now = self.timeline.monotonic()
-        defer(partial(self._finish, True, "UNKNOWN", now))
+        defer(partial(self._finish, True, None, "UNKNOWN", now))
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
-    def _finish(self, sent: bool, code: str, now: int) -> None:
+    def _finish(self, has_status: bool, code: str | None, default: str, now: int) -> None:
         if self.over:
             return
         try:
             answer = self._answer
-            if sent:
-                code, error, cause = answer or (code, None, None)
+            if has_status:
+                responded = self.largest_response >= 0
+                is_plain = responded and code is None and answer is not None and answer[0] == "OK"
+                if answer is None or not (is_plain or self._answered_by_grpc):
+                    answer = sent(answer, code, default, self._begun, responded, self.single_response)
+                code, error, cause = answer
                 self._end(code, now, error, cause)
                 return
             code, cut_off = self._cut_off()
@@ -268,7 +280,8 @@ class Rpc(Call):
         if self.over:
             return
         if self._answer is not None:
-            self._finish(True, "UNKNOWN", now)
+            code, error, cause = self._answer
+            self._end(code, now, error, cause)
         else:
             self._end("UNAVAILABLE", now, interruption=outcome.SHUTDOWN, final=True)
 
@@ -277,7 +290,9 @@ class Rpc(Call):
         if internals.request_failed():
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
         if self._too_large():
-            return "RESOURCE_EXHAUSTED", _TOO_LARGE
+            return "RESOURCE_EXHAUSTED", OURS
+        if self.unsendable:
+            return "INTERNAL", OURS
         remaining_s = internals.remaining_s()
         elapsed_s = (self.timeline.monotonic() - self.timeline.start) * 1e-9
         if outcome.met_deadline(remaining_s, None if remaining_s is None else elapsed_s + max(remaining_s, 0.0)):
@@ -288,8 +303,9 @@ class Rpc(Call):
 
     def _too_large(self) -> bool:
         """Return whether a response is larger than the server may send."""
-        limit = self.internals.send_limit() if self.largest_response else None
-        return limit is not None and self.largest_response > limit
+        largest = max(self.largest_response, self._earlier_response)
+        limit = self.internals.send_limit() if largest > 0 else None
+        return limit is not None and largest > limit
 
     def _end(
         self, code: str, now: int, error: BaseException | None = None, cause: Cause | None = None, interruption: Cause | None = None,
@@ -329,23 +345,7 @@ class Rpc(Call):
 
     def _describe(self, plan: RpcPlan) -> None:
         if self._foreign:
-            self._span.set_attributes(_at_start(self._method))
+            self._span.set_attributes(attributes_at_start(self._method))
         if plan.error_type is not None:
             self._span.set_status(StatusCode.ERROR)
         self._span.set_attributes(plan.attributes)
-
-
-@lru_cache(_KEPT)
-def _at_start(method: str) -> RepeatedAttributes:
-    return RepeatedAttributes({semconv.RPC_SYSTEM_NAME.key: "grpc", semconv.RPC_METHOD.key: method})
-
-
-def _is_server_span(span: Any) -> bool:
-    """Return whether a span is another instrumentation's SERVER span of a gRPC call. Only spans of an SDK have these attributes."""
-    attributes = getattr(span, "attributes", None)
-    return (
-        isinstance(attributes, Mapping)
-        and getattr(span, "kind", None) is SpanKind.SERVER
-        and span.is_recording()
-        and "grpc" in (attributes.get("rpc.system"), attributes.get(semconv.RPC_SYSTEM_NAME.key))
-    )

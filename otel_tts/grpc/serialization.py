@@ -12,13 +12,14 @@ def read(deserialize: Any, rpc: Rpc, failure: str, raw: bytes) -> Any:
     """Deserialize a request. If that fails, grpc sends the status ``failure``, unless the handler has set another one.
 
     Args:
-        deserialize: makes a request of bytes.
+        deserialize: makes a request of bytes; None: they are the request.
         rpc: the RPC.
         failure: the name of the code that grpc sends if it fails.
         raw: the bytes.
     """
+    rpc.received = True
     try:
-        request = deserialize(raw)
+        request = raw if deserialize is None else deserialize(raw)
     except BaseException:
         _unread(rpc, failure)
         raise
@@ -49,6 +50,8 @@ def write(serialize: Any, rpc: Rpc, failure: str, message: Any) -> Any:
     if isinstance(raw, bytes):
         if len(raw) > rpc.largest_response:
             rpc.largest_response = len(raw)
-    elif raw is not None or failure == "INTERNAL":  # `grpc.aio` sends an empty message for None
+    elif raw is None and failure == "UNKNOWN":  # `grpc.aio` sends it as an empty message
+        rpc.largest_response = max(rpc.largest_response, 0)
+    else:
         rpc.answer(set_code(rpc.internals.context, failure), None, OURS, by_grpc=True)
     return raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -10,31 +10,38 @@ from otel_tts.core import outcome
 from otel_tts.core.outcome import Cause
 from otel_tts.semconv import ErrorType, Outcome
 
-_BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
+T = TypeVar("T", str, None)
+
+_BY_NUMBER = {
+    number: code.name for code in grpc.StatusCode if (number := code.value[0]) < grpc.StatusCode.UNAUTHENTICATED.value[0]
+}
+"""The codes that ``grpc.aio`` takes as numbers; it has forgotten the last one."""
 
 OURS = Cause(Outcome.ERROR, ErrorType.OTHER)
 
 
-def name_of(code: Any) -> str:
-    """Return the name of a status code; handlers may set it by number.
+def name_of(code: Any, *, numbers: bool) -> str:
+    """Return the name of the status code that grpc sends for the one that a handler has set: UNKNOWN for what is no code.
 
     Args:
-        code: a `grpc.StatusCode`, or a number.
+        code: what the handler has set.
+        numbers: whether a number is a code, as under ``grpc.aio``.
     """
-    if type(code) is not int and (name := getattr(code, "name", None)):
-        return str(name)
-    return _BY_NUMBER.get(code, "UNKNOWN")
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return _BY_NUMBER.get(code, "UNKNOWN") if numbers and isinstance(code, int) else "UNKNOWN"
 
 
-def code_of(context: Any, default: str) -> str:
+def code_of(context: Any, default: T, *, numbers: bool) -> str | T:
     """Return the name of the status code that the handler set, else the default.
 
     Args:
         context: grpc's servicer context.
         default: the name of the code if the handler has set none.
+        numbers: whether a number is a code, as under ``grpc.aio``.
     """
     code = context.code()
-    return default if code is None else name_of(code)
+    return default if code is None else name_of(code, numbers=numbers)
 
 
 def failure_of(context: Any, default: str = "UNKNOWN") -> str:
@@ -44,7 +51,7 @@ def failure_of(context: Any, default: str = "UNKNOWN") -> str:
         context: grpc's servicer context.
         default: the name of the code if the handler has set none.
     """
-    code = code_of(context, default)
+    code = code_of(context, default, numbers=True)
     return default if code == "OK" else code
 
 
@@ -69,4 +76,4 @@ def set_code(context: Any, failure: str) -> str:
     """
     if context is None:
         return failure
-    return (code_of if failure == "INTERNAL" else failure_of)(context, failure)
+    return code_of(context, failure, numbers=False) if failure == "INTERNAL" else failure_of(context, failure)

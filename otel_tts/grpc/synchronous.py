@@ -33,7 +33,7 @@ def observe_synchronous(behavior: Any, rpc: Rpc, *, receives: bool, streaming: b
     @functools.wraps(behavior)
     def observed(request: Any, context: Any) -> Any:
         if thread is not None:
-            context = ThreadContext(context, thread.task)
+            context = ThreadContext(context, rpc, thread.task)
         handler_context = rpc.begin()
         handling = _Handling(rpc, context)
         attach(handler_context)
@@ -61,23 +61,26 @@ class _Handling:
 
     @guarded
     def _prepare(self) -> None:
-        answer_with(self._rpc.trace_response, self._context)
+        answer_with(self._rpc, self._context)
 
     @guarded
     def returned(self) -> None:
         if self._context.is_active():
-            self._rpc.answer(code_of(self._context, "OK"))
+            self._rpc.answer(self._code("OK"))
 
     @guarded
     def raised(self, error: BaseException) -> None:
         if not self._context.is_active():
             return
-        if isinstance(error, grpc.aio.AbortError) or (type(error) is Exception and not error.args and self._context.code()):
-            self._rpc.answer(code_of(self._context, "UNKNOWN"))  # `abort` raises an Exception without arguments
-        else:
-            # After an exception, `grpc` sends the status that the handler has set, also OK; `grpc.aio` never sends OK.
-            code = (failure_of if isinstance(self._context, ThreadContext) else code_of)(self._context, "UNKNOWN")
-            self._rpc.answer(code, error, fault(code, error))
+        if isinstance(self._context, ThreadContext):  # `grpc.aio` never sends OK after an exception
+            code, aborted = failure_of(self._context), isinstance(error, grpc.aio.AbortError)
+        else:  # `grpc` sends the status that the handler has set, also OK; `abort` raises an Exception without arguments
+            code = self._code("UNKNOWN")
+            aborted = type(error) is Exception and not error.args and self._context.code() is not None
+        self._rpc.answer(code, *(() if aborted else (error, fault(code, error))))
+
+    def _code(self, default: str) -> str:
+        return code_of(self._context, default, numbers=self._rpc.internals.numbers)
 
 
 class _Responses(Iterator[T]):
