@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 from opentelemetry.context import create_key
 
+from otel_tts.core.layers import Layers
 from otel_tts.core.outcome import Cause
-from otel_tts.core.turn import Turn
+from otel_tts.core.turn import Turn, in_turn
 
 Reference: TypeAlias = "Callable[[], object | None]"
 """A weak reference to a request. A strong one in a context variable would keep a dropped request alive: it would never be counted."""
@@ -30,6 +31,11 @@ class KeptOpen:
     Args:
         turn: the turn that the request and everything inside it share.
     """
+
+    layers: Layers | None = None
+    """The requests that were begun directly in its block; None without one."""
+    within: Layers | None = None
+    """Those of the request in whose block it was begun itself."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
@@ -72,6 +78,16 @@ class KeptOpen:
         finally:
             if turn.left:
                 turn.leave()
+
+    @in_turn
+    def begin_inside(self, inner: KeptOpen) -> None:
+        """Note that a request was begun directly in its block.
+
+        Args:
+            inner: that request.
+        """
+        inner.within = self.layers = self.layers or Layers()
+        inner.within.began(inner)
 
     def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """End a block or stream: the request does. No abstract method: then `isinstance` would take a call each time."""

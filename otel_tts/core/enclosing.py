@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.context import Context, get_current, set_value
+from opentelemetry.trace import INVALID_SPAN_ID, get_current_span, set_span_in_context
 
 from otel_tts.core import clean, enclosure
 from otel_tts.core.blocks import REQUEST, innermost
@@ -14,6 +15,7 @@ from otel_tts.core.purpose import Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.turn import Turn
+from otel_tts.semconv import SERVED_FROM_CACHE
 
 
 def begin_request(
@@ -54,6 +56,10 @@ def begin_request(
     failed = around.take(clean.spoken(text)) if implicit and around is not None else None
     if isinstance(failed, SynthesisRequest) and failed.reopen(voice, language, purpose, stream=stream):
         return failed
+    if call is None and not implicit:
+        outer = _outer(purpose)
+        if outer is not None:
+            return _inside(outer, emitter, text, voice, language, stream, purpose, context, start_ns, around)
     turn = call.turn if call is not None else Turn()
     try:
         with turn.lock:  # another thread may end the RPC right now: a request that it no longer sees would never be ended by it
@@ -65,6 +71,45 @@ def begin_request(
     finally:
         if turn.left:
             turn.leave()
+
+
+def _outer(purpose: Purpose) -> SynthesisRequest | None:
+    """Return the request in whose block the caller is, if nothing is known of its audio yet: the new one may speak in its place.
+
+    So a generator that has yielded audio inside its block does not take in what its consumer begins.
+    """
+    reference = innermost()
+    outer = reference() if reference is not None else None
+    if not isinstance(outer, SynthesisRequest) or not outer.open:
+        return None
+    record = outer.record
+    has_audio = record.attempts or record.cache in SERVED_FROM_CACHE or record.playback.chunks or record.duration_s is not None
+    return None if has_audio or not record.purpose.may_be(purpose) else outer
+
+
+def _inside(
+    outer: SynthesisRequest,
+    emitter: Emitter, text: str | None, voice: str | None, language: str | None, stream: bool,
+    purpose: Purpose, context: Context, start_ns: int | None, around: enclosure.Enclosure | None,
+) -> SynthesisRequest:  # fmt: skip
+    """Return a new request begun directly in the block of another one: what is not stated of it is as it is there."""
+    record = outer.record
+    request = SynthesisRequest(
+        emitter, None, Turn(), text, voice or record.voice, language or record.language, stream,
+        record.purpose.around(purpose), _below(outer, context), start_ns, around, False,
+    )  # fmt: skip
+    request.record.cache = record.cache  # asked in vain, or not at all
+    outer.begin_inside(request)
+    return request
+
+
+def _below(outer: SynthesisRequest, context: Context) -> Context:
+    """Return the context with the outer request's span as the current one, unless the host has begun a span of its own since."""
+    span, here = get_current_span(outer.context), get_current_span(context).get_span_context()
+    parent = getattr(span, "parent", None)  # of OpenTelemetry's SDK and of ours, not of one that is not recorded
+    if (parent.span_id if parent is not None else INVALID_SPAN_ID) != here.span_id:
+        return context
+    return set_span_in_context(span, context)
 
 
 def enclosing_request() -> SynthesisRequest | None:

@@ -63,6 +63,22 @@ class Purpose:
             self, conversation=self.conversation or inner.conversation, attributes={**inner.attributes, **self.attributes}
         )
 
+    def may_be(self, inner: Purpose) -> bool:
+        """Return whether a request begun inside one with this purpose may be the same speech: of the same kind and conversation.
+
+        Args:
+            inner: the purpose of that request; what is not stated there is as here.
+        """
+        return inner.kind in (self.kind, RequestKind.INTERACTIVE) and inner.conversation in (self.conversation, None)
+
+    def around(self, inner: Purpose) -> Purpose:
+        """Return the purpose of a request begun inside one with this purpose.
+
+        Args:
+            inner: what is stated of that request.
+        """
+        return self if inner == NONE else replace(inner.update(self), kind=self.kind)
+
     @property
     def interactive(self) -> bool:
         """Whether somebody waits for the audio: only then the request counts for objectives, alerts and drift."""

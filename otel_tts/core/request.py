@@ -186,8 +186,7 @@ class SynthesisRequest(KeptOpen):
             return
         self._interruption = outcome.interrupted(reason)
         self.record.interrupted_ns = self.timeline.monotonic()
-        if self._declared is None:
-            self._declared = self._interruption
+        self._declared = self._declared or self._interruption
         if self._span.is_recording():
             self._span.add_event(semconv.INTERRUPTED_EVENT.name, None, self.timeline.timestamp(self.record.interrupted_ns))
 
@@ -217,9 +216,8 @@ class SynthesisRequest(KeptOpen):
 
     def interruption(self) -> Cause:
         """Return why work for this request was cut off."""
-        if self._interruption is not None:
-            return self._interruption
-        return self._call.interruption() if self._call is not None else self._host_failure.interruption
+        around = self._call.interruption() if self._call is not None else self._host_failure.interruption
+        return self._interruption or around
 
     def rpc_status(self) -> str | None:
         """Return the name of the status that the handler of its RPC has set; None without one."""
@@ -370,6 +368,8 @@ class SynthesisRequest(KeptOpen):
             cause = self._final_cause(cause, interrupted=interrupted)
             self.outcome = cause.outcome
             self.sources.recorded = True
+            if self.layers is not None and self.layers.replace(self, cause):
+                return
             describe = self._span.is_recording()
             for attributes in self.record.emit(self.emitter, cause, end_ns, self.context, describe=describe):
                 self._span.set_attributes(attributes)
@@ -382,6 +382,8 @@ class SynthesisRequest(KeptOpen):
             # would stay in memory until the next garbage collection.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
+            if self.within is not None:
+                self.within.ended(self, self.outcome)
             if self._call is None:
                 # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
                 UNDER_WAY.remove(self)

@@ -127,7 +127,8 @@ class Telemetry:
         """Start a request to speak.
 
         Inside an attempt, a look-up or the stream of an open request, and inside an RPC with an open request, it returns another handle
-        of that one: it is counted once, however many layers start it. Directly in the block of another one it is a request of its own.
+        of that one: it is counted once, however many layers start it. Directly in the block of another one it is a request of
+        its own, which alone is counted if that one calls no provider and finds no cached audio.
 
         Args:
             text: as received; its length is recorded, the text itself only with text capture on. None if it arrives in pieces, see

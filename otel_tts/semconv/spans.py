@@ -137,6 +137,13 @@ SYNTHESIS_SPAN = Span(
     ),
     (SKIPPED_EVENT, COALESCED_EVENT, INTERRUPTED_EVENT, EXCEPTION_EVENT),
 )  # fmt: skip
+ENCLOSING_SPAN = Span(
+    "tts.enclose",
+    "INTERNAL",
+    "A request that called no provider itself: one that was begun directly in its block did, and is the one that counts.",
+    (OPERATION_NAME, OUTPUT_TYPE, STREAM, CONVERSATION, KIND, VOICE, LANGUAGE),
+    (SKIPPED_EVENT,),
+)
 ATTEMPT_SPAN = Span(
     "text_to_speech {gen_ai.request.model}",
     "INTERNAL or CLIENT",
@@ -170,8 +177,8 @@ REPORT_READ_SPAN = Span("tts.report.read", "INTERNAL", "The figures and requests
 REPORT_JUDGE_SPAN = Span("tts.report.judge", "INTERNAL", "The window is compared with its reference.")
 REPORT_WRITE_SPAN = Span("tts.report.write", "INTERNAL", "The window's run is written into MLflow.")
 SPANS: Sequence[Span] = (
-    RPC_SPAN, SYNTHESIS_SPAN, ATTEMPT_SPAN, CONNECT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN, REPORT_READ_SPAN,
-    REPORT_JUDGE_SPAN, REPORT_WRITE_SPAN,
+    RPC_SPAN, SYNTHESIS_SPAN, ENCLOSING_SPAN, ATTEMPT_SPAN, CONNECT_SPAN, CACHE_WRITE_SPAN, REPORT_SPAN, REPORT_WINDOW_SPAN,
+    REPORT_READ_SPAN, REPORT_JUDGE_SPAN, REPORT_WRITE_SPAN,
 )  # fmt: skip
 OF_SPANS: Mapping[str, Attribute] = {attribute.key: attribute for span in SPANS for attribute in span.attributes}
 """The attributes of spans, by their keys."""

@@ -12,7 +12,7 @@ from tools.documentation.markdown import code, page, table
 _WHEN: Mapping[Outcome, str] = {
     Outcome.OK: (
         "All audio was delivered. Also a request that ended without an exception, and of whose audio nobody reported anything: neither "
-        "an attempt nor audio that was handed out."
+        "an attempt, nor audio that was handed out, nor another request in its block ([spans](#spans))."
     ),
     Outcome.REJECTED: (
         "The input was refused: by our own validation before any attempt (no text, text without a letter or digit in any script, "

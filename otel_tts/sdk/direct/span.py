@@ -123,6 +123,11 @@ class Span(Readable, trace.Span):
     def get_span_context(self) -> SpanContext:
         return self._context
 
+    @property
+    def parent(self) -> SpanContext | None:
+        """The context of the parent; None for a root. As of OpenTelemetry's SDK."""
+        return self._parent
+
     def is_recording(self) -> bool:
         return self._end_time is None
 
