@@ -20,7 +20,7 @@ _Column = tuple[str, bool, Callable[[Request], str | Text]]
 def turns(requests: Sequence[Request], *, wide: bool) -> Table:
     """Make a table of the utterances in the order in which they began, with what each listener waited for, got and heard.
 
-    Columns in which no utterance has a value are left out.
+    Columns in which no utterance has a value are left out. What was made ahead or in bulk was spoken in no turn, so it has no number.
 
     Args:
         requests: of one conversation, in any order.
@@ -33,7 +33,7 @@ def turns(requests: Sequence[Request], *, wide: bool) -> Table:
         ("outcome", False, lambda r: terminal.outcome(r.outcome, r.cancel_reason)),
     ]
     seldom: list[_Column] = [
-        ("kind", False, lambda r: "" if r.kind == RequestKind.INTERACTIVE else str(r.kind)),
+        ("kind", False, lambda r: str(r.kind) if _in_background(r) else ""),
         ("for text", True, lambda r: _seconds(r.first_text)),
         ("1st audio", True, lambda r: _seconds(r.ttfa)),
         ("made", True, lambda r: _seconds(r.audio_duration)),
@@ -49,23 +49,30 @@ def turns(requests: Sequence[Request], *, wide: bool) -> Table:
         columns.append(("provider", False, lambda r: r.provider or formatting.NOTHING))
         columns.append(("took", True, lambda r: formatting.duration(r.duration)))
     else:
-        seldom = [column for column in seldom if column[0] in ("1st audio", "made", "handed out", "heard")]
+        seldom = [column for column in seldom if column[0] in ("kind", "1st audio", "made", "handed out", "heard")]
     columns += [column for column in seldom if any(str(column[2](request)) for request in ordered)]
     table = terminal.table(gap=2 if wide else 1)
     table.add_column("turn", justify="right")
     for heading, is_number, _ in columns:
         table.add_column(heading, no_wrap=True, justify="right" if is_number else "left")
-    for number, request in enumerate(ordered, 1):
-        table.add_row(formatting.count(number), *(shown(request) for _, _, shown in columns))
+    number = 0
+    for request in ordered:
+        number += not _in_background(request)
+        turn = "" if _in_background(request) else formatting.count(number)
+        table.add_row(turn, *(shown(request) for _, _, shown in columns))
     return table
 
 
 def totals(requests: Sequence[Request]) -> str:
     """Sum the conversation up in a line: how many utterances, first audio, interruptions, and audio that was made and heard.
 
+    What was made ahead or in bulk is summed up apart, at the end.
+
     Args:
         requests: of one conversation.
     """
+    background = [request for request in requests if _in_background(request)]
+    requests = [request for request in requests if not _in_background(request)]
     first_audio = [request.ttfa for request in requests if request.ttfa is not None]
     cut = sum(request.interrupted is not None for request in requests)
     parts = [formatting.counted(len(requests), "utterance")]
@@ -81,7 +88,15 @@ def totals(requests: Sequence[Request]) -> str:
     ):
         if (total_s := _sum(seconds)) is not None:
             parts.append(f"{formatting.duration(total_s)} {words}")
+    if background:
+        made_s = _sum(request.audio_duration for request in background)
+        of_it = "" if made_s is None else f" ({formatting.duration(made_s)} made)"
+        parts.append(f"and {formatting.counted(len(background), 'request')} that nobody waited for{of_it}")
     return ", ".join(parts) + "."
+
+
+def _in_background(request: Request) -> bool:
+    return request.kind not in (None, RequestKind.INTERACTIVE)
 
 
 def _seconds(value: float | None) -> str:

@@ -88,6 +88,7 @@ class Invocation:
         self._request = request
         self._text = request.text_input if request is not None else None
         self._playback = request.record.played() if request is not None else None
+        self._sources = request.sources if request is not None else None
         self.turn = request.turn if request is not None else Turn()
         """The turn of its request."""
         self._reason = reason
@@ -186,7 +187,7 @@ class Invocation:
         turn, playback, meter, text = self.turn, self._playback, self._meter, self._text
         try:  # as `in_turn` does, in fewer calls: this is called for each chunk of a stream
             with turn.lock:
-                is_open = self.open
+                counts = self.open or (self._sources is not None and not self._sources.recorded)  # its request may go on
                 if text is not None and text.waits:
                     waited_ns = self._for_engine(waited_ns)
                 self._waited_ns = (self._waited_ns or 0) + waited_ns
@@ -203,7 +204,7 @@ class Invocation:
         finally:
             if turn.left:
                 turn.leave()
-        if not is_open:
+        if not counts:
             UNDER_WAY.hold()
 
     @in_turn

@@ -104,9 +104,14 @@ class Record:
         if cause.good and not self.playback.chunks and not self.duration_s:
             if self.duration_s is not None:
                 cause = EMPTY
-            elif self.speakable is False and not self.attempts and self.cache is CacheResult.BYPASS:
+            elif self._is_wordless and not self.attempts and self.cache not in SERVED_FROM_CACHE:
                 return UNSPEAKABLE
         return UNSPEAKABLE if cause.outcome is Outcome.EMPTY and self.speakable is False else cause
+
+    @property
+    def _is_wordless(self) -> bool:
+        """Whether there was nothing to speak: also where a stream began without text, and none came."""
+        return self.speakable is False or (self.speakable is None and self.stream and not self.characters)
 
     def add_invocation(self, result: InvocationResult) -> None:
         """Add the result of a call of a provider.
@@ -344,7 +349,7 @@ class Record:
         attributes: SpanAttributes = {} if self.speakable is None else {semconv.TEXT_LENGTH.key: self.characters}
         if self.text is not None:
             attributes[semconv.TEXT.key] = clean.text(self.text)
-        if self.duration_s is not None:
+        if self.duration_s:
             attributes[semconv.AUDIO_DURATION.key] = self.duration_s
         if delivered_s is not None:
             attributes[semconv.AUDIO_DELIVERED.key] = delivered_s

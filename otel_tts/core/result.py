@@ -118,7 +118,7 @@ class InvocationResult:
             attributes[semconv.RESEND_COUNT.key] = self.resends
         if self.format is not None and self.audio is not None:
             attributes[semconv.AUDIO_FORMAT.key] = self.format.name
-            if self.audio.duration_s is not None:
+            if self.audio.duration_s:
                 attributes[semconv.AUDIO_DURATION.key] = self.audio.duration_s
             if self.audio.sample_rate is not None:
                 attributes[semconv.AUDIO_SAMPLE_RATE.key] = self.audio.sample_rate

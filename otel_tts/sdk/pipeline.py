@@ -192,6 +192,8 @@ class Pipeline(fork.ForkAware):
             if self._result is None:
                 self._result = False
                 deadline = self._deadline(timeout)
+                if self._children is not None:
+                    self._children.look()  # before the export, which takes along what it logs
                 quarter_s = (deadline - time.monotonic()) / 4
                 self._find_dropped(quarter_s)  # as long as it takes: what is not found is not counted
                 UNDER_WAY.stop(min(_ENDING_S, quarter_s))

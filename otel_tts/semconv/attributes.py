@@ -109,7 +109,9 @@ FALLBACK_PROVIDERS = Attribute(
 )
 FALLBACK_FROM = Attribute("tts.fallback.from", "string", "The provider that failed.", limit=50)
 FALLBACK_TO = Attribute("tts.fallback.to", "string", "The provider asked in its place.", limit=50)
-AUDIO_DURATION = Attribute("tts.audio.duration", "double", "Seconds of audio that the request made or found.", unit="s")
+AUDIO_DURATION = Attribute(
+    "tts.audio.duration", "double", "Seconds of audio that the request made or found; absent if none is known.", unit="s"
+)
 AUDIO_DELIVERED = Attribute("tts.audio.delivered_duration", "double", "Seconds of audio handed to the caller.", unit="s")
 AUDIO_HEARD = Attribute(
     "tts.audio.heard_duration", "double", "Seconds of audio that were played to the listener, where the player says so.", unit="s"

@@ -47,6 +47,9 @@ async def main():
         await say()
     with tts.conversation("room 8"):
         await say("Other ", "things.")
+        with tts.synthesis("Goodbye.", kind="prefetch") as ahead, ahead.attempt("my-engine") as attempt:
+            attempt.audio(b"\\1\\20" * 12000, PCM16(24_000))
+        await say("More.")
 
 pipeline = otel_tts.configure(service_name="agent", local=True)
 asyncio.run(main())
@@ -116,6 +119,19 @@ def test_a_conversation_turn_by_turn() -> None:
     assert [line.split()[3] for line in narrow.splitlines() if re.match(r" +\d+ ", line)] == ["ok", "interrupted", "rejected"]
 
 
+@pytest.mark.parametrize("columns", [160, 80])
+def test_what_was_made_ahead_is_no_turn(columns: int) -> None:
+    """It stands in its place in time, without a number and with its kind, and is summed up apart."""
+    output = run("requests", "--conversation", "room 8", columns=columns).output
+    table = [line for line in output.splitlines() if re.search(r"\d\d:\d\d:\d\d", line)]
+    assert [line.split()[0] for line in table if re.match(r" +\d+ +\d\d:", line)] == ["1", "2"]
+    assert ["prefetch" in line for line in table] == [False, True, False]
+    words = " ".join(output.split())
+    assert words.count("2 utterances, ") == 1
+    assert "750 ms made" in words
+    assert "and 1 request that nobody waited for (500 ms made)." in words
+
+
 def test_a_conversation_that_is_cut_is_said_to_be() -> None:
     """Where there may be more turns than are shown, a line says so."""
     assert "These are the newest 2: --limit shows more." in run("requests", "--conversation", "room 7", "--limit", "2").output
@@ -125,7 +141,7 @@ def test_a_conversation_that_is_cut_is_said_to_be() -> None:
 def test_took_says_what_metrics_leave_out() -> None:
     """The span has the wait for the first text in it, the metric not (tests/core/test_conversation.py): list, tree and JSON name it."""
     listed = json.loads(run("requests", "--json").output)["requests"]
-    spoken = [request for request in listed if request["characters"]]
+    spoken = [request for request in listed if request["characters"] and request["kind"] != "prefetch"]
     assert all(0.25 <= request["first_text"] <= request["duration"] for request in spoken)
     assert [request["first_text"] for request in listed if not request["characters"]] == [None]
     wide = run("requests", columns=160).output

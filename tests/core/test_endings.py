@@ -150,7 +150,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         + ["exception"] * (fault is not None and outcome not in ("cancelled", "deadline")),
         SPEECH | P | outcome_ | error_type | audio | {"gen_ai.request.stream": streams, "tts.attempt.reason": "initial"}
         | without_none(**{
-            "tts.audio.duration": made if measured else None,
+            "tts.audio.duration": (made or None) if measured else None,
             "tts.real_time_factor": took / made if ok else None,
             "tts.stream.chunk.count": chunks,
             "gen_ai.response.time_to_first_chunk": 0.5 if streams and chunks else None,
@@ -167,7 +167,7 @@ def expected(case: Case, outcome: str, *, streams: bool, engine_streams: bool, i
         | {"gen_ai.request.stream": streams, "tts.text.length": 5, "tts.attempt.count": int(asked), "tts.fallback.used": False}
         | without_none(**{
             "tts.audio.delivered_duration": delivered,
-            "tts.audio.duration": made if ok or (outcome in ("cancelled", "deadline", "partial") and measured) else None,
+            "tts.audio.duration": (made or None) if ok or (outcome in ("cancelled", "deadline", "partial") and measured) else None,
             "tts.cancel.reason": "caller" if outcome == "cancelled" else None,
             "tts.real_time_factor": took / made if ok else None,
             "tts.usage.cost": COST if made else None,

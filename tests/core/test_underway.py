@@ -15,6 +15,7 @@ from otel_tts.core.streams import Current
 from otel_tts.core.underway import UNDER_WAY, Register
 from otel_tts.semconv import Outcome
 from otel_tts.testing.capture import Capture
+from tests.core.picture import FORMAT, HALF
 
 LONG_S = 60
 
@@ -78,3 +79,31 @@ def test_nothing_starts_in_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) 
     for thread in threads:
         thread.join(60)
     assert sorted(started) == [0, 1]
+
+
+def test_what_is_counted_is_handed_out_in_a_process_that_ends(capture_tts: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose attempt has ended before it: its chunks go on until the request ends, and wait after that."""
+    monkeypatch.setattr(underway, "_LONG_S", 0.001)
+    for name in ("_is_over", "_on_first"):
+        monkeypatch.setattr(UNDER_WAY, name, getattr(UNDER_WAY, name))
+    handed_out: list[bytes] = []
+
+    def pull() -> threading.Thread:
+        thread = threading.Thread(target=lambda: handed_out.append(next(chunks)), daemon=True)
+        thread.start()
+        return thread
+
+    with capture_tts.telemetry().synthesis("hello", stream=True) as s:
+        with s.attempt("piper") as attempt:
+            chunks = attempt.stream([HALF] * 3, FORMAT)
+        pull().join(LONG_S)
+        UNDER_WAY.end()
+        pull().join(5)
+        assert len(handed_out) == 2
+        UNDER_WAY.stop()
+        late = pull()
+        late.join(0.05)
+        assert len(handed_out) == 2
+        UNDER_WAY._is_over = False
+        late.join(LONG_S)
+    assert capture_tts.synthesis(outcome="partial")["tts.audio.delivered_duration"] == 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_tts import PCM16, Synthesis
+from otel_tts.semconv import Outcome
 from otel_tts.testing.capture import Capture
 
 SOUND = PCM16(24_000)
@@ -116,6 +118,51 @@ async def test_an_agents_turn_in_which_the_model_says_nothing(capture_tts: Captu
             async for _ in synthesis.stream(engine(text), "engine", audio=SOUND):
                 pass
     assert [view.outcome for view in capture_tts.syntheses()] == ["rejected", "ok"]
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_stream_for_which_nothing_came(capture_tts: Capture, *, missed: bool) -> None:
+    """An agent that calls `flush` only after a piece of text: a turn without one is as silent as with it, whatever a cache was asked."""
+    with capture_tts.telemetry().synthesis(stream=True) as synthesis:
+        if missed:
+            with synthesis.lookup("memory") as lookup:
+                lookup.found(None)
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"]) == ("rejected", "invalid_input")
+
+
+def end_with(outcome: str, synthesis: Synthesis, audio: bytes) -> None:
+    """End a request with each of the outcomes, and with this audio before it as far as that outcome allows some."""
+
+    def engine() -> Iterator[bytes]:
+        yield audio
+        if outcome in ("partial", "error"):
+            raise ConnectionError
+
+    if outcome == "cancelled":
+        synthesis.interrupt()
+    elif outcome in ("deadline", "rejected"):
+        synthesis.fail(outcome=outcome)
+    with suppress(ConnectionError), synthesis.attempt("engine") as attempt:
+        list(attempt.stream(engine(), SOUND))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_no_audio_has_no_duration(capture_tts: Capture, outcome: Outcome, *, stream: bool) -> None:
+    """Whatever the outcome: the duration of no audio is absent, on requests, attempts and in lists, never 0; of other audio it is not 0."""
+    tts = capture_tts.telemetry()
+    for audio in (b"", b"\1\2" * 12_000):
+        with tts.synthesis("hello", stream=stream) as synthesis:
+            end_with(outcome, synthesis, audio)
+    silent, spoken = capture_tts.syntheses()
+    if outcome not in ("ok", "partial"):
+        assert silent.outcome == ("empty" if outcome == "empty" else outcome)
+    assert "tts.audio.duration" not in (silent.span.attributes or {})
+    assert not any("tts.audio.duration" in (attempt.span.attributes or {}) for attempt in silent.attempts)
+    if outcome != "empty" and (stream or outcome not in ("error", "partial")):
+        assert spoken["tts.audio.duration"] == 0.5
+        assert spoken.attempts[0]["tts.audio.duration"] == 0.5
 
 
 def test_what_nobody_reports_is_not_known(capture_tts: Capture) -> None:

@@ -440,6 +440,7 @@ speak(2)
     _, errors = process.communicate("\n", timeout=60)
     assert process.returncode == 0, errors
     assert errors.count("ended without a flush: it was killed") == 1, errors
+    assert sum(path.read_bytes().count(b"ended without a flush") for path in (tmp_path / "logs").rglob("*.jsonl*")) == 1
     assert sorted(requests(tmp_path).values()) == ([3, 3, 4] if flushed else [4])
 
 

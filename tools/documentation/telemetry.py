@@ -17,7 +17,8 @@ _WHEN: Mapping[Outcome, str] = {
     Outcome.REJECTED: (
         "The input was refused: by our own validation before any attempt (no text, text without a letter or digit in any script, "
         "an unknown voice or encoding, a feature that is not there, the caller's own quota), or by a provider (HTTP 400, 422). Also a "
-        "request without audio whose text has no letter or digit, such as a turn in which a language model said nothing."
+        "request without audio whose text has no letter or digit, or a stream for which neither text nor an attempt came, such as a turn "
+        "in which a language model said nothing."
     ),
     Outcome.CANCELLED: "The caller went away. Audio sent before that is in the delivered seconds, not in the outcome. "
     "Also a request that the service itself dropped without a word, and a request inside an HTTP HEAD request: "
