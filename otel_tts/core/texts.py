@@ -41,8 +41,8 @@ class TextInput:
     """
 
     __slots__ = (
-        "_capture", "_from_messages", "_in_messages", "_message", "_pulled_at", "_record", "_stated", "_text", "_timeline", "_unknown",
-        "turn", "waits",
+        "_capture", "_from_messages", "_in_messages", "_message", "_none_flushed", "_pulled_at", "_record", "_stated", "_text", "_timeline",
+        "_unknown", "turn", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class TextInput:
         self._text = kept
         self._stated = record.characters > 0  # by the application; else only what calls of engines are given is known
         self._unknown = False  # whether a call made audio of text that nobody states
+        self._none_flushed = False  # whether a flush without any text says that there is none, and nothing else does
         self._in_messages = False  # whether the text is taken from the RPC's messages
         self.waits: list[Wait] = []  # for text
         self._message: Wait | None = (message_at, timeline.monotonic(), 0) if message_at is not None else None  # of the RPC
@@ -83,9 +84,7 @@ class TextInput:
         if message is not None and message[0] == here():
             self._from_messages = True
             self._count(message, first=not self._record.characters)
-        text = clean.spoken(delta)
-        self._stated = self._stated or bool(text)
-        self._extend(text)
+        self._state(clean.spoken(delta))
 
     @in_turn
     def message_came(self, since_ns: int) -> None:
@@ -108,8 +107,16 @@ class TextInput:
         Args:
             delta: a piece of the text.
         """
-        self._in_messages = self._stated = True
-        self._extend(delta)
+        self._in_messages = True
+        self._state(delta)
+
+    def _state(self, text: str) -> None:
+        """Add text of the application: what only calls had brought until now is then known by itself."""
+        is_first, self._stated = bool(text) and not self._stated, self._stated or bool(text)
+        if is_first and self._record.characters:
+            self._set(text)
+        else:
+            self._extend(text)
 
     @in_turn
     def add_of_call(self, text: str, *, whole: bool) -> None:
@@ -130,12 +137,14 @@ class TextInput:
 
     def spoken_unknown(self) -> None:
         """Note that a call made audio of text that it does not state: without a statement of the application, the length is unknown."""
-        if not self._stated and (self._record.characters or self._record.speakable is None):  # else an empty text is stated
+        is_empty = self._record.speakable is not None and not self._record.characters and not self._none_flushed
+        if not self._stated and not is_empty:
             self._unknown, self._record.speakable = True, None
 
     def _extend(self, delta: str) -> None:
         record = self._record
-        if not record.characters and delta:
+        was_spoken = record.playback.chunks > 0 or record.duration_s is not None  # of text that is stated only now
+        if not record.characters and delta and not was_spoken:
             began_ns, record.start_ns = record.start_ns, self._timeline.monotonic()
             record.first_text_ns = record.start_ns - began_ns
         record.characters += len(delta)
@@ -221,7 +230,7 @@ class TextInput:
     def flush(self) -> None:
         """Note that the engine gets the text so far, to speak it."""
         if self._record.speakable is None:
-            self._record.speakable = False
+            self._record.speakable, self._none_flushed = False, True
         if self._record.first_segment_ns is None:
             self._record.first_segment_ns = self._timeline.monotonic()
 

@@ -201,3 +201,44 @@ def test_a_stated_text_without_characters(capture_tts: Capture) -> None:
     with capture_tts.telemetry().synthesis("") as s:
         speak(s, ("a", None))
     assert capture_tts.synthesis()["tts.text.length"] == 0
+
+
+@pytest.mark.parametrize("states", ["nothing", "an empty text", "a flush"])
+def test_a_text_that_is_flushed_empty(capture_tts: Capture, states: str) -> None:
+    """A flush without any text states none, until a call makes audio: what it was given is then unknown. An empty text is stated."""
+    with capture_tts.telemetry(prices=PRICES).synthesis("" if states == "an empty text" else None, stream=True) as s:
+        if states == "a flush":
+            s.flush()
+        speak(s, ("a", None))
+    assert capture_tts.synthesis()["tts.text.length"] == (0 if states == "an empty text" else None)
+    assert capture_tts.total("tts.usage.unpriced") == (0 if states == "an empty text" else 1)
+
+
+@pytest.mark.parametrize("calls", [["Hello ", "there. "], ["Hello "], []])
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("pieces", [["Dear ", "friend."], ["Dear friend."]])
+def test_a_text_that_is_stated_late(capture_tts: Capture, calls: list[str], pieces: list[str], *, own: bool) -> None:
+    """The application's own statement is the text, however much calls had brought before it; a moment later it begins nothing anew."""
+    clock = capture_tts.clock
+    with capture_tts.telemetry().synthesis(stream=True) as s:
+        for text in calls:
+            speak(s, ("a", None), **({"text": text} if own else {}))
+            clock.advance(1)
+        for piece in pieces:
+            s.add_text(piece)
+        speak(s, ("a", None), text=pieces[-1])
+    view = capture_tts.synthesis(outcome="ok")
+    assert view["tts.text.length"] == len("Dear friend.")
+    assert view["tts.time_to_first_byte"] == 0
+    (point,) = capture_tts.points("tts.synthesis.duration")
+    assert point.sum == len(calls)  # type: ignore[union-attr]
+    assert capture_tts.total("tts.synthesis.characters") == len("Dear friend.")
+
+
+def test_a_longer_text_of_a_retry(capture_tts: Capture) -> None:
+    """Of a part that is tried again, the text of the first call counts; each call costs its own."""
+    with capture_tts.telemetry(prices=PRICES).synthesis(stream=True) as s:
+        speak(s, ("a", None), breaks=True, text="Hello")
+        speak(s, ("a", None), text="<speak>Hello</speak>")
+    assert capture_tts.synthesis()["tts.text.length"] == 5
+    assert capture_tts.total("tts.usage.cost") == pytest.approx(25e-5)
