@@ -64,12 +64,14 @@ class Purpose:
         )
 
     def may_be(self, inner: Purpose) -> bool:
-        """Return whether a request begun inside one with this purpose may be the same speech: of the same kind and conversation.
+        """Return whether a request begun inside one with this purpose may be the same speech: of no other kind or conversation.
 
         Args:
             inner: the purpose of that request; what is not stated there is as here.
         """
-        return inner.kind in (self.kind, RequestKind.INTERACTIVE) and inner.conversation in (self.conversation, None)
+        known = self.conversation is not None and inner.conversation is not None
+        is_same = not known or self.conversation == inner.conversation
+        return is_same and inner.kind in (self.kind, RequestKind.INTERACTIVE)
 
     def around(self, inner: Purpose) -> Purpose:
         """Return the purpose of a request begun inside one with this purpose.

@@ -222,7 +222,7 @@ def test_a_text_that_is_stated_late(capture_tts: Capture, calls: list[str], piec
     clock = capture_tts.clock
     with capture_tts.telemetry().synthesis(stream=True) as s:
         for text in calls:
-            speak(s, ("a", None), **({"text": text} if own else {}))
+            speak(s, ("a", None), text=text if own else None)
             clock.advance(1)
         for piece in pieces:
             s.add_text(piece)

@@ -209,6 +209,16 @@ def test_another_speech_inside(capture_tts: Capture, conversation: str | None, k
     assert not any(span.name == "tts.enclose" for span in capture_tts.spans)
 
 
+@pytest.mark.parametrize("outer", [None, "a"])
+@pytest.mark.parametrize("inner", [None, "a"])
+def test_the_conversation_of_one_layer(capture_tts: Capture, outer: str | None, inner: str | None) -> None:
+    """Whichever layer knows it."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis(TEXT, conversation=outer), tts.synthesis(TEXT, conversation=inner) as s:
+        attempted(s, "piper")
+    assert capture_tts.synthesis()["gen_ai.conversation.id"] == (outer or inner)
+
+
 def test_what_a_consumer_begins(capture_tts: Capture) -> None:
     """Once a generator has yielded audio inside its block, what its consumer begins takes nothing from it."""
     tts = capture_tts.telemetry()
