@@ -118,7 +118,7 @@ def current(context: Context | None = None) -> Purpose:
     return purpose if isinstance(purpose, Purpose) else NONE
 
 
-def as_label(value: str | bool | float) -> str:
+def as_label(value: str | bool | float | tuple[str, ...]) -> str:
     """Return the value of an attribute as a label.
 
     Args:
