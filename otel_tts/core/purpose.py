@@ -69,9 +69,8 @@ class Purpose:
         Args:
             inner: the purpose of that request; what is not stated there is as here.
         """
-        known = self.conversation is not None and inner.conversation is not None
-        is_same = not known or self.conversation == inner.conversation
-        return is_same and inner.kind in (self.kind, RequestKind.INTERACTIVE)
+        is_another = None not in (self.conversation, inner.conversation) and self.conversation != inner.conversation
+        return not is_another and inner.kind in (self.kind, RequestKind.INTERACTIVE)
 
     def around(self, inner: Purpose) -> Purpose:
         """Return the purpose of a request begun inside one with this purpose.

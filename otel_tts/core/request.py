@@ -378,8 +378,7 @@ class SynthesisRequest(KeptOpen):
                 error = self._error if not self.record.attempts and self._call is None else None
                 self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))
         finally:
-            # An exception refers to its frames, and they refer to this request and all their other variables: without this, that circle
-            # would stay in memory until the next garbage collection.
+            # An exception refers to its frames, and they to this request: that circle would stay until the next garbage collection.
             self._error = None
             self._span.end(self.timeline.timestamp(end_ns))
             if self.within is not None:

@@ -181,6 +181,18 @@ def test_an_outer_one_that_counts(capture_tts: Capture, own: str) -> None:
     assert outer.outcome == own_outcome
 
 
+def test_an_interruption_of_the_outer_one(capture_tts: Capture) -> None:
+    """It is reported where the application knows of it, also while the inner one still speaks."""
+    tts = capture_tts.telemetry()
+    with tts.synthesis(TEXT, stream=True) as outer, tts.synthesis(TEXT, stream=True) as inner:
+        chunks = inner.attempt("piper").stream([HALF, HALF], FORMAT)
+        next(chunks)
+        outer.interrupt()
+        chunks.close()
+        inner.interrupt()
+    assert outcomes(capture_tts) == ["cancelled", "cancelled"]
+
+
 @pytest.mark.parametrize("end", ["swallowed", "raised", "translated", "stated"])
 def test_a_failure_counts_once(capture_tts: Capture, end: str) -> None:
     """Whatever the outer layer makes of the failure of the inner one."""

@@ -262,7 +262,7 @@ def test_success_without_a_sample_is_empty(capture_tts: Capture, observe: Observ
     """What Hibari makes of a script that it cannot read."""
     observe(HibariInstrumentor)
     list(heart.stream("你好")) if stream else heart("你好")
-    nothing = {"tts.audio.duration": 0.0, "tts.audio.format": "pcm_f32", "tts.audio.sample_rate": 24000}
+    nothing = {"tts.audio.duration": None, "tts.audio.format": "pcm_f32", "tts.audio.sample_rate": 24000}
     synthesis = capture_tts.synthesis()
     assert (synthesis.outcome, synthesis["error.type"], [a.outcome for a in synthesis.attempts]) == (
         "empty",
