@@ -15,6 +15,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from otel_tts import semconv
+from otel_tts.core.guard import guard
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.sdk import content, queries
 from otel_tts.sdk.masking import SHORTEST, is_of_a_package, messages_of, named, without
@@ -39,7 +40,8 @@ class Masked(LogRecordProcessor):
                 return
             leaving = copy.copy(log_record)
             leaving.log_record = _masked(log_record.log_record, scope.name if scope is not None else "")
-        except Exception:  # noqa: BLE001 - whoever emits goes on, and what cannot be masked stays here
+        except Exception as error:  # noqa: BLE001 - whoever emits goes on, and what cannot be masked stays here
+            guard.pass_on(error)
             return
         self._processor.on_emit(leaving)
 

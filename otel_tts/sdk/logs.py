@@ -16,6 +16,7 @@ from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.deferred import deferrable
 from otel_tts.core.enclosing import purpose_here
+from otel_tts.core.guard import guard
 from otel_tts.core.privacy import exception_attributes
 from otel_tts.sdk.masking import masked
 
@@ -120,7 +121,8 @@ def cleaned(record: logging.LogRecord) -> logging.LogRecord:
     """
     try:
         body = record.getMessage()
-    except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+    except Exception as fault:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+        guard.pass_on(fault)
         body = record.msg
     error = record.exc_info[1] if record.exc_info else None
     copied = logging.makeLogRecord({key: value for key, value in vars(record).items() if key in _STANDARD})

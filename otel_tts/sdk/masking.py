@@ -22,6 +22,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from otel_tts import semconv
+from otel_tts.core.guard import guard
 from otel_tts.core.privacy import class_name, exception_attributes
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({})))
@@ -200,14 +201,16 @@ def messages_of(error: BaseException | None) -> Iterator[str]:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - the host's object: nobody else can have formatted it either
+    except Exception as error:  # noqa: BLE001 - the host's object: nobody else can have formatted it either
+        guard.pass_on(error)
         return ""
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+    except Exception as error:  # noqa: BLE001 - the host's format and arguments: logging itself would only print the mistake
+        guard.pass_on(error)
         return str(record.msg)
 
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_tts.core.guard import guard
 from otel_tts.sdk import sizes
 from otel_tts.sdk.losses import LOSSES
 
@@ -155,7 +156,8 @@ def _guarded(size_of: Callable[[Any], int], value: Any) -> int:
     """Return a size, 0 for what cannot be read: the exporter decides about it."""
     try:
         return size_of(value)
-    except Exception:  # noqa: BLE001 - the host may have put anything into its telemetry
+    except Exception as error:  # noqa: BLE001 - the host may have put anything into its telemetry
+        guard.pass_on(error)
         return 0
 
 

@@ -193,8 +193,8 @@ class OutOfTimeError(BaseException):
     """What a signal handler of the host raises."""
 
 
-def interrupt(point: int, work: Callable[[], object]) -> bool:
-    """Do some work; raise where Python looks for signals for the n-th time in our code: a function begins, or one in C returns.
+def interrupt(point: int, work: Callable[[], object], within: str = "otel_tts.") -> bool:
+    """Do some work; raise where Python looks for signals for the n-th time in some modules: a function begins, or one in C returns.
 
     Return whether it looks so often.
     """
@@ -202,7 +202,7 @@ def interrupt(point: int, work: Callable[[], object]) -> bool:
 
     def profile(frame: Any, event: str, _: object) -> None:
         nonlocal left
-        if event in ("call", "c_return") and frame.f_globals.get("__name__", "").startswith("otel_tts."):
+        if event in ("call", "c_return") and frame.f_globals.get("__name__", "").startswith(within):
             left -= 1
             if left == 0:
                 sys.setprofile(None)

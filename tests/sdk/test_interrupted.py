@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextvars
+import logging
 import os
+import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from otel_tts.core import fork
 from otel_tts.core.alone import run_alone
 from otel_tts.sdk.direct.cells import Cell
 from otel_tts.sdk.direct.queue import Queue
+from otel_tts.sdk.direct.sinks import OTLPSink
+from otel_tts.sdk.direct.span import Span
+from otel_tts.sdk.direct.tracer import TracerProvider as DirectTracerProvider
+from otel_tts.sdk.log_records import Masked
+from otel_tts.sdk.logs import ExportHandler
 from otel_tts.sdk.metrics import Holdable
+from tests.core.test_guard import JobTimeoutError, interrupted, out_of_time
 from tests.core.test_turn import interrupt
 
 LONG = 60  # seconds that a thread of a test waits at most
@@ -65,7 +79,8 @@ def test_a_series_keeps_every_value(values: int) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1], [3, 4], [600_000, 600_000, 1, 2]], ids=str)
-def test_the_queue_of_spans_keeps_each_span_and_its_bytes(sizes: list[int]) -> None:
+@pytest.mark.parametrize("within", ["otel_tts.", "opentelemetry."])
+def test_the_queue_of_spans_keeps_each_span_and_its_bytes(sizes: list[int], within: str) -> None:
     """Putting and flushing, cut off at each point: each span is exported once, and the bytes are those of the spans in the queue."""
     point, cut_off = 1, True
     exported: list[int] = []
@@ -86,7 +101,7 @@ def test_the_queue_of_spans_keeps_each_span_and_its_bytes(sizes: list[int]) -> N
                 put += 1
             spans.flush(LONG)
 
-        cut_off = interrupt(point, work)
+        cut_off = contextvars.copy_context().run(interrupt, point, work, within)
         assert is_free(spans._exporting), f"taken since the signal at {point}"
         assert is_free(spans._counting), f"taken since the signal at {point}"
         if not spans._pending:
@@ -98,7 +113,38 @@ def test_the_queue_of_spans_keeps_each_span_and_its_bytes(sizes: list[int]) -> N
         assert spans._bytes == 0, f"after the signal at {point}"
         point += 1
     spans.close(LONG)
-    assert point > 10
+    assert point > 5
+
+
+def test_the_time_limit_of_a_job_passes_an_export_and_loses_no_span() -> None:
+    """An exception of the host's handler, of any class, in the middle of an export reaches the host, and the spans stay."""
+    exported: list[int] = []
+
+    class TimeLimitError(Exception):
+        """As RQ and Celery raise it."""
+
+    def end_the_job(*_: object) -> None:
+        raise TimeLimitError
+
+    def export(batch: list[int]) -> None:
+        if not exported and not cut_off:
+            cut_off.append(True)
+            signal.raise_signal(signal.SIGUSR1)
+        exported.extend(batch)
+
+    cut_off: list[bool] = []
+    spans: Queue[int] = Queue(export, most_spans=100, batch=50, delay_s=3600)
+    before = signal.signal(signal.SIGUSR1, end_the_job)
+    try:
+        spans.put(1)
+        with pytest.raises(TimeLimitError):
+            spans.flush(LONG)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert spans.flush(LONG)
+    assert exported == [1]
+    assert spans.dropped == 0
+    spans.close(LONG)
 
 
 class Reader(Holdable, InMemoryMetricReader):
@@ -176,3 +222,59 @@ def test_whoever_waits_for_a_lock_goes_on() -> None:
     assert run_alone(lock, lambda: runs.append(str(run_alone(lock, lambda: runs.append("inside"), LONG))))
     assert runs == ["then", "False"]
     assert is_free(lock)
+
+
+def test_the_time_limit_of_a_job_reaches_the_host_from_our_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of the host's handler, wherever our SDK ends a span or exports a log record: the job ends by it, as without us."""
+
+    class Sink:
+        def send(self, *_: object) -> None:
+            return None
+
+        def close(self) -> None:
+            """There is nothing to close."""
+
+    lost: list[object] = []  # by Python, which ignores what is raised in a finaliser
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    records = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(Masked(SimpleLogRecordProcessor(records)))
+    handler = ExportHandler(loggers, capture_text=False)
+    sink = OTLPSink(Sink(), {}, capture_text=False)
+    spans = [
+        DirectTracerProvider(sink, Resource({})).get_tracer("ours"),
+        TracerProvider(shutdown_on_exit=False).get_tracer("other"),
+    ]
+    error = ValueError("no")
+
+    def end(span: Any) -> Callable[[], object]:
+        span.set_attributes({"number": 1, "names": ["a", "b"]})
+        span.record_exception(ValueError("no"))
+        return span.end if isinstance(span, Span) else lambda: sink.take(span)
+
+    def log() -> None:
+        values = {"msg": "%s: %s", "args": ("text", [error]), "exc_info": (type(error), error, None), "levelno": logging.ERROR}
+        handler.emit(logging.makeLogRecord({**values, "name": "host", "extra": error}))
+
+    def works() -> list[Callable[[], object]]:
+        return [*(end(tracer.start_span("a span")) for tracer in spans), log]
+
+    before = signal.signal(signal.SIGUSR1, out_of_time)
+    try:
+        for number in range(len(works())):
+            point = 0
+            while True:
+                point += 1
+                work = works()[number]
+                try:
+                    reached = contextvars.copy_context().run(interrupted, point, work)
+                except JobTimeoutError:
+                    continue
+                if not reached:
+                    break
+                assert lost, f"lost at {point} of {number}"
+                lost.clear()
+            assert point > 3
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        sink.close(LONG)

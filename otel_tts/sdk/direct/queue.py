@@ -215,7 +215,10 @@ class Queue(ForkAware, Generic[T]):
         try:
             with suppress_instrumentation():
                 again_s = self._export(batch)
+                if again_s is None:  # at once: it would be exported again after what a signal handler raises
+                    self._pending = []
         except Exception as error:  # an exporter may raise anything; what it raises at one batch it may not at the next
+            guard.pass_on(error)
             is_new = guard.is_new(type(self).__qualname__, error)
             _logger.warning("Spans that could not be exported: %d (%s).", len(batch), type(error).__name__, exc_info=is_new)
             again_s = None

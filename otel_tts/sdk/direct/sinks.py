@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
+from otel_tts.core.guard import guard
 from otel_tts.sdk import foreign, parts
 from otel_tts.sdk.direct import encoding
 from otel_tts.sdk.direct.queue import Queue
@@ -70,6 +71,7 @@ class OTLPSink:
                     span = foreign.span(span.readable() if isinstance(span, Span) else span)
                 origin, encoded = encode(span)
         except Exception as error:  # noqa: BLE001 - the code that ends a span must go on, whatever the span contains
+            guard.pass_on(error)
             _logger.warning("A span could not be encoded (%s) and is missing.", type(error).__name__)
             return
         self.queue.put((origin, encoded), len(encoded))
