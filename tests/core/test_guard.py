@@ -679,8 +679,8 @@ def out_of_time(*_: object) -> None:
     raise JobTimeoutError
 
 
-def interrupted(point: int, work: Callable[[], object]) -> bool:
-    """Do some work; the signal comes where Python looks for the n-th time in our code: when a function begins, or one in C returns.
+def interrupted(point: int, work: Callable[[], object], within: tuple[str, ...] = ("otel_tts.",)) -> bool:
+    """Do some work; the signal comes where Python looks for the n-th time in some modules: a function begins, or one in C returns.
 
     Return whether it looks so often.
     """
@@ -688,7 +688,7 @@ def interrupted(point: int, work: Callable[[], object]) -> bool:
 
     def profile(frame: Any, event: str, _: object) -> None:
         nonlocal left
-        if event in ("call", "c_return") and frame.f_globals.get("__name__", "").startswith("otel_tts."):
+        if event in ("call", "c_return") and frame.f_globals.get("__name__", "").startswith(within):
             left -= 1
             if left == 0:
                 sys.setprofile(None)

@@ -245,7 +245,7 @@ def test_the_time_limit_of_a_job_reaches_the_host_from_our_export(monkeypatch: p
         DirectTracerProvider(sink, Resource({})).get_tracer("ours"),
         TracerProvider(shutdown_on_exit=False).get_tracer("other"),
     ]
-    error = ValueError("no")
+    error = ValueError("a message that is long enough")
 
     def end(span: Any) -> Callable[[], object]:
         span.set_attributes({"number": 1, "names": ["a", "b"]})
@@ -267,7 +267,7 @@ def test_the_time_limit_of_a_job_reaches_the_host_from_our_export(monkeypatch: p
                 point += 1
                 work = works()[number]
                 try:
-                    reached = contextvars.copy_context().run(interrupted, point, work)
+                    reached = contextvars.copy_context().run(interrupted, point, work, ("otel_tts.", "logging"))
                 except JobTimeoutError:
                     continue
                 if not reached:
