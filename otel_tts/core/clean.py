@@ -31,6 +31,8 @@ _ELLIPSIS = "…"
 _UNPRINTABLE = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _NOT_IN_A_NAME = re.compile(f"[\t\n\r{_UNPRINTABLE}]")
 _NOT_IN_A_TEXT = re.compile(f"\r(?!\n)|[{_UNPRINTABLE}]")
+_LONGEST_WORD = 64  # characters; what is longer, or has a space in it, may be a text to speak
+_SPACE = re.compile(r"\s")
 _type_name = type.__dict__["__name__"].__get__
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -184,12 +186,18 @@ def exception(value: object) -> BaseException | None:
 
 
 def shown(value: object) -> str:
-    """Return ``value`` for a message: short, on one line."""
+    """Return ``value`` for a message: short, on one line. Of what may contain the text to speak, as exceptions do, only the type."""
     try:
-        return name(repr(value))
+        if is_a(value, (str, bytes)):
+            word = _plain(value)
+            if len(word) > _LONGEST_WORD or _SPACE.search(word):
+                return f"<{type_name(value)} of {len(word)} characters>"
+            return name(repr(word if is_a(value, str) else value))
+        if value is None or is_a(value, (Number, Enum, type)):
+            return name(repr(value))
     except Exception as error:  # noqa: BLE001 - the host's object
         guard.pass_on(error)
-        return f"<{type_name(value)}>"
+    return f"<{type_name(value)}>"
 
 
 class Range:

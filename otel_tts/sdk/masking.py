@@ -87,7 +87,8 @@ def masked(record: logging.LogRecord) -> logging.LogRecord | None:
         record.args = {named(key): named(value) for key, value in record.args.items()}
     elif record.args:
         record.args = tuple(map(named, record.args))
-    for message in messages_of(sys.exc_info()[1]):  # the host may have formatted it into the text already: f"failed: {error}"
+    # The host may have formatted them into the text already: f"failed: {error}". The longest first: one may be part of another.
+    for message in sorted(messages_of(sys.exc_info()[1]), key=len, reverse=True):
         record.msg, record.args = _message(record).replace(message, "..."), None
         vars(record).update({key: without(vars(record)[key], message) for key in extras})
     return record
@@ -183,19 +184,31 @@ def _reaches_exception(value: Any) -> bool:
 
 
 def messages_of(error: BaseException | None) -> Iterator[str]:
-    """Yield the messages of an exception and of those chained to it.
+    """Yield the messages of an exception with its notes, and of those chained to it or grouped in it.
 
     Args:
         error: the exception at hand; None without one.
     """
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < _MOST:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
         seen.add(id(error))
-        for message in map(_text, (error, *error.args)):
-            if len(message) >= SHORTEST:
-                yield message
-                yield repr(message)[1:-1]
-        error = error.__cause__ or error.__context__
+        waiting += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        notes = _state_of(error).get("__notes__")
+        for message in map(_text, (error, *_arguments_of(error), *(notes if isinstance(notes, list | tuple) else ()))):
+            for words in {message, *message.splitlines()}:  # a stack trace of a group begins each line anew
+                if len(words) >= SHORTEST:
+                    yield words
+                    yield repr(words)[1:-1]
+
+
+# As the interpreter reads them: a class of the host may define others, which may raise.
+_arguments_of = BaseException.args.__get__  # type: ignore[attr-defined]
+_state_of = BaseException.__dict__["__dict__"].__get__
 
 
 def _text(value: object) -> str:

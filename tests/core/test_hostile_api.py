@@ -281,6 +281,33 @@ def test_an_argument_that_makes_no_sense(
     assert capture_tts.total("tts.synthesis.active") == 0
 
 
+TEXT = "My secret words."
+WITH_TEXT: list[Any] = [
+    TEXT,
+    TEXT.encode(),
+    ValueError(TEXT),
+    [TEXT],
+    {"a": TEXT},
+    (TEXT,),
+    {TEXT},
+    np.array([TEXT]),
+    Markup(TEXT),
+]
+
+
+@pytest.mark.parametrize("name", [*GOOD, *FAILED, *UNREADABLE])
+def test_no_warning_has_the_text_to_speak(
+    name: str, capture_tts: Capture, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the message of an exception: whoever passes one in the wrong place is told of the place and the type."""
+    case = GOOD.get(name) or FAILED.get(name) or UNREADABLE[name]
+    tts = capture_tts.telemetry()
+    for value in WITH_TEXT:
+        monkeypatch.setattr(guard, "_warned", set())
+        case(tts, value)
+    assert not any("secret" in line for line in warnings), warnings
+
+
 @pytest.mark.parametrize("how", ["outcome", "error_type"])
 def test_a_failed_attempt_is_none_that_went_well(how: str, capture_tts: Capture, warnings: list[str]) -> None:
     """Whatever its failure is called."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import itertools
 import logging
 import os
+import random
 import subprocess
 import sys
+import traceback
 from collections import OrderedDict, deque, namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -265,6 +268,44 @@ def test_what_is_no_exception_leaves_as_it_is(exported: Exported) -> None:
         "It is [3].",
         "It is 200.",
     ]
+
+
+class UnreadableError(Exception):
+    """Its arguments cannot be asked for."""
+
+    @property
+    def args(self) -> Any:  # type: ignore[override]
+        raise RuntimeError
+
+
+def _error(rng: random.Random, secrets: Iterator[str], depth: int = 0) -> Exception:
+    """An exception with a message and notes, causes, contexts and members of their own."""
+
+    def deeper() -> Exception | None:
+        return _error(rng, secrets, depth + 1) if depth < 3 and rng.random() < 0.6 else None
+
+    members = [member for member in (deeper(), deeper()) if member is not None]
+    kind = rng.choice([ValueError, UnreadableError, KeyError])
+    error = ExceptionGroup(next(secrets), members) if members and rng.random() < 0.7 else kind(next(secrets))
+    error.add_note(f"{next(secrets)}\n{next(secrets)}")
+    error.__context__ = deeper()
+    error.__cause__ = deeper()
+    error.__suppress_context__ = rng.random() < 0.3
+    return error
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stack_trace_that_the_host_formats_leaves_without_messages(exported: Exported, seed: int) -> None:
+    """Neither those of causes, contexts and members of groups, nor notes, each with words of its own."""
+    secrets = (f"{CANARY} {number}" for number in itertools.count())
+    try:
+        raise _error(random.Random(seed), secrets)  # noqa: TRY301 - it is what is tested
+    except Exception:  # noqa: BLE001 - whatever it is
+        written = traceback.format_exc()
+        logging.getLogger("app").warning(f"It failed: {written}", extra={"why": [written]})  # noqa: G004 - as hosts do
+        logging.getLogger("app").warning("It failed: %s", written)
+    assert len(exported.records()) == 2
+    assert CANARY not in exported.text()
 
 
 @pytest.mark.parametrize("fail", [plain, caused, during, grouped], ids=lambda fail: fail.__name__)
