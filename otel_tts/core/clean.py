@@ -191,7 +191,7 @@ def shown(value: object) -> str:
         if is_a(value, (str, bytes)):
             word = _plain(value)
             if len(word) > _LONGEST_WORD or _SPACE.search(word):
-                return f"<{type_name(value)} of {len(word)} characters>"
+                return f"<{type_name(value)}, length {len(word)}>"
             return name(repr(word if is_a(value, str) else value))
         if value is None or is_a(value, (Number, Enum, type)):
             return name(repr(value))
