@@ -371,6 +371,33 @@ cli.main(["requests", "--json"])
         assert "1 record of stored telemetry" in process.stderr
 
 
+@pytest.mark.parametrize("signal", ["traces", "metrics"])
+def test_a_file_of_another_user_costs_itself(tmp_path: Path, signal: files.Signal) -> None:
+    """Every question is answered from the files beside it; it counts as one record that cannot be read."""
+    mine: list[Any] = [export(span(GOOD))] if signal == "traces" else [metrics(NINE + 10, 3), metrics(NINE + 50, 9)]
+    theirs = write(tmp_path, signal, export(span()) if signal == "traces" else metrics(NINE + 20, 5))
+    own = theirs.with_name(f"{HOUR}.2-own.0.jsonl")
+    own.write_text("".join(json.dumps(line) + "\n" for line in mine))
+    theirs.chmod(0)
+    script = f"""
+import os
+import _strptime  # while it may read them
+from pathlib import Path
+from otel_tts.history.local import LocalHistory
+for parent in {[str(parent) for parent in (tmp_path, *tmp_path.parents) if parent.is_relative_to("/tmp") and str(parent) != "/tmp"]}:
+    os.chmod(parent, 0o755)
+if os.getuid() == 0:  # who may read everything
+    os.setuid(65534)
+history = LocalHistory(Path({str(tmp_path)!r}))
+for _ in range(2):
+    print(len(history.requests()), history.totals({NINE}, {NINE + 60}).request_count, history.unreadable)
+"""
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ("1 0 1\n" if signal == "traces" else "0 9 1\n") * 2
+
+
 def test_nothing_controls_the_terminal(tmp_path: Path) -> None:
     """Escape sequences in every name, attribute, event, message and service are shown as what they are."""
     evil = "\x1b]52;c;aGk=\x07\x1b[2J\r\u202e\x9b5n"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -204,6 +205,24 @@ def test_what_waits_is_bounded_in_bytes(make: Callable[..., Queue[int]]) -> None
     assert queue.flush(10)
     assert queue.dropped == dropped
     assert len(items) + queue.dropped == put + 100
+
+
+def test_what_ends_after_the_end_takes_no_memory() -> None:
+    """Spans that come when the queue is closed are dropped at once, and counted."""
+
+    class Large:
+        """A span."""
+
+    queue: Queue[Large] = Queue(lambda _: None, most_spans=100, batch=10, delay_s=3600)
+    queue.put(Large())
+    queue.close(10)
+    late = [Large() for _ in range(7)]
+    for span in late:
+        queue.put(span)
+    kept = [weakref.ref(span) for span in late]
+    del span, late
+    assert [reference() for reference in kept] == [None] * 7
+    assert queue.dropped == 7
 
 
 def test_a_batch_is_no_larger_than_a_receiver_takes(make: Callable[..., Queue[int]]) -> None:
