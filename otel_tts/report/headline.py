@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from html import escape
 
 from otel_tts import formatting
@@ -16,6 +16,8 @@ NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
 ORDER = ("drifted", "improved", "changed", "steady", "not judged")
 """What became of a measure: the most important first."""
+_WINDOW = ("reference", "now")
+"""The sides of a window's report, which has a page for each measure too."""
 _RELATIVE = (
     "Pages of single measures show speeds relative to the reference's median of the same engine and voice: 1 is that median. Rare "
     "events, such as requests that are far slower than usual, are shown as their share."
@@ -58,7 +60,8 @@ class Headline:
     title: str
     judgement: Judgement
     figures: Sequence[tuple[str, str]] = ()
-    sides: tuple[str, str] = ("reference", "now")
+    _: KW_ONLY
+    sides: tuple[str, str] = _WINDOW
     worst: Sequence[Request] = ()
     traces: str = ""
     notes: Sequence[str] = ()
@@ -118,12 +121,14 @@ class Headline:
         rows = [(*_moved(finding), numbers(finding), _why_not(finding)) for finding in self.findings()]
         judged = [row for row in rows if row[0] != "not judged"]
         if judged:
-            parts += ["<h2>All measures</h2>", _html_table(headings, judged), f"<p>{_RELATIVE}</p>"]
+            parts += ["<h2>All measures</h2>", _html_table(headings, judged)]
+            parts += [f"<p>{_RELATIVE}</p>"] if self.sides == _WINDOW else []
         if others := [row for row in rows if row[0] == "not judged"]:
             count = formatting.counted(len(others), "measure was", "measures were")
             parts.append(f"<details><summary>{count} not judged</summary>{_html_table(headings, others)}</details>")
         if self.worst:
-            parts += ["<h2>Worst requests</h2>", "<ul>"]
+            of_which = "" if self.sides == _WINDOW else f" of {escape(self.sides[1])}"
+            parts += [f"<h2>Worst requests{of_which}</h2>", "<ul>"]
             for request in self.worst:
                 trace = escape(request.trace_id)
                 link = f'<a href="{escape(self._link(request))}">{trace}</a>'

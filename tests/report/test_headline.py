@@ -10,8 +10,12 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser
 
+from otel_tts.commands.report.summary import comparison_page
+from otel_tts.history import Request
+from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import Finding, Judgement
 from otel_tts.report.headline import Headline, change, in_words
+from otel_tts.report.sample import Sample
 from tests.browser import launched
 
 HOSTILE = '<img src=x onerror="alert(1)">|`*[a](javascript:1)'
@@ -137,3 +141,16 @@ def test_it_is_read_on_a_telephone(chromium: Browser) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
     assert page.evaluate("getComputedStyle(document.querySelector('td[data-name=change]'), '::before').content") == "none"
     page.close()
+
+
+def test_the_page_of_a_comparison_is_its_own() -> None:
+    """Its sides are its headings, and the worst requests, those of the second side, lead to their traces."""
+    slow = Request(**{**dict.fromkeys(Request.__dataclass_fields__), "trace_id": "ab" * 16, "duration": 9.0, "outcome": "ok"})  # type: ignore[arg-type]
+    findings = (finding("steady", "latency"),)
+    sides = SampleComparison(Sample(requests=3), Sample(requests=5, worst=(slow,)), Judgement("1.4.0", findings))
+    page = comparison_page("speech", "1.4.0", "1.5.0", sides, "https://jaeger.example/trace/{trace_id}").html()
+    assert re.findall("<h1>(.*?)</h1>", page) == ["speech: 1.5.0 compared with 1.4.0"]
+    assert re.findall("<h2>(.*?)</h2>", page) == ["Figures", "All measures", "Worst requests of 1.5.0"]
+    assert f'<a href="https://jaeger.example/trace/{"ab" * 16}">' in page
+    assert re.findall("<p>(.*?)</p>", page) == []
+    assert [heading for heading in re.findall('<th scope="col">(.*?)<', page) if heading[0].isdigit()] == ["1.4.0", "1.5.0"]

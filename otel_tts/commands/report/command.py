@@ -163,15 +163,7 @@ def compare(first: str, second: str, service: str | None, page: Path | None, as_
         result = comparison.compare(history, Profiles(settings.data_dir), name, first, second)
         sides = in_words(first), in_words(second)
         if page is not None:
-            headline = Headline(
-                f"{name}: {sides[1]} compared with {sides[0]}",
-                result.judgement,
-                summary.sizes(*sides, result),
-                sides,
-                result.second.worst,
-                _trace_address(settings),
-            )
-            _write_page(page, headline)
+            _write_page(page, summary.comparison_page(name, *sides, result, _trace_address(settings)))
         if as_json:
             print_json("report compare", summary.plain_comparison(name, first, second, result))
         else:

@@ -14,7 +14,7 @@ from otel_tts.commands import terminal
 from otel_tts.history.places import HOW
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
-from otel_tts.report.headline import change, in_words, may_be_chance, measure, middle, numbers
+from otel_tts.report.headline import Headline, change, in_words, may_be_chance, measure, middle, numbers
 from otel_tts.report.job import WindowResult
 from otel_tts.report.window import Window
 
@@ -114,6 +114,26 @@ def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[s
         (name, formatting.counted(side.requests, "request"))
         for name, side in ((first, comparison.first), (second, comparison.second))
     ]
+
+
+def comparison_page(service: str, first: str, second: str, comparison: SampleComparison, traces: str) -> Headline:
+    """The comparison of two sides as a page.
+
+    Args:
+        service: the name of the service.
+        first: the side that is compared with.
+        second: the side that is compared.
+        comparison: of the two sides.
+        traces: the address of a trace, with ``{trace_id}`` in it; empty where there is none.
+    """
+    return Headline(
+        f"{service}: {second} compared with {first}",
+        comparison.judgement,
+        sizes(first, second, comparison),
+        sides=(first, second),
+        worst=comparison.second.worst,
+        traces=traces,
+    )
 
 
 def comparison_summary(service: str, first: str, second: str, comparison: SampleComparison) -> Group:
