@@ -197,7 +197,7 @@ def test_unary_aio(capture_tts: Capture) -> None:
     with serving(unary_aio, capture_tts.telemetry(), engines) as port:
         seconds = len(speak(port)) / 2 / RATE
         tree = picture(capture_tts, 4)
-    several = {"tts.attempt.count": 2, "tts.fallback.used": True}
+    several = {"tts.attempt.count": 2, "tts.fallback.used": True, "tts.fallback.providers": ("dead",)}
     first = attempt(stream=False, gen_ai__provider__name="dead", **DEAD)
     second = attempt(stream=False, tts__attempt__reason="fallback", **audio_of(seconds), **AT_ONCE)
     attempts = [["text_to_speech heart", first, []], ["text_to_speech heart", second, []]]
