@@ -440,8 +440,34 @@ speak(2)
     _, errors = process.communicate("\n", timeout=60)
     assert process.returncode == 0, errors
     assert errors.count("ended without a flush: it was killed") == 1, errors
-    assert sum(path.read_bytes().count(b"ended without a flush") for path in (tmp_path / "logs").rglob("*.jsonl*")) == 1
     assert sorted(requests(tmp_path).values()) == ([3, 3, 4] if flushed else [4])
+
+
+ONE_KILLED = """
+import os, signal, sys, otel_tts
+pipeline = otel_tts.configure(service_name="parent", local=True)
+tts = otel_tts.Telemetry()
+ready, begun = os.pipe()
+child = os.fork()
+if child == 0:
+    with tts.synthesis("hello"):
+        os.write(begun, b"1")
+        signal.pause()
+os.read(ready, 1)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+if sys.argv[1] == "shutdown":
+    pipeline.shutdown()
+"""
+
+
+@pytest.mark.parametrize("end", ["shutdown", "exit"])
+def test_the_line_about_a_killed_child_is_exported(tmp_path: Path, end: str) -> None:
+    """It is logged before the last flush, so that whoever reads logs elsewhere learns of it."""
+    environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", ONE_KILLED, end], env=environ, check=True, timeout=60, capture_output=True)
+    lines = [path.read_bytes().count(b"ended without a flush") for path in (tmp_path / "logs").rglob("*") if path.is_file()]
+    assert sum(lines) == 1
 
 
 @pytest.mark.vendors
