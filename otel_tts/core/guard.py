@@ -60,7 +60,7 @@ class Guard:
         Args:
             error: the exception that was caught.
         """
-        if _is_from_signal_handler(error):
+        if _is_from_signal_handler(error):  # without memory, CPython may crash in further calls
             raise error
 
     def is_new(self, site: str, error: Exception) -> bool:

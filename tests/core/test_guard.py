@@ -730,3 +730,9 @@ def test_the_time_limit_of_a_job_reaches_the_host(monkeypatch: pytest.MonkeyPatc
         signal.signal(signal.SIGUSR1, before)
         gc.collect()
     assert points > 60
+
+
+def test_without_memory_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a MemoryError, signal handlers are not looked for: that takes memory, without which CPython may crash."""
+    monkeypatch.setattr(signal, "valid_signals", lambda: pytest.fail("looked up"))
+    guard.pass_on(MemoryError())
