@@ -242,8 +242,8 @@ class AudioMeter:
         if self._head:
             return self._ended().seconds
         if self._tally is not None:
-            waiting = sum(len(data) for _, data in self._reader.rest()) if self._reader is not None else 0
-            return self._tally.format.seconds(self._size + waiting)
+            waiting = self._waiting(self._tally)
+            return None if waiting is None else self._tally.format.seconds(self._size + len(waiting))
         return 0.0 if isinstance(self._format, Wav) else None
 
     def end(self, data: bytes = b"") -> None:
@@ -262,7 +262,8 @@ class AudioMeter:
             return False
         if self._head:
             return self._head[:1] in _NOT_YET or len(self._head) < (self._tally.format.frame if self._tally else 1)
-        return isinstance(self._format, NoAudio) or (not self.seconds and (self._tally is not None or not self._size))
+        seconds = self.seconds
+        return isinstance(self._format, NoAudio) or seconds == 0.0 or (seconds is None and self._tally is None and not self._size)
 
     def onset_s(self) -> float | None:
         """Return the seconds of silence before the onset; None if there is none yet, or it is unknown. Once found, it does not change."""
@@ -283,11 +284,17 @@ class AudioMeter:
         self._fold()
         if self._tally is None:
             return AudioFacts(sample_rate=self._format.sample_rate if isinstance(self._format, Encoded) else None)
-        rest = b"".join(self._pending)
-        if self._reader is not None:
-            rest = b"".join((rest, *(data for _, data in self._reader.rest())))
+        waiting = self._waiting(self._tally)
+        if waiting is None:
+            return AudioFacts()
+        rest = b"".join((*self._pending, waiting))
         rest = rest[: len(rest) - len(rest) % self._tally.format.frame]
         return copy.copy(self._tally).finish(levels_of(self._tally.format, rest))
+
+    def _waiting(self, tally: _Tally) -> bytes | None:
+        """Return the audio that waits for what follows it; None if it is of another format than the audio before it."""
+        pieces = self._reader.rest() if self._reader is not None else []
+        return b"".join(data for _, data in pieces) if all(samples == tally.format for samples, _ in pieces) else None
 
     def _ended(self) -> AudioMeter:
         """Return the meter as it would be if no more bytes came; for a format that is not recognised yet."""

@@ -112,7 +112,7 @@ class WavReader:
         if left is not None and len(held) > left:
             if self._padded and len(held) == left + 1:
                 held = held[:-1]  # padding
-            elif recognise(held[left:], end=True):
+            elif any(recognise(held[end:], end=True) for end in self._ends(left)):
                 held, other = held[:left], held[left:]
         audio = self._frame + held
         whole = len(audio) - len(audio) % self.format.frame
@@ -189,16 +189,16 @@ class WavReader:
         left = self._left
         if left is not None and (sign is None or sign > at + left) and len(data) - at > left:
             # After the announced end, and not at the next file: is there a chunk, perhaps after a byte of padding?
-            ends = [at + left + pad for pad in ((1, 0) if self._padded else (0,))]
+            ends = self._ends(at + left)
             end = next((end for end in ends if end == sign or self._is_chunk(data[end : end + 8])), None)
-            name = recognise(data[at + left :], end=sign is not None) if end is None else ""
+            names = [recognise(data[end:], end=sign is not None) for end in ends]
             if end is not None:
                 sign = end
-            elif sign is None and (name is None or len(data) - at - left < _SIGN + self._padded):
+            elif any(names):
+                raise UnreadableAudioError(_STRANGE)
+            elif sign is None and (None in names or len(data) - at - left < _SIGN + self._padded):
                 self._hold(data, at, min(at + left, len(data) - _undecided(data, at)), pieces)
                 return None
-            elif name:
-                raise UnreadableAudioError(_STRANGE)
             else:
                 self._left = left = None  # there is more audio than was announced
         if sign is None:
@@ -214,6 +214,10 @@ class WavReader:
         return sign
 
     _steps = (_file, _chunk, _skip, _data)
+
+    def _ends(self, end: int) -> tuple[int, ...]:
+        """Return where the audio of this size may end: perhaps with a byte of padding."""
+        return (end + 1, end) if self._padded else (end,)
 
     def _hold(self, data: bytes, at: int, end: int, pieces: Pieces) -> None:
         """Give the audio until ``end``; what follows it waits."""

@@ -97,6 +97,15 @@ def test_several_rates_in_one_stream_are_unknown() -> None:
     assert (meter.seconds, meter.empty, meter.facts().duration_s, meter.format.name) == (None, False, None, "wav")
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 10, 12, 14])
+@pytest.mark.parametrize("announced", [None, 1, 3, 100])
+def test_a_little_of_another_rate_is_unknown_too(size: int, announced: int | None) -> None:
+    """Also the last few bytes, which wait for what follows them, have the rate of their own file."""
+    meter = measured(wav(PCM) + wav(bytes(size), announced, rate=8000), Wav())
+    unknown = size >= 2
+    assert (meter.seconds, meter.facts().duration_s, meter.empty) == (*[None if unknown else 2.0] * 2, False)
+
+
 @pytest.mark.parametrize("pad", [b"\0", b""])
 def test_padding_is_no_audio(pad: bytes) -> None:
     """Behind an odd number of bytes one more may stand, before the next chunk or at the end."""
