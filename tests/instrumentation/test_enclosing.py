@@ -291,6 +291,28 @@ def test_the_application_s_own_requests_are_never_joined(capture_tts: Capture) -
     assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
 
 
+def test_a_request_of_the_application_continues_none_that_failed(capture_tts: Capture) -> None:
+    """Also after a call that stood alone: a `synthesis()` is a request, and what failed before it another."""
+    telemetry = capture_tts.telemetry()
+    with http_request(telemetry):
+        speak(telemetry, "first", "Hello.", "error")
+        with telemetry.synthesis("Hello."):
+            speak(telemetry, "second", "Hello.")
+    assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
+
+
+def test_the_failure_of_what_has_ended_is_not_that_of_what_comes_after(capture_tts: Capture) -> None:
+    """A task that outlives its request, and is cancelled, was cancelled, whatever the request had answered."""
+    telemetry = capture_tts.telemetry()
+    enclosure = Enclosure()
+    with inside(enclosure):
+        context = contextvars.copy_context()
+    enclosure.fail(RuntimeError())
+    enclosure.close()
+    context.run(speak, telemetry, "first", "Hello.", "wait")
+    assert capture_tts.synthesis().outcome == "cancelled"
+
+
 def test_a_thread_is_inside(capture_tts: Capture, observe: Observe) -> None:
     """What the host hands to a pool of threads, with `run_in_executor` say."""
     observe(ThreadsInstrumentor)
