@@ -62,7 +62,7 @@ def recognise(data: bytes, *, end: bool = False) -> str | None:
         name = look(data)
         if name or (name is None and not end and len(data) < _LONGEST):
             return name
-    return ""
+    return _SIGNS.get(data[:4], "")  # too short to say what is in it
 
 
 def format_of(name: str, expected: AudioFormat) -> AudioFormat:
