@@ -284,8 +284,7 @@ class AudioMeter:
         self._fold()
         if self._tally is None:
             return AudioFacts(sample_rate=self._format.sample_rate if isinstance(self._format, Encoded) else None)
-        waiting = self._waiting(self._tally)
-        if waiting is None:
+        if (waiting := self._waiting(self._tally)) is None:
             return AudioFacts()
         rest = b"".join((*self._pending, waiting))
         rest = rest[: len(rest) - len(rest) % self._tally.format.frame]
