@@ -43,6 +43,24 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"
 
 
+def estimated(seconds: float | None) -> str:
+    """Format a quantile of a histogram, of which only the bucket is known: ``about 4.9 s``, ``at least 40 s``.
+
+    Args:
+        seconds: the quantile; None: unknown.
+    """
+    if seconds is None or isinstance(seconds, AtLeast) or not seconds > 0 or not math.isfinite(seconds):
+        return duration(seconds)
+    rounded = float(f"{seconds:.2g}")
+    return (
+        f"about {rounded:.3g} s"
+        if 1 <= rounded < 100
+        else f"about {rounded:,.0f} s"
+        if rounded >= 1
+        else f"about {rounded * 1000:.3g} ms"
+    )
+
+
 def elapsed(seconds: float) -> str:
     """Format a length of time in one rounded unit: ``90 s``, ``5 min``, ``3 d``.
 

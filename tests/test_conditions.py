@@ -57,7 +57,7 @@ def test_a_condition_speaks_plainly() -> None:
     assert REQUESTS_FAILING.sentence(0.9123) == "Only 91.2% of requests succeed"
     assert (
         FIRST_AUDIO_SLOW.sentence(1.7, {PROVIDER.key: "piper"})
-        == "piper: First audio takes 1.7x its reference at the 95th percentile"
+        == "piper: First audio takes about 1.7x its reference at the 95th percentile"
     )
     slow = FIRST_AUDIO_SLOW.sentence(AtLeast(16.0), {PROVIDER.key: "piper"})
     assert slow == "piper: First audio takes at least 16x its reference at the 95th percentile"

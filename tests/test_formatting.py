@@ -108,3 +108,13 @@ def test_an_attribute_has_its_unit() -> None:
     assert formatting.attribute("server.port", 50051) == "50051"
     numbers = [each for each in semconv.OF_SPANS.values() if each.type in ("int", "double")]
     assert [each.key for each in numbers if not each.unit] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.92, "about 4.9 s"), (0.296, "about 300 ms"), (0.997, "about 1 s"), (99.7, "about 100 s"), (0.0, "0 ms"), (None, "-")],
+)
+def test_a_quantile_is_about_so_much(seconds: float | None, text: str) -> None:
+    """No more digits than a bucket allows, so that nobody looks for a request that took 4.92 s; a lower bound stays one."""
+    assert formatting.estimated(seconds) == text
+    assert formatting.estimated(AtLeast(40.0)) == formatting.duration(AtLeast(40.0))

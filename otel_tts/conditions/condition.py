@@ -93,13 +93,15 @@ class Condition:
         """The address of its runbook. ``page``: where people read the runbooks."""
         return f"{page}#{self.name.lower()}"
 
-    def sentence(self, value: float, attributes: Mapping[str, object] = MappingProxyType({})) -> str:
-        """Give the condition as a sentence.
+    def sentence(self, value: float, attributes: Mapping[str, object] = MappingProxyType({}), service: str = "") -> str:
+        """Give the condition as a sentence, as the summary of its alert has it: ``speech piper: Only 93% of attempts ...``.
 
         Args:
             value: the figure.
             attributes: the subject that it was judged for, by key.
+            service: whose figure it is; empty where that is clear.
         """
-        subject = ", ".join(str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
-        text = self.title.format(value=formatted(value, self.figure.unit), threshold=formatted(self.threshold, self.figure.unit))
+        named = (str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
+        subject = " ".join(filter(None, (service, *named)))
+        text = self.title.format(value=self.figure.formatted(value), threshold=formatted(self.threshold, self.figure.unit))
         return f"{subject}: {text}" if subject else text

@@ -36,6 +36,7 @@ class Figure:
     Attributes:
         traffic: what is counted in its denominator, for people; empty where there is none.
         where: the attributes' values that count, for whoever judges it: Prometheus, the live dashboard, the process itself.
+        estimated: whether it is a quantile, of which a histogram knows only the bucket: people read it as ``about 1.9x``.
     """
 
     name: str
@@ -43,6 +44,17 @@ class Figure:
     unit: Unit
     traffic: str = ""
     where: tuple[tuple[Attribute, tuple[str | bool, ...]], ...] = ()
+    estimated: bool = False
+
+    def formatted(self, value: float) -> str:
+        """Format a value of it for people: ``71.4%``, ``14.4x``, ``about 1.9x`` where it is estimated.
+
+        Args:
+            value: the value.
+        """
+        if self.estimated and not isinstance(value, AtLeast):
+            return f"about {value:.1f}x" if self.unit is Unit.FACTOR else f"about {formatted(value, self.unit)}"
+        return formatted(value, self.unit)
 
     def counts(self, attributes: Mapping[str, object]) -> bool:
         """Return whether a value with these attributes counts.
@@ -72,6 +84,7 @@ FIRST_AUDIO_P95 = Figure(
     Unit.FACTOR,
     "streams",
     _FIRST_AUDIO,
+    estimated=True,
 )
 FIRST_AUDIO_MEAN = Figure(
     "first_audio_mean",
@@ -86,6 +99,7 @@ DURATION_P95 = Figure(
     Unit.FACTOR,
     "requests",
     _DURATION,
+    estimated=True,
 )
 DURATION_MEAN = Figure(
     "duration_mean",

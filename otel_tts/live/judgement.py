@@ -51,8 +51,7 @@ class Verdict:
         """Give a sentence for each subject."""
         for finding in self.holds:
             if finding.value is not None:
-                sentence = self.condition.sentence(finding.value, finding.attributes)
-                yield f"{self.service}: {sentence}" if self.service else sentence
+                yield self.condition.sentence(finding.value, finding.attributes, self.service)
 
 
 class Figures(Protocol):

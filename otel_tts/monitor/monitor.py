@@ -7,7 +7,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self
+
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_VERSION
 
 from otel_tts.conditions import MINIMUM_REFERENCE, Condition, formatted
 from otel_tts.conditions.speech import (
@@ -19,11 +22,11 @@ from otel_tts.conditions.speech import (
     SYNTHESIS_SLOW,
 )
 from otel_tts.core.guard import guarded, guarded_or
-from otel_tts.formatting import duration, elapsed
+from otel_tts.formatting import duration, elapsed, estimated
 from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import ExportReader, Measured
+from otel_tts.monitor.message import Message
 from otel_tts.monitor.notify import Notifier
-from otel_tts.semconv import PROVIDER
 from otel_tts.settings import MonitorSettings
 
 if TYPE_CHECKING:
@@ -51,17 +54,17 @@ class Judged(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class _Held:
+    condition: Condition
     since: float
     last: float
-    over: float | None = None  # when it was first seen not to hold any more
 
 
 class Monitor:
     """Judges what a process measured in the last ``settings.monitor_window`` seconds.
 
-    A condition begins as soon as it holds, and is over when it has not held for a fifth of the window; without traffic nothing is
-    judged and everything stays as it is. Latency is compared with the reference that was set; else with what was usual in the hour
-    before the window, less the time in which it was too slow; else with the default.
+    A condition begins as soon as it holds. It is over when it has not held for a fifth of the window, or when nothing is left in the window
+    that could be judged: each one that began is said to be over. Latency is compared with the reference that was set; else with what was
+    usual in the hour before the window, less the time in which it was too slow; else with the default.
 
     Args:
         settings: window, thresholds, references.
@@ -112,7 +115,7 @@ class Monitor:
         self._held: dict[tuple[str, str], _Held] = {}
 
     @guarded_or(lambda *_: [])
-    def judge(self, data: MetricsData) -> list[str]:
+    def judge(self, data: MetricsData) -> list[Message]:
         """Judge one more export; give the messages. Exports come one at a time, in the order in which they were collected.
 
         Args:
@@ -123,20 +126,25 @@ class Monitor:
         while self._window[0][0] <= now - self._settings.monitor_window:
             self._leave(*self._window.popleft())
         measured = sum((increment for _, increment in self._window), Measured())
-        messages = (self._change(now, judged) for judged in self._figures(measured, self._reader.available(data)))
+        figures = list(self._figures(measured, self._reader.available(data)))
+        messages = [self._change(now, judged) for judged in figures]
+        present = {(judged.condition.name, judged.provider) for judged in figures if judged.value is not None}
+        messages += [self._gone(now, key) for key in self._held.keys() - present]
         return [message for message in messages if message]
 
     @guarded
-    def tell(self, messages: list[str]) -> None:
+    def tell(self, messages: list[Message], resource: Mapping[str, object] = MappingProxyType({})) -> None:
         """Log and notify. This is apart from judging, as a log handler of the host may run any code.
 
         Args:
             messages: for people.
+            resource: the attributes of the process's resource.
         """
         for message in messages:
             _logger.warning("%s", message)
             if self._notifier is not None:
-                self._notifier.send(message)
+                instance, version = (str(resource.get(key, "")) for key in (SERVICE_INSTANCE_ID, SERVICE_VERSION))
+                self._notifier.send(message.title(self._notifier.service), message.body(instance, version), message.kind)
 
     def _figures(self, measured: Measured, available: Mapping[str, float]) -> Iterator[Judged]:
         over = f"in the last {self._settings.monitor_window:g} s"
@@ -156,25 +164,27 @@ class Monitor:
     ) -> Iterator[Judged]:
         if usual is not None and usual.count < _ENOUGH * self._settings.monitor_minimum_traffic:
             usual = None
-        for slow, name, take in (
-            (p95_slow, "reference_latency_p95", Latency.p95),
-            (mean_slow, "reference_latency_mean", Latency.mean),
+        for slow, name, take, shown in (
+            (p95_slow, "reference_latency_p95", Latency.p95, estimated),
+            (mean_slow, "reference_latency_mean", Latency.mean, duration),
         ):
-            reference, source = getattr(self._settings, name), "the setting"
+            reference, source, shown_reference = getattr(self._settings, name), "the setting", duration
             if self._settings.source(name) == "default":
                 before = take(usual) if usual is not None else None
-                reference, source = (
-                    (reference, "the default") if before is None else (max(before, MINIMUM_REFERENCE), "the last hour")
+                reference, source, shown_reference = (
+                    (reference, "the default", duration)
+                    if before is None
+                    else (max(before, MINIMUM_REFERENCE), "the last hour", shown)
                 )
             value = take(latency)
             if value is not None:
                 words = (
-                    f"{duration(value)} against {duration(reference)}, {source}; {latency.count} {slow.figure.traffic} "
+                    f"{shown(value)} against {shown_reference(reference)}, {source}; {latency.count} {slow.figure.traffic} "
                     f"in the last {self._settings.monitor_window:g} s"
                 )
                 yield Judged(self._slow[slow], provider, value / reference, latency.count, words)
 
-    def _change(self, now: float, judged: Judged) -> str | None:
+    def _change(self, now: float, judged: Judged) -> Message | None:
         """The message for conditions that began or are over."""
         condition, provider = judged.condition, judged.provider
         held = self._held.get((condition.name, provider))
@@ -183,19 +193,30 @@ class Monitor:
         holds = condition.holds(judged.value, judged.traffic)
         if holds is None or judged.value is None:
             return None
-        sentence = condition.sentence(judged.value, {PROVIDER.key: provider} if provider else {})
         words = f" ({judged.words})" if judged.words else ""
         if holds and held is None:
-            self._held[condition.name, provider] = _Held(now, now)
-            return f"{sentence}{words}. Runbook: {condition.runbook(self._settings.runbooks_url)}"
+            self._held[condition.name, provider] = _Held(condition, now, now)
+            sentence = f"{condition.sentence(judged.value)}{words}."
+            return Message(condition, provider, f"{sentence} Runbook: {condition.runbook(self._settings.runbooks_url)}")
         if holds and held is not None:
-            held.last, held.over = now, None
+            held.last = now
         elif held is not None and now - held.last >= _CALM * self._settings.monitor_window:
-            del self._held[condition.name, provider]
-            return (
-                f"Resolved: {condition.name}{', ' + provider if provider else ''}{words}. It lasted {elapsed(now - held.since)}."
-            )
+            return self._over(now, provider, held, judged.words)
         return None
+
+    def _gone(self, now: float, key: tuple[str, str]) -> Message | None:
+        """The message for a condition that began, when nothing is left that could be judged."""
+        held, provider = self._held[key], key[1]
+        if now - held.last < _CALM * self._settings.monitor_window:
+            return None
+        traffic = held.condition.figure.traffic
+        over = f"no {traffic} in the last {self._settings.monitor_window:g} s" if traffic else "it is not reported any more"
+        return self._over(now, provider, held, f"{over}, so nobody knows whether the cause is gone")
+
+    def _over(self, now: float, provider: str, held: _Held, words: str) -> Message:
+        del self._held[held.condition.name, provider]
+        lasted = f"It lasted {elapsed(now - held.since)}{f' ({words})' if words else ''}."
+        return Message(held.condition, provider, lasted, is_over=True)
 
     def _leave(self, at: float, increment: Measured) -> None:
         """Move figures that are too old for the window into the usual ones, unless they were unusual."""

@@ -30,13 +30,13 @@ class Notifier:
 
     Args:
         urls: of Apprise.
-        title: of the messages.
+        service: the name of the service, which is in the title of each.
 
     Raises:
         SettingError: Apprise is not installed, or does not understand an address.
     """
 
-    def __init__(self, urls: Secret, title: str) -> None:
+    def __init__(self, urls: Secret, service: str) -> None:
         try:
             from apprise import Apprise
         except ModuleNotFoundError:
@@ -51,33 +51,39 @@ class Notifier:
                 f"There is an address in {_URLS} that Apprise does not understand. It takes one or more of its URLs, such as "
                 "mailto://user:password@example.org or slack://tokens, with commas between."
             )
-        self._title = title
+        self.service = service
         self.renew()
 
     def renew(self) -> None:
         """Begin anew in a forked child, which has inherited no threads."""
-        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failed = False
 
-    def send(self, message: str) -> None:
+    def send(self, title: str, body: str, kind: str) -> None:
         """Send a message, soon.
 
         Args:
-            message: for people.
+            title: of the message, for people.
+            body: of the message, for people.
+            kind: Apprise's type of notification: ``FAILURE``, ``WARNING``, ``INFO`` or ``SUCCESS``.
         """
-        self._messages.put(message)
+        self._messages.put((title, body, kind))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, args=(self._messages,), name="otel-tts-notify", daemon=True)
             self._thread.start()
 
-    def _run(self, messages: queue.SimpleQueue[str]) -> None:
+    def _run(self, messages: queue.SimpleQueue[tuple[str, str, str]]) -> None:
+        from apprise import NotifyType
+
         while True:
-            message = messages.get()
+            title, body, kind = messages.get()
             try:
                 with suppress_instrumentation(), _quiet():
                     # One by one: all together they would be sent, and logged, on threads of Apprise's own.
-                    results = [service.notify(title=self._title, body=message) for service in self._apprise]
+                    results = [
+                        service.notify(title=title, body=body, notify_type=getattr(NotifyType, kind)) for service in self._apprise
+                    ]
                 delivered = all(results)
             except Exception:  # noqa: BLE001 - a plugin of Apprise's may raise anything, and its message may hold the address
                 delivered = False

@@ -28,6 +28,7 @@ _SHOWN = {
     Unit.FACTOR: '{{ $value | printf "%.3g" }}x',
     Unit.COUNT: "{{ $value | humanize }}",
 }
+_ESTIMATED = '{{ $value | printf "%.1f" }}x'
 
 
 def prometheus(name: str, objectives: Objectives | None = None, runbooks: str = RUNBOOKS) -> str:
@@ -102,22 +103,24 @@ def _alert(condition: Condition, runbooks: str) -> dict[str, Any]:
     return rule | {
         "labels": {"severity": str(condition.severity)},
         "annotations": {
-            "summary": f"{subject}{condition.title.format(value=_at_least(condition) + _SHOWN[condition.figure.unit])}",
+            "summary": f"{subject}{condition.title.format(value=_value(condition))}",
             "description": condition.meaning,
             "runbook_url": condition.runbook(runbooks),
         },
     }
 
 
-def _at_least(condition: Condition) -> str:
-    """A template that says "at least" where the quantile that is judged lies beyond the last bucket; empty for other figures."""
+def _value(condition: Condition) -> str:
+    """The template of the figure. A quantile is "about" so much, as `Figure.formatted` has it, and beyond the last bucket "at least"."""
+    shown = _SHOWN[condition.figure.unit]
     if condition.query not in LIMITS:
-        return ""
+        return shown
     quantile, bound = LIMITS[condition.query]
     names = (*SUBJECT, *map(label, condition.by))
     selector = ", ".join(f"{name}=%q" for name in names)
     asked = f"{recorded(quantile, duration(condition.window_s))}{{{selector}}} >= {bound:g}"
-    return f"{{{{ with printf `{asked}` {' '.join(f'$labels.{name}' for name in names)} | query }}}}at least {{{{ end }}}}"
+    beyond = f"printf `{asked}` {' '.join(f'$labels.{name}' for name in names)} | query"
+    return f"{{{{ with {beyond} }}}}at least {shown}{{{{ else }}}}about {_ESTIMATED}{{{{ end }}}}"
 
 
 def expression(condition: Condition) -> str:

@@ -121,7 +121,8 @@ class Push(Holdable):
             collected, self._collected = self._starts.correct(self._merged(self._collected), began), None
             messages = self._monitor.judge(collected) if self._monitor and collected else []
         if self._monitor:
-            self._monitor.tell(messages)
+            resources = collected.resource_metrics if collected is not None else ()
+            self._monitor.tell(messages, resources[0].resource.attributes if resources else {})
         if collected is not None:
             with self._exporting, suppress_instrumentation():
                 self._exporter.export(collected, timeout_millis=timeout_millis)

@@ -104,7 +104,7 @@ def test_what_can_wait_is_a_warning(tmp_path: Path) -> None:
     service.export()
     result = run()
     assert result.exit_code == CheckState.WARNING
-    assert "ticket  unknown_service:python: piper: Only 0% of attempts at the provider succeed" in result.output
+    assert "ticket  unknown_service:python piper: Only 0% of attempts at the provider succeed" in result.output
     assert run("--service", "unknown_service:python").exit_code == CheckState.WARNING
 
 

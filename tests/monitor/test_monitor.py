@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,9 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 
 from otel_tts import PCM16, Settings, Telemetry
+from otel_tts.conditions.speech import PROVIDER_DOWN
 from otel_tts.monitor import Monitor
+from otel_tts.monitor.message import Message
 from otel_tts.monitor.notify import Notifier
 from otel_tts.settings import MonitorSettings, Secret, SettingError
 from otel_tts.settings.judging import RUNBOOKS
@@ -74,7 +77,7 @@ class Speech:
         """What the next export makes the monitor say."""
         self.time.seconds += after
         data = self.reader.get_metrics_data()
-        return self.monitor.judge(data) if data else []
+        return [str(message) for message in self.monitor.judge(data)] if data else []
 
 
 @pytest.mark.parametrize("temporality", TEMPORALITIES)
@@ -88,17 +91,19 @@ def test_success_that_falls_is_told_once_and_so_is_its_recovery(temporality: Agg
     assert speech.messages() == []  # 95 % is the limit, and not below it
     speech.failed(1)
     assert speech.messages() == [
-        "Only 93.4% of requests succeed (57 of 61 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
+        "Page: TTSRequestsFailing: Only 93.4% of requests succeed (57 of 61 in the last 300 s; the limit is 95%)."
+        + RUNBOOK
+        + "ttsrequestsfailing"
     ]
     speech.failed(10)
     assert [speech.messages() for _ in range(20)] == [[]] * 20
     speech.ok(100, 0.01)
     quiet = [line_of_log for _ in range(20) for line_of_log in speech.messages()]
-    assert quiet == ["Resolved: TTSRequestsFailing (100 of 100 in the last 300 s; the limit is 95%). It lasted 6 min."]
+    assert quiet == ["Resolved: TTSRequestsFailing: It lasted 6 min (100 of 100 in the last 300 s; the limit is 95%)."]
 
 
 def test_too_little_traffic_is_not_judged() -> None:
-    """Nineteen requests that all failed say nothing yet, the twentieth does; and no requests at all end nothing."""
+    """Nineteen requests that all failed say nothing yet, the twentieth does."""
     speech = Speech()
     speech.telemetry.provider("piper").available(True)
     assert speech.messages() == []
@@ -106,19 +111,42 @@ def test_too_little_traffic_is_not_judged() -> None:
     assert speech.messages() == []
     speech.failed(1)
     assert speech.messages() == [
-        "Only 0% of requests succeed (0 of 20 in the last 300 s; the limit is 95%)." + RUNBOOK + "ttsrequestsfailing"
+        "Page: TTSRequestsFailing: Only 0% of requests succeed (0 of 20 in the last 300 s; the limit is 95%)."
+        + RUNBOOK
+        + "ttsrequestsfailing"
     ]
-    assert [speech.messages(after=100) for _ in range(10)] == [[]] * 10
+
+
+@pytest.mark.parametrize("temporality", TEMPORALITIES)
+def test_what_began_is_over_when_its_traffic_ends(temporality: AggregationTemporality) -> None:
+    """Nothing stays open for ever where messages are read: the end says that there is nothing to judge, and comes once for each."""
+    speech = Speech(temporality)
+    speech.ok(30, 4.5)
+    speech.failed(30)
+    began = {line.split(":")[1] for line in speech.messages()}
+    assert began == {
+        " TTSRequestsFailing",
+        " TTSProviderDown, piper",
+        " TTSSynthesisSlow, piper",
+        " TTSSynthesisMeanSlow, piper",
+    }
+    speech.telemetry.provider("piper").available(True)
+    ends = [line for _ in range(20) for line in speech.messages(after=100)]
+    assert {line.split(":")[1] for line in ends} == began
+    assert len(ends) == len(began)
+    assert all(line.startswith("Resolved: ") for line in ends)
+    slow = next(line for line in ends if "TTSSynthesisSlow" in line)
+    assert slow.endswith("(no requests in the last 300 s, so nobody knows whether the cause is gone).")
 
 
 def test_few_requests_are_enough_to_recover() -> None:
     """A service that has little to do after its fault is not left failing in the log for ever."""
     speech = Speech()
     speech.failed(20)
-    assert speech.messages()[0].startswith("Only 0%")
-    speech.messages(after=301)
+    assert speech.messages()[0].startswith("Page: TTSRequestsFailing: Only 0%")
+    speech.messages(after=280)
     speech.ok(2, 0.01)
-    assert speech.messages(after=60)[0].startswith("Resolved:")
+    assert speech.messages(after=60)[0].endswith("(2 of 2 in the last 300 s; the limit is 95%).")
 
 
 def test_one_failed_request_is_no_outage() -> None:
@@ -130,10 +158,10 @@ def test_one_failed_request_is_no_outage() -> None:
         assert [line for _ in range(3) for line in speech.messages()] == [], failures
     speech.failed(1)
     assert [line for _ in range(3) for line in speech.messages()] == [
-        "piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"
+        "Page: TTSProviderDown, piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"
     ]
     speech.ok(1)
-    assert any(line.startswith("Resolved: TTSProviderDown, piper.") for _ in range(10) for line in speech.messages())
+    assert any(line.startswith("Resolved: TTSProviderDown, piper:") for _ in range(10) for line in speech.messages())
 
 
 def test_what_wavers_around_its_limit_is_told_once() -> None:
@@ -144,10 +172,10 @@ def test_what_wavers_around_its_limit_is_told_once() -> None:
     for minute in range(30):
         provider.available(minute % 2 == 1)
         messages += speech.messages(after=30)
-    assert messages == ["piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"]
+    assert messages == ["Page: TTSProviderDown, piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"]
     provider.available(True)
     assert [line_of_log for _ in range(10) for line_of_log in speech.messages()] == [
-        "Resolved: TTSProviderDown, piper. It lasted 15 min."
+        "Resolved: TTSProviderDown, piper: It lasted 15 min."
     ]
 
 
@@ -160,11 +188,11 @@ def test_a_slow_provider_is_told_with_its_reference() -> None:
     speech.ok(8, 4.5)
     p95, mean = speech.messages()
     assert p95 == (
-        "piper: Unary requests take 1.88x their reference at the 95th percentile "
-        "(4.70 s against 2.50 s, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
+        "Ticket: TTSSynthesisSlow, piper: Unary requests take about 1.9x their reference at the 95th percentile "
+        "(about 4.7 s against 2.50 s, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
     )
     assert mean == (
-        "piper: Unary requests take 2.32x their reference on average "
+        "Ticket: TTSSynthesisMeanSlow, piper: Unary requests take 2.32x their reference on average "
         "(1.86 s against 800 ms, the default; 38 requests in the last 300 s)." + RUNBOOK + "ttssynthesismeanslow"
     )
 
@@ -180,8 +208,8 @@ def test_the_reference_that_was_set_comes_first() -> None:
     speech.ok(5, 0.25)
     (messages,) = speech.messages()
     assert messages == (
-        "piper: Unary requests take 2.95x their reference at the 95th percentile "
-        "(295 ms against 100 ms, the setting; 5 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
+        "Ticket: TTSSynthesisSlow, piper: Unary requests take about 2.9x their reference at the 95th percentile "
+        "(about 290 ms against 100 ms, the setting; 5 requests in the last 300 s)." + RUNBOOK + "ttssynthesisslow"
     )
 
 
@@ -194,7 +222,7 @@ def test_without_a_reference_the_last_hour_is_one() -> None:
     speech.ok(30, 1.0)
     messages = speech.messages(after=100)
     assert [line_of_log.partition(" (")[0] for line_of_log in messages] == [
-        "piper: Unary requests take 2.33x their reference at the 95th percentile"
+        "Ticket: TTSSynthesisSlow, piper: Unary requests take about 2.3x their reference at the 95th percentile"
     ]
     assert "the last hour; 90 requests in the last 300 s)." in messages[0]
     for _ in range(40):
@@ -210,8 +238,8 @@ def test_cached_audio_is_not_what_latency_is_judged_on() -> None:
         with speech.telemetry.synthesis("hello") as synthesis, synthesis.lookup("memory") as lookup:
             lookup.found(SOUND, provider="piper", audio=TONE)
     assert [line_of_log.partition(" (")[0] for line_of_log in speech.messages()] == [
-        "piper: Unary requests take 1.98x their reference at the 95th percentile",
-        "piper: Unary requests take 6.25x their reference on average",
+        "Ticket: TTSSynthesisSlow, piper: Unary requests take about 2.0x their reference at the 95th percentile",
+        "Ticket: TTSSynthesisMeanSlow, piper: Unary requests take 6.25x their reference on average",
     ]
 
 
@@ -271,8 +299,8 @@ def test_configure_switches_it_on() -> None:
     )
     assert asked == "True"
     assert messages == [
-        "otel_tts.monitor WARNING piper: This process cannot use the provider. Runbook: https://wiki.example.org/tts#ttsproviderdown",
-        "otel_tts.monitor WARNING Resolved: TTSProviderDown, piper. It lasted 0 s.",
+        "otel_tts.monitor WARNING Page: TTSProviderDown, piper: This process cannot use the provider. Runbook: https://wiki.example.org/tts#ttsproviderdown",
+        "otel_tts.monitor WARNING Resolved: TTSProviderDown, piper: It lasted 0 s.",
     ]
 
 
@@ -309,7 +337,12 @@ pipeline.flush()
 """
     assert (
         program(script)
-        == ["otel_tts.monitor WARNING piper: This process cannot use the provider." + RUNBOOK + "ttsproviderdown"] * 2
+        == [
+            "otel_tts.monitor WARNING Page: TTSProviderDown, piper: This process cannot use the provider."
+            + RUNBOOK
+            + "ttsproviderdown"
+        ]
+        * 2
     )
 
 
@@ -348,19 +381,52 @@ def test_people_are_notified(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> 
     """What is logged is sent too; a failure is logged once, and at no level does any log show the address's secret."""
     caplog.set_level(logging.DEBUG)
     notifier = Notifier(Secret(f"json://127.0.0.1:{inbox.server_port}/canary"), "speech")
-    notifier.send("It burns.")
+    notifier.send("speech", "It burns.", "FAILURE")
     path, message = inbox.got.get(timeout=30)
-    assert (path, message["title"], message["message"]) == ("/canary", "speech", "It burns.")
+    assert (path, message["title"], message["message"], message["type"]) == ("/canary", "speech", "It burns.", "failure")
     inbox.status = 500
     for _ in range(3):
-        notifier.send("It burns.")
+        notifier.send("speech", "It burns.", "FAILURE")
         inbox.got.get(timeout=30)
     inbox.status = 200
-    notifier.send("It's over.")
+    notifier.send("speech", "It's over.", "SUCCESS")
     inbox.got.get(timeout=30)
     messages = [record.getMessage() for record in caplog.records if record.name == "otel_tts.monitor"]
     assert messages == ["A notification could not be delivered. Check OTEL_TTS_NOTIFY_URLS and the service behind it."]
     assert "canary" not in caplog.text
+
+
+def test_a_notification_says_how_grave_it_is_and_of_whom(inbox: Inbox) -> None:
+    """Severity, service, process, version and time: of who reads it on a telephone nothing else is there. Its end has another type."""
+    speech = Speech(OTEL_TTS_NOTIFY_URLS=f"json://127.0.0.1:{inbox.server_port}/")
+    monitor = Monitor.from_settings(
+        MonitorSettings.load({"OTEL_TTS_NOTIFY_URLS": f"json://127.0.0.1:{inbox.server_port}/"}), "speech"
+    )
+    resource = {"service.instance.id": "instance-1", "service.version": "1.4"}
+    speech.ok(30, 4.5)
+    speech.failed(30)
+    data = speech.reader.get_metrics_data()
+    assert data is not None
+    monitor.tell(monitor.judge(data), resource)
+    got = [inbox.got.get(timeout=30)[1] for _ in range(4)]
+    types = {message["title"]: message["type"] for message in got}
+    assert types == {
+        "speech: page TTSRequestsFailing": "failure",
+        "speech: page TTSProviderDown, piper": "failure",
+        "speech: ticket TTSSynthesisSlow, piper": "warning",
+        "speech: ticket TTSSynthesisMeanSlow, piper": "warning",
+    }
+    for message in got:
+        assert RUNBOOK in message["message"]
+        assert re.search(
+            rf"\nHost .+, process {os.getpid()}, instance instance-1, version 1\.4, \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+            message["message"],
+        )
+    over = Message(PROVIDER_DOWN, "piper", "It lasted 5 min.", is_over=True)
+    monitor.tell([over], resource)
+    message = inbox.got.get(timeout=30)[1]
+    assert (message["title"], message["type"]) == ("speech: resolved TTSProviderDown, piper", "success")
+    assert message["message"].startswith("It lasted 5 min.")
 
 
 def test_an_address_that_cannot_be_used_is_refused_at_once() -> None:
