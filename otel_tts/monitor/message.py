@@ -14,7 +14,7 @@ _KINDS = {Severity.PAGE: "FAILURE", Severity.TICKET: "WARNING", Severity.INFO: "
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MonitorMessage:
     """A condition that began, or that is over.
 
     Attributes:

@@ -25,7 +25,7 @@ from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.formatting import duration, elapsed, estimated
 from otel_tts.monitor.latency import Latency
 from otel_tts.monitor.measured import ExportReader, Measured
-from otel_tts.monitor.message import Message
+from otel_tts.monitor.message import MonitorMessage
 from otel_tts.monitor.notify import Notifier
 from otel_tts.settings import MonitorSettings
 
@@ -115,7 +115,7 @@ class Monitor:
         self._held: dict[tuple[str, str], _Held] = {}
 
     @guarded_or(lambda *_: [])
-    def judge(self, data: MetricsData) -> list[Message]:
+    def judge(self, data: MetricsData) -> list[MonitorMessage]:
         """Judge one more export; give the messages. Exports come one at a time, in the order in which they were collected.
 
         Args:
@@ -133,7 +133,7 @@ class Monitor:
         return [message for message in messages if message]
 
     @guarded
-    def tell(self, messages: list[Message], resource: Mapping[str, object] = MappingProxyType({})) -> None:
+    def tell(self, messages: list[MonitorMessage], resource: Mapping[str, object] = MappingProxyType({})) -> None:
         """Log and notify. This is apart from judging, as a log handler of the host may run any code.
 
         Args:
@@ -184,7 +184,7 @@ class Monitor:
                 )
                 yield Judged(self._slow[slow], provider, value / reference, latency.count, words)
 
-    def _change(self, now: float, judged: Judged) -> Message | None:
+    def _change(self, now: float, judged: Judged) -> MonitorMessage | None:
         """The message for conditions that began or are over."""
         condition, provider = judged.condition, judged.provider
         held = self._held.get((condition.name, provider))
@@ -197,14 +197,14 @@ class Monitor:
         if holds and held is None:
             self._held[condition.name, provider] = _Held(condition, now, now)
             sentence = f"{condition.sentence(judged.value)}{words}."
-            return Message(condition, provider, f"{sentence} Runbook: {condition.runbook(self._settings.runbooks_url)}")
+            return MonitorMessage(condition, provider, f"{sentence} Runbook: {condition.runbook(self._settings.runbooks_url)}")
         if holds and held is not None:
             held.last = now
         elif held is not None and now - held.last >= _CALM * self._settings.monitor_window:
             return self._over(now, provider, held, judged.words)
         return None
 
-    def _gone(self, now: float, key: tuple[str, str]) -> Message | None:
+    def _gone(self, now: float, key: tuple[str, str]) -> MonitorMessage | None:
         """The message for a condition that began, when nothing is left that could be judged."""
         held, provider = self._held[key], key[1]
         if now - held.last < _CALM * self._settings.monitor_window:
@@ -213,10 +213,10 @@ class Monitor:
         over = f"no {traffic} in the last {self._settings.monitor_window:g} s" if traffic else "it is not reported any more"
         return self._over(now, provider, held, f"{over}, so nobody knows whether the cause is gone")
 
-    def _over(self, now: float, provider: str, held: _Held, words: str) -> Message:
+    def _over(self, now: float, provider: str, held: _Held, words: str) -> MonitorMessage:
         del self._held[held.condition.name, provider]
         lasted = f"It lasted {elapsed(now - held.since)}{f' ({words})' if words else ''}."
-        return Message(held.condition, provider, lasted, is_over=True)
+        return MonitorMessage(held.condition, provider, lasted, is_over=True)
 
     def _leave(self, at: float, increment: Measured) -> None:
         """Move figures that are too old for the window into the usual ones, unless they were unusual."""

@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from otel_tts import PCM16, Settings, Telemetry
 from otel_tts.conditions.speech import PROVIDER_DOWN
 from otel_tts.monitor import Monitor
-from otel_tts.monitor.message import Message
+from otel_tts.monitor.message import MonitorMessage
 from otel_tts.monitor.notify import Notifier
 from otel_tts.settings import MonitorSettings, Secret, SettingError
 from otel_tts.settings.judging import RUNBOOKS
@@ -422,7 +422,7 @@ def test_a_notification_says_how_grave_it_is_and_of_whom(inbox: Inbox) -> None:
             rf"\nHost .+, process {os.getpid()}, instance instance-1, version 1\.4, \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
             message["message"],
         )
-    over = Message(PROVIDER_DOWN, "piper", "It lasted 5 min.", is_over=True)
+    over = MonitorMessage(PROVIDER_DOWN, "piper", "It lasted 5 min.", is_over=True)
     monitor.tell([over], resource)
     message = inbox.got.get(timeout=30)[1]
     assert (message["title"], message["type"]) == ("speech: resolved TTSProviderDown, piper", "success")
