@@ -60,7 +60,9 @@ class Guard:
         Args:
             error: the exception that was caught.
         """
-        if _is_from_signal_handler(error):  # without memory, CPython may crash in further calls
+        if isinstance(error, MemoryError):  # without memory, CPython may crash in further calls
+            return
+        if _is_from_signal_handler(error):
             raise error
 
     def is_new(self, site: str, error: Exception) -> bool:
