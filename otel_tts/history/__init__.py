@@ -5,7 +5,7 @@ Every source answers the same questions alike; readers know `History` only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal, Protocol
 
 from otel_tts import semconv
@@ -17,10 +17,10 @@ from otel_tts.history.places import Place, added_up
 from otel_tts.history.requests import Problem, Request, RequestFilter
 from otel_tts.history.rows import Row
 from otel_tts.history.services import Service
-from otel_tts.history.timelines import Point, Timeline, Where
+from otel_tts.history.timelines import By, Point, Timeline, Where
 from otel_tts.history.traces import Event, Link, Span, Trace
 from otel_tts.history.unavailable import HistoryUnavailableError
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.semconv import Metric
 from otel_tts.settings import HistorySettings
 
 __all__ = [
@@ -149,7 +149,7 @@ class History(Protocol):
         start: float,
         end: float,
         step: float,
-        by: Sequence[Attribute] = (),
+        by: By = (),
         *,
         service: str | None = None,
         where: Where | None = None,
@@ -167,9 +167,9 @@ class History(Protocol):
             start: the first moment.
             end: the last one.
             step: the length of a window, in seconds.
-            by: attributes of the metric; those that a series lacks are "" in its timeline.
+            by: attributes of the metric, or their keys (``["tts.outcome"]``); those that a series lacks are "" in its timeline.
             service: only of processes with that ``service.name``.
-            where: only series whose attributes have one of those values each.
+            where: only series whose attributes, which may be named by their keys, have one of those values each.
 
         Raises:
             ValueError: a window is shorter than two export intervals, or the metric lacks an attribute.

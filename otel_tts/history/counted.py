@@ -9,9 +9,9 @@ from itertools import pairwise
 from otel_tts.history import rows, services
 from otel_tts.history.rows import Growth, Row
 from otel_tts.history.services import Service
-from otel_tts.history.timelines import Timeline, Where, timelines
+from otel_tts.history.timelines import By, Timeline, Where, timelines
 from otel_tts.history.windows import boundaries
-from otel_tts.semconv import Attribute, Metric
+from otel_tts.semconv import Metric
 
 
 class Counted(ABC):
@@ -89,7 +89,7 @@ class Counted(ABC):
         start: float,
         end: float,
         step: float,
-        by: Sequence[Attribute] = (),
+        by: By = (),
         *,
         service: str | None = None,
         where: Where | None = None,
@@ -101,7 +101,7 @@ class Counted(ABC):
             start: from when on, in seconds since the Unix epoch.
             end: up to when, in seconds since the Unix epoch.
             step: the width of an interval, in seconds.
-            by: the attributes whose values are told apart.
+            by: the attributes whose values are told apart, or their keys.
             service: the name of the service; None: every service.
             where: the values that attributes must have; None: any.
         """

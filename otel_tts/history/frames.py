@@ -50,7 +50,9 @@ def to_frame(records: Iterable[Request] | Iterable[Row] | Iterable[Timeline], me
         metric: of which the timelines are; needed for them, since it says the unit.
 
     Returns:
-        A frame whose moments are in UTC. ``frame.attrs["units"]`` has the unit of each column that is a number.
+        A frame whose moments are in UTC. ``frame.attrs["units"]`` has the unit of each column that is a number. Without records it has
+        no row, but its columns: those of requests and of rows together, since nothing says which of them there might have been; with
+        a metric those of its timelines.
 
     Raises:
         ModuleNotFoundError: pandas is not installed.
@@ -69,11 +71,18 @@ def to_frame(records: Iterable[Request] | Iterable[Row] | Iterable[Timeline], me
                 "Timelines do not say of which metric they are: pass it, to_frame(history.series(METRIC, ...), METRIC)."
             )
         rows, units = _of_timelines([record for record in listed if isinstance(record, Timeline)], metric)
+        names = [*_MOMENTS, *units]
+    elif not listed and metric is not None:
+        rows, units = _of_timelines([], metric)
+        names = [*_MOMENTS, *units]
     else:
-        names = [field.name for record in listed[:1] if isinstance(record, (Request, Row)) for field in fields(record)]
+        kinds = [type(record) for record in listed[:1] if isinstance(record, (Request, Row))] if listed else [Request, Row]
+        names = list(dict.fromkeys(field.name for kind in kinds for field in fields(kind)))
         rows = [{name: getattr(record, name) for name in names} for record in listed]
         units = {name: UNITS[name] for name in names if name in UNITS}
-    frame = pandas.DataFrame(rows)
+    frame = (
+        pandas.DataFrame(rows) if rows else pandas.DataFrame({name: pandas.Series(dtype=_dtype(name, units)) for name in names})
+    )
     for name in _MOMENTS:
         if name in frame:
             frame[name] = pandas.to_datetime(frame[name], unit="s", utc=True)
@@ -81,6 +90,11 @@ def to_frame(records: Iterable[Request] | Iterable[Row] | Iterable[Timeline], me
         frame[name] = pandas.to_numeric(frame[name])  # a column of which nothing is known is NaN, and not None
     frame.attrs["units"] = units
     return frame
+
+
+def _dtype(name: str, units: Mapping[str, str]) -> type:
+    """The type of a column without a value."""
+    return float if name in units or name in _MOMENTS else object
 
 
 def _of_timelines(timelines: Sequence[Timeline], metric: Metric) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -95,4 +109,4 @@ def _of_timelines(timelines: Sequence[Timeline], metric: Metric) -> tuple[list[d
                 row["count"] = values.count if isinstance(point.value, Distribution) else None
                 row |= {name: values.quantile(q) for name, q in _QUANTILES.items()}
             rows.append(row)
-    return rows, dict.fromkeys(_QUANTILES, metric.unit) | {"count": "1"} if histogram else {"value": metric.unit}
+    return rows, {"count": "1"} | dict.fromkeys(_QUANTILES, metric.unit) if histogram else {"value": metric.unit}

@@ -54,12 +54,22 @@ def began(directory: Path, lines: Lines) -> float | None:
         directory: the folder.
         lines: those known from before, and whose series count.
     """
+    names = {metric.name for metric in semconv.METRICS}
+    earliest = math.inf
     for partition in partitions(directory, "metrics"):
-        for _, line in readable(partition.path):
-            readings = _snapshot(line, {metric.name for metric in semconv.METRICS}, lines) or {}
-            if since := [reading.since for reading in readings.values() if reading.since]:  # 0 is OTLP's word for unknown
-                return min(since) / 1e9
-    return None
+        if partition.start > earliest + files.HOUR:
+            break  # files of an hour are in the order of their writers' names, which says nothing of time
+        earliest = min(earliest, _begin(partition, names, lines))
+    return earliest if earliest < math.inf else None
+
+
+def _begin(partition: Partition, names: Collection[str], lines: Lines) -> float:
+    """The first moment that a file has metrics of, in seconds since the Unix epoch; infinite where it has none."""
+    for _, line in readable(partition.path):
+        readings = _snapshot(line, names, lines) or {}
+        if since := [reading.since for reading in readings.values() if reading.since]:  # 0 is OTLP's word for unknown
+            return min(since) / 1e9
+    return math.inf
 
 
 def last_seen(directory: Path, start: float, end: float, lines: Lines, metric: Metric) -> Mapping[str, float]:

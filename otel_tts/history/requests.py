@@ -244,10 +244,10 @@ class Problem(StrEnum):
 class RequestFilter:
     """A filter: a request matches if it fulfils every condition that is given.
 
-    problem: what went wrong, across outcomes. error: the value of ``error.type``. provider: who made the audio, failed, or was skipped.
-    where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`. slower_than:
-    seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before:
-    when it ended, which is when metrics count it.
+    problem: what went wrong, across outcomes. error_type: the value of ``error.type``. provider: who made the audio, failed, or was
+    skipped. where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`.
+    slower_than: seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before: when
+    it ended, which is when metrics count it.
     """
 
     outcome: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from otel_tts import semconv
 from otel_tts.distribution import Distribution
-from otel_tts.history.rows import Growth, Series
+from otel_tts.history.rows import Growth
 from otel_tts.semconv import Attribute, Instrument, Metric
 
 
@@ -34,13 +34,13 @@ class Timeline:
     points: tuple[Point, ...]
 
 
-Where = Mapping[Attribute, Collection[Any]]
-"""The values that attributes must have."""
+By = Sequence[Attribute | str]
+"""Attributes of a metric, or their keys."""
+Where = Mapping[Attribute | str, Collection[Any]] | Mapping[Attribute, Collection[Any]] | Mapping[str, Collection[Any]]
+"""The values that attributes must have; they may be named by their keys."""
 
 
-def timelines(
-    metric: Metric, moments: Sequence[float], growths: Sequence[Growth], by: Sequence[Attribute], where: Where
-) -> list[Timeline]:
+def timelines(metric: Metric, moments: Sequence[float], growths: Sequence[Growth], by: By, where: Where) -> list[Timeline]:
     """The timelines of a metric over the windows between the moments, by what its series did in each of them.
 
     Args:
@@ -53,13 +53,14 @@ def timelines(
     Raises:
         ValueError: the metric doesn't have one of the attributes.
     """
-    if unknown := [attribute.key for attribute in (*by, *where) if attribute not in metric.attributes]:
+    keys = [_key(attribute) for attribute in ([by] if isinstance(by, str) else by)]
+    wanted = {_key(attribute): allowed for attribute, allowed in where.items()}
+    if unknown := [str(key) for key in (*keys, *wanted) if key not in metric.keys]:
         raise ValueError(f"{metric.name} has no {', '.join(unknown)}: it has {', '.join(metric.keys) or 'no attributes'}.")
-    keys = [attribute.key for attribute in by]
     values: dict[tuple[str | bool, ...], dict[int, list[float | Distribution]]] = {}
     for number, growth in enumerate(growths):
         for series in growth[metric.name]:
-            if _wanted(series, where):
+            if all(series.attributes.get(key) in allowed for key, allowed in wanted.items()):
                 group = tuple(series.attributes.get(key, "") for key in keys)
                 values.setdefault(group, {}).setdefault(number, []).append(series.growth)
     return [
@@ -74,8 +75,8 @@ def timelines(
     ]
 
 
-def _wanted(series: Series, where: Where) -> bool:
-    return all(series.attributes.get(attribute.key) in values for attribute, values in where.items())
+def _key(attribute: Attribute | str) -> str:
+    return attribute.key if isinstance(attribute, Attribute) else attribute
 
 
 def _together(metric: Metric, values: Sequence[float | Distribution]) -> float | Distribution | None:

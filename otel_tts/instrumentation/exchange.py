@@ -186,6 +186,8 @@ class Exchange:
         self._stated_s += sum(values.get("seconds", ())) + sum(values.get("milliseconds", ())) / 1000
         if audio := b"".join(values.get("audio", ())):
             self._deliver(speech, audio, now_ns)
+        elif not self._other_type:
+            self._other_type = not self._method.response.has_essential(response)
 
     @guarded
     def sent(self) -> None:

@@ -41,23 +41,28 @@ class Missing(Protocol):
         Args:
             descriptor: of the type.
             absent: keys, and the paths of them that lead to no field of an allowed type.
-            is_other: whether it is without any path of the essential key, so that nothing is read from it.
+            is_other: whether it is without any path of the essential key.
         """
 
 
 class Fields:
     """The fields of messages: by key, paths such as ``voice.name``; the first one that is set counts.
 
-    A message whose type has no field at any path of the key ``essential`` is not the type that the table describes.
+    A message whose type has no field at any path of the key ``essential`` is not the type that the table describes. Nothing is read
+    from it, unless ``lenient``.
 
     Args:
         paths: by field, where it may stand in a message.
-        essential: the field without which a message is no request to speak.
+        essential: the key without which a message says nothing of speech.
+        lenient: whether the other keys are read from a type without the essential one: where a user's table has the wrong path.
         missing: is called for each type of messages that has not all paths: with its descriptor, the keys and paths that it has not, and
             whether it is without any path of the essential key.
     """
 
-    def __init__(self, paths: Mapping[str, Sequence[str]], essential: str, missing: Missing | None = None) -> None:
+    def __init__(
+        self, paths: Mapping[str, Sequence[str]], essential: str, missing: Missing | None = None, *, lenient: bool = False
+    ) -> None:
+        self._lenient = lenient
         self._paths = paths
         self._essential = essential
         self._missing = missing
@@ -65,11 +70,9 @@ class Fields:
 
     def read(self, message: Any) -> Values | None:
         """Return the values of ``message``; None if it is not such a message."""
-        if not hasattr(message, "DESCRIPTOR"):  # proto-plus, as Google's packages have it, wraps the message
-            unwrap = getattr(type(message), "pb", None)
-            if unwrap is None:
-                return None
-            message = unwrap(message)
+        message = _unwrapped(message)
+        if message is None:
+            return None
         kind = type(message)
         if kind not in self._paths_by_type:
             self._paths_by_type[kind] = self._find(message.DESCRIPTOR)
@@ -80,6 +83,14 @@ class Fields:
             key: next(filter(None, (path.values(message) for path in paths)), ()) for key, paths in paths_by_key.items()
         }
         return {key: values for key, values in values_by_key.items() if values}
+
+    def has_essential(self, message: Any) -> bool:
+        """Whether messages of this type have a field for the essential key.
+
+        Args:
+            message: one that was read.
+        """
+        return self._essential in (self._paths_by_type.get(type(_unwrapped(message))) or ())
 
     def _find(self, descriptor: Any) -> Mapping[str, Sequence[_FieldPath]] | None:
         """Return the paths that exist in messages of this type."""
@@ -95,7 +106,15 @@ class Fields:
         is_other = self._essential not in paths_by_key
         if absent and self._missing is not None:
             self._missing(descriptor, absent, is_other=is_other)
-        return None if is_other else paths_by_key
+        return None if is_other and not self._lenient else paths_by_key
+
+
+def _unwrapped(message: Any) -> Any:
+    """Return the protobuf message; None if it is none."""
+    if hasattr(message, "DESCRIPTOR"):
+        return message
+    unwrap = getattr(type(message), "pb", None)  # proto-plus, as Google's packages have it, wraps the message
+    return None if unwrap is None else unwrap(message)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import logging
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from importlib import resources
 from typing import Any
 
@@ -36,7 +36,12 @@ from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
 from otel_tts.settings.named_file import read_toml
 
-_ALIKE = 0.85  # of two names, from 0 to 1: with less, one is hardly the other one mistyped
+_ALIKE = 0.85  # of two services or methods, from 0 to 1: with less, one is hardly the other one mistyped
+_CONSEQUENCES = {
+    "request": "So nothing is recorded of this method's calls.",
+    "response": "So this method's requests are recorded without audio: neither its seconds nor whether any came.",
+}
+"""What comes of a message without its essential field."""
 _logger = logging.getLogger(__name__)
 _NAME = re.compile(r"(\w+\.)*\w+/\w+")
 _PATH = re.compile(r"\w+(\.\w+)*")
@@ -81,7 +86,7 @@ class Protos:
             response_streaming: whether the handler sends several messages.
         """
         observed = self._methods.get(method)
-        if observed is None and (meant := get_close_matches(method, self._own - self._asked, 1, _ALIKE)):
+        if observed is None and (meant := [name for name in sorted(self._own - self._asked) if _is_alike(name, method)][:1]):
             _logger.warning(
                 "The gRPC mapping names %r, which nobody has called yet, and not %r, which was called now: is that the method? "
                 "Until the mapping names it, nothing is recorded of it.",
@@ -95,6 +100,12 @@ class Protos:
                 behavior, observed, telemetry, request_streaming=request_streaming, response_streaming=response_streaming
             )
         )
+
+
+def _is_alike(name: str, method: str) -> bool:
+    """Whether a method may be another one mistyped: by its service and by its own name, however long what they share is."""
+    pairs = zip(name.casefold().split("/"), method.casefold().split("/"), strict=False)
+    return all(SequenceMatcher(None, *pair).ratio() >= _ALIKE for pair in pairs)
 
 
 def load(settings: Settings | None = None) -> Protos:
@@ -164,6 +175,7 @@ class _Reader:
             {key: self._paths(f"{side}.{key}", value) for key, value in table.items()},
             essential=allowed[0],
             missing=self._missing(side) if self._report else None,
+            lenient=self._report and side == "response",
         )
 
     def _missing(self, side: str) -> Missing:
@@ -177,7 +189,7 @@ class _Reader:
                 descriptor.full_name,
                 ", ".join(f"{side}.{key} = {path!r}" for key, path in absent),
                 ", ".join(field.name for field in descriptor.fields),
-                "So nothing is recorded of this method's calls." if is_other else "What the other paths lead to is recorded.",
+                _CONSEQUENCES[side] if is_other else "What the other paths lead to is recorded.",
             )
 
         return missing

@@ -9,6 +9,7 @@ from html import escape
 
 from otel_tts import formatting
 from otel_tts.history import Request, Row
+from otel_tts.report.columns import LOUDNESS, SPEAKING_RATE
 from otel_tts.report.drift import ALPHA, Finding, Judgement
 from otel_tts.report.reference import span
 
@@ -26,7 +27,7 @@ _FAR = (
     "The metrics drift/... and traffic/... say how far a measure moved, in multiples of what matters. Above 1 it moved far; it drifted "
     "only if the difference is certain too, and not for the better."
 )
-_NAMED_UNITS = ("dB below full scale", "characters/s")
+_NAMED_UNITS = (LOUDNESS.unit, SPEAKING_RATE.unit)
 """Units that stand beside the measure; those of seconds and shares stand beside each value."""
 _NO_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
 _STYLE = (
@@ -221,6 +222,11 @@ def change(finding: Finding) -> str:
     now, then = finding.current, finding.reference
     if now is None or then is None:
         return "no difference that matters" if finding.status == "steady" else "other distribution"
+    if (
+        finding.unit == LOUDNESS.unit
+    ):  # a ratio already, as the logarithm of one; and what has more dB below full scale is quieter
+        moved = f"{abs(now - then):.1f} dB"
+        return moved if moved == "0.0 dB" else f"{moved} {'quieter' if now > then else 'louder'}"
     return formatting.change(now, then, of_share=finding.unit == "share")
 
 

@@ -24,6 +24,7 @@ from otel_tts.report.sample import Sample, take
 from otel_tts.report.window import Window
 
 _FORMAT = 2  # of what a run holds: a window that was written otherwise is written anew
+_NAMED_VERSIONS = 4  # of a window that has more, the parent run names none
 _LATE_WINDOWS = 2
 """Windows before the watermark that are looked at again in each pass, for telemetry that came late."""
 
@@ -165,7 +166,6 @@ def _entry(
     directory: Path,
 ) -> RunEntry:
     service = measures.service
-    version = max(service.versions, key=lambda version: (service.versions[version], version))
     figures = {**measures.figures(), **judgement.figures(), "request/spans": float(sample.spans)}
     for (provider, measure), finding in judgement.worst().items():
         figures[f"{'traffic' if finding.family == 'traffic' else f'drift/{metric_part(provider)}'}/{measure}"] = (
@@ -175,7 +175,7 @@ def _entry(
         figures[f"reference/{metric_part(provider)}/{'first_audio' if stream else 'duration'}_p95"] = seconds
     return RunEntry(
         service=service.name,
-        version=version,
+        version=versions_of(service),
         window=window,
         figures=figures,
         headline={
@@ -202,6 +202,19 @@ def _entry(
         source=source,
         files=directory,
     )
+
+
+def versions_of(service: Service) -> str:
+    """The versions that had requests, by which windows are put together: one with two of them is no window of either.
+
+    Args:
+        service: in a window.
+    """
+    spoke = [version for version, requests in service.versions.items() if requests] or list(service.versions)
+    versions = [version or "not stated" for version in sorted(spoke, key=lambda version: (not version, version))]
+    if versions == ["not stated"]:
+        return ""
+    return ", ".join(versions) if len(versions) <= _NAMED_VERSIONS else "many versions"
 
 
 def _save(directory: Path, measures: Measures, sample: Sample, judgement: Judgement) -> None:

@@ -12,8 +12,9 @@ import pandas
 import pytest
 
 from otel_tts import semconv
-from otel_tts.history import History, Request, Row, open_history, to_frame
+from otel_tts.history import History, Point, Request, RequestFilter, Row, Timeline, open_history, to_frame
 from otel_tts.history.frames import UNITS
+from otel_tts.semconv import Metric
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,9 @@ def test_every_number_has_a_unit() -> None:
 
 
 def test_nothing_is_an_empty_frame() -> None:
-    """No requests give no rows and no error."""
+    """No requests give no rows and no error; units are those of the columns."""
     frame = to_frame([])
-    assert (len(frame), frame.attrs["units"]) == (0, {})
+    assert (len(frame), frame.attrs["units"]) == (0, UNITS)
 
 
 def test_timelines_need_their_metric(history: History) -> None:
@@ -110,3 +111,27 @@ def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
         to_frame([])
+
+
+def test_nothing_has_columns_and_units_too(history: History) -> None:
+    """A service without requests: whatever is asked of a frame with some is answered, with nothing."""
+    requests = to_frame(history.requests(RequestFilter(service="nobody")))
+    assert requests.groupby("outcome")["duration"].agg(["count", "median"]).empty
+    assert list(requests[requests["outcome"].str.startswith("o")]["start"].dt.hour) == []
+    rows = to_frame(history.aggregates(*span_of(history), by=["provider"], service="nobody"))
+    assert rows.set_index("provider")["request_count"].sum() == 0
+    for kind in (Request, Row):
+        assert {field.name for field in dataclasses.fields(kind)} <= set(requests.columns)
+    assert requests.attrs["units"] == UNITS
+    assert not requests.duplicated().any()
+
+
+@pytest.mark.parametrize("metric", [semconv.SYNTHESIS_DURATION, semconv.SYNTHESIS_REQUESTS, semconv.PROVIDER_AVAILABLE])
+def test_no_timeline_has_the_columns_of_its_metric(history: History, metric: Metric) -> None:
+    """Without the attributes, which timelines have and a metric may have."""
+    start, end = span_of(history)
+    frame = to_frame(history.series(metric, start, end, end - start, service="nobody"), metric)
+    some = to_frame([Timeline({}, (Point(start, end, None),))], metric)
+    assert list(frame.columns) == list(some.columns)
+    assert frame.attrs == some.attrs
+    assert [dtype.kind for dtype in frame.dtypes] == [dtype.kind for dtype in some.dtypes]

@@ -108,6 +108,27 @@ def test_a_window_in_which_nothing_was_exported_has_no_value(tmp_path: Path) -> 
     ]
 
 
+def test_attributes_are_named_by_their_keys_too(tmp_path: Path) -> None:
+    """As telemetry.md names them, beside the objects of `semconv`; a single one needs no list."""
+    process = Process(tmp_path)
+    lookups = process.meter.create_counter(semconv.CACHE_LOOKUPS.name)
+    for tier, result, count in (("memory", "hit", 3), ("memory", "miss", 2), ("disk", "miss", 1)):
+        lookups.add(count, {semconv.CACHE_TIER.key: tier, semconv.CACHE_LOOKUP_RESULT.key: result})
+    now, history = process.export(), LocalHistory(tmp_path, interval=10)
+    for keys in ([], ["tts.cache.tier"], ["tts.cache.lookup.result", "tts.cache.tier"]):
+        attributes = [{a.key: a for a in semconv.CACHE_LOOKUPS.attributes}[key] for key in keys]
+        by_key = history.series(semconv.CACHE_LOOKUPS, now - 60, now + 60, 60, keys, where={"tts.cache.lookup.result": ["miss"]})
+        by_object = history.series(
+            semconv.CACHE_LOOKUPS, now - 60, now + 60, 60, attributes, where={semconv.CACHE_LOOKUP_RESULT: ["miss"]}
+        )
+        assert by_key == by_object
+        assert by_key
+    alone = history.series(semconv.CACHE_LOOKUPS, now - 60, now + 60, 120, "tts.cache.tier")
+    assert values(alone) == {("disk",): [1.0], ("memory",): [5.0]}
+    with pytest.raises(ValueError, match=r"tts.cache.lookups has no tts.outcome: it has tts.cache.tier, tts.cache.lookup.result"):
+        history.series(semconv.CACHE_LOOKUPS, now - 60, now, 60, ["tts.outcome"])
+
+
 def test_unreasonable_timelines_are_refused(tmp_path: Path) -> None:
     """An attribute that the metric lacks, and windows too short for two exports."""
     history = LocalHistory(tmp_path)

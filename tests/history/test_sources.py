@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -192,6 +192,18 @@ def test_the_beginning_of_history(source: Source) -> None:
     began = source.history.began
     assert began is not None
     assert began <= START + 10
+
+
+@pytest.mark.parametrize("source", ["files"], indirect=True)
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_history_begins_with_the_earliest_of_all_files(source: Source, order: tuple[int, ...]) -> None:
+    """Names of writers are process ids, which say nothing of time; and what begins just before an hour may be in the next one's file."""
+    hour = -(-START // 3600) * 3600
+    moments = [hour - 600, hour - 300, hour - 1, hour + 60]  # when they began: the first is exported in the second hour
+    for moment, name in zip(moments, order, strict=True):
+        source.begin(f"process-{name}", moment)
+        source.write(f"process-{name}", hour + 70 if moment == moments[0] else moment + 0.5, {DURATION: [1, 0]})
+    assert source.history.began == pytest.approx(moments[0], abs=0.01)
 
 
 @pytest.mark.parametrize("source", ["prometheus"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from otel_tts import semconv
 from otel_tts.instrumentation import protos
 from otel_tts.settings import Settings
 from otel_tts.testing.capture import Capture
@@ -29,6 +31,7 @@ def warnings(
     method: str,
     mapping: dict[str, Any],
     calls: int = 2,
+    response: Any = RPC.responses[0],
 ) -> list[str]:
     """The lines that calls with a mapping leave, without the file's path."""
     lines = "\n".join(f"{key} = {str(value) if isinstance(value, list) else repr(value)}" for key, value in mapping.items())
@@ -36,15 +39,15 @@ def warnings(
     loaded = protos.load(Settings.load({"OTEL_TTS_GRPC_MAPPING": str(path)}))
 
     async def aio(request: Any, context: Any) -> Any:
-        return RPC.responses[0]
+        return response
 
-    behavior = aio if stack == "aio" else lambda request, context: RPC.responses[0]
+    behavior = aio if stack == "aio" else lambda request, context: response
     with (
         caplog.at_level(logging.WARNING, "otel_tts"),
         SERVERS[stack](capture_tts.telemetry(), service(RPC.method, behavior, type(RPC.requests[0])), loaded) as port,
     ):
         for _ in range(calls):
-            assert RPC.call(port) == (grpc.StatusCode.OK, list(RPC.responses))
+            assert RPC.call(port) == (grpc.StatusCode.OK, [response])
     return [
         record.getMessage().replace(str(path), "map.toml") for record in caplog.records if record.name.startswith("otel_tts.")
     ]
@@ -73,10 +76,27 @@ def test_a_path_that_leads_nowhere_is_named_once(
         f"The gRPC mapping 'map.toml', '{RPC.method}': {kind.full_name} has no field of a type that fits at {quoted}. Its fields are "
     )
     assert all(field.name in line for field in kind.fields)
-    nothing = key in ("request.text", "response.audio")
-    assert line.endswith(
-        "So nothing is recorded of this method's calls." if nothing else "What the other paths lead to is recorded."
-    )
+    consequences = {
+        "request.text": "So nothing is recorded of this method's calls.",
+        "response.audio": "So this method's requests are recorded without audio: neither its seconds nor whether any came.",
+    }
+    assert line.endswith(consequences.get(key, "What the other paths lead to is recorded."))
+    assert len(capture_tts.syntheses()) == (0 if key == "request.text" else 2)
+
+
+@pytest.mark.parametrize("stack", SERVERS)
+@pytest.mark.parametrize("success", [True, False])
+def test_outcomes_are_right_without_a_path_to_the_audio(
+    capture_tts: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path, stack: str, success: bool
+) -> None:
+    """What the response says of its success counts, and no audio is made up: what the line in the log says is true."""
+    mapping = RIGHT | {"response.audio": "adio"}
+    response = copy.deepcopy(RPC.responses[0])
+    response.success = success
+    assert len(warnings(capture_tts, caplog, tmp_path / "map.toml", stack, RPC.method, mapping, response=response)) == 1
+    assert [synthesis.outcome for synthesis in capture_tts.syntheses()] == ["ok" if success else "error"] * 2
+    assert capture_tts.total("tts.synthesis.requests", {"tts.outcome": "ok" if success else "error"}) == 2
+    assert capture_tts.total(semconv.SYNTHESIS_AUDIO) == 0
 
 
 def test_a_mapping_without_a_mistake_is_silent(capture_tts: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -111,3 +131,24 @@ def test_a_method_that_is_mistyped_is_named_with_what_was_called(
     (record,) = caplog.records
     assert f"names '{mistyped}'" in record.getMessage()
     assert f"'acme.{RPC.method}', which was called now" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("named", "called"),
+    [
+        ("acme.v1.Speech/Stream", "acme.v1.Speech/Say"),
+        ("acme.v1.Speech/Synthesize", "acme.v1.Speech/SynthesizeStream"),
+        ("com.acme.speech.synthesis.v1.SpeechSynthesisService/Start", "com.acme.speech.synthesis.v1.SpeechSynthesisService/Stop"),
+        ("acme.v1.Speech/Say", "acme.v1.Voices/Say"),
+    ],
+)
+def test_methods_that_share_only_their_service_or_only_their_name_are_not_alike(
+    capture_tts: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path, named: str, called: str
+) -> None:
+    """A method that is left out on purpose is not asked about, however long its service's name is."""
+    loaded = tmp_path / "map.toml"
+    loaded.write_text(f'["{named}"]\nrequest.text = "text"\nresponse.audio = "audio"\n', "utf-8")
+    mapping = protos.load(Settings.load({"OTEL_TTS_GRPC_MAPPING": str(loaded)}))
+    with caplog.at_level(logging.WARNING, "otel_tts"):
+        mapping.observe(print, called, capture_tts.telemetry(), request_streaming=False, response_streaming=False)
+    assert not caplog.records

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser
 
 from otel_tts.commands.report.summary import comparison_page
 from otel_tts.history import Request
+from otel_tts.report import columns
+from otel_tts.report.columns import LOUDNESS
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import Finding, Judgement
 from otel_tts.report.headline import Headline, change, in_words
@@ -43,6 +45,25 @@ def test_what_drifted_comes_first() -> None:
     assert "+100%" in page
     folded = page.partition("<details><summary>1 measure was not judged</summary>")[2].partition("</details>")[0]
     assert re.findall(r'data-name="measure">(\w)<', folded) == ["a"]  # a page of them would hide what comes after
+
+
+@pytest.mark.parametrize(("then", "now", "moved"), [
+    (7.3, 14.24, "6.9 dB quieter"), (14.24, 7.3, "6.9 dB louder"), (0.0, 3.0, "3.0 dB quieter"), (20.0, 20.04, "0.0 dB"),
+])  # fmt: skip
+def test_a_change_of_loudness_is_in_db(then: float, now: float, moved: str) -> None:
+    """Decibels are a ratio: per cent of them say nothing, and more of them below full scale is quieter."""
+    found = replace(finding("drifted", "loudness"), unit=LOUDNESS.unit, reference=then, current=now)
+    headline = Headline("speech", Judgement("last-7d", (found,)))
+    assert change(found) == moved
+    assert f'data-name="change">{moved}<' in headline.html()
+    assert moved in headline.markdown().replace("\\", "")
+
+
+def test_only_ratios_of_levels_are_in_db() -> None:
+    """Every measure with decibels as its unit is the one whose change is said so: another one needs its own words."""
+    measures = [each for each in vars(columns).values() if isinstance(each, columns.Measure)]
+    assert [each for each in measures if "dB" in each.unit] == [LOUDNESS]
+    assert not LOUDNESS.relative
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 from otel_tts.history import open_history
+from otel_tts.history.services import Service
+from otel_tts.report.job import versions_of
 from otel_tts.report.window import Window
 from otel_tts.settings import HistorySettings
 from tests.report.conftest import MakeJob, Recording, Server, of_range
@@ -138,6 +141,35 @@ def test_late_telemetry_is_a_revision(store: str, recording: Recording, make_job
     for path in (directory / "metrics").iterdir():
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:20]))
     assert [outcome.done for outcome in job.report([whole])] == ["kept"]
+
+
+def test_a_window_of_two_versions_is_in_the_course_of_neither(
+    store: str, recording: Recording, make_job: MakeJob, tmp_path: Path
+) -> None:
+    """Its figures are those of both, so its parent run names both: a chart of one version has that version's windows only."""
+    (tmp_path / "metrics").mkdir()
+    for path in (recording.directory / "metrics").iterdir():
+        shutil.copy(path, tmp_path / "metrics" / path.name)
+        hour, _, segment = path.name.partition(".")
+        newer = re.sub(rb'"stringValue": ?"((?:[^"]*-)?)1\.0"', rb'"stringValue":"\g<1>1.1"', path.read_bytes())
+        (tmp_path / "metrics" / f"{hour}.newer-{segment}").write_bytes(newer)
+    history = open_history(HistorySettings.load({}, data_dir=tmp_path, export_interval=INTERVAL))
+    [outcome] = make_job(store, history=history).report([recording.faulty])
+    assert outcome.row is not None
+    assert outcome.row.request_count == 720
+    runs = {run["tags"]["otel_tts.kind"]: run for run in state(store, "speech")["runs"]}
+    assert runs["window"]["parent"] == f"service|{SERVICE}|1.0%2C 1.1"
+    assert runs["service"]["tags"]["mlflow.runName"] == f"{SERVICE} 1.0, 1.1"
+
+
+@pytest.mark.parametrize(("versions", "parent"), [
+    ({"": 3}, ""), ({"1.1": 3, "1.0": 1}, "1.0, 1.1"), ({"1.1": 3, "1.0": 0}, "1.1"), ({"": 1, "2": 1}, "2, not stated"),
+    ({str(number): 1 for number in range(40)}, "many versions"),
+])  # fmt: skip
+def test_a_parent_run_is_that_of_the_versions_that_spoke(versions: dict[str, int], parent: str) -> None:
+    """Those without requests have no part in the figures; more than a few are not named."""
+    service = Service(name="tts", versions=versions, voices={}, languages={}, providers={}, errors={}, attempts={}, scores={})
+    assert versions_of(service) == parent
 
 
 def test_the_last_week_leaves_out_what_drifted(store: str, recording: Recording, make_job: MakeJob) -> None:
