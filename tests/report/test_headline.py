@@ -52,9 +52,9 @@ def test_what_drifted_comes_first() -> None:
 ])  # fmt: skip
 def test_a_change_of_loudness_is_in_db(then: float, now: float, moved: str) -> None:
     """Decibels are a ratio: per cent of them say nothing, and more of them below full scale is quieter."""
-    found = replace(finding("drifted", "loudness"), unit=LOUDNESS.unit, reference=then, current=now)
-    headline = Headline("speech", Judgement("last-7d", (found,)))
-    assert change(found) == moved
+    loudness = replace(finding("drifted", "loudness"), unit=LOUDNESS.unit, reference=then, current=now)
+    headline = Headline("speech", Judgement("last-7d", (loudness,)))
+    assert change(loudness) == moved
     assert f'data-name="change">{moved}<' in headline.html()
     assert moved in headline.markdown().replace("\\", "")
 
