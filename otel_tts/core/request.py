@@ -388,6 +388,8 @@ class SynthesisRequest(KeptOpen):
                 UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
+        if ended.good and self._call is None and self.record.left:  # of an RPC the status counts, which its caller saw
+            ended = outcome.CANCELLED
         cause = final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure)
         if cause.outcome is Outcome.DEADLINE and self._call is not None:
             in_vain = self._call.has_less_than(self.emitter.settings.deadline_floor)  # then nobody could have met it

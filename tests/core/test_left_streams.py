@@ -1,0 +1,95 @@
+"""Streams that the service itself leaves before their end, in a block that then ends without an exception."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_tts import Synthesis
+from otel_tts.testing.capture import Capture
+from tests.core.picture import FORMAT, HALF, TEXT
+
+WAYS = ("whole", "break", "close", "block")
+
+
+def engine() -> Iterator[bytes]:
+    """A sentence in four pieces."""
+    yield from [HALF] * 4
+
+
+async def aengine() -> AsyncIterator[bytes]:
+    """The same, asynchronous."""
+    for piece in engine():
+        yield piece
+
+
+def speak(s: Synthesis, way: str) -> None:
+    """One sentence."""
+    if way == "block":
+        with s.attempt("piper") as attempt:
+            next(attempt.stream(engine(), FORMAT))
+        return
+    stream = s.attempt("piper").stream(engine(), FORMAT)
+    for number, _ in enumerate(stream):
+        if way != "whole" and number == 1:
+            break
+    if way == "close":
+        stream.close()
+
+
+async def aspeak(s: Synthesis, way: str) -> None:
+    """One sentence, asynchronous."""
+    if way == "block":
+        async with s.attempt("piper") as attempt:
+            await anext(attempt.stream(aengine(), FORMAT))
+        return
+    stream = s.attempt("piper").stream(aengine(), FORMAT)
+    number = 0
+    async for _ in stream:
+        number += 1
+        if way != "whole" and number == 2:
+            break
+    if way == "close":
+        await stream.aclose()
+
+
+@given(ways=st.lists(st.sampled_from(WAYS), min_size=1, max_size=3), asynchronous=st.booleans())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_stream_that_is_left_is_no_success(capture_tts: Capture, ways: list[str], asynchronous: bool) -> None:
+    """The request is cancelled, as its attempts are, unless one of them succeeded: it came to its end, or a block says that it is done."""
+    before = len(capture_tts.syntheses())
+    tts = capture_tts.telemetry()
+
+    async def request() -> None:
+        async with tts.synthesis(TEXT, stream=True) as s:
+            for way in ways:
+                await aspeak(s, way)
+
+    if asynchronous:
+        asyncio.run(request())
+    else:
+        with tts.synthesis(TEXT, stream=True) as s:
+            for way in ways:
+                speak(s, way)
+    (view,) = capture_tts.syntheses()[before:]
+    assert [attempt.outcome for attempt in view.attempts] == ["ok" if way in ("whole", "block") else "cancelled" for way in ways]
+    good = {"whole", "block"} & set(ways)
+    assert (view.outcome, view["tts.cancel.reason"]) == (("ok", None) if good else ("cancelled", "caller"))
+
+
+@pytest.mark.parametrize("late", ["cache", "fallback"])
+def test_what_is_made_in_another_way_is_a_success(capture_tts: Capture, late: str) -> None:
+    """An attempt that was left says nothing of a request that a cache or another provider answered."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        speak(s, "break")
+        if late == "cache":
+            with s.lookup("memory") as lookup:
+                lookup.found(HALF, audio=FORMAT)
+        else:
+            with s.attempt("hibari") as attempt:
+                attempt.audio(HALF, FORMAT)
+    assert capture_tts.synthesis().outcome == "ok"
