@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from otel_tts.core import outcome
+from otel_tts.core.call import Call
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
-from otel_tts.semconv import Outcome
+from otel_tts.semconv import SERVED_FROM_CACHE, Outcome
 
 
-def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: Cause | None) -> Cause:
+def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: Cause | None, call: Call | None = None) -> Cause:
     """Return the cause: what the application stated, a failed invocation without a later success, or ``ended``.
 
     Args:
@@ -15,10 +17,23 @@ def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: C
         ended: how it ended.
         declared: what the application stated; None: nothing.
         failure: of an invocation, without a later success; None without one, or if the request was interrupted.
+        call: the RPC that decides how it ended, by the status that its caller saw; None: none.
     """
+    if ended.good and call is None and _is_left(record):
+        ended = outcome.CANCELLED
     cause = declared or failure or ended
     if declared is None and not record.duration_s:
         cause = record.without_audio(cause)
     if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and record.handed_out:
         return cause.as_partial()
     return cause
+
+
+def _is_left(record: Record) -> bool:
+    """Whether the application left each call of a provider before its end, and nothing else made the audio."""
+    results = record.bill.results
+    return (
+        bool(results)
+        and record.cache not in SERVED_FROM_CACHE
+        and all(result.cause.outcome is Outcome.CANCELLED for result in results)
+    )

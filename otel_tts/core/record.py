@@ -113,16 +113,6 @@ class Record:
         """Whether there was nothing to speak: also where a stream began without text, and none came."""
         return self.speakable is False or (self.speakable is None and self.stream and not self.characters)
 
-    @property
-    def left(self) -> bool:
-        """Whether the application left each call of a provider before its end, and nothing else made the audio."""
-        results = self.bill.results
-        return (
-            bool(results)
-            and self.cache not in SERVED_FROM_CACHE
-            and all(result.cause.outcome is Outcome.CANCELLED for result in results)
-        )
-
     def add_invocation(self, result: InvocationResult) -> None:
         """Add the result of a call of a provider.
 

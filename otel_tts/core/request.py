@@ -388,10 +388,8 @@ class SynthesisRequest(KeptOpen):
                 UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
-        if ended.good and self._call is None and self.record.left:  # of an RPC the status counts, which its caller saw
-            ended = outcome.CANCELLED
-        cause = final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure)
-        if cause.outcome is Outcome.DEADLINE and self._call is not None:
-            in_vain = self._call.has_less_than(self.emitter.settings.deadline_floor)  # then nobody could have met it
-            return Cause.from_outcome(Outcome.REJECTED) if in_vain else cause
-        return cause
+        cause = final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure, self._call)
+        if cause.outcome is not Outcome.DEADLINE or self._call is None:
+            return cause
+        in_vain = self._call.has_less_than(self.emitter.settings.deadline_floor)  # then nobody could have met it
+        return Cause.from_outcome(Outcome.REJECTED) if in_vain else cause
