@@ -17,9 +17,12 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from otel_tts.core.attempt import Attempt
     from otel_tts.core.audio import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
+    from otel_tts.core.cache import Lookup
+    from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator
     from otel_tts.core.synthesis import Synthesis
     from otel_tts.core.telemetry import Telemetry
     from otel_tts.sdk import configure
+    from otel_tts.sdk.pipeline import Pipeline
     from otel_tts.semconv import Outcome
     from otel_tts.settings import Settings
 
@@ -28,9 +31,13 @@ __all__ = [
     "ALaw",
     "Attempt",
     "Encoded",
+    "Lookup",
+    "MeasuredAsyncIterator",
+    "MeasuredIterator",
     "MuLaw",
     "Outcome",
     "PCMFloat32",
+    "Pipeline",
     "Settings",
     "Synthesis",
     "Telemetry",
@@ -43,10 +50,14 @@ _HOME = {
     "ALaw": "core.audio",
     "Attempt": "core.attempt",
     "Encoded": "core.audio",
+    "Lookup": "core.cache",
+    "MeasuredAsyncIterator": "core.streams",
+    "MeasuredIterator": "core.streams",
     "MuLaw": "core.audio",
     "Outcome": "semconv",
     "PCM16": "core.audio",
     "PCMFloat32": "core.audio",
+    "Pipeline": "sdk.pipeline",
     "Settings": "settings",
     "Synthesis": "core.synthesis",
     "Telemetry": "core.telemetry",

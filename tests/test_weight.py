@@ -72,3 +72,21 @@ def test_the_library_loads_no_event_loop() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_", "COVERAGE_"))}
     run = subprocess.run([sys.executable, "-c", statement], env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert not {"asyncio", "email.message", "importlib.metadata", "subprocess", "ssl"} & set(run.stdout.split())
+
+
+def test_names_for_annotations_are_public_and_cost_nothing_until_they_are_used() -> None:
+    """Whoever types a program finds the classes of all that the API returns; importing the packages loads none of them."""
+    statement = """
+import sys, otel_tts, otel_tts.testing
+assert not [name for name in sys.modules if name.startswith(("otel_tts.core", "otel_tts.sdk", "otel_tts.testing.", "opentelemetry"))]
+from otel_tts import Lookup, MeasuredAsyncIterator, MeasuredIterator, PCM16, Pipeline, Telemetry
+from otel_tts.testing import Capture
+with Telemetry().synthesis("Hello") as synthesis:
+    with synthesis.lookup("memory") as lookup:
+        assert isinstance(lookup, Lookup)
+    assert isinstance(synthesis.stream(iter([b""]), "piper", audio=PCM16(8000)), MeasuredIterator)
+assert Capture.__module__ == "otel_tts.testing.capture"
+assert isinstance(otel_tts.configure(), Pipeline)
+"""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_", "COVERAGE_"))}
+    subprocess.run([sys.executable, "-c", statement], env=environ, check=True, timeout=120)

@@ -28,6 +28,8 @@ class MisuseError(OtelTtsError, ValueError):
 class Guard:
     """Handler that catches and logs exceptions of telemetry code: the first at a site as a warning, later ones at debug level.
 
+    What the application did wrong is a warning for each place in its code: each of them has to be mended.
+
     With ``strict`` they are raised: test suites set it, so that a fault of ours fails a test.
     """
 
@@ -38,20 +40,24 @@ class Guard:
     def caught(self, site: str, error: Exception) -> None:
         """Report ``error``, raised in telemetry code at ``site``. Call it from an ``except`` block.
 
-        The log line names the exception's class only: its message may contain the text to speak. That of a :class:`MisuseError` does not.
+        The log line names the exception's class only: its message may contain the text to speak. That of a :class:`MisuseError` does not,
+        nor does Python's of arguments that the called method has not.
         """
         if self.strict:
             raise error
         self.pass_on(error)
-        level = logging.DEBUG if site in self._warned else logging.WARNING
-        self._warned.add(site)
+        place = caller()
+        misuse = f"{error} " if isinstance(error, MisuseError) else f"{error}. " if _is_of_the_call(error) else ""
+        warned = f"{site} at {place}" if misuse else site
+        level = logging.DEBUG if warned in self._warned else logging.WARNING
+        self._warned.add(warned)
         _logger.log(
             level,
             "Telemetry failed in %s (%s), called at %s. %sThe service is not affected; this telemetry is missing.",
             site,
             type(error).__name__,
-            caller(),
-            f"{error} " if isinstance(error, MisuseError) else "",
+            place,
+            misuse,
         )
 
     def pass_on(self, error: BaseException) -> None:
@@ -125,6 +131,12 @@ class Guard:
                 declared,
                 error,
             )
+
+
+def _is_of_the_call(error: Exception) -> bool:
+    """Return whether Python refused the arguments of a call of ours: nothing of the called method ran, and the message names no value."""
+    traceback = error.__traceback__
+    return isinstance(error, TypeError) and traceback is not None and traceback.tb_next is None
 
 
 def _is_from_signal_handler(error: BaseException) -> bool:

@@ -15,12 +15,22 @@ made by :meth:`Capture.telemetry`. Loading the plugin imports nothing but pytest
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from otel_tts.testing.capture import Capture, SessionProviders
+
+__all__ = ["Capture", "capture_tts"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Capture":  # for annotations, ``def test_x(capture_tts: Capture)``; heavy, so loaded by those who name it
+        from otel_tts.testing.capture import Capture
+
+        return Capture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @pytest.fixture(scope="session")

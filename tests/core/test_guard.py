@@ -40,7 +40,7 @@ from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import run_deferred
-from otel_tts.core.guard import guard, guarded, guarded_or
+from otel_tts.core.guard import MisuseError, guard, guarded, guarded_or
 from otel_tts.core.histogram import Histogram
 from otel_tts.core.labels import Labels, LabelSets
 from otel_tts.core.prices import Prices
@@ -736,3 +736,39 @@ def test_without_memory_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatch) ->
     """For a MemoryError, signal handlers are not looked for: that takes memory, without which CPython may crash."""
     monkeypatch.setattr(signal, "valid_signals", lambda: pytest.fail("looked up"))
     guard.pass_on(MemoryError())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda tts: tts.synthesis(text=TEXT, langauge="en"),
+            "Telemetry.synthesis() got an unexpected keyword argument 'langauge'. ",
+        ),
+        (lambda tts: tts.synthesis(TEXT).add_text(), "missing 1 required positional argument: "),
+    ],
+)
+def test_an_argument_that_there_is_not_is_named(
+    caplog: pytest.LogCaptureFixture, call: Callable[[Telemetry], object], words: str
+) -> None:
+    """The line has Python's own words, which name the keyword, and no value: the text stands in none."""
+    call(Telemetry())
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert words in line
+    assert TEXT not in caplog.text
+
+
+def test_each_place_with_a_mistake_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each place in the application's code, as troubleshooting.md says; the same place again is for debugging only."""
+
+    @guarded
+    def measure(value: object) -> None:
+        raise MisuseError(f"{type(value).__name__} is no audio.")
+
+    for _ in range(3):
+        measure(1)
+        measure("two")
+    levels = [(record.levelname, str(record.args[2]) if isinstance(record.args, tuple) else "") for record in caplog.records]
+    places = [place for level, place in levels if level == "WARNING"]
+    assert len(places) == len(set(places)) == 2
+    assert len(levels) == 6
