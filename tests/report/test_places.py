@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -50,6 +51,16 @@ def test_two_clusters_that_are_added_up_are_named(tmp_path: Path, store: str) ->
     assert f"{SENTENCE} otel-tts --select NAME=VALUE reads one of them." in console.export_text()
     assert both.row is not None
     assert both.row.request_count == 30
+    for rate, words in (
+        (None, ""),
+        (0.0, ", 0% cache hits"),
+        (0.25, ", 25% cache hits"),
+    ):  # without a cache, nothing is said of one
+        console = Console(width=200, record=True)
+        console.print(summary.window_summary(replace(both, row=replace(both.row, request_hit_rate=rate))))
+        figures = console.export_text().splitlines()[1].rstrip()
+        assert figures.startswith("30 requests, ")
+        assert figures.partition(", first audio p95 ")[2].partition(",")[2] == words.removeprefix(",")
     assert reported(2).notes == ()
     of_one = reported(0, "k8s.cluster.name=us")
     assert (of_one.notes, of_one.row and of_one.row.request_count) == ((), 20)

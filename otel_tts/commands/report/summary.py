@@ -37,8 +37,8 @@ def window_summary(outcome: WindowResult) -> Group:
     )
     figures = Text(
         f"{formatting.counted(row.request_count, 'request')}, {formatting.percent(row.request_success_rate)} success, "
-        f"p95 {formatting.duration(row.request_duration_p95)}, first audio p95 {formatting.duration(row.request_first_audio_p95)}, "
-        f"{formatting.percent(row.request_hit_rate)} cache hits",
+        f"p95 {formatting.duration(row.request_duration_p95)}, first audio p95 {formatting.duration(row.request_first_audio_p95)}"
+        + (f", {formatting.percent(row.request_hit_rate)} cache hits" if row.request_hit_rate is not None else ""),
     )
     notes = [Text(f"{note} {HOW}", "yellow") for note in outcome.notes]
     return Group(title, figures, *notes, *_judged(judgement))
