@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -89,7 +90,7 @@ def status(service: str, as_json: bool) -> None:
     if as_json:
         print_json("status", _as_json(state, met, age_s, history.source, settings, reason, [*filter(None, [background]), *notes]))
     else:
-        _print(console, met, age_s, history.source, settings, reason)
+        _print(console, state, met, age_s, history.source, settings, reason)
         if background is not None:
             console.print(background, style="dim", soft_wrap=True, markup=False, highlight=False)
         for note in notes:
@@ -129,7 +130,10 @@ def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -
     if age_s is not None:
         return f"nothing has been received for {formatting.elapsed(age_s)}."
     if service and names:
-        return f"no metrics of {service!r} within the last hour, only of {', '.join(names)}."
+        return (
+            f"no metrics of {service!r} within the last hour, only of {', '.join(names)}. If its traces arrive, compare its clock: "
+            "Prometheus refuses metrics from ahead of its own."
+        )
     return f"there are no metrics{f' of {service!r} within the last hour' if service else ''} in {source}."
 
 
@@ -166,7 +170,14 @@ def _as_json(
     }
 
 
-def _print(console: Console, met: list[Met], age_s: float | None, source: str, settings: LiveSettings, reason: str) -> None:
+def _print(
+    console: Console, state: CheckState, met: list[Met], age_s: float | None, source: str, settings: LiveSettings, reason: str
+) -> None:
+    if met:
+        numbers = Counter(each.verdict.condition.severity for each in met for _ in each.verdict.sentences())
+        first = next(sentence for each in met for sentence in each.verdict.sentences())
+        summary = ", ".join(formatting.counted(number, str(severity)) for severity, number in numbers.items())
+        console.print(Text(f"{state.name}: {summary.replace('infos', 'info')}: {first}"), soft_wrap=True)  # what a check shows
     for each in met:
         condition = each.verdict.condition
         for sentence in each.verdict.sentences():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,8 @@ import pytest
 
 from otel_tts.commands.doctor.asking import Server
 from otel_tts.commands.doctor.engine import MetricsEngine, engine, lacking
+from otel_tts.commands.doctor.finding import HopBrokenError
+from otel_tts.commands.doctor.telemetry import Counter
 from otel_tts.settings import DoctorSettings
 
 GOOD = {"service_name": "speech", "service_version": "1", "job": "speech", "instance": "a"}
@@ -161,3 +165,16 @@ def test_flags_of_prometheus() -> None:
         receiver, feature = lacking(server)
         assert "--web.enable-otlp-receiver" in receiver
         assert "--enable-feature=created-timestamp-zero-ingestion" in feature
+
+
+def test_a_request_of_a_clock_that_is_ahead_is_said_to_be_so() -> None:
+    """Its metrics were refused: the finding is the clock, not an export that did not increase."""
+    with answering(PROMETHEUS, GOOD) as server:
+        start = time.time() + 1200
+        request = SimpleNamespace(start=start, end=start + 1, outcome="ok", service="speech")
+        with pytest.raises(HopBrokenError, match=r"20 min ahead of this clock") as broken:
+            Counter(server).has_counted(request, time.monotonic() + 5)  # type: ignore[arg-type]
+        assert "NTP" in str(broken.value.__dict__) + str(broken.value.args)
+        request = SimpleNamespace(start=start - 1190, end=start - 1189, outcome="ok", service="speech")
+        with pytest.raises(HopBrokenError, match="did not increase"):  # clocks of machines that are kept together differ a little
+            Counter(server).has_counted(request, time.monotonic())  # type: ignore[arg-type]

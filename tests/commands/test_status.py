@@ -256,7 +256,8 @@ def test_lines_are_whole_for_whatever_reads_them(tmp_path: Path) -> None:
     """In a pipe a sentence is a line, and an address is never broken, however narrow the terminal is; nor in one."""
     exports(tmp_path, "a-service-with-a-name-of-some-length", time.time() - 300, (100, 110, 120))
     lines = run(COLUMNS="60").output.splitlines()
-    assert lines[0] == "page    a-service-with-a-name-of-some-length: A service that sent metrics within the hour sends none now"
+    assert lines[0].startswith("CRITICAL: 1 page: a-service")
+    assert lines[1] == "page    a-service-with-a-name-of-some-length: A service that sent metrics within the hour sends none now"
     assert any(re.fullmatch(r" {8}runbook: \S+#ttstelemetryabsent", line) for line in lines)
     assert lines == [line.rstrip() for line in lines]
     in_terminal = run(COLUMNS="60", FORCE_COLOR="1").output

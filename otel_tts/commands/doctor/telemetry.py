@@ -27,6 +27,10 @@ _ACCEPTED = "otelcol_receiver_accepted_metric_points_total"
 Counts = Mapping[frozenset[tuple[str, str]], float]
 
 
+_CLOCKS_S = 60.0
+"""The most seconds that the clocks of two machines may differ before that is the finding."""
+
+
 class Counter:
     """How many syntheses Prometheus has counted.
 
@@ -99,6 +103,12 @@ class Counter:
         Raises:
             HopBrokenError: it has not before the deadline, a monotonic time, or within two minutes after the request.
         """
+        if (ahead_s := request.start - time.time()) > _CLOCKS_S:
+            raise HopBrokenError(
+                f"the request began at {formatting.date(request.start)}, which is {formatting.elapsed(ahead_s)} ahead of this clock",
+                "Compare the clock of the service's machine with this one, and set the wrong one (NTP). Prometheus refuses metrics from "
+                "ahead of its own clock, so none of that service arrive, while its traces do.",
+            )
         outcome = str(request.outcome)
         counter = Counter(self._server, equals(promql.label(semconv.OUTCOME), outcome), service=request.service or None)
         before, last = counter.counts(at=request.start), request.end + _EXPORTED_S
