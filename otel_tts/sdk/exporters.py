@@ -187,7 +187,7 @@ class ForkedSpanExporter(SpanExporter):
         self, build: Callable[[], SpanExporter], destination: str = "", *, capture_text: bool, most_bytes: float = math.inf
     ) -> None:
         self._own = PerProcess(build)
-        self._outages = OutageLog("Spans", destination, "They are lost until then.")
+        self._outages = OutageLog("Spans", destination, "They are lost until it is reached again.")
         self._capture_text = capture_text
         self._most_bytes = most_bytes
 
@@ -223,7 +223,11 @@ class ForkedMetricExporter(MetricExporter):
         self.aggregation = exporter._preferred_aggregation  # noqa: SLF001
         super().__init__(self.temporality, self.aggregation)
         keeps_totals = AggregationTemporality.DELTA not in (self.temporality or {}).values()
-        consequence = "The next ones that arrive have the totals." if keeps_totals else "They are lost until then."
+        consequence = (
+            "They are sent again at the next export, with the totals."
+            if keeps_totals
+            else "They are lost until it is reached again."
+        )
         self._outages = OutageLog("Metrics", destination, consequence)
         self._most_bytes = most_bytes
 
@@ -258,7 +262,7 @@ class ForkedLogExporter(LogRecordExporter):
 
     def __init__(self, build: Callable[[], LogRecordExporter], destination: str = "", *, most_bytes: float = math.inf) -> None:
         self._own = PerProcess(build)
-        self._outages = OutageLog("Log records", destination, "They are lost until then.")
+        self._outages = OutageLog("Log records", destination, "They are lost until it is reached again.")
         self._most_bytes = most_bytes
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:

@@ -21,6 +21,9 @@ _logger = logging.getLogger(__name__)
 _UNAVAILABLE = frozenset(("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"))
 """Codes of gRPC after which an exporter tries again. RESOURCE_EXHAUSTED may be a request that is too large, which is worth each line."""
 
+REMEDY = "Does it run, is that its address, and is OTEL_EXPORTER_OTLP_PROTOCOL the protocol that it speaks there? "
+    "`otel-tts doctor` checks it."
+"""What to do about an outage."""
 _exporting = threading.local()
 """The outage log of the export that the thread is in."""
 
@@ -65,7 +68,9 @@ class OutageLog:
             is_reported: whether that has been said elsewhere.
         """
         if not self._is_out and not is_reported:
-            _logger.warning("%s cannot be sent to %s now (%s). %s", self._subject, self._destination, reason, self._consequence)
+            _logger.warning(
+                "%s cannot be sent to %s (%s). %s %s", self._subject, self._destination, reason, self._consequence, REMEDY
+            )
         self._is_out = True
         self.is_reached = False
 
@@ -90,9 +95,20 @@ def _is_news(record: logging.LogRecord) -> bool:
     if reason is None:
         return True
     is_reported = isinstance(reason, OtelTtsError)  # a receiver of gRPC: `sdk.receiver` has said so
-    name = type(reason).__name__ if isinstance(reason, BaseException) else getattr(reason, "name", reason)
+    name = why(reason) if isinstance(reason, BaseException) else getattr(reason, "name", reason)
     log.failed(name, is_reported=is_reported)
     return False
+
+
+def why(error: BaseException) -> str:
+    """Return why a receiver was not reached, in words where they are known; without its address, in which a password may stand.
+
+    Args:
+        error: what the connection ended with.
+    """
+    text = str(error).lower()
+    words = {"resolve": "no such host", "getaddrinfo": "no such host", "refused": "connection refused", "timed out": "timed out"}
+    return next((known for part, known in words.items() if part in text), type(error).__name__)
 
 
 def _reason(message: str, arguments: tuple[Any, ...]) -> object | None:

@@ -127,6 +127,7 @@ class _Rotating(io.TextIOBase):
         self._file: Partition | None = None
         self._descriptor = -1
         self._failing = False
+        self._dropped = 0  # exports since it began to fail
         self._torn = False
 
     def write(self, text: str) -> int:
@@ -139,16 +140,22 @@ class _Rotating(io.TextIOBase):
             LOSSES.note()
             if not self._failing:
                 _logger.error(  # noqa: TRY400 - the reason says it all
-                    "%s cannot be written to %s: %s. They are dropped until they can.",
+                    "%s cannot be written to %s: %s. They are dropped until that is mended; then it is said how many.",
                     self._signal.capitalize(),
                     self._store.directory,
                     error.strerror,
                 )
             self._failing = True
+            self._dropped += 1
         else:
             if self._failing:
-                _logger.warning("%s are written to %s again.", self._signal.capitalize(), self._store.directory)
-            self._failing = False
+                _logger.warning(
+                    "%s are written to %s again. Exports that were dropped: %d.",
+                    self._signal.capitalize(),
+                    self._store.directory,
+                    self._dropped,
+                )
+            self._failing, self._dropped = False, 0
         return len(text)
 
     def close(self) -> None:

@@ -342,7 +342,7 @@ def test_a_receiver_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixt
     way = HTTPSender({"OTEL_EXPORTER_OTLP_ENDPOINT": closed.endpoint.replace("//", "//user:secret@")})
     assert [way.send(BYTES, 1) for _ in range(3)] == [0.0] * 3
     assert len(caplog.records) == 1
-    assert "They wait." in caplog.text
+    assert "They wait in the queue." in caplog.text
     assert "secret" not in caplog.text
 
 

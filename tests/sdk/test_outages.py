@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
@@ -26,6 +27,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_tts.files import SIGNALS, Signal
 from otel_tts.sdk import outages
+from otel_tts.sdk.direct.senders import HTTPSender
 from otel_tts.sdk.exporters import ForkedLogExporter, ForkedMetricExporter, ForkedSpanExporter, destinations
 from otel_tts.settings import Settings
 
@@ -148,8 +150,8 @@ def test_an_outage_is_two_lines(protocol: str, environ: Any, caplog: pytest.LogC
                 assert {*threads.map(export, SIGNALS), *threads.map(export, SIGNALS)} == {"FAILURE"}
                 assert len(caplog.records) == 3, caplog.text
                 for subject in SUBJECTS.values():
-                    assert f"{subject} cannot be sent to OTLP {protocol} http://127.0.0.1:{port} now (" in caplog.text
-                assert caplog.text.count("(UNAVAILABLE)" if protocol == "grpc" else "(ConnectionError)") == 3
+                    assert f"{subject} cannot be sent to OTLP {protocol} http://127.0.0.1:{port} (" in caplog.text
+                assert caplog.text.count("(UNAVAILABLE)" if protocol == "grpc" else "(connection refused)") == 3
                 assert "secret" not in caplog.text
                 caplog.clear()
                 with receiving(port, protocol):
@@ -211,3 +213,18 @@ def test_nothing_else_is_held_back(protocol: str, environ: Any, caplog: pytest.L
         assert hosts_own.export(batch("metrics")).name == "FAILURE"
         assert "Failed to export" in caplog.text
         metrics.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [("no-such-host.invalid", "no such host"), ("127.0.0.1", "connection refused")], ids=["name", "port"]
+)
+def test_an_outage_says_why_and_what_to_do(host: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A host that does not exist is told from a port that nobody listens on, for spans of ours as for what the SDK exports."""
+    with reserved() as held:
+        url = f"http://{host}:{held.getsockname()[1]}"
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+        HTTPSender(variables).send(b"", 1)
+        with pytest.raises(requests.ConnectionError) as failure:
+            requests.post(url, timeout=2)
+    assert f"Spans cannot be sent to {url}/v1/traces ({words}). They wait in the queue. Does it run" in caplog.text
+    assert outages.why(failure.value) == words

@@ -172,8 +172,8 @@ def test_a_directory_that_cannot_be_written_is_said_once(tmp_path: Path, caplog:
         obstacle.unlink()
         spans.write("c", "d")
     assert caplog.messages == [
-        f"Traces cannot be written to {obstacle}: File exists. They are dropped until they can.",
-        f"Traces are written to {obstacle} again.",
+        f"Traces cannot be written to {obstacle}: File exists. They are dropped until that is mended; then it is said how many.",
+        f"Traces are written to {obstacle} again. Exports that were dropped: 2.",
     ]
     assert names(obstacle) == {"09.0": ["c", "d"]}
 

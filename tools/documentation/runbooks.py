@@ -51,9 +51,9 @@ def _holds(condition: Condition) -> str:
     windows = " and ".join(duration(window) for window in (condition.window_s, condition.short_window_s) if window)
     side = "above" if condition.comparison == ">" else "below"
     described = figure.description[0].lower() + figure.description[1:]
-    holds = f"Met while this is {side} {formatted(condition.threshold, figure.unit)}: {described}"
+    holds = f"Met while the figure is {side} {formatted(condition.threshold, figure.unit)}. The figure: {described}"
     holds += f", over {windows}" if windows else ""
-    holds += f"; for at least {duration(condition.pending_s)}" if condition.pending_s else ""
+    holds += f". It must be so for at least {duration(condition.pending_s)}" if condition.pending_s else ""
     if condition.minimum_traffic:
         holds += f". Not judged below {condition.minimum_traffic} {figure.traffic}"
         holds += f", nor with fewer than {condition.minimum_events} bad events" if condition.minimum_events else ""

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from otel_tts.sdk.outages import REMEDY, why
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.settings.named_file import read_bytes
 from otel_tts.version import __version__
@@ -128,11 +129,16 @@ class _ExportLog:
 
     def unavailable(self, reason: object, *, is_reported: bool = False) -> None:
         if not self._failing and not is_reported:
-            _logger.warning("Spans cannot be sent to %s now (%s). They wait.", self._endpoint, reason)
+            _logger.warning("Spans cannot be sent to %s (%s). They wait in the queue. %s", self._endpoint, reason, REMEDY)
         self._failing = True
 
     def refused(self, count: int, reason: object) -> None:
-        _logger.error("%s has refused spans: %d (%s). They are dropped.", self._endpoint, count, reason)
+        _logger.error(
+            "%s has refused spans: %d (%s). They are dropped. Is that the address of a receiver of OTLP?",
+            self._endpoint,
+            count,
+            reason,
+        )
 
 
 class HTTPSender:
@@ -194,7 +200,7 @@ class HTTPSender:
                     raise
                 response = self._post(body, left)  # the receiver may have closed the kept connection in the meantime
         except self._unreachable as error:
-            self._reports.unavailable(type(error).__name__)
+            self._reports.unavailable(why(error))
             return 0.0
         except self._speaks_grpc as error:
             self._reports.unavailable(error, is_reported=True)
