@@ -21,8 +21,10 @@ _logger = logging.getLogger(__name__)
 _UNAVAILABLE = frozenset(("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"))
 """Codes of gRPC after which an exporter tries again. RESOURCE_EXHAUSTED may be a request that is too large, which is worth each line."""
 
-REMEDY = "Does it run, is that its address, and is OTEL_EXPORTER_OTLP_PROTOCOL the protocol that it speaks there? "
+REMEDY = (
+    "Does it run, is that its address, and is OTEL_EXPORTER_OTLP_PROTOCOL the protocol that it speaks there? "
     "`otel-tts doctor` checks it."
+)
 """What to do about an outage."""
 _exporting = threading.local()
 """The outage log of the export that the thread is in."""
