@@ -110,7 +110,7 @@ def why(error: BaseException) -> str:
     """
     text = str(error).lower()
     words = {"resolve": "no such host", "getaddrinfo": "no such host", "refused": "connection refused", "timed out": "timed out"}
-    return next((known for part, known in words.items() if part in text), type(error).__name__)
+    return next((cause for part, cause in words.items() if part in text), type(error).__name__)
 
 
 def _reason(message: str, arguments: tuple[Any, ...]) -> object | None:
