@@ -116,7 +116,11 @@ class Lookup(_Block):
     ) -> None:
         self._hit = True
         audio = None if audio is None else checked(audio)
-        if duration_s is None and audio is not None and (is_whole(value) or isinstance(value, list | tuple)):
+        if (
+            duration_s is None
+            and audio is not None
+            and (type(value) is bytes or isinstance(value, list | tuple) or is_whole(value))
+        ):
             duration_s = _seconds(value, audio)
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
@@ -130,7 +134,7 @@ class Lookup(_Block):
 
 
 def _seconds(data: Any, format: AudioFormat) -> float | None:
-    if isinstance(format, Samples) and isinstance(data, bytes | bytearray):
+    if isinstance(format, Samples) and type(data) is bytes:  # no check against a union, which is made at each use
         return format.seconds(len(data))
     meter = AudioMeter(format)
     meter.feed(data)

@@ -19,7 +19,7 @@ def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: C
         failure: of an invocation, without a later success; None without one, or if the request was interrupted.
         call: the RPC that decides how it ended, by the status that its caller saw; None: none.
     """
-    if ended.good and call is None and _is_left(record):
+    if call is None and ended.good and _is_left(record):
         ended = outcome.CANCELLED
     cause = declared or failure or ended
     if declared is None and not record.duration_s:
