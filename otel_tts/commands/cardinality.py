@@ -127,8 +127,8 @@ def _print_budget(console: Console, result: Cardinality, budget: int, instances:
     console.print(f"{there}, {formatting.counted(result.series, 'series', 'series')}; at most {formatting.count(most)} each.")
     exceeded = most > budget
     console.print(
-        f"The budget is {formatting.count(budget)} each: {formatting.count(budget * instances)} of "
-        f"{formatting.counted(instances, 'instance')}, {'but' if exceeded else 'and'} such as that which has most would have "
+        f"The budget is {formatting.count(budget)} series an instance, {formatting.count(budget * instances)} for "
+        f"{formatting.counted(instances, 'instance')}. If each had as many as the largest, they would have "
         f"{formatting.count(most * instances)}.",
         style="yellow" if exceeded else "green",
         soft_wrap=True,

@@ -14,7 +14,7 @@ from otel_tts.settings import LiveSettings
 
 @click.command()
 @click.option("--host", metavar="ADDRESS", help="Where to listen; DASHBOARD_HOST, or 127.0.0.1, which only this machine reaches.")
-@click.option("--port", type=click.IntRange(1, 65535), help="DASHBOARD_PORT, or 8501.")
+@click.option("--port", type=click.IntRange(0, 65535), help="DASHBOARD_PORT, or 8501; 0 takes a free one.")
 def live(host: str | None, port: int | None) -> None:
     """Show telemetry live in a browser. It only reads.
 
@@ -27,11 +27,17 @@ def live(host: str | None, port: int | None) -> None:
     _ = settings.trace_backend  # two of them are refused before a page is
     host, port = settings.dashboard_host, settings.dashboard_port
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+            port = free.getsockname()[1]
     except OSError as error:
         raise click.ClickException(
-            f"Port {port} of {host} cannot be used: {error.strerror}. Give --port, or set DASHBOARD_PORT."
+            f"Port {port} of {host} cannot be used: {_reason(error)}. Give --port, or set DASHBOARD_PORT."
         ) from None
     click.echo(f"The dashboard is on {url(host, port)}; Ctrl-C ends it.")
     program = command(host, port, settings.dashboard_allowed_hosts)
     os.execv(program[0], program)  # noqa: S606 - it becomes Streamlit, so that signals reach it
+
+
+def _reason(error: OSError) -> str:
+    """Why an address cannot be used, without what Python adds to it."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror or error)

@@ -40,6 +40,12 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
         raise click.BadParameter(message, ctx, param) from None
 
 
+def _check_order(since: float | None, until: float | None) -> None:
+    if since is not None and until is not None and until < since:
+        message = f"{formatting.date(until)} is before --since, which is {formatting.date(since)}: nothing is in between."
+        raise click.BadParameter(message, param_hint="'--until'")
+
+
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Names and values."""
     pairs = [value.partition("=") for value in values]
@@ -101,6 +107,7 @@ def requests(
     They come from the local files in the data directory, where a running service writes every few seconds; or from the trace
     backend, where its address is set.
     """
+    _check_order(since, until)
     history = open_history(HistorySettings.load())
     wanted = RequestFilter(
         outcome=outcome,
@@ -135,7 +142,8 @@ def requests(
                 console.print(f"These are the newest {limit}: --limit shows more.", style="yellow")
         if any(request.ttfa is not None and request.ttfa > request.duration for request in listed):
             console.print(
-                "First audio after the end (took): the audio begins with silence, which a listener hears first.", style="dim"
+                "Where 1st audio is later than took, the audio begins with silence: the request ended before a listener heard a sound.",
+                style="dim",
             )
         if any(map(_waited, listed)):
             console.print(
@@ -274,6 +282,8 @@ def _table(listed: Sequence[Request], *, wide: bool, without: Collection[str], l
         ("cache", False, lambda r: r.cache_result or formatting.NOTHING),
         ("fallback", False, lambda r: "yes" if r.fallback_used else ""),
     ]
+    if wide and any(request.underrun for request in listed):
+        columns.append(("gaps", True, lambda r: formatting.duration(r.underrun) if r.underrun else ""))
     if wide and any(request.resends for request in listed):
         columns.append(("resends", True, lambda r: formatting.count(r.resends) if r.resends else ""))
     if wide and any(request.conversation for request in listed):

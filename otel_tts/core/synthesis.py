@@ -66,6 +66,13 @@ class Synthesis:
         return self._request.outcome
 
     def __enter__(self) -> Self:
+        if self._request.finished:
+            guard.misused(
+                "synthesis",
+                "a request that has ended",
+                "call synthesis() for each request.",
+                "What its block does is not counted.",
+            )
         self._request.enter_block()
         return self
 

@@ -262,7 +262,8 @@ class Rpc(Call):
             if has_status:
                 responded = self.largest_response >= 0
                 is_plain = responded and code is None and answer is not None and answer[0] == "OK"
-                if answer is None or not (is_plain or self._answered_by_grpc):
+                is_all_that_is_known = code is None and self.internals.context is None
+                if answer is None or not (is_plain or self._answered_by_grpc or is_all_that_is_known):
                     answer = sent(answer, code, default, self._begun, responded, self.single_response)
                 code, error, cause = answer
                 self._end(code, now, error, cause)

@@ -5,6 +5,7 @@ Nothing is taken on trust: what a file or a backend has in a field is that field
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 """What reading a field that is something else raises."""
 _DEEPEST = 16
 """Levels of lists and maps in a value."""
+_ARRAY = re.compile(r'\[("([^"\\]|\\.)*"(, ?"([^"\\]|\\.)*")*)?\]')
+"""A JSON array of texts."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _TYPES: Mapping[str, str] = {a.key: a.type for a in vars(semconv).values() if isinstance(a, Attribute)}
 
@@ -169,4 +172,6 @@ def _of_type(type_: str | None, given: Any) -> Any:
             return float(given)
         case ("string[]", tuple()) if all(isinstance(item, str) for item in given):
             return given
+        case ("string[]", str()) if _ARRAY.fullmatch(given):  # Jaeger gives an array as its JSON
+            return tuple(json.loads(given))
     raise TypeError(f"no {type_}")

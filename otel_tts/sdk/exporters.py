@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_tts.files import Signal
 from otel_tts.sdk import encodable, foreign, outages, parts
+from otel_tts.sdk.losses import LOSSES
 from otel_tts.sdk.outages import OutageLog
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
@@ -295,6 +296,8 @@ def _sent(requests: Iterable[T], export: Callable[[T], R], log: OutageLog, succe
         answer = log.watch(partial(export, request))
         if answer is not success:
             result = answer
+            if all_of_them or log.is_reached:  # else the next totals of metrics have these, too
+                LOSSES.note()
             if not (all_of_them or log.is_reached):
                 break
     return result

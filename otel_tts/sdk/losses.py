@@ -1,10 +1,10 @@
-"""Losses: whether the local files dropped telemetry, which the SDK's own flush does not say."""
+"""Losses: whether telemetry was dropped, by local files or since a receiver refused it, which the SDK's own flush does not say."""
 
 from __future__ import annotations
 
 
 class Losses:
-    """Whether the local files of this process could not take something."""
+    """Whether something of this process could not be stored or was refused."""
 
     def __init__(self) -> None:
         self._lost = False

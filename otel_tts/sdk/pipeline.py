@@ -168,8 +168,8 @@ class Pipeline(fork.ForkAware):
             timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time, and no local file dropped anything since the last call. If an endpoint rejects something,
-            its exporter logs that.
+            Whether it was done in time, and nothing was dropped since the last call: local files that could not take it, or a receiver
+            that refused it or could not be reached. The log says which.
         """
         deadline = self._deadline(timeout)
         run_deferred()
@@ -185,8 +185,8 @@ class Pipeline(fork.ForkAware):
             timeout: the time limit in seconds; by default ``settings.shutdown_timeout``.
 
         Returns:
-            Whether it was done in time, and no local file dropped anything since the last call. If an endpoint rejects something,
-            its exporter logs that.
+            Whether it was done in time, and nothing was dropped since the last call: local files that could not take it, or a receiver
+            that refused it or could not be reached. The log says which.
         """
         with self._lock:
             if self._result is None:

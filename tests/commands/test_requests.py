@@ -256,7 +256,7 @@ def test_first_audio_after_the_end_is_explained(first_audio: float, late: bool, 
     output = " ".join(run("trace", trace[:16]).output.split())
     assert ("first audio is heard after the end: the audio begins with 599 ms of silence" in output) is late
     assert ("+699 ms first audio, heard after the end" in output) is late
-    assert ("First audio after the end (took): the audio begins with silence" in run("requests").output) is late
+    assert ("Where 1st audio is later than took, the audio begins with silence" in run("requests").output) is late
 
 
 def test_what_an_sdk_sent_once_more_is_drawn(written: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -146,3 +147,28 @@ def test_what_a_player_pads_its_last_frame_with_is_no_audio(capture_tts: Capture
         list(s.attempt("piper").stream([bytes(24_000)] * 2, PCM16(24_000)))
         s.heard(value)
     assert capture_tts.synthesis()["tts.audio.heard_duration"] == heard_s
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_request_that_is_used_twice_is_said(
+    capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, asynchronous: bool
+) -> None:
+    """One handle is one request: what a second block does is not counted, which a warning says with the line of that block."""
+    monkeypatch.setattr(guard, "strict", False)
+    handle = capture_tts.telemetry().synthesis("Hello.")
+
+    async def use() -> None:
+        async with handle as s, s.attempt("piper") as attempt:
+            attempt.audio(bytes(200), PCM16(16_000))
+
+    for _ in range(2):
+        if asynchronous:
+            asyncio.run(use())
+        else:
+            with handle as s, s.attempt("piper") as attempt:
+                attempt.audio(bytes(200), PCM16(16_000))
+    assert [view.outcome for view in capture_tts.syntheses()] == ["ok"]
+    (line,) = caplog.messages
+    assert "synthesis=a request that has ended at" in line
+    assert "test_misuse.py:" in line
+    assert "call synthesis() for each request" in line

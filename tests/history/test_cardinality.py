@@ -78,11 +78,14 @@ def test_the_table_says_the_same(spoken: Source) -> None:
     lines = [line.split() for line in result.output.splitlines()]
     assert [LOUDNESS.name, "16", "61.5%", "12", f"{limit(LOUDNESS):,}", "tts_voice", "3,", "le", "2"] in lines
     assert "2 instances, 26 series; at most 19 each." in result.output
-    assert "The budget is 5,000 each: 250,000 of 50 instances, and such as that which has most would have 950." in result.output
+    assert (
+        "The budget is 5,000 series an instance, 250,000 for 50 instances. If each had as many as the largest, they would have 950."
+        in result.output
+    )
     assert run("--service", spoken.service, "--budget", "19").exit_code == 0
     above = run("--service", spoken.service, "--budget", "18")
     assert above.exit_code == 3
-    assert "36 of 2 instances, but such as that which has most would have 38." in above.output
+    assert "36 for 2 instances. If each had as many as the largest, they would have 38." in above.output
     assert "OTEL_TTS_METRICS_DROPPED" in above.output
     assert json.loads(run("--json", "--service", spoken.service, "--budget", "18").stdout)["budget"]["exceeded"] is True
 

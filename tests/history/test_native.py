@@ -294,7 +294,7 @@ def test_status_says_it(source: Source, monkeypatch: pytest.MonkeyPatch, tmp_pat
         monkeypatch.setenv("OTEL_TTS_PROMETHEUS_URL", request.getfixturevalue("prometheus_url"))
     result = CliRunner().invoke(main, ["status"])
     assert result.exit_code == 3
-    assert REFUSED.search(result.stderr), result.output
+    assert REFUSED.search(result.stdout), result.output
     result = CliRunner().invoke(main, ["status", "--json", "--service", other.service])
     assert json.loads(result.stdout)["reason"] is None, result.output
     assert result.exit_code == 0

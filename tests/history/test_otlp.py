@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from otel_tts import semconv
 from otel_tts.history import otlp
 from otel_tts.semconv import Attribute
 
+ARRAY = semconv.FALLBACK_PROVIDERS.key
 INTEGER = next(a.key for a in vars(semconv).values() if isinstance(a, Attribute) and a.type == "int")
 NO_NUMBERS = st.one_of(
     st.booleans(),
@@ -57,3 +59,21 @@ def test_texts_can_be_encoded(text: str) -> None:
     """A surrogate is replaced, everything else stays."""
     ((key, value),) = decoded({"stringValue": text}, key=text)[0].items()
     assert key == value == "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+@given(st.lists(st.text(), max_size=3))
+def test_texts_of_an_array_come_as_jaeger_writes_them(texts: list[str]) -> None:
+    """As an array, or as the JSON of one; what is neither is left out and counted."""
+    encoded = [{"stringValue": otlp.text(text)} for text in texts]
+    clean = tuple(item["stringValue"] for item in encoded)
+    assert decoded({"arrayValue": {"values": encoded}}, key=ARRAY) == ({ARRAY: clean}, 0)
+    for separators in ((",", ":"), (", ", ": ")):
+        for ascii_only in (True, False):
+            written = json.dumps(clean, separators=separators, ensure_ascii=ascii_only)
+            assert decoded({"stringValue": written}, key=ARRAY) == ({ARRAY: clean}, 0)
+
+
+@pytest.mark.parametrize("text", ["", "piper", "{}", '{"a": "b"}', "[1]", '["a", 1]', '["a"', "[" * 5_000, '["\\x"]', "null"])
+def test_a_text_that_is_no_array_is_left_out(text: str) -> None:
+    """It is counted as unreadable."""
+    assert decoded({"stringValue": text}, key=ARRAY) == ({}, 1)

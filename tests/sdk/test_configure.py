@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_tts import files
 from otel_tts.sdk.refusals import remedy as remedy_for
+from tests.sdk.test_outages import receiving, reserved
 
 RECORD = """
 import logging, os, sys, urllib.request
@@ -448,6 +449,20 @@ def test_what_is_lost_at_the_end_is_said(ends: str) -> None:
     assert len(lost) == 1, process.stderr
     for part in ("traces to OTLP http/protobuf http://127.0.0.1:9", "metrics to OTLP", "is lost", "otel-tts doctor"):
         assert part in lost[0]
+
+
+@pytest.mark.parametrize(("status", "arrived"), [(200, True), (404, False), (413, False)])
+@pytest.mark.parametrize("signal", ["TRACES", "METRICS", "LOGS"])
+def test_what_is_refused_has_not_arrived(status: int, arrived: bool, signal: str) -> None:
+    """A flush and a shutdown whose telemetry a receiver refuses say so, for each signal by itself."""
+    others = {f"OTEL_{other}_EXPORTER": "none" for other in ("TRACES", "METRICS", "LOGS") if other != signal}
+    with reserved() as held, receiving(port := held.getsockname()[1], "http/protobuf", status):
+        process = run(
+            "pipeline = otel_tts.configure()\nrecord('a')\nprint(pipeline.flush(10))\nrecord('b')\nprint(pipeline.shutdown(10))",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            **others,
+        )
+    assert process.stdout.split() == [str(arrived)] * 2, process.stderr
 
 
 HOST = """

@@ -213,7 +213,7 @@ class NextRequest:
         if not self._visible():
             raise HopBrokenError(
                 f"no request of {self._whose} can be seen: the stores of metrics and of traces do not answer",
-                "Start these first: see below.",
+                "Start the stores first: their lines below say how.",
             )
         if not can_arrive:
             raise HopUnknownError(f"no request of {self._whose} is waited for, since none can arrive: see the Collector below")

@@ -20,8 +20,8 @@ def start_part(name: str, directory: Path = _CHECKOUT) -> str:
         stack = "" if name == "grafana" else "`make stack` or "  # which has no Grafana, as that is under the AGPL
         return f"Start it: {stack}`docker compose up -d {name}`. Elsewhere? Give --{name}-url."
     return (
-        f"Start yours, or give --{name}-url where it runs elsewhere. Without a pipeline, `otel-tts requests` and `otel-tts trace` read "
-        "what the service wrote into local files."
+        f"Start your {name}, or give --{name}-url where it runs elsewhere. Without a pipeline, `otel-tts requests` and `otel-tts trace` "
+        "read what the service wrote into local files."
     )
 
 

@@ -11,6 +11,7 @@ from otel_tts.commands.load.traffic import Planned
 from otel_tts.commands.verify.judged import JudgedCall, Key
 from otel_tts.commands.verify.scrape import Scrape
 from otel_tts.core.prices import Prices
+from otel_tts.history.requests import FIELDS
 from otel_tts.semconv import Attribute, Instrument, Metric, Outcome
 
 TOLERANCE = 1e-5
@@ -148,6 +149,12 @@ class CountComparison:
     counted: float
 
     @property
+    def labels(self) -> str:
+        """Its attributes, by the names that requests have for them, with their values."""
+        pairs = zip(self.measure.by, self.values, strict=True)
+        return " ".join(f"{FIELDS.get(each.key, each.key.rpartition('.')[2])}={_shown(value)}" for each, value in pairs)
+
+    @property
     def agrees(self) -> bool:
         """Whether the sides are the same, within the bounds."""
         return self.low - self.measure.tolerance <= self.counted <= self.high + self.measure.tolerance
@@ -220,3 +227,8 @@ def restarted(before: Scrape, after: Scrape) -> bool:
         after: the metrics after the calls.
     """
     return before.processes() != after.processes()
+
+
+def _shown(value: str | None) -> str:
+    """A value of an attribute, without the folders of a file: ``*`` where it may be any, ``-`` where it is empty."""
+    return "*" if value is None else (value or "-").rpartition("/")[2]

@@ -276,7 +276,7 @@ def table(comparisons: Sequence[CountComparison]) -> Table:
             verdict = Text("same" if exact else "within", "green")
         rendered.add_row(
             "" if before == comparison.measure.title else comparison.measure.title,
-            " ".join((value or "-" if value is not None else "*").rpartition("/")[2] for value in comparison.values),
+            comparison.labels,
             _number(comparison.low) if exact else _range(comparison.low, comparison.high),
             _number(comparison.counted),
             verdict,

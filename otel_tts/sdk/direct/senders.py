@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from otel_tts.sdk.losses import LOSSES
 from otel_tts.sdk.outages import REMEDY, why
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.settings.named_file import read_bytes
@@ -119,6 +120,8 @@ class _ExportLog:
                 partial = ExportTraceServiceResponse.FromString(response).partial_success
             except DecodeError:  # the response is not OTLP
                 return
+            if partial.rejected_spans:
+                LOSSES.note()
             if partial.rejected_spans or partial.error_message:
                 _logger.warning(
                     "%s has refused spans: %d (%s)",
@@ -133,6 +136,7 @@ class _ExportLog:
         self._failing = True
 
     def refused(self, count: int, reason: object) -> None:
+        LOSSES.note()
         _logger.error(
             "%s has refused spans: %d (%s). They are dropped. Is that the address of a receiver of OTLP?",
             self._endpoint,
