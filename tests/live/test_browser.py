@@ -103,7 +103,7 @@ def test_a_provider_that_is_switched_off_turns_its_card(watched: Watched, visit:
             watched.speak(f"Where are you, number {number}?", voice=VOICE)
         expect(card).to_have_attribute("data-state", "bad", timeout=SOON)
         expect(card).to_contain_text(re.compile(r"not available since (before|about) \d\d:\d\d:\d\d"))
-        banner = page.locator(".notice.bad", has_text=": openai: No replica can use the provider.")
+        banner = page.locator(".notice.bad", has_text=" openai: No replica can use the provider.")
         expect(banner).to_contain_text(re.compile("since|began between"), timeout=SOON)
         expect(banner.get_by_role("link", name="runbook")).to_have_attribute("href", re.compile("#ttsproviderdown$"))
         banner.get_by_role("link", name="requests behind it").click()
