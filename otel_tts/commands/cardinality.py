@@ -127,7 +127,7 @@ def _print_budget(console: Console, result: Cardinality, budget: int, instances:
     console.print(f"{there}, {formatting.counted(result.series, 'series', 'series')}; at most {formatting.count(most)} each.")
     exceeded = most > budget
     console.print(
-        f"The budget is {formatting.count(budget)} series an instance, {formatting.count(budget * instances)} for "
+        f"The budget of each is {formatting.counted(budget, 'series', 'series')}, {formatting.count(budget * instances)} for "
         f"{formatting.counted(instances, 'instance')}. If each had as many as the largest, they would have "
         f"{formatting.count(most * instances)}.",
         style="yellow" if exceeded else "green",

@@ -67,7 +67,8 @@ def rows(output: str) -> dict[tuple[str, str], tuple[str, str, str]]:
         cells = line[width:].split()
         for position, cell in enumerate(cells):
             if cell in ("same", "within", "differs"):
-                verdicts[title, " ".join(cells[: position - 2])] = (
+                values = " ".join(pair.partition("=")[2] for pair in cells[: position - 2])
+                verdicts[title, values] = (
                     cells[position - 2],
                     cells[position - 1],
                     " ".join(cells[position:]),

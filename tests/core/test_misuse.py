@@ -155,6 +155,7 @@ def test_a_request_that_is_used_twice_is_said(
 ) -> None:
     """One handle is one request: what a second block does is not counted, which a warning says with the line of that block."""
     monkeypatch.setattr(guard, "strict", False)
+    monkeypatch.setattr(guard, "_warned", set())
     handle = capture_tts.telemetry().synthesis("Hello.")
 
     async def use() -> None:

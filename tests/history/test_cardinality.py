@@ -79,7 +79,7 @@ def test_the_table_says_the_same(spoken: Source) -> None:
     assert [LOUDNESS.name, "16", "61.5%", "12", f"{limit(LOUDNESS):,}", "tts_voice", "3,", "le", "2"] in lines
     assert "2 instances, 26 series; at most 19 each." in result.output
     assert (
-        "The budget is 5,000 series an instance, 250,000 for 50 instances. If each had as many as the largest, they would have 950."
+        "The budget of each is 5,000 series, 250,000 for 50 instances. If each had as many as the largest, they would have 950."
         in result.output
     )
     assert run("--service", spoken.service, "--budget", "19").exit_code == 0
