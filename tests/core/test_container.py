@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_tts import PCM16, Encoded, PCMFloat32, Wav
+from otel_tts.core import audio as measuring
 from otel_tts.core.audio import AudioMeter
 from otel_tts.core.container import declared_format, recognise
 from otel_tts.core.formats import PCM24, PCM32, ALaw, AudioFormat, MuLaw, NoAudio
 from otel_tts.core.guard import guard
+from otel_tts.core.wav import WavReader
 from otel_tts.testing.capture import Capture
 
 RATE = 16000
@@ -376,3 +378,38 @@ def test_a_payload_that_fails_leaves_unknown(capture_tts: Capture) -> None:
     assert list(stream.stream(chunks, "acme", audio=PCM16(RATE), payload=lambda chunk: chunk["audio"])) == chunks
     synthesis = capture_tts.synthesis(outcome="ok")
     assert (synthesis["tts.stream.chunk.count"], synthesis["tts.audio.duration"]) == (2, None)
+
+
+MEASURING = [
+    (measuring, "levels_of"), (measuring, "recognise"), (measuring, "format_of"), (measuring._Tally, "__init__"), (measuring._Tally, "add"),
+    (measuring._Tally, "finish"), (WavReader, "__init__"), (WavReader, "feed"), (WavReader, "rest"),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize(("owner", "name"), MEASURING, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize("error", [ValueError, MemoryError])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_fault_in_measuring_leaves_unknown(
+    capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: type[Exception], whole: bool
+) -> None:
+    """Whatever of it raises: the request and its attempt are counted, with the time of the first byte, and nothing is 0."""
+
+    def fault(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(owner, name, fault)
+    chunks = [wav(PCM)[:5000], wav(PCM)[5000:]]
+    with capture_tts.telemetry().synthesis("Hi.", stream=not whole) as s, s.attempt("acme") as attempt:
+        if whole:
+            assert attempt.audio(wav(PCM), Wav()) == wav(PCM)
+        else:
+            assert list(attempt.stream(chunks, Wav())) == chunks
+    monkeypatch.undo()
+    synthesis = capture_tts.synthesis(outcome="ok")
+    (tried,) = synthesis.attempts
+    assert tried.outcome == "ok"
+    assert [capture_tts.total(f"tts.{name}") for name in ("attempt.duration", "synthesis.duration")] == [1, 1]
+    assert whole or synthesis["tts.time_to_first_byte"] >= 0
+    for view in (synthesis, tried):
+        assert [view[f"tts.audio.{name}"] for name in ("duration", "loudness", "silence_ratio")] == [None] * 3

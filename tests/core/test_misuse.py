@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from otel_tts import PCM16
 from otel_tts.core.guard import guard
 from otel_tts.core.outcome import Cause
-from otel_tts.semconv import ErrorType, Outcome
+from otel_tts.semconv import CancelReason, ErrorType, Outcome
 from otel_tts.testing.capture import Capture
 
 
@@ -48,6 +49,53 @@ def test_an_outcome_that_is_none_does_not_take_the_error_s(capture_tts: Capture,
         s.fail(TimeoutError("late"), outcome="errror")
     view = capture_tts.synthesis()
     assert (view.outcome, view["error.type"]) == ("error", "_OTHER")
+
+
+@pytest.mark.parametrize("error_type", ["tiemout", "time out", "", "TIMEOUT", 5])
+def test_an_error_type_that_is_none_is_unknown(capture_tts: Capture, lenient: None, error_type: object) -> None:
+    """Of a request and of an attempt, without an outcome and with one; an error beside it does not give its own."""
+    tts = capture_tts.telemetry()
+    for error in (None, TimeoutError("late")):
+        for outcome in (None, "error"):
+            with tts.synthesis("Hello") as s, s.attempt("piper") as attempt:
+                attempt.fail(error, outcome=outcome, error_type=error_type)  # type: ignore[arg-type]
+            with tts.synthesis("Hello") as s:
+                s.fail(error, outcome=outcome, error_type=error_type)  # type: ignore[arg-type]
+    views = capture_tts.syntheses()
+    assert [(view.outcome, view["error.type"]) for view in views] == [("error", "_OTHER")] * 8
+    assert [a.error_type for view in views for a in view.attempts] == ["_OTHER"] * 4
+
+
+@pytest.mark.parametrize(
+    ("argument", "allowed"),
+    [("outcome", Outcome), ("error_type", ErrorType), ("reason", CancelReason)],
+    ids=str,
+)
+def test_the_warning_says_what_is_allowed(
+    capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture, argument: str, allowed: type[StrEnum]
+) -> None:
+    """One warning for each line, whatever values come there: it has the first of them, and every value that could be used."""
+    tts = capture_tts.telemetry()
+    with caplog.at_level(logging.WARNING):
+        for value in ("whim", "whims", "whimsy"):
+            with tts.synthesis("Hello") as s:
+                if argument == "reason":
+                    s.interrupt(value)
+                elif argument == "outcome":
+                    s.fail(outcome=value)
+                else:
+                    s.fail(error_type=value)
+    (record,) = [r for r in caplog.records if r.name == guard.caught.__module__]
+    assert f"{argument}='whim' at {__file__}:" in record.getMessage()
+    assert f"use one of {', '.join(member.value for member in allowed)}." in record.getMessage()
+
+
+def test_a_reason_that_is_none_is_an_interruption(capture_tts: Capture, lenient: None) -> None:
+    """Whoever cut it off was not this service, which would be a failure."""
+    with capture_tts.telemetry().synthesis("Hello") as s:
+        s.interrupt("whim")
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["tts.cancel.reason"]) == ("cancelled", "interrupted")
 
 
 @pytest.mark.parametrize(("outcome", "error_type"), [("error", "no_audio"), ("error", "deadline"), ("partial", "no_audio")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -262,6 +263,24 @@ async def test_a_file_larger_than_the_whole_cache_is_dropped(tmp_path: Path) -> 
     tier = FileTier(tmp_path, 10_000, 60, evicted.append)
     assert await tier.get(KEY) is None
     assert (evicted, names(tmp_path), tier.size_bytes()) == (["invalid"], [], 0)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO], ids=errno.errorcode.get)
+async def test_a_file_that_cannot_be_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Another user's, or on a broken disk: only the entry is lost, not the tier, and the text is kept again."""
+
+    def fails(_: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    evicted = list[str]()
+    tier = FileTier(tmp_path, 10**6, 60, evicted.append)
+    await tier.put(KEY, ENTRY)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        assert await tier.get(KEY) is None
+    assert (evicted, names(tmp_path), tier.entries()) == (["invalid"], [], 0)
+    await tier.put(KEY, ENTRY)
+    assert await tier.get(KEY) == ENTRY
 
 
 async def test_what_a_dead_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:

@@ -244,7 +244,10 @@ async def test_wav_is_recognised_when_pcm_was_asked_for(server: ScriptedServer) 
         ("pcm", b"No such voice.", "text/plain; charset=utf-8"),
         ("pcm", PCM, "audio/pcm; bits=24; rate=24000"),
         ("pcm", PCM, "audio/pcm; channels=2"),
+        ("pcm", PCM, "audio/L16; channels=2; rate=24000"),
         ("pcm", PCM, "audio/basic"),
+        ("pcm", b'{"a": 1}', "audio/pcm; rate=24000"),
+        ("pcm", b"OggS\0\2" + bytes(22), "audio/pcm; rate=24000"),
         ("pcm", encode(PCM, 24000, Encoding.MP3), ""),
         ("wav", PCM, "audio/pcm"),
         ("wav", b"RIFF\x00\x00\x00\x00AVI LIST", "audio/wav"),
@@ -262,7 +265,10 @@ async def test_wav_is_recognised_when_pcm_was_asked_for(server: ScriptedServer) 
         "text",
         "24 bits",
         "two channels",
+        "two channels and a rate",
         "mu-law",
+        "short words",
+        "short ogg",
         "mp3 without a sign",
         "pcm for wav",
         "avi",
@@ -380,6 +386,23 @@ async def test_all_audio_of_a_body_reaches_the_caller(server: ScriptedServer, si
     server.script = answer(200, wav(PCM, size, after=b"LIST\x1a\0\0\0INFOISFT\x0d\0\0\0Lavf60.16.100\0") * files)
     async with provider(server.url) as openai:
         assert await audio(openai) == PCM * files
+
+
+@pytest.mark.parametrize("size", [len(PCM) + 2, 2 * len(PCM), 1 << 29])
+async def test_a_header_may_announce_more_than_there_is(server: ScriptedServer, size: int) -> None:
+    """Where HTTP says that the body is complete, all of it is the audio."""
+    server.script = answer(200, wav(PCM, size))
+    async with provider(server.url) as openai:
+        assert await audio(openai) == PCM
+
+
+@pytest.mark.parametrize("size", [None, 0, 1000, 0xFFFFFFFF])
+@pytest.mark.parametrize("end", [b"\0R", b"RIFF", b"RIFF\0\0\0\0WA", b"LIST\0\0\0\0IN"])
+async def test_what_looks_like_another_file_at_the_end_is_audio(server: ScriptedServer, size: int | None, end: bytes) -> None:
+    """The last samples may have the bytes with which a file or a list begins: nothing follows them, so they are played."""
+    server.script = answer(200, wav(PCM + end, size))
+    async with provider(server.url) as openai:
+        assert await audio(openai) == PCM + end
 
 
 async def test_files_of_several_rates_are_each_resampled(server: ScriptedServer) -> None:
