@@ -99,8 +99,8 @@ def _signed(data: bytes) -> str | None:
         if name != "ogg":
             return name
         return next((kind for sign, kind in _OGG if sign in data[:128]), None if len(data) < 128 else name)
-    if data[:3] == b"ID3" and len(data) > 4:
-        return "mp3" if data[3] in (2, 3, 4) and data[4] != 0xFF else ""
+    if data[:3] == b"ID3":
+        return None if len(data) < 5 else "mp3" if data[3] in (2, 3, 4) and data[4] != 0xFF else ""
     return None if len(data) < 4 and any(sign.startswith(data) for sign in (*_SIGNS, b"ID3")) else ""
 
 

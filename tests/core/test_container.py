@@ -64,6 +64,14 @@ def test_every_kind_of_wav_is_exact(subtype: str, container: str, rate: int, cha
     assert facts.loudness == pytest.approx(exact.loudness, abs=0.1)
 
 
+@pytest.mark.parametrize("sign", [b"RF64", b"BW64", b"RIFF"])
+@pytest.mark.parametrize("step", [1, 10**6])
+def test_wav_has_three_signs(sign: bytes, step: int) -> None:
+    """The two for sizes beyond 32 bits have the same chunks."""
+    data = sign + written("PCM_16", "RF64")[4:]
+    assert measured(data[:3000], PCM16(8000), list(range(0, 200, step))).seconds == pytest.approx(3000 / 2 / RATE, abs=0.01)
+
+
 @settings(max_examples=150)
 @given(
     st.lists(
@@ -125,6 +133,13 @@ CONTAINERS = {
     "webm": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01webm" + bytes(500),
     "mp4": b"\0\0\0\x20ftypM4A \0\0\2\0" + bytes(500),
     "riff": b"RIFX\0\0\0\0WAVEfmt " + bytes(500),
+    "riff, AIFF": written("PCM_16", "AIFF"),
+    "flac, in Ogg": b"OggS\0\2" + bytes(22) + b"\1\x33\x7fFLAC\1\0" + bytes(500),
+    "mp3, tagged": b"ID3\4\0\0\0\0\7\x76" + bytes(1014) + written("MPEG_LAYER_III", "MP3"),
+    **{
+        f"mp3, {rate} Hz": written("MPEG_LAYER_III", "MP3", rate)
+        for rate in (8000, 11025, 12000, 22050, 24000, 32000, 44100, 48000)
+    },
 }
 
 
@@ -133,7 +148,7 @@ CONTAINERS = {
 @pytest.mark.parametrize("step", [1, 700, 10**6])
 def test_compressed_audio_is_recognised(name: str, asked: AudioFormat, step: int) -> None:
     """Without a sign of its own at the start too, as an MPEG stream has none: never measured as if it were samples."""
-    data = CONTAINERS[name]
+    data, name = CONTAINERS[name], name.split(",", maxsplit=1)[0]
     meter = measured(data, asked, list(range(0, min(len(data), 4000), step)))
     assert recognise(data) == name
     assert (meter.format.name, meter.seconds, meter.empty) == (name if Encoded(name).name == name else "_OTHER", None, False)

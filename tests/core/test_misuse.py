@@ -154,7 +154,7 @@ def test_a_skipped_provider_is_named(capture_tts: Capture) -> None:
 
 
 def test_a_coalesced_request_links_to_its_leader(capture_tts: Capture) -> None:
-    """The span of the request that shares another's audio links to that request's span."""
+    """The span of the request that shares another's audio links to that request's span, and its event says who makes the audio."""
     tts = capture_tts.telemetry()
     leader = tts.synthesis("hello")
     with tts.synthesis("hello") as s:
@@ -162,7 +162,9 @@ def test_a_coalesced_request_links_to_its_leader(capture_tts: Capture) -> None:
     synthesis = capture_tts.synthesis(cache_result="coalesced")
     (link,) = synthesis.span.links
     assert f"{link.context.trace_id:032x}" == leader.trace_id
-    assert [e.name for e in synthesis.span.events] == ["tts.coalesced"]
+    assert [(e.name, dict(e.attributes or {})) for e in synthesis.span.events] == [
+        ("tts.coalesced", {"gen_ai.provider.name": "piper", "gen_ai.request.model": "joe"})
+    ]
 
 
 @pytest.mark.parametrize("report", ["interrupt", "heard"])

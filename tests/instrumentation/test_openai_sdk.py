@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from otel_tts import PCM16, Encoded, Telemetry
+from otel_tts import PCM16, Encoded, Telemetry, Wav
+from otel_tts.core.formats import AudioFormat
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Faulty, Observe, bill
@@ -225,6 +226,52 @@ def test_a_host_of_another_name_is_not_openai(host: str) -> None:
     asked = OpenAIInstrumentor.targets[0].ask(speech, {**ASKED, "input": TEXT, "response_format": "pcm"})
     assert asked is not None
     assert asked.audio == Encoded("pcm16")
+
+
+UNSTATED = Encoded("pcm16")
+
+
+@pytest.mark.parametrize("place", ["extra_body", "extra_query"])
+@pytest.mark.parametrize("name", ["sample_rate", "sample_rate_hertz", "sampling_rate"])
+@pytest.mark.parametrize(
+    ("value", "audio"),
+    [
+        (16000, PCM16(16000)),
+        ("8000", PCM16(8000)),
+        (22050.0, PCM16(22050)),
+        *((value, UNSTATED) for value in ("fast", [8000], 0, -1)),
+    ],
+)
+def test_the_rate_that_was_asked_for(place: str, name: str, value: Any, audio: AudioFormat) -> None:
+    """By each name that servers have for it; what is no rate leaves it unknown."""
+    assert asked_for(response_format="pcm", **{place: {name: value}}) == audio
+
+
+@pytest.mark.parametrize(
+    ("asked", "audio"),
+    [
+        ({"extra_body": {"response_format": "wav"}, "response_format": "pcm"}, Wav()),
+        ({"extra_query": {"response_format": "opus"}, "response_format": "pcm"}, Encoded("opus")),
+        ({"extra_body": {"response_format": "pcm", "sample_rate": 16000}}, PCM16(16000)),
+        ({"extra_body": {"sample_rate": 16000}, "extra_query": {"sample_rate": 8000}, "response_format": "pcm"}, PCM16(16000)),
+        ({"extra_body": {"sample_rate": 16000}}, Encoded("mp3")),
+        *(
+            ({"extra_body": other, "response_format": "pcm"}, UNSTATED)
+            for other in (None, b"raw", [("sample_rate", 8000)], object())
+        ),
+    ],
+)
+def test_what_is_beyond_the_api_is_over_its_own_arguments(asked: dict[str, Any], audio: AudioFormat) -> None:
+    """As the SDK sends it; and it takes any object there, of which only a mapping has names."""
+    assert asked_for(**asked) == audio
+
+
+def asked_for(**arguments: Any) -> AudioFormat:
+    """The format that a call of a server of one's own asks for."""
+    speech = openai.OpenAI(base_url="http://localhost/v1", api_key="none").audio.speech
+    asked = OpenAIInstrumentor.targets[0].ask(speech, {**ASKED, "input": TEXT, **arguments})
+    assert asked is not None
+    return asked.audio
 
 
 @pytest.mark.parametrize("stream", [True, False])

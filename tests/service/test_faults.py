@@ -465,6 +465,19 @@ async def test_with_every_circuit_open_the_answer_is_immediate(start: Any, scrip
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+@pytest.mark.parametrize("between", [[], [refuses_input()]], ids=["empty", "refuses the input"])
+async def test_what_is_about_the_text_takes_back_no_failure(start: Any, scripted: Any, between: list[Any]) -> None:
+    """It is no news of the provider: the failure before it and the one after it are two in a row."""
+    engine = scripted("one")
+    client = await start(engine, circuit_failures=2, circuit_cooldown=60.0, probe_interval=60.0)
+    await client.until(lambda: engine.checks)  # the first probe, which is well
+    for n, script in enumerate(([RuntimeError()], between, [RuntimeError()])):
+        assert client.service.engines[0].circuit.closed
+        engine.script = script
+        await client.refused(f"Number {n}.")
+    assert not client.service.engines[0].circuit.closed
+
+
 @pytest.mark.parametrize("script", [[refuses_input()], []], ids=["refuses the input", "empty"])
 async def test_what_is_about_the_text_opens_no_circuit(start: Any, scripted: Any, script: list[Any]) -> None:
     """Nor does a caller who goes away."""
