@@ -117,8 +117,6 @@ class Enclosure:
         Args:
             request: the request that failed.
         """
-        if self.over:
-            return False
         self._failed[request] = time.monotonic()
         return not (self.over and self._remove(request))
 

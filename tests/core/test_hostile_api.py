@@ -208,6 +208,7 @@ GOOD: dict[str, Callable[[Telemetry, Any], None]] = {
     "cache_evicted(count)": aside(lambda tts, value: tts.cache_evicted("memory", "size", value)),
     "observe_cache(tier)": aside(lambda tts, value: tts.observe_cache(value, entries=lambda: 1)),
     "observe_cache(entries)": aside(lambda tts, value: tts.observe_cache("memory", entries=value)),
+    "synthesis.stream(remote)": plain(lambda s, value: list(s.stream([CHUNK], "piper", audio=FORMAT, remote=value))),
 }
 """What goes well whatever one argument is."""
 
@@ -230,6 +231,7 @@ UNREADABLE: dict[str, Callable[[Telemetry, Any], None]] = {
     "deliver(format)": plain(lambda s, value: s.deliver(CHUNK, value)),
     "deliver(audio)": plain(lambda s, value: _pull(s.deliver(value, FORMAT), value)),
     "synthesis.stream(chunks)": plain(lambda s, value: _pull(s.stream(value, "piper", audio=FORMAT), value)),
+    "synthesis.stream(audio)": plain(lambda s, value: list(s.stream([CHUNK], "piper", audio=value))),
     "attempt.stream(chunks)": plain(_attempted),
 }
 """What leaves the audio unknown; whether there was any decides the outcome."""

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,6 +19,7 @@ from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.enclosure import Enclosure, inside
+from otel_tts.instrumentation.connection import Connection
 from otel_tts.instrumentation.threads import ThreadsInstrumentor
 from otel_tts.instrumentation.utterance import Asked, Utterance, begin
 from otel_tts.testing.capture import Capture, SessionProviders
@@ -255,19 +256,48 @@ def test_nothing_encloses_what_comes_after(capture_tts: Capture) -> None:
     assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
 
 
+def failed_call(telemetry: Telemetry) -> Utterance:
+    """A call that failed, made in the context of the caller."""
+    utterance = begin(telemetry, Asked(provider="first", text="Hello.", audio=PCM16(24000)))
+    assert isinstance(utterance, Utterance)
+    with suppress(ConnectionError), utterance:
+        raise ConnectionError
+    return utterance
+
+
 def test_what_encloses_may_be_dropped(capture_tts: Capture) -> None:
-    """Whoever never ends it, a task that is never awaited say, loses no request."""
+    """Whoever never ends it, a task that is never awaited say, loses no request, also if what failed is kept somewhere."""
     telemetry = capture_tts.telemetry()
 
-    def drop() -> None:
-        enclosure = Enclosure()
-        with inside(enclosure):
-            speak(telemetry, "first", "Hello.", "error")
+    def drop() -> Utterance:
+        with inside(Enclosure()):
+            return failed_call(telemetry)
 
-    drop()
+    kept = drop()
     gc.collect()
     run_deferred()
     assert capture_tts.synthesis()["error.type"] == "connection"
+    del kept
+
+
+def test_a_failed_call_of_a_message_ends_with_the_message(capture_tts: Capture) -> None:
+    """The next message of a WebSocket ends it, also if the host keeps the exception, whose frames have the call."""
+    telemetry, connection = capture_tts.telemetry(), Connection()
+    kept: list[Utterance] = []
+
+    def receive() -> None:
+        connection.message_came()
+        kept.append(failed_call(telemetry))
+
+    def serve() -> None:
+        for number in range(3):
+            receive()
+            gc.collect()
+            run_deferred()
+            assert len(capture_tts.syntheses(outcome="error")) == number
+
+    contextvars.copy_context().run(serve)
+    connection.close()
 
 
 def test_an_interruption_is_no_failure(capture_tts: Capture) -> None:
