@@ -66,7 +66,7 @@ class Synthesis:
         return self._request.outcome
 
     def __enter__(self) -> Self:
-        if self._request.finished:
+        if self._request.finished and not self._request.open:  # what ended without its doing, as an RPC may, it cannot know
             guard.misused(
                 "synthesis",
                 "a request that has ended",
