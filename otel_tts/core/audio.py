@@ -220,8 +220,10 @@ class AudioMeter:
                     return seconds
             elif data:
                 self._recognise(self._head + data)
+            seconds = self.seconds or 0.0
             if data and not self.empty:
                 self.pieces += 1
+            return seconds
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine yields, its time counts
             self._lose(getattr(error, "sample_rate", None))
             self.pieces += 1
@@ -229,7 +231,7 @@ class AudioMeter:
                 guard.caught("measuring audio", error)
             elif data is not UNREADABLE:  # of which a warning has told
                 guard.unreadable(self._expected, error)
-        return self.seconds or 0.0
+            return 0.0
 
     @property
     def format(self) -> AudioFormat:

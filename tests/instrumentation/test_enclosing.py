@@ -256,6 +256,16 @@ def test_nothing_encloses_what_comes_after(capture_tts: Capture) -> None:
     assert sorted(synthesis.outcome for synthesis in capture_tts.syntheses()) == ["error", "ok"]
 
 
+def test_a_call_that_ends_after_what_encloses_it(capture_tts: Capture) -> None:
+    """It fails when it fails: no repetition in the same request can come any more."""
+    telemetry, enclosure = capture_tts.telemetry(), Enclosure()
+    with inside(enclosure):
+        asking = Asking(telemetry, "first", "Hello.")
+    enclosure.close()
+    asking.end("error")
+    assert capture_tts.synthesis()["error.type"] == "connection"
+
+
 def failed_call(telemetry: Telemetry) -> Utterance:
     """A call that failed, made in the context of the caller."""
     utterance = begin(telemetry, Asked(provider="first", text="Hello.", audio=PCM16(24000)))
