@@ -312,8 +312,7 @@ class AudioMeter:
         self._format = format_of(name, self._expected)
         if self._format is not self._expected:
             self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
-        if isinstance(self._format, Wav):
-            self._reader = WavReader()
+        self._reader = WavReader() if isinstance(self._format, Wav) else None
         self._opaque = isinstance(self._format, Encoded)
         self._add(head)
 
@@ -354,6 +353,5 @@ class AudioMeter:
         whole = len(data) - len(data) % (tally.window * tally.format.frame)
         for start in range(0, whole, batch):
             tally.add(levels_of(tally.format, view[start : min(start + batch, whole)]))
-        data = data[whole:]
-        self._due = self._size - len(data) + batch
-        self._pending = [data]
+        self._due = self._size - len(data) + whole + batch
+        self._pending = [data[whole:]]
