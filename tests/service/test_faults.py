@@ -337,17 +337,36 @@ async def test_a_leader_that_goes_away_costs_the_others_nothing(
 
 
 async def test_when_every_caller_is_gone_the_engine_stops(start: Any, scripted: Any, capture_tts: Any) -> None:
-    """Its slot is free for the next request."""
+    """Its slot is free for the next request, and what it had made by then is not taken for the whole."""
     engine = scripted("one", scripted.SECOND, asyncio.Event(), concurrency=1)
-    client = await start(engine)
+    client = await start(engine, cache=MEMORY)
     calls = [client.stub.Synthesize(tts_pb2.SynthesizeRequest(text="Hello.")) for _ in range(2)]
     await client.until(lambda: capture_tts.total("tts.synthesis.active") == 2)
     for call in calls:
         call.cancel()
     await client.until(lambda: not engine.active)
     assert [s.outcome for s in capture_tts.syntheses()] == ["cancelled"] * 2
+    engine.script = [scripted.SECOND] * 2
+    response = await client.speak()
+    assert (response.rendition.cache, response.audio_duration_seconds) == (MISS, 2.0)
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize(
+    "cut", [[], [b"\0\1" * 800, RuntimeError()], [b"\0\1" * 800, ConnectionResetError()]], ids=["empty", "bug", "reset"]
+)
+async def test_what_is_not_whole_is_not_kept(start: Any, scripted: Any, cut: list[Any], *, streaming: bool) -> None:
+    """No audio, or the beginning of it: the next request for the text makes its own, and the one after it gets that."""
+    engine = scripted("one")
+    engine.script = cut
+    client = await start(engine, cache=MEMORY)
+    if streaming:
+        assert (await client.listen()).error is not None
+    else:
+        await client.refused()
     engine.script = [scripted.SECOND]
-    assert (await client.speak()).audio_duration_seconds == 1.0
+    responses = [await client.speak() for _ in range(2)]
+    assert [(r.rendition.cache, r.audio_duration_seconds) for r in responses] == [(MISS, 1.0), (HIT, 1.0)]
 
 
 # --- queue ------------------------------------------------------------------------------------
