@@ -41,10 +41,10 @@ class ResendsInstrumentor(Instrumentor):
 
 @guarded_or(lambda: None)
 def _here() -> Resends | None:
-    """Return the resends of the attempt that is open in the current context."""
+    """Return the resends of the attempt of the current context. Of one that has ended, nothing is recorded any more."""
     reference = get_current().get(INVOCATION)
     invocation = reference() if callable(reference) else None
-    return invocation.resends if isinstance(invocation, Invocation) and invocation.open else None
+    return invocation.resends if isinstance(invocation, Invocation) else None
 
 
 # -- httpx -------------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import socket
 import struct
@@ -359,6 +360,17 @@ def test_it_is_of_the_attempt_that_the_host_makes_itself(capture_tts: Capture, o
         assert client.post(f"{vendor.url}/speak").status_code == 200
         assert client.post(f"{vendor.url}/speak").status_code == 200  # the next request, which repeats none that failed
     assert types_and_statuses(resends(capture_tts)) == [("unavailable", 503)]
+
+
+def test_an_attempt_that_has_ended_has_no_more(capture_tts: Capture, observe: Observe, vendor: Vendor) -> None:
+    """What a task sends that was started in it and outlives it is none of its resends."""
+    observe(ResendsInstrumentor)
+    with capture_tts.telemetry().synthesis("Hello.") as synthesis, httpx.Client() as client:
+        with synthesis.attempt("acme"):
+            outlives = contextvars.copy_context()
+        vendor.statuses = [503]
+        assert [outlives.run(client.post, f"{vendor.url}/speak").status_code for _ in range(2)] == [503, 200]
+    assert resends(capture_tts) == []
 
 
 class _Google(grpc.GenericRpcHandler):
