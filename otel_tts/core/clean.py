@@ -46,6 +46,16 @@ def name(value: object) -> str:
     return _NOT_IN_A_NAME.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_NAME))
 
 
+def missing(argument: str) -> str:
+    """Return the name of what has none, and say so: a host without a type checker may give None.
+
+    Args:
+        argument: the name of the argument that was given so.
+    """
+    guard.misused(argument, "None", "give a name.", "It is called None.")
+    return "None"
+
+
 def optional_name(value: object) -> str | None:
     """Return ``value`` as :func:`name` does; None if it is missing or empty."""
     if type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():

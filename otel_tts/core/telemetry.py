@@ -179,7 +179,7 @@ class Telemetry:
             model: with which model.
             remote: whether the provider is called (span kind CLIENT) rather than run in this process (INTERNAL).
         """
-        provider, model = clean.name(provider), clean.optional_name(model)
+        provider, model = clean.name(provider) if provider is not None else clean.missing("provider"), clean.optional_name(model)  # type: ignore[redundant-expr]
         timeline, remote = RequestClock(self._emitter.clock), clean.flag("remote", remote)
         return Attempt(Invocation(self._emitter, timeline, None, provider, model, AttemptReason.PROBE, remote=remote))
 

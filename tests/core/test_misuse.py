@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from enum import StrEnum
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -223,3 +224,24 @@ def test_a_request_that_is_used_twice_is_said(
     assert "synthesis=a request that has ended at" in line
     assert "test_misuse.py:" in line
     assert "call synthesis() for each request" in line
+
+
+@pytest.mark.parametrize("way", ["attempt", "stream", "probe"])
+def test_a_provider_without_a_name_is_said(
+    capture_tts: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """What is recorded is called None, and a warning says where the name is missing."""
+    monkeypatch.setattr(guard, "strict", False)
+    monkeypatch.setattr(guard, "_warned", set())
+    tts, nobody = capture_tts.telemetry(), cast("str", None)
+    if way == "probe":
+        with tts.probe(nobody) as attempt:
+            attempt.audio(bytes(200), PCM16(16_000))
+    elif way == "stream":
+        list(tts.synthesis("Hello.").stream([bytes(200)], nobody, audio=PCM16(16_000)))
+    else:
+        with tts.synthesis("Hello.") as s, s.attempt(nobody) as attempt:
+            attempt.audio(bytes(200), PCM16(16_000))
+    (line,) = caplog.messages
+    assert "provider=None at" in line
+    assert "test_misuse.py:" in line
