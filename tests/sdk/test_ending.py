@@ -364,6 +364,7 @@ FIRST_PROCESS = {
     "the host handles it": (ENDINGS["a handler that exits"][0], 7, 6),
     "asyncio with a handler": (ASYNCIO_HANDLER, 4, 6),
     "requests that come after it": (READY + "sys.stdin.readline()\nspeak(2)\n" + SLEEP, -signal.SIGKILL, 7),
+    "it ends by itself": (READY + "sys.stdin.readline()\nspeak(2)\nsys.exit(3)\n", 3, 7),
 }
 
 
@@ -389,7 +390,7 @@ def test_the_first_process_of_a_container(tmp_path: Path, kind: str) -> None:
         wait_for(lambda: written(tmp_path) == [count])
         assert outer.poll() is None
         os.kill(first, signal.SIGKILL)
-    _, errors = outer.communicate(timeout=60)
+    _, errors = outer.communicate(timeout=50)  # any other process waits for 60 s for the signal that it was sent
     if status != -signal.SIGKILL:  # of a signal `unshare` has statuses of its own
         assert outer.returncode == status, errors
     assert list(requests(tmp_path).values()) == [count]

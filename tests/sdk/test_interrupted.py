@@ -252,22 +252,37 @@ def test_the_time_limit_of_a_job_reaches_the_host_from_our_export(monkeypatch: p
         span.record_exception(ValueError("no"))
         return span.end if isinstance(span, Span) else lambda: sink.take(span)
 
+    class HostError(Exception):
+        """Of the host, with a text of its own."""
+
+        def __str__(self) -> str:
+            return "a text of the host"
+
+    def log_in_a_handler() -> None:
+        try:
+            raise HostError  # noqa: TRY301 - as a host does
+        except HostError:
+            handler.emit(logging.makeLogRecord({"msg": "failed: %s", "args": (1,), "name": "host", "levelno": logging.ERROR}))
+
     def log() -> None:
         values = {"msg": "%s: %s", "args": ("text", [error]), "exc_info": (type(error), error, None), "levelno": logging.ERROR}
         handler.emit(logging.makeLogRecord({**values, "name": "host", "extra": error}))
 
-    def works() -> list[Callable[[], object]]:
-        return [*(end(tracer.start_span("a span")) for tracer in spans), log]
+    works: list[Callable[[], Callable[[], object]]] = [
+        *(lambda tracer=tracer: end(tracer.start_span("a span")) for tracer in spans),  # type: ignore[misc]  # of two libraries
+        lambda: log,
+        lambda: log_in_a_handler,
+    ]
 
     before = signal.signal(signal.SIGUSR1, out_of_time)
     try:
-        for number in range(len(works())):
+        for number, make in enumerate(works):
             point = 0
             while True:
                 point += 1
-                work = works()[number]
+                work = make()
                 try:
-                    reached = contextvars.copy_context().run(interrupted, point, work, ("otel_tts.", "logging"))
+                    reached = contextvars.copy_context().run(interrupted, point, work, ("otel_tts.", "logging", __name__))
                 except JobTimeoutError:
                     continue
                 if not reached:
@@ -275,6 +290,7 @@ def test_the_time_limit_of_a_job_reaches_the_host_from_our_export(monkeypatch: p
                 assert lost, f"lost at {point} of {number}"
                 lost.clear()
             assert point > 3
+        assert len(records.get_finished_logs()) >= 2
     finally:
         signal.signal(signal.SIGUSR1, before)
         sink.close(LONG)

@@ -116,7 +116,18 @@ def test_the_same_receiver_gets_nothing_twice(tmp_path: Path, receiver: Receiver
     process = run(tmp_path, HOST + SAME + WORK + "tracers.shutdown()\nmeters.shutdown()\n" + REPORT, *OBSERVED, **variables)
     expected = sorted(["turn", "inner", "early", semconv.SYNTHESIS_SPAN.name, "text_to_speech"] * 3)
     assert sorted(name for _, name in receiver.spans()) == expected
-    assert {"host.count", "own.count", semconv.SYNTHESIS_REQUESTS.name} <= receiver.metrics()
+    series = {
+        (attribute.value.string_value, metric.name)
+        for request in receiver.metric_requests()
+        for resource in request.resource_metrics
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.name"
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    assert {name for service, name in series if service == "agent"} == {"own.count"}
+    assert {"host.count", semconv.SYNTHESIS_REQUESTS.name} <= {name for service, name in series if service == "ours"}
+    assert len(series) == len({name for _, name in series}), "a metric arrived from both"
     assert json.loads(process.stdout)[0] == expected
 
 
@@ -150,3 +161,18 @@ def test_a_provider_of_another_kind_gets_one_line(tmp_path: Path) -> None:
     assert len(lines) == 2  # two providers
     assert all("OTEL_EXPORTER_OTLP_ENDPOINT" in line and "configure()" in line for line in lines)
     assert sum(next(iter(spans(tmp_path / "data").values())).values()) == 12  # those of the host's own provider are its own
+
+
+SET_LOGS = """
+from opentelemetry import _logs
+from opentelemetry.sdk._logs import LoggerProvider
+_logs.set_logger_provider(LoggerProvider())
+"""
+
+
+def test_a_provider_of_log_records_gets_one_line(tmp_path: Path) -> None:
+    """It is joined with nothing, and gets no records that are made through the API: one line says so."""
+    process = run(tmp_path, HOST + SET_LOGS, *OBSERVED)
+    (line,) = [line for line in process.stderr.splitlines() if "was set after otel-tts's" in line]
+    assert "A LoggerProvider was set" in line
+    assert "not allowed" not in process.stderr

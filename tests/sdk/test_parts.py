@@ -604,20 +604,46 @@ def test_large_log_records_leave_in_parts(receiver: Receiver, protocol: str, mon
 def test_a_point_that_fits_nowhere_is_said_seldom(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It comes again with each export: dropped each time, said the first time, the tenth and the hundredth, and the others arrive."""
+    """It comes again with each export: dropped each time, said for each metric the first time, the tenth and the hundredth."""
     monkeypatch.setattr(parts, "_dropped", Counter())
     destination = way(receiver, "http/protobuf", monkeypatch)
     provider, collect = measured(1)
-    provider.get_meter("scope.0").create_counter("large").add(1, {"series": 7, "label": "x" * 1_100_000})
+    meter = provider.get_meter("scope.0")
+    meter.create_counter("large").add(1, {"series": 7, "label": "x" * 1_100_000})
     exporter = ForkedMetricExporter(destination.build, most_bytes=destination.most_bytes)
-    for _ in range(12):
+    for number in range(12):
+        if number == 3:
+            meter.create_counter("later").add(1, {"label": "x" * 1_100_000})
         exporter.export(collect())
     messages = [record.getMessage() for record in caplog.records if record.name == "otel_tts.sdk.parts"]
-    assert [message.rpartition(" ")[2] for message in messages] == ["1.", "10."]
-    assert all("a point of large: " in message for message in messages)
+    numbers = [(message.partition(": ")[0], message.rpartition(" ")[2]) for message in messages]
+    assert numbers == [
+        (f"Dropped a point of {name}", number) for name, number in (("large", "1."), ("later", "1."), ("large", "10."))
+    ]
     assert {name for _, name, _ in totals(receiver)} == {"counter"}
     exporter.shutdown()
     provider.shutdown()
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_what_fits_nowhere_is_in_no_part(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is in a batch, and whatever it is: the parts have the others, each once."""
+    monkeypatch.setattr(parts, "_dropped", Counter())
+    spans = [a_span(9_000 if number == place else 10) for number in range(3)]
+    records = [
+        ReadableLogRecord(LogRecord(timestamp=1, body="x" * (9_000 if number == place else 10)), Resource({}))
+        for number in range(3)
+    ]
+    for batch, split in ((spans, parts.of_spans), (records, parts.of_logs)):
+        taken = [item for part in split(batch, 4_000) for item in part]  # type: ignore[operator]  # the two go together
+        assert list(map(id, taken)) == [id(item) for number, item in enumerate(batch) if number != place]
+    provider, collect = measured(3)
+    provider.get_meter(f"scope.{place}").create_counter("large").add(1, {"label": "x" * 9_000})
+    data = collect()
+    names_of_points = [point[2] for part in parts.of_metrics(data, 4_000) for point in points(part)]
+    assert names_of_points == [point[2] for point in points(data) if point[2] != "large"]
+    provider.shutdown()
+    assert list(parts._dropped.values()) == [1, 1, 1]
 
 
 def test_files_are_not_split() -> None:
