@@ -7,17 +7,20 @@ import re
 import subprocess
 import threading
 import urllib.error
+import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 import yaml
+from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.e2e.stack import ROOT, answers, program, until
-from tests.e2e.test_masking import Backend, send
+from tests.e2e.test_masking import LOGS, METRICS, REQUESTS, TRACES, Backend, send
 from tests.ports import free_port
 
 AT_ONCE = 64
@@ -54,26 +57,40 @@ def of_compose(service: str) -> tuple[int, str]:
     return int(limit.removesuffix("m")) * 2**20, memory
 
 
-def many(tmp_path: Path, service: str, body: bytes, at_once: int, senders: Sequence[str]) -> Counter[str]:
-    """The answers to bodies that are sent at once to what Compose runs as a service, whose memory stays below what Compose allows it."""
-    allowed, memory = of_compose(service)
-    name, file = PROGRAMS[service]
+@contextmanager
+def running(tmp_path: Path, service: str, *overlays: str, **environ: str) -> Iterator[tuple[str, int, subprocess.Popen[bytes]]]:
+    """What Compose runs as a service: its URL for HTTP, its port for gRPC, and its process."""
+    _, memory = of_compose(service)
+    name, *files = (*PROGRAMS[service], *overlays)
     http, rpc, health, absent = (free_port() for _ in range(4))
-    statuses = Counter[str]()
     with Backend() as backend, (tmp_path / "log").open("w") as log:
         threading.Thread(target=backend.serve_forever, args=(0.01,), daemon=True).start()
         environ = {
             "OTLP_HTTP_PORT": str(http), "OTLP_GRPC_PORT": str(rpc), "HEALTH_PORT": str(health), "QUEUE_DIR": str(tmp_path / "queue"),
             "METRICS_OTLP_URL": backend.url, "TRACES_OTLP_URL": backend.url, "LOGS_OTLP_URL": backend.url,
             "COLLECTORS_HOST": "localhost", "COLLECTORS_PORT": str(absent), "SELF_METRICS_URL": f"{backend.url}/v1/metrics",
-            "GOMEMLIMIT": memory,
+            "GOMEMLIMIT": memory, **environ,
         }  # fmt: skip
-        command = [program(name), "--config", str(ROOT / "collector" / file)]
-        process = subprocess.Popen(command, env=os.environ | environ, stderr=log)
+        configs = [argument for file in files for argument in ("--config", str(ROOT / "collector" / file))]
+        process = subprocess.Popen([program(name), *configs], env=os.environ | environ, stderr=log)
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{health}"), "the Collector")
+            yield f"http://127.0.0.1:{http}", rpc, process
+        finally:
+            process.terminate()
+            process.wait(30)
+            backend.shutdown()
+
+
+def many(tmp_path: Path, service: str, body: bytes, at_once: int, senders: Sequence[str]) -> Counter[str]:
+    """The answers to bodies that are sent at once to what Compose runs as a service, whose memory stays below what Compose allows it."""
+    allowed, _ = of_compose(service)
+    statuses = Counter[str]()
+    with running(tmp_path, service) as (url, rpc, process):
 
         def post() -> None:
             try:
-                statuses[str(send(f"http://127.0.0.1:{http}", "traces", body))] += 1
+                statuses[str(send(url, "traces", body))] += 1
             except urllib.error.URLError:  # closed while the body was still being sent
                 statuses["413"] += 1
 
@@ -82,20 +99,14 @@ def many(tmp_path: Path, service: str, body: bytes, at_once: int, senders: Seque
                 rpc_call = channel.unary_unary(EXPORT).future(body, timeout=60)
                 statuses[rpc_call.code().name] += 1
 
-        try:
-            until(lambda: answers(f"http://127.0.0.1:{health}"), "the Collector")
-            for one in senders:
-                threads = [threading.Thread(target={"HTTP": post, "gRPC": call}[one]) for _ in range(at_once)]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-            assert process.poll() is None
-            assert peak_bytes(process.pid) < allowed
-        finally:
-            process.terminate()
-            process.wait(30)
-            backend.shutdown()
+        for one in senders:
+            threads = [threading.Thread(target={"HTTP": post, "gRPC": call}[one]) for _ in range(at_once)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert process.poll() is None
+        assert peak_bytes(process.pid) < allowed
     assert statuses.total() == len(senders) * at_once
     return statuses
 
@@ -114,3 +125,34 @@ def test_as_many_of_the_largest_fit_into_its_memory(tmp_path: Path) -> None:
     """Of those that it takes there is room for 64 at once, or what there is no room for is refused, and sent again."""
     statuses = many(tmp_path, "collector", spans(LIMIT - 4096), AT_ONCE, SENDERS)
     assert set(statuses) <= {"200", "503", "OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+
+
+def refused(tmp_path: Path, service: str, *overlays: str) -> None:
+    """Where memory is short, each signal is refused by the limiter, in a way that tells senders to keep it."""
+    with running(tmp_path, service, *overlays, MEMORY_LIMIT_MIB="4", MEMORY_SPIKE_MIB="1") as (url, _, _):
+        until(lambda: "Refusing data" in (tmp_path / "log").read_text(), "the limiter has looked")
+        for signal, data in (("traces", TRACES), ("metrics", METRICS), ("logs", LOGS)):
+            body = ParseDict(data, REQUESTS[signal]()).SerializeToString()
+            request = urllib.request.Request(f"{url}/v1/{signal}", body, {"Content-Type": "application/x-protobuf"})
+            with pytest.raises(urllib.error.HTTPError) as refusal:
+                urllib.request.urlopen(request)
+            with refusal.value as answer:
+                assert (signal, answer.status) == (signal, 503)
+                assert b"high memory usage" in answer.read()
+
+
+@pytest.mark.parametrize("overlays", [["logs.yaml"], ["logs.yaml", "tail-sampling.yaml"]], ids=["collector", "tail sampling"])
+def test_where_memory_is_short_every_signal_is_refused(tmp_path: Path, overlays: list[str]) -> None:
+    """Before anything else has to do with it, and for now only."""
+    refused(tmp_path, "collector", *overlays)
+
+
+@pytest.mark.parametrize("service", PROGRAMS)
+def test_the_limiter_leaves_room_in_what_compose_allows(service: str) -> None:
+    """Its limit, that of Go's runtime too, is half of it: what it sees is the heap, and a body is in memory before it is asked."""
+    allowed, memory = of_compose(service)
+    limiter = yaml.safe_load((ROOT / "collector" / PROGRAMS[service][1]).read_text())["processors"]["memory_limiter"]
+    limit, spike = (int(limiter[name].rpartition(":-")[2].rstrip("}")) for name in ("limit_mib", "spike_limit_mib"))
+    assert 2 * limit * 2**20 <= allowed
+    assert memory == f"{limit}MiB"
+    assert 0 < spike < limit
