@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from otel_tts.core.outcome import Cause
+from otel_tts.instrumentation.compression import is_read, reading
 from otel_tts.instrumentation.result import Extractor, body, chunks
-from otel_tts.instrumentation.utterance import Utterance
-from otel_tts.semconv import ErrorType, Outcome
+from otel_tts.instrumentation.utterance import LOST, Utterance
 
-_LOST = Cause(Outcome.ERROR, ErrorType.CONNECTION)
 _LONGEST = 1 << 24
 """Bytes of an event that are kept; a longer one is no event, and what follows is not read."""
 
@@ -83,7 +82,7 @@ class _EventSource:
 
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """See `Utterance.finished`; it does nothing after an event for the end."""
-        self._utterance.finished(_LOST if cause is not None and cause.good else cause, error, now_ns)
+        self._utterance.finished(LOST if cause is not None and cause.good else cause, error, now_ns)
 
 
 def events(response_of: Callable[[Any], Any], read: ReadEvent) -> Extractor:
@@ -98,12 +97,13 @@ def events(response_of: Callable[[Any], Any], read: ReadEvent) -> Extractor:
 
     def extract(result: Any, utterance: Utterance) -> Any:
         response, decoder = response_of(result), EventDecoder(read)
-        if response.headers.get("content-encoding", "identity") != "identity":
-            return body(response_of)(result, utterance)  # the HTTP body is compressed, so its bytes are not the events
         if response.is_stream_consumed:
             _read_whole(decoder, response.content, utterance)
             return result
-        response.stream = chunks(decoder.feed)(response.stream, _EventSource(utterance, decoder))  # type: ignore[arg-type]  # it has all that is used
+        if not is_read(response.headers):
+            return body(response_of)(result, utterance)  # the HTTP body is compressed, so its bytes are not the events
+        payload = reading(response.headers, utterance.broken, decoder.feed)
+        response.stream = chunks(payload)(response.stream, _EventSource(utterance, decoder))  # type: ignore[arg-type]  # it has all that is used
         return result
 
     return extract
@@ -111,7 +111,7 @@ def events(response_of: Callable[[Any], Any], read: ReadEvent) -> Extractor:
 
 def _read_whole(decoder: EventDecoder, content: bytes, utterance: Utterance) -> None:
     audio = decoder.feed(content + b"\n")
-    cause = decoder.cause or _LOST
+    cause = decoder.cause or LOST
     if cause.good:
         utterance.whole(audio)
     else:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
 from otel_tts.core.container import OPENAI_RATE, is_openai
 from otel_tts.core.outcome import OK, Cause
+from otel_tts.instrumentation.compression import is_read
 from otel_tts.instrumentation.events import events
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import body
@@ -83,7 +84,7 @@ def _extract(result: Any, utterance: Utterance) -> Any:
     response = _response(result)
     is_events = response.headers.get("content-type", "").startswith("text/event-stream")
     extracted = (_EVENTS if is_events else _BODY)(result, utterance)
-    if utterance.audio == Encoded(PCM16.name) and response.headers.get("content-encoding", "identity") == "identity":
+    if utterance.audio == Encoded(PCM16.name) and is_read(response.headers):
         _warn_of_rate(str(response.url.host))
     return extracted
 

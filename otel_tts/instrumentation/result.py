@@ -13,6 +13,7 @@ from otel_tts.core.audio import Encoded
 from otel_tts.core.container import declared_format
 from otel_tts.core.outcome import OK
 from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload
+from otel_tts.instrumentation.compression import is_read, reading
 from otel_tts.instrumentation.utterance import Utterance
 
 Extractor = Callable[[Any, Utterance], Any]
@@ -51,9 +52,9 @@ def body(response_of: Callable[[Any], Any]) -> Extractor:
         if response.is_stream_consumed:
             utterance.whole(response.content)
             return result
-        if response.headers.get("content-encoding", "identity") != "identity":
+        if not is_read(response.headers):
             utterance.audio = Encoded(utterance.audio.name)  # the HTTP body is compressed, so its bytes are not the audio
-        response.stream = chunks()(response.stream, utterance)
+        response.stream = chunks(reading(response.headers, utterance.broken))(response.stream, utterance)
         return result
 
     return extract

@@ -18,6 +18,10 @@ from otel_tts.core.invocation import INVOCATION
 from otel_tts.core.outcome import Cause
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
+from otel_tts.semconv import ErrorType, Outcome
+
+LOST = Cause(Outcome.ERROR, ErrorType.CONNECTION)
+"""The rest of the audio cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ class Utterance:
         self._own = None if outer else self._request
         self._invocation = invoke(self._request, asked.provider, asked.model, remote=asked.remote, text=asked.text)
         self._expected = False
-        self._over = False
+        self._over = self._broken = False
         self._text_ns = 0  # time spent waiting for text since the last count of waiting for the engine
         self._current = Current(self.context)
 
@@ -152,6 +156,10 @@ class Utterance:
         text_ns, self._text_ns = self._text_ns, 0
         return max(0, waited_ns - text_ns)
 
+    def broken(self) -> None:
+        """Note that the host's client can read no more of the stream: whoever closes it now has not left."""
+        self._broken = True
+
     @guarded
     def finished(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """End it. ``cause`` None: what ``error`` means, and without an error an interruption. ``now_ns``: when it ended.
@@ -161,9 +169,11 @@ class Utterance:
         """
         if self._over:
             return
-        if cause is None and error is None and now_ns is None:
-            self.dropped()
-            return
+        if cause is None and error is None:
+            if now_ns is None:
+                self.dropped()
+                return
+            cause = LOST if self._broken else None
         self._over = True
         if not self._expected and cause is not None and cause.good:
             self._expect(self.audio)  # no audio came, which makes the outcome EMPTY

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import gzip
 import inspect
 import io
 import json
 import wave
+import zlib
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -17,8 +19,10 @@ import pytest
 
 from otel_tts import PCM16, Encoded, Telemetry, Wav
 from otel_tts.core.formats import AudioFormat
+from otel_tts.core.guard import guard
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.testing.capture import Capture
+from tests.core.signals import wav
 from tests.instrumentation.conftest import Faulty, Observe, bill
 from tests.instrumentation.pictures import PLAYED, QUALITY, SOME, audio, counts, tree
 
@@ -423,6 +427,103 @@ def test_an_answer_that_breaks_off(capture_tts: Capture, observe: Observe, fault
         client(faulty.url).stream(TEXT, response_format="pcm")
     synthesis = capture_tts.synthesis(outcome="partial")
     assert synthesis["tts.audio.delivered_duration"] == pytest.approx(len(PCM) / 48000)
+
+
+def bare(data: bytes) -> bytes:
+    """Compressed without zlib's header, as some servers do it for "deflate"."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+def cut(data: bytes) -> list[bytes]:
+    """In three pieces."""
+    return [data[:5], data[5 : len(data) // 2], data[len(data) // 2 :]]
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", zlib.compress), ("deflate", bare)]
+    + [(coding, bytes) for coding in ("Identity", "", "nonsense", "identity, nonsense")],
+)
+@pytest.mark.parametrize("events", [False, True], ids=["audio", "events"])
+def test_a_compressed_answer(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    coding: str,
+    compress: Callable[[bytes], bytes],
+    events: bool,
+) -> None:
+    """As the client decompresses it: the audio is measured, in a stream too."""
+    observe(OpenAIInstrumentor)
+    body = wav(PCM, rate=16000)
+    if events:
+        deltas = [_event("speech.audio.delta", audio=base64.b64encode(piece).decode()) for piece in cut(body)]
+        body = b"".join([*deltas, _event("speech.audio.done", usage={})])
+    faulty.headers = {"Content-Type": "text/event-stream" if events else "audio/wav", "Content-Encoding": coding}
+    faulty.pieces = cut(compress(body))
+    asked = {"response_format": "wav", **({"stream_format": "sse"} if events else {})}
+    assert client(faulty.url).stream(TEXT, **asked) == body
+    assert client(faulty.url).create(TEXT, **asked).content == body
+    for synthesis in capture_tts.syntheses():
+        assert (synthesis.outcome, synthesis["tts.audio.format"]) == ("ok", "wav")
+        assert synthesis["tts.audio.delivered_duration"] == pytest.approx(len(PCM) / 32000)
+    assert len(capture_tts.syntheses()) == 2
+
+
+@pytest.mark.parametrize(
+    ("coding", "pieces", "outcome", "delivered_s"),
+    [
+        ("gzip", cut(PCM), "error", 0),
+        ("deflate", cut(PCM), "error", 0),
+        ("gzip", [*cut(gzip.compress(PCM)[:-8]), b"\0" * 8], "partial", len(PCM) / 48000),
+    ],
+    ids=["no gzip", "no deflate", "checksum"],
+)
+def test_an_answer_that_cannot_be_decompressed(
+    capture_tts: Capture,
+    observe: Observe,
+    faulty: Faulty,
+    client: Callable[..., Client],
+    coding: str,
+    pieces: list[bytes],
+    outcome: str,
+    delivered_s: float,
+) -> None:
+    """The client raises: the provider has failed, nobody left. What came before is delivered."""
+    observe(OpenAIInstrumentor)
+    faulty.headers, faulty.pieces = {**RAW, "Content-Encoding": coding}, pieces
+    with pytest.raises(Exception, match=r"Error -3|incorrect"):
+        client(faulty.url).stream(TEXT, response_format="pcm")
+    synthesis = capture_tts.synthesis(outcome=outcome)
+    assert synthesis["error.type"] == "connection"
+    assert synthesis["tts.audio.delivered_duration"] == pytest.approx(delivered_s)
+    assert [attempt["error.type"] for attempt in synthesis.attempts] == ["connection"]
+    assert counts(capture_tts) == FAILED
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip"])
+def test_a_coding_that_is_not_read(capture_tts: Capture, observe: Observe, faulty: Faulty, coding: str) -> None:
+    """The bytes are not the audio: no duration is guessed."""
+    observe(OpenAIInstrumentor)
+    data = gzip.compress(gzip.compress(wav(PCM, rate=16000)))
+    faulty.headers, faulty.pieces = {"Content-Type": "audio/wav", "Content-Encoding": coding}, [data]
+    Client(faulty.url, asynchronous=False).stream(TEXT, response_format="wav")
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert (synthesis["tts.audio.format"], synthesis["tts.audio.duration"]) == ("wav", None)
+
+
+def test_a_piece_that_is_too_large_to_decompress(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a piece would take as much memory again as its client takes: it is not read, and the duration is unknown."""
+    monkeypatch.setattr(guard, "strict", False)  # it is a warning
+    observe(OpenAIInstrumentor)
+    body = wav(bytes(17 << 20), rate=16000)
+    faulty.headers, faulty.pieces = {"Content-Type": "audio/wav", "Content-Encoding": "gzip"}, [gzip.compress(body)]
+    assert Client(faulty.url, asynchronous=False).stream(TEXT, response_format="wav") == body
+    assert capture_tts.synthesis(outcome="ok")["tts.audio.duration"] is None
 
 
 def test_a_server_that_is_not_there(capture_tts: Capture, observe: Observe, client: Callable[..., Client]) -> None:
