@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_tts.core.fork import ForkAware, register
+from otel_tts.sdk.threads import can_start
 from otel_tts.settings import Settings, misspelt, standard
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ _CALLED = "configure() has been called before with other arguments (%s): the fir
 _ENDED = (
     "configure() has been called after the pipeline that it set up was shut down: OpenTelemetry's providers are set once in a process, so "
     "nothing is recorded any more. Call pipeline.flush() to export what there is and go on (in a notebook, say), or restart the process."
+)
+_THREADS = 16
+"""Of the export of all signals, and of the libraries that it uses."""
+_NO_THREADS = (
+    "Telemetry is off: this process cannot start the %d threads that export it. Raise its limit (ulimit -u, pids_limit, TasksMax), and "
+    "restart it. The service itself is not affected."
 )
 _STARTED = (
     "otel-tts run or opentelemetry-instrument has set up telemetry before the program began, so these arguments of configure() are not "
@@ -101,10 +108,7 @@ def configure(
         if _configured.first_call is None:
             standard.check(os.environ)
             misspelt.warn(os.environ)
-            # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
-            from otel_tts.sdk.providers import build
-
-            _configured.first_call = arguments, build(**{**arguments, "settings": settings or Settings.load()})
+            _configured.first_call = arguments, _build({**arguments, "settings": settings or Settings.load()})
         first, pipeline = _configured.first_call
     if pipeline.has_ended:
         _logger.warning(_ENDED)
@@ -112,6 +116,19 @@ def configure(
     if differing := sorted(name for name in given if first.get(name) != arguments.get(name)):
         _logger.warning(_STARTED if _configured.without_code else _CALLED, ", ".join(differing))
     return pipeline
+
+
+def _build(arguments: Mapping[str, Any]) -> Pipeline:
+    # The SDK is imported here: a program that imports otel_tts and leaves telemetry to its host does not pay for it.
+    if can_start(_THREADS):
+        from otel_tts.sdk.providers import build
+
+        return build(**arguments)
+    from otel_tts.sdk.pipeline import without_exports  # the rest of the SDK starts threads already when it is imported
+
+    _logger.error(_NO_THREADS, _THREADS)
+    providers = [arguments.get(f"{name}_provider") for name in ("tracer", "meter", "logger")]
+    return without_exports("off, since no threads can be started", arguments["settings"], *providers)
 
 
 def configured_without_code() -> None:

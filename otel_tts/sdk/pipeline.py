@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_tts.core import fork
@@ -26,9 +27,6 @@ from otel_tts.sdk.losses import LOSSES
 from otel_tts.settings import Settings
 
 if TYPE_CHECKING:
-    from opentelemetry import metrics, trace
-    from opentelemetry._logs import LoggerProvider
-
     from otel_tts.sdk.metrics import Holdable
 
 _logger = logging.getLogger(__name__)
@@ -107,6 +105,7 @@ class Pipeline(fork.ForkAware):
     Args:
         exports: of the signals.
         readers: of the meter provider.
+        off: why there are no exports.
 
     Attributes:
         tracer_provider: the tracer provider in use: ours, or the host's own.
@@ -122,12 +121,13 @@ class Pipeline(fork.ForkAware):
         settings: Settings,
         tracer_provider: trace.TracerProvider,
         meter_provider: metrics.MeterProvider,
-        logger_provider: LoggerProvider,
+        logger_provider: _logs.LoggerProvider,
         exports: Sequence[SignalExport] = (),
         *,
         readers: Sequence[Holdable] = (),
         data_dir: Path | None = None,
         prometheus_port: int | None = None,
+        off: str = "",
     ) -> None:
         self.settings = settings
         self.tracer_provider = tracer_provider
@@ -137,6 +137,7 @@ class Pipeline(fork.ForkAware):
         self.prometheus_port = prometheus_port
         self._exports = [(export, Lane(export.signal)) for export in exports]
         self._readers = readers
+        self._off = off
         self._collector: Lane | None = None
         self._result: bool | None = None
         # Reentrant: a signal handler of the host may call shutdown in the middle of it, in the same thread, and would wait for ever.
@@ -157,9 +158,7 @@ class Pipeline(fork.ForkAware):
 
     def describe(self) -> list[str]:
         """Return where each signal goes, as one line each, for people."""
-        return [f"{export.signal}: {export.description}" for export, _ in self._exports] or [
-            "everything: switched off by OTEL_SDK_DISABLED"
-        ]
+        return [f"{export.signal}: {export.description}" for export, _ in self._exports] or [f"everything: {self._off}"]
 
     def flush(self, timeout: float | None = None) -> bool:
         """Export what has been recorded so far, including the host's own providers.
@@ -260,6 +259,31 @@ class Pipeline(fork.ForkAware):
             for reader in self._readers:
                 reader.renew(self.meter_provider)
             renew_all_locks(self.meter_provider)
+
+
+def without_exports(
+    reason: str,
+    settings: Settings,
+    tracer_provider: trace.TracerProvider | None,
+    meter_provider: metrics.MeterProvider | None,
+    logger_provider: _logs.LoggerProvider | None,
+) -> Pipeline:
+    """Return a pipeline that exports nothing and starts nothing.
+
+    Args:
+        reason: why, for people.
+        settings: the settings in use.
+        tracer_provider: the host's; None: the global one.
+        meter_provider: likewise.
+        logger_provider: likewise.
+    """
+    return Pipeline(
+        settings,
+        tracer_provider or trace.get_tracer_provider(),
+        meter_provider or metrics.get_meter_provider(),
+        logger_provider or _logs.get_logger_provider(),
+        off=reason,
+    )
 
 
 def _exported(calls: Sequence[LaneCall], deadline: float) -> bool:

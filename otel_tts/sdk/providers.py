@@ -44,7 +44,7 @@ from otel_tts.sdk.late import join_meters, join_tracers, warn_of_loggers
 from otel_tts.sdk.log_records import Masked
 from otel_tts.sdk.logs import ExportHandler, attach, detach, is_attached
 from otel_tts.sdk.metrics import Holdable, Pull, Push
-from otel_tts.sdk.pipeline import Pipeline, SignalExport
+from otel_tts.sdk.pipeline import Pipeline, SignalExport, without_exports
 from otel_tts.sdk.workers import announce
 from otel_tts.settings import MonitorSettings, SettingError, Settings
 
@@ -89,12 +89,7 @@ def build(
         ValueError: an argument or a setting cannot be used.
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return Pipeline(
-            settings,
-            tracer_provider or trace.get_tracer_provider(),
-            meter_provider or metrics.get_meter_provider(),
-            logger_provider or _logs.get_logger_provider(),
-        )
+        return without_exports("switched off by OTEL_SDK_DISABLED", settings, tracer_provider, meter_provider, logger_provider)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if handle_sigterm and not in_main_thread:
         raise ValueError("handle_sigterm=True works in the main thread only: call configure() there.")

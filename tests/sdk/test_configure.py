@@ -298,6 +298,37 @@ print(type(trace.get_tracer_provider()).__name__, pipeline.flush(), pipeline.shu
     assert process.stderr == "a happened\n"
 
 
+def test_a_process_that_can_start_no_thread_goes_on() -> None:
+    """One line says that telemetry is off; nothing is set up, and everything can still be called."""
+    process = run(
+        """
+import ctypes, resource, threading
+from otel_tts import PCM16, Telemetry
+if os.getuid() == 0:  # root has no such limit
+    os.setresuid(65534, 65534, 0)
+    ctypes.CDLL(None).setfsuid(0)  # it reads as before
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+try:
+    threading.Thread(target=int).start()
+except RuntimeError:
+    pass
+else:  # a kernel that does not count them
+    threading._start_new_thread = refuse
+pipeline = otel_tts.configure(local=True, prometheus_port=0)
+record("a")
+with Telemetry().synthesis("hello") as s, s.attempt("piper") as attempt:
+    print(len(attempt.audio(bytes(3200), PCM16(16000))))
+print(threading.active_count(), pipeline.describe(), pipeline.flush(), pipeline.shutdown())
+"""
+    )
+    assert process.stdout.splitlines() == ["3200", "1 ['everything: off, since no threads can be started'] True True"]
+    first, second = process.stderr.splitlines()
+    assert first.startswith("Telemetry is off: this process cannot start the 16 threads that export it.")
+    assert second == "a happened"
+
+
 def test_switching_metrics_off_leaves_traces_and_logs(tmp_path: Path) -> None:
     """METRICS_ENABLED=false: no readers and no port; traces and logs as ever."""
     process = run(
