@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import re
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ import grpc.aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from otel_tts.core.guard import guarded
+from otel_tts.grpc.internals import Internals
 from otel_tts.grpc.requests import read
 from otel_tts.grpc.rpc import TRACE_RESPONSE, Rpc
 from otel_tts.grpc.status import code_of
@@ -45,9 +48,18 @@ def answer_with(rpc: Rpc, context: Any) -> None:
         set_trailing_metadata()((*(metadata or ()), *own))
 
     context.set_trailing_metadata = add
+    if type(context) is type(rpc.internals.context):  # of `grpc`, which says nothing of initial metadata that it does not send
+        context.send_initial_metadata = functools.partial(_send_initial_metadata, rpc.internals)
     if hasattr(context, "abort_with_status"):
         abort_with_status = _weak(context.abort_with_status)
         context.abort_with_status = lambda status: abort_with_status()(_Status(status, own))
+
+
+def _send_initial_metadata(internals: Internals, initial_metadata: Any) -> None:
+    """Send it, and note what grpc does not send. ``internals`` has another object of the same context: no circle of references."""
+    internals.context.send_initial_metadata(initial_metadata)
+    with suppress(AttributeError, TypeError, ValueError):
+        internals.illegal = not all(_is_legal(key, value) for key, value in initial_metadata or ())
 
 
 def _weak(method: Any) -> Callable[[], Any]:
@@ -66,6 +78,12 @@ def _check(rpc: Rpc, metadata: Any) -> None:
         rpc.unsendable = not (rpc.unencodable or all(_is_legal(key, value) for key, value in metadata or ()))
     except (AttributeError, TypeError, ValueError):
         pass
+
+
+def _note_code(rpc: Rpc, code: Any) -> None:
+    """Note whether a handler of ``grpc.aio`` has set None as its code, which is read as if it had set none, and sent as UNKNOWN."""
+    if rpc.internals.context is not None:
+        rpc.internals.none_set = code is None
 
 
 def _is_legal(key: str, value: str | bytes) -> bool:
@@ -136,6 +154,10 @@ class AioContext:
             _check(self._rpc, metadata)
             raise
 
+    def set_code(self, code: Any) -> None:
+        self._context.set_code(code)
+        _note_code(self._rpc, code)
+
     def set_details(self, details: str) -> None:
         self._context.set_details(details)
         self._rpc.unencodable |= not _encodable((details,))
@@ -188,6 +210,7 @@ class ThreadContext:
     def set_code(self, code: Any) -> None:
         self._code = code
         self._context.set_code(code)
+        _note_code(self._rpc, code)
 
     def is_active(self) -> bool:
         return self._task is None or not self._task.done()

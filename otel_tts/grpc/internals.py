@@ -31,9 +31,16 @@ class Internals:
     """Whether grpc itself rejects the RPC, because too many are running."""
     numbers = False
     """Whether a handler may set a code by its number."""
+    illegal = False
+    """Whether the handler has sent initial metadata that is not legal: then grpc cuts the RPC off."""
+
+    none_set = False
+    """Whether the handler has set None as its code under ``grpc.aio``."""
 
     def code(self) -> str | None:
         """Return the name of the status code that was set, by a handler or by an interceptor; None: none, or unknown."""
+        if self.none_set:
+            return "UNKNOWN"
         return None if self.context is None else code_of(self.context, None, numbers=self.numbers)
 
     def when_over(self, callback: Callable[..., None]) -> None:

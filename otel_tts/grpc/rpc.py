@@ -292,7 +292,7 @@ class Rpc(Call):
             return "RESOURCE_EXHAUSTED", outcome.CANCELLED
         if self._too_large():
             return "RESOURCE_EXHAUSTED", OURS
-        if self.unsendable:
+        if self.unsendable or internals.illegal:
             return "INTERNAL", OURS
         remaining_s = internals.remaining_s()
         elapsed_s = (self.timeline.monotonic() - self.timeline.start) * 1e-9

@@ -295,7 +295,7 @@ class Cell:
         ) as port, connect(port) as channel:  # fmt: skip
             try:
                 if ending in ("too_many", "cancel_waiting", "deadline_waiting"):
-                    blocking = self._start(channel, 2.0)  # it is over before its deadline, however slow the machine
+                    blocking = self._start(channel, 20.0)  # it is over before its deadline, however slow the machine
                     assert self.handlers.entered.acquire(timeout=5)
                     self._end(channel)
                     blocking.cancel()
@@ -330,7 +330,7 @@ class Cell:
         # grpc answers nothing to a handler's own CancelledError.
         if timeout is None:
             timeout = {"own_cancel": 3 * DEADLINE}.get(
-                ending, DEADLINE if ending.startswith("deadline") else 2.0
+                ending, DEADLINE if ending.startswith("deadline") else 20.0
             )  # it comes before
         request: Any = {"undecodable": b"undecodable", "oversized_request": bytes(SIZE_LIMIT + 1)}.get(ending, b"hello")
         if headers_only:

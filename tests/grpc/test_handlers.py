@@ -206,3 +206,28 @@ def test_a_serializer_that_gives_something_else(stack: str, kind: str, odd: str,
         code = rpc.code().name
         the_rpc(capture_tts)
     assert ends(capture_tts) == {code: 1}
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+def test_a_caller_that_sends_no_request(kind: str, capture_tts: Capture) -> None:
+    """A method that takes one request is called as if it took a stream, and the stream has none."""
+    with STACKS["sync"](capture_tts.telemetry(clock=SystemClock()), SyncHandlers("ok").service) as port, connect(port) as channel:
+        responses = channel.stream_stream(f"/test.Speech/{kind}")(iter(()), timeout=10)
+        with pytest.raises(grpc.RpcError):
+            next(responses)
+        assert responses.code() is grpc.StatusCode.UNIMPLEMENTED
+        the_rpc(capture_tts)
+    assert ends(capture_tts) == {"UNIMPLEMENTED": 1}
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+def test_a_caller_that_sends_no_request_to_an_asynchronous_server(kind: str, capture_tts: Capture) -> None:
+    """Grpc never answers it, and looks as if its caller had left: docs/guides/grpc.md says so."""
+    with aio_server(capture_tts.telemetry(clock=SystemClock()), AioHandlers("ok").service) as port, connect(port) as channel:
+        responses = channel.stream_stream(f"/test.Speech/{kind}")(iter(()), timeout=0.5)
+        with pytest.raises(grpc.RpcError):
+            next(responses)
+        assert responses.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        the_rpc(capture_tts)
+    assert ends(capture_tts).keys() <= {"CANCELLED", "DEADLINE_EXCEEDED"}
+    assert ends(capture_tts).total() == 1

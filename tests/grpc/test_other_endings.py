@@ -50,6 +50,11 @@ def trailing(entry: Any) -> Step:
     return lambda context: context.set_trailing_metadata((entry,))
 
 
+def initial(entry: Any) -> Step:
+    """A step that sends initial metadata."""
+    return lambda context: context.send_initial_metadata((entry,))
+
+
 def swallowed(step: Step) -> Step:
     """A step whose exception nobody sees."""
 
@@ -122,6 +127,16 @@ ODD: dict[str, list[Step]] = {
     "sets OK, raises another's abort": [lambda context: context.set_code(Code.OK), throw(grpc.aio.AbortError())],
     "None as a response": [lambda context: None],
 }  # fmt: skip
+ODD_IN_EACH_KIND: dict[str, list[Step]] = {
+    "sets None": [setting(None), RESPOND],
+    "sets None, raises": [setting(None), throw(ValueError("no"))],
+    "aborts None": [aborting(None)],
+    **{
+        f"initial metadata {entry!r}{more}": [initial(entry), *steps, RESPOND]
+        for entry in (("Key", "v"), ("a key", "v"), ("k", "\n"), ("k", "v"))
+        for more, steps in {"": [], ", raises": [throw(ValueError("no"))], ", trailing": [trailing(("k", "v"))]}.items()
+    },
+}
 SILENT = ("aborts 0", "aborts with OK", "half a character", "\\ud83d", "GeneratorExit", "Stopped", "no text")
 """What stands in the names of programs to which grpc may send no status: their clients wait for their deadline."""
 
@@ -375,14 +390,15 @@ def test_what_others_further_out_make_of_an_rpc(stack: str, capture_tts: Capture
 def test_odd_ends_have_the_status_that_grpc_sends(stack: str, capture_tts: Capture, capfd: pytest.CaptureFixture[str]) -> None:
     """Codes, metadata, details and exceptions that grpc does not take as they are: what the client gets is counted."""
     wrong = []
+    cases = [(name, steps, KINDS[index % 2]) for index, (name, steps) in enumerate(ODD.items())]  # a single response, or a stream
+    cases += [(name, steps, kind) for name, steps in ODD_IN_EACH_KIND.items() for kind in KINDS[:2]]
     with ExitStack() as opened:
         server = probe(stack, capture_tts, opened)
-        for index, (name, steps) in enumerate(ODD.items()):
-            kind = KINDS[index % 2]  # a single response, or a stream
+        for name, steps, kind in cases:
             seen, counted = server.make(steps, kind, 0.2 if any(part in name for part in SILENT) else 10)
             if seen != counted:
                 wrong.append((name, kind, seen, counted))
-        assert server.counted() == len(ODD)
+        assert server.counted() == len(cases)
     assert wrong == []
 
 
