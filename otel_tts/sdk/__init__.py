@@ -46,8 +46,8 @@ _ENDED = (
 _THREADS = 16
 """Of the export of all signals, and of the libraries that it uses."""
 _NO_THREADS = (
-    "Telemetry is off: this process cannot start the %d threads that export it. Raise its limit (ulimit -u, pids_limit, TasksMax), and "
-    "restart it. The service itself is not affected."
+    "Telemetry is off: this process cannot start the threads that export it (up to %d). Raise its limit (ulimit -u, pids_limit, "
+    "TasksMax), and restart it. The service itself is not affected."
 )
 _STARTED = (
     "otel-tts run or opentelemetry-instrument has set up telemetry before the program began, so these arguments of configure() are not "

@@ -504,14 +504,17 @@ def test_an_answer_that_cannot_be_decompressed(
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip"])
-def test_a_coding_that_is_not_read(capture_tts: Capture, observe: Observe, faulty: Faulty, coding: str) -> None:
-    """The bytes are not the audio: no duration is guessed."""
+def test_a_coding_that_is_not_read(
+    capture_tts: Capture, observe: Observe, faulty: Faulty, coding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bytes are not the audio: no duration is guessed, and nobody is told to mend a format that is right."""
     observe(OpenAIInstrumentor)
     data = gzip.compress(gzip.compress(wav(PCM, rate=16000)))
     faulty.headers, faulty.pieces = {"Content-Type": "audio/wav", "Content-Encoding": coding}, [data]
     Client(faulty.url, asynchronous=False).stream(TEXT, response_format="wav")
     synthesis = capture_tts.synthesis(outcome="ok")
     assert (synthesis["tts.audio.format"], synthesis["tts.audio.duration"]) == ("wav", None)
+    assert "cannot be read" not in caplog.text
 
 
 def test_a_piece_that_is_too_large_to_decompress(
