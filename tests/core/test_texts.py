@@ -158,3 +158,58 @@ def test_a_whole_request_has_no_wait_for_text(capture_tts: Capture) -> None:
     list(s.stream([SECOND], "piper", "joe", audio=FORMAT))
     assert capture_tts.synthesis()["tts.text.wait"] is None
     assert not capture_tts.points("tts.text.wait")
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_end_of_the_text_is_waited_for_once(capture_tts: Capture, layers: int, *, asynchronous: bool) -> None:
+    """The engine that takes all of it first waits for its end too; one iterator inside another waits for the same."""
+    clock, s = capture_tts.clock, capture_tts.telemetry().synthesis(stream=True)
+
+    def texts() -> Iterator[str]:
+        yield "x"
+        clock.advance(2)
+        yield "y"
+        clock.advance(1)
+
+    async def texts_async() -> AsyncIterator[str]:
+        for piece in texts():
+            yield piece
+
+    def engine() -> Iterator[bytes]:
+        pieces: Iterator[str] = texts()
+        for _ in range(layers):
+            pieces = s.text_from(pieces)
+        assert list(pieces) == ["x", "y"]
+        clock.advance(0.5)
+        yield SECOND
+
+    async def engine_async() -> AsyncIterator[bytes]:
+        pieces: AsyncIterator[str] = texts_async()
+        for _ in range(layers):
+            pieces = s.text_from(pieces)
+        assert [piece async for piece in pieces] == ["x", "y"]
+        clock.advance(0.5)
+        yield SECOND
+
+    async def main() -> None:
+        async for _ in s.stream(engine_async(), "piper", audio=FORMAT):
+            pass
+
+    if asynchronous:
+        asyncio.run(main())
+    else:
+        list(s.stream(engine(), "piper", audio=FORMAT))
+    span = capture_tts.synthesis()
+    assert (span["tts.text.wait"], span["tts.real_time_factor"]) == (pytest.approx(3), pytest.approx(0.5))
+
+
+def test_waits_that_no_pull_takes_are_bounded(capture_tts: Capture) -> None:
+    """Text that a host reads for hours before it asks for audio takes no more memory, and every wait counts."""
+    s = capture_tts.telemetry().synthesis(stream=True)
+    for _ in s.text_from("x" for _ in range(3000)):
+        capture_tts.clock.advance(1)
+        s._request.text_input.waited(s._request.text_input.now_ns() - 10**9, first=False)
+    assert len(s._request.text_input.waits) <= 1001
+    list(s.stream([SECOND], "piper", audio=FORMAT))
+    assert capture_tts.synthesis()["tts.text.wait"] == pytest.approx(3000)
