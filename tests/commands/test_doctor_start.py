@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from otel_tts.cli import main
 from otel_tts.commands.doctor.start import start_part, start_service
 
 ROOT = Path(__file__).parents[2]
@@ -43,3 +45,12 @@ def test_no_other_message_names_what_only_a_checkout_has() -> None:
         if LIKE_MAKE.search(line) and "make generate" not in line
     }
     assert advised == IN_A_CHECKOUT
+
+
+@pytest.mark.parametrize(("patience", "said"), [("2", True), ("15", False)])
+def test_little_patience_is_said_to_be_so(patience: str, said: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A wait that is shorter than the interval of exports finds healthy hops broken."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    nowhere = [f"--{part}-url=http://127.0.0.1:9" for part in ("collector", "prometheus", "jaeger", "grafana")]
+    output = CliRunner().invoke(main, ["doctor", "--wait", "--patience", patience, *nowhere]).output
+    assert (f"with --patience {patience}, what is still on its way looks broken" in " ".join(output.split())) is said

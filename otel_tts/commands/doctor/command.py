@@ -37,6 +37,8 @@ _JAEGER, _GRAFANA = "http://127.0.0.1:16686", "http://127.0.0.1:3000"
 _STYLES = {HopState.OK: "green", HopState.BROKEN: "bold red", HopState.UNKNOWN: "yellow"}
 _WIDTHS = (7, 9, 8)
 _GAP = 2
+_EXPORTED_S = 15
+"""Seconds within which telemetry has arrived at the default intervals of exports."""
 
 
 class _DestinationUrl(click.ParamType[str]):
@@ -133,6 +135,11 @@ def doctor(
         if not as_json:
             console.print(sentence, style="dim", highlight=False)
 
+    if patience_s < _EXPORTED_S:
+        announce(
+            f"Services export metrics every 10 s by default: with --patience {patience_s:g}, what is still on its way looks broken. "
+            f"Give {_EXPORTED_S} or more."
+        )
     history = open_history(settings)
     counter, spans = Counter(pipeline.prometheus, service=service), Spans(pipeline.traces, history)
     following = NextRequest(service, counter, spans, history, patience_s, announce)
