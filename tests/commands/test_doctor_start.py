@@ -47,10 +47,10 @@ def test_no_other_message_names_what_only_a_checkout_has() -> None:
     assert advised == IN_A_CHECKOUT
 
 
-@pytest.mark.parametrize(("patience", "said"), [("2", True), ("15", False)])
-def test_little_patience_is_said_to_be_so(patience: str, said: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("patience", "named"), [("2", True), ("15", False)])
+def test_little_patience_is_said_to_be_so(patience: str, named: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A wait that is shorter than the interval of exports finds healthy hops broken."""
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
     nowhere = [f"--{part}-url=http://127.0.0.1:9" for part in ("collector", "prometheus", "jaeger", "grafana")]
     output = CliRunner().invoke(main, ["doctor", "--wait", "--patience", patience, *nowhere]).output
-    assert (f"with --patience {patience}, what is still on its way looks broken" in " ".join(output.split())) is said
+    assert (f"with --patience {patience}, what is still on its way looks broken" in " ".join(output.split())) is named

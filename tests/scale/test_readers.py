@@ -20,6 +20,7 @@ from tests.history.test_sources import *  # noqa: F403 - all of its tests, over 
 from tests.scale.cluster import Cluster
 from tests.scale.microseconds import Microseconds
 
+del globals()["test_history_begins_with_the_earliest_of_all_files"]  # is about the names of local files
 del globals()["test_commands_read_both"]  # compares nanoseconds of files with what is printed of Cassandra's microseconds
 
 
