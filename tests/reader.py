@@ -80,7 +80,7 @@ def commands(block: Block) -> Iterator[str]:
         yield from filter(None, (part.strip() for part in re.split(r"&&|\|\||[|;&]$|\| ", line.partition(" #")[0].strip())))
 
 
-_NOTES = ("Where 1st audio is later than took,", "Where text was streamed, took has")
+_NOTES = ("Where 1st audio is later than took,", "Where text was streamed, took has", "1st audio, and durations in metrics,")
 
 
 def same(pattern: str, printed: str) -> bool:

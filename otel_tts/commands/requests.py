@@ -141,15 +141,10 @@ def requests(
             if len(listed) == limit:
                 console.print(f"These are the newest {limit}: --limit shows more.", style="yellow")
         if any(request.ttfa is not None and request.ttfa > request.duration for request in listed):
-            console.print(
-                "Where 1st audio is later than took, the audio begins with silence: the request ended before a listener heard a sound.",
-                style="dim",
-            )
+            console.print("Where 1st audio is later than took, the audio begins with silence.", style="dim")
         if any(map(_waited, listed)):
-            console.print(
-                "Where text was streamed, took has the wait for its beginning in it: 1st audio, and durations in metrics, start after it.",
-                style="dim",
-            )
+            console.print("Where text was streamed, took has the wait for its beginning in it:", style="dim")
+            console.print("1st audio, and durations in metrics, start after that wait.", style="dim")
         console.print(f"otel-tts trace {listed[0].trace_id[: terminal.TRACE_DIGITS]}  shows one of them as a tree.")
     elif wanted != RequestFilter():
         console.print("No request matches. Remove a filter, or wait some seconds: telemetry is written in batches.")

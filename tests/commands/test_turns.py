@@ -146,7 +146,7 @@ def test_took_says_what_metrics_leave_out() -> None:
     assert [request["first_text"] for request in listed if not request["characters"]] == [None]
     wide = run("requests", columns=160).output
     assert "for text" in wide.splitlines()[0]
-    footnote = "took has the wait for its beginning in it: 1st audio, and durations in metrics, start after it."
+    footnote = "took has the wait for its beginning in it: 1st audio, and durations in metrics, start after that wait."
     assert footnote in " ".join(wide.split())
     assert footnote in " ".join(run("requests", columns=80).output.split())
     tree = run("trace", next(request["trace_id"] for request in spoken)).output
