@@ -51,7 +51,7 @@ class Report:
             if match := SEEN.match(line):
                 hop = match[2]
                 states[hop], messages[hop] = match[1], match[3]
-            else:
+            elif states:  # before the first hop stands what is said of the patience
                 messages[hop] += " " + line.strip()
         return cls(exit_code, states, messages, announced)
 
