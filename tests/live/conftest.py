@@ -78,7 +78,7 @@ class Watched:
         command = ["verify", "--iterations", str(iterations), "--target", self.served.target, "--seed", "3"]
         command += ["--metrics-url", self.served.metrics_url]
         ran = subprocess.run(
-            [*OTEL_TTS, *command], env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, check=False
+            [*OTEL_TTS, *command], env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=False
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
         (table,) = re.findall(r"^requests  .*\n(?:   .*\n)*", ran.stdout, re.MULTILINE)
