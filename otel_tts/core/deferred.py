@@ -27,7 +27,7 @@ _collector: int | None = None  # the thread that collects; there is one collecti
 
 def collecting() -> bool:
     """Return whether the caller is run by the garbage collector."""
-    return _collector is not None and _collector == get_ident()
+    return _collector is not None and _collector == get_ident() and _phases.get("stop") is _last_stop
 
 
 def defer(job: Callable[[], None]) -> None:
@@ -96,9 +96,19 @@ def after_fork_in_child() -> None:
     _jobs, _collector = SimpleQueue(), None
 
 
+_phases: dict[str, object] = {}
+"""What collections last said at each phase. Written without Python code, which an exception of a signal handler could cut off."""
+_last_stop: object = None
+"""The end of the collection before the one that a thread is in."""
+
+
 def _on_collection(phase: str, _: object) -> None:
-    global _collector
-    _collector = get_ident() if phase == "start" else None
+    global _collector, _last_stop
+    if phase == "start":
+        _last_stop = _phases.get("stop")
+        _collector = get_ident()
+    else:
+        _collector = None
 
 
-gc.callbacks.append(_on_collection)
+gc.callbacks += [_phases.__setitem__, _on_collection]

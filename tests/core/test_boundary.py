@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -182,7 +181,7 @@ def test_what_the_collector_runs_is_done_later(capture_tts: Capture, collected: 
     synthesis = tts.synthesis("hello").__enter__()
     attempt = synthesis.attempt("piper").__enter__()
     attempt.audio(bytes(3200), PCM16(16000))
-    deferred._collector = get_ident()
+    deferred._on_collection("start", {})
     deferred.defer(lambda: done.append(1))
     synthesis.score("mos", 4)
     attempt.__exit__(None, None, None)

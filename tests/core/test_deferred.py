@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from otel_tts.core import deferred
 
 # Every lock that Python code makes from here on collects garbage as soon as it is held: a cycle with an open request of each kind in it.
 COLLECTING = """
@@ -171,3 +174,13 @@ print(all(span.end_time <= before + 10**7 for span in spans.get_finished_spans()
 """
     )
     assert run(script) == "True\n"
+
+
+def test_the_end_of_a_collection_that_was_cut_off_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise where Python code learns of the end: what comes afterwards is not taken for a finaliser's work."""
+    monkeypatch.setattr(deferred, "_collector", None)
+    gc.collect()
+    deferred._on_collection("start", {})
+    assert deferred.collecting()
+    deferred._phases["stop"] = {}  # as the collection itself notes it; nobody calls `_on_collection`
+    assert not deferred.collecting()
