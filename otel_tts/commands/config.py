@@ -136,9 +136,10 @@ def places(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     from otel_tts.sdk.exporters import destinations, exporter_names
 
     settings = Settings.load(environ)
-    files = settings.source("data_dir") != "default"
     for signal in SIGNALS:
-        ways = [redact_url(way.description) for way in destinations(signal, settings, local=files, environ=environ)]
+        ways = [
+            redact_url(way.description) for way in destinations(signal, settings, local=settings.keeps_files, environ=environ)
+        ]
         if not ways and exporter_names(signal, environ) is None:
             ways = [f"nowhere; with `otel-tts run`, `otel-tts serve` or configure(local=True) files in {settings.data_dir}"]
         yield signal, ", ".join(ways) or "nowhere: switched off"

@@ -42,7 +42,7 @@ class Turn:
             left.append(work)
         # A thread that holds the lock already runs the work when it leaves its outermost block.
         while left and not lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - as threading.Condition
-            try:
+            try:  # as `run_alone` does, without a call: each RPC comes here
                 if not lock.acquire(False):
                     return
                 while left:

@@ -93,7 +93,7 @@ def build(
     in_main_thread = threading.current_thread() is threading.main_thread()
     if handle_sigterm and not in_main_thread:
         raise ValueError("handle_sigterm=True works in the main thread only: call configure() there.")
-    files = settings.source("data_dir") != "default" if local is None else local
+    files = settings.keeps_files if local is None else local
     ways = {signal: destinations(signal, settings, local=files, environ=os.environ) for signal in SIGNALS}
     described = _resource(service_name, resource)
     judge = (

@@ -122,3 +122,8 @@ class Settings(SharedSettings):
         False,
         "Whether the process judges its own metrics and warns in its log. `otel-tts serve` does so unless this is false.",
     )
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether signals without an exporter go to local files by themselves: a data directory is named."""
+        return self.source("data_dir") != "default"
