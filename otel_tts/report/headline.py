@@ -157,7 +157,7 @@ def may_be_chance(finding: Finding) -> bool:
 def _why_not(finding: Finding) -> str:
     """Why it was not judged, or is steady although it moved far."""
     if may_be_chance(finding):
-        return f"may be chance (p {finding.p_value:.2g})"
+        return f"may be chance (p {finding.p_value:.2g}, certain below {ALPHA:.2g})"
     return finding.reason
 
 

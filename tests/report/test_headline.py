@@ -69,8 +69,8 @@ def test_only_ratios_of_levels_are_in_db() -> None:
 @pytest.mark.parametrize(
     ("status", "score", "p_value", "why"),
     [
-        ("steady", 3.3, 0.052, "may be chance (p 0.052)"),  # 5 of 30 in place of none
-        ("steady", 3.3, 1e-4, "may be chance (p 0.0001)"),
+        ("steady", 3.3, 0.052, "may be chance (p 0.052, certain below 0.0001)"),  # 5 of 30 in place of none
+        ("steady", 3.3, 1e-4, "may be chance (p 0.0001, certain below 0.0001)"),
         ("steady", 3.3, 1e-9, ""),
         ("steady", 1.0, 0.5, ""),
         ("steady", None, None, ""),
