@@ -193,6 +193,15 @@ def shortened(name: str, columns: int) -> str:
     return f"{name[: columns - 1 - end]}…{name[-end:]}"
 
 
+def measure(name: str) -> str:
+    """Format the name of a measure as words, spelt as everywhere: "real-time factor".
+
+    Args:
+        name: its parts are joined by underscores.
+    """
+    return name.replace("real_time", "real-time").replace("_", " ")
+
+
 def unit_name(metric: Metric) -> str:
     """Return the name of a metric's unit, for people; empty if it has none.
 

@@ -182,7 +182,7 @@ def measure(finding: Finding) -> str:
     Args:
         finding: of one measure.
     """
-    return finding.measure.replace("_", " ") + (f" ({finding.unit})" if finding.unit in _NAMED_UNITS else "")
+    return formatting.measure(finding.measure) + (f" ({finding.unit})" if finding.unit in _NAMED_UNITS else "")
 
 
 def numbers(finding: Finding) -> str:

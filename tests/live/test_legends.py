@@ -67,7 +67,7 @@ def test_drift_fits_a_telephone(phone: Page) -> None:
     scores = [Timeline(dict(zip(keys, (f"provider-{n}", "real_time_factor_tail"), strict=True)), points) for n in range(12)]
     named = drift.lines(drift.highest(scores), [])
     assert len(named) == len(palette.CYCLE)
-    assert named[0].name == "provider-0: real time factor tail"
+    assert named[0].name == "provider-0: real-time factor tail"
     high = [Timeline(one.attributes, timeline(0.5, 3.3, 0.4).points) for one in scores]
     bar, plot = drawn(phone, charts.course(drift.lines(drift.highest(high), []), "{score}", PERIOD, reference={"limit": 1.0}))
     assert (bar, plot >= 100) == (0, True)

@@ -103,7 +103,7 @@ def _score(point: Point) -> float:
 def _name(timeline: Timeline) -> str:
     """The provider and the measure, in words; of the traffic, which no provider causes, the measure alone."""
     provider = str(timeline.attributes[semconv.PROVIDER.key])
-    measure = str(timeline.attributes[semconv.DRIFT_COLUMN.key]).replace("_", " ")
+    measure = formatting.measure(str(timeline.attributes[semconv.DRIFT_COLUMN.key]))
     return measure if provider in ("", semconv.NONE) else f"{provider}: {measure}"
 
 
