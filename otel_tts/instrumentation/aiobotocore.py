@@ -10,7 +10,7 @@ from typing import Any
 from otel_tts.core.outcome import OK
 from otel_tts.core.streams import MeasuredAsyncIterator
 from otel_tts.instrumentation.instrumentor import Instrumentor
-from otel_tts.instrumentation.polly import asked
+from otel_tts.instrumentation.polly import asked, declared
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Utterance
 
@@ -95,6 +95,7 @@ def _measured(kind: Any) -> Any:
 
 def _body(result: Any, utterance: Utterance) -> Any:
     """Measure the body of an answer while the host reads it. The object stays the same, since hosts keep it for as long as they read."""
+    declared(result, utterance)
     body = result["AudioStream"]
     kind: Any = type(body)
     body._otel_tts = _BodyReading(utterance)  # noqa: SLF001 - an attribute of our own

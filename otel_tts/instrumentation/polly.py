@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw
+from otel_tts.core.container import declared_format
+from otel_tts.core.guard import guarded
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import file
 from otel_tts.instrumentation.target import Target
-from otel_tts.instrumentation.utterance import Asked
+from otel_tts.instrumentation.utterance import Asked, Utterance
 
 _SAMPLES: Mapping[str, tuple[Callable[[int], AudioFormat], int]] = {
     "pcm": (PCM16, 16000),
@@ -48,11 +50,28 @@ def asked(client: Any, arguments: Mapping[str, Any]) -> Asked | None:
     )
 
 
+@guarded
+def declared(result: Mapping[str, Any], utterance: Utterance) -> None:
+    """Note the format of an answer's audio by its ``Content-Type``.
+
+    Args:
+        result: of the call.
+        utterance: whose audio it is.
+    """
+    utterance.audio = declared_format(result.get("ContentType", ""), utterance.audio)
+
+
+# All ways of reading the stream use this attribute, which has no public name.
+_file = file(lambda result: result["AudioStream"], "_raw_stream")
+
+
+def _stream(result: Any, utterance: Utterance) -> Any:
+    declared(result, utterance)
+    return _file(result, utterance)
+
+
 class PollyInstrumentor(Instrumentor):
     """Instrumentor of ``synthesize_speech`` of Polly's client, to the end of its ``AudioStream``."""
 
     requires = "botocore >= 1.35, < 2"
-    targets = (
-        # All ways of reading the stream use this attribute, which has no public name.
-        Target("botocore.client", "BaseClient._make_api_call", asked, file(lambda result: result["AudioStream"], "_raw_stream")),
-    )
+    targets = (Target("botocore.client", "BaseClient._make_api_call", asked, _stream),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -89,6 +90,37 @@ class Handlers:
                 synthesis.add_text(request.decode())
                 for chunk in synthesis.stream([SECOND], "piper", "joe", audio=FORMAT):
                     yield chunk[:2]
+
+    def steered(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        """The messages, which a thread reads, say how to speak. The text is the handler's own."""
+        synthesis = self.telemetry.synthesis(stream=True)
+
+        def engine() -> Iterator[bytes]:
+            for _ in WAITS_S:
+                reader = threading.Thread(target=next, args=(requests, None))
+                reader.start()
+                reader.join()
+                synthesis.add_text("One. ")
+                yield SECOND
+
+        for chunk in synthesis.stream(engine(), "piper", "joe", audio=FORMAT):
+            yield chunk[:2]
+
+    async def steered_async(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        """The same in a task."""
+        synthesis = self.telemetry.synthesis(stream=True)
+
+        async def read() -> None:
+            await anext(requests, None)
+
+        async def engine() -> AsyncIterator[bytes]:
+            for _ in WAITS_S:
+                await asyncio.create_task(read())
+                synthesis.add_text("One. ")
+                yield SECOND
+
+        async for chunk in synthesis.stream(engine(), "piper", "joe", audio=FORMAT):
+            yield chunk[:2]
 
     def ahead(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         """A thread that reads beside the engine keeps it from nothing."""
@@ -201,6 +233,15 @@ def test_messages_that_a_thread_reads_ahead(capture_tts: Capture) -> None:
     [span] = call(capture_tts, "sync", "ahead")
     assert span["tts.text.wait"] == pytest.approx(TEXT_WAIT_S)
     assert span["tts.real_time_factor"] == pytest.approx(sum(WAITS_S))
+
+
+@pytest.mark.parametrize(("stack", "name"), [("sync", "steered"), ("aio", "steered_async")])
+def test_messages_that_are_not_the_text(stack: str, name: str, capture_tts: Capture) -> None:
+    """What another thread or task receives says nothing of the text that is added here: no wait for text is known."""
+    [span] = call(capture_tts, stack, name)
+    assert span["tts.text.length"] == len("One. ") * len(WAITS_S)
+    assert "tts.text.wait" not in span.span.attributes
+    assert span["tts.real_time_factor"] == pytest.approx(sum(WAITS_S) / len(WAITS_S))
 
 
 def test_text_from_the_requests(capture_tts: Capture) -> None:

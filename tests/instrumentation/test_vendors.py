@@ -83,6 +83,17 @@ def test_samples_without_a_header_are_what_was_asked_for(
     assert synthesis["tts.audio.duration"] == pytest.approx(2.0)
 
 
+@each(RAW)
+def test_an_answer_that_says_what_it_is(capture_tts: Capture, observe: Observe, faulty: Faulty, sdk: Sdk) -> None:
+    """Samples at the rate of its header, and not at the one that was asked for."""
+    observe(sdk.instrumentor)
+    faulty.headers, faulty.pieces = {"Content-Type": "audio/pcm;rate=8000"}, [PCM]
+    assert sdk.run(faulty.url, TEXT) == PCM
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert (synthesis["tts.audio.format"], synthesis["tts.audio.sample_rate"]) == ("pcm16", 8000)
+    assert synthesis["tts.audio.duration"] == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_cartesia_s_raw_answer(capture_tts: Capture, observe: Observe, faulty: Faulty, asynchronous: bool) -> None:
     """``with_raw_response`` is measured like any other."""
