@@ -142,6 +142,23 @@ class Call(Enclosure):
         """
         return part is self._last
 
+    def dropped_with(self, part: Part, now_ns: int) -> None:
+        """End it, since a request to speak was dropped that it keeps: so nobody has the Call either. Its own finaliser may come later.
+
+        Args:
+            part: the request to speak.
+            now_ns: when it was dropped, on the clock of the timeline, in nanoseconds.
+        """
+        if part is self._last or part in self._beside or self.waits_for(part):
+            self.drop(now_ns)
+
+    def drop(self, now_ns: int) -> None:
+        """End it as it seems to have ended, if that is known. The caller has the turn.
+
+        Args:
+            now_ns: when it was dropped, on the clock of the timeline, in nanoseconds.
+        """
+
     @guarded
     def message_came(self, since_ns: int) -> None:
         """Note that a message of a stream of requests was received here, after a wait since ``since_ns``."""

@@ -321,8 +321,7 @@ class SynthesisRequest(KeptOpen):
 
     def stop(self) -> None:
         """End it, since the process ends."""
-        now_ns = self.timeline.monotonic()
-        self.turn.leave(lambda: self._stop(now_ns))
+        self.turn.leave(functools.partial(self._stop, self.timeline.monotonic()))
 
     @guarded
     def _stop(self, now_ns: int) -> None:
@@ -346,6 +345,7 @@ class SynthesisRequest(KeptOpen):
     @guarded
     def _finish_dropped(self, now_ns: int) -> None:
         if self._call is not None:
+            self._call.dropped_with(self, now_ns)  # which knows better how it ended
             self._finish(self.interruption(), now_ns, interrupted=True)
             return
         if self._released is None:

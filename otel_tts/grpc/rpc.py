@@ -250,7 +250,11 @@ class Rpc(Call):
     def _dropped(self) -> None:
         # Deferred: a finaliser may run while its thread holds a lock that ending waits for.
         now = self.timeline.monotonic()
-        defer(partial(self._finish, True, None, "UNKNOWN", now))
+        defer(partial(self.turn.leave, partial(self.drop, now)))
+
+    def drop(self, now_ns: int) -> None:
+        """End it as its handler did, since grpc did not tell how it ended."""
+        self._finish(True, None, "UNKNOWN", now_ns)
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
