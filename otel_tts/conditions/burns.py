@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from otel_tts.conditions import figure
+from otel_tts.conditions.commands import FAILED, LATE, STATUS, TRACE
 from otel_tts.conditions.condition import Comparison, Condition, Severity
 
 ABOVE, BELOW = Comparison.ABOVE, Comparison.BELOW
@@ -50,9 +51,9 @@ def _success_burns() -> Iterator[Condition]:
             query="judged_success_burn_rate",
             causes=tuple(f"TTSSuccessBudgetBurn{other.label}" for other in BURNS if other.window_s < burn.window_s),
             steps=(
-                "Overview dashboard: the error budget, and when it began to shrink.",
-                "Providers dashboard: which provider and error type the failures have.",
-                "Slow burns are often one voice, one language or one kind of text: Requests dashboard, failed.",
+                f"Overview dashboard, error budget, or {STATUS}: when did it begin to shrink?",
+                f"Providers dashboard, or {FAILED[:-1]} --since {burn.label}`: which provider and error type do the failures have?",
+                "Slow burns are often one voice, one language or one kind of text: Requests dashboard, failed, or the same list.",
             ),
         )
 
@@ -74,11 +75,11 @@ def _first_audio_burns() -> Iterator[Condition]:
             causes=tuple(f"TTSFirstAudioBudgetBurn{other.label}" for other in BURNS if other.window_s < burn.window_s),
             steps=(
                 (
-                    "Streaming dashboard: a late first byte comes from the queue or the provider; late audio after an "
-                    "early first byte is silence at its start."
+                    f"Streaming dashboard, or {LATE}, then {TRACE}: a late first byte comes from the queue or the provider; late audio "
+                    f"after an early first byte is silence at its start. {FAILED} lists the streams without audio."
                 ),
-                "Cache dashboard: did the hit rate fall, so that more requests wait for a provider?",
-                "Queue wait: if it grows, add replicas or allow fewer requests at once.",
+                "Cache dashboard, or the column `cache` of the same list: do more requests wait for a provider, since the hit rate fell?",
+                "Queue wait, or `queued` in the same trace: if it grows, add replicas or allow fewer requests at once.",
             ),
         )
 

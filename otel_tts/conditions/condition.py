@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,7 @@ class Condition:
         by: the attributes for whose values it is judged separately.
         query: the name of the PromQL query that gives the figure; empty where Prometheus does not judge it.
         causes: the names of conditions that explain this one: it is not reported while they are met.
-        steps: what to check and do, in this order.
+        steps: what to check and do, in this order; see :meth:`steps_for`.
     """
 
     name: str
@@ -68,6 +69,22 @@ class Condition:
     query: str = ""
     causes: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+
+    def steps_for(self, service: str = "", provider: str = "", slower_than_s: float | None = None) -> list[str]:
+        """Give the steps, with the names that their commands need. What is not given is a word in capitals.
+
+        Args:
+            service: whose requests; empty: NAME.
+            provider: the provider; empty: PROVIDER.
+            slower_than_s: seconds from which on a request is slow; None: SECONDS.
+        """
+        names = {
+            "service": shlex.quote(service) if service else "NAME",
+            "provider": shlex.quote(provider) if provider else "PROVIDER",
+            "seconds": "SECONDS" if slower_than_s is None else f"{slower_than_s:g}",
+            "id": "ID",
+        }
+        return [step.format(**names) for step in self.steps]
 
     def holds(self, value: float | None, traffic: float | None = None) -> bool | None:
         """Tell whether it is met by a figure that was computed from ``traffic`` events.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from otel_tts.conditions import figure
+from otel_tts.conditions.commands import AFFECTED, FAILED, GAPS, MISSES, REFERENCE, REPORT, SLOW, STATUS, TRACE, UNAVAILABLE
 from otel_tts.conditions.condition import Comparison, Condition, Severity
 from otel_tts.semconv import DRIFT_COLUMN, PROVIDER
 
@@ -25,9 +26,12 @@ REQUESTS_FAILING = Condition(
     minimum_events=5,
     query="judged_success_rate",
     steps=(
-        "Overview dashboard: which outcome grows, `error`, `deadline`, `partial` or `empty`?",
-        "Providers dashboard: does one provider fail, and with which error type? Take it out of the chain if the next one works.",
-        "Requests dashboard: open the newest failed trace; its last attempt has the error.",
+        f"Overview dashboard, or {FAILED}: which outcome grows, `error`, `deadline`, `partial` or `empty`?",
+        (
+            "Providers dashboard, or the same list: does one provider fail, and with which error type? Take it out of the chain if "
+            "the next one works."
+        ),
+        f"Requests dashboard, failed, or {TRACE} with an id of that list: its last attempt has the error.",
         "After a deployment: roll back first, then look for the cause.",
     ),
 )
@@ -44,8 +48,11 @@ SPEECH_INTERRUPTED = Condition(
     minimum_events=5,
     query="judged_gap_share",
     steps=(
-        "Streaming dashboard: is the real-time factor of the provider above 1? Then it lacks CPU or GPU, or it is throttled.",
-        "Queue wait on the same page: if it grows too, add replicas or allow fewer requests at once.",
+        (
+            f"Streaming dashboard, or {GAPS}, then {TRACE}: is the real-time factor of the provider above 1? Then it lacks CPU or GPU, or "
+            "it is throttled."
+        ),
+        "Queue wait on the same dashboard, or `queued` in the same trace: if it grows too, add replicas or allow fewer requests at once.",
         "Move traffic to a faster provider or voice until it recovers.",
     ),
 )
@@ -61,7 +68,10 @@ PROVIDER_DOWN = Condition(
     by=(PROVIDER,),
     query="judged_provider_available",
     steps=(
-        "Providers dashboard, error types: `unauthorized` is the key, `rate_limited` the quota, `connection` the network or the host.",
+        (
+            f"Providers dashboard, or {AFFECTED}, then {TRACE}: which error type do its attempts have? `unauthorized` is the key, "
+            "`rate_limited` the quota, `connection` the network or the host."
+        ),
         "A vendor's provider: check the vendor's status page.",
         "An engine in the process: check its log, its model files and its memory.",
         "Make sure that another provider has the voices; else inform the callers whose voices fail.",
@@ -80,7 +90,10 @@ PROVIDER_DEGRADED = Condition(
     query="judged_provider_degraded",
     causes=("TTSProviderDown",),
     steps=(
-        "Providers dashboard, availability by instance: which replicas?",
+        (
+            f"Providers dashboard, availability by instance, or the query {UNAVAILABLE} in Prometheus: which replicas? "
+            f"{AFFECTED} lists the requests that could not use it."
+        ),
         "Compare their version, node, network policy and credentials with the others'; restart one and see whether it recovers.",
     ),
 )
@@ -99,8 +112,8 @@ PROVIDER_FAILING = Condition(
     query="judged_provider_success_rate",
     causes=("TTSProviderDown",),
     steps=(
-        "Providers dashboard: error types of its attempts, and where requests fall back to.",
-        "Requests dashboard, fallen back: the attempt's span has the error.",
+        f"Providers dashboard, or {AFFECTED}: where do requests fall back to?",
+        f"Requests dashboard, fallen back, or {TRACE} with an id of that list: the attempt has the error.",
     ),
 )
 
@@ -119,10 +132,12 @@ def _slow(name: str, title: str, judged: figure.Figure, query: str = "") -> Cond
         by=(PROVIDER,),
         query=query,
         steps=(
-            "Overview dashboard, latency against its reference: when did it rise, and did traffic or the length of texts change then?",
-            "Streaming dashboard: does the queue, the provider or encoding take the time?",
-            "Requests dashboard, slowest: the trace shows which span is long.",
-            "If the new latency is the right one: set the reference, or let the batch job publish it.",
+            (
+                f"Overview dashboard, latency against its reference, or {STATUS}: when did it rise, and did traffic or the length of texts "
+                "change then?"
+            ),
+            f"Requests dashboard, slowest, or {SLOW}, then {TRACE}: does the queue, the provider or encoding take the time?",
+            (f"If the new latency is the right one: set {REFERENCE}, or let the batch job publish it ({REPORT})."),
         ),
     )
 
@@ -160,7 +175,10 @@ REFERENCE_MISSING = Condition(
     query="judged_reference_missing",
     steps=(
         "On a service's first day there is no day before to compare with: wait.",
-        "Run the batch job with a reference, so that it publishes one; or set one in the environment and generate the rules again.",
+        (
+            f"Run the batch job, which publishes one: {REPORT}. Or set {REFERENCE} and generate the rules again: "
+            "`otel-tts rules --out rules`."
+        ),
     ),
 )
 HIT_RATE_COLLAPSED = Condition(
@@ -177,8 +195,8 @@ HIT_RATE_COLLAPSED = Condition(
     query="judged_hit_rate_change",
     steps=(
         (
-            "Cache dashboard, look-ups: errors mean that a tier cannot be reached; misses with few entries mean "
-            "that it was emptied or evicts."
+            f"Cache dashboard, look-ups, or {MISSES}, then {TRACE}: errors mean that a tier cannot be reached; misses with few "
+            "entries mean that it was emptied or evicts."
         ),
         "A deployment that changed a voice, an engine or its settings starts with a cold cache: it warms up by itself.",
         "Otherwise the texts have changed: see the batch job's report.",
@@ -195,9 +213,15 @@ DRIFT_DETECTED = Condition(
     by=(PROVIDER, DRIFT_COLUMN),
     query="judged_drift",
     steps=(
-        "Open the latest drift report: which provider, model and voice, by how much, and on how many samples?",
-        "Audio quality dashboard: when did the measure change? Listen to a request from before and one from after.",
-        "If the change is intended, save a new reference profile.",
+        (
+            "Open the latest drift report, in MLflow or on the page Drift of `otel-tts live`: which provider, model and voice, by how "
+            "much, and on how many requests?"
+        ),
+        (
+            "Audio quality dashboard, or the scores on the page Drift: when did the measure change? Let both versions speak the same text, "
+            "and listen."
+        ),
+        "If the change is intended, save a new reference profile: `otel-tts report reference save NEW --service {service}`.",
     ),
 )
 

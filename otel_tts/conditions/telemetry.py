@@ -25,7 +25,10 @@ EXPORT_FAILING = Condition(
     query="judged_export_failures",
     causes=(),
     steps=(
-        "Telemetry pipeline dashboard: which exporter? Its destination is down, refuses the data, or is too slow.",
+        (
+            "Telemetry pipeline dashboard, or `otel-tts doctor --wait`: which exporter? Its destination is down, refuses the data, "
+            "or is too slow."
+        ),
         "The Collector's log has the reason of each failure.",
     ),
 )
@@ -42,7 +45,10 @@ REFUSED = Condition(
     pending_s=5 * MINUTE,
     query="judged_refused_share",
     steps=(
-        "Telemetry pipeline dashboard: memory of the Collector against its limit.",
+        (
+            "Telemetry pipeline dashboard, or the query `otelcol_process_memory_rss_bytes` in Prometheus: memory of the Collector against "
+            "its limit."
+        ),
         "Give it more memory, or run more Collectors.",
     ),
 )
@@ -73,7 +79,7 @@ SDK_DROPS = Condition(
     query="judged_sdk_drops",
     causes=("TTSTelemetryRefused",),
     steps=(
-        "Can the service reach the Collector? Its log says so when it cannot.",
+        "Can the service reach the Collector? Its log says so when it cannot; `otel-tts doctor --service {service}` follows a request.",
         "Otherwise there are more spans or records than its queue holds: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample.",
     ),
 )
@@ -87,7 +93,7 @@ OVERFLOW = Condition(
     threshold=0,
     query="judged_cardinality_overflow",
     steps=(
-        "Telemetry pipeline dashboard, cardinality: which metric?",
+        'Telemetry pipeline dashboard, cardinality, or the query `{{otel_metric_overflow="true"}}` in Prometheus: which metric?',
         (
             "Metrics of this project are bounded; one of the application's own has an attribute with too many "
             "values. Remove it or limit its values."
@@ -111,8 +117,8 @@ ABSENT = Condition(
     query="judged_telemetry_absent",
     steps=(
         "Does the service run? If it was stopped on purpose, silence this alert for an hour.",
-        "Does the Collector run and accept data? Its health endpoint answers on port 13133.",
-        "Does Prometheus accept data? Its log says why it refuses.",
+        "Do the Collector and Prometheus run and accept data? `otel-tts doctor --service {service}` follows a request through both.",
+        "The health endpoint of the Collector answers on port 13133. The logs of both say why they refuse data.",
     ),
 )
 WATCHDOG = Condition(

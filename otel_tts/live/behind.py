@@ -64,3 +64,17 @@ def behind(verdict: Verdict, settings: LiveSettings) -> Behind | None:
         providers.pop() if len(providers) == 1 else "",
         "" if condition.figure in _OF_ATTEMPTS else RequestKind.INTERACTIVE.value,
     )
+
+
+def steps(verdict: Verdict, settings: LiveSettings) -> list[str]:
+    """The steps of a condition, with the names of the service and of the provider in their commands.
+
+    Args:
+        verdict: the judged condition.
+        settings: the settings.
+    """
+    providers = {
+        str(subject.attributes[semconv.PROVIDER.key]) for subject in verdict.holds if semconv.PROVIDER.key in subject.attributes
+    }
+    slow = verdict.condition.threshold * settings.reference_latency_p95 if verdict.condition.figure in _SLOW else None
+    return verdict.condition.steps_for(verdict.service, providers.pop() if len(providers) == 1 else "", slow)

@@ -37,7 +37,7 @@ def _section(condition: Condition) -> str:
     """One condition. Its heading's anchor is what the alert links to."""
     title = condition.title.format(value="…")
     blocks = [f"## {condition.name}", f"*{title}.* Severity: {condition.severity}.", condition.meaning, _holds(condition)]
-    blocks += ["\n".join(f"{number}. {step}" for number, step in enumerate(condition.steps, 1))]
+    blocks += ["\n".join(f"{number}. {step}" for number, step in enumerate(condition.steps_for(), 1))]
     if condition.causes:
         links = ", ".join(f"[{name}](#{name.lower()})" for name in condition.causes if name in BY_NAME)
         blocks.append(f"Not sent during {links}.")

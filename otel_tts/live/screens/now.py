@@ -11,7 +11,7 @@ from otel_tts import formatting, palette, semconv
 from otel_tts.distribution import AtLeast
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
-from otel_tts.live.behind import behind
+from otel_tts.live.behind import behind, steps
 from otel_tts.live.cached_history import CachedHistory
 from otel_tts.live.charts import Line
 from otel_tts.live.judgement import MOODS, Verdict, is_ahead, is_late
@@ -111,7 +111,7 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
             verdict.condition.meaning,
             requests_page(verdict, period, view, settings),
             verdict.condition.runbook(settings.runbooks_url),
-            verdict.condition.steps,
+            steps(verdict, settings),
         )
         for verdict in verdicts
         if (sentences := list(verdict.sentences()))
