@@ -1,4 +1,4 @@
-"""What instrumentations record of one and the same stream of speech, which its listener interrupts: a table for the README.
+"""What instrumentations record of one and the same stream of speech, which its listener interrupts.
 
     python -m benchmarks.peers_recorded [PEER ...]
 
@@ -6,6 +6,8 @@ Each peer is installed into an environment of its own, in build/peers/, and play
 end, and interrupted. It calls OpenAI's API over HTTP; a server in this process speaks it, with a tone for a voice. Headers come after
 0.3 s, the first byte after 1 s (it is silent), the first audio after 3.5 s. There is a gap from 5.3 s to 7.9 s. After 8.2 s the listener
 interrupts.
+
+Without a PEER all are run, and the result is written to `peers_recorded.json`, from which `make generate` makes the table of the README.
 
 All telemetry comes to the same process by OTLP. A fact counts as recorded when any attribute, metric or duration of a span has its
 value, whatever it is called there. Figures that the peer gives to its program by other ways are counted, too, and are marked.
@@ -38,6 +40,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from benchmarks.peers_played import CHUNK, RATE, TEXT
 
 ROOT = Path(__file__).parents[1]
+RESULT = Path(__file__).with_suffix(".json")
 OTLP = "opentelemetry-exporter-otlp-proto-http"
 REQUIREMENTS = {
     "otel_tts": (str(ROOT), "openai"),
@@ -50,6 +53,17 @@ REQUIREMENTS = {
     "pipecat": ("pipecat-ai[openai]", "opentelemetry-sdk", OTLP),
 }
 """Of each peer; the first is the peer itself."""
+NAMES = {
+    "otel_tts": "otel-tts",
+    "httpx": "OpenTelemetry httpx",
+    "openllmetry": "OpenLLMetry openai",
+    "openinference": "OpenInference openai",
+    "langfuse": "Langfuse",
+    "logfire": "Logfire",
+    "livekit": "LiveKit",
+    "pipecat": "Pipecat",
+}
+"""As the README calls them."""
 SCHEDULE_S = (1.0, 3.5, 3.6, 3.7, 7.9, 8.0, 8.1, 8.2, 10.5, 10.6, 10.7, 10.8)
 """When chunks of audio leave, after the request; the first is silent."""
 HEADERS_S = 0.3
@@ -210,7 +224,7 @@ def judge(complete: Recording, cut: Recording) -> dict[str, str]:
         "time to first byte": figure(within(SCHEDULE_S[0], EARLIER_S, LATER_S), *cut.durations),
         "time to first audio": figure(within(SCHEDULE_S[1], EARLIER_S, LATER_S), *cut.durations),
         "the gap in the stream": figure(lambda number: any(within(gap_s, TOLERANCE_S, TOLERANCE_S)(number) for gap_s in GAPS_S)),
-        "until the listener had enough": figure(within(cut.got["enough_at"] - cut.asked_at, EARLIER_S, LATER_S), *cut.durations),
+        "how long it was played": figure(within(cut.got["enough_at"] - cut.asked_at, EARLIER_S, LATER_S), *cut.durations),
         "seconds of audio that left": figure(within(cut.got["audio_s"], 0.03, 0.03)),
         "that it was interrupted": "yes" if set(ended) - set(same) else "-",
         "the program gets audio as it comes": "yes" if cut.got["first_byte_at"] < cut.asked_at + SCHEDULE_S[1] else "no",
@@ -219,7 +233,7 @@ def judge(complete: Recording, cut: Recording) -> dict[str, str]:
 
 
 def installed(peer: str) -> tuple[Path, str]:
-    """The interpreter of a peer's environment, and the peer's version."""
+    """The interpreter of a peer's environment, and the peer's name with its version."""
     directory = ROOT / "build" / "peers" / peer
     python = directory / "bin" / "python"
     if not (directory / ".ready").exists():
@@ -229,7 +243,7 @@ def installed(peer: str) -> tuple[Path, str]:
         (directory / ".ready").touch()
     name = "otel-tts" if peer == "otel_tts" else REQUIREMENTS[peer][0].partition("[")[0]
     [path] = importlib.metadata.distributions(name=name, path=[str(next(directory.glob("lib/python*/site-packages")))])
-    return python, f"{name} {path.version}"
+    return python, NAMES[peer] + ("" if peer == "otel_tts" else f" {path.version}")
 
 
 def play(peer: str, python: Path, server: Server, how: str) -> Recording:
@@ -255,15 +269,14 @@ def play(peer: str, python: Path, server: Server, how: str) -> Recording:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"of {', '.join(REQUIREMENTS)}; all if none is named")
-    server, table = Server(), {}
-    for peer in parser.parse_args().peers or REQUIREMENTS:
-        python, version = installed(peer)
-        table[version] = judge(play(peer, python, server, "complete"), play(peer, python, server, "interrupted"))
-    print(f"Measured on {datetime.now(UTC):%Y-%m-%d}\n")
-    print("| of the interrupted stream |", " | ".join(table), "|")
-    print("| --- |", " | ".join("---" for _ in table), "|")
-    for fact in next(iter(table.values())):
-        print(f"| {fact} |", " | ".join(recorded[fact] for recorded in table.values()), "|")
+    peers, server, recorded = parser.parse_args().peers, Server(), {}
+    for peer in peers or REQUIREMENTS:
+        python, name = installed(peer)
+        recorded[name] = judge(play(peer, python, server, "complete"), play(peer, python, server, "interrupted"))
+    result = json.dumps({"measured": f"{datetime.now(UTC):%Y-%m-%d}", "recorded": recorded}, indent=1)
+    if not peers:
+        RESULT.write_text(f"{result}\n", "utf-8")
+    print(result)
 
 
 if __name__ == "__main__":
