@@ -82,6 +82,22 @@ def test_a_run_ends_with_the_time_of_each_part() -> None:
     assert re.search(r"seconds by part: (core|files) [0-9.]+, (core|files) [0-9.]+", output), output
 
 
+def test_what_make_runs_is_there() -> None:
+    """Each file and folder that a recipe of the Makefile names exists; `make check` is all that a change must pass."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipes = {
+        match["target"]: match["recipe"].replace("\\\n", " ")
+        for match in re.finditer(r"^(?P<target>[a-z-]+):.*\n(?P<recipe>(?:\t.*\n)+)", makefile, re.MULTILINE)
+    }
+    named = {path for recipe in recipes.values() for path in re.findall(r"\b(?:tests|tools|deploy)/[\w/.]+", recipe)}
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    assert re.search(r"^check: lint typecheck ", makefile, re.MULTILINE)
+    assert "tools.generate --check" in recipes["check"]
+    assert "test" in recipes["check"].rpartition("$(MAKE)")[2]
+    assert "tests/test_docs.py" in recipes["quick"]
+
+
 def build_site(directory: Path) -> subprocess.CompletedProcess[str]:
     """Run what `make docs` runs, in a checkout."""
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tools/site", "docs", "build/site"]

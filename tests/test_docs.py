@@ -55,17 +55,21 @@ READS = (
 ELSEWHERE = {
     "cd ": ".ci/run",
     "docker ": "tests/test_compose.py",
-    "echo ": "tests/test_compose.py",
-    "export ": "tests/sdk/test_receiver.py",
+    'echo "GRAFANA_ADMIN_PASSWORD': "tests/test_compose.py",
+    "export OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "tests/sdk/test_standard.py",
+    "export OTEL_EXPORTER_OTLP_PROTOCOL": "tests/sdk/test_receiver.py",
+    "export OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "tests/report/test_genai_backend.py",
+    "export OTEL_EXPORTER_OTLP_TRACES_HEADERS": "tests/report/test_genai_backend.py",
+    "export OTEL_METRICS_EXPORTER": "tests/report/test_genai_backend.py",
     "git clone ": ".ci/run",
     "otel-tts --select": "tests/test_cli.py",
     "otel-tts cardinality": "tests/history/test_cardinality.py",
-    "make check": ".ci/run",
+    "make check": "tests/test_contributing.py",
     "make demo": "tests/commands/test_demo.py",
     "make dist": "tests/test_contributing.py",
     "make docs": "tests/test_contributing.py",
     "make install": ".ci/run",
-    "make quick": ".ci/run",
+    "make quick": "tests/test_contributing.py",
     "make stack": "tests/e2e/test_native_stack.py",
     "make tools": ".ci/run",
     "otelcol-tts ": "tests/e2e/test_config.py",
@@ -77,7 +81,7 @@ ELSEWHERE = {
     "otel-tts run ": "tests/instrumentation/test_programs.py",
     "otel-tts verify": "tests/commands/test_verify.py",
     "pip install ": "tests/test_platforms.py",
-    "python examples/": "tests/test_examples.py",
+    "python examples/agent_loop": "tests/report/test_genai_backend.py",
 }
 """All other commands, by how they begin, and what runs the like of them."""
 
@@ -169,7 +173,9 @@ def test_every_command_is_run_somewhere() -> None:
     """By a reader of its page, by the next test, or by what is named for it; and what is named is there, and needed."""
     begins = (*READS, *ELSEWHERE)
     assert {command: where for command, where in not_followed().items() if not command.startswith(begins)} == {}
-    assert [path for path in ELSEWHERE.values() if not (ROOT / path).exists()] == []
+    for begin, path in ELSEWHERE.items():  # what is named for a command speaks of it
+        word = re.escape(re.findall(r"\w+", begin)[-1])
+        assert re.search(rf"\b{word}\b", (ROOT / path).read_text("utf-8")), f"{path}: {begin}"
     assert [begin for begin in begins if not any(command.startswith(begin) for command in not_followed())] == []
 
 
@@ -182,6 +188,37 @@ def test_commands_that_read_run(tmp_path: Path) -> None:
             is_of_zsh = "zsh_source" in command  # which is not here: what it is to evaluate is only printed
             result = reader.run(["bash", "-ec", command.replace("eval", "echo") if is_of_zsh else command])
             assert (result.returncode, result.stderr) == (0, ""), f"{where}: {command}\n{result.stdout}\n{result.stderr}"
+
+
+SPAN = re.compile(r"`((?:otel-tts|make|python|python3) [^`\n]+)`")
+"""A command in a sentence."""
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_commands_in_sentences_exist(page: Path) -> None:
+    """They have subcommands, options, targets, modules and files that there are, though a sentence may leave arguments out."""
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for line in SPAN.findall(prose):
+        words = arguments(line)
+        if words[0] != "otel-tts":
+            check(words, f"{page.name}: {line}")
+        elif words[1].isupper() or words[1] == "run":
+            continue
+        else:
+            _check_options(words[1:], f"{page.name}: {line}")
+
+
+def _check_options(words: list[str], where: str) -> None:
+    context, command = click.Context(main), click.Command("none")
+    group: click.Command = main
+    while isinstance(group, click.Group) and words and (below := group.get_command(context, words[0])):
+        group = command = below
+        words = words[1:]
+    assert command.name != "none" or words[0].startswith("-"), f"{where}: there is no such command"
+    known = {name for each in (*command.params, *main.params) for name in (*each.opts, "--help", "--version")}
+    assert {word for word in words if word.startswith("-")} <= known, where
 
 
 def check(words: list[str], where: str) -> None:
