@@ -217,8 +217,8 @@ def _check_options(words: list[str], where: str) -> None:
         group = command = below
         words = words[1:]
     assert command.name != "none" or words[0].startswith("-"), f"{where}: there is no such command"
-    known = {name for each in (*command.params, *main.params) for name in (*each.opts, "--help", "--version")}
-    assert {word for word in words if word.startswith("-")} <= known, where
+    options = {name for each in (*command.params, *main.params) for name in (*each.opts, "--help", "--version")}
+    assert {word for word in words if word.startswith("-")} <= options, where
 
 
 def check(words: list[str], where: str) -> None:
