@@ -1,4 +1,35 @@
-"""OpenTelemetry for text-to-speech services: correct spans, metrics and logs for every synthesis.
+"""OpenTelemetry for text-to-speech services: spans, metrics and logs of each request to speak.
+
+A service that calls an engine of its own::
+
+    import otel_tts
+    from otel_tts import PCM16
+
+    pipeline = otel_tts.configure(service_name="my-speech", local=True)  # once, when the program starts
+    tts = otel_tts.Telemetry(voices=["joe"])
+
+
+    def speak(text):
+        with tts.synthesis(text=text, voice="joe") as synthesis, synthesis.attempt("my-engine") as attempt:
+            return attempt.audio(engine(text), PCM16(24_000))
+
+
+    pipeline.shutdown()  # when it ends
+
+- :func:`configure` sets up where telemetry goes, and returns a :class:`Pipeline`. Leave it out where your program sets OpenTelemetry up.
+- :class:`Telemetry` begins requests. A :class:`Synthesis` is one request; in it there are look-ups in caches (:class:`Lookup`) and calls of
+  engines (:class:`Attempt`). Audio in pieces goes through their ``stream``, which gives a :class:`MeasuredIterator` or a
+  :class:`MeasuredAsyncIterator`.
+- :class:`PCM16`, :class:`PCMFloat32`, :class:`MuLaw`, :class:`ALaw`, :class:`Wav` and :class:`Encoded` say what the audio is.
+- :class:`Outcome` is how a request ended. :class:`Settings` are the environment variables that recording reads.
+
+Units: times are in seconds, sample rates in Hz, sizes in bytes, text in Unicode code points, prices in US dollars per million characters.
+
+Errors: :func:`configure` and :class:`Telemetry` raise :class:`otel_tts.errors.SettingError` for a setting that cannot be used. What
+records never raises: a wrong argument is one warning in the log, and what it says is left out. In tests with the fixture
+``capture_tts`` it raises ``MisuseError``, which is a ``ValueError``.
+
+See also :mod:`otel_tts.grpc` (interceptors), :mod:`otel_tts.history` (reading telemetry back) and :mod:`otel_tts.testing`.
 
 The names are imported when they are first used, so that importing the package takes almost no time.
 """

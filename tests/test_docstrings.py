@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +17,10 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
+import otel_tts
 from otel_tts.cli import main
+from otel_tts.history import open_history
+from otel_tts.settings import HistorySettings
 
 MODULES = ("", ".audio", ".errors", ".grpc", ".history", ".sdk", ".semconv", ".settings", ".testing")
 MADE_BY_US = {"Attempt", "Synthesis", "Pipeline", "Capture"}
@@ -227,3 +233,18 @@ def test_every_option_has_a_help(name: str, command: click.Command) -> None:
     arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
     assert [option.name for option in options] == []
     assert [one.name for one in arguments if one.make_metavar(click.Context(command)).strip("[].") not in text] == []
+
+
+def test_help_of_the_package_runs(tmp_path: Path) -> None:
+    """Its program runs as it stands, with an engine, and records a request; each public name has a word there."""
+    page = inspect.getdoc(otel_tts) or ""
+    assert [name for name in otel_tts.__all__ if name != "__version__" and f"`{name}`" not in page] == []
+    program = textwrap.dedent(page.partition("::\n")[2].partition("\n- ")[0])
+    begin, end = program.split("pipeline.shutdown()")
+    code = f"def engine(text):\n    return bytes(48_000)\n\n{begin}speak('Hello.')\npipeline.shutdown(){end}"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environ["OTEL_TTS_DATA_DIR"] = str(tmp_path)
+    result = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    [request] = open_history(HistorySettings.load({}, data_dir=tmp_path)).requests()
+    assert (request.service, request.voice, request.provider, request.audio_duration) == ("my-speech", "joe", "my-engine", 1.0)

@@ -40,7 +40,8 @@ T = TypeVar("T")
 class Telemetry:
     """The telemetry of one service. Make one when the service starts, before or after :func:`otel_tts.configure`.
 
-    In a program that zero code could not set up, which a line has said, it takes no setting of the environment, and no global provider.
+    Where `otel-tts run` could not set the program up (one line on standard error says why), it records nothing, unless providers are given
+    here: then it takes no setting of the environment, and no global provider.
 
     Args:
         voices: all values that metrics use as labels; any other becomes ``_OTHER``. By default the first 50 seen are used.

@@ -167,7 +167,8 @@ class History(Protocol):
             start: the first moment.
             end: the last one.
             step: the length of a window, in seconds.
-            by: attributes of the metric, or their keys (``["tts.outcome"]``); those that a series lacks are "" in its timeline.
+            by: attributes of the metric, or their keys (``["tts.outcome"]``); those that a series lacks are "" in its timeline. The
+                application's own attributes are in `requests` only.
             service: only of processes with that ``service.name``.
             where: only series whose attributes, which may be named by their keys, have one of those values each.
 

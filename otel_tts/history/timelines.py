@@ -40,6 +40,9 @@ Where = Mapping[Attribute | str, Collection[Any]] | Mapping[Attribute, Collectio
 """The values that attributes must have; they may be named by their keys."""
 
 
+_KEYS = {attribute.key for metric in semconv.METRICS for attribute in metric.attributes}
+
+
 def timelines(metric: Metric, moments: Sequence[float], growths: Sequence[Growth], by: By, where: Where) -> list[Timeline]:
     """The timelines of a metric over the windows between the moments, by what its series did in each of them.
 
@@ -56,7 +59,8 @@ def timelines(metric: Metric, moments: Sequence[float], growths: Sequence[Growth
     keys = [_key(attribute) for attribute in ([by] if isinstance(by, str) else by)]
     wanted = {_key(attribute): allowed for attribute, allowed in where.items()}
     if unknown := [str(key) for key in (*keys, *wanted) if key not in metric.keys]:
-        raise ValueError(f"{metric.name} has no {', '.join(unknown)}: it has {', '.join(metric.keys) or 'no attributes'}.")
+        hint = " Attributes of your own are in what `requests()` gives, as `Request.attributes`." if set(unknown) - _KEYS else ""
+        raise ValueError(f"{metric.name} has no {', '.join(unknown)}: it has {', '.join(metric.keys) or 'no attributes'}.{hint}")
     values: dict[tuple[str | bool, ...], dict[int, list[float | Distribution]]] = {}
     for number, growth in enumerate(growths):
         for series in growth[metric.name]:

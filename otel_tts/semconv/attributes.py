@@ -80,8 +80,8 @@ OUTCOME = Attribute("tts.outcome", "string", "How it ended.", values=tuple(Outco
 CANCEL_REASON = Attribute(
     "tts.cancel.reason",
     "string",
-    "Why it was cancelled: the caller left, the listener interrupted, another utterance took its place, it was stopped, or the HTTP "
-    "request was HEAD, which gets no audio.",
+    "Why it was cancelled: the caller left (also where the service dropped the stream without a word), the listener interrupted, another "
+    "utterance took its place, it was stopped, or the HTTP request was HEAD, which gets no audio.",
     values=tuple(CancelReason),
 )
 CACHE_RESULT = Attribute("tts.cache.result", "string", "How the cache served the request.", values=tuple(CacheResult))

@@ -77,6 +77,17 @@ def test_dropped_requests_were_cancelled(capture_tts: Capture, name: str, cycle:
 
 
 @pytest.mark.parametrize("name", NEVER_FINISHED)
+def test_what_is_dropped_has_the_reason_caller(capture_tts: Capture, name: str) -> None:
+    """Nothing tells a stream that the service dropped from a caller that left; with a block around it, it is the same."""
+    tts = capture_tts.telemetry()
+    NEVER_FINISHED[name](tts)
+    with tts.synthesis(TEXT, stream=True) as s:
+        s.stream(iter([HALF]), "piper", audio=FORMAT)  # never pulled
+    gc.collect()
+    assert [view["tts.cancel.reason"] for view in capture_tts.syntheses(outcome="cancelled")] == ["caller", "caller"]
+
+
+@pytest.mark.parametrize("name", NEVER_FINISHED)
 def test_a_shutdown_does_not_stop_what_was_dropped_before(capture_tts: Capture, name: str) -> None:
     """The last request before the process ends, too, was cancelled when it was dropped; what is held still is stopped by the service."""
     tts = capture_tts.telemetry()

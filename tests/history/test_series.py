@@ -134,7 +134,10 @@ def test_unreasonable_timelines_are_refused(tmp_path: Path) -> None:
     history = LocalHistory(tmp_path)
     with pytest.raises(ValueError, match=r"tts.cache.lookups has no tts.voice: it has tts.cache.tier, tts.cache.lookup.result"):
         history.series(semconv.CACHE_LOOKUPS, 0, 60, 60, [semconv.VOICE])
-    with pytest.raises(ValueError, match=r"tts.queue.wait has no tts.voice: it has no attributes"):
+    own = r"tts.queue.wait has no app.tenant: it has no attributes. Attributes of your own are in what `requests\(\)` gives"
+    with pytest.raises(ValueError, match=own):
+        history.series(semconv.QUEUE_WAITING, 0, 60, 60, ["app.tenant"])
+    with pytest.raises(ValueError, match=r"tts.queue.wait has no tts.voice: it has no attributes.$"):
         history.series(semconv.QUEUE_WAITING, 0, 60, 60, where={semconv.VOICE: ["joe"]})
     with pytest.raises(ValueError, match="window of 5 s may not hold two exports"):
         history.series(semconv.CACHE_LOOKUPS, 0, 60, 5)
