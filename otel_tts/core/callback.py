@@ -6,11 +6,11 @@ it would stop all metrics, and the SDK's locks would stay held.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 from otel_tts.core.fork import ForkAware, register
@@ -91,7 +91,8 @@ class Callback(ForkAware):
             asked.put(None)
 
     def _start(self) -> None:
-        self._asked: SimpleQueue[_Question | None] = SimpleQueue()
+        # The class is looked up here: where gevent has replaced threads since, the thread is a greenlet, and needs gevent's queue.
+        self._asked: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
         self._answer, self._late = None, False
         threading.Thread(target=_serve, args=(self._asked,), name="otel-tts-callback", daemon=True).start()
 
@@ -102,7 +103,7 @@ def _callable(function: Callable[[], Any]) -> Callable[[], Any]:
     return function
 
 
-def _serve(asked: SimpleQueue[_Question | None]) -> None:
+def _serve(asked: queue.SimpleQueue[_Question | None]) -> None:
     while (question := asked.get()) is not None:
         function, answer = question
         try:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -65,7 +65,8 @@ class Ending(ForkAware):
     def _start(self) -> None:
         # The thread is started in advance, and gets the signal by a SimpleQueue. A signal handler runs in the middle of any code of the
         # main thread: a flush inside it would wait for ever if that code holds a lock of the SDK or of an exporter.
-        self._terminations: SimpleQueue[int] = SimpleQueue()
+        # The queue's class is looked up here: where gevent has replaced threads since, this one is a greenlet, and needs gevent's queue.
+        self._terminations: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._flushed = self._signalled = False
         threading.Thread(target=self._end, args=(self._terminations,), name="otel-tts-end", daemon=True).start()
 
@@ -77,11 +78,11 @@ class Ending(ForkAware):
             self._set_signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    def _end(self, terminations: SimpleQueue[int]) -> None:
+    def _end(self, terminations: queue.SimpleQueue[int]) -> None:
         number = terminations.get()
         while os.getpid() == _INIT:  # it goes on until it is killed
             self._flush()
-            with suppress(Empty):
+            with suppress(queue.Empty):
                 terminations.get(timeout=_UNTIL_KILLED_S)
         while True:
             self._end_telemetry()

@@ -37,6 +37,18 @@ def test_processes_of_multiprocessing(how: str) -> None:
 
 
 @pytest.mark.vendors
+@pytest.mark.timeout(60)  # a thread of ours that waits for what gevent does not know stops all greenlets, for ever
+def test_threads_that_have_become_greenlets() -> None:
+    """Gevent replaces threads in a process that is observed already: the program, its children and callbacks go on, and all is counted."""
+    pytest.importorskip("gevent", reason="it needs the extra `vendors`")
+    command = [*RUN, sys.executable, "-W", "ignore", str(PROGRAMS / "greenlets.py")]
+    subprocess.run(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=45)
+    assert spoken() == {"ok": 4}
+    assert sum(metrics()["tts.synthesis.requests"].values()) == 4
+    assert metrics()["tts.cache.entry.count"] == {("memory",): 6}, "two processes have three each"
+
+
+@pytest.mark.vendors
 @pytest.mark.parametrize("preload", [True, False])
 def test_a_server_that_forks(preload: bool) -> None:
     """Gunicorn with two workers, which import the application before or after they are forked."""
