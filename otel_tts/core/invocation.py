@@ -79,8 +79,7 @@ class Invocation:
         """Whether a block of the application will end it."""
         self.open = True
         """Whether its provider is still working."""
-        self._provider = provider
-        self._model = model
+        self._provider, self._model = provider, model
         self._emitter = emitter
         self._timeline = timeline
         self.monotonic = timeline.monotonic
@@ -107,6 +106,8 @@ class Invocation:
         self._complete = False  # whether all of its audio came
         self.delivers = True
         """Whether its audio goes to the caller as it comes; else whoever delivers it later reports when."""
+        self.handed_out = False
+        """Whether some of its audio was delivered by whoever does so later."""
         self._first_byte_ns: int | None = None
         self._error: BaseException | None = None
         self._labels = emitter.maker(provider, model)
@@ -270,7 +271,7 @@ class Invocation:
         self.open = False
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
-        result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers)
+        result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers or self.handed_out)
         result.connection_reused, result.resends, result.characters = self.connection_reused, self.resends.count, self.characters
         try:
             if self._meter is not None:

@@ -125,17 +125,22 @@ class Record:
         if result.billable:
             self.bill.results = [*self.bill.results, result]
         if result.audio is not None and result.kept:
-            self._add_audio(result.audio, result.format, result.real_time_factor)
+            self.add_audio(result.audio, result)
         elif result.audio is not None and self.duration_s is None and not self.unmeasured:
             self.audio, self.format, self.sample_rate = result.audio, result.format, result.audio.sample_rate
 
-    def _add_audio(self, part: AudioFacts, format: AudioFormat | None, factor: float | None) -> None:
-        """Add a part of the audio. What is not known of each part is unknown of the whole."""
-        length_s = part.duration_s
+    def add_audio(self, part: AudioFacts, result: InvocationResult) -> None:
+        """Add a part of the audio. What is not known of each part is unknown of the whole.
+
+        Args:
+            part: what is known of it.
+            result: of the call that made it.
+        """
+        length_s, factor = part.duration_s, result.real_time_factor
         if self.duration_s or self.unmeasured:
             part = self.audio.followed_by(part) if self.audio is not None else AudioFacts(sample_rate=part.sample_rate)
             factor = joined_factor(self.real_time_factor, self.duration_s, factor, length_s)
-        self.audio, self.format, self.sample_rate, self.real_time_factor = part, format, part.sample_rate, factor
+        self.audio, self.format, self.sample_rate, self.real_time_factor = part, result.format, part.sample_rate, factor
         self.unmeasured = self.unmeasured or length_s is None
         self.duration_s = None if length_s is None or self.unmeasured else (self.duration_s or 0.0) + length_s
 

@@ -39,7 +39,7 @@ class InvocationResult:
     audio: AudioFacts | None = None
     format: AudioFormat | None = None
     delivered: bool = True
-    """Whether its audio went to the caller as it came."""
+    """Whether its audio went to the caller as it came, or some of it before its end."""
     billable: bool = False
     """Whether it made any audio: only then the provider charges for it."""
     waited_s: float | None = None

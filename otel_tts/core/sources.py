@@ -56,6 +56,7 @@ class AudioSources:
         "_skipped",
         "_span",
         "_timeline",
+        "_undelivered",
         "_unfinished",
         "failure",
         "recorded",
@@ -74,6 +75,7 @@ class AudioSources:
         self._timeline = timeline
         self._failed_provider: tuple[str, ErrorType | None] | None = None  # the provider that a fallback would replace, and why
         self._skipped = False  # whether a provider was skipped for a part of the text that nobody was asked for yet
+        self._undelivered: InvocationResult | None = None  # the last that made audio, if it failed before any was handed out
         self._unfinished: list[Unfinished] | None = []  # None: the request is over
 
     # -- caches -------------------------------------------------------------------------------------------------------------------
@@ -217,11 +219,20 @@ class AudioSources:
             self._failed_provider = (result.provider, cause.error_type)
             bill = self._record.bill
             bill.given = max(bill.given, result.characters or 0)
+        if result.billable:
+            self._undelivered = None if result.kept else result
         self._record.add_invocation(result)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
             self._record.bill.emit_late(
                 self._emitter, result, self._record.stated_characters, self._record.purpose.labels(self._emitter.own_labels)
             )
+
+    @in_turn
+    def handed_out_late(self) -> None:
+        """Note that audio is handed out whose call has ended: that of a failed one is then audio of the request, too."""
+        result, self._undelivered = self._undelivered, None
+        if result is not None and result.audio is not None:
+            self._record.add_audio(result.audio, result)
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
         """End the open invocations with their request, except those in a block, which end with it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from opentelemetry.context import Context, create_key, get_current, set_value
 
+from otel_tts.core import clean
 from otel_tts.core.audio import PCM16, AudioFormat
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import OK
@@ -45,6 +46,7 @@ class LiveKitStream:
         self._recovery = False
         self._complete_text = False
         self._pieces: list[str] = []
+        self._characters = 0  # of the text so far
         self._first_ns: int | None = None
         self._run_ns: int | None = None
         self._asked: Asked | None = None
@@ -85,6 +87,7 @@ class LiveKitStream:
         """
         if self._first_ns is None:
             self._first_ns = self._telemetry.emitter.clock.monotonic()
+        self._characters += len(clean.spoken(piece))
         if self.speech is not None and self.outer is None:
             self.speech.text(piece)
         else:
@@ -187,7 +190,8 @@ class LiveKitStream:
             reused = getattr(stream, "_connection_reused", False)
             if reused or getattr(stream, "_acquire_time", 0.0):
                 self.speech.connection(reused=bool(reused))
-            self.speech.attempted(OK if error is None else None, error)
+            given = self._characters if self.outer is not None else None  # else it was given all the text of the utterance
+            self.speech.attempted(OK if error is None else None, error, characters=given)
         self._running = False
 
     # -- the caller -----------------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Speech:
         self._characters = len(clean.spoken(asked.text))  # of its text so far
         self._spoken = 0  # of them, how many were given to attempts that ended well
         self._invocation: Invocation | None = None
+        self._made = False  # whether the current attempt has made audio
         self._delivered: AudioMeter | None = None
         self._working_since_ns = self.request.timeline.monotonic()
         self._answered = True  # whether audio has come since the engine got text
@@ -114,7 +115,9 @@ class Speech:
     def given(self) -> None:
         """Note that the engine gets text, or is told to go on. If its last audio came after the last text, it has waited for this."""
         if self._answered:
-            self._working_since_ns, self._answered = self.monotonic(), False
+            now_ns = self.monotonic()
+            self.request.record.playback.without_text(now_ns - self._working_since_ns)
+            self._working_since_ns, self._answered = now_ns, False
 
     @guarded
     def flush(self) -> None:
@@ -144,7 +147,7 @@ class Speech:
             start_ns: when, in nanoseconds; None: now.
         """
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
-        self._invocation.delivers = delivers
+        self._invocation.delivers, self._made = delivers, False
         if expects:
             self._invocation.expect(asked.audio)
 
@@ -199,24 +202,41 @@ class Speech:
         self._invocation.chunk(data, now_ns, waited_ns)
         self._working_since_ns, self._answered = now_ns, True
         if len(data):
-            self.last_ns = now_ns
+            self.last_ns, self._made = now_ns, True
 
     @guarded
-    def attempted(self, cause: Cause | None, error: BaseException | None = None, now_ns: int | None = None) -> None:
+    def attempted(
+        self,
+        cause: Cause | None,
+        error: BaseException | None = None,
+        now_ns: int | None = None,
+        *,
+        characters: int | None = None,
+    ) -> None:
         """End the attempt. ``cause`` None: what ``error`` means, and without an error an interruption.
 
         Args:
             cause: how it ended; None: as the exception says, or as far as it is known.
             error: the exception that ended it; None without one.
             now_ns: when, on the clock of the request, in nanoseconds; None: now.
+            characters: code points of the text that it was given; None: all text that no attempt before it has spoken.
         """
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
-            if not self._own and self._characters:  # the outer request may have other text
+            if characters is not None:
+                invocation.characters = characters
+            elif not self._own and self._characters:  # the outer request may have other text
                 invocation.characters = self._characters - self._spoken
-                if cause is not None and cause.good:
-                    self._spoken = self._characters
+            if cause is not None and cause.good:
+                self._spoken = self._characters if characters is None else self._spoken + characters
+            if error is not None or (cause is not None and not cause.good):
+                self._failed(self.monotonic() if now_ns is None else now_ns)
             invocation.end(cause, error, now_ns)
+
+    def _failed(self, now_ns: int) -> None:
+        """Count the wait for what an attempt did not make. Until the next one makes it, the wait is for the engine, too."""
+        self._waited_ns += max(0, now_ns - self._working_since_ns)
+        self._working_since_ns, self._answered = now_ns, False
 
     # -- the caller -----------------------------------------------------------------------------------------------------------------
 
@@ -236,6 +256,10 @@ class Speech:
             return
         self.last_ns = self.monotonic()
         if not self._delivered.empty:
+            if self._invocation is not None and self._made:
+                self._invocation.handed_out = True
+            else:  # the attempt that made it has ended
+                self.request.sources.handed_out_late()
             self.request.record.played().chunk(self._delivered, total_s, self.last_ns, waited_ns)
 
     @guarded
