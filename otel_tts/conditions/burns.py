@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from otel_tts.conditions import figure
 from otel_tts.conditions.commands import FAILED, LATE, STATUS, TRACE
 from otel_tts.conditions.condition import Comparison, Condition, Severity
+from otel_tts.formatting import elapsed
 
 ABOVE, BELOW = Comparison.ABOVE, Comparison.BELOW
 PAGE, TICKET, INFO = Severity.PAGE, Severity.TICKET, Severity.INFO
@@ -39,7 +40,7 @@ def _success_burns() -> Iterator[Condition]:
     for burn in BURNS:
         yield Condition(
             name=f"TTSSuccessBudgetBurn{burn.label}",
-            title=f"Failed requests use the error budget at {{value}} the sustainable rate, over {burn.label}",
+            title=f"Failed requests use the error budget at {{value}} the sustainable rate over the last {elapsed(burn.window_s)}",
             meaning="So many requests fail that the objective for success will be missed.",
             severity=burn.severity,
             figure=figure.SUCCESS_BURN,
@@ -62,7 +63,10 @@ def _first_audio_burns() -> Iterator[Condition]:
     for burn in BURNS:
         yield Condition(
             name=f"TTSFirstAudioBudgetBurn{burn.label}",
-            title=f"Streams with late or no audio use their budget at {{value}} the sustainable rate, over {burn.label}",
+            title=(
+                "Streams with late or no audio use their budget at {value} the sustainable rate "
+                f"over the last {elapsed(burn.window_s)}"
+            ),
             meaning="So many listeners wait too long for the first audio that the objective for first audio will be missed.",
             severity=burn.severity,
             figure=figure.FIRST_AUDIO_BURN,

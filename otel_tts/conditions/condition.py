@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from otel_tts.conditions.figure import Figure, formatted
 from otel_tts.distribution import AtLeast
-from otel_tts.semconv import Attribute
+from otel_tts.semconv import OTHER, PROVIDER, Attribute
 
 
 class Severity(StrEnum):
@@ -118,7 +118,12 @@ class Condition:
             attributes: the subject that it was judged for, by key.
             service: whose figure it is; empty where that is clear.
         """
-        named = (str(attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
+        named = (_name(attribute, attributes[attribute.key]) for attribute in self.by if attribute.key in attributes)
         subject = " ".join(filter(None, (service, *named)))
         text = self.title.format(value=self.figure.formatted(value), threshold=formatted(self.threshold, self.figure.unit))
         return f"{subject}: {text}" if subject else text
+
+
+def _name(attribute: Attribute, value: object) -> str:
+    """What an attribute's value is called in a sentence."""
+    return "other providers together" if attribute is PROVIDER and value == OTHER else str(value)

@@ -49,6 +49,8 @@ def main() -> None:
     """Draw everything once; from then on the page redraws itself."""
     st.set_page_config("otel-tts live", ICON, layout="wide", initial_sidebar_state="collapsed")
     st.html(f"<style>{tiles.STYLE}</style>")
+    with st.container(key="script"):
+        st.html(f"<script>{tiles.SCRIPT}</script>", unsafe_allow_javascript=True)
     st.logo(LOGO, size="large")
     chosen = st.navigation([_streamlit_page(page) for page in PAGES], position="top")
     chosen.run()
@@ -89,7 +91,7 @@ def _from_url(page: Page) -> None:
 
 
 def _controls(page: Page) -> None:
-    """Draw the controls of every page: range, refresh and, where there are several, source, place and service."""
+    """Draw the controls of every page: range, refresh and, where there are several, source, place and service; below, those of the page."""
     view: View = st.session_state.view
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
         span = st.segmented_control("Range", list(RANGES), default=view.range, required=True, key=widget("range"))
@@ -100,8 +102,8 @@ def _controls(page: Page) -> None:
         view = _placed(replace(view, range=span, refresh=every, source=_source(view)))
         services = _services(view)
         view = replace(view, service=_service(view, services))
-        if page.controls is not None:
-            view = page.controls(view, services)
+    if page.controls is not None:
+        view = page.controls(view, services)
     st.session_state.view = view
 
 

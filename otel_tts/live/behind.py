@@ -61,7 +61,7 @@ def behind(verdict: Verdict, settings: LiveSettings) -> Behind | None:
         problem,
         condition.threshold * settings.reference_latency_p95 if slow else None,
         verdict.service,
-        providers.pop() if len(providers) == 1 else "",
+        _only(providers),
         "" if condition.figure in _OF_ATTEMPTS else RequestKind.INTERACTIVE.value,
     )
 
@@ -73,8 +73,11 @@ def steps(verdict: Verdict, settings: LiveSettings) -> list[str]:
         verdict: the judged condition.
         settings: the settings.
     """
-    providers = {
-        str(subject.attributes[semconv.PROVIDER.key]) for subject in verdict.holds if semconv.PROVIDER.key in subject.attributes
-    }
+    providers = {str(subject.attributes.get(semconv.PROVIDER.key, "")) for subject in verdict.holds}
     slow = verdict.condition.threshold * settings.reference_latency_p95 if verdict.condition.figure in _SLOW else None
-    return verdict.condition.steps_for(verdict.service, providers.pop() if len(providers) == 1 else "", slow)
+    return verdict.condition.steps_for(verdict.service, _only(providers), slow)
+
+
+def _only(providers: set[str]) -> str:
+    """The provider, where there is one; empty where there are several, or those that are counted together: no request is of `_OTHER`."""
+    return providers.copy().pop() if len(providers) == 1 and semconv.OTHER not in providers else ""

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,6 +24,8 @@ from otel_tts.live.view import Period
 from otel_tts.semconv import Attribute
 
 HEIGHT = 260
+_NAME = 40
+"""Letters of a name in a legend or beside an axis: more would leave no room for what is drawn."""
 _NARROWEST = 0.02  # of an axis of shares: less would show chance as change
 CONFIG: Mapping[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 """How Plotly shows a figure: without its toolbar. A drag along the time chooses it for the whole page."""
@@ -68,7 +71,7 @@ def of_timelines(
     for number, timeline in enumerate(timelines):
         name = str(timeline.attributes[by.key]) or formatting.NOTHING
         colour = named.get(name, palette.CYCLE[number % len(palette.CYCLE)])
-        lines.append(Line(name, [(p.start, p.end, value(p)) for p in timeline.points], colour))
+        lines.append(Line(formatting.shortened(name, _NAME), [(p.start, p.end, value(p)) for p in timeline.points], colour))
     order = list(map(str, colours or ()))
     return sorted(lines, key=lambda line: order.index(line.name) if line.name in order else len(order))
 
@@ -85,7 +88,38 @@ def by_provider(rows: Iterable[Row], column: str) -> list[Line]:
     values = {(row.provider, row.start): getattr(row, column) for row in rows}
     names = sorted({row.provider for row in rows if row.provider and getattr(row, column) is not None})
     colours = colours_of(row.provider for row in rows if row.provider)
-    return [Line(name, [(start, end, values.get((name, start))) for start, end in windows], colours[name]) for name in names]
+    return [
+        Line(
+            formatting.shortened(name, _NAME),
+            [(start, end, values.get((name, start))) for start, end in windows],
+            colours[name],
+        )
+        for name in names
+    ]
+
+
+def worst(lines: Sequence[Line], *, lowest: bool = False) -> Sequence[Line]:
+    """As many lines as there are colours: those with the highest mean or, of what should be high, the lowest. No two have one colour.
+
+    Args:
+        lines: the lines.
+        lowest: whether low values are the bad ones.
+    """
+    if len(lines) <= len(palette.CYCLE):
+        return lines
+
+    def mean(line: Line) -> float:
+        return fmean([value for *_, value in line.points if value is not None] or [0.0])
+
+    drawn = sorted(lines, key=mean, reverse=not lowest)[: len(palette.CYCLE)]
+    free = [colour for colour in palette.CYCLE if colour not in {line.colour for line in drawn}]
+    taken: set[str] = set()
+    coloured = []
+    for line in drawn:
+        colour = free.pop() if line.colour in taken else line.colour
+        taken.add(colour)
+        coloured.append(replace(line, colour=colour))
+    return coloured
 
 
 def colours_of(providers: Iterable[str]) -> Mapping[str, str]:
@@ -233,6 +267,7 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
     """
     figure = _figure(period)
     names = [plotly(str(timeline.attributes[by.key])) for timeline in timelines]
+    ticks = [plotly(formatting.shortened(str(timeline.attributes[by.key]), _NAME)) for timeline in timelines]
     titles = (("available", palette.GOOD, ""), ("not on all replicas", palette.ORANGE, "."), ("not available", palette.BAD, "/"))
     for title, colour, pattern in titles:
         blocks = [
@@ -254,7 +289,13 @@ def states(timelines: Sequence[Timeline], by: Attribute, period: Period) -> go.F
         )
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True, height=70 + 34 * max(len(names), 2))
     figure.update_yaxes(
-        type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False, ticksuffix="  ", dtick=1
+        type="category",
+        categoryorder="array",
+        categoryarray=names[::-1],
+        showgrid=False,
+        ticksuffix="  ",
+        tickvals=names,
+        ticktext=ticks,
     )
     figure.update_xaxes(type="date", showgrid=False)
     return fitted(figure)

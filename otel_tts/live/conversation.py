@@ -26,6 +26,8 @@ class Bar:
     row: int
 
 
+_NAME = 40
+"""Letters of a name in a label or a tile."""
 _BARS = {
     "waiting for audio": palette.GREY,
     "made ahead": palette.ORANGE,
@@ -84,7 +86,7 @@ def label(request: Request) -> str:
     Args:
         request: the request.
     """
-    words = [formatting.clock(request.start), request.provider or formatting.NOTHING]
+    words = [formatting.clock(request.start), formatting.shortened(request.provider or formatting.NOTHING, _NAME)]
     words.append(formatting.counted(request.characters, "character"))
     if request.outcome != Outcome.OK:
         words.append(str(request.cancel_reason or request.error_type or request.outcome))
@@ -169,8 +171,8 @@ def summary(conversation: str, requests: Sequence[Request]) -> list[str]:
     fallbacks = sum(bool(request.fallback_used) for request in requests)
     length_s = max(request.end for request in requests) - requests[0].start
     return [
-        tiles.tile("Conversation", conversation[:24], f"{formatting.date(requests[0].start)}, {requests[0].service}",
-                   definition=conversation),
+        tiles.tile("Conversation", conversation[:24],
+                   f"{formatting.date(requests[0].start)}, {formatting.shortened(requests[0].service, _NAME)}", definition=conversation),
         tiles.tile("Utterances", formatting.count(len(requests) - ahead),
                    f"in {formatting.duration(length_s)}" + (f"; {formatting.count(ahead)} made ahead" if ahead else "")),
         tiles.tile(

@@ -43,9 +43,10 @@ class Verdict:
 
     @property
     def over(self) -> str:
-        """The window that the figure was taken over, in words; empty for a state."""
-        window_s = self.condition.window_s
-        return f"over the last {formatting.elapsed(window_s)}" if window_s and self.condition.figure.traffic else ""
+        """The window that the figure was taken over, in words; empty for a state, and where the condition's title names it."""
+        words = f"over the last {formatting.elapsed(self.condition.window_s)}"
+        is_said = words in self.condition.title
+        return words if self.condition.window_s and self.condition.figure.traffic and not is_said else ""
 
     def sentences(self) -> Iterator[str]:
         """Give a sentence for each subject."""

@@ -1,6 +1,7 @@
 """Since when a condition is met: the same judgement, at the moments before now.
 
-They are a minute apart, or a twelfth of the condition's window; that is how exact the answer is.
+They are a minute apart, or a twelfth of the condition's window. Between the two at which it began it is looked again, at moments up to
+ten times as close: that is how exact the answer is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _MOMENTS = 60
 """How many moments back it is looked."""
 _PARTS = 12
 """Of a condition's window: so far apart these moments are."""
+_CLOSER = 10, 5, 2
+"""How much closer moments may be for the second look, the best first."""
+_CLOSEST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +134,31 @@ def onset(
     if not period.past and remembered is not None and 0 <= period.now - remembered[1] < 2 * step_s:
         history.remembered[key] = remembered[0], period.now
         return cast("Onset", remembered[0])
-    latest = period.now // step_s * step_s
-    start = latest - _MOMENTS * step_s - (condition.window_s or step_s)
-    earlier = _Earlier(history, start, latest, step_s)
 
-    def met(moment: float) -> bool:
-        judge = Judge(earlier, replace(period, now=moment), settings, service)
-        return subject.attributes in [each.attributes for each in judge.holding(condition)]
+    def look(until: float, step_s: float, moments: int) -> Onset:
+        """Look back from ``until``, at which it is met, at so many moments, this far apart."""
+        latest = until // step_s * step_s
+        start = latest - moments * step_s - (condition.window_s or step_s)
+        earlier = _Earlier(history, start, latest, step_s)
 
-    began = _first(met, period.now, latest, step_s)
+        def met(moment: float) -> bool:
+            judge = Judge(earlier, replace(period, now=moment), settings, service)
+            return subject.attributes in [each.attributes for each in judge.holding(condition)]
+
+        since = until
+        for number in range(moments):
+            moment = latest - number * step_s
+            if not met(moment):
+                return Onset(moment, since)
+            since = moment
+        return Onset(since, since, before=True)
+
+    began = look(period.now, step_s, _MOMENTS)
+    closest_s = max(_CLOSEST_S, 2 * history.interval)
+    parts = next((parts for parts in _CLOSER if step_s / parts >= closest_s), 1)
+    if parts > 1 and not began.before:
+        closer = look(began.since, step_s / parts, 2 * parts)
+        began = began if closer.before else closer
     if not period.past:
         history.remembered[key] = began, period.now
     return began
-
-
-def _first(met: Callable[[float], bool], now: float, latest: float, step_s: float) -> Onset:
-    since = now
-    for number in range(_MOMENTS):
-        moment = latest - number * step_s
-        if not met(moment):
-            return Onset(moment, since)
-        since = moment
-    return Onset(since, since, before=True)

@@ -14,6 +14,8 @@ from otel_tts.live.standing import Standing
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 """The sheet that everything here needs."""
+SCRIPT = (Path(__file__).parent / "kept.js").read_text(encoding="utf-8")
+"""Keeps open what somebody opened, and the keyboard where it is, when a refresh draws it anew: by the ``data-name`` of elements."""
 MOODS = ("good", "unknown", "warn", "bad")
 """What a card or notice may look like, from the best to the worst."""
 _CODE = partial(re.compile("`([^`]+)`").sub, r"<code>\1</code>")
@@ -30,9 +32,10 @@ def tile(label: str, value: str, note: str = "", *, definition: str = "", accent
         accent: the colour of its edge.
     """
     edge = f' style="--accent:{accent}"' if accent else ""
+    focus = f' tabindex="0" data-name="{escape(label)}"' if definition else ""
     tip = f'<span class="tip" role="tooltip">{escape(definition)}</span>' if definition else ""
     return (
-        f'<div class="tile" role="group" aria-label="{escape(label)}"{" tabindex=0" if definition else ""}{edge}>'
+        f'<div class="tile" role="group" aria-label="{escape(label)}"{focus}{edge}>'
         f'<span class="label">{escape(label)}</span><span class="value">{escape(value)}</span>'
         f'<span class="note">{escape(note)}</span>{tip}</div>'
     )
@@ -56,13 +59,8 @@ def card(standing: Standing, now: float, fallbacks: float | None, problems: Sequ
         fallbacks: from this provider to another; None: unknown.
         problems: the mood and the sentence of each condition that is met for it.
     """
-    mood, description = ("unknown", _TOGETHER) if standing.provider == semconv.OTHER else _state(standing, now)
     row = standing.row
-    rate = row.attempt_success_rate if row else None
-    if not problems and rate is not None and rate < PROVIDER_FAILING.threshold:
-        problems = (("warn", f"only {formatting.percent(rate)} of attempts succeed"),)
-    mood = max((mood, *(mood for mood, _ in problems)), key=MOODS.index)
-    description = "; ".join((description, *(sentence for _, sentence in problems)))
+    mood, description = judgement(standing, now, problems)
     facts = [
         ("attempts", formatting.count(row.attempt_count if row else None)),
         ("success", formatting.percent(row.attempt_success_rate if row else None)),
@@ -77,10 +75,29 @@ def card(standing: Standing, now: float, fallbacks: float | None, problems: Sequ
     )
 
 
-def banner(mood: str, title: str, when: str, text: str, link: str = "", runbook: str = "", steps: Sequence[str] = ()) -> str:
+def judgement(standing: Standing, now: float, problems: Sequence[tuple[str, str]] = ()) -> tuple[str, str]:
+    """Give the mood of a provider's card and the sentence that says why.
+
+    Args:
+        standing: of the provider.
+        now: in seconds since the Unix epoch.
+        problems: the mood and the sentence of each condition that is met for it.
+    """
+    mood, description = ("unknown", _TOGETHER) if standing.provider == semconv.OTHER else _state(standing, now)
+    rate = standing.row.attempt_success_rate if standing.row else None
+    if not problems and rate is not None and rate < PROVIDER_FAILING.threshold:
+        problems = (("warn", f"only {formatting.percent(rate)} of attempts succeed"),)
+    worst = max((mood, *(mood for mood, _ in problems)), key=MOODS.index)
+    return worst, "; ".join((description, *(sentence for _, sentence in problems)))
+
+
+def banner(
+    name: str, mood: str, title: str, when: str, text: str, link: str = "", runbook: str = "", steps: Sequence[str] = ()
+) -> str:
     """Make the notice of a condition.
 
     Args:
+        name: tells it from others on the page, whatever its figures are.
         mood: one of `MOODS`.
         title: the condition as a sentence.
         when: since when it is met, and over which window.
@@ -89,12 +106,14 @@ def banner(mood: str, title: str, when: str, text: str, link: str = "", runbook:
         runbook: the runbook's address; it is a link where it is one of the web.
         steps: what to do.
     """
-    more = f'<a href="{escape(link)}" target="_self">requests behind it</a>' if link else ""
+    name = escape(name)
+    more = f'<a href="{escape(link)}" target="_self" data-name="{name} requests">requests behind it</a>' if link else ""
     if runbook.startswith(("http://", "https://")):
-        more += f'<a href="{escape(runbook)}" target="_blank" rel="noopener">runbook</a>'
+        more += f'<a href="{escape(runbook)}" target="_blank" rel="noopener" data-name="{name} runbook">runbook</a>'
     listed = "".join(f"<li>{_CODE(escape(step))}</li>" for step in steps)
     named = "" if runbook.startswith(("http://", "https://")) else f"<p>Runbook: <code>{escape(runbook)}</code></p>"
-    what = f"<details><summary>what to do</summary><ol>{listed}</ol>{named}</details>" if listed else ""
+    summary = f'<summary data-name="{name} summary">what to do</summary>'
+    what = f'<details data-name="{name}">{summary}<ol>{listed}</ol>{named}</details>' if listed else ""
     return (
         f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong><em>{escape(when)}</em>'
         f"<span>{_CODE(escape(text))}</span>{more}{what}</div>"
@@ -120,6 +139,18 @@ def notice(mood: str, title: str, text: str = "") -> str:
     """
     more = f"<span>{_CODE(escape(text))}</span>" if text else ""
     return f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong>{more}</div>'
+
+
+def folded(name: str, summary: str, parts: Iterable[str]) -> str:
+    """Put notices behind a line that opens them.
+
+    Args:
+        name: tells it from others on the page.
+        summary: the line.
+        parts: of HTML.
+    """
+    line = f'<summary data-name="{escape(name)} summary">{escape(summary)}</summary>'
+    return f'<details class="folded" data-name="{escape(name)}">{line}<div class="notices">{"".join(parts)}</div></details>'
 
 
 def notices(parts: Iterable[str]) -> str:

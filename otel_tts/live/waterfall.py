@@ -14,6 +14,8 @@ from otel_tts.live.axes import EDGE, axis
 from otel_tts.live.legends import fitted
 from otel_tts.semconv import Attribute, CacheResult
 
+_NAME = 40
+"""Letters of a provider's name in a label."""
 _MARKS = {
     semconv.FIRST_BYTE_EVENT.name: ("first byte", "triangle-down", palette.YELLOW),
     semconv.FIRST_AUDIO_EVENT.name: ("first audio", "diamond", palette.PURPLE),
@@ -122,7 +124,7 @@ def label(span: Span) -> str:
     if span.name == semconv.SYNTHESIS_SPAN.name and attribute(semconv.CACHE_RESULT.key):
         words.append(f"cache {attribute(semconv.CACHE_RESULT.key)}")
     if reason := attribute(semconv.ATTEMPT_REASON.key):
-        words.append(f"{reason} attempt at {attribute(semconv.PROVIDER.key)}")
+        words.append(f"{reason} attempt at {formatting.shortened(str(attribute(semconv.PROVIDER.key)), _NAME)}")
         if resends := attribute(semconv.RESEND_COUNT.key):
             words.append(f"sent again {formatting.counted(resends, 'time')}")
     if error := attribute(semconv.ERROR_TYPE.key):

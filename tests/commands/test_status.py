@@ -60,7 +60,7 @@ def test_the_exit_code_is_that_of_a_check(tmp_path: Path, failed: int, state: Ch
     if state is CheckState.CRITICAL:
         assert "page    unknown_service:python: Only 70% of requests succeed" in result.output
         assert "over the last 2 min" in result.output
-        assert re.search(r"began between ([\d-]+ \d\d:\d\d:00 \S+) and ([\d-]+ \d\d:\d\d:\d\d \S+),", result.output), (
+        assert re.search(r"began between ([\d-]+ \d\d:\d\d:[03]0 \S+) and ([\d-]+ \d\d:\d\d:\d\d \S+),", result.output), (
             result.output
         )
         assert re.search(

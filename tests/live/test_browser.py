@@ -105,7 +105,15 @@ def test_a_provider_that_is_switched_off_turns_its_card(watched: Watched, visit:
         expect(card).to_contain_text(re.compile(r"not available since (before|about) \d\d:\d\d:\d\d"))
         banner = page.locator(".notice.bad", has_text=" openai: No replica can use the provider.")
         expect(banner).to_contain_text(re.compile("since|began between"), timeout=SOON)
-        expect(banner.get_by_role("link", name="runbook")).to_have_attribute("href", re.compile("#ttsproviderdown$"))
+        runbook = banner.get_by_role("link", name="runbook")
+        expect(runbook).to_have_attribute("href", re.compile("#ttsproviderdown$"))
+        banner.get_by_text("what to do").click()
+        runbook.focus()
+        for _ in range(2):  # refreshes: what was opened stays so, and the keyboard where it is
+            read_at = page.locator(".source").inner_text()
+            expect(page.locator(".source")).not_to_have_text(read_at, timeout=SOON)
+            expect(banner.locator("ol")).to_be_visible()
+            expect(runbook).to_be_focused()
         banner.get_by_role("link", name="requests behind it").click()
         expect(page).to_have_url(re.compile("problem=affected"), timeout=SOON)
         expect(page.locator("[role=gridcell]", has_text="hibari").first).to_be_attached(timeout=SOON)
@@ -247,6 +255,17 @@ def test_two_viewers_do_not_wait_for_each_other(chromium: Browser, tmp_path: Pat
         expect(number[0]).to_have_text("5", timeout=6 * SOON)
         for page in (first, second):
             page.context.close()
+
+
+def test_filters_have_a_row_of_their_own(visit: Visit) -> None:
+    """They begin where the page begins, whatever stands above them."""
+    page = visit("requests")
+    first, controls = (page.locator(f".st-key-{name}").bounding_box(timeout=SOON) for name in ("filters", "controls"))
+    assert first is not None
+    assert controls is not None
+    assert first["x"] == controls["x"]
+    assert first["y"] >= controls["y"] + controls["height"]
+    assert first["width"] == controls["width"]
 
 
 def test_nothing_hangs_over_the_edge_of_a_phone(visit: Visit) -> None:

@@ -175,4 +175,29 @@ def test_every_provider_is_named_beside_its_availability() -> None:
     """However many there are: no name is left out for want of room."""
     made = [Timeline({"gen_ai.provider.name": f"named {number}"}, timeline(1.0, 1.0, 1.0).points) for number in range(12)]
     axis = charts.states(made, semconv.PROVIDER, PERIOD).layout.yaxis
-    assert (axis.dtick, len(axis.categoryarray)) == (1, 12)
+    assert (len(axis.tickvals), axis.ticktext) == (12, axis.tickvals)
+
+
+def test_a_long_name_leaves_room_for_what_is_drawn() -> None:
+    """Of 200 letters the first and the last are in legends and beside axes; two that differ between are two rows all the same."""
+    names = [f"first {'x' * 90}{number}{'x' * 90} last" for number in range(2)]
+    made = [Timeline({"gen_ai.provider.name": name}, timeline(1.0, 1.0, 1.0).points) for name in names]
+    figure = charts.states(made, semconv.PROVIDER, PERIOD)
+    assert list(figure.layout.yaxis.tickvals) == names
+    unknown = dict.fromkeys(field.name for field in fields(Row))
+    rows = [Row(**{**unknown, "start": 0.0, "end": 1.0, "provider": name, "attempt_count": 1.0}) for name in names]  # type: ignore[arg-type]
+    lines = [*charts.of_timelines(made, semconv.PROVIDER, charts.amount), *charts.by_provider(rows, "attempt_count")]
+    for shown in (*figure.layout.yaxis.ticktext, *(line.name for line in lines)):
+        assert len(shown) == 40
+        assert (shown[:6], shown[-5:]) == ("first ", " last")
+
+
+@pytest.mark.parametrize("number", [3, 8, 9, 30])
+@pytest.mark.parametrize("lowest", [True, False])
+def test_of_many_providers_those_are_drawn_that_somebody_looks_for(number: int, lowest: bool) -> None:
+    """The worst, no two of one colour; all where each has a colour of its own."""
+    lines = [charts.Line(f"{n}", [(0.0, 1.0, None), (1.0, 2.0, float(n))], palette.CYCLE[n % 8]) for n in range(number)]
+    drawn = charts.worst(lines, lowest=lowest)
+    assert len({line.colour for line in drawn}) == len(drawn) == min(number, 8)
+    kept = [float(line.name) for line in drawn]
+    assert sorted(kept) == ([*range(number)][: len(kept)] if lowest else [*range(number)][-len(kept) :])

@@ -112,6 +112,10 @@ def test_the_list_of_requests_says_when_whose_and_what_went_wrong(watched: Watch
     (row,) = frame([quick]).to_dict("records")
     assert (row["took"], row["first_audio"]) == (0.2, 1553)  # what is short is not 0
     assert row["voice"] == "a-voice-of-…-number-07"
+    assert list(row)[:3] == ["start", "outcome", "took"]  # what a telephone has room for
+    long = replace(requests[0], service="s" * 200, provider="p" * 200)
+    (row,) = frame([long]).to_dict("records")
+    assert len(row["service"]) == len(row["provider"]) == 22
     assert list(frame([talking, *requests[1:]])["conversation"]) == ["c-1", "", ""]
 
 
@@ -209,12 +213,12 @@ def test_pages_are_those_that_are_promised() -> None:
     assert all(isinstance(page, Page) for page in PAGES.values())
 
 
-def written(directory: Path, totals: Totals, ago_s: float = 60.0) -> None:
+def written(directory: Path, totals: Totals, ago_s: float = 60.0, service: str = "worker") -> None:
     """The local files of a service that exported these so many seconds ago."""
     moment = time.time() - ago_s
-    path = files.partition(directory, "metrics", moment, "worker", 0).path
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(export("worker", "worker", moment - 60, moment, totals, {})) + "\n")
+    path = files.partition(directory, "metrics", moment, service, 0).path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(export(service, service, moment - 60, moment, totals, {})) + "\n")
 
 
 @pytest.mark.parametrize("title", ["Now", "Cache", "Providers"])
@@ -247,6 +251,32 @@ def test_what_is_empty_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         text = page_text(one(title).run())
         assert all(reason in text for reason in expected), (title, text)
         assert "Nothing in this time range." not in text
+
+
+def test_what_is_wrong_stands_first_among_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition that forty services share has some notices and one line that opens to all; a provider that fails is the first card.
+
+    Where some fallbacks are counted together, those of a provider without any of its own are unknown.
+    """
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    asked = semconv.ATTEMPT_DURATION
+    for number in range(40):
+        ok, error = (
+            (asked, (("gen_ai.provider.name", provider), ("tts.outcome", outcome), ("tts.attempt.reason", "initial")))
+            for provider, outcome in (("amber", "ok"), ("zinc", "error"))
+        )
+        fell = semconv.PROVIDER_FALLBACKS, (("tts.fallback.from", semconv.OTHER), ("tts.fallback.to", "amber"))
+        failed = semconv.SYNTHESIS_DURATION, (("tts.outcome", "error"),)
+        written(tmp_path, {failed: [30, 0], ok: [10, 0], error: [10, 0], fell: 3.0}, 10.0, f"service-{number:02d}")
+    text = page_text(one("Now").run())
+    notices, cards = text.split('<div class="cards">')[0], text.split('<div class="cards">')[1]
+    assert notices.count("of requests succeed.</strong>") == 40
+    at_first = notices.split("<details class=")[0]
+    assert at_first.count("of requests succeed.</strong>") == 3
+    line = "The same of 37 more services: service-03, service-04, service-05, service-06, service-07, service-08, ..."
+    assert f"{line}</summary>" in notices
+    assert cards.index('aria-label="Provider zinc"') < cards.index('aria-label="Provider amber"')
+    assert cards.count("<dt>fallbacks</dt><dd>-</dd>") == 2
 
 
 def test_a_clock_that_is_ahead_is_no_good_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,17 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tts import palette, semconv
-from otel_tts.conditions import Severity
+from otel_tts.conditions import CONDITIONS, Severity
 from otel_tts.distribution import AtLeast
 from otel_tts.history import Distribution, HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
+from otel_tts.live.behind import behind
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
-from otel_tts.live.judgement import Judge
+from otel_tts.live.judgement import Judge, SubjectFigure, Verdict
 from otel_tts.live.onset import onset
 from otel_tts.live.screens import now as now_page
+from otel_tts.live.screens.providers import problems_of
 from otel_tts.live.standing import Standing, State, standings, state
 from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period
@@ -265,7 +267,12 @@ def test_an_answer_that_failed_is_asked_for_again(tmp_path: Path) -> None:
 
 
 class Told(LocalHistory):
-    """A history whose provider succeeded in all attempts until ``failing``, from which on it failed in half of them."""
+    """A history whose provider succeeded in all attempts until ``failing``, from which on it failed in half of them.
+
+    metric: what is counted in place of attempts.
+    """
+
+    metric = semconv.ATTEMPT_DURATION
 
     def __init__(self, directory: Path, failing: float, newest: float) -> None:
         super().__init__(directory, interval=1.0)
@@ -282,7 +289,7 @@ class Told(LocalHistory):
 
     def series(self, metric: Metric, start: float, end: float, step: float, by: Any = (), **options: Any) -> list[Timeline]:
         """Ten attempts a second."""
-        if metric is not semconv.ATTEMPT_DURATION:
+        if metric is not self.metric:
             return []
         count = round((end - start) / step)
         windows = [(end - (count - n) * step, end - (count - n - 1) * step) for n in range(count)]
@@ -335,6 +342,33 @@ def test_a_banner_says_since_when(tmp_path: Path, minutes: float) -> None:
     assert onset(reading, period, settings, "", verdict.condition, verdict.holds[0]) == began
 
 
+@pytest.mark.parametrize(
+    ("name", "share", "within_s"), [("TTSSuccessBudgetBurn1h", 0.144, 30), ("TTSSuccessBudgetBurn6h", 0.06, 180)]
+)
+@pytest.mark.parametrize("lasted_s", [40.0, 200.0, 1000.0])
+def test_when_a_long_window_was_exceeded_is_known_to_a_part_of_it(
+    tmp_path: Path, name: str, share: float, within_s: float, lasted_s: float
+) -> None:
+    """To a 120th of the window, and whoever looks later is told the same: the moment of the look is no end of it."""
+    now = 1_795_424_417.0
+    window_s = {"1h": 3600, "6h": 21600}[name[-2:]]
+    exceeded = now - lasted_s
+    history = Told(tmp_path, exceeded - 2 * share * window_s, now + 600)
+    history.metric = semconv.SYNTHESIS_DURATION  # type: ignore[misc]
+    bounds = []
+    for later_s in (0, 240, 480):
+        reading = CachedHistory(history, lambda moment=now + later_s: moment)  # type: ignore[misc]
+        period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+        judge = Judge(reading, period, settings)
+        (verdict,) = (Verdict(c, tuple(judge.holding(c))) for c in CONDITIONS if c.name == name)
+        bounds.append(onset(reading, period, settings, "", verdict.condition, verdict.holds[0]))
+    for began in bounds:
+        assert not began.before
+        assert began.since - began.earliest <= within_s
+        assert began.earliest - within_s <= exceeded <= began.since + within_s
+    assert len({began.since for began in bounds[1:]}) == 1
+
+
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
     """Absence is a condition after two minutes, as for the alert: services may export once a minute. After an hour nothing is well."""
     now = 1_795_424_417.0
@@ -384,6 +418,37 @@ def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:
     failing = tiles.card(Standing("piper", fine, row), START + 60, 0)
     assert 'data-state="warn"' in failing
     assert "only 40% of attempts succeed" in failing
+
+
+def test_a_card_says_once_what_is_wrong_and_where() -> None:
+    """Of several services the worst is named and the others counted; of one there is nothing to tell apart."""
+    down, failing = (next(c for c in CONDITIONS if c.name == name) for name in ("TTSProviderDown", "TTSProviderFailing"))
+    subject = {"gen_ai.provider.name": "piper"}
+    met = [Verdict(down, (SubjectFigure(subject, 0.0),), name) for name in "abc"]
+    met += [Verdict(failing, (SubjectFigure(subject, share, 50),), name) for share, name in ((0.5, "a"), (0.2, "b"))]
+    assert problems_of(met)["piper"] == [
+        ("bad", "no replica can use the provider in a and 2 more services"),
+        ("warn", "only 20% of attempts at the provider succeed over the last 5 min in b and 1 more service"),
+    ]
+    assert problems_of(met[:1])["piper"] == [("bad", "no replica can use the provider")]
+    assert problems_of([met[0], replace(met[1], holds=())])["piper"] == [("bad", "no replica can use the provider in a")]
+
+
+def test_providers_that_are_counted_together_are_none_of_that_name() -> None:
+    """The sentence says what they are, and the requests behind it are not looked for under a name that none has."""
+    condition = next(c for c in CONDITIONS if c.name == "TTSProviderFailing")
+    together = Verdict(condition, (SubjectFigure({"gen_ai.provider.name": semconv.OTHER}, 0.5, 50),), "speech")
+    assert list(together.sentences()) == ["speech other providers together: Only 50% of attempts at the provider succeed"]
+    requests = behind(together, LiveSettings.load({}))
+    assert requests is not None
+    assert (requests.service, requests.provider) == ("speech", "")
+
+
+def test_a_window_is_named_once() -> None:
+    """By the condition's own title or beside it, in the same words."""
+    for condition in CONDITIONS:
+        words = f"{condition.title}, {Verdict(condition, ()).over}"
+        assert words.count("over the last") == bool(condition.window_s and condition.figure.traffic), words
 
 
 @pytest.mark.parametrize(

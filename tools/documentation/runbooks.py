@@ -5,10 +5,11 @@ from __future__ import annotations
 from otel_tts import semconv
 from otel_tts.conditions import BY_NAME, CONDITIONS, MINIMUM_REFERENCE, Condition, Objectives, formatted
 from otel_tts.conditions.telemetry import WATCHDOG
+from otel_tts.formatting import elapsed
 from otel_tts.promql import label
 from otel_tts.promql.slo import REFERENCE_WINDOW, judged_duration_reference, judged_first_audio_reference, recorded
 from otel_tts.rules.routing import DIRECTORY, RECEIVERS
-from otel_tts.rules.rules import duration, expression
+from otel_tts.rules.rules import expression
 from otel_tts.settings import ObjectiveSettings
 from tools.documentation.markdown import code, page
 
@@ -48,12 +49,12 @@ def _section(condition: Condition) -> str:
 
 def _holds(condition: Condition) -> str:
     figure = condition.figure
-    windows = " and ".join(duration(window) for window in (condition.window_s, condition.short_window_s) if window)
+    windows = " and ".join(elapsed(window) for window in (condition.window_s, condition.short_window_s) if window)
     side = "above" if condition.comparison == ">" else "below"
     described = figure.description[0].lower() + figure.description[1:]
     holds = f"Met while the figure is {side} {formatted(condition.threshold, figure.unit)}. The figure: {described}"
     holds += f", over {windows}" if windows else ""
-    holds += f". It must be so for at least {duration(condition.pending_s)}" if condition.pending_s else ""
+    holds += f". It must be so for at least {elapsed(condition.pending_s)}" if condition.pending_s else ""
     if condition.minimum_traffic:
         holds += f". Not judged below {condition.minimum_traffic} {figure.traffic}"
         holds += f", nor with fewer than {condition.minimum_events} bad events" if condition.minimum_events else ""

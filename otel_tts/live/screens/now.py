@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -21,6 +22,11 @@ from otel_tts.live.screens.providers import cards
 from otel_tts.live.verdicts import judged, newest_of
 from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
+
+_AT_FIRST = 3
+"""Services for which a condition has its notice at once; those of more are behind a line."""
+_NAMED, _NAME = 6, 40
+"""Services that this line names, and the letters of a name."""
 
 
 def draw(history: CachedHistory, period: Period, view: View, settings: LiveSettings) -> None:
@@ -103,20 +109,36 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
         settings: the settings.
         verdicts: the judged conditions.
     """
-    notices = [
-        tiles.banner(
-            MOODS[verdict.condition.severity],
-            f"{'; '.join(sentences)}.",
-            when(verdict, [onset(history, period, settings, verdict.service, verdict.condition, each) for each in verdict.holds], period),
-            verdict.condition.meaning,
-            requests_page(verdict, period, view, settings),
-            verdict.condition.runbook(settings.runbooks_url),
-            steps(verdict, settings),
-        )
-        for verdict in verdicts
-        if (sentences := list(verdict.sentences()))
-    ]  # fmt: skip
+    notices: list[str] = []
+    for name, of_condition in groupby(filter(_is_met, verdicts), key=lambda verdict: verdict.condition.name):
+        met = list(of_condition)
+        drawn = [_banner(history, period, view, settings, verdict) for verdict in met]
+        first = len(met) if len(met) <= _AT_FIRST + 1 else _AT_FIRST
+        notices += drawn[:first]
+        if first < len(met):
+            names = ", ".join(formatting.shortened(verdict.service, _NAME) for verdict in met[first : first + _NAMED])
+            more = f"The same of {len(met) - first} more services: {names}{', ...' if len(met) > first + _NAMED else ''}"
+            notices.append(tiles.folded(f"more {name}", more, drawn[first:]))
     st.html(tiles.notices(notices or [well(history, period, verdicts, view.service)]))
+
+
+def _is_met(verdict: Verdict) -> bool:
+    return any(verdict.sentences())
+
+
+def _banner(history: CachedHistory, period: Period, view: View, settings: LiveSettings, verdict: Verdict) -> str:
+    condition = verdict.condition
+    began = [onset(history, period, settings, verdict.service, condition, each) for each in verdict.holds]
+    return tiles.banner(
+        f"{condition.name} {verdict.service}",
+        MOODS[condition.severity],
+        f"{'; '.join(verdict.sentences())}.",
+        when(verdict, began, period),
+        condition.meaning,
+        requests_page(verdict, period, view, settings),
+        condition.runbook(settings.runbooks_url),
+        steps(verdict, settings),
+    )
 
 
 def well(history: CachedHistory, period: Period, verdicts: list[Verdict], service: str = "") -> str:

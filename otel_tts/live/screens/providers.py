@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
 from otel_tts import formatting, semconv
+from otel_tts.conditions import Comparison
 from otel_tts.history import Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.cached_history import CachedHistory
+from otel_tts.live.charts import Line
 from otel_tts.live.judgement import MOODS, Verdict
 from otel_tts.live.screens import chart
-from otel_tts.live.standing import standings
+from otel_tts.live.standing import Standing, standings
 from otel_tts.live.verdicts import judged
 from otel_tts.live.view import Period, View
 from otel_tts.settings import LiveSettings
 
+_NAME = 40
+"""Letters of a service's name on a card."""
 _NOT_ASKED = "No provider was asked for an interactive request in this time range."
 
 
@@ -40,28 +44,38 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     )
     rows = history.rows(period, by="provider", service=view.service)
     asked = any(row.attempt_count for row in rows)
-    fallbacks_by_provider, right = st.columns(2)
-    with fallbacks_by_provider:
+    success, latency = (charts.by_provider(rows, f"attempt_{figure}") for figure in ("success_rate", "duration_p95"))
+    failing, slow = charts.worst(success, lowest=True), charts.worst(latency)
+    left, right = st.columns(2)
+    with left:
         chart(
             "Success rate of attempts",
-            charts.course(charts.by_provider(rows, "attempt_success_rate"), "share", period),
+            charts.course(failing, "share", period),
             "providers-success",
             "Share of attempts that succeeded. Cancelled and rejected attempts and probes are not counted.",
             _NOT_ASKED,
         )
+        _some(failing, success, "lowest success rate")
     with right:
         chart(
             "Latency of attempts, p95",
-            charts.course(charts.by_provider(rows, "attempt_duration_p95"), "s", period),
+            charts.course(slow, "s", period),
             "providers-duration",
             formatting.definition(semconv.ATTEMPT_DURATION),
             _NOT_ASKED,
         )
-    fallbacks_by_provider, right = st.columns(2)
-    with fallbacks_by_provider:
+        _some(slow, latency, "highest latency")
+    left, right = st.columns(2)
+    with left:
         fallbacks(history, period, view, asked=asked)
     with right:
         errors(history, period, view, asked=asked)
+
+
+def _some(drawn: Sequence[Line], every: Sequence[Line], which: str) -> None:
+    """Say which providers are drawn, where they are not all."""
+    if len(drawn) < len(every):
+        st.caption(f"Drawn are the {len(drawn)} of {len(every)} providers with the {which}.")
 
 
 def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable[Verdict]) -> None:
@@ -73,13 +87,7 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
         view: what is chosen on the page.
         verdicts: the judged conditions.
     """
-    problems: dict[str, list[tuple[str, str]]] = {}
-    for verdict in verdicts:
-        for subject in verdict.holds:
-            if (provider := subject.attributes.get(semconv.PROVIDER.key)) and subject.value is not None:
-                sentence = " ".join(filter(None, (verdict.condition.sentence(subject.value), verdict.over)))
-                mood = MOODS[verdict.condition.severity]
-                problems.setdefault(provider, []).append((mood, f"{sentence[0].lower()}{sentence[1:]}"))
+    problems = problems_of(verdicts)
     available = history.series(semconv.PROVIDER_AVAILABLE, period, (semconv.PROVIDER,), service=view.service)
     fallbacks_counted = history.over(
         semconv.PROVIDER_FALLBACKS, period.start, period.now, (semconv.FALLBACK_FROM,), service=view.service
@@ -94,18 +102,48 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
         "audio is made faster than it is played. "
         f"The time of a change is exact to {formatting.elapsed(period.step_s)}; a shorter range is more exact.",
     )
-    cards_shown = standings(available, history.providers(period, service=view.service))
+    left_over = None if semconv.OTHER in fallbacks_by_provider else 0.0  # of which provider those are, nobody knows
+
+    def urgency(standing: Standing) -> int:
+        return -tiles.MOODS.index(tiles.judgement(standing, period.now, problems.get(standing.provider, ()))[0])
+
     st.html(
         tiles.cards(
             tiles.card(
                 standing,
                 period.now,
-                fallbacks_by_provider.get(standing.provider, 0.0),
+                fallbacks_by_provider.get(standing.provider, left_over),
                 problems.get(standing.provider, ()),
             )
-            for standing in cards_shown
+            for standing in sorted(standings(available, history.providers(period, service=view.service)), key=urgency)
         )
     )
+
+
+def problems_of(verdicts: Iterable[Verdict]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """For each provider, the mood and the sentence of each condition that is met for it, once, with the services of which it is said.
+
+    Args:
+        verdicts: the judged conditions, of one service or of several.
+    """
+    verdicts = list(verdicts)
+    several = len({verdict.service for verdict in verdicts if verdict.service}) > 1
+    met: dict[tuple[str, str], list[tuple[float, Verdict]]] = {}
+    for verdict in verdicts:
+        for subject in verdict.holds:
+            if (provider := subject.attributes.get(semconv.PROVIDER.key)) and subject.value is not None:
+                met.setdefault((provider, verdict.condition.name), []).append((subject.value, verdict))
+    problems: dict[str, list[tuple[str, str]]] = {}
+    for (provider, _), subjects in met.items():
+        condition = subjects[0][1].condition
+        worst = max if condition.comparison is Comparison.ABOVE else min
+        value, verdict = worst(subjects, key=lambda subject: subject[0])
+        others = formatting.counted(len(subjects) - 1, "more service")
+        whose = f"in {formatting.shortened(verdict.service, _NAME)}" if several and verdict.service else ""
+        whose += f" and {others}" if whose and len(subjects) > 1 else ""
+        sentence = " ".join(filter(None, (condition.sentence(value), verdict.over, whose)))
+        problems.setdefault(provider, []).append((MOODS[condition.severity], f"{sentence[0].lower()}{sentence[1:]}"))
+    return problems
 
 
 def fallbacks(history: CachedHistory, period: Period, view: View, *, asked: bool) -> None:

@@ -16,6 +16,9 @@ from otel_tts.report.reports import Reports
 from otel_tts.report.tracking import TrackingUnreachableError
 from otel_tts.settings import LiveSettings
 
+_NAME = 40
+"""Letters of a name in a tile; the attributes below have it whole."""
+
 
 def detail(history: CachedHistory, view: View, settings: LiveSettings) -> None:
     """Draw one request: its tiles, its waterfall, and every attribute of every span.
@@ -58,7 +61,12 @@ def summary(trace: Trace) -> list[str]:
     roots = trace.roots
     start, end = min(root.start for root in roots), max(s.end for _, s in trace.walk())
     placeholder = [
-        tiles.tile("Trace", trace.trace_id[:12], f"{formatting.date(start)}, {roots[0].service}", definition=trace.trace_id)
+        tiles.tile(
+            "Trace",
+            trace.trace_id[:12],
+            f"{formatting.date(start)}, {formatting.shortened(roots[0].service, _NAME)}",
+            definition=trace.trace_id,
+        )
     ]
     if span is None:
         return [*placeholder, tiles.tile("Took", formatting.duration(end - start))]
@@ -98,7 +106,7 @@ def summary(trace: Trace) -> list[str]:
             "Provider",
             str(attribute(semconv.PROVIDER.key, formatting.NOTHING)),
             f"{formatting.counted(attribute(semconv.ATTEMPT_COUNT.key), 'attempt')}, {resends}voice "
-            f"{attribute(semconv.VOICE.key, formatting.NOTHING)}",
+            f"{formatting.shortened(str(attribute(semconv.VOICE.key, formatting.NOTHING)), _NAME)}",
             definition=formatting.definition(semconv.PROVIDER),
         ),
         tiles.tile(

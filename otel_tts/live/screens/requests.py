@@ -27,13 +27,13 @@ _TALLEST_PX, _ROW_PX = 560, 35  # of the table and of one of its rows
 _PROBLEMS: Mapping[str, str] = {Problem.FAILED: "failed", Problem.AFFECTED: "failed or fell back", Problem.GAPS: "gaps"}
 _COLUMNS = {
     "start": st.column_config.DatetimeColumn("time", format="YYYY-MM-DD HH:mm:ss.SSS", pinned=True),
-    "service": st.column_config.TextColumn("service", help="The service.name of the process that made it."),
     "outcome": st.column_config.TextColumn("outcome", help=formatting.definition(semconv.OUTCOME)),
+    "took": st.column_config.NumberColumn("took, ms", format="localized", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
+    "service": st.column_config.TextColumn("service", help="The service.name of the process that made it."),
     "provider": st.column_config.TextColumn("provider", help=formatting.definition(semconv.PROVIDER)),
     "stream": st.column_config.TextColumn("stream", help=formatting.definition(semconv.STREAM)),
     "error": st.column_config.TextColumn("error", width=120, help="What went wrong, or why it was cancelled."),
     "voice": st.column_config.TextColumn("voice", width=150, help=formatting.definition(semconv.VOICE)),
-    "took": st.column_config.NumberColumn("took, ms", format="localized", help=formatting.definition(semconv.SYNTHESIS_DURATION)),
     "first_text": st.column_config.NumberColumn(
         "for text, ms",
         format="localized",
@@ -46,13 +46,13 @@ _COLUMNS = {
     "cache": st.column_config.TextColumn("cache", help=formatting.definition(semconv.CACHE_RESULT)),
     "attempts": st.column_config.NumberColumn("attempts", help=formatting.definition(semconv.ATTEMPT_COUNT)),
     "resends": st.column_config.NumberColumn("resends", help=formatting.definition(semconv.RESEND_COUNT)),
-    "conversation": st.column_config.TextColumn("conversation", help=formatting.definition(semconv.CONVERSATION)),
-    "attributes": st.column_config.TextColumn("attributes", help="The application's own attributes."),
+    "conversation": st.column_config.TextColumn("conversation", width=150, help=formatting.definition(semconv.CONVERSATION)),
+    "attributes": st.column_config.TextColumn("attributes", width=200, help="The application's own attributes."),
     "trace": st.column_config.TextColumn("trace id"),
 }
 
-_VOICE = 22
-"""Letters of a voice's name for which its column has room."""
+_NAME = 22
+"""Letters of a name for which its column has room."""
 
 
 def controls(view: View, services: Sequence[Service]) -> View:
@@ -235,13 +235,13 @@ def frame(requests: Sequence[Request]) -> pd.DataFrame:
         [
             {
                 "start": datetime.fromtimestamp(request.start),  # noqa: DTZ006 - shown as it is here
-                "service": request.service,
                 "outcome": request.outcome,
-                "provider": request.provider,
+                "took": _ms(request.duration),
+                "service": formatting.shortened(request.service, _NAME),
+                "provider": request.provider and formatting.shortened(request.provider, _NAME),
                 "stream": formatting.NOTHING if request.stream is None else "yes" if request.stream else "no",
                 "error": request.error_type or request.cancel_reason or "",
-                "voice": request.voice and formatting.shortened(request.voice, _VOICE),
-                "took": _ms(request.duration),
+                "voice": request.voice and formatting.shortened(request.voice, _NAME),
                 "first_text": _ms(request.first_text or 0.0),
                 "first_audio": None if request.ttfa is None else _ms(request.ttfa),
                 "characters": request.characters,
