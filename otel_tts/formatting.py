@@ -108,6 +108,17 @@ def count(number: float | None) -> str:
     return NOTHING if number is None or not math.isfinite(number) else f"{number:,.0f}"
 
 
+def rate(per_second: float | None) -> str:
+    """Format how often something happens: ``3.5/s``, ``0.0011/s``. What is seldom is not 0.
+
+    Args:
+        per_second: how often in a second; None: unknown.
+    """
+    if per_second is None:
+        return NOTHING
+    return f"{per_second:,.1f}/s" if per_second >= 1 or not per_second else f"{per_second:.2g}/s"
+
+
 def counted(number: float | None, noun: str, plural: str = "") -> str:
     """Format a count with its noun: ``1 request``, ``1,200 requests``.
 

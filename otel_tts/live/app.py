@@ -17,6 +17,7 @@ from otel_tts.live.background import only_background
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import is_ahead, is_late
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
+from otel_tts.live.verdicts import received
 from otel_tts.live.view import NAMELESS, RANGES, REFRESHES, SOURCES, View, between
 from otel_tts.settings import EVERYWHERE, PLACES, LiveSettings, Selection
 
@@ -205,15 +206,21 @@ def _part(page: Page, drawn_with: View) -> None:
         for sentence in added_up(source.places(period), view.service):
             st.html(tiles.notice("unknown", sentence, "Choose one of them above."))
         notice = st.empty()
-        page.draw(source, period, view, LiveSettings.load())
-        if page.interactive and not source.total(period, service=view.service).request_count:  # it was asked for already
+        known = not page.interactive or received(source, period)
+        if known or page is PAGES[0]:  # the first page has conditions, too
+            page.draw(source, period, view, LiveSettings.load())
+        if not known:
+            st.html(tiles.notice("unknown", "Nothing was received in this time range.", UNKNOWN))
+        elif page.interactive and not source.total(period, service=view.service).request_count:  # it was asked for already
             only = only_background(source, period.start, period.now, "In this time range", view.service)
             if only is not None:
                 notice.html(tiles.notice("unknown", only, f"Trends shows them: `{semconv.BACKGROUND_DURATION.name}`."))
         _to_url(page)
     except SourceUnavailableError as away:
         st.html(tiles.legend(source.source, palette.BAD))
-        st.html(tiles.notice("bad", f"The source has not answered since {formatting.clock(away.since)}.", str(away)))
+        moment = formatting.clock(away.since)
+        words = f"has not answered since {moment}" if away.answered else f"does not answer; it was first asked at {moment}"
+        st.html(tiles.notice("bad", f"The source {words}.", str(away)))
 
 
 def _legend(source: CachedHistory) -> str:
@@ -244,6 +251,7 @@ LOGO = (
     f'<svg xmlns="http://www.w3.org/2000/svg" width="132" height="32" viewBox="0 0 132 32">{_MARK}'
     '<text x="38" y="23" font-family="sans-serif" font-size="20" font-weight="600" fill="#2E86C1">otel-tts</text></svg>'
 )
+UNKNOWN = "Its figures are unknown: choose a longer time."
 EMPTY = "`otel-tts verify` sends requests to a running service (`otel-tts serve`); `otel-tts demo` does both. They appear without a reload."
 
 if __name__ == "__main__":

@@ -37,11 +37,13 @@ class SourceUnavailableError(OtelTtsError):
     Args:
         message: for people.
         since: from when on, in seconds since the Unix epoch.
+        answered: whether it had answered before; else it may have been away for longer.
     """
 
-    def __init__(self, message: str, since: float) -> None:
+    def __init__(self, message: str, since: float, *, answered: bool = False) -> None:
         super().__init__(message)
         self.since = since
+        self.answered = answered
 
 
 class CachedHistory:
@@ -64,6 +66,7 @@ class CachedHistory:
         self._began: float | None = None
         self._remembered: dict[Hashable, Any] = {}
         self._away_since: float | None = None
+        self._answered = False
         self._prepared: float | None = None
 
     @property
@@ -333,8 +336,8 @@ class CachedHistory:
         except (HistoryUnavailableError, PermissionError) as error:
             with self._lock:
                 since = self._away_since = self._away_since or self._wall_clock()
-            raise SourceUnavailableError(str(error), since) from None
-        self._away_since = None
+            raise SourceUnavailableError(str(error), since, answered=self._answered) from None
+        self._away_since, self._answered = None, True
         return answer
 
 

@@ -371,5 +371,5 @@ def _text(value: float | None, unit: str) -> str:
         case "share":
             return formatting.percent(value)
         case "1/s":
-            return formatting.NOTHING if value is None else f"{value:,.1f}/s" if value >= 1 or not value else f"{value:.2g}/s"
+            return formatting.rate(value)
     return formatting.value(value, unit)

@@ -37,6 +37,19 @@ def newest_of(history: CachedHistory, period: Period, service: str = "") -> floa
     return seen(history, period).get(service) if service else history.newest()
 
 
+def received(history: CachedHistory, period: Period) -> bool:
+    """Whether any metrics came in a period. Where none did, its counts are unknown, and not 0.
+
+    Args:
+        history: the telemetry that is read.
+        period: the period that is shown.
+    """
+    newest = history.newest()
+    if newest is not None and period.start <= newest <= period.now:
+        return True
+    return any(history.last_seen(period.start, period.now, m) for m in (semconv.SYNTHESIS_DURATION, semconv.BACKGROUND_DURATION))
+
+
 def judged(history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> list[Verdict]:
     """Judge one service, or each that sent metrics within the hour; the most urgent condition first, services by name.
 

@@ -144,7 +144,7 @@ def test_another_source_is_a_switch_away(watched: Watched, monkeypatch: pytest.M
     for name in ("PROMETHEUS", "JAEGER"):
         monkeypatch.setenv(f"OTEL_TTS_{name}_URL", "http://127.0.0.1:9")
     test = one("Now").run()
-    assert "The source has not answered since" in page_text(test)
+    assert "The source does not answer; it was first asked at" in page_text(test)
     test.segmented_control(key="source").select("local").run()
     assert not test.exception
     assert f"local files in {watched.served.data_dir}" in page_text(test)
@@ -251,6 +251,35 @@ def test_what_is_empty_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         text = page_text(one(title).run())
         assert all(reason in text for reason in expected), (title, text)
         assert "Nothing in this time range." not in text
+
+
+@pytest.mark.parametrize("title", ["Now", "Cache", "Providers"])
+@pytest.mark.parametrize("ago_s", [4200.0, -3000.0, 1800.0])
+def test_what_was_not_received_is_no_zero(title: str, ago_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no metrics came in the time range, or only from a clock that is ahead, nothing is counted: the page has no figure."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    written(tmp_path, {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [5, 0]}, ago_s)
+    text = page_text(one(title).run())
+    assert "Nothing was received in this time range." in text
+    assert 'class="tile"' not in text
+    assert ("sends none now" in text) is (title == "Now" and ago_s == 1800.0)
+    test = one(title)
+    test.query_params["range"] = "6h"
+    longer = page_text(test.run())
+    assert ("Nothing was received" in longer) is (ago_s < 0)
+    assert ('class="tile"' in longer) is (ago_s > 0 and title != "Providers")
+
+
+def test_a_list_without_requests_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where there is a filter, one can be removed."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    written(tmp_path, {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "ok"),)): [5, 0]})
+    test = one("Requests").run()
+    assert "No request in this time range." in page_text(test)
+    assert "remove a filter" not in page_text(test)
+    test.selectbox(key="wanted Outcome").select("partial").run()
+    assert "No request matches." in page_text(test)
+    assert "remove a filter" in page_text(test)
 
 
 def test_what_is_wrong_stands_first_among_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,18 @@ def test_a_dead_source_has_been_so_since_it_was_first_seen_so(tmp_path: Path) ->
             with pytest.raises(SourceUnavailableError, match=r"^Prometheus at http://there does not answer\.$") as away:
                 reading.total(period)
             assert away.value.since == since
+            assert away.value.answered
+
+
+def test_since_when_a_source_is_away_that_never_answered_is_unknown(tmp_path: Path) -> None:
+    """It may have been so long before the page was opened."""
+    history = Dying(tmp_path, interval=1.0)
+    history.dead = True
+    reading = CachedHistory(history, lambda: 1000.0)
+    for _ in range(2):
+        with pytest.raises(SourceUnavailableError) as away:
+            reading.total(reading.period("15m", 1))
+        assert (away.value.since, away.value.answered) == (1000.0, False)
 
 
 def test_windows_that_are_over_are_read_once(tmp_path: Path) -> None:
@@ -418,6 +430,14 @@ def test_a_failing_providers_card_is_not_green(tmp_path: Path) -> None:
     failing = tiles.card(Standing("piper", fine, row), START + 60, 0)
     assert 'data-state="warn"' in failing
     assert "only 40% of attempts succeed" in failing
+
+
+def test_what_is_seldom_is_not_never(tmp_path: Path) -> None:
+    """One request in a quarter of an hour is not 0.0 a second."""
+    row = replace(LocalHistory(tmp_path).totals(START, START + 60), request_count=1)
+    period = Period(START, START + 900, START + 900, 30.0)
+    (tile,) = (t for t in now_page.numbers(row, [], period, LiveSettings.load({})) if 'aria-label="Requests"' in t)
+    assert '<span class="value">1</span><span class="note">0.0011/s</span>' in tile
 
 
 def test_a_card_says_once_what_is_wrong_and_where() -> None:

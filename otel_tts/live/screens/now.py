@@ -19,7 +19,7 @@ from otel_tts.live.judgement import MOODS, Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
-from otel_tts.live.verdicts import judged, newest_of
+from otel_tts.live.verdicts import judged, newest_of, received
 from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
 
@@ -56,6 +56,8 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
     active = history.series(semconv.SYNTHESIS_ACTIVE, period, service=view.service)
     verdicts = judged(history, period, settings, view.service)
     banners(history, period, view, settings, verdicts)
+    if not received(history, period):
+        return  # the page says so
     st.html(tiles.grid(numbers(total, active, period, settings)))
     outcomes = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.OUTCOME,), service=view.service)
     left, right = st.columns(2)
@@ -237,7 +239,7 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
         tiles.tile(
             "Requests",
             formatting.count(total.request_count),
-            f"{total.request_count / period.length_s:.1f}/s",
+            formatting.rate(total.request_count / period.length_s),
             definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(

@@ -107,6 +107,10 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
     def urgency(standing: Standing) -> int:
         return -tiles.MOODS.index(tiles.judgement(standing, period.now, problems.get(standing.provider, ()))[0])
 
+    standings_shown = sorted(standings(available, history.providers(period, service=view.service)), key=urgency)
+    if not standings_shown:
+        st.caption("No provider is known in this time range.")
+        return
     st.html(
         tiles.cards(
             tiles.card(
@@ -115,7 +119,7 @@ def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable
                 fallbacks_by_provider.get(standing.provider, left_over),
                 problems.get(standing.provider, ()),
             )
-            for standing in sorted(standings(available, history.providers(period, service=view.service)), key=urgency)
+            for standing in standings_shown
         )
     )
 

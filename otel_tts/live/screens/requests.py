@@ -154,12 +154,13 @@ def listing(history: CachedHistory, period: Period, view: View) -> None:
     requests = list(history.requests(request_filter, _SHOWN, period))
     requests.sort(key=lambda request: request.start, reverse=True)  # they came by their ends, which the table does not show
     if not requests:
+        is_filtered = request_filter != RequestFilter()
         st.html(
             tiles.notice(
                 "unknown",
-                "No request matches.",
-                "Choose a longer range or remove a filter. A request appears some seconds after its end, since spans "
-                "are exported in batches.",
+                "No request matches." if is_filtered else "No request in this time range.",
+                f"Choose a longer range{' or remove a filter' if is_filtered else ''}. A request appears some seconds after its end, "
+                "since spans are exported in batches.",
             )
         )
         return
