@@ -255,7 +255,7 @@ def open_history(settings: HistorySettings | None = None, kept_s: float = 0.0) -
     return RemoteHistory(
         metrics,
         traces,
-        f"{metrics.name} and {server.name}{selected(settings.selection)}",
+        f"{metrics.source} and {server.source}{selected(settings.selection)}",
         interval=settings.export_interval,
         stores_away=settings.prometheus.stores_away,
         selection=settings.selection,

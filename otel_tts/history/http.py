@@ -26,6 +26,11 @@ class Backend:
         self._client = Client(server)
         self.name = self._client.name
 
+    @property
+    def source(self) -> str:
+        """What it is called as a source of telemetry: with its address, or what says where it is."""
+        return self.name if self._server.url else f"no {self.name} ({self._client.variable} is not set)"
+
     def get(self, path: str, parameters: Mapping[str, str | float]) -> Any:
         """Get a path and decode its JSON; None when the server has nothing there (404).
 

@@ -17,7 +17,7 @@ from otel_tts.report import traces, workspace
 from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.feedback import Feedback, latencies
 from otel_tts.report.headline import NOTE, Headline, window_figures
-from otel_tts.report.measures import Measures, metric_part
+from otel_tts.report.measures import Measures, listed, metric_part
 from otel_tts.report.reference import Reference
 from otel_tts.report.runs import COMPLETE, CONTENT, JUDGEMENT, REQUESTS, SOURCE, STATE, RunEntry, Runs
 from otel_tts.report.sample import Sample, take
@@ -188,8 +188,8 @@ def _entry(
             "service.version": ", ".join(version for version in service.versions if version),
             "otel_tts.window_start": formatting.utc(window.start),
             "otel_tts.window_end": formatting.utc(window.end),
-            "otel_tts.engines": ", ".join(service.providers),
-            "otel_tts.voices": ", ".join(service.voices),
+            "otel_tts.engines": listed(service.providers),
+            "otel_tts.voices": listed(service.voices),
             "otel_tts.reference": judgement.reference,
             "otel_tts.drifted": "; ".join(finding.name for finding in judgement.drifted),
             "otel_tts.traffic_changed": "; ".join(finding.name for finding in judgement.traffic),

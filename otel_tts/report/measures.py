@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from otel_tts.distribution import AtLeast
 from otel_tts.history import History, Row, Service
 from otel_tts.report.window import Window
-from otel_tts.semconv import NONE
+from otel_tts.semconv import NONE, OTHER
 
 HEADLINE = (
     "request_count", "request_success_rate", "request_duration_p50", "request_duration_p95", "request_first_audio_p50",
@@ -68,6 +68,15 @@ class Measures:
         return {
             _name(row, field): value for row in self.rows for field, value in asdict(row).items() if isinstance(value, AtLeast)
         }
+
+
+def listed(values: Iterable[str]) -> str:
+    """Values of an attribute, for people: those without one are "not stated", those beyond the limit of a metric are "others".
+
+    Args:
+        values: of an attribute.
+    """
+    return ", ".join({NONE: "not stated", OTHER: "others"}.get(value, value) for value in values if value)
 
 
 def metric_part(value: str) -> str:

@@ -149,6 +149,8 @@ def test_the_source_is_named(tmp_path: Path) -> None:
     both = {"OTEL_TTS_PROMETHEUS_URL": "https://me:secret@metrics.example/api/prom/", "OTEL_TTS_TEMPO_URL": "http://tempo:3200"}
     named = "Prometheus at https://metrics.example/api/prom and Tempo at http://tempo:3200"
     assert open_history(HistorySettings.load(both)).source == named
+    one = open_history(HistorySettings.load({"OTEL_TTS_PROMETHEUS_URL": "http://there"})).source
+    assert one == "Prometheus at http://there and no Jaeger (OTEL_TTS_JAEGER_URL is not set)"
     with pytest.raises(
         SettingError, match=r"OTEL_TTS_TEMPO_URL='tempo:3200' is not allowed: it takes an address that begins with"
     ):
@@ -161,6 +163,5 @@ def test_of_two_trace_backends_none_is_chosen() -> None:
     with pytest.raises(SettingError, match=r"^OTEL_TTS_JAEGER_URL and OTEL_TTS_TEMPO_URL are both set, .* unset the other\.$"):
         open_history(HistorySettings.load(both))
     for url, name in ((both["OTEL_TTS_JAEGER_URL"], "Jaeger"), (both["OTEL_TTS_TEMPO_URL"], "Tempo")):
-        assert (
-            open_history(HistorySettings.load({f"OTEL_TTS_{name.upper()}_URL": url})).source == f"Prometheus and {name} at {url}"
-        )
+        named = f"no Prometheus (OTEL_TTS_PROMETHEUS_URL is not set) and {name} at {url}"
+        assert open_history(HistorySettings.load({f"OTEL_TTS_{name.upper()}_URL": url})).source == named

@@ -10,7 +10,7 @@ from otel_tts import semconv
 from otel_tts.distribution import Distribution
 from otel_tts.history.rows import METRICS, Series, rows
 from otel_tts.history.services import Service
-from otel_tts.report.measures import Measures
+from otel_tts.report.measures import Measures, listed
 
 
 def test_a_quantile_beyond_the_last_bucket_is_no_metric() -> None:
@@ -46,3 +46,8 @@ def test_what_is_not_stated_has_words(attribute: semconv.Attribute) -> None:
     figures = Measures(service, overall, *((tuple(split), ()) if by == "provider" else ((), tuple(split)))).figures()
     assert {f"{by}/not stated/request_count", f"{by}/ada/request_count"} <= figures.keys()
     assert not any(semconv.NONE in name for name in figures)
+
+
+def test_tags_have_words_for_what_has_no_name() -> None:
+    """Voices and providers of a run are for people: neither the value that stands for none nor the one for all further ones is shown."""
+    assert listed(["ada", semconv.NONE, semconv.OTHER, ""]) == "ada, not stated, others"
