@@ -108,7 +108,7 @@ def count(number: float | None) -> str:
     return NOTHING if number is None or not math.isfinite(number) else f"{number:,.0f}"
 
 
-def rate(per_second: float | None) -> str:
+def frequency(per_second: float | None) -> str:
     """Format how often something happens: ``3.5/s``, ``0.0011/s``. What is seldom is not 0.
 
     Args:

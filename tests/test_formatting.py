@@ -124,6 +124,6 @@ def test_a_quantile_is_about_so_much(seconds: float | None, text: str) -> None:
     ("per_second", "text"),
     [(None, "-"), (0.0, "0.0/s"), (1 / 900, "0.0011/s"), (0.96, "0.96/s"), (3.46, "3.5/s"), (2000.0, "2,000.0/s")],
 )
-def test_rates(per_second: float | None, text: str) -> None:
+def test_frequencies(per_second: float | None, text: str) -> None:
     """What is seldom is not 0, and what is unknown is none."""
-    assert formatting.rate(per_second) == text
+    assert formatting.frequency(per_second) == text

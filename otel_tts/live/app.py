@@ -206,10 +206,10 @@ def _part(page: Page, drawn_with: View) -> None:
         for sentence in added_up(source.places(period), view.service):
             st.html(tiles.notice("unknown", sentence, "Choose one of them above."))
         notice = st.empty()
-        known = not page.interactive or received(source, period)
-        if known or page is PAGES[0]:  # the first page has conditions, too
+        has_figures = not page.interactive or received(source, period)
+        if has_figures or page is PAGES[0]:  # the first page has conditions, too
             page.draw(source, period, view, LiveSettings.load())
-        if not known:
+        if not has_figures:
             st.html(tiles.notice("unknown", "Nothing was received in this time range.", UNKNOWN))
         elif page.interactive and not source.total(period, service=view.service).request_count:  # it was asked for already
             only = only_background(source, period.start, period.now, "In this time range", view.service)

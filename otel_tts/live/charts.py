@@ -371,5 +371,5 @@ def _text(value: float | None, unit: str) -> str:
         case "share":
             return formatting.percent(value)
         case "1/s":
-            return formatting.rate(value)
+            return formatting.frequency(value)
     return formatting.value(value, unit)

@@ -107,12 +107,12 @@ def banner(
         steps: what to do.
     """
     name = escape(name)
-    more = f'<a href="{escape(link)}" target="_self" data-name="{name} requests">requests behind it</a>' if link else ""
+    more = f'<a href="{escape(link)}" target="_self" data-name="requests of {name}">requests behind it</a>' if link else ""
     if runbook.startswith(("http://", "https://")):
-        more += f'<a href="{escape(runbook)}" target="_blank" rel="noopener" data-name="{name} runbook">runbook</a>'
+        more += f'<a href="{escape(runbook)}" target="_blank" rel="noopener" data-name="runbook of {name}">runbook</a>'
     listed = "".join(f"<li>{_CODE(escape(step))}</li>" for step in steps)
     named = "" if runbook.startswith(("http://", "https://")) else f"<p>Runbook: <code>{escape(runbook)}</code></p>"
-    summary = f'<summary data-name="{name} summary">what to do</summary>'
+    summary = f'<summary data-name="summary of {name}">what to do</summary>'
     what = f'<details data-name="{name}">{summary}<ol>{listed}</ol>{named}</details>' if listed else ""
     return (
         f'<div class="notice {mood}" role="status"><strong>{escape(title)}</strong><em>{escape(when)}</em>'
@@ -149,7 +149,7 @@ def folded(name: str, summary: str, parts: Iterable[str]) -> str:
         summary: the line.
         parts: of HTML.
     """
-    line = f'<summary data-name="{escape(name)} summary">{escape(summary)}</summary>'
+    line = f'<summary data-name="summary of {escape(name)}">{escape(summary)}</summary>'
     return f'<details class="folded" data-name="{escape(name)}">{line}<div class="notices">{"".join(parts)}</div></details>'
 
 

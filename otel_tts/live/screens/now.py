@@ -23,7 +23,7 @@ from otel_tts.live.verdicts import judged, newest_of, received
 from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
 
-_AT_FIRST = 3
+_ON_TOP = 3
 """Services for which a condition has its notice at once; those of more are behind a line."""
 _NAMED, _NAME = 6, 40
 """Services that this line names, and the letters of a name."""
@@ -115,11 +115,12 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
     for name, of_condition in groupby(filter(_is_met, verdicts), key=lambda verdict: verdict.condition.name):
         met = list(of_condition)
         drawn = [_banner(history, period, view, settings, verdict) for verdict in met]
-        first = len(met) if len(met) <= _AT_FIRST + 1 else _AT_FIRST
+        first = len(met) if len(met) <= _ON_TOP + 1 else _ON_TOP
         notices += drawn[:first]
         if first < len(met):
             names = ", ".join(formatting.shortened(verdict.service, _NAME) for verdict in met[first : first + _NAMED])
-            more = f"The same of {len(met) - first} more services: {names}{', ...' if len(met) > first + _NAMED else ''}"
+            others = formatting.counted(len(met) - first, "more service")
+            more = f"The same of {others}: {names}{', ...' if len(met) > first + _NAMED else ''}"
             notices.append(tiles.folded(f"more {name}", more, drawn[first:]))
     st.html(tiles.notices(notices or [well(history, period, verdicts, view.service)]))
 
@@ -239,7 +240,7 @@ def numbers(total: Row, active: list[Timeline], period: Period, settings: LiveSe
         tiles.tile(
             "Requests",
             formatting.count(total.request_count),
-            formatting.rate(total.request_count / period.length_s),
+            formatting.frequency(total.request_count / period.length_s),
             definition=formatting.definition(semconv.SYNTHESIS_DURATION),
         ),
         tiles.tile(

@@ -75,7 +75,8 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
 def _some(drawn: Sequence[Line], every: Sequence[Line], which: str) -> None:
     """Say which providers are drawn, where they are not all."""
     if len(drawn) < len(every):
-        st.caption(f"Drawn are the {len(drawn)} of {len(every)} providers with the {which}.")
+        providers = formatting.counted(len(every), "provider")
+        st.caption(f"Drawn are the {len(drawn)} of {providers} with the {which}.")
 
 
 def cards(history: CachedHistory, period: Period, view: View, verdicts: Iterable[Verdict]) -> None:
