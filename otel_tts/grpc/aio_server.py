@@ -92,8 +92,8 @@ class AioServerInterceptor(Interceptor, grpc.aio.ServerInterceptor):
             except BaseException as error:
                 _aio_raised(rpc, context, error)
                 raise
-            _aio_returned(rpc, context)
-            if streaming:  # the one response of other methods is serialized next, and watched from there on
+            code = _aio_returned(rpc, context)
+            if streaming or code != "OK":  # else the one response is serialized next, and watched from there on
                 _watch_sending(rpc)
             return response
 
@@ -168,11 +168,15 @@ def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
     return all(task.cancelling() for task in asyncio.all_tasks(loop))
 
 
-def _aio_returned(rpc: Rpc, context: Any) -> None:
+def _aio_returned(rpc: Rpc, context: Any) -> str:
+    """Note the status of a handler that returned, and return its name."""
+    code = "OK"
     try:
-        rpc.answer(code_of(context, "OK", numbers=True))
+        code = code_of(context, code, numbers=True)
+        rpc.answer(code)
     except Exception as error:  # noqa: BLE001 - the boundary: the response is sent all the same
         guard.caught("the status of an RPC", error)
+    return code
 
 
 @guarded
@@ -188,6 +192,7 @@ def _aio_raised(rpc: Rpc, context: Any, error: BaseException) -> None:
     elif not isinstance(error, cygrpc.ExecuteBatchError):  # grpc raises that one if the caller no longer receives
         code = failure_of(context)
         rpc.answer(code, error, fault(code, error))
+        rpc.internals.watch_sending()  # its status: grpc may have ended the RPC before
 
 
 def _watch_sending(rpc: Rpc) -> None:
@@ -197,13 +202,6 @@ def _watch_sending(rpc: Rpc) -> None:
         guard.caught("watching what an RPC sends", error)
 
 
-@guarded
-def _watch_receiving(rpc: Rpc) -> None:
-    rpc.internals.watch_receiving()
-
-
 def _requests(request: Any, rpc: Rpc) -> Any:
     """Return the requests of a streaming method, watched as they are received."""
-    if not hasattr(request, "__anext__"):
-        return request
-    return AsyncRequests(request, rpc, functools.partial(_watch_receiving, rpc))
+    return AsyncRequests(request, rpc) if hasattr(request, "__anext__") else request

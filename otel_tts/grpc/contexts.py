@@ -100,16 +100,29 @@ def _encodable(texts: Iterable[str]) -> bool:
     return True
 
 
-@guarded
-def _aborted(rpc: Rpc, details: Any, metadata: Any) -> None:
-    """Note the status with which a handler of ``grpc.aio`` aborts. It is sent at once, whatever the handler sets or raises later."""
-    context = rpc.internals.context
-    if context is None or not context.done():  # unknown, or its arguments were refused
-        return
-    _check(rpc, metadata or context.trailing_metadata())
-    code = code_of(context, "UNKNOWN", numbers=True)
-    rpc.unencodable |= code == "OK" or not _encodable((details,))
-    rpc.answer(code, by_grpc=True)
+class _Abort:
+    """The block in which a handler of ``grpc.aio`` aborts: the status is sent at once, whatever the handler sets or raises later."""
+
+    def __init__(self, rpc: Rpc, details: Any, metadata: Any) -> None:
+        self._rpc = rpc
+        self._details = details
+        self._metadata = metadata
+
+    def __enter__(self) -> None:
+        """Nothing is sent yet."""
+
+    @guarded
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        rpc = self._rpc
+        internals = rpc.internals
+        context = internals.context
+        if context is None or not context.done():  # unknown, or its arguments were refused
+            return
+        internals.unsent = kind is cygrpc.ExecuteBatchError
+        _check(rpc, self._metadata or context.trailing_metadata())
+        code = code_of(context, "UNKNOWN", numbers=True)
+        rpc.unencodable |= code == "OK" or not _encodable((self._details,))
+        rpc.answer(code, by_grpc=True)
 
 
 class _Status:
@@ -166,16 +179,12 @@ class AioContext:
         return await read(self._context, self._rpc)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
-        try:
+        with _Abort(self._rpc, details, trailing_metadata):
             await self._context.abort(code, details, (*trailing_metadata, *self._own) if trailing_metadata else ())
-        finally:
-            _aborted(self._rpc, details, trailing_metadata)
 
     async def abort_with_status(self, status: Any) -> None:
-        try:
+        with _Abort(self._rpc, status.details, status.trailing_metadata):
             await self._context.abort_with_status(_Status(status, self._own))
-        finally:
-            _aborted(self._rpc, status.details, status.trailing_metadata)
 
 
 class Thread(NamedTuple):
@@ -237,10 +246,9 @@ class ThreadContext:
     def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> None:
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
-        try:
-            self._context.abort(code, details)
-        except grpc.aio.AbortError:
-            self._code = code
-            raise
-        finally:
-            _aborted(self._rpc, details, ())
+        with _Abort(self._rpc, details, ()):
+            try:
+                self._context.abort(code, details)
+            except grpc.aio.AbortError:
+                self._code = code
+                raise

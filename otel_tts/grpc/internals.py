@@ -34,6 +34,8 @@ class Internals:
     illegal = False
     """Whether the handler has sent initial metadata that is not legal: then grpc cuts the RPC off."""
 
+    unsent = False
+    """Whether grpc could not send the status with which the handler aborted under ``grpc.aio``, since the RPC had ended before."""
     none_set = False
     """Whether the handler has set None as its code under ``grpc.aio``."""
 
@@ -183,7 +185,7 @@ class AioInternals(Internals):
         return _has_failed(self._receiving)
 
     def response_failed(self) -> bool:  # noqa: D102
-        return _has_failed(self._sending)
+        return self.unsent or _has_failed(self._sending)
 
 
 def of_sync_rpc() -> Internals:

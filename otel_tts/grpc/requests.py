@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -43,21 +43,19 @@ class Requests(Iterator[T]):
 
 
 class AsyncRequests(AsyncIterator[T]):
-    """The request messages of an asynchronous handler. ``watch`` registers for a failure to receive the next one.
+    """The request messages of an asynchronous handler.
 
     Args:
         requests: grpc's iterator of messages.
         rpc: the RPC.
-        watch: registers for a failure to receive the next message.
     """
 
-    def __init__(self, requests: Any, rpc: Rpc, watch: Callable[[], None]) -> None:
+    def __init__(self, requests: Any, rpc: Rpc) -> None:
         self._requests = requests
         self._rpc = rpc
-        self._watch = watch
 
     async def __anext__(self) -> T:
-        self._watch()
+        _watch(self._rpc)
         since_ns = _now(self._rpc)
         try:
             request: T = await anext(self._requests)
@@ -75,6 +73,7 @@ async def read(context: Any, rpc: Rpc) -> Any:
         context: grpc's servicer context.
         rpc: the RPC.
     """
+    _watch(rpc)
     since_ns = _now(rpc)
     request = await context.read()
     (_ended if request is grpc.aio.EOF else _came)(rpc, since_ns)
@@ -84,6 +83,12 @@ async def read(context: Any, rpc: Rpc) -> Any:
 @guarded_or(lambda _: None)
 def _now(rpc: Rpc) -> int | None:
     return rpc.now_ns()
+
+
+@guarded
+def _watch(rpc: Rpc) -> None:
+    """Note whether the next message cannot be received."""
+    rpc.internals.watch_receiving()
 
 
 @guarded
