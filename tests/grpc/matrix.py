@@ -293,6 +293,7 @@ class Cell:
             self._telemetry, self.handlers.service(self._kind), before=[self.arrivals], workers=workers, options=OPTIONS,
             maximum_concurrent_rpcs=limit, cell=self,
         ) as port, connect(port) as channel:  # fmt: skip
+            grpc.channel_ready_future(channel).result(30)  # no deadline passes before an RPC can be sent
             try:
                 if ending in ("too_many", "cancel_waiting", "deadline_waiting"):
                     blocking = self._start(channel, 20.0)  # it is over before its deadline, however slow the machine

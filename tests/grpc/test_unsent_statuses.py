@@ -93,11 +93,12 @@ def test_the_status_that_the_caller_got_counts(method: str, end: str, code: str,
     service = speech(**{f"{kind}_{number}": getattr(Handlers(way), method) for number, way in enumerate(WAYS)})
     options = [("grpc.max_receive_message_length", LIMIT)]
     with aio_server(capture_tts.telemetry(clock=SystemClock()), service, options=options) as port, connect(port) as channel:
+        grpc.channel_ready_future(channel).result(30)
         calls = []
         for number in range(len(WAYS)):
             stub = getattr(channel, kind)(f"/test.Speech/{kind}_{number}")
             start = stub.future if kind == "stream_unary" else stub
-            calls.append(start(requests(), timeout=0.2 if end == "deadline" else 20))
+            calls.append(start(requests(), timeout=0.5 if end == "deadline" else 20))
         wait_for(lambda: all(call.done() for call in calls))
         release.set()
         assert [call.code().name for call in calls] == [code] * len(WAYS)
