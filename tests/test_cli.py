@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,24 @@ def test_help_lists_every_subcommand() -> None:
     """``--help`` has each name with its line."""
     output = " ".join(run("--help").split())
     assert all(f"{name} {' '.join(subcommand.summary.split())}" in output for name, subcommand in SUBCOMMANDS.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("otel-tts re", {"requests", "report"}),
+        ("otel-tts requests --prob", {"--problem"}),
+        ("otel-tts requests --outcome ca", {"cancelled"}),
+        ("otel-tts grafana p", {"push"}),
+    ],
+)
+def test_the_tab_key_completes(words: str, completed: set[str]) -> None:
+    """Commands, options and their values, as a shell asks for them."""
+    asked = {"_OTEL_TTS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    script = "from otel_tts.cli import main; main(prog_name='otel-tts')"
+    result = subprocess.run([sys.executable, "-c", script], env=os.environ | asked, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {line.partition(",")[2] for line in result.stdout.splitlines()} == completed
 
 
 def test_help_imports_no_subcommand() -> None:

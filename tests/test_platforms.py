@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -73,9 +75,43 @@ def from_git(directory: Path) -> list[str]:
     return ["--no-build-isolation", f"otel-tts @ git+file://localhost{ROOT.as_uri().removeprefix('file://')}"]
 
 
+def needed(requirements: Iterable[str], extras: Iterable[str] = ("",)) -> dict[str, Distribution]:
+    """The distributions that pip would install for requirements, with all that these need, by name."""
+    found: dict[str, Distribution] = {}
+    waiting = [(requirement, tuple(extras)) for requirement in requirements]
+    while waiting:
+        text, chosen = waiting.pop()
+        requirement = Requirement(text)
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in chosen):
+            continue
+        its_extras = ("", *sorted(requirement.extras))
+        key = f"{requirement.name}{its_extras}"
+        if key not in found:
+            found[key] = distribution(requirement.name)
+            waiting += [(each, its_extras) for each in found[key].requires or ()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has what the package declares that it needs, and nothing else of this environment."""
+    directory = tmp_path_factory.mktemp("needed")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for each in needed(project["dependencies"]).values():
+        home = Path(str(each.locate_file("")))
+        for file in each.files or ():
+            target = directory / file
+            if ".." not in file.parts and not target.is_symlink():  # packages of one namespace may each bring a file of it
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(home / file)
+    return directory
+
+
 @pytest.mark.parametrize("source", [from_wheel, from_git])
-def test_the_package_alone_gives_the_first_trace(source: Callable[[Path], list[str]], tmp_path: Path) -> None:
-    """Installed into an empty folder, the library records a trace and the command draws it, without the checkout."""
+def test_the_package_alone_gives_the_first_trace(
+    source: Callable[[Path], list[str]], empty_environment: Path, tmp_path: Path
+) -> None:
+    """With what it declares and nothing else, without the checkout, the library records a trace and the command draws it."""
     installed = tmp_path / "installed"
     install = [
         sys.executable,
@@ -89,7 +125,7 @@ def test_the_package_alone_gives_the_first_trace(source: Callable[[Path], list[s
         *source(tmp_path / "dist"),
     ]
     subprocess.run(install, check=True, capture_output=True)
-    path = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])  # its dependencies come from this environment
+    path = os.pathsep.join([str(installed), str(empty_environment)])
     environ = os.environ | {"PYTHONPATH": path, "OTEL_TTS_DATA_DIR": str(tmp_path / "data")}
     run = [sys.executable, "-S", "-c", PROGRAM]
     program = subprocess.run(run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)

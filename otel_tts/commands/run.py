@@ -22,7 +22,8 @@ def run(command: tuple[str, ...]) -> None:
     \b
     otel-tts run -- python service.py
 
-    The program itself needs no change. It is configured by the environment: docs/configuration.md.
+    The program itself needs no change. Telemetry goes where OTEL_EXPORTER_OTLP_ENDPOINT says; without it, to local files, which
+    `otel-tts requests` and `otel-tts trace` read. docs/configuration.md has all variables.
     """  # noqa: D301 - \b keeps click from joining the lines
     executable = shutil.which(command[0])
     if executable is None:

@@ -108,9 +108,7 @@ _EVENTS = {
 @click.option("--all", "everything", is_flag=True, help="Every attribute, by its own name.")
 @json_option
 def trace(trace_id: str | None, span_id: str | None, everything: bool, as_json: bool) -> None:
-    """Draw the trace of a request, with all that are in it, as a tree.
-
-    It has the spans with their durations, events, and the attributes that matter.
+    """Draw the trace of a request as a tree: its spans with their durations, events, and the attributes that matter.
 
     ID is the trace id that the service returned to its caller, or the first 8 or more digits of it; `otel-tts requests` lists
     some. Without it, the trace of the newest request is drawn. Where a trace has several requests, --span draws one of them.

@@ -84,15 +84,37 @@ def test_the_page_has_every_field(command: str, prefix: str, kind: type) -> None
 
 def test_every_command_that_prints_json_is_on_the_page() -> None:
     """A section for each, and no other."""
-    names = set()
+    printing = {name for name, command in below("", main) if any("--json" in option.opts for option in command.params)}
+    assert printing == set(re.findall(r"^## (.+)$", PAGE.read_text("utf-8"), re.MULTILINE))
+
+
+def test_what_commands_print_for_people_they_print_as_json() -> None:
+    """A command without `--json` runs something or writes files: its lines are progress, and no result."""
+    silent = {name for name, command in below("", main) if not any("--json" in option.opts for option in command.params)}
+    groups = {"grafana", "report reference"}
+    assert silent - groups == {"demo", "run", "serve", "live", "rules", "grafana export", "grafana push", "report reference save"}
+
+
+def test_the_list_of_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their names, for people and in JSON; without any, people are told how to make one."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
+    assert content(run("report", "reference", "list", "--json"), "report reference list") == {"profiles": []}
+    assert "otel-tts report reference save NAME" in run("report", "reference", "list").output
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references" / "good.json.gz").touch()
+    assert content(run("report", "reference", "list", "--json"), "report reference list") == {"profiles": ["good"]}
+    assert run("report", "reference", "list").output == "good\n"
+
+
+def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The commands below a group, however deep, by their whole names; a group is one, too."""
     context = click.Context(main)
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        parts: list[tuple[str, Any]] = [(name, command)]
-        if isinstance(command, click.Group):
-            parts += [(f"{name} {part}", command.get_command(context, part)) for part in command.list_commands(context)]
-        names |= {full for full, part in parts if any("--json" in option.opts for option in part.params)}
-    assert names == set(re.findall(r"^## (.+)$", PAGE.read_text("utf-8"), re.MULTILINE))
+    for part in command.list_commands(context) if isinstance(command, click.Group) else ():
+        inner = command.get_command(context, part)  # type: ignore[attr-defined]
+        assert inner is not None
+        full = f"{name} {part}".strip()
+        yield full, inner
+        yield from below(full, inner)
 
 
 def test_config(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ def doctor(
 ) -> None:
     """Follow the telemetry of one request, hop by hop.
 
-    The request is one of any service that was made already (--trace-id), the next one (--wait, --service), or a synthesis that is sent to
-    the reference service; where there is none, the next one of any service.
+    --trace-id names a request that was made already; --wait and --service take the next one. Without these options one is sent to the
+    reference service; where there is none, the next request of any service is taken.
 
     From the service through the Collector to Prometheus, where a counter must move, and to Jaeger or Tempo, where all spans of its
     trace must be; then Grafana. Each hop has a line with how long it took, and what to do where it is broken. `otel-tts config` names the

@@ -210,7 +210,13 @@ def save(name: str, service: str | None, source: str | None) -> None:
 
 
 @reference.command("list")
-def listed() -> None:
+@json_option
+def listed(as_json: bool) -> None:
     """List the profiles."""
-    for name in Profiles(ReportSettings.load().data_dir).names():
-        click.echo(name)
+    names = Profiles(ReportSettings.load().data_dir).names()
+    if as_json:
+        print_json("report reference list", {"profiles": names})
+    elif names:
+        click.echo("\n".join(names))
+    else:
+        click.echo("There is no profile yet: `otel-tts report reference save NAME` makes one.", err=True)
