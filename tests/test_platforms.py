@@ -77,7 +77,7 @@ def from_git(directory: Path) -> list[str]:
 
 def needed(requirements: Iterable[str], extras: Iterable[str] = ("",)) -> dict[str, Distribution]:
     """The distributions that pip would install for requirements, with all that these need, by name."""
-    found: dict[str, Distribution] = {}
+    chosen_by_key: dict[str, Distribution] = {}
     waiting = [(requirement, tuple(extras)) for requirement in requirements]
     while waiting:
         text, chosen = waiting.pop()
@@ -86,10 +86,10 @@ def needed(requirements: Iterable[str], extras: Iterable[str] = ("",)) -> dict[s
             continue
         its_extras = ("", *sorted(requirement.extras))
         key = f"{requirement.name}{its_extras}"
-        if key not in found:
-            found[key] = distribution(requirement.name)
-            waiting += [(each, its_extras) for each in found[key].requires or ()]
-    return found
+        if key not in chosen_by_key:
+            chosen_by_key[key] = distribution(requirement.name)
+            waiting += [(each, its_extras) for each in chosen_by_key[key].requires or ()]
+    return chosen_by_key
 
 
 @pytest.fixture(scope="module")
