@@ -67,6 +67,9 @@ class KeptOpen:
         turn = self.turn
         try:
             with turn.lock:
+                if not self._depths:  # left by a host that never entered it
+                    self._depth += 1
+                    self._depths.append(self._depth)
                 if self._depths.pop() == 1 and error is not None:
                     self._depth = 1  # nobody will pull the streams any more that were begun inside
                 # A block may be left in another context than it was entered in: by a generator that the garbage collector or the event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from contextvars import Token
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -46,6 +47,7 @@ class _Block(ABC):
     """A block, sync or async, with a context that is current inside. Subclasses define the context, and what the end records."""
 
     _context: Context
+    _token: Token[Context] | None = None
 
     def __enter__(self) -> Self:
         self._token = enter(self._context)
@@ -238,8 +240,19 @@ class CacheWrite(_Block):
             [link],
         )
         self._context = set_span_in_context(self._span, Context())
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        if self._ended:
+            guard.misused(
+                "cache_write", "a block that has ended", "call cache_write() for each write.", "Its span stays as it is."
+            )
+        return super().__enter__()
 
     def _end(self, error: BaseException | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
         if isinstance(error, Exception):
             self._emitter.add_exception(self._span, error)
             self._span.set_status(StatusCode.ERROR)

@@ -11,7 +11,7 @@ from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.guard import guarded
+from otel_tts.core.guard import guard, guarded
 from otel_tts.core.streams import Current
 
 
@@ -23,7 +23,7 @@ class Opening:
         provider: with which provider a connection is opened.
     """
 
-    __slots__ = ("_current", "_emitter", "_provider", "_span", "_timeline")
+    __slots__ = ("_current", "_emitter", "_ended", "_provider", "_span", "_timeline")
 
     def __init__(self, emitter: Emitter, provider: str) -> None:
         self._emitter = emitter
@@ -36,14 +36,20 @@ class Opening:
             {semconv.PROVIDER.key: self._provider},
         )
         self._current = Current(set_span_in_context(self._span))
+        self._ended = False
 
     def __enter__(self) -> Self:
+        if self._ended:
+            guard.misused("connection", "a block that has ended", "call connection() for each one.", "It is not counted again.")
         self._current.__enter__()
         return self
 
     @guarded
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._current.__exit__(kind, error, tb)
+        if self._ended:
+            return
+        self._ended = True
         end_ns = self._timeline.monotonic()
         cause = outcome.OK if error is None else outcome.from_exception(error)
         try:

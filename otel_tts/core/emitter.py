@@ -13,7 +13,7 @@ from opentelemetry.util.types import Attributes
 from otel_tts import semconv
 from otel_tts.core.bounded import Bounded
 from otel_tts.core.clock import Clock
-from otel_tts.core.guard import guard
+from otel_tts.core.guard import guard, guarded
 from otel_tts.core.instruments import Instruments
 from otel_tts.core.labels import Labels
 from otel_tts.core.outcome import Cause
@@ -75,6 +75,7 @@ class Emitter:
             guard.caught("starting a span", error)
             return INVALID_SPAN
 
+    @guarded
     def add_exception(self, span: Span, error: BaseException, timestamp_ns: int | None = None) -> None:
         """Add an ``exception`` event to a span, with its message only if text may be captured.
 

@@ -95,7 +95,7 @@ def _inside(
     """Return a new request begun directly in the block of another one: what is not stated of it is as it is there."""
     record = outer.record
     request = SynthesisRequest(
-        emitter, None, Turn(), text, voice or record.voice, language or record.language, stream,
+        emitter, None, Turn(), text, clean.optional_name(voice) or record.voice, clean.optional_name(language) or record.language, stream,
         record.purpose.around(purpose), _below(outer, context), start_ns, around, False,
     )  # fmt: skip
     request.record.cache = record.cache  # asked in vain, or not at all

@@ -277,7 +277,7 @@ class Invocation:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
             self._record(result, now_ns)
-            self._describe(result, error or self._error, now_ns)
+            self._describe(result, error if error is not None else self._error, now_ns)
         finally:
             if self._request is not None:
                 self._request.sources.invocation_ended(self, result)

@@ -144,7 +144,8 @@ class SynthesisRequest(KeptOpen):
     def begin_stream(self) -> None:
         """Start a stream, which ends with :meth:`release`. From now on audio is delivered in pieces, also if ``stream`` was False."""
         self._depth += 1
-        self._deliver_in_pieces()
+        if not self.finished:
+            self._deliver_in_pieces()
 
     def _deliver_in_pieces(self) -> None:
         if not self.record.stream:
@@ -200,7 +201,7 @@ class SynthesisRequest(KeptOpen):
         """
         if self._declared is None:
             self._declared = cause
-            self._error = self._error or error
+            self._error = self._error if self._error is not None else error
 
     @in_turn
     def answer_failed(self, cause: Cause) -> None:
@@ -243,7 +244,7 @@ class SynthesisRequest(KeptOpen):
         if self._depth > 0 or self._released_ns is not None:  # not the outermost one
             return
         self._released_ns = self.timeline.monotonic() if now_ns is None else now_ns
-        self._error = self._error or error
+        self._error = self._error if self._error is not None else error
         self._released = cause or self._apparent_cause()
         if self._enclosure is not None and self._kept(self._released):
             return
@@ -310,7 +311,7 @@ class SynthesisRequest(KeptOpen):
             interruption: why it was cut off; None if it was not.
             final: whether the process ends, so that nothing inside will end by itself any more.
         """
-        self._error = self._error or error
+        self._error = self._error if self._error is not None else error
         try:
             ended = interruption or cause or outcome.from_rpc_status(status, attempted=self.record.attempts > 0)
             self._finish(ended, now_ns, interrupted=interruption is not None, final=final)

@@ -63,6 +63,7 @@ class Current:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._token: Token[Context] | None = None  # a host may leave what it never entered
 
     def __enter__(self) -> None:
         self._token = enter(self._context)

@@ -66,13 +66,7 @@ class Synthesis:
         return self._request.outcome
 
     def __enter__(self) -> Self:
-        if self._request.finished and not self._request.open:  # what ended without its doing, as an RPC may, it cannot know
-            guard.misused(
-                "synthesis",
-                "a request that has ended",
-                "call synthesis() for each request.",
-                "What its block does is not counted.",
-            )
+        self._used_again("What its block does is not counted.")
         self._request.enter_block()
         return self
 
@@ -87,6 +81,10 @@ class Synthesis:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.__exit__(kind, error, tb)
+
+    def _used_again(self, consequence: str) -> None:
+        if self._request.finished and not self._request.open:  # what ended without its doing, as an RPC may, it cannot know
+            guard.misused("synthesis", "a request that has ended", "call synthesis() for each request.", consequence)
 
     # -- where the audio comes from -----------------------------------------------------------------------------------------------
 
@@ -202,6 +200,7 @@ class Synthesis:
         Returns:
             The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
+        self._used_again("Its outcome and duration stay as they are.")
         self._request.begin_stream()
         whole = WholeRequest(self._request, lambda: invoke(self._request, provider, model, None, remote=remote), audio)
         return measured(chunks, whole, payload)

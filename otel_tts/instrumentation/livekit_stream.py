@@ -219,7 +219,7 @@ class LiveKitStream:
         speech = self.speech
         if speech is None or self.outer is not None or speech.over:
             return
-        error = error or self.error
+        error = error if error is not None else self.error
         whole = error is None and (not left or (self.complete and self.final))
         cause, now_ns, handle = OK if whole else None, speech.monotonic(), self.handle
         if handle is None or handle.done():

@@ -125,6 +125,93 @@ def test_chains_and_groups_are_told_by_class() -> None:
     ]  # fmt: skip
 
 
+def chained(links: int) -> BaseException:
+    """What a loop raises in the end that tries again inside its handlers."""
+    newest: BaseException = EngineError("the oldest")
+    for number in range(links):
+        try:
+            raise newest  # noqa: TRY301
+        except Exception as earlier:  # noqa: BLE001
+            newest = ConnectionError(f"{TEXT} {number}")
+            newest.__context__ = earlier
+    return newest
+
+
+def grouped(depth: int) -> BaseException:
+    """A group in a group, and so on."""
+    error: Exception = EngineError(TEXT)
+    for _ in range(depth):
+        error = ExceptionGroup(TEXT, [error])
+    return error
+
+
+class OddError(Exception):
+    """Says that it is false, and refuses all that is asked of it."""
+
+    __module__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("no truth")
+
+    @property
+    def __cause__(self) -> BaseException:  # type: ignore[override]
+        raise RuntimeError("no cause")
+
+    @property
+    def __context__(self) -> BaseException:  # type: ignore[override]
+        raise RuntimeError("no context")
+
+
+def odd_cause() -> BaseException:
+    """Raised from an exception that is false."""
+    error = ValueError(TEXT)
+    vars(BaseException)["__cause__"].__set__(error, OddError())
+    return error
+
+
+STRANGE = {
+    "a chain of 1,500": lambda: chained(1500), "groups, 500 deep": lambda: grouped(500), "odd": OddError, "an odd cause": odd_cause,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("strange", STRANGE)
+def test_any_exception_is_described(capture_tts: Capture, caplog: pytest.LogCaptureFixture, strange: str, captured: bool) -> None:
+    """However long its chain, deep its group or odd its class is, both spans have failed, and name its class and where it was raised."""
+    tts = capture_tts.telemetry(settings=CAPTURED if captured else None)
+    error = STRANGE[strange]()
+    reached = []
+    try:  # pytest asks the truth of an exception
+        with tts.synthesis("hello") as s, s.attempt("piper"):
+            raise error
+    except type(error) as raised:
+        reached.append(id(raised))
+    try:
+        with tts.synthesis("hello"):
+            raise error
+    except type(error) as raised:
+        reached.append(id(raised))
+    assert reached == [id(error)] * 2
+    first, second = capture_tts.syntheses()
+    failed = [first.attempts[0].span, second.span]
+    assert [span.status.status_code.name for span in failed] == ["ERROR", "ERROR"]
+    for span in failed:
+        (event,) = [event for event in span.events if event.name == "exception"]
+        trace = str((event.attributes or {})["exception.stacktrace"])
+        assert f"{class_name(error)}" in trace
+        assert "in test_any_exception_is_described\n" in trace
+        assert len(trace) < 40_000
+
+
+def test_of_a_long_chain_the_newest_is_described() -> None:
+    """The exception that reached us stands last and whole, and what is left out is said; its cost is bounded."""
+    lines = stacktrace(chained(5_000)).splitlines()
+    assert lines[0] == "(earlier ones are left out)"
+    assert lines[-1] == "ConnectionError"
+    assert lines.count("(led to)") == 32
+    assert class_name(EngineError()) not in lines
+
+
 def test_class_names() -> None:
     """Builtins without their module, as the OpenTelemetry SDK writes them."""
     assert class_name(ValueError()) == "ValueError"
