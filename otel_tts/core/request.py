@@ -144,11 +144,10 @@ class SynthesisRequest(KeptOpen):
     def begin_stream(self) -> None:
         """Start a stream, which ends with :meth:`release`. From now on audio is delivered in pieces, also if ``stream`` was False."""
         self._depth += 1
-        if not self.finished:
-            self._deliver_in_pieces()
+        self._deliver_in_pieces()
 
     def _deliver_in_pieces(self) -> None:
-        if not self.record.stream:
+        if not self.record.stream and not self.finished:
             self.record.stream = True
             self._span.set_attribute(semconv.STREAM.key, True)
             self._active.discard(id(self))
