@@ -348,3 +348,43 @@ def test_every_dashboard_is_shown() -> None:
     live = (ROOT / "docs" / "live.md").read_text("utf-8")
     shown = set(re.findall(r"images/live-(\w+)-", live))
     assert shown == {path.name.split("-")[1] for path in (ROOT / "docs" / "images").glob("live-*.png")}
+
+
+def test_the_first_screen_says_what_it_is() -> None:
+    """README, before its first section: what it is, for whom, three things beyond plain OpenTelemetry, a picture, a trace as text."""
+    first = (ROOT / "README.md").read_text("utf-8").partition("\n## ")[0]
+    lines = first.splitlines()
+    assert lines[2].startswith("OpenTelemetry for text-to-speech (TTS).")
+    assert "It is for teams that" in first
+    assert re.findall(r"^(\d)\. \*\*", first, re.MULTILINE) == ["1", "2", "3"]
+    assert re.search(r"!\[[^\]]+\]\(docs/images/live-now-1440-light\.png\)", first)
+    assert "```output\ntrace …" in first
+
+
+ASKED = {
+    "start.md": ["zero code", "zero code with a mapping", "by hand", "the interceptor alone"],
+    "concepts.md": [
+        "**synthesis**", "**attempt**", "**provider**", "tracer provider", "**lookup**", "**tier**", "`coalesced`", "**outcome**",
+        "**probe**", "**underrun**", "**first byte**", "**first audio**", "images/stream.svg",
+    ],
+    "shutdown.md": ["SIGTERM", "forked", "gunicorn", "Celery", "RQ"],
+    "series.md": ["an attribute of your own", "`service.instance.id`"],
+    "troubleshooting.md": [
+        "## I see nothing", "`unknown_service`", "`bypass`", "`BadStatusLine`", "## Text is missing", "## A trace is missing", '"No data"',
+    ],
+    "migration.md": ["`prometheus_client`", "YAP is an older text-to-speech service", "CHANGELOG.md"],
+    "versioning.md": ["Semantic Versioning", "A rename is announced"],
+    "commands.md": ["## Shell completion", "~/.bashrc", "~/.zshrc", "fish"],
+    "notebooks.md": ["open_history()", "to_frame()", '`frame.attrs["units"]`', "images/notebook-"],
+    "guides/grpc.md": ["grpc.aio"], "guides/http.md": ["FastAPI", "WebSocket"], "guides/workers.md": ["## Celery", "## RQ"],
+    "guides/livekit.md": ["AgentSession"], "guides/pipecat.md": ["PipelineWorker"], "guides/engine.md": ["lookup", "fallback"],
+    "guides/opentelemetry.md": ["set_tracer_provider"],
+}  # fmt: skip
+"""What people ask, by the page that answers it."""
+
+
+@pytest.mark.parametrize("page", ASKED)
+def test_a_page_answers_what_people_ask(page: str) -> None:
+    """Each guide and each page of the site is there, and has the words and questions that lead people to it."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert [words for words in ASKED[page] if words not in text] == []
