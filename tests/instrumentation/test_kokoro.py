@@ -108,10 +108,18 @@ async def test_a_task_that_is_cut_off(capture_tts: Capture, observe: Observe, en
                 begun.set()
                 await asyncio.sleep(30)
 
-    task = asyncio.create_task(asyncio.wait_for(speak(), 0.5) if how == "timeout" else speak())
-    await asyncio.wait_for(begun.wait(), 10)
+    limit = asyncio.timeout(None)
+
+    async def limited() -> None:
+        async with limit:
+            await speak()
+
+    task = asyncio.create_task(limited())
+    await asyncio.wait_for(begun.wait(), 60)
     if how == "cancel":
         task.cancel()
+    else:
+        limit.reschedule(asyncio.get_running_loop().time())
     with pytest.raises(TimeoutError if how == "timeout" else asyncio.CancelledError):
         await task
     assert [[s.outcome, *(a.outcome for a in s.attempts)] for s in capture_tts.syntheses()] == [["cancelled", "cancelled"]]
