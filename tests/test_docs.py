@@ -361,6 +361,28 @@ def test_the_first_screen_says_what_it_is() -> None:
     assert "```output\ntrace …" in first
 
 
+PRINTED = {
+    "deployment.md": ("otel_tts/commands/doctor", (" is healthy", " has increased", "the trace is complete: ", " healthy, ", " present")),
+    "report.md": (
+        "otel_tts/commands/report",
+        (
+            " cache hits", "Drifted from ", "Changes of the traffic (not caused by an engine)", "Compared with ", " unchanged.",
+            "Not judged, or not by all measures: both sides need ", " comparable requests, and have: ",
+        ),
+    ),
+    "telemetry.md": ("otel_tts/semconv", ("tts.synthesize", "text_to_speech {gen_ai.request.model}", "{rpc.method}")),
+}  # fmt: skip
+"""Of each block that is no program: the words of it that a module prints, and where that module is."""
+
+
+@pytest.mark.parametrize("block", blocks_of("text"))
+def test_texts_have_the_words_that_are_printed(block: Block) -> None:
+    """What a page shows of a command's output, and cannot be repeated, has the command's own words."""
+    folder, words = PRINTED[block.page.name]
+    source = "".join(path.read_text("utf-8") for path in (ROOT / folder).rglob("*.py"))
+    assert [each for each in words if each not in block.code or each not in source] == []
+
+
 ASKED = {
     "start.md": ["zero code", "zero code with a mapping", "by hand", "the interceptor alone"],
     "concepts.md": [

@@ -140,3 +140,14 @@ def test_the_guide_says_what_a_status_means() -> None:
             assert stated.get(code.name, others) == [str(part) for part in (cause.outcome, cause.error_type) if part], code
             after = from_rpc_status(code.name, attempted=True)
             assert after == (ERROR if cause.outcome is Outcome.REJECTED else cause)
+
+
+def test_the_summary_of_performance_has_the_figures_of_its_tables() -> None:
+    """Each figure of "In short" stands in the section that it names."""
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    sections = {part.partition("\n")[0].lower().replace(" ", "-"): part for part in page.split("\n## ")}
+    rows = re.findall(r"^\| .* \| ([^|]*) \| \[[^]]+\]\(#([a-z-]+)\) \|$", sections["in-short"], re.MULTILINE)
+    assert len(rows) == 7
+    for figures, section in rows:
+        for figure in re.findall(r"[\d.]+\d|\d+", figures):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]*\d)", sections[section]), f"{section} has no {figure}"
