@@ -136,6 +136,16 @@ def test_the_package_alone_gives_the_first_trace(
     assert "my-engine" in trace.stdout
 
 
+@pytest.mark.parametrize("requirement", ["otel-tts", "otel-tts[rules]", "otel-tts[report,live]"])
+def test_pip_adds_an_extra_to_what_is_installed(requirement: str) -> None:
+    """`pip install 'otel-tts[...]'`, as pages and messages say it, needs no index that has otel-tts: the one that is here serves."""
+    install = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--disable-pip-version-check", requirement]
+    result = subprocess.run(install, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Requirement already satisfied: otel-tts" in result.stdout
+    assert "Would install" not in result.stdout
+
+
 def test_nothing_deprecated_is_imported() -> None:
     """No module of the library that the core needs uses what Python has deprecated."""
     modules = ["otel_tts", "otel_tts.sdk", "otel_tts.grpc", "otel_tts.core.telemetry", "otel_tts.history", "otel_tts.cli"]
