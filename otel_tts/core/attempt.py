@@ -10,8 +10,9 @@ from otel_tts.core import clean
 from otel_tts.core import outcome as outcomes
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.guard import guarded
-from otel_tts.core.invocation import Invocation, Requester
+from otel_tts.core.invocation import Invocation
 from otel_tts.core.outcome import Cause
+from otel_tts.core.requester import Requester
 from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload, measured
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, ErrorType, Outcome
@@ -74,7 +75,7 @@ class Attempt:
         self._current = Current(invocation.context)
 
     def __enter__(self) -> Self:
-        self._invocation.has_block = True
+        self._invocation.block = self._current
         self._current.__enter__()
         return self
 

@@ -17,6 +17,8 @@ Reference: TypeAlias = "Callable[[], object | None]"
 """A weak reference to a request. A strong one in a context variable would keep a dropped request alive: it would never be counted."""
 REQUEST = create_key("request")
 """The key of the reference to a request, in the OpenTelemetry context of all work for it."""
+OUTSIDE = create_key("outside")
+"""The key of what was current before a request began: the span of ours that is current in its place, and the context."""
 _INNERMOST: ContextVar[Reference | None] = ContextVar("block", default=None)
 
 

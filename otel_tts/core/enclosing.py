@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from opentelemetry.context import Context, get_current, set_value
-from opentelemetry.trace import INVALID_SPAN_ID, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN_ID, Span, get_current_span, set_span_in_context
 
 from otel_tts.core import clean, enclosure
-from otel_tts.core.blocks import REQUEST, innermost
+from otel_tts.core.blocks import OUTSIDE, REQUEST, innermost
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.deferred import run_deferred
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guarded_or
+from otel_tts.core.invocation import INVOCATION, Invocation
 from otel_tts.core.purpose import Purpose
 from otel_tts.core.purpose import current as current_purpose
 from otel_tts.core.request import SynthesisRequest
+from otel_tts.core.span_key import SPAN_KEY
+from otel_tts.core.streams import is_pulled
 from otel_tts.core.turn import Turn
 from otel_tts.semconv import SERVED_FROM_CACHE
 
@@ -50,6 +55,8 @@ def begin_request(
     if request is not None:
         request.update(text, voice, language, purpose)
         return request
+    if OUTSIDE in context:
+        context = _outside(context)
     run_deferred()
     # Of a request made by hand in an RPC, the end of the RPC decides.
     around = (call if implicit else None) if call is not None else enclosure.current()
@@ -84,7 +91,7 @@ def _outer(purpose: Purpose) -> SynthesisRequest | None:
         return None
     record = outer.record
     has_audio = record.attempts or record.cache in SERVED_FROM_CACHE or record.playback.chunks or record.duration_s is not None
-    return None if has_audio or not record.purpose.may_be(purpose) else outer
+    return None if has_audio or record.interrupted_ns is not None or not record.purpose.may_be(purpose) else outer
 
 
 def _inside(
@@ -126,7 +133,12 @@ def current_context() -> Context:
     """
     context, reference = enclosure.carried(get_current()), innermost()
     request = reference() if reference is not None else None
-    if not isinstance(request, SynthesisRequest) or not request.open or REQUEST in context:
+    if (
+        not isinstance(request, SynthesisRequest)
+        or not request.open
+        or request.record.interrupted_ns is not None
+        or REQUEST in context
+    ):
         return context
     return set_value(REQUEST, reference, context)
 
@@ -143,6 +155,38 @@ def _enclosing(context: Context) -> tuple[Call | None, SynthesisRequest | None]:
     call = around if isinstance(around, Call) and not around.over else None
     request: object = reference() if callable(reference) else None
     if isinstance(request, SynthesisRequest) and request.open and (call is None or request.part_of(call)):
-        return call, request
+        return call, request if _works_for(request, context) else None
     request = call.current if call is not None else None
-    return call, request if isinstance(request, SynthesisRequest) and request.open else None
+    return call, request if isinstance(
+        request, SynthesisRequest
+    ) and request.open and request.record.interrupted_ns is None else None
+
+
+def _works_for(request: SynthesisRequest, context: Context) -> bool:
+    """Return whether code in the context of an open request works for it.
+
+    Not any more once it was cut off, nor between two pieces that a generator yields inside a block of an attempt or a look-up: there runs
+    the code that consumes them, also after it has left the generator, which an event loop closes later. What runs while a piece is pulled
+    does, and so does what the block has started in another task or thread, until the request is cut off.
+    """
+    reference, record = context.get(INVOCATION), request.record
+    invocation = reference() if callable(reference) else None
+    if record.interrupted_ns is None:
+        if isinstance(invocation, Invocation):
+            hands_out = invocation.hands_out
+        else:
+            hands_out = OUTSIDE in context and record.cache in SERVED_FROM_CACHE and record.playback.chunks > 0
+        if not hands_out:
+            return True
+    return is_pulled(context.get(REQUEST))
+
+
+def _outside(context: Context) -> Context:
+    """Return the context without the request that it is of, but with all that the host has added since."""
+    span, before = cast("tuple[Span, Context]", context[OUTSIDE])
+    values = {key: value for key, value in context.items() if key not in (REQUEST, INVOCATION, OUTSIDE)}
+    if values.get(SPAN_KEY) is span:
+        del values[SPAN_KEY]
+        if SPAN_KEY in before:
+            values[SPAN_KEY] = before[SPAN_KEY]
+    return Context(values)

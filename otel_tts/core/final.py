@@ -21,12 +21,20 @@ def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: C
     """
     if call is None and ended.good and _is_left(record):
         ended = outcome.CANCELLED
+    if ended.outcome is Outcome.CANCELLED and _is_speaking(record):
+        failure = None
     cause = declared or failure or ended
     if declared is None and not record.duration_s:
         cause = record.without_audio(cause)
     if cause.outcome in (Outcome.ERROR, Outcome.EMPTY) and record.handed_out:
         return cause.as_partial()
     return cause
+
+
+def _is_speaking(record: Record) -> bool:
+    """Whether the provider that was called last was still speaking: then one that failed before is not why the request ended."""
+    results = record.bill.results
+    return bool(results) and results[-1].cause.outcome is Outcome.CANCELLED
 
 
 def _is_left(record: Record) -> bool:

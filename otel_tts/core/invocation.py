@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any, Protocol
+from typing import Any
 
-from opentelemetry.context import Context, create_key, set_value
-from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.context import Context, create_key
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_tts import semconv
 from otel_tts.core import outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
+from otel_tts.core.blocks import OUTSIDE
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
@@ -22,39 +23,17 @@ from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
-from otel_tts.core.record import Record
+from otel_tts.core.requester import Requester, cut_off
 from otel_tts.core.resends import Resends
 from otel_tts.core.result import InvocationResult
-from otel_tts.core.sources import AudioSources
-from otel_tts.core.texts import TextInput
+from otel_tts.core.span_key import SPAN_KEY
+from otel_tts.core.streams import Current
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
-from otel_tts.semconv import AttemptReason, CancelReason, Outcome
+from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
 INVOCATION = create_key("invocation")
 """The key of a weak reference to the Invocation, in the OpenTelemetry context in which its provider works."""
-
-
-class Requester(Protocol):
-    """The request for which a provider is called."""
-
-    emitter: Emitter
-    timeline: RequestClock
-    record: Record
-    context: Context
-    turn: Turn
-    sources: AudioSources
-    outcome: Outcome | None
-
-    @property
-    def text_input(self) -> TextInput:
-        """Its text, for what arrives in pieces."""
-
-    def interruption(self) -> Cause:
-        """Return why work for this request was cut off."""
-
-    def rpc_status(self) -> str | None:
-        """Return the name of the status that the handler of its RPC has set; None without one."""
 
 
 class Invocation:
@@ -75,8 +54,8 @@ class Invocation:
         self, emitter: Emitter, timeline: RequestClock, request: Requester | None, provider: str, model: str | None,
         reason: AttemptReason, *, remote: bool, start_ns: int | None = None,
     ) -> None:  # fmt: skip
-        self.has_block = False
-        """Whether a block of the application will end it."""
+        self.block: Current | None = None
+        """The block of the application that will end it; None without one."""
         self.open = True
         """Whether its provider is still working."""
         self._provider, self._model = provider, model
@@ -102,7 +81,8 @@ class Invocation:
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
         self._waited_ns: int | None = None
-        self._chunks = 0
+        self._chunks = self._chunks_before = 0  # before: those of streams that have ended
+        self._failure = 0  # the id of the exception that its stream raised while its audio was wanted
         self._complete = False  # whether all of its audio came
         self.delivers = True
         """Whether its audio goes to the caller as it comes; else whoever delivers it later reports when."""
@@ -115,7 +95,9 @@ class Invocation:
         self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
         # A weak reference: the application may keep the context for long, and an invocation that it dropped would never be finalised,
         # so never be recorded.
-        self.context: Context = set_value(INVOCATION, weakref.ref(self), set_span_in_context(self._span, parent))
+        outside = parent.get(OUTSIDE, (None, parent))[1]  # type: ignore[index]
+        work = {SPAN_KEY: self._span, INVOCATION: weakref.ref(self), OUTSIDE: (self._span, outside)}
+        self.context: Context = Context({**parent, **work})
         """The context in which the provider works."""
         self.resends = Resends(self._span, timeline, self.turn)
         """The requests that its SDK sent again."""
@@ -238,7 +220,10 @@ class Invocation:
             now_ns: when, on the clock of the request, in nanoseconds; None: now.
         """
         self._complete = cause is not None and cause.good
-        if not self.has_block:
+        self._chunks_before = self._chunks
+        if error is not None and not cut_off(self._request):
+            self._failure = id(error)
+        if self.block is None:
             self.end(cause, error, now_ns)
 
     @guarded
@@ -288,9 +273,7 @@ class Invocation:
         if self._declared is not None:
             cause = self._declared
         elif cause is None:
-            cause = outcome.CANCELLED if error is None else outcome.from_exception(error)
-            if cause == outcome.ERROR:
-                cause = self._by_status(cause)
+            cause = outcome.CANCELLED if error is None else self._meaning(error)
         if cause.cancel_reason is CancelReason.STOPPED:
             return outcome.STOPPED
         if cause.good and self._cut_off():
@@ -307,11 +290,22 @@ class Invocation:
                 return cause
             if isinstance(self._meter.format, NoAudio):
                 return outcome.WORDS
-            is_unspeakable = self._request is not None and self._request.record.speakable is False
-            return outcome.UNSPEAKABLE if is_unspeakable else outcome.EMPTY
+            can_speak = self._request.record.speakable if self._request is not None else None
+            return outcome.UNSPEAKABLE if can_speak is False else outcome.EMPTY
         if cause.outcome is Outcome.ERROR and self._chunks and self._request is not None and self._request.record.stream:
             return cause.as_partial()
         return cause
+
+    def _meaning(self, error: BaseException) -> Cause:
+        """Return what an exception means that ended it: of the provider, unless its request was cut off or said what it is before."""
+        cause, request = outcome.from_exception(error), self._request
+        if self._failure != id(error):
+            if cut_off(request):
+                return outcome.CANCELLED
+            declared = request.declared if request is not None else None
+            if cause == outcome.ERROR and declared is not None and not declared.good:
+                return outcome.STOPPED if declared.error_type is ErrorType.SHUTDOWN else declared
+        return self._by_status(cause) if cause == outcome.ERROR else cause
 
     def _by_status(self, cause: Cause) -> Cause:
         """Return what the status means that the RPC's handler has set inside this call, of which nothing more exact is known."""
@@ -324,7 +318,7 @@ class Invocation:
         """Return whether its request was interrupted before all of its audio came. A block is then left without an exception, too."""
         if self._request is None or self._request.record.interrupted_ns is None:
             return False
-        return (self.has_block and not self._complete) or (self._meter is not None and not self._has_audio)
+        return (self.block is not None and not self._complete) or (self._meter is not None and not self._has_audio)
 
     def _record(self, result: InvocationResult, now_ns: int) -> None:
         request, cause = self._request, result.cause
@@ -356,14 +350,21 @@ class Invocation:
         if self._first_byte_ns is not None:
             span.add_event(semconv.FIRST_BYTE_EVENT.name, None, timestamp(self._first_byte_ns))
             playback = self._request.record.playback if self._request is not None else None
-            if playback is not None and playback.first_byte_ns == self._first_byte_ns:
-                first_audio_ns = playback.first_audio()
-                if first_audio_ns is not None:
-                    span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))
+            first_audio_ns = playback.first_audio() if playback and playback.first_byte_ns == self._first_byte_ns else None
+            if first_audio_ns is not None:
+                span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))
         if error is not None and cause.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE):
             self._emitter.add_exception(span, error, timestamp(now_ns))
         if cause.outcome in semconv.FAILURES:
             span.set_status(StatusCode.ERROR, str(cause.error_type))
+
+    @property
+    def hands_out(self) -> bool:
+        """Whether the caller's task has entered its block, and its stream has handed out audio and not ended.
+
+        Then a generator yields that audio inside the block, and its consumer is the caller, or its own code between two pieces.
+        """
+        return self.open and self._chunks > self._chunks_before and self.block is not None and self.block.entered_here()
 
     @property
     def _has_audio(self) -> bool:

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
-from otel_tts.core.blocks import REQUEST, KeptOpen
+from otel_tts.core.blocks import OUTSIDE, REQUEST, KeptOpen
 from otel_tts.core.call import Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
@@ -80,7 +80,8 @@ class SynthesisRequest(KeptOpen):
         self._left = False  # dropped by the application before its end
         self._released: Cause | None = None  # how it ended for the application
         self._released_ns: int | None = None
-        self._declared: Cause | None = None  # by the application
+        self.declared: Cause | None = None
+        """How it fails, by the application; None: that does not say."""
         self._interruption: Cause | None = None  # why it was cut off
         self._error: BaseException | None = None
         start, attributes = self.timeline.timestamp(start_ns), record.start_attributes(emitter)
@@ -92,7 +93,7 @@ class SynthesisRequest(KeptOpen):
         self.sources = AudioSources(emitter, record, span, self.timeline, self.turn)
         # A weak reference: an application may keep a context for as long as it likes, and a request that it dropped would never reach
         # its finaliser, so never be counted.
-        self.context: Context = Context({**parent, SPAN_KEY: span, REQUEST: self._reference})
+        self.context: Context = Context({**parent, SPAN_KEY: span, REQUEST: self._reference, OUTSIDE: (span, parent)})
         """The OpenTelemetry context of all work for this request."""
         self._active = emitter.instruments.active_requests.add(id(self), stream)
         self.finished = False
@@ -186,7 +187,7 @@ class SynthesisRequest(KeptOpen):
             return
         self._interruption = outcome.interrupted(reason)
         self.record.interrupted_ns = self.timeline.monotonic()
-        self._declared = self._declared or self._interruption
+        self.declared = self.declared or self._interruption
         if self._span.is_recording():
             self._span.add_event(semconv.INTERRUPTED_EVENT.name, None, self.timeline.timestamp(self.record.interrupted_ns))
 
@@ -198,8 +199,8 @@ class SynthesisRequest(KeptOpen):
             cause: how it failed.
             error: the exception that the application reports, or that left the block; None without one.
         """
-        if self._declared is None:
-            self._declared = cause
+        if self.declared is None:
+            self.declared = cause
             self._error = self._error if self._error is not None else error
 
     @in_turn
@@ -209,8 +210,8 @@ class SynthesisRequest(KeptOpen):
         Args:
             cause: how it failed.
         """
-        if self._declared is None and self.sources.failure is None:
-            self._declared = self.record.without_audio(cause)
+        if self.declared is None and self.sources.failure is None:
+            self.declared = self.record.without_audio(cause)
 
     # -- its end ------------------------------------------------------------------------------------------------------------------
 
@@ -388,7 +389,7 @@ class SynthesisRequest(KeptOpen):
                 UNDER_WAY.remove(self)
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
-        cause = final_cause(self.record, ended, self._declared, None if interrupted else self.sources.failure, self._call)
+        cause = final_cause(self.record, ended, self.declared, None if interrupted else self.sources.failure, self._call)
         if cause.outcome is not Outcome.DEADLINE or self._call is None:
             return cause
         in_vain = self._call.has_less_than(self.emitter.settings.deadline_floor)  # then nobody could have met it

@@ -25,8 +25,8 @@ class Unfinished(Protocol):
     """An invocation of a provider that has not ended, as its request sees it."""
 
     @property
-    def has_block(self) -> bool:
-        """Whether a block of the application will end it."""
+    def block(self) -> object | None:
+        """The block of the application that will end it; None without one."""
 
     def end(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
         """End it.
@@ -243,7 +243,7 @@ class AudioSources:
         """
         unfinished, self._unfinished = self._unfinished, None
         if unfinished:
-            for invocation in [i for i in unfinished if final or not i.has_block]:
+            for invocation in [i for i in unfinished if final or i.block is None]:
                 invocation.end(None, None, end_ns)
 
     def _record_fallback(self, provider: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextvars import Token
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from opentelemetry.context import Context, attach, detach, get_current
 
 from otel_tts.core import outcome
+from otel_tts.core.blocks import REQUEST
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.payload import UNREADABLE
@@ -51,9 +53,9 @@ class Source(Protocol):
 class Current:
     """A block in which an OpenTelemetry context is current.
 
-    A generator or coroutine that is closed by the garbage collector or by the event loop leaves the block in another Python context
-    than it entered it in. There the token is not valid and nothing needs to be restored: without this distinction, OpenTelemetry would
-    log "Failed to detach context" for every stream that is closed so.
+    A generator or coroutine that is closed by the garbage collector or the event loop, or goes on in another thread or task, leaves the
+    block in another Python context than it entered it in. There the token is not valid and nothing needs to be restored: without this
+    distinction, OpenTelemetry would log "Failed to detach context" for every such stream.
 
     Args:
         context: is made current while a chunk is pulled.
@@ -69,7 +71,23 @@ class Current:
         self._token = enter(self._context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        leave(self._token, self._context, error)
+        try:
+            token = self._token
+        except AttributeError:  # it was never entered
+            return
+        leave(token, self._context, error)
+
+    def entered_here(self) -> bool:
+        """Return whether it was entered in the current thread and task, not in one from which the context was copied."""
+        token, here = self._token, get_current()
+        try:
+            if token is None:
+                return False
+            token.var.reset(token)  # there is no other way to know where a token is from
+        except (ValueError, RuntimeError):
+            return False
+        self._token = attach(here)
+        return True
 
 
 def enter(context: Context) -> Token[Context] | None:
@@ -97,9 +115,14 @@ def leave(token: Token[Context] | None, context: Context, error: BaseException |
         return
     try:
         if type(error) is not GeneratorExit:
-            detach(token)
-        elif get_current() is context:
-            before = getattr(token, "old_value", None)
+            try:
+                token.var.reset(token)  # as `detach` does, which logs an error where the context is another one
+            except (ValueError, RuntimeError):
+                pass
+            else:
+                return
+        if get_current() is context:
+            before = token.old_value
             attach(before if isinstance(before, Context) else Context())
     except Exception as fault:  # noqa: BLE001 - the boundary
         guard.caught("restoring a context", fault)
@@ -263,6 +286,23 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
                 await close()
         finally:
             self._end(None)
+
+
+_PULLS = (MeasuredIterator.__next__.__code__, MeasuredAsyncIterator.__anext__.__code__)
+
+
+def is_pulled(request: object) -> bool:
+    """Return whether the caller runs inside a pull of a stream of a request, in the same thread and task.
+
+    Args:
+        request: the reference to it that contexts of its work have.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - of Python, and documented
+    while frame is not None:
+        if frame.f_code in _PULLS and frame.f_locals["self"]._source.context.get(REQUEST) is request:  # noqa: SLF001 - our own
+            return True
+        frame = frame.f_back
+    return False
 
 
 def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:

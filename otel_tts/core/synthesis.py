@@ -256,6 +256,8 @@ class Synthesis:
     def interrupt(self, reason: CancelReason | str = CancelReason.INTERRUPTED, *, heard: float | None = None) -> None:
         """Report that the utterance is cut off. The outcome is ``cancelled``, however the block ends; the first call counts.
 
+        An attempt that is under way ends as ``cancelled``, too, whatever exception then leaves its block.
+
         Audio that is handed out afterwards is too late, and how long that lasted is recorded.
 
         Args:

@@ -129,7 +129,8 @@ class Telemetry:
 
         Inside an attempt, a look-up or the stream of an open request, and inside an RPC with an open request, it returns another handle
         of that one: it is counted once, however many layers start it. Directly in the block of another one it is a request of
-        its own, which alone is counted if that one calls no provider and finds no cached audio.
+        its own, which alone is counted if that one calls no provider and finds no cached audio. It is always one of its own after an
+        interruption, and in the consumer of a generator that yields audio inside such a block.
 
         Args:
             text: as received; its length is recorded, the text itself only with text capture on. None if it arrives in pieces, see
