@@ -71,11 +71,7 @@ class Current:
         self._token = enter(self._context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            token = self._token
-        except AttributeError:  # it was never entered
-            return
-        leave(token, self._context, error)
+        leave(self._token, self._context, error)
 
     def entered_here(self) -> bool:
         """Return whether it was entered in the current thread and task, not in one from which the context was copied."""

@@ -238,11 +238,3 @@ def test_a_block_that_ends_in_another_context(
     assert caplog.messages == []
     assert not contexts[4].run(get_current_span).get_span_context().is_valid
     assert capture_tts.synthesis().outcome == {"end": "ok", "error": "error", "close": "cancelled"}[ending] or block == "attempt"
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_that_was_never_entered(capture_tts: Capture, block: str) -> None:
-    """Leaving it raises nothing into the host."""
-    tts = capture_tts.telemetry()
-    with tts.synthesis(TEXT) as s, suppress(RuntimeError):
-        BLOCKS[block](tts, s).__exit__(None, None, None)
