@@ -155,7 +155,7 @@ class Cut(Exception):  # noqa: N818 - how an application leaves its loops
     """An exception of the application's own."""
 
 
-SAID: dict[str, tuple[Callable[[Synthesis], None], str, str | None]] = {
+STATEMENTS: dict[str, tuple[Callable[[Synthesis], None], str, str | None]] = {
     "interrupted": (lambda s: s.interrupt(heard=0.1), "cancelled", None),
     "superseded": (lambda s: s.interrupt("superseded"), "cancelled", None),
     "caller": (lambda s: s.interrupt("caller"), "cancelled", None),
@@ -168,11 +168,11 @@ SAID: dict[str, tuple[Callable[[Synthesis], None], str, str | None]] = {
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("said", SAID)
-def test_an_exception_of_the_applications_own(capture_tts: Capture, said: str, *, streamed: bool) -> None:
+@pytest.mark.parametrize("stated", STATEMENTS)
+def test_an_exception_of_the_applications_own(capture_tts: Capture, stated: str, *, streamed: bool) -> None:
     """It ends the attempt as the application has said that the request ends: the provider is not to blame for more than that."""
-    say, outcome, error_type = SAID[said]
-    own = [Cut(), KeyError("x"), *([HttpError(503), TimeoutError(), ConnectionError()] if said in list(SAID)[:4] else [])]
+    say, outcome, error_type = STATEMENTS[stated]
+    own = [Cut(), KeyError("x"), *([HttpError(503), TimeoutError(), ConnectionError()] if stated in list(STATEMENTS)[:4] else [])]
     for error in own:
         tts = capture_tts.telemetry()
         with suppress(type(error)), tts.synthesis(TEXT, stream=streamed) as s, s.attempt("piper") as attempt:
