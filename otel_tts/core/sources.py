@@ -51,6 +51,7 @@ class AudioSources:
 
     __slots__ = (
         "_emitter",
+        "_failed_part",
         "_failed_provider",
         "_record",
         "_skipped",
@@ -66,7 +67,8 @@ class AudioSources:
     def __init__(self, emitter: Emitter, record: Record, span: Span, timeline: RequestClock, turn: Turn) -> None:
         self.turn = turn
         self.failure: Cause | None = None
-        """The cause of the first failed invocation since the last successful one."""
+        """The cause of the first failed invocation since the last successful one, or of one for a part that was not asked for again."""
+        self._failed_part: Cause | None = None  # the failure of an earlier part of the text
         self.recorded = False
         """Whether the request's metrics are recorded already: audio that an engine makes after that is charged separately."""
         self._emitter = emitter
@@ -128,7 +130,7 @@ class AudioSources:
         provider, model = self._emitter.provider_labels.name(provider), self._emitter.model_labels.name(model)
         self._record.discard_lookup()
         self._record.cache, self._record.provider, self._record.model = result, provider, model
-        self.failure = self._failed_provider = None
+        self.failure = self._failed_part = self._failed_provider = None
 
     @in_turn
     def set_audio(self, duration_s: float | None, format: AudioFormat | None) -> None:
@@ -193,6 +195,7 @@ class AudioSources:
         record.provider, record.model = provider, model
         if self._skipped or not record.attempts or reason not in _REPEATS:
             record.bill.parts += 1
+            self._failed_part = self.failure
             self._skipped, record.bill.given = False, 0
         record.fallback = record.fallback or reason == AttemptReason.FALLBACK
         self._record_fallback(provider)
@@ -213,7 +216,7 @@ class AudioSources:
         if self._unfinished and invocation in self._unfinished:
             self._unfinished.remove(invocation)
         if cause.good:
-            self.failure = self._failed_provider = None
+            self.failure, self._failed_provider = self._failed_part, None
         elif cause.outcome is not Outcome.CANCELLED:
             self.failure = self.failure or cause
             self._failed_provider = (result.provider, cause.error_type)

@@ -64,7 +64,8 @@ class Speech:
             outer.text_input.add_of_call(clean.spoken(asked.text), whole=True)
         self._own = outer is None
         self._characters = len(clean.spoken(asked.text))  # of its text so far
-        self._spoken = 0  # of them, how many were given to attempts that ended well
+        self._spoken = 0  # of them, how many the current attempt is not given: they were for those before it
+        self._given = 0  # of them, how many attempts that ended were given
         self._invocation: Invocation | None = None
         self._made = False  # whether the current attempt has made audio
         self._delivered: AudioMeter | None = None
@@ -143,9 +144,11 @@ class Speech:
             asked: what is requested of the provider.
             delivers: whether its audio goes directly to the caller.
             expects: whether the format of the audio is known already; else `expect` is called before the first audio.
-            reason: why; None: derived from the attempts before.
+            reason: why; None: derived from the attempts before. An initial one is for new text, also after one that failed.
             start_ns: when, in nanoseconds; None: now.
         """
+        if reason is AttemptReason.INITIAL:
+            self._spoken = self._given
         self._invocation = invoke(self.request, asked.provider, asked.model, reason, remote=asked.remote, start_ns=start_ns)
         self._invocation.delivers, self._made = delivers, False
         if expects:
@@ -223,12 +226,11 @@ class Speech:
         """
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
-            if characters is not None:
-                invocation.characters = characters
-            elif not self._own and self._characters:  # the outer request may have other text
-                invocation.characters = self._characters - self._spoken
+            if characters is not None or self._characters:
+                invocation.characters = self._characters - self._spoken if characters is None else characters
+            self._given = self._characters if characters is None else self._given + characters
             if cause is not None and cause.good:
-                self._spoken = self._characters if characters is None else self._spoken + characters
+                self._spoken = self._given
             if error is not None or (cause is not None and not cause.good):
                 self._failed(self.monotonic() if now_ns is None else now_ns)
             invocation.end(cause, error, now_ns)

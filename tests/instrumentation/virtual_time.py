@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from otel_tts.core.clock import SystemClock
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class _Selector(selectors.DefaultSelector):
@@ -36,16 +37,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now_s
 
 
-@contextmanager
-def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualLoop]:
-    """Have such a loop, on which what is measured is measured."""
-    loop = VirtualLoop()
+def set_clock(set_attribute: Callable[[object, str, Any], None], loop: VirtualLoop) -> None:
+    """Have what is measured be measured on its time."""
 
     def now_ns() -> int:
         return round(loop.time() * 1e9)
 
-    monkeypatch.setattr(SystemClock, "monotonic", staticmethod(now_ns))
-    monkeypatch.setattr(SystemClock, "wall", staticmethod(now_ns))
+    for name in ("monotonic", "wall"):
+        set_attribute(SystemClock, name, staticmethod(now_ns))
+
+
+@contextmanager
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualLoop]:
+    """Have such a loop, and the clock on its time."""
+    loop = VirtualLoop()
+    set_clock(monkeypatch.setattr, loop)
     asyncio.set_event_loop(loop)
     try:
         yield loop
