@@ -18,6 +18,7 @@ from otel_tts import Telemetry
 from otel_tts.grpc import aio_server_interceptor, server_interceptor
 
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+LOCAL = "127.0.0.1:0"
 # How an RPC ends -> span status, status code, error.type, exception events.
 ENDINGS = {
     "ok": (StatusCode.UNSET, "OK", None, 0),
@@ -42,6 +43,8 @@ class Serve(Protocol):
         options: Sequence[tuple[str, Any]] = (),
         maximum_concurrent_rpcs: int | None = None,
         cell: Any = None,
+        address: str = LOCAL,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> Any:
         """before, after: interceptors further out and further in than ours; ``telemetry=None`` leaves ours out.
 
@@ -72,6 +75,8 @@ def sync_server(
     options: Sequence[tuple[str, Any]] = (),
     maximum_concurrent_rpcs: int | None = None,
     cell: Any = None,
+    address: str = LOCAL,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> Iterator[int]:
     """A server of ``grpc``."""
     interceptors = [*before, *([server_interceptor(telemetry)] if telemetry else []), *after]
@@ -83,7 +88,7 @@ def sync_server(
         options=options,
         maximum_concurrent_rpcs=maximum_concurrent_rpcs,
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     if cell is not None:
         cell.stop = lambda grace: server.stop(grace).wait(10)
@@ -105,6 +110,8 @@ def aio_server(
     options: Sequence[tuple[str, Any]] = (),
     maximum_concurrent_rpcs: int | None = None,
     cell: Any = None,
+    address: str = LOCAL,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> Iterator[int]:
     """A server of ``grpc.aio``, in a loop and thread of its own."""
     loop = asyncio.new_event_loop()
@@ -122,7 +129,7 @@ def aio_server(
             options=options,
             maximum_concurrent_rpcs=maximum_concurrent_rpcs,
         )
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         await server.start()
         return server, port
 
