@@ -6,6 +6,7 @@ ten times as close: that is how exact the answer is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -137,7 +138,7 @@ def onset(
 
     def look(until: float, step_s: float, moments: int) -> Onset:
         """Look back from ``until``, at which it is met, at so many moments, this far apart."""
-        latest = until // step_s * step_s
+        latest = (math.ceil(until / step_s) - 1) * step_s  # before it: at that moment it is met, whatever its parts say
         start = latest - moments * step_s - (condition.window_s or step_s)
         earlier = _Earlier(history, start, latest, step_s)
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 import httpx
@@ -155,6 +156,34 @@ def test_everybody_can_use_it(visit: Visit) -> None:
         for violation in Axe().run(page).response["violations"]:
             located += [(title, violation["id"], node["html"][:200]) for node in violation["nodes"]]
     assert located == []
+
+
+CONTRAST = """selector => {
+    const light = ([r, g, b]) => [0.2126 * r, 0.7152 * g, 0.0722 * b].reduce((sum, part) => sum + part)
+    const linear = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    const parts = text => text.match(/[0-9.]+/g).map(Number)
+    const ground = parts(getComputedStyle(document.querySelector(".stApp")).backgroundColor)
+    return [...document.querySelectorAll(selector)].map(element => {
+        const style = getComputedStyle(element)
+        const opacity = style.fillOpacity * style.opacity
+        const ink = parts(style.fill).slice(0, 3).map((part, n) => part * opacity + ground[n] * (1 - opacity))
+        const [low, high] = [ink, ground].map(colour => light(colour.slice(0, 3).map(linear))).sort((a, b) => a - b)
+        return (high + 0.05) / (low + 0.05)
+    })
+}"""
+"""The contrast of each text of a drawing with the page, as WCAG 2 defines it: axe does not look into drawings."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_words_of_charts_are_seen(chromium: Browser, watched: Watched, scheme: Literal["light", "dark"]) -> None:
+    """Axes and legends have the contrast that WCAG asks of small text, in light and dark."""
+    page = chromium.new_context(color_scheme=scheme).new_page()
+    page.goto(f"{watched.url}/?range=1h&refresh=off")
+    for selector in (".xtick text", ".ytick text", ".legendtext"):
+        page.locator(selector).first.wait_for(timeout=SOON)
+        contrasts = page.evaluate(CONTRAST, selector)
+        assert min(contrasts) >= 4.5, selector
+    page.context.close()
 
 
 def test_a_dead_source_says_so(visit: Visit) -> None:

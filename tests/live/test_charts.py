@@ -196,7 +196,10 @@ def test_a_long_name_leaves_room_for_what_is_drawn() -> None:
 @pytest.mark.parametrize("lowest", [True, False])
 def test_of_many_providers_those_are_drawn_that_somebody_looks_for(number: int, lowest: bool) -> None:
     """The worst, no two of one colour; all where each has a colour of its own."""
-    lines = [charts.Line(f"{n}", [(0.0, 1.0, None), (1.0, 2.0, float(n))], palette.CYCLE[n % 8]) for n in range(number)]
+    lines = [
+        charts.Line(f"{n}", [(0.0, 1.0, None), (1.0, 2.0, float(n))], palette.CYCLE[n % (8 if number <= 8 else 3)])
+        for n in range(number)
+    ]
     drawn = charts.worst(lines, lowest=lowest)
     assert len({line.colour for line in drawn}) == len(drawn) == min(number, 8)
     kept = [float(line.name) for line in drawn]

@@ -381,6 +381,25 @@ def test_when_a_long_window_was_exceeded_is_known_to_a_part_of_it(
     assert len({began.since for began in bounds[1:]}) == 1
 
 
+class Coarse(Told):
+    """A history that has nothing in windows of less than a minute, as where exports come late."""
+
+    def series(self, metric: Metric, start: float, end: float, step: float, by: Any = (), **options: Any) -> list[Timeline]:
+        """As before, in long windows."""
+        return super().series(metric, start, end, step, by, **options) if step >= 60 else []
+
+
+def test_a_moment_that_is_not_known_exactly_is_a_time_between_two(tmp_path: Path) -> None:
+    """Also where the closer look finds less than the first one: at which moment it began nobody has seen."""
+    now = 1_795_424_400.0
+    reading = CachedHistory(Coarse(tmp_path, now - 400, now), lambda: now)
+    period, settings = reading.period("15m", 1), LiveSettings.load({}, data_dir=tmp_path)
+    (verdict,) = (v for v in Judge(reading, period, settings).verdicts() if v.holds)
+    began = onset(reading, period, settings, "", verdict.condition, verdict.holds[0])
+    assert began.earliest < began.since
+    assert began.words(str).startswith("began between")
+
+
 def test_what_nobody_sends_any_more_is_no_good_news(tmp_path: Path) -> None:
     """Absence is a condition after two minutes, as for the alert: services may export once a minute. After an hour nothing is well."""
     now = 1_795_424_417.0
@@ -446,9 +465,12 @@ def test_a_card_says_once_what_is_wrong_and_where() -> None:
     subject = {"gen_ai.provider.name": "piper"}
     met = [Verdict(down, (SubjectFigure(subject, 0.0),), name) for name in "abc"]
     met += [Verdict(failing, (SubjectFigure(subject, share, 50),), name) for share, name in ((0.5, "a"), (0.2, "b"))]
+    slow = next(c for c in CONDITIONS if c.name == "TTSFirstAudioSlow")
+    met += [Verdict(slow, (SubjectFigure(subject, factor, 50),), name) for factor, name in ((2.0, "a"), (3.0, "b"))]
     assert problems_of(met)["piper"] == [
         ("bad", "no replica can use the provider in a and 2 more services"),
         ("warn", "only 20% of attempts at the provider succeed over the last 5 min in b and 1 more service"),
+        ("warn", "first audio takes about 3.0x its reference at the 95th percentile over the last 5 min in b and 1 more service"),
     ]
     assert problems_of(met[:1])["piper"] == [("bad", "no replica can use the provider")]
     assert problems_of([met[0], replace(met[1], holds=())])["piper"] == [("bad", "no replica can use the provider in a")]
