@@ -237,14 +237,14 @@ def open_history(settings: HistorySettings | None = None, kept_s: float = 0.0) -
 
     Args:
         settings: by default those of the environment, as the commands take them.
-        kept_s: for how long Prometheus's answers are kept for others who ask the same, in seconds; for a page with many questions.
+        kept_s: for how long answers are kept for others who ask the same, in seconds; for a page with many questions.
 
     Raises:
         SettingError: both trace backends have an address, or a variable has a value that is not allowed.
     """
     settings = HistorySettings.load() if settings is None else settings
     if not settings.has_backends:
-        return LocalHistory(settings.data_dir, interval=settings.export_interval, selection=settings.selection)
+        return LocalHistory(settings.data_dir, interval=settings.export_interval, selection=settings.selection, kept_s=kept_s)
     from otel_tts.history.http import Backend
     from otel_tts.history.jaeger import Jaeger
     from otel_tts.history.remote import RemoteHistory

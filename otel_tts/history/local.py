@@ -12,6 +12,7 @@ from pathlib import Path
 from otel_tts import files, semconv
 from otel_tts.distribution import Distribution
 from otel_tts.files import Partition
+from otel_tts.history.answers import Answers
 from otel_tts.history.cardinality import BY_NAME, LOOKBACK_S, SUM_AND_COUNT, AttributeSet
 from otel_tts.history.counted import Counted
 from otel_tts.history.growth import Reading, SeriesKey, began, growths, last_seen, newest_states
@@ -28,6 +29,8 @@ from otel_tts.promql import sanitized
 from otel_tts.semconv import Metric
 from otel_tts.settings import EVERYWHERE, Selection
 
+_SHARED = 32
+"""Windows of which what all services counted is kept."""
 _LATE_S = 600.0
 """Seconds after a span's end by which it is certainly written, so far as a search has to look."""
 
@@ -39,10 +42,14 @@ class LocalHistory(Counted):
         directory: where the files are.
         interval: seconds between exports of metrics, as the writing processes have it.
         selection: which processes' telemetry.
+        kept_s: for how long what grew between two moments is kept for others who ask the same, in seconds; 0: not at all.
     """
 
-    def __init__(self, directory: Path, *, interval: float = 10.0, selection: Selection = EVERYWHERE) -> None:
+    def __init__(
+        self, directory: Path, *, interval: float = 10.0, selection: Selection = EVERYWHERE, kept_s: float = 0.0
+    ) -> None:
         super().__init__(interval)
+        self._shared = Answers(_SHARED, kept_s) if kept_s else None
         self._directory = directory
         self._selection = selection
         self._lines = Lines(selection)
@@ -115,8 +122,14 @@ class LocalHistory(Counted):
         return self._lines.spoilt + self._index.spoilt + self._traces_unreadable.count
 
     def growths(self, moments: Sequence[float], metrics: Collection[Metric]) -> Sequence[Growth]:
-        """See `Counted.growths`."""
-        return growths(self._directory, moments, self._interval_s, metrics, self._lines)
+        """See `Counted.growths`. What one service asks of a window is read for all of them."""
+
+        def read() -> Sequence[Growth]:
+            return growths(self._directory, moments, self._interval_s, metrics, self._lines)
+
+        if self._shared is None or len(moments) > 2:
+            return read()
+        return self._shared.get((tuple(moments), tuple(metric.name for metric in metrics)), read)
 
     def requests(self, filter: RequestFilter = EVERYTHING, limit: int = 100) -> list[Request]:
         """See `History.requests`.

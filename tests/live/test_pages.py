@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -21,12 +21,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from otel_tts import files, formatting, semconv
-from otel_tts.history import open_history
+from otel_tts.history import local, open_history
 from otel_tts.live import app, grafana
 from otel_tts.live.screens import Page
 from otel_tts.live.screens.requests import frame
 from otel_tts.live.server import APP, command, url
-from otel_tts.settings import HistorySettings
+from otel_tts.live.verdicts import judged
+from otel_tts.settings import HistorySettings, LiveSettings
 from tests.history.conftest import Totals, export
 from tests.live.conftest import EXPORT, Watched
 
@@ -316,3 +317,25 @@ def test_a_clock_that_is_ahead_is_no_good_news(tmp_path: Path, monkeypatch: pyte
     assert re.search(r"newest telemetry \d\d min ahead of this clock", text)
     assert re.search(r"The newest telemetry is \d\d min ahead of this clock, so nothing can be judged\.", text)
     assert "No problem." not in text
+
+
+def test_many_services_are_judged_by_the_files_as_they_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one service asks of a window is known for all: each further one costs its availability over time, and no more."""
+    asked: list[int] = []
+    read = local.growths
+
+    def growths(*arguments: Any) -> Any:
+        asked.append(1)
+        return read(*arguments)
+
+    monkeypatch.setattr(local, "growths", growths)
+    settings, counts = LiveSettings.load({}, data_dir=tmp_path), []
+    for number in (1, 12):
+        for name in range(number):
+            written(tmp_path, {(semconv.SYNTHESIS_DURATION, (("tts.outcome", "error"),)): [30, 0]}, 10.0, f"service-{name:02d}")
+        history = app.CachedHistory(open_history(settings, 30.0))
+        asked.clear()
+        met = [verdict for verdict in judged(history, history.period("15m", 5), settings) if verdict.holds]
+        assert {verdict.service for verdict in met} == {f"service-{name:02d}" for name in range(number)}
+        counts.append(len(asked))
+    assert counts[1] <= counts[0] + 11
