@@ -150,6 +150,7 @@ LIBRARIES: Sequence[Library] = (
         "all: `audio/L16`, WAV",
         "a local server of its REST protocol with Hibari",
         ("3.0.0", "3.6.1"),
+        resends="seen, where the host asks for them",
     ),
     Library(
         "Cartesia",

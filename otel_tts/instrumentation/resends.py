@@ -22,7 +22,7 @@ _FAILED = 400
 class ResendsInstrumentor(Instrumentor):
     """Instrumentor of requests inside an attempt.
 
-    They are sent by httpx and httpx2 (OpenAI, Cartesia, others), botocore, aiobotocore, Google's clients and edge-tts.
+    They are sent by httpx and httpx2 (OpenAI, Cartesia, others), botocore, aiobotocore, Google's clients, google-genai and edge-tts.
     """
 
     def patches(self, telemetry: Telemetry) -> Sequence[Patch]:
@@ -35,6 +35,8 @@ class ResendsInstrumentor(Instrumentor):
             Patch("aiobotocore.endpoint", "AioEndpoint._needs_retry", lambda _: _needs_retry_async),
             Patch(f"{google}.retry_unary", "retry_target", lambda _: functools.partial(_retry_target, _RetriedCall)),
             Patch(f"{google}.retry_unary_async", "retry_target", lambda _: functools.partial(_retry_target, _AsyncTarget)),
+            # Over aiohttp, where that is installed; over httpx both are seen, and a resend counts once.
+            Patch("google.genai._api_client", "BaseApiClient._async_request_once", lambda _: _once_async, optional=True),
             Patch("edge_tts.drm", "DRM.handle_client_response_error", lambda _: _clock_was_wrong),
         ]
 
@@ -179,6 +181,14 @@ def _retry_target(observed: type[_RetriedCall], retry: Any, _: Any, args: tuple[
     if "target" in kwargs:
         kwargs = {**kwargs, "target": observed(kwargs["target"], resends)}
     return retry(*args, **kwargs)
+
+
+async def _once_async(once: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrap what google-genai's client does until it succeeds, where the host asks for that."""
+    resends = _here()
+    if resends is None:
+        return await once(*args, **kwargs)
+    return await _AsyncTarget(functools.partial(once, *args, **kwargs), resends)()
 
 
 # -- edge-tts ----------------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from wrapt import FunctionWrapper
 
 from otel_tts import Telemetry
 from otel_tts.instrumentation.gemini import GeminiInstrumentor, audio_format
+from otel_tts.instrumentation.resends import ResendsInstrumentor
 from otel_tts.testing.capture import Capture
 from tests.instrumentation.conftest import Observe, bill
 
@@ -38,6 +39,8 @@ class Gemini(ThreadingHTTPServer):
 
     daemon_threads = True
     fault = ""
+    passing = ""
+    """A fault of the next request only."""
     release = threading.Event()
 
 
@@ -47,6 +50,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.passing:
+            status, self.server.passing = int(self.server.passing), ""
+            self.answer(status, {"error": {"code": status, "message": "no", "status": "NO"}})
+            return
         if self.server.fault == "hang":
             self.server.release.wait(30)
             return
@@ -111,11 +118,14 @@ def gemini() -> Iterator[Gemini]:
 class Client:
     """Either client, driven in the same words; it counts the audio that it gets."""
 
-    def __init__(self, server: Gemini | int, *, asynchronous: bool, timeout_s: float = 20.0) -> None:
+    def __init__(self, server: Gemini | int, *, asynchronous: bool, timeout_s: float = 20.0, attempts: int = 1) -> None:
         port = server if isinstance(server, int) else server.server_port
         self.asynchronous = asynchronous
         self.size = 0
-        options = types.HttpOptions(base_url=f"http://127.0.0.1:{port}", timeout=round(timeout_s * 1000))
+        options = types.HttpOptions(
+            base_url=f"http://127.0.0.1:{port}", timeout=round(timeout_s * 1000),
+            retry_options=types.HttpRetryOptions(attempts=attempts, initial_delay=0.01, max_delay=0.02) if attempts > 1 else None,
+        )  # fmt: skip
         self.client = genai.Client(api_key="none", http_options=options)
 
     def _take(self, answer: Any) -> Any:
@@ -320,6 +330,24 @@ def test_the_functions_come_back(observe: Any) -> None:
     assert all(isinstance(vars(owner)[name], FunctionWrapper) for owner, name in places)
     instrumentor.uninstrument()
     assert all(vars(owner)[name] is function for (owner, name), function in zip(places, before, strict=True))
+
+
+@pytest.mark.parametrize("way", ["whole", "stream"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_resends(
+    capture_tts: Capture, observe: Observe, gemini: Gemini, client: Callable[..., Client], way: str, status: int
+) -> None:
+    """A request that the client sends once more, as the host asks: one attempt, which says how often, why and after how long."""
+    observe(ResendsInstrumentor, GeminiInstrumentor)
+    gemini.passing = str(status)
+    getattr(client(gemini, attempts=3), way)()
+    synthesis = capture_tts.synthesis(outcome="ok")
+    assert [(attempt.outcome, attempt["tts.resend.count"]) for attempt in synthesis.attempts] == [("ok", 1)]
+    (event,) = [event for span in capture_tts.spans for event in span.events if event.name == "tts.resend"]
+    assert event.attributes is not None
+    assert event.attributes["http.response.status_code"] == status
+    assert event.attributes["error.type"] == {429: "rate_limited", 503: "unavailable"}[status]
+    assert 0 <= float(str(event.attributes["tts.resend.delay"])) < 10
 
 
 def test_a_price(capture_tts: Capture, observe: Observe, gemini: Gemini, price: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import grpc
@@ -28,6 +28,7 @@ from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.edge import EdgeInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
+from otel_tts.instrumentation.gemini import GeminiInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.gtts import GttsInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -49,6 +50,8 @@ pytestmark = [
 
 RESET = 0
 """Instead of a status: the connection is reset."""
+SILENT = -1
+"""Instead of a status: nothing comes."""
 AUDIO = bytes(range(256)) * 100
 WAV = b"RIFF$\xc8\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0data\0d\0\0" + AUDIO
 MOST = 2
@@ -65,6 +68,7 @@ class Vendor(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.statuses: list[int] = []
         self.asked = 0
+        self.over = Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing on stderr."""
@@ -79,6 +83,9 @@ class _Answer(BaseHTTPRequestHandler):
         self.server.asked += 1
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         self.close_connection = True
+        if status == SILENT:
+            self.server.over.wait(10)
+            return
         if status == RESET:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
@@ -273,6 +280,18 @@ def test_a_failure_that_the_sdk_makes_good(
     assert capture_tts.total("tts.synthesis.failures") == 0
 
 
+def test_a_silent_server_is_asked_again(capture_tts: Capture, observe: Observe, vendor: Vendor) -> None:
+    """A timeout of the SDK's own, before the answer: one resend, after the time that it waited."""
+    observe(ResendsInstrumentor, OpenAIInstrumentor)
+    vendor.statuses = [SILENT]
+    with openai.OpenAI(base_url=vendor.url, api_key="none", max_retries=MOST, timeout=0.5) as client:
+        answer = client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.", response_format="pcm")
+    vendor.over.set()
+    assert answer.content == AUDIO
+    assert types_and_statuses(resends(capture_tts)) == [("timeout", 0)]
+    assert capture_tts.synthesis().outcome == "ok"
+
+
 EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -311,6 +330,7 @@ def test_the_table_says_of_whom_they_are_seen() -> None:
     tried_elsewhere = {
         AiobotocoreInstrumentor,
         ElevenLabsInstrumentor,
+        GeminiInstrumentor,
         LiveKitInstrumentor,
         PipecatInstrumentor,
     }  # with what else they do
