@@ -156,7 +156,8 @@ def test_generated_files_are_not_stale() -> None:
 
 def test_generate_writes_what_is_stale_and_says_so(tmp_path: Path) -> None:
     """A missing file fails the check by name, is written once, and then passes; of the README, what stands between the marks."""
-    (tmp_path / "README.md").write_text(f"Before.\n{readme.BEGIN}\n{readme.END}\nAfter.\n")
+    marks = "\n".join((readme.PEERS_BEGIN, readme.PEERS_END, readme.BEGIN, readme.END))
+    (tmp_path / "README.md").write_text(f"Before.\n{marks}\nAfter.\n")
     failed = CliRunner().invoke(generate, ["--check", "--root", str(tmp_path)])
     assert failed.exit_code == 1
     assert all(name in failed.output for name in GENERATED)
