@@ -160,10 +160,16 @@ def _handlers() -> Iterator[CodeType]:
                 yield code
 
 
+_BETWEEN = frozenset(
+    ("otel_tts", "functools", "contextlib", "wrapt", "httpx", "httpx2", "openai", "cartesia", "elevenlabs", "deepgram")
+)
+"""Packages that stand between the application and us: audio is read through HTTP clients and the SDKs of vendors."""
+
+
 def caller() -> str:
     """Return the file and line in the application that called us."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("otel_tts", "functools"):
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:
         frame = frame.f_back
     return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

@@ -40,7 +40,7 @@ from otel_tts.core.audio import AudioMeter
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import run_deferred
-from otel_tts.core.guard import MisuseError, guard, guarded, guarded_or
+from otel_tts.core.guard import MisuseError, caller, guard, guarded, guarded_or
 from otel_tts.core.histogram import Histogram
 from otel_tts.core.labels import Labels, LabelSets
 from otel_tts.core.prices import Prices
@@ -772,3 +772,11 @@ def test_each_place_with_a_mistake_is_warned_of(caplog: pytest.LogCaptureFixture
     places = [place for level, place in levels if level == "WARNING"]
     assert len(places) == len(set(places)) == 2
     assert len(levels) == 6
+
+
+@pytest.mark.parametrize("package", ["httpx2._models", "openai._response", "contextlib"])
+def test_the_place_of_a_mistake_is_the_application_s(package: str) -> None:
+    """Its own line, also where audio is read through an HTTP client or a vendor's SDK."""
+    between: dict[str, Any] = {"__name__": package}
+    exec("def read(call):\n    return call()", between)
+    assert between["read"](caller).startswith(f"{__file__}:")
