@@ -97,8 +97,9 @@ def _regular(directory: Path) -> Iterator[Path]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.is_file():
-                    yield Path(entry.path)
+                with suppress(OSError):  # a link that leads in a circle, or where this user may not look
+                    if entry.is_file():
+                        yield Path(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         return
 

@@ -10,6 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from otel_tts.errors import OtelTtsError
+from otel_tts.settings import ReportSettings
+
+
+class LockError(OtelTtsError):
+    """The lock cannot be had. The message says why."""
 
 
 class AnotherJobError(OtelTtsError):
@@ -24,10 +29,18 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 
     Raises:
         AnotherJobError: another process holds it.
+        LockError: the directory cannot be written to.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"report-{sha256(what.encode()).hexdigest()[:12]}.lock"
-    with path.open("a+") as file:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise LockError(
+            f"The lock of report jobs cannot be written to {directory}: {error.strerror}. "
+            f"Set {ReportSettings.variable('data_dir')} to a directory that this user may write to."
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

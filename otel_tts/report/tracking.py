@@ -40,7 +40,7 @@ def default_uri(settings: ReportSettings) -> str:
     Args:
         settings: the settings.
     """
-    return settings.mlflow_tracking_uri or f"sqlite:///{settings.data_dir.resolve() / 'mlflow.db'}"
+    return settings.mlflow_tracking_uri or f"sqlite:///{Path(os.path.realpath(settings.data_dir), 'mlflow.db')}"
 
 
 def prepare() -> None:

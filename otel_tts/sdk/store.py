@@ -107,7 +107,8 @@ class Store:
     def _mark_expiry(self, now: float) -> None:
         with suppress(OSError):
             mark = self.directory / _EXPIRY_MARK
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Whatever has its name: a pipe without a reader would be waited for, a link would lead to a file of others.
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600))
             os.utime(mark, (now, now))
 
     def _stream(self, signal: Signal) -> IO[str]:
@@ -179,10 +180,10 @@ class _Rotating(io.TextIOBase):
         segment = 0
         if self._file is not None and now < self._file.end:
             status = os.fstat(self._descriptor)
-            if status.st_nlink and status.st_size < self._store.segment_bytes:
+            if status.st_size < self._store.segment_bytes and self._is_in_place(self._file.path, status):
                 return
             now = max(now, self._file.start)  # the clock may have been set back
-            segment = self._file.segment + 1  # it is full, or somebody deleted it
+            segment = self._file.segment + 1  # it is full, or somebody deleted or moved it
         following = partition(self._store.directory, self._signal, now, self._store.writer, segment)
         for directory in (self._store.directory, following.path.parent):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,3 +194,13 @@ class _Rotating(io.TextIOBase):
         self._file, self._descriptor, self._torn = following, descriptor, False
         if not begins or self._store.is_expiry_due():
             self._store.expire()
+
+    @staticmethod
+    def _is_in_place(path: Path, status: os.stat_result) -> bool:
+        """Return whether the open file is still where readers look for it."""
+        try:
+            return os.path.samestat(path.stat(), status)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # nobody can tell now
+            return status.st_nlink > 0

@@ -332,14 +332,26 @@ def test_a_line_without_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.timeout(60)  # as above
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
-    """A pipe, a directory and a link to nowhere with the names of files: nothing waits for them."""
+    """A pipe, a directory and links to nowhere and to themselves with the names of files: nothing waits for them."""
     write(tmp_path, "traces", export(span(GOOD)))
     os.mkfifo(tmp_path / "traces" / f"{HOUR}.2-pipe.0.jsonl")
     (tmp_path / "traces" / f"{HOUR}.3-directory.0.jsonl").mkdir()
     (tmp_path / "traces" / f"{HOUR}.4-link.0.jsonl").symlink_to(tmp_path / "nowhere")
+    (circle := tmp_path / "traces" / f"{HOUR}.4-circle.0.jsonl").symlink_to(circle.name)
     (tmp_path / "traces" / f"9999-99-99T99.5-hour.{'9' * 200}.jsonl").write_text("x")
     (tmp_path / "metrics").write_text("no directory")
     assert len(read_all(tmp_path).requests()) == 1
+
+
+@pytest.mark.parametrize("command", ["requests", "status", "cardinality", "report"])
+def test_a_directory_that_is_none(tmp_path: Path, command: str) -> None:
+    """A file, or a link that leads in a circle, where the directory should be: a sentence that names it."""
+    (directory := tmp_path / "data").write_text("x")
+    (circle := tmp_path / "circle").symlink_to(circle.name)
+    for path in (directory, circle):
+        result = run(path, command)
+        assert result.exit_code != 0 or command == "requests", "there are none"
+        assert str(path) in result.output.replace("\n", "")
 
 
 @pytest.mark.parametrize("closed", ["directory", "file"])

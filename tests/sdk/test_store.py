@@ -162,6 +162,38 @@ def test_a_deleted_file_is_written_anew(tmp_path: Path) -> None:
     assert names(tmp_path) == {"09.1": ["b"]}
 
 
+def test_a_directory_that_was_moved_is_made_anew(tmp_path: Path) -> None:
+    """A process does not write on into a directory in which no reader looks; what was written there stays."""
+    wall = Wall()
+    data = tmp_path / "data"
+    spans = Spans(data, wall)
+    spans.write("a")
+    data.rename(tmp_path / "old")
+    spans.write("b", "c")
+    assert names(tmp_path / "old") == {"09.0": ["a"]}
+    assert names(data) == {"09.1": ["b", "c"]}
+
+
+@pytest.mark.timeout(20)
+def test_the_mark_is_written_whatever_has_its_name(tmp_path: Path) -> None:
+    """A pipe without a reader is not waited for, and a link changes no file of others."""
+    (other := tmp_path / "other").write_text("")
+    os.utime(other, (1, 1))
+    for kind in ("pipe", "link", "directory"):
+        (directory := tmp_path / kind).mkdir()
+        mark = directory / ".expiry"
+        if kind == "pipe":
+            os.mkfifo(mark)
+        elif kind == "link":
+            mark.symlink_to(other)
+        else:
+            mark.mkdir()
+        os.utime(mark, (1, 1))
+        Spans(directory, Wall()).write("a")
+        assert names(directory) == {"09.0": ["a"]}
+    assert other.stat().st_mtime == 1
+
+
 def test_a_directory_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Telemetry is dropped with one line, the host goes on, and it is said when it works again."""
     obstacle = tmp_path / "data"

@@ -11,7 +11,7 @@ import click
 from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError
 from otel_tts.report import tracking
-from otel_tts.report.lock import AnotherJobError
+from otel_tts.report.lock import AnotherJobError, LockError
 from otel_tts.report.reference import UnknownReferenceError
 
 NO_DATA, UNREACHABLE, NO_REFERENCE, BUSY, NO_HISTORY = 3, 4, 5, 6, 7
@@ -48,6 +48,8 @@ def failures() -> Iterator[None]:
         yield
     except tuple(codes) as error:
         raise ReportFailedError(str(error), next(code for kind, code in codes.items() if isinstance(error, kind))) from error
+    except LockError as error:
+        raise click.ClickException(str(error)) from error
     except ModuleNotFoundError as error:  # the heavy ones are imported where they are used
         raise click.ClickException(
             f"`otel-tts report` needs the Python module {error.name}, which is not installed. "
