@@ -8,27 +8,32 @@ and the rest is the consumer's.
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from otel_tts.core.audio import AudioMeter
 
 _MOST_ARRIVALS = 256
 _OVERLAP_S = 0.1  # kept when arrivals are trimmed: more than the onset detector looks back
 
 _S = 1e-9
+_Arrival = tuple[float, float, int]
+"""Of a chunk: audio of its meter up to and with it, audio of other meters before it, and when it came."""
 
 
 class Playback:
     """The delivery of one utterance. All readings are monotonic nanoseconds, all durations seconds.
 
-    Chunks of a meter are handed over in order; another meter (a second attempt) may follow, never two at once.
+    Chunks of a meter are handed over in order. Those of several meters may be mixed: attempts that are pulled in turn, or at the same time.
     """
 
     __slots__ = (
         "_arrivals",
         "_base",
         "_first_audio",
-        "_gap",
+        "_left",
         "_meter",
         "_text_ns",
+        "_unread",
         "_waited_ns",
         "audio_s",
         "chunks",
@@ -54,15 +59,16 @@ class Playback:
         self._waited_ns = 0  # for the engine, since the first chunk
         self._text_ns = 0  # for text, since the first chunk
         self._meter: AudioMeter | None = None
-        self._base = 0.0
-        self._gap = False  # whether a meter before could not read its audio
+        self._base = 0.0  # what came of other meters
+        self._left: WeakKeyDictionary[AudioMeter, tuple[float, list[_Arrival]]] | None = None  # what came of each of them
+        self._unread = 0  # of how many of them nothing could be read
         self._first_audio: int | None = None
-        self._arrivals: list[tuple[float, int]] = []  # (audio up to and with this chunk, when it came)
+        self._arrivals: list[_Arrival] = []
 
     @property
     def length_s(self) -> float | None:
         """Seconds of audio handed out so far; None if any of it cannot be read, or there is none."""
-        return self.audio_s if self.audio_s > self._base and not self._gap else None
+        return self.audio_s if self.audio_s > self._base and not self._unread else None
 
     def without_text(self, waited_ns: int) -> None:
         """Count time in which the engine had no text to speak, in nanoseconds: neither it nor the consumer caused that.
@@ -92,9 +98,7 @@ class Playback:
             waited_ns: how long the engine was waited for, nanoseconds.
         """
         if meter is not self._meter:
-            self._resolve()
-            self._gap = self._gap or (self.chunks > 0 and self.length_s is None)
-            self._meter, self._base, self._arrivals = meter, self.audio_s, []
+            self._change(meter)
         before, self.audio_s = self.audio_s, self._base + total_s
         self.chunks += 1
         self.last_byte_ns = now_ns
@@ -105,20 +109,33 @@ class Playback:
             if before:
                 short = (now_ns - self.first_byte_ns) * _S - before
                 if short > 0:
-                    provider = max(0.0, self._waited_ns * _S - before)
+                    provider = min(short, max(0.0, self._waited_ns * _S - before))  # streams that wait side by side wait once
                     self.underrun_s = max(self.underrun_s, short)
                     self.underrun_provider_s = max(self.underrun_provider_s, provider)
                     self.underrun_consumer_s = max(self.underrun_consumer_s, short - provider - self._text_ns * _S)
         if self._first_audio is None:
-            if not self.audio_s:  # nothing is known of the audio so far: only the last arrival can be of use
-                self._arrivals = [(0.0, now_ns)]
+            if not total_s:  # nothing is known of the audio so far: only the last arrival can be of use
+                self._arrivals = [(0.0, self._base, now_ns)]
                 return
-            self._arrivals.append((self.audio_s, now_ns))
+            self._arrivals.append((total_s, self._base, now_ns))
             if len(self._arrivals) >= _MOST_ARRIVALS:
                 self._resolve()
                 # There was no onset so far, so the onset cannot be in chunks that came long before. Without this, a long stream of
                 # silence would fill the memory.
-                self._arrivals = [a for a in self._arrivals if a[0] > self.audio_s - _OVERLAP_S][-_MOST_ARRIVALS // 2 :]
+                self._arrivals = [a for a in self._arrivals if a[0] > total_s - _OVERLAP_S][-_MOST_ARRIVALS // 2 :]
+
+    def _change(self, meter: AudioMeter) -> None:
+        """Go on with another meter, of which chunks may have come before."""
+        self._resolve()
+        if self._meter is not None:
+            self._left = self._left if self._left is not None else WeakKeyDictionary()
+            self._left[self._meter] = self.audio_s - self._base, self._arrivals
+            self._unread += self.audio_s == self._base
+        before_s, self._arrivals = 0.0, []
+        if self._left is not None and meter in self._left:
+            before_s, self._arrivals = self._left.pop(meter)
+            self._unread -= before_s == 0
+        self._meter, self._base = meter, self.audio_s - before_s
 
     def first_audio(self) -> int | None:
         """Return when the first audible sample could be heard, nanoseconds; None if unknown.
@@ -134,9 +151,8 @@ class Playback:
         onset = self._meter.onset_s()
         if onset is None:
             return
-        silence = self._base + onset
-        arrival = next((now_ns for seconds, now_ns in self._arrivals if seconds > silence), self._arrivals[-1][1])
-        self._first_audio = max(self.first_byte_ns + round(silence / _S), arrival)
+        _, others_s, arrival = next((one for one in self._arrivals if one[0] > onset), self._arrivals[-1])
+        self._first_audio = max(self.first_byte_ns + round((others_s + onset) / _S), arrival)
         self._arrivals = []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from otel_tts import PCM16, Encoded, Telemetry, Wav
 from otel_tts.testing.capture import Capture, FakeClock
+from tests.core.signals import wav
 
 RATE = 16000
 FORMAT = PCM16(RATE)
@@ -249,3 +251,45 @@ def test_waiting_for_an_empty_chunk_is_the_engines(capture_tts: Capture) -> None
     """An engine that yields nothing for a while leaves the player short by itself."""
     delivery = deliver(capture_tts, [(0.2, tone(1)), (1.0, b""), (0.5, tone(1))])
     assert (delivery.provider, delivery.consumer) == (pytest.approx(0.5), 0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_streams_that_are_pulled_in_turn_are_counted_once(capture_tts: Capture, seed: int) -> None:
+    """However attempts of one request are mixed, what was handed out is what was made, and the first audio is the first that sounds."""
+    drawn, clock = random.Random(seed), capture_tts.clock
+    sizes = [[drawn.choice([0.1, 0.15, 0.25]) for _ in range(drawn.randint(1, 4))] for _ in range(drawn.randint(2, 4))]
+    silent = [drawn.random() < 0.4 for _ in sizes]
+    turns = [n for n, each in enumerate(sizes) for _ in each]
+    drawn.shuffle(turns)
+    with capture_tts.telemetry().synthesis("Hello.", stream=True) as s:
+        engines = [[(0.1, silence(one) if silent[n] else tone(one)) for one in each] for n, each in enumerate(sizes)]
+        streams = [iter(s.attempt("piper").stream(play(engine, clock), FORMAT)) for engine in engines]
+        for n in turns:
+            next(streams[n])
+        assert not [chunk for stream in streams for chunk in stream]
+    view, made_s = capture_tts.synthesis(outcome="ok"), sum(map(sum, sizes))
+    assert view["tts.audio.delivered_duration"] == pytest.approx(made_s)
+    assert view["tts.audio.duration"] == pytest.approx(made_s)
+    assert capture_tts.total("tts.synthesis.audio", {"tts.audio.state": "delivered"}) == pytest.approx(made_s)
+    assert view["tts.underrun.provider"] <= view["tts.stream.underrun"]
+    came_s = 0.0
+    first_s: float | None = None
+    for count, n in enumerate(turns, 1):
+        if first_s is None and not silent[n]:
+            first_s = max(0.1 + came_s, 0.1 * count)
+        came_s += sizes[n][turns[: count - 1].count(n)]
+    assert view.first_audio == (None if first_s is None else pytest.approx(first_s))
+
+
+def test_of_streams_in_turn_one_that_cannot_be_read_makes_the_sum_unknown(capture_tts: Capture) -> None:
+    """A header alone, of which audio comes after another stream's chunk, does not."""
+    sound = wav(tone(0.2), rate=RATE, bits=16)
+    for data, encoding, delivered_s in ((sound, Wav(), 0.4), (b"?" * 100, Encoded("mp3"), None)):
+        with capture_tts.telemetry().synthesis("Hello.", stream=True) as s:
+            first = iter(s.attempt("a").stream([data[:46], data[46:]], encoding))
+            other = iter(s.attempt("b").stream([tone(0.1), tone(0.1)], FORMAT))
+            for stream in (first, other, first, other):
+                next(stream)
+            assert not [*first, *other]
+        delivered = capture_tts.syntheses()[-1]["tts.audio.delivered_duration"]
+        assert delivered == (None if delivered_s is None else pytest.approx(delivered_s))
