@@ -14,6 +14,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from otel_tts import semconv
 from otel_tts.core import clean
 from otel_tts.core.audio import AudioMeter
+from otel_tts.core.blocks import REQUEST
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
@@ -23,7 +24,7 @@ from otel_tts.core.outcome import Cause
 from otel_tts.core.payload import is_whole
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
-from otel_tts.core.streams import Payload, enter, leave, measured
+from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, enter, leave, measured
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import LookupResult, Outcome
@@ -169,12 +170,14 @@ class CachedAudio:
         if is_whole(audio):
             self._whole(audio)
             return audio
+        if isinstance(audio, MeasuredIterator | MeasuredAsyncIterator) and audio.belongs_to(self.context.get(REQUEST)):
+            return audio  # the stream of an attempt: it is measured there
         return measured(audio, self, payload)
 
     @guarded
     def _whole(self, audio: Any) -> None:
         self.chunk(audio, self.monotonic(), 0)
-        self._request.sources.set_audio(self._meter.seconds, self._meter.format)
+        self._request.sources.delivered(self._meter.seconds, self._meter.format)
 
     def chunk(self, data: Any, now_ns: int, waited_ns: int) -> None:
         """Measure a chunk that is handed to the caller.
@@ -213,7 +216,7 @@ class CachedAudio:
             error: the exception that ended it; None without one.
         """
         if cause is not None and cause.good:
-            self._request.sources.set_audio(self._meter.seconds, self._meter.format)
+            self._request.sources.delivered(self._meter.seconds, self._meter.format)
 
     def dropped(self) -> None:
         """Do nothing: the request has a finaliser of its own."""

@@ -81,7 +81,7 @@ class Invocation:
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
         self._waited_ns: int | None = None
-        self._chunks = self._chunks_before = 0  # before: those of streams that have ended
+        self._chunks = self._before = 0  # before: those of streams that have ended
         self._failure = 0  # the id of the exception that its stream raised while its audio was wanted
         self._complete = False  # whether all of its audio came
         self.delivers = True
@@ -220,7 +220,7 @@ class Invocation:
             now_ns: when, on the clock of the request, in nanoseconds; None: now.
         """
         self._complete = cause is not None and cause.good
-        self._chunks_before = self._chunks
+        self._before = self._chunks
         if error is not None and not cut_off(self._request):
             self._failure = id(error)
         if self.block is None:
@@ -300,8 +300,8 @@ class Invocation:
         """Return what an exception means that ended it: of the provider, unless its request was cut off or said what it is before."""
         cause, request = outcome.from_exception(error), self._request
         if self._failure != id(error):
-            if cut_off(request):
-                return outcome.CANCELLED
+            if cut_off(request) or (self.block and cause.error_type is ErrorType.CONNECTION and self._chunks > self._before):
+                return outcome.CANCELLED  # also where a piece is sent on: the listener hung up
             declared = request.declared if request is not None else None
             if cause == outcome.ERROR and declared is not None and not declared.good:
                 return outcome.STOPPED if declared.error_type is ErrorType.SHUTDOWN else declared
@@ -364,7 +364,7 @@ class Invocation:
 
         Then a generator yields that audio inside the block, and its consumer is the caller, or its own code between two pieces.
         """
-        return self.open and self._chunks > self._chunks_before and self.block is not None and self.block.entered_here()
+        return self.open and self._chunks > self._before and self.block is not None and self.block.entered_here()
 
     @property
     def _has_audio(self) -> bool:

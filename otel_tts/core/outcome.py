@@ -156,8 +156,8 @@ _DEPARTURES = {"ExecuteBatchError", "ClientDisconnect", "WebSocketDisconnect"}
 
 _LATE = ("Timeout", "TimeLimit")
 """Parts of the names of exceptions that end what takes too long, also a job: RQ's, Celery's, Dramatiq's."""
-_LOST = {"NetworkError", "RemoteProtocolError"}
-"""The exceptions of httpx for a connection that breaks, or ends before the response is complete."""
+_LOST = {"NetworkError", "RemoteProtocolError", "StreamClosedError", "WebSocketClosedError"}
+"""The exceptions of httpx and Tornado for a connection that breaks, or ends before the response is complete."""
 
 
 def known_error_type(value: ErrorType | str) -> ErrorType:

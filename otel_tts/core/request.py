@@ -21,7 +21,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.enclosure import NO_HOST_FAILURE, Enclosure
-from otel_tts.core.final import final_cause
+from otel_tts.core.final import apparent_cause, final_cause
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.place import Place
@@ -355,7 +355,7 @@ class SynthesisRequest(KeptOpen):
             self._settle()
 
     def _apparent_cause(self) -> Cause:
-        return outcome.OK if self._error is None else outcome.from_exception(self._error)
+        return outcome.OK if self._error is None else apparent_cause(self.record, self._error, self.sources.failure)
 
     def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
         """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""

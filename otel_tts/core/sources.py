@@ -50,6 +50,7 @@ class AudioSources:
     """
 
     __slots__ = (
+        "_delivered",
         "_emitter",
         "_failed_part",
         "_failed_provider",
@@ -76,6 +77,9 @@ class AudioSources:
         self._span = span
         self._timeline = timeline
         self._failed_provider: tuple[str, ErrorType | None] | None = None  # the provider that a fallback would replace, and why
+        self._delivered: tuple[float | None, AudioFormat | None] | None = (
+            None  # in the block of a call, which may report the same audio
+        )
         self._skipped = False  # whether a provider was skipped for a part of the text that nobody was asked for yet
         self._undelivered: InvocationResult | None = None  # the last that made audio, if it failed before any was handed out
         self._unfinished: list[Unfinished] | None = []  # None: the request is over
@@ -141,6 +145,19 @@ class AudioSources:
             format: of the audio; None: unknown.
         """
         self._set_audio(duration_s, format)
+
+    @in_turn
+    def delivered(self, duration_s: float | None, format: AudioFormat | None) -> None:
+        """Note the duration and format of audio that existed already; None: unknown. A call that is under way may report the same.
+
+        Args:
+            duration_s: of the audio, in seconds; None: unknown.
+            format: of the audio; None: unknown.
+        """
+        if self._unfinished:
+            self._delivered = duration_s, format
+        else:
+            self._set_audio(duration_s, format)
 
     def _set_audio(self, duration_s: float | None, format: AudioFormat | None) -> None:
         record = self._record
@@ -217,14 +234,18 @@ class AudioSources:
             self._unfinished.remove(invocation)
         if cause.good:
             self.failure, self._failed_provider = self._failed_part, None
-        elif cause.outcome is not Outcome.CANCELLED:
-            self.failure = self.failure or cause
+        elif (is_failure := cause.outcome is not Outcome.CANCELLED) or self._gave_up(result):
+            self.failure = self.failure or (cause if is_failure else None)
             self._failed_provider = (result.provider, cause.error_type)
             bill = self._record.bill
             bill.given = max(bill.given, result.characters or 0)
         if result.billable:
             self._undelivered = None if result.kept else result
         self._record.add_invocation(result)
+        if self._delivered is not None:
+            delivered, self._delivered = self._delivered, None
+            if self._record.duration_s is None and not self._record.unmeasured:
+                self._set_audio(*delivered)
         if result.billable and self.recorded:  # the RPC ended before the engine did; the provider charges all the same
             self._record.bill.emit_late(
                 self._emitter, result, self._record.stated_characters, self._record.purpose.labels(self._emitter.own_labels)
@@ -236,6 +257,12 @@ class AudioSources:
         result, self._undelivered = self._undelivered, None
         if result is not None and result.audio is not None:
             self._record.add_audio(result.audio, result)
+
+    def _gave_up(self, result: InvocationResult) -> bool:
+        """Return whether the application waited for this call alone, and no longer, though the request goes on."""
+        record = self._record
+        is_last = record.provider == result.provider and not self._unfinished
+        return is_last and not result.billable and record.interrupted_ns is None
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
         """End the open invocations with their request, except those in a block, which end with it.

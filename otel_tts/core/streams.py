@@ -135,6 +135,14 @@ class _MeasuredStream(Generic[T]):
         )
         self._ended = False
 
+    def belongs_to(self, request: object) -> bool:
+        """Return whether it is a stream of a request.
+
+        Args:
+            request: the reference to it that contexts of its work have.
+        """
+        return self._source.context.get(REQUEST) is request
+
     def _before(self) -> tuple[Context, Token[Context] | None, int | None]:
         try:
             source = self._source
@@ -295,7 +303,7 @@ def is_pulled(request: object) -> bool:
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - of Python, and documented
     while frame is not None:
-        if frame.f_code in _PULLS and frame.f_locals["self"]._source.context.get(REQUEST) is request:  # noqa: SLF001 - our own
+        if frame.f_code in _PULLS and frame.f_locals["self"].belongs_to(request):
             return True
         frame = frame.f_back
     return False

@@ -202,6 +202,132 @@ def test_a_failure_before_the_interruption(capture_tts: Capture, error: Exceptio
     assert (s.outcome, capture_tts.synthesis().attempts[0].outcome) == ("cancelled", "partial")
 
 
+def a_named(name: str, *bases: type[Exception]) -> Exception:
+    """An error of a server's package, by its name."""
+    error: Exception = type(name, bases or (Exception,), {})()
+    return error
+
+
+HANG_UPS = [
+    BrokenPipeError(),
+    ConnectionAbortedError(),
+    a_named("ConnectionClosedError"),
+    a_named("ClientConnectionResetError", ConnectionError),
+    a_named("WebSocketClosedError"),
+    a_named("StreamClosedError", OSError),
+]
+WAYS: dict[str, Callable[[Synthesis], Any]] = {
+    "stream": lambda s: s.stream(iter([HALF] * 4), "piper", audio=FORMAT),
+    "attempt": lambda s: s.attempt("piper").stream(iter([HALF] * 4), FORMAT),
+    "deliver": lambda s: s.deliver(iter([HALF] * 4), FORMAT),
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "block", "second block"])
+@pytest.mark.parametrize("error", HANG_UPS, ids=lambda error: type(error).__name__)
+def test_a_listener_who_hangs_up(capture_tts: Capture, error: Exception, way: str) -> None:
+    """Where sending a piece raises it, the caller left: neither the service nor its provider failed, however the loop is written."""
+
+    def send(pieces: Iterator[bytes]) -> None:
+        for number, _ in enumerate(pieces):
+            if number == 1:
+                raise error
+
+    with suppress(type(error)), capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        if way == "second block":
+            attempted(s, "espeak", a_named("Odd"))
+        if way in WAYS:
+            send(WAYS[way](s))
+        else:
+            with s.attempt("piper") as attempt:
+                send(attempt.stream(iter([HALF] * 4), FORMAT))
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"]) == ("cancelled", None)
+    assert [a.outcome for a in view.attempts if a.provider == "piper"] == ["cancelled"] * (way != "deliver")
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("error", [ConnectionResetError(), a_named("ConnectError")])
+def test_a_connection_of_the_services_own(capture_tts: Capture, error: Exception, *, sent: bool) -> None:
+    """The provider's that breaks, or the cache's once all audio is sent, is a failure."""
+
+    def engine() -> Iterator[bytes]:
+        yield HALF
+        if not sent:
+            raise error
+
+    with suppress(type(error)), capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        with s.attempt("piper") as attempt:
+            list(attempt.stream(engine(), FORMAT))
+        raise error
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"], view.attempts[0].outcome) == ("partial", "connection", "ok" if sent else "partial")
+
+
+@pytest.mark.parametrize("provider", ["hibari", "piper"])
+@pytest.mark.parametrize("way", ["around the block", "in the block", "around the stream", "around a pull"])
+async def test_a_provider_that_is_given_up(capture_tts: Capture, way: str, provider: str) -> None:
+    """Whoever waits no longer for a provider that gives nothing, and calls one, makes a fallback or a retry, however that is written."""
+
+    async def hanging() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield HALF
+
+    async with capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        with suppress(TimeoutError):
+            if way == "around the block":
+                async with asyncio.timeout(0.001), s.attempt("piper") as attempt:
+                    await anext(attempt.stream(hanging(), FORMAT))
+            elif way == "in the block":
+                async with s.attempt("piper") as attempt, asyncio.timeout(0.001):
+                    await anext(attempt.stream(hanging(), FORMAT))
+            elif way == "around the stream":
+                async with asyncio.timeout(0.001):
+                    await anext(s.attempt("piper").stream(hanging(), FORMAT))
+            else:
+                await asyncio.wait_for(anext(s.attempt("piper").stream(hanging(), FORMAT)), 0.001)
+        attempted(s, provider)
+    view = capture_tts.synthesis()
+    is_fallback = provider != "piper"
+    assert (view.outcome, view["tts.fallback.used"]) == ("ok", is_fallback)
+    assert [a.reason for a in view.attempts] == ["initial", "fallback" if is_fallback else "retry"]
+
+
+@pytest.mark.parametrize("order", ["001122", "012012", "010101", "001101", "210210"])
+def test_attempts_that_stream_at_the_same_time(capture_tts: Capture, order: str) -> None:
+    """Each piece is handed out once, in whatever order the streams are pulled."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        streams = [s.attempt("piper").stream(iter([HALF] * order.count(key)), FORMAT) for key in sorted(set(order))]
+        for key in order:
+            next(streams[int(key)])
+        for stream in streams:
+            list(stream)
+    view = capture_tts.synthesis()
+    assert (view[semconv.AUDIO_DELIVERED.key], view[semconv.AUDIO_DURATION.key]) == pytest.approx((3.0, 3.0))
+
+
+@pytest.mark.parametrize("reported", [True, False])
+@pytest.mark.parametrize("way", ["inside, after", "inside, before", "outside", "the stream"])
+def test_audio_that_is_delivered_where_it_is_made(capture_tts: Capture, way: str, *, reported: bool) -> None:
+    """It counts once, with all that is known of it, wherever it is delivered; what the attempt does not report is known from there."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        with s.attempt("piper") as attempt:
+            if way == "inside, before":
+                list(s.deliver([HALF, HALF], FORMAT))
+            if way == "the stream":
+                list(s.deliver(attempt.stream(iter([HALF, HALF]), FORMAT), FORMAT))
+            elif reported:
+                attempt.audio(HALF + HALF, FORMAT)
+            if way == "inside, after":
+                list(s.deliver([HALF, HALF], FORMAT))
+        if way == "outside":
+            list(s.deliver([HALF, HALF], FORMAT))
+    view = capture_tts.synthesis()
+    assert (view[semconv.AUDIO_DELIVERED.key], view[semconv.AUDIO_DURATION.key]) == pytest.approx((1.0, 1.0))
+    if reported:
+        assert view[semconv.AUDIO_LOUDNESS.key] is not None
+
+
 BLOCKS: dict[str, Callable[[Telemetry, Synthesis], Any]] = {
     "attempt": lambda _, s: s.attempt("piper"),
     "lookup": lambda _, s: s.lookup("memory"),
