@@ -67,6 +67,7 @@ def imports(path: Path) -> Iterator[set[str]]:
                 "tests",
                 "tools",
                 "pipecat",  # in an environment of its own, see `make tools`
+                "loguru",  # which comes with it
                 "RealtimeTTS",  # beside ours, in `.tools/apart`
                 "gtts",  # likewise
                 "aiobotocore",  # likewise, in `.tools/aiobotocore`
