@@ -18,13 +18,14 @@ class Labels(ForkAware):
 
     Args:
         attribute: the attribute.
-        declared: the values that are always admitted.
+        declared: the values that are always admitted; a string is one value.
     """
 
     def __init__(self, attribute: Attribute, declared: Iterable[str] | None = None) -> None:
         self._limit = attribute.limit
         self._open = declared is None
-        self._declared = frozenset(map(clean.name, declared or ()))
+        one = (declared,) if isinstance(declared, str) else declared  # not a label for each of its letters
+        self._declared = frozenset(map(clean.name, one or ()))
         self._values = set(self._declared)
         self._lock = Lock()
         register(self)

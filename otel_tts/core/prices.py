@@ -40,11 +40,15 @@ class Prices:
         """Read prices as described above.
 
         Raises:
-            ValueError: a price is not a finite number of 0 or more.
+            ValueError: they are no mapping, or a price is not a finite number of 0 or more.
         """
         self._explained = False
         self._missing: dict[tuple[str, str | None], object] = {}
         self._prices: dict[tuple[str, str], float] = {}
+        if not isinstance(prices, Mapping | None):
+            raise ValueError(  # noqa: TRY004 - as of all that is wrong with an argument
+                f"prices={clean.shown(prices)} are none. Give a mapping of providers to prices; OTEL_TTS_PRICES takes a file."
+            )
         for provider, entry in (prices or {}).items():
             for model, price in (entry if isinstance(entry, Mapping) else {_ALL: entry}).items():
                 self._prices[clean.name(provider), clean.name(model)] = _price(price, provider, model) / _PER

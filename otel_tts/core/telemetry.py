@@ -58,7 +58,7 @@ class Telemetry:
 
     Raises:
         SettingError: a setting is not usable.
-        ValueError: a price or a limit of ``attributes`` is not usable.
+        ValueError: prices, or the attributes or one of their limits, are not usable.
     """
 
     _off: ClassVar[bool] = False
@@ -260,6 +260,10 @@ def _conversation(id: str | None, kind: RequestKind | str | None, attributes: At
 
 
 def _own_labels(declared: Mapping[str, int | Iterable[str]]) -> tuple[tuple[str, Labels], ...]:
+    if not isinstance(declared, Mapping):
+        raise ValueError(  # noqa: TRY004 - as of all that is wrong with an argument
+            f"attributes={clean.shown(declared)} are none. Give a mapping of each name to a number of values, or to all values."
+        )
     labels = []
     for key, bound in declared.items():
         limit, values = (bound, None) if isinstance(bound, int) else (_MOST_VALUES, frozenset(map(as_label, bound)))

@@ -230,3 +230,22 @@ def test_no_caller_can_make_series() -> None:
         for attribute_sets in points.values()
         for attributes in attribute_sets
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "label"),
+    [
+        ("voices", "tts.voice"),
+        ("languages", "tts.language"),
+        ("providers", "gen_ai.provider.name"),
+        ("models", "gen_ai.request.model"),
+    ],
+)
+def test_a_string_is_one_label(capture_tts: Capture, argument: str, label: str) -> None:
+    """A name in place of a list of names is that name, not its letters."""
+    tts = capture_tts.telemetry(**{argument: "ada"})
+    with tts.synthesis("Hello.", "ada", "ada") as s, s.attempt("ada", "ada") as attempt:
+        attempt.audio(bytes(3200), PCM16(16000))
+    labels = {attributes[label] for points in capture_tts.metrics().values() for attributes, _ in points if label in attributes}
+    assert labels <= {"ada", "_NONE"}
+    assert "ada" in labels

@@ -76,6 +76,14 @@ def test_a_price_that_is_none(price: Any) -> None:
         Telemetry(prices={"openai": {"tts-1": price}})
 
 
+@pytest.mark.parametrize("wrong", ["prices.toml", ["app.tenant"], 15.0, {"openai"}, True])
+@pytest.mark.parametrize("argument", ["prices", "attributes"])
+def test_an_argument_that_is_no_mapping_is_named(argument: str, wrong: Any) -> None:
+    """The fault names the argument, what it is and what it has to be."""
+    with pytest.raises(ValueError, match=rf"^{argument}=.* are none\. Give a mapping of "):
+        Telemetry(**{argument: wrong})
+
+
 def test_prices_of_a_file(tmp_path: Path) -> None:
     """The file that the setting names holds the same as TOML."""
     path = tmp_path / "prices.toml"
