@@ -47,7 +47,7 @@ class Prices:
         self._prices: dict[tuple[str, str], float] = {}
         if not isinstance(prices, Mapping | None):
             raise ValueError(  # noqa: TRY004 - as of all that is wrong with an argument
-                f"prices={clean.shown(prices)} are none. Give a mapping of providers to prices; OTEL_TTS_PRICES takes a file."
+                f"prices={clean.shown(prices)} are none. Give a mapping of providers to prices. The setting prices takes a file."
             )
         for provider, entry in (prices or {}).items():
             for model, price in (entry if isinstance(entry, Mapping) else {_ALL: entry}).items():
