@@ -208,10 +208,13 @@ def test_a_dead_collector_that_nobody_named(
         assert report.messages[hop].endswith("Mend the Collector first: see above.")
 
 
+@pytest.mark.parametrize("signal", [None, "TRACES", "METRICS"])
 def test_a_service_that_needs_no_collector(
-    stack: Stack, service: Served, examine: Examine, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, service: Served, examine: Examine, monkeypatch: pytest.MonkeyPatch, signal: str | None
 ) -> None:
-    """Where telemetry arrives, a Collector that is not found where one usually is is no fault."""
+    """Where telemetry arrives, a Collector is no fault that is not found where one usually is, or where one signal is sent to its store."""
+    if signal is not None:
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr("otel_tts.commands.doctor.collector._OTLP_PORTS", (free_port(),))
     monkeypatch.setattr("otel_tts.commands.doctor.command._HEALTH_PORT", free_port())
     monkeypatch.delenv("OTEL_TTS_COLLECTOR_URL")

@@ -89,6 +89,15 @@ def configured(environ: Mapping[str, str]) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(addresses))
 
 
+def is_one_for_all(environ: Mapping[str, str]) -> bool:
+    """Whether all signals are sent to one address, as to a Collector. An address for one signal may be the store's own receiver.
+
+    Args:
+        environ: variables by their names.
+    """
+    return bool(environ.get(_VARIABLES[0], "").strip())
+
+
 def usual(health_url: str) -> tuple[Address, ...]:
     """Where a Collector takes OTLP when nobody says otherwise: on the host of its health check.
 

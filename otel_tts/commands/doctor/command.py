@@ -17,7 +17,7 @@ from rich.table import Table
 from otel_tts import formatting, promql, semconv
 from otel_tts.commands import terminal
 from otel_tts.commands.doctor.asking import Server
-from otel_tts.commands.doctor.collector import Collector, configured, usual
+from otel_tts.commands.doctor.collector import Collector, configured, is_one_for_all, usual
 from otel_tts.commands.doctor.finding import HopResult, HopState
 from otel_tts.commands.doctor.followed import FollowedRequest, MadeRequest, NextRequest, SentOrNextRequest, SentRequest
 from otel_tts.commands.doctor.journey import Destinations, Journey
@@ -191,7 +191,7 @@ def _collector(settings: ServerSettings) -> Collector:
     addresses = configured(os.environ)
     host = addresses[0][0] if addresses else "127.0.0.1"
     health = _at(settings, f"http://{f'[{host}]' if ':' in host else host}:{_HEALTH_PORT}")
-    expected = bool(settings.url or addresses)
+    expected = bool(settings.url) or is_one_for_all(os.environ)
     return Collector(_server(health, "collector"), addresses or usual(health.url), start_part("collector"), expected=expected)
 
 
