@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from otel_tts.settings import HistorySettings, SettingError
+from otel_tts.settings import HistorySettings, SettingError, misspelt
 from otel_tts.version import __version__
 
 
@@ -103,6 +103,10 @@ class LazyGroup(click.Group):
             raise
 
 
+_SAY_IT_THEMSELVES = ("demo", "run", "serve", "config")
+"""Commands that name variables which nothing reads by themselves: where telemetry is set up, and in their table."""
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="otel-tts")
 @click.option(
@@ -111,8 +115,12 @@ class LazyGroup(click.Group):
     metavar="NAME=VALUE",
     help="Read only from processes with this resource attribute, such as k8s.cluster.name=eu. May be given several times.",
 )
-def main(select: tuple[str, ...]) -> None:
+@click.pass_context
+def main(ctx: click.Context, select: tuple[str, ...]) -> None:
     """Observe text-to-speech services with OpenTelemetry."""
+    if ctx.invoked_subcommand not in _SAY_IT_THEMSELVES:
+        for sentence in misspelt.sentences(os.environ):
+            click.echo(sentence, err=True)
     if select:
         pairs = (pair.partition("=") for pair in select)
         os.environ[HistorySettings.variable("selection")] = ",".join(

@@ -177,3 +177,13 @@ def test_only_selected_processes_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     refused = CliRunner().invoke(main, ["--select", "host.name=a", "status"])
     assert refused.exit_code == 1
     assert "deployment.environment.name" in refused.output
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_a_variable_that_nothing_reads_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each command, on standard error, also by those that write rules. Those that set telemetry up say it there."""
+    monkeypatch.setenv("OTEL_TTS_SLO_SUCCES", "0.9")
+    result = CliRunner().invoke(main, [name, "--help"])
+    said = "OTEL_TTS_SLO_SUCCES is set, and otel-tts reads no such variable. The nearest that it reads is OTEL_TTS_SLO_SUCCESS"
+    assert (said in result.stderr) == (name not in ("demo", "run", "serve", "config"))
+    assert said not in result.stdout

@@ -30,9 +30,19 @@ def warn(environ: Mapping[str, str]) -> None:
     Args:
         environ: the environment variables.
     """
+    for sentence in sentences(environ):
+        _logger.warning(sentence)
+
+
+def sentences(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give a line for people for each variable with our prefix that does not exist.
+
+    Args:
+        environ: the environment variables.
+    """
     for name, nearest in misspelt(environ):
         hint = f"The nearest that it reads is {nearest}. " if nearest else ""
-        _logger.warning("%s is set, and otel-tts reads no such variable. %sAll: `otel-tts config`.", ascii(name)[1:-1], hint)
+        yield f"{ascii(name)[1:-1]} is set, and otel-tts reads no such variable. {hint}All: `otel-tts config`."
 
 
 def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
