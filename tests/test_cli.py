@@ -184,6 +184,6 @@ def test_a_variable_that_nothing_reads_is_said(name: str, monkeypatch: pytest.Mo
     """By each command, on standard error, also by those that write rules. Those that set telemetry up say it there."""
     monkeypatch.setenv("OTEL_TTS_SLO_SUCCES", "0.9")
     result = CliRunner().invoke(main, [name, "--help"])
-    said = "OTEL_TTS_SLO_SUCCES is set, and otel-tts reads no such variable. The nearest that it reads is OTEL_TTS_SLO_SUCCESS"
-    assert (said in result.stderr) == (name not in ("demo", "run", "serve", "config"))
-    assert said not in result.stdout
+    line = "OTEL_TTS_SLO_SUCCES is set, and otel-tts reads no such variable. The nearest that it reads is OTEL_TTS_SLO_SUCCESS"
+    assert (line in result.stderr) == (name not in ("demo", "run", "serve", "config"))
+    assert line not in result.stdout
