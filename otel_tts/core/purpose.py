@@ -136,9 +136,12 @@ def _clean(attributes: Attributes) -> dict[str, str | bool | int | float]:
         guard.misused("attributes", clean.shown(attributes), "use a mapping of names to values.", "They are left out.")
         return kept
     for given, value in items:
+        if len(kept) >= _MOST:
+            _logger.debug("Attributes of a request were left out: at most %d are kept.", _MOST)
+            break
         key = clean.name(given)
-        if not key or key in _RESERVED or len(kept) >= _MOST:
-            _logger.debug("An attribute of a request was left out: it has no name, the name of one of ours, or is one too many.")
+        if not key or key in _RESERVED:
+            _logger.debug("An attribute of a request was left out: it has no name, or the name of one of ours.")
         elif type(value) is bool:
             kept[key] = value
         elif value is not None:

@@ -100,7 +100,7 @@ def _noting_status(enclosure: Enclosure, send: Send) -> Send:
 @guarded
 def _note_status(enclosure: Enclosure, message: Any) -> None:
     if message["type"] == "http.response.start":
-        enclosure.answered(message["status"])
+        enclosure.answered(int(message["status"]))  # some applications send a str, and servers answer it
 
 
 def _receiving(connection: Connection, receive: Receive) -> Receive:
