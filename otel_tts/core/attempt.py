@@ -44,6 +44,8 @@ def invoke(
     if request.outcome is not None:
         UNDER_WAY.hold()
     provider, model = clean.name(provider) if provider is not None else clean.missing("provider"), clean.optional_name(model)  # type: ignore[redundant-expr]
+    if request.sources.undecided:
+        request.sources.decide(provider)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
     why = stated or request.sources.attempt_reason(provider)
     invocation = Invocation(

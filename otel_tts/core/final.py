@@ -5,9 +5,11 @@ from __future__ import annotations
 from otel_tts.core import outcome
 from otel_tts.core.call import Call
 from otel_tts.core.clock import NANOSECOND
+from otel_tts.core.leaving import departs
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
-from otel_tts.semconv import SERVED_FROM_CACHE, ErrorType, Outcome
+from otel_tts.core.sources import AudioSources
+from otel_tts.semconv import SERVED_FROM_CACHE, Outcome
 
 
 def final_cause(record: Record, ended: Cause, declared: Cause | None, failure: Cause | None, call: Call | None = None) -> Cause:
@@ -44,22 +46,23 @@ def _is_left(record: Record) -> bool:
     return (
         bool(results)
         and record.cache not in SERVED_FROM_CACHE
-        and all(result.cause.outcome is Outcome.CANCELLED for result in results)
+        and all(result.cause.outcome is Outcome.CANCELLED and result.cause != outcome.STOPPED for result in results)
     )
 
 
-def apparent_cause(record: Record, error: BaseException, failure: Cause | None) -> Cause:
+def apparent_cause(record: Record, sources: AudioSources, error: BaseException) -> Cause:
     """Return what an exception means that left the block of a request. A connection that breaks while audio is sent is the listener's.
 
     Args:
         record: what is known of the request.
+        sources: of its audio; what they left undecided is decided now.
         error: the exception.
-        failure: of an invocation, without a later success; None without one.
     """
+    sources.decide(None)
     cause = outcome.from_exception(error)
-    if cause.error_type is not ErrorType.CONNECTION or not record.handed_out:
+    if not departs(error):
         return cause
-    if _is_speaking(record):
+    if sources.departed:
         return outcome.CANCELLED
     is_all_sent = record.duration_s is not None and abs(record.duration_s - record.playback.audio_s) < NANOSECOND
-    return cause if is_all_sent or failure is not None else outcome.CANCELLED
+    return cause if is_all_sent or sources.failure is not None or not record.handed_out else outcome.CANCELLED

@@ -10,10 +10,8 @@ import weakref
 from typing import Any
 
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from otel_tts import semconv
-from otel_tts.core import outcome
+from otel_tts.core import attempt_span, outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.blocks import OUTSIDE
 from otel_tts.core.clock import NANOSECOND, RequestClock
@@ -21,14 +19,17 @@ from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
+from otel_tts.core.leaving import Left, by_status, left
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
+from otel_tts.core.record import Record
 from otel_tts.core.requester import Requester, cut_off
 from otel_tts.core.resends import Resends
 from otel_tts.core.result import InvocationResult
 from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.streams import Current
 from otel_tts.core.turn import Turn, in_turn
+from otel_tts.core.undecided import Undecided
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
 
@@ -81,9 +82,10 @@ class Invocation:
         self._declared: Cause | None = None
         self._meter: AudioMeter | None = None
         self._waited_ns: int | None = None
-        self._chunks = self._before = 0  # before: those of streams that have ended
+        self._chunks = self._chunks_before = 0  # before: those of streams that have ended
         self._failure = 0  # the id of the exception that its stream raised while its audio was wanted
         self._complete = False  # whether all of its audio came
+        self._marked = -1  # the pieces of audio before the last chunk that had none; -1: each had some
         self.delivers = True
         """Whether its audio goes to the caller as it comes; else whoever delivers it later reports when."""
         self.handed_out = False
@@ -92,7 +94,10 @@ class Invocation:
         self._error: BaseException | None = None
         self._labels = emitter.maker(provider, model)
         parent = request.context if request is not None else Context()
-        self._span = self._start_span(SpanKind.CLIENT if remote else SpanKind.INTERNAL, parent)
+        began_ns, record = timeline.timestamp(self._start_ns), request.record if request is not None else None
+        self._span = attempt_span.start(
+            emitter, began_ns, provider, model, self._labels[1], reason, record, parent, remote=remote
+        )
         # A weak reference: the application may keep the context for long, and an invocation that it dropped would never be finalised,
         # so never be recorded.
         outside = parent.get(OUTSIDE, (None, parent))[1]  # type: ignore[index]
@@ -102,23 +107,6 @@ class Invocation:
         self.resends = Resends(self._span, timeline, self.turn)
         """The requests that its SDK sent again."""
         self._end = Once()
-
-    def _start_span(self, kind: SpanKind, parent: Context) -> Span:
-        attributes: dict[str, str | bool] = {
-            semconv.OPERATION_NAME.key: "text_to_speech",
-            semconv.OUTPUT_TYPE.key: "speech",
-            semconv.PROVIDER.key: self._provider,
-            semconv.ATTEMPT_REASON.key: self._reason.value,
-        }
-        name = semconv.ATTEMPT_SPAN.name.partition(" ")[0]
-        if self._model:
-            attributes[semconv.MODEL.key] = self._model
-            name = f"{name} {self._labels[1]}"
-        if self._request is not None:
-            attributes[semconv.STREAM.key] = self._request.record.stream
-            if self._request.record.purpose.conversation:
-                attributes[semconv.CONVERSATION.key] = self._request.record.purpose.conversation
-        return self._emitter.start_span(name, kind, self._timeline.timestamp(self._start_ns), attributes, parent)
 
     # -- its audio ----------------------------------------------------------------------------------------------------------------
 
@@ -176,6 +164,7 @@ class Invocation:
                 self._waited_ns = (self._waited_ns or 0) + waited_ns
                 pieces, total_s = (meter.pieces, meter.feed(data)) if meter is not None else (0, 0.0)
                 if meter is None or meter.pieces == pieces:  # no audio came, for example only a header
+                    self._marked = self._chunks
                     if playback is not None and self.delivers:
                         playback.waiting(waited_ns)
                 else:
@@ -220,7 +209,7 @@ class Invocation:
             now_ns: when, on the clock of the request, in nanoseconds; None: now.
         """
         self._complete = cause is not None and cause.good
-        self._before = self._chunks
+        self._chunks_before = self._chunks
         if error is not None and not cut_off(self._request):
             self._failure = id(error)
         if self.block is None:
@@ -252,21 +241,45 @@ class Invocation:
             return
         if not self._end.claim():
             return
-        cause = self._final_cause(cause, error)
+        how = self._left(error) if cause is None and error is not None and self._declared is None else None
+        cause = self._final_cause(how.cause if how is not None else cause, error)
         self.open = False
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
         result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers or self.handed_out)
         result.connection_reused, result.resends, result.characters = self.connection_reused, self.resends.count, self.characters
+        finish = functools.partial(self._finish, result, self._request.record if self._request is not None else None, now_ns)
+        waits = how is not None and self._sources is not None and not self._sources.over and cause.outcome is Outcome.CANCELLED
+        given_up = self._final_cause(how.given_up, None) if how is not None and waits else None
+        raised = error if error is not None else self._error
+        self._request = self._error = None  # breaks the circle of references, so that both are freed at once
+        if how is None or given_up is None or self._sources is None:
+            finish(cause, raised)
+            return
+        self._sources.undecided.append(Undecided(self._provider, finish, cause, given_up, how.cut_off))
+        if cause == outcome.STOPPED and raised is not None:  # now, since it refers to its frames, and they to the request
+            self._emitter.add_exception(self._span, raised, self._timeline.timestamp(now_ns))
+
+    def _left(self, error: BaseException) -> Left | None:
+        has_begun = self._complete or self._chunks > 0 or self._marked >= 0
+        in_body = self.block is not None and not self._failure and has_begun
+        return left(error, self._request, in_body=in_body, has_audio=self._has_audio)
+
+    def _finish(
+        self, result: InvocationResult, record: Record | None, now_ns: int, cause: Cause, error: BaseException | None = None
+    ) -> None:
+        result.cause = cause
         try:
             if self._meter is not None:
                 result.audio, result.format = self._meter.facts(), self._meter.format
-            self._record(result, now_ns)
-            self._describe(result, error if error is not None else self._error, now_ns)
+            self._record(result, record, now_ns)
+            attempt_span.describe(
+                self._span, self._emitter, self._timeline, result, record, error,
+                chunks=self._chunks, first_byte_ns=self._first_byte_ns, end_ns=now_ns,
+            )  # fmt: skip
         finally:
-            if self._request is not None:
-                self._request.sources.invocation_ended(self, result)
-            self._request = self._error = None  # breaks the circle of references, so that both are freed at once
+            if self._sources is not None:
+                self._sources.invocation_ended(self, result)
             self._span.end(self._timeline.timestamp(now_ns))
 
     def _final_cause(self, cause: Cause | None, error: BaseException | None) -> Cause:
@@ -285,7 +298,7 @@ class Invocation:
             else:  # a fault of the service must not count as a failure of the provider
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
         if cause.good and not self._has_audio:
-            cause = self._by_status(cause)
+            cause = by_status(cause, self._request, has_audio=self._has_audio)
             if self._meter is None or not cause.good:
                 return cause
             if isinstance(self._meter.format, NoAudio):
@@ -300,28 +313,25 @@ class Invocation:
         """Return what an exception means that ended it: of the provider, unless its request was cut off or said what it is before."""
         cause, request = outcome.from_exception(error), self._request
         if self._failure != id(error):
-            if cut_off(request) or (self.block and cause.error_type is ErrorType.CONNECTION and self._chunks > self._before):
-                return outcome.CANCELLED  # also where a piece is sent on: the listener hung up
+            if cut_off(request):
+                return outcome.CANCELLED
             declared = request.declared if request is not None else None
             if cause == outcome.ERROR and declared is not None and not declared.good:
                 return outcome.STOPPED if declared.error_type is ErrorType.SHUTDOWN else declared
-        return self._by_status(cause) if cause == outcome.ERROR else cause
-
-    def _by_status(self, cause: Cause) -> Cause:
-        """Return what the status means that the RPC's handler has set inside this call, of which nothing more exact is known."""
-        status = self._request.rpc_status() if self._request is not None else None
-        if status is None or status == "OK":
-            return cause
-        return outcome.from_rpc_status(status, attempted=self._has_audio)
+        return by_status(cause, self._request, has_audio=self._has_audio) if cause == outcome.ERROR else cause
 
     def _cut_off(self) -> bool:
-        """Return whether its request was interrupted before all of its audio came. A block is then left without an exception, too."""
-        if self._request is None or self._request.record.interrupted_ns is None:
+        """Return whether its request was interrupted, or its block was left, before all of its audio came, without an exception."""
+        if self._request is None:
             return False
+        if self._request.record.interrupted_ns is None:
+            # A chunk without audio is the engine's own mark of the end.
+            early = 0 < self._chunks != self._marked and (self._chunks > self._chunks_before or not self._complete)
+            return early and self.block is not None and not self._failure
         return (self.block is not None and not self._complete) or (self._meter is not None and not self._has_audio)
 
-    def _record(self, result: InvocationResult, now_ns: int) -> None:
-        request, cause = self._request, result.cause
+    def _record(self, result: InvocationResult, record: Record | None, now_ns: int) -> None:
+        cause = result.cause
         # A probe without audio proves nothing about the provider: only speech shows that it can speak.
         if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
@@ -329,7 +339,7 @@ class Invocation:
         if result.billable and self.characters is None and not self.repeats and self._text is not None:
             self._text.spoken_unknown()
         result.waited_s = self._waited_ns * NANOSECOND if self._waited_ns is not None else None
-        if self._first_byte_ns is not None and request is not None and request.record.stream:
+        if self._first_byte_ns is not None and record is not None and record.stream:
             result.first_chunk_s = (self._first_byte_ns - self._start_ns) * NANOSECOND
         result.emit(
             self._emitter,
@@ -337,26 +347,10 @@ class Invocation:
             self.context,
             reason=self._reason,
             duration_s=(now_ns - self._start_ns) * NANOSECOND,
-            counted=request is None or request.record.purpose.interactive,
+            counted=record is None or record.purpose.interactive,
         )
-        if cause.good and result.audio is not None and request is not None:
-            request.record.emit_quality(self._emitter, self._labels[0], result.audio, self.context)
-
-    def _describe(self, result: InvocationResult, error: BaseException | None, now_ns: int) -> None:
-        span, timestamp, cause = self._span, self._timeline.timestamp, result.cause
-        if not span.is_recording():
-            return
-        span.set_attributes(result.attributes(self._chunks))
-        if self._first_byte_ns is not None:
-            span.add_event(semconv.FIRST_BYTE_EVENT.name, None, timestamp(self._first_byte_ns))
-            playback = self._request.record.playback if self._request is not None else None
-            first_audio_ns = playback.first_audio() if playback and playback.first_byte_ns == self._first_byte_ns else None
-            if first_audio_ns is not None:
-                span.add_event(semconv.FIRST_AUDIO_EVENT.name, None, timestamp(first_audio_ns))
-        if error is not None and cause.outcome not in (Outcome.CANCELLED, Outcome.DEADLINE):
-            self._emitter.add_exception(span, error, timestamp(now_ns))
-        if cause.outcome in semconv.FAILURES:
-            span.set_status(StatusCode.ERROR, str(cause.error_type))
+        if cause.good and result.audio is not None and record is not None:
+            record.emit_quality(self._emitter, self._labels[0], result.audio, self.context)
 
     @property
     def hands_out(self) -> bool:
@@ -364,7 +358,7 @@ class Invocation:
 
         Then a generator yields that audio inside the block, and its consumer is the caller, or its own code between two pieces.
         """
-        return self.open and self._chunks > self._before and self.block is not None and self.block.entered_here()
+        return self.open and self._chunks > self._chunks_before and self.block is not None and self.block.entered_here()
 
     @property
     def _has_audio(self) -> bool:

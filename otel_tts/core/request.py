@@ -355,7 +355,7 @@ class SynthesisRequest(KeptOpen):
             self._settle()
 
     def _apparent_cause(self) -> Cause:
-        return outcome.OK if self._error is None else apparent_cause(self.record, self._error, self.sources.failure)
+        return outcome.OK if self._error is None else apparent_cause(self.record, self.sources, self._error)
 
     def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
         """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""

@@ -27,6 +27,7 @@ class Requester(Protocol):
     sources: AudioSources
     outcome: Outcome | None
     declared: Cause | None
+    implicit: bool
 
     @property
     def text_input(self) -> TextInput:

@@ -11,10 +11,11 @@ from otel_tts.core import clean
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.outcome import Cause
+from otel_tts.core.outcome import STOPPED, Cause
 from otel_tts.core.record import Record
 from otel_tts.core.result import InvocationResult
 from otel_tts.core.turn import Turn, in_turn
+from otel_tts.core.undecided import Undecided
 from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
 
 _REPEATS = (AttemptReason.RETRY, AttemptReason.FALLBACK)
@@ -60,9 +61,11 @@ class AudioSources:
         "_timeline",
         "_undelivered",
         "_unfinished",
+        "departed",
         "failure",
         "recorded",
         "turn",
+        "undecided",
     )
 
     def __init__(self, emitter: Emitter, record: Record, span: Span, timeline: RequestClock, turn: Turn) -> None:
@@ -83,6 +86,10 @@ class AudioSources:
         self._skipped = False  # whether a provider was skipped for a part of the text that nobody was asked for yet
         self._undelivered: InvocationResult | None = None  # the last that made audio, if it failed before any was handed out
         self._unfinished: list[Unfinished] | None = []  # None: the request is over
+        self.undecided: list[Undecided] = []
+        """The attempts that have ended, of which the next one or the end of the request shows what they were."""
+        self.departed = False
+        """Whether the last of them ended since its audio could not be sent: the listener was gone."""
 
     # -- caches -------------------------------------------------------------------------------------------------------------------
 
@@ -251,6 +258,28 @@ class AudioSources:
                 self._emitter, result, self._record.stated_characters, self._record.purpose.labels(self._emitter.own_labels)
             )
 
+    @property
+    def over(self) -> bool:
+        """Whether the request is over: no call follows."""
+        return self._unfinished is None
+
+    @in_turn
+    def decide(self, provider: str | None) -> None:
+        """Decide what the undecided attempts were.
+
+        Args:
+            provider: that is called next; None: the request has ended.
+        """
+        undecided, self.undecided = self.undecided, []
+        for attempt in undecided:
+            if attempt.is_given_up_for(provider):
+                attempt.record(attempt.given_up)
+                continue
+            attempt.record(attempt.cause)
+            if attempt.cause == STOPPED:  # a failure of the request, not of its provider
+                self.failure = self.failure or attempt.given_up
+            self.departed = provider is None and attempt.cause != STOPPED
+
     @in_turn
     def handed_out_late(self) -> None:
         """Note that audio is handed out whose call has ended: that of a failed one is then audio of the request, too."""
@@ -271,6 +300,8 @@ class AudioSources:
             end_ns: when the request ended, in nanoseconds.
             final: those, too.
         """
+        if self.undecided:
+            self.decide(None)
         unfinished, self._unfinished = self._unfinished, None
         if unfinished:
             for invocation in [i for i in unfinished if final or i.block is None]:

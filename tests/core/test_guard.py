@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
 
 import otel_tts.core.attempt
+import otel_tts.core.attempt_span
 import otel_tts.core.cache
 import otel_tts.core.emitter
 import otel_tts.core.enclosing
@@ -335,7 +336,7 @@ SITES: list[tuple[Any, str]] = [
     (otel_tts.core.attempt.Attempt, "__init__"),
     (otel_tts.core.emitter, "exception_attributes"),
     (otel_tts.core.invocation.Invocation, "__init__"),
-    (otel_tts.core.invocation.Invocation, "_describe"),
+    (otel_tts.core.attempt_span, "describe"),
     (otel_tts.core.invocation.Invocation, "declare"),
     (otel_tts.core.invocation.Invocation, "_final_cause"),
     (otel_tts.core.invocation.Invocation, "_meter_for"),

@@ -1,0 +1,81 @@
+"""Leaving: how an attempt or a request ended that was left by an exception which no engine raised."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from otel_tts.core import outcome
+from otel_tts.core.outcome import Cause
+from otel_tts.core.requester import Requester, cut_off
+from otel_tts.semconv import Outcome
+
+_DISCONNECTED = {
+    "ClientDisconnected",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "StreamClosedError",
+    "WebSocketClosedError",
+    "WebsocketClosed",
+}
+"""The exceptions of uvicorn, websockets, tornado and sanic for sending to a caller who is gone; aiohttp's is a ConnectionResetError."""
+
+
+class Left(NamedTuple):
+    """How an attempt ended that an exception left which its engine did not raise."""
+
+    cause: Cause
+    """If its request ends with it."""
+    given_up: Cause
+    """If its request goes on."""
+    cut_off: bool
+    """Whether its task was cancelled while it spoke."""
+
+
+def left(error: BaseException, request: Requester | None, *, in_body: bool, has_audio: bool) -> Left | None:
+    """Return how an attempt ended that this exception left; None if it is a failure of the attempt, or an end that needs no decision.
+
+    Args:
+        error: the exception.
+        request: of the attempt; None for a probe.
+        in_body: whether the engine had delivered, and had not raised: then the code that takes the audio did.
+        has_audio: whether any audio was made.
+    """
+    if request is None or request.implicit or request.declared is not None or cut_off(request):
+        return None
+    cause = outcome.from_exception(error)
+    if not isinstance(error, Exception) and cause.outcome is Outcome.CANCELLED:
+        return None if isinstance(error, GeneratorExit) else Left(outcome.CANCELLED, outcome.TIMEOUT, cut_off=has_audio)
+    if not in_body or cause == outcome.SHUTDOWN:
+        return None
+    if cause == outcome.ERROR and request.rpc_status() not in (None, "OK"):
+        return None  # the handler of its RPC has said what it is
+    return Left(outcome.CANCELLED if departs(error) else outcome.STOPPED, cause, cut_off=False)
+
+
+def by_status(cause: Cause, request: Requester | None, *, has_audio: bool) -> Cause:
+    """Return what the status means that the RPC's handler has set inside an attempt, of which nothing more exact is known.
+
+    Args:
+        cause: of the attempt, without a status.
+        request: of the attempt; None for a probe.
+        has_audio: whether any audio was made.
+    """
+    status = request.rpc_status() if request is not None else None
+    if status is None or status == "OK":
+        return cause
+    return outcome.from_rpc_status(status, attempted=has_audio)
+
+
+def departs(error: BaseException) -> bool:
+    """Return whether an exception of the code that sends audio means that the listener is gone.
+
+    Args:
+        error: what it raised.
+    """
+    if isinstance(error, ConnectionError):
+        return not isinstance(error, ConnectionRefusedError)
+    if not isinstance(error, Exception):
+        return False
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & _DISCONNECTED) or outcome.from_exception(error).outcome is Outcome.CANCELLED
