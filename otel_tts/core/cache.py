@@ -170,7 +170,7 @@ class CachedAudio:
         if is_whole(audio):
             self._whole(audio)
             return audio
-        if isinstance(audio, MeasuredIterator | MeasuredAsyncIterator) and audio.belongs_to(self.context.get(REQUEST)):
+        if type(audio) in (MeasuredIterator, MeasuredAsyncIterator) and audio.belongs_to(self.context.get(REQUEST)):
             return audio  # the stream of an attempt: it is measured there
         return measured(audio, self, payload)
 

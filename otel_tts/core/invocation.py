@@ -327,7 +327,7 @@ class Invocation:
         if self._request.record.interrupted_ns is None:
             # A chunk without audio is the engine's own mark of the end.
             early = 0 < self._chunks != self._marked and (self._chunks > self._chunks_before or not self._complete)
-            return early and self.block is not None and not self._failure
+            return early and self.block is not None and not self._failure and self._request.record.stream
         return (self.block is not None and not self._complete) or (self._meter is not None and not self._has_audio)
 
     def _record(self, result: InvocationResult, record: Record | None, now_ns: int) -> None:

@@ -407,3 +407,13 @@ def test_servers_of_sockets_websockets_and_aiohttp_report_listeners_who_hang_up(
     asyncio.run(listeners())
     assert _attempts(capture_tts) == [("e", "initial", "cancelled", None, "caller")] * 3
     assert {(p.attributes or {})["tts.outcome"] for p in capture_tts.points("tts.synthesis.duration")} == {"cancelled"}
+
+
+@pytest.mark.parametrize(("stream", "outcome"), [(True, "cancelled"), (False, "ok")])
+def test_a_block_that_took_what_it_wanted(capture_tts: Capture, stream: bool, outcome: str) -> None:
+    """Where nobody is sent the pieces, a program that collects them and stops reading has its audio."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=stream) as s, s.attempt("e") as attempt:
+        for _ in attempt.stream([CHUNK] * 3, FORMAT):
+            break
+    view = capture_tts.synthesis()
+    assert (view.outcome, view.attempts[0].outcome) == (outcome, outcome)
