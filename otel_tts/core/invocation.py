@@ -19,7 +19,7 @@ from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
-from otel_tts.core.leaving import Left, by_status, left
+from otel_tts.core.leaving import LeftAttempt, by_status, left
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
@@ -260,7 +260,7 @@ class Invocation:
         if cause == outcome.STOPPED and raised is not None:  # now, since it refers to its frames, and they to the request
             self._emitter.add_exception(self._span, raised, self._timeline.timestamp(now_ns))
 
-    def _left(self, error: BaseException) -> Left | None:
+    def _left(self, error: BaseException) -> LeftAttempt | None:
         has_begun = self._complete or self._chunks > 0 or self._marked >= 0
         in_body = self.block is not None and not self._failure and has_begun
         return left(error, self._request, in_body=in_body, has_audio=self._has_audio)

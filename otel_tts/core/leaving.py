@@ -21,7 +21,7 @@ _DISCONNECTED = {
 """The exceptions of uvicorn, websockets, tornado and sanic for sending to a caller who is gone; aiohttp's is a ConnectionResetError."""
 
 
-class Left(NamedTuple):
+class LeftAttempt(NamedTuple):
     """How an attempt ended that an exception left which its engine did not raise."""
 
     cause: Cause
@@ -32,7 +32,7 @@ class Left(NamedTuple):
     """Whether its task was cancelled while it spoke."""
 
 
-def left(error: BaseException, request: Requester | None, *, in_body: bool, has_audio: bool) -> Left | None:
+def left(error: BaseException, request: Requester | None, *, in_body: bool, has_audio: bool) -> LeftAttempt | None:
     """Return how an attempt ended that this exception left; None if it is a failure of the attempt, or an end that needs no decision.
 
     Args:
@@ -45,12 +45,12 @@ def left(error: BaseException, request: Requester | None, *, in_body: bool, has_
         return None
     cause = outcome.from_exception(error)
     if not isinstance(error, Exception) and cause.outcome is Outcome.CANCELLED:
-        return None if isinstance(error, GeneratorExit) else Left(outcome.CANCELLED, outcome.TIMEOUT, cut_off=has_audio)
+        return None if isinstance(error, GeneratorExit) else LeftAttempt(outcome.CANCELLED, outcome.TIMEOUT, cut_off=has_audio)
     if not in_body or cause == outcome.SHUTDOWN:
         return None
     if cause == outcome.ERROR and request.rpc_status() not in (None, "OK"):
         return None  # the handler of its RPC has said what it is
-    return Left(outcome.CANCELLED if departs(error) else outcome.STOPPED, cause, cut_off=False)
+    return LeftAttempt(outcome.CANCELLED if departs(error) else outcome.STOPPED, cause, cut_off=False)
 
 
 def by_status(cause: Cause, request: Requester | None, *, has_audio: bool) -> Cause:
