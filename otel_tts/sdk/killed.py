@@ -6,12 +6,15 @@ import itertools
 import logging
 import mmap
 import os
+import time
 
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.core.underway import UNDER_WAY
 
 _logger = logging.getLogger(__name__)
 _PLACES = 1024
+_DYING_S = 0.1
+"""The most seconds that the end of a process waits for children which it may just have killed: the kernel ends them a moment later."""
 
 
 class Children(ForkAware):
@@ -53,6 +56,15 @@ class Children(ForkAware):
             places, place = self._own
             if places[place] == os.getpid():
                 places[place] = 0
+        self.look()
+
+    def look_at_end(self) -> None:
+        """Look for children that were killed, also for those that the host kills just before it ends itself, as gunicorn does."""
+        places, deadline = self._places, time.monotonic() + _DYING_S
+        while places is not None and time.monotonic() < deadline:
+            if all(_has_ended(process) for process in places.tolist() if process):
+                break
+            time.sleep(0.005)
         self.look()
 
     def look(self) -> None:

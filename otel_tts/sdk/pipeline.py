@@ -192,7 +192,7 @@ class Pipeline(fork.ForkAware):
                 self._result = False
                 deadline = self._deadline(timeout)
                 if self._children is not None:
-                    self._children.look()  # before the export, which takes along what it logs
+                    self._children.look_at_end()  # before the export, which takes along what it logs
                 quarter_s = (deadline - time.monotonic()) / 4
                 self._find_dropped(quarter_s)  # as long as it takes: what is not found is not counted
                 UNDER_WAY.stop(min(_ENDING_S, quarter_s))

@@ -211,7 +211,8 @@ if (child := os.fork()) == 0:
     else:
         os.waitpid(inner, 0)
     os._exit(0)
-os.waitpid(child, 0)
+if sys.argv[2] == "waited for":
+    os.waitpid(child, 0)
 """
 POOL = """
 from concurrent.futures import ProcessPoolExecutor
@@ -456,17 +457,19 @@ if child == 0:
         signal.pause()
 os.read(ready, 1)
 os.kill(child, signal.SIGKILL)
-os.waitpid(child, 0)
+if sys.argv[2] == "waited for":
+    os.waitpid(child, 0)
 if sys.argv[1] == "shutdown":
     pipeline.shutdown()
 """
 
 
+@pytest.mark.parametrize("child", ["waited for", "killed at the end"])
 @pytest.mark.parametrize("end", ["shutdown", "exit"])
-def test_the_line_about_a_killed_child_is_exported(tmp_path: Path, end: str) -> None:
-    """It is logged before the last flush, so that whoever reads logs elsewhere learns of it."""
+def test_the_line_about_a_killed_child_is_exported(tmp_path: Path, end: str, child: str) -> None:
+    """It is logged before the last flush, also where the parent kills the child just before it ends itself."""
     environ = os.environ | {"OTEL_TTS_DATA_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", ONE_KILLED, end], env=environ, check=True, timeout=60, capture_output=True)
+    subprocess.run([sys.executable, "-c", ONE_KILLED, end, child], env=environ, check=True, timeout=60, capture_output=True)
     lines = [path.read_bytes().count(b"ended without a flush") for path in (tmp_path / "logs").rglob("*") if path.is_file()]
     assert sum(lines) == 1
 
