@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 from otel_tts import Settings
 from otel_tts.commands.config import by_section
 from otel_tts.commands.config import in_force as listed
+from otel_tts.core.prices import Prices
+from otel_tts.sdk.exporters import destinations
 from otel_tts.settings import (
     HistorySettings,
     Section,
@@ -24,6 +29,7 @@ from otel_tts.settings import (
     seconds,
     setting,
     size,
+    standard,
     text,
 )
 
@@ -197,3 +203,60 @@ def test_what_nothing_reads_is_said_beside_it() -> None:
     assert sources["OTEL_TTS_CAPTURE_TXT"] == "environment, and nothing reads it; the nearest is OTEL_TTS_CAPTURE_TEXT"
     assert sources["OTEL_TTS_X"].startswith("environment, and nothing reads it")
     assert sources["OTEL_PROPAGATORS"] == "environment"
+
+
+_FAULTY = """
+import os, sys, traceback
+from otel_tts.cli import main
+for name in sys.argv[1:]:
+    if os.fork() == 0:  # each imports the SDK for the first time, with its own variable
+        os.environ[name] = "abc"
+        os.dup2(1, 2)
+        try:
+            main(["config"], prog_name="otel-tts")
+        except SystemExit as end:
+            print("ended", name, end.code, flush=True)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    os.wait()
+"""
+_NUMBERS = [name for name in standard.VARIABLES if name.endswith(("_LIMIT", "_SIZE", "_DELAY", "TIMEOUT"))]
+
+
+def test_no_number_of_opentelemetry_is_a_stack_trace() -> None:
+    """`config` says of each number that OpenTelemetry reads, also while its SDK is imported, in one line that it is not allowed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TTS_"))}
+    program = [sys.executable, "-c", _FAULTY, *_NUMBERS]
+    lines = subprocess.run(program, env=environ, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(_NUMBERS) > 20
+    assert len(lines) == 2 * len(_NUMBERS), lines
+    for name, problem, end in zip(_NUMBERS, lines[::2], lines[1::2], strict=True):
+        assert problem.startswith(f"Error: {name}='abc' is not allowed: it takes a ")
+        assert end == f"ended {name} 1"
+
+
+def _use(environ: dict[str, str]) -> None:
+    standard.check(environ)
+    settings = Settings.load(environ)
+    destinations("traces", settings, local=False, environ=environ)
+    if settings.prices:
+        Prices.from_file(settings.prices)
+
+
+@pytest.mark.parametrize("value", ["x" * 70_000, "ftp://me:secret@" + "h" * 70_000, "x y " * 20_000])
+def test_a_long_value_is_cut_in_messages(value: str) -> None:
+    """A message about a value that is refused shows at most 200 characters of it, how long it is, and no password."""
+    own = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL", "PROMETHEUS_PORT", "METRICS_ENABLED", "OTEL_TTS_PRICES")
+    for name in (*standard.VARIABLES, *own):
+        if name == "OTEL_EXPORTER_OTLP_ENDPOINT" or not name.endswith("ENDPOINT"):
+            environ = {"OTEL_TRACES_EXPORTER": "otlp", name: value}
+            if name.endswith("ENDPOINT"):
+                environ[name] = f"ftp://{value}"
+            with pytest.raises(SettingError) as refused:
+                _use(environ)
+            message = str(refused.value)
+            assert name in message or name == "OTEL_TTS_PRICES"
+            assert len(message) < 1000
+            assert "(length " in message
+            assert "secret" not in message

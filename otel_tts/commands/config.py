@@ -25,6 +25,7 @@ from otel_tts.settings import (
     Variable,
     milliseconds,
     redact_url,
+    standard,
 )
 from otel_tts.settings.misspelt import misspelt
 
@@ -41,6 +42,7 @@ def config(as_json: bool) -> None:
     variables are set for sends its telemetry; and which path spans and histograms take, and why: the direct one, which costs less, or that
     of the OpenTelemetry SDK.
     """
+    standard.check(os.environ)  # before the SDK is imported, which reads some of them and raises
     if as_json:
         settings = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in in_force(os.environ)]
         destinations = dict(places(os.environ))

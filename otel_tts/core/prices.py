@@ -11,6 +11,7 @@ from typing import Any
 from otel_tts.core import clean
 from otel_tts.settings import SettingError
 from otel_tts.settings.named_file import read_toml
+from otel_tts.settings.values import quoted
 
 _logger = logging.getLogger(__name__)
 
@@ -67,9 +68,9 @@ class Prices:
         try:
             return cls({provider: table[_KEY] for provider, table in tables.items()})
         except (KeyError, TypeError):
-            raise SettingError(f"The price file {str(path)!r} needs a table for each provider with {_KEY!r} in it.") from None
+            raise SettingError(f"The price file {quoted(path)} needs a table for each provider with {_KEY!r} in it.") from None
         except ValueError as error:
-            raise SettingError(f"The price file {str(path)!r} is not usable: {error}") from None
+            raise SettingError(f"The price file {quoted(path)} is not usable: {error}") from None
 
     def cost(self, provider: str, model: str | None, characters: int) -> float | None:
         """Return the US dollars for ``characters`` code points; None if the price is unknown.

@@ -28,6 +28,7 @@ from otel_tts.instrumentation import NAME, disabled
 from otel_tts.instrumentation.instrumentor import telemetry_of
 from otel_tts.sdk import configure, configured_without_code
 from otel_tts.settings import SettingError
+from otel_tts.settings.values import quoted
 
 if TYPE_CHECKING:
     from otel_tts.sdk.pipeline import Pipeline
@@ -92,7 +93,7 @@ def _configure_from(path: str) -> Pipeline:
         configuration = importlib.import_module("opentelemetry.configuration")
     except ModuleNotFoundError:
         raise SettingError(
-            f"OTEL_CONFIG_FILE={path!r} needs a package that is not installed. "
+            f"OTEL_CONFIG_FILE={quoted(path)} needs a package that is not installed. "
             "Install it with: pip install opentelemetry-configuration"
         ) from None
     loader = logging.getLogger(configuration.load_config_file.__module__)
@@ -100,9 +101,9 @@ def _configure_from(path: str) -> Pipeline:
     try:
         configuration.configure_sdk(configuration.load_config_file(path))
     except configuration.ConfigurationError as error:
-        raise SettingError(f"OTEL_CONFIG_FILE={path!r} is not usable: {error}") from None
+        raise SettingError(f"OTEL_CONFIG_FILE={quoted(path)} is not usable: {error}") from None
     except Exception as error:  # noqa: BLE001 - no text in UTF-8, nested too deeply, or a component that raises
-        raise SettingError(f"OTEL_CONFIG_FILE={path!r} is not usable: {type(error).__name__}: {error}") from None
+        raise SettingError(f"OTEL_CONFIG_FILE={quoted(path)} is not usable: {type(error).__name__}: {error}") from None
     finally:
         loader.disabled = False
     return configure(

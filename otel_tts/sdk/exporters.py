@@ -26,6 +26,7 @@ from otel_tts.sdk.outages import OutageLog
 from otel_tts.sdk.per_process import PerProcess
 from otel_tts.sdk.store import Store
 from otel_tts.settings import SettingError, Settings
+from otel_tts.settings.values import quoted
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Enum)
@@ -134,7 +135,7 @@ def _named(signal: Signal, name: str, environ: Mapping[str, str]) -> Destination
             f"{signal.capitalize()} should go to {description}, but its exporter is not installed: install {package}."
         )
     allowed = ", ".join(sorted({"none", "otlp", *(exporter.name for exporter in entry_points(group=group))}))
-    raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={name!r} is not allowed: it takes {allowed}.")
+    raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={quoted(name)} is not allowed: it takes {allowed}.")
 
 
 def _checked(exporter: Callable[..., Any], entry_point: str, environ: Mapping[str, str]) -> Callable[[], Any]:
@@ -165,7 +166,7 @@ def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:
     for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if value := environ.get(variable, "").strip():
             if value not in _PROTOCOLS:
-                raise SettingError(f"{variable}={value!r} is not allowed: it takes {' or '.join(_PROTOCOLS)}.")
+                raise SettingError(f"{variable}={quoted(value)} is not allowed: it takes {' or '.join(_PROTOCOLS)}.")
             return value
     try:
         port = urlsplit(_endpoint(signal, environ)).port

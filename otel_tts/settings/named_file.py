@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_tts.errors import SettingError
+from otel_tts.settings.values import quoted
 
 LARGEST = 16 << 20
 """The most bytes of such a file."""
@@ -56,15 +57,15 @@ def read_toml(kind: str, path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(Path(path).expanduser()).decode("utf-8-sig"))
     except OSError as error:
-        raise SettingError(f"The {kind} {str(path)!r} cannot be read: {error.strerror or error}.") from None
+        raise SettingError(f"The {kind} {quoted(path)} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise SettingError(f"The {kind} {str(path)!r} is no text in UTF-8.") from None
+        raise SettingError(f"The {kind} {quoted(path)} is no text in UTF-8.") from None
     except RecursionError:  # a RuntimeError itself
-        raise SettingError(f"The {kind} {str(path)!r} is nested too deeply.") from None
+        raise SettingError(f"The {kind} {quoted(path)} is nested too deeply.") from None
     except RuntimeError:
-        raise SettingError(f"The {kind} {str(path)!r} cannot be read: it has a ~, and this user has no home.") from None
+        raise SettingError(f"The {kind} {quoted(path)} cannot be read: it has a ~, and this user has no home.") from None
     except ValueError as error:  # or a number with more digits than Python reads
-        raise SettingError(f"The {kind} {str(path)!r} is no TOML: {error}.") from None
+        raise SettingError(f"The {kind} {quoted(path)} is no TOML: {error}.") from None
 
 
 def _open(path: str | Path) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from otel_tts.errors import SettingError
+from otel_tts.settings.values import quoted
 
 _AT_IMPORT = {"OTEL_PROPAGATORS": "opentelemetry_propagator", "OTEL_PYTHON_CONTEXT": "opentelemetry_context"}
 _GROUPS = {
@@ -61,7 +62,7 @@ def _check(name: str, environ: Mapping[str, str]) -> None:
     provided = {*_BUILT_IN.get(name, ()), *(entry.name for entry in entry_points(group=_GROUPS.get(name, "")))}
     if missing := [wanted for wanted in names if wanted not in provided]:
         raise SettingError(
-            f"{name}={text!r} is not allowed: no installed package provides {missing[0]!r}. "
+            f"{name}={quoted(text)} is not allowed: no installed package provides {quoted(missing[0])}. "
             f"It takes {', '.join(sorted(provided))}; or unset it."
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from otel_tts.errors import SettingError
-from otel_tts.settings.values import Hidden, redact_url
+from otel_tts.settings.values import Hidden, quoted
 
 S = TypeVar("S", bound="Section")
 T = TypeVar("T")
@@ -137,5 +137,5 @@ def _parsed(variable: Variable, text: str) -> Any:
     try:
         return variable.parse(text)
     except ValueError as error:
-        shown = "" if variable.hidden else f"={redact_url(text)!r}"
+        shown = "" if variable.hidden else f"={quoted(text)}"
         raise SettingError(f"{variable.name}{shown} is not allowed: it takes {error}.") from None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from otel_tts.errors import SettingError
 from otel_tts.settings import plugins
 from otel_tts.settings.named_file import check_kind
-from otel_tts.settings.values import milliseconds, redact_url
+from otel_tts.settings.values import milliseconds, quoted
 
 _MOST = 2**31 - 1
 _LONGEST = 10**9  # of milliseconds or seconds; a larger number overflows the timers of the platform
@@ -206,7 +206,8 @@ def check(environ: Mapping[str, str]) -> None:
     queue, batch = (environ.get(f"OTEL_BSP_{name}", "").strip() for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"))
     if queue and batch and int(batch) > int(queue):
         raise SettingError(
-            f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE={batch} is not allowed: it takes no more than OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}."
+            f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE={int(batch)} is not allowed: "
+            f"it takes no more than OTEL_BSP_MAX_QUEUE_SIZE, which is {int(queue)}."
         )
 
 
@@ -217,4 +218,4 @@ def _parse(name: str, parse: Callable[[str], object], environ: Mapping[str, str]
     try:
         parse(text)
     except ValueError as error:
-        raise SettingError(f"{name}={redact_url(text)!r} is not allowed: it takes {error}.") from None
+        raise SettingError(f"{name}={quoted(text)} is not allowed: it takes {error}.") from None

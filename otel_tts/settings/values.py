@@ -23,6 +23,7 @@ _LONGEST = 10**9  # seconds or milliseconds; a larger number overflows the timer
 _HOST_NAME = re.compile(r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_MOST_SHOWN = 200  # characters of a value that a message quotes
 
 
 def redact_url(text: str) -> str:
@@ -35,6 +36,19 @@ def redact_url(text: str) -> str:
         The same without them; ``...`` in place of a parameter.
     """
     return _SECRET_PARAMETER.sub(r"\1...", _USER.sub("", text))
+
+
+def quoted(value: object) -> str:
+    """Quote what somebody set, for a message: without secrets of URLs, and at most 200 characters of it.
+
+    Args:
+        value: what was set; its text is quoted.
+
+    Returns:
+        The text in quotation marks; after one that is cut, its length.
+    """
+    text = redact_url(str(value))
+    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}... (length {len(text)})"
 
 
 def boolean(text: str) -> bool:

@@ -242,7 +242,7 @@ def test_espeak_offers_the_configured_languages() -> None:
 def test_an_unknown_language_is_a_configuration_error() -> None:
     """It names the variable, the value and what is allowed."""
     with pytest.raises(
-        SettingError, match=r"TTS_ESPEAK_VOICES='de,xx' is not allowed: eSpeak NG has no xx\. It takes `all`, or .*en-us"
+        SettingError, match=r"TTS_ESPEAK_VOICES='de,xx' is not allowed: eSpeak NG has no 'xx'\. It takes `all`, or .*en-us"
     ):
         create("espeak", {"TTS_ESPEAK_VOICES": "de,xx"})
 

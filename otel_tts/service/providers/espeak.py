@@ -16,7 +16,7 @@ from otel_tts.service.providers.base import EngineError
 from otel_tts.service.providers.config import EspeakSettings
 from otel_tts.service.providers.local import LocalProvider
 from otel_tts.service.speech import EngineRequest, InvalidInputError, Voice
-from otel_tts.settings import SettingError
+from otel_tts.settings import SettingError, quoted
 
 LONGEST = 600
 """Seconds of audio at most for one piece of text: breaks in SSML can ask for hours, which would be held in memory."""
@@ -67,7 +67,7 @@ class Espeak(LocalProvider):
         chosen = tuple(offered) if settings.voices == ("all",) else settings.voices
         if unknown := [name for name in chosen if name not in offered]:
             raise SettingError(
-                f"TTS_ESPEAK_VOICES={','.join(chosen)!r} is not allowed: eSpeak NG has no {', '.join(unknown)}. "
+                f"TTS_ESPEAK_VOICES={quoted(','.join(chosen))} is not allowed: eSpeak NG has no {quoted(', '.join(unknown))}. "
                 f"It takes `all`, or some of: {', '.join(offered)}."
             )
         self.voices = [offered[name] for name in chosen]

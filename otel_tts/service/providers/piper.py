@@ -17,7 +17,7 @@ from piper.config import PiperConfig
 from otel_tts.service.providers.config import PiperSettings
 from otel_tts.service.providers.local import LocalProvider
 from otel_tts.service.speech import GAINS, EngineRequest, Voice
-from otel_tts.settings import SettingError
+from otel_tts.settings import SettingError, quoted
 
 # Piper logs the text it is given at level DEBUG, and single characters of it in warnings.
 logging.getLogger("piper").setLevel(logging.CRITICAL)
@@ -94,7 +94,7 @@ def _config(model: Path) -> dict[str, object]:
         config: dict[str, object] = json.loads(model.with_name(f"{model.name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"TTS_PIPER_MODELS={str(model)!r} is not allowed: the .json beside it cannot be read: {error}."
+            f"TTS_PIPER_MODELS={quoted(model)} is not allowed: the .json beside it cannot be read: {error}."
         ) from None
     return config
 
@@ -106,4 +106,4 @@ def _voice(model: Path) -> Voice:
             "espeak": {"voice": str(language)},
         }:
             return Voice(model.stem, Piper.name, language.replace("_", "-"), model.stem, model.stem, sample_rate)
-    raise SettingError(f"TTS_PIPER_MODELS={str(model)!r} is not allowed: the .json beside it describes no Piper voice.")
+    raise SettingError(f"TTS_PIPER_MODELS={quoted(model)} is not allowed: the .json beside it describes no Piper voice.")
