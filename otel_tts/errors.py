@@ -18,6 +18,7 @@
     ├── TrackingUnreachableError                    MLflow cannot be used
     ├── UnknownReferenceError                       there is no such reference
     ├── AnotherJobError                             another report job is running
+    ├── LockError                                   the directory of the report's job cannot be written to
     │
     │   The command line
     ├── GrafanaRefusedError                         Grafana did not do as asked

@@ -42,6 +42,7 @@ needs_apart = pytest.mark.skipif(
 @pytest.fixture
 def observe(capture_tts: Capture) -> Iterator[Observe]:
     """Instruments with the given instrumentors; afterwards everything is as before."""
+    telemetry_of.cache_clear()  # of tests that instrumented without this
     with ExitStack() as stack:
 
         def instrument(*kinds: type[Instrumentor]) -> None:
