@@ -211,7 +211,7 @@ if (child := os.fork()) == 0:
     else:
         os.waitpid(inner, 0)
     os._exit(0)
-if sys.argv[2] == "waited for":
+if sys.argv[2:] == ["waited for"]:
     os.waitpid(child, 0)
 """
 POOL = """
@@ -457,7 +457,7 @@ if child == 0:
         signal.pause()
 os.read(ready, 1)
 os.kill(child, signal.SIGKILL)
-if sys.argv[2] == "waited for":
+if sys.argv[2:] == ["waited for"]:
     os.waitpid(child, 0)
 if sys.argv[1] == "shutdown":
     pipeline.shutdown()
