@@ -61,8 +61,8 @@ newest: ## Run the core's tests on the newest Python that is here, if .venv has 
 	if [ -n "$$newest" ] && [ "$${newest%% *}" != "$$($(BIN)/python -c 'import sys; print(sys.version_info[1])')" ]; then \
 		"$${newest#* }" -m venv build/newest && \
 		build/newest/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
-			--editable '.[dev]' && \
-		build/newest/bin/python -m pytest -q tests/core; \
+			--editable '.[core-test]' && \
+		build/newest/bin/python -m pytest -q tests/core $(ARGS); \
 	else echo "There is no newer Python than that of .venv: the core's tests run on one Python only."; fi
 
 lint: $(VENV)/.dev ## Check style, format and the architecture's import contracts
