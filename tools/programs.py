@@ -26,6 +26,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".tools" / "bin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tts" / "tools"
+COMPILED = CACHE / "compiled"
+"""Go's compiled packages: gigabytes that the programs share while they are built, and of which none is needed afterwards."""
+KEPT = re.compile(r".+-\d[\w.]*-[0-9a-f]{12}")
+"""The name of what is kept, see `cached`."""
+KEPT_S = 30 * 24 * 3600  # seconds that a program stays which no clone asks for
 GO = (1, 26)  # what the newest of the modules asks for
 
 NO_UI = "<!doctype html><title>Alertmanager</title><p>This build has an API and no pages: its module holds none.</p>"
@@ -256,7 +261,7 @@ class Go:
         Raises:
             BuildError: it failed; with what it said last.
         """
-        environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", **environ}
+        environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOCACHE": str(COMPILED), **environ}
         began, next_sign = time.monotonic(), 60
         with self._log.open("a+") as log, tempfile.TemporaryFile("w+") as printed:
             process = subprocess.Popen(command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
@@ -312,6 +317,16 @@ def cached(name: str, program: Program) -> Path:
     return CACHE / f"{name}-{key(program)}"
 
 
+def tidy() -> None:
+    """Remove what no clone needs: what builds have left, ended ones too, and programs that nobody has asked for in a month.
+
+    Only the holder of the lock builds, so that nothing under way is met.
+    """
+    for path in filter(Path.is_dir, CACHE.iterdir()):
+        if not KEPT.fullmatch(path.name) or time.time() - path.stat().st_mtime > KEPT_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def provide(name: str, program: Program) -> None:
     """Have a program's commands in .tools/bin.
 
@@ -329,6 +344,7 @@ def provide(name: str, program: Program) -> None:
             program.build(made, Path(work), Go(Path(work, "log")))
             made.rename(kept)
         say(f"{name} {program.version}: built in {time.monotonic() - began:.0f} s")
+    os.utime(kept)  # when somebody asked for it last, see `tidy`
     BIN.mkdir(parents=True, exist_ok=True)
     for command in program.commands:
         link = BIN / command
@@ -367,8 +383,11 @@ def main() -> None:
         raise SystemExit(f"otel-tts: never built here: {', '.join(missing)}.")
     try:
         with alone():
-            for name in names:
-                provide(name, programs[name]())
+            try:
+                for name in names:
+                    provide(name, programs[name]())
+            finally:
+                tidy()
     except BuildError as error:
         raise SystemExit(f"otel-tts: {error}") from None
 
