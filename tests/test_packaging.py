@@ -155,7 +155,7 @@ def test_what_an_extra_costs_is_told_for_each() -> None:
         r"^\| `?\(?([a-z]+)\)?`? \| \d+ \| \d+ \| \d+ \|$", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.MULTILINE
     )
     assert table == ["none", *(extra for extra in weigh.MODULES if extra)]
-    assert set(EXTRAS) - set(table) == {"all", "dev", "docs", "kubernetes", "test", "vendors"}
+    assert set(EXTRAS) - set(table) == {"all", "core-test", "dev", "docs", "kubernetes", "test", "vendors"}
     weighed = dict(
         re.findall(
             r"^\| `?\(?([a-z]+)\)?`? \| \d+ \| (\d+) \| \d+ \|$",
