@@ -75,6 +75,7 @@ SECRETS = [
 ]
 STATUSES = ("timeout", "StatusCode.UNAVAILABLE", "", f"ValueError: {CANARY}", CANARY)
 SHAPES = ("note", "own line", "javascript", "go", "warning")
+STACKS: list[Any] = [*TRACEBACKS.values(), several({"stringValue": CANARY}), mapping(attribute("frames", CANARY))]
 KEPT = [
     attribute("kept", "as it is"),
     attribute("names", several({"stringValue": "a"}, {"stringValue": "b"})),
@@ -96,9 +97,9 @@ TRACES = {
         "links": [{"traceId": "QUFBQUFBQUFBQUFBQUFBQQ==", "spanId": "QUFBQUFBQUE="}],
         "events": [
             {"name": "exception", "attributes": [*ATTRIBUTES, attribute("exception.stacktrace", traceback)]}
-            for traceback in (*TRACEBACKS.values(), f"{FRAMES}ValueError\n")
+            for traceback in (*STACKS, f"{FRAMES}ValueError\n") if with_events
         ],
-    } for message, traceback in zip(STATUSES, (TRACEBACKS[shape] for shape in SHAPES), strict=True)]}]}]
+    } for with_events in (True, False) for message, traceback in zip(STATUSES, (TRACEBACKS[shape] for shape in SHAPES), strict=True)]}]}]
 }  # fmt: skip
 METRICS = {
     "resourceMetrics": [SOURCE | {"scopeMetrics": [{"scope": {"attributes": ATTRIBUTES}, "metrics": [
@@ -111,9 +112,9 @@ METRICS = {
 LOGS = {
     "resourceLogs": [SOURCE | {"scopeLogs": [{"scope": {"attributes": ATTRIBUTES}, "logRecords": [
         {"timeUnixNano": POINT["timeUnixNano"], "body": body, "attributes": [*ATTRIBUTES, attribute("exception.stacktrace", traceback)]}
-        for traceback in TRACEBACKS.values()
+        for traceback in STACKS
         for body in (
-            {"stringValue": f"It failed.\n{traceback}" if traceback.startswith("Traceback") else "It failed."},
+            {"stringValue": f"It failed.\n{traceback}" if str(traceback).startswith("Traceback") else "It failed."},
             mapping(*ATTRIBUTES), several(mapping(*ATTRIBUTES)),
         )
     ]}]}]
@@ -197,8 +198,9 @@ def test_no_place_lets_text_pass(tmp_path: Path) -> None:
         assert text.count("as it is") >= 4
         assert '{"arrayValue": {"values": [{"stringValue": "a"}, {"stringValue": "b"}]}}' in text
     (spans,) = [scope["spans"] for scope in json.loads(got["traces"])["resourceSpans"][0]["scopeSpans"]]
-    assert [span["status"].get("message", "") for span in spans] == ["timeout", "StatusCode.UNAVAILABLE", "", "****", "****"]
-    assert [len(span["links"]) for span in spans] == [1] * 5
+    assert [span["status"].get("message", "") for span in spans] == ["timeout", "StatusCode.UNAVAILABLE", "", "****", "****"] * 2
+    assert [len(span.get("events", ())) for span in spans] == [len(STACKS) + 1] * 5 + [0] * 5
+    assert [len(span["links"]) for span in spans] == [1] * 10
     frames = [
         a["value"]["stringValue"]
         for event in spans[0]["events"]
