@@ -74,12 +74,12 @@ class Distribution:
         return counts
 
     def share_above(self, bound: float) -> float | None:
-        """Return the share of values above one of the bounds, 0 to 1; None without values.
+        """Return the share of values above one of the bounds, 0 to 1; None without values, or where that is no bound of this histogram.
 
         Args:
             bound: one of the keys of ``buckets``.
         """
-        return 1 - self.buckets[bound] / self.count if self.count else None
+        return 1 - self.buckets[bound] / self.count if self.count and bound in self.buckets else None
 
     def quantile(self, q: float) -> float | None:
         """Return the value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
 from otel_tts.history import otlp
@@ -24,7 +25,7 @@ Sample = tuple[int, Labels, float]
 
 @dataclass(frozen=True, slots=True)
 class StoredSeries:
-    """One series of an answer: its labels, and its values by time (seconds since the Unix epoch)."""
+    """One series of an answer: its labels, and its values by time (seconds since the Unix epoch). There is a value, and each is finite."""
 
     labels: Labels
     values: Sequence[tuple[float, float]]
@@ -103,9 +104,18 @@ class QueryEngine:
         answers = []
         for item in self.result(path, parameters):
             try:
-                answers.append(_answer(item))
+                answer = _answer(item)
             except otlp.FAULTS:
                 self.unreadable.count += 1
+                continue
+            if any(
+                not isfinite(value) for _, value in answer.values
+            ):  # what somebody exported: no arithmetic makes a number of it
+                finite = [(time, value) for time, value in answer.values if isfinite(value)]
+                self.unreadable.count += len(answer.values) - len(finite)
+                answer = StoredSeries(answer.labels, finite)
+            if answer.values:
+                answers.append(answer)
         return answers
 
     def result(self, path: str, parameters: Mapping[str, str | float]) -> Sequence[Any]:

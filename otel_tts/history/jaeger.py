@@ -54,7 +54,7 @@ class Jaeger(TraceBackend):
 
     def search(self, wanted: RequestFilter, start: int, end: int, limit: int) -> tuple[list[Request], bool]:
         """See `TraceBackend.search`."""
-        syntheses: dict[str, Span] = {}
+        syntheses: dict[tuple[str, str], Span] = {}
         complete = True
         for service in self._services():
             if wanted.service not in (None, service):
@@ -75,7 +75,7 @@ class Jaeger(TraceBackend):
             complete = complete and len({span.trace_id for span in all_spans}) < limit
             for span in self._spans(answer, self._selection) if self._selection else all_spans:
                 if span.name == semconv.SYNTHESIS_SPAN.name:
-                    syntheses[span.span_id] = span
+                    syntheses[span.trace_id, span.span_id] = span
         requests = [Request.from_span(span) for span in syntheses.values() if not span.warnings]
         self.unreadable.count += len(syntheses) - len(requests)  # what Jaeger changed in them is not known
         return requests, complete
@@ -83,7 +83,9 @@ class Jaeger(TraceBackend):
     def _services(self) -> list[str]:
         match self._backend.get("/api/v3/services", {}):
             case {"services": list(services)}:
-                return [service for service in services if isinstance(service, str)]
+                named = [service for service in services if isinstance(service, str) and service]
+                self.unreadable.count += len(services) - len(named)  # of one without a name Jaeger refuses to tell
+                return named
         raise self._backend.unavailable("does not answer as Jaeger does", "Is that the address of its API?")
 
     def _traces(self, path: str, parameters: Mapping[str, str | float]) -> Any:

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf, isnan, nan
 
 from otel_tts import promql
 from otel_tts.distribution import Distribution
 from otel_tts.history.engine import Labels, Sample
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.rows import Series
 from otel_tts.promql import readings
 from otel_tts.semconv import Attribute, Instrument, Metric
 
 
-def labelled_series(metric: Metric, samples: Sequence[Sample]) -> Iterator[tuple[int, Series]]:
+def labelled_series(metric: Metric, samples: Sequence[Sample], unreadable: Unreadable) -> Iterator[tuple[int, Series]]:
     """Build series from values: one for each, or one for all buckets of a histogram; each with the number of its window.
 
     Args:
         metric: a counter or histogram.
         samples: of all windows.
+        unreadable: counts the values of which no series can be made: somebody else exported them under a name of ours.
     """
+    readable = [sample for sample in samples if sample[2] >= 0]  # nothing that is counted becomes less
+    unreadable.count += len(samples) - len(readable)
     if metric.instrument is not Instrument.HISTOGRAM:
-        yield from ((number, one(metric, labels, value)) for number, labels, value in samples)
+        yield from ((number, one(metric, labels, value)) for number, labels, value in readable)
         return
     sets: dict[int, tuple[Series, dict[int, dict[float, float]], float]] = {}
     by_set: dict[tuple[tuple[str, str], ...], tuple[Series, dict[int, dict[float, float]]]] = {}
-    for number, labels, value in samples:
+    for number, labels, value in readable:
         if (entry := sets.get(id(labels))) is None:  # all windows of a series have the same labels: these are looked at once
             key = tuple(sorted(item for item in labels.items() if item[0] != readings.BOUND))
             if key not in by_set:
                 by_set[key] = one(metric, dict(key), 0.0), {}
-            entry = sets[id(labels)] = (*by_set[key], float(labels[readings.BOUND]))
+            entry = sets[id(labels)] = (*by_set[key], _bound(labels))
         _, windows, bound = entry
+        if isnan(bound):
+            unreadable.count += 1
+            continue
         buckets = windows.setdefault(number, {})
         buckets[bound] = buckets.get(bound, 0.0) + value
     for series, windows in by_set.values():
         for number, buckets in windows.items():
+            if inf not in buckets:  # how many values there were is not known
+                unreadable.count += len(buckets)
+                continue
             grown = Distribution(dict(sorted(buckets.items())))
             yield number, Series(series.attributes, grown, series.service, series.version)
 
@@ -62,6 +73,14 @@ def service_of(labels: Labels) -> str:
         labels: of the series.
     """
     return labels.get("service_name") or labels.get("job", "").rpartition("/")[2]
+
+
+def _bound(labels: Labels) -> float:
+    """The bound of a bucket; NaN for what is none."""
+    try:
+        return float(labels[readings.BOUND])
+    except (KeyError, ValueError):
+        return nan
 
 
 def _value(attribute: Attribute, text: str) -> str | bool:

@@ -96,7 +96,7 @@ class Prometheus:
                     results[first + number][metric.name].append(series)
             grown = self._grown(counting, part) if counting else {}
             for metric in counting:
-                for number, series in labelled_series(metric, grown[metric.name]):
+                for number, series in labelled_series(metric, grown[metric.name], self._engine.unreadable):
                     results[first + number][metric.name].append(series)
             for metric in native:
                 for number, labels, value in self._native.grown(metric, part, self._raw.step_s):

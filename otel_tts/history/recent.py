@@ -146,7 +146,7 @@ class RecentGrowth:
     def _series(self, samples: Samples, windows: int) -> list[Growth]:
         growths: list[dict[str, list[Series]]] = [{metric.name: [] for metric in self._metrics} for _ in range(windows)]
         for metric in self._metrics:
-            for number, series in labelled_series(metric, samples[metric.name]):
+            for number, series in labelled_series(metric, samples[metric.name], self._engine.unreadable):
                 growths[number][metric.name].append(series)
         return list(growths)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,12 @@ def answered(stack: Stack, query: str) -> float:
 
 def first_sample(stack: Stack, series: str) -> float:
     """When a series began, by the oldest that Prometheus has of it."""
-    answer = get(f"{stack.prometheus}/api/v1/query", query=f"{series}[5m]")
-    return min(float(row["values"][0][0]) for row in answer["data"]["result"])
+
+    def rows() -> list[dict[str, Any]]:
+        answer = get(f"{stack.prometheus}/api/v1/query", query=f"{series}[5m]")
+        return answer["data"]["result"] if answer else []  # the Collector's own comes later where Prometheus was away
+
+    return min(float(row["values"][0][0]) for row in until(rows, series))
 
 
 def fail(stack: Stack, speech: Speech, away: bool) -> None:

@@ -38,6 +38,7 @@ def exported(service: str, metric: dict[str, Any]) -> dict[str, Any]:
 def total(name: str, temporality: int = 2, **fields: Any) -> dict[str, Any]:
     """A counter with one point."""
     point = {"startTimeUnixNano": str(NOW), "timeUnixNano": str(time.time_ns()), "asInt": "1"} | fields
+    point = {name: value for name, value in point.items() if value is not None}
     return {"name": name, "sum": {"aggregationTemporality": temporality, "isMonotonic": True, "dataPoints": [point]}}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from otel_tts.distribution import Distribution
 from otel_tts.history.labelled import labelled_series
+from otel_tts.history.otlp import Unreadable
 from otel_tts.history.raw import RawGrowth, Samples
 from otel_tts.history.recent import RecentGrowth
 from otel_tts.history.recorded import RecordedGrowth
@@ -85,7 +86,7 @@ class Viewer:
 def _growths(samples: Samples, windows: int) -> list[Growth]:
     growths: list[dict[str, list[object]]] = [{metric.name: [] for metric in METRICS} for _ in range(windows)]
     for metric in METRICS:
-        for number, series in labelled_series(metric, samples[metric.name]):
+        for number, series in labelled_series(metric, samples[metric.name], Unreadable()):
             growths[number][metric.name].append(series)
     return growths  # type: ignore[return-value]
 
