@@ -26,6 +26,9 @@ from otel_tts.semconv import ERROR_TYPE, OUTCOME, PROVIDER, VOICE
 
 SILENT = "nothing in this time"
 """Why there is no data, where no panel knows better."""
+_EXTRAPOLATED = (
+    "It is an estimate: Prometheus extrapolates what it saw to both ends of the window, so the exact sum may differ a little."
+)
 
 
 class Panels:
@@ -356,9 +359,14 @@ class Panels:
         shows = shows or lines[0].definition.description
         if VOICE in lines[0].definition.labels:
             shows += f" Of more than {MOST_VOICES} voices, those with the most requests in all the time shown."
+        is_sum = lines[0].definition.unit != "1"  # in a share, what is extrapolated cancels out
+        values = (
+            target.query["expr"].partition(" and ")[0] for target in targets
+        )  # without what only decides whether they are shown
+        estimate = f" {_EXTRAPOLATED}" if is_sum and any("increase(" in value for value in values) else ""
         return {
             "title": title,
-            "description": styling.description(shows, bad, judged, self.home.runbooks, windowed),
+            "description": styling.description(f"{shows}{estimate}", bad, judged, self.home.runbooks, windowed),
             "dataSource": METRICS,
             "targets": targets,
             "maxDataPoints": None,

@@ -90,7 +90,7 @@ def request_rate(scope: Scope) -> str:
 
 @QUERIES.query("{request}")
 def requests_counted(scope: Scope) -> str:
-    """Requests in the window, to the nearest whole number of what Prometheus extrapolates."""
+    """Requests in the window, as a whole number."""
     return f"round({growth(scope, SYNTHESIS_DURATION)})"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
+import promql_parser
 import pytest
 
 from otel_tts import semconv
@@ -21,6 +22,7 @@ from otel_tts.grafana.thresholds import NEUTRAL, steps
 from otel_tts.palette import BAD, GOOD, OUTCOMES, YELLOW
 from otel_tts.promql import QUERIES, label
 from tests.grafana.boards import BOARDS, JSON, asking, named, panels
+from tests.grafana.linter import expression
 
 Check = Callable[[JSON], Iterator[str]]
 
@@ -88,6 +90,26 @@ def shares_and_quantiles_have_a_wide_window(board: JSON) -> Iterator[str]:
                 yield f"{named(panel)} takes a share or quantile over the length of a point"
             if "histogram_quantile" in target["expr"] and not re.search(r"increase\(.+?\) >= \d+\)", target["expr"]):
                 yield f"{named(panel)} draws a quantile of one value"
+
+
+def _has_growth(query: Any) -> bool:
+    """Whether the values of a query are increases: not a share of two, and not a value that an increase only lets pass."""
+    if isinstance(query, promql_parser.BinaryExpr):
+        if str(query.op) in ("/", "and", "unless", ">=", ">", "<", "<="):
+            return str(query.op) != "/" and _has_growth(query.lhs)
+        return _has_growth(query.lhs) or _has_growth(query.rhs)
+    if isinstance(query, promql_parser.Call):
+        return query.func.name == "increase" or any(map(_has_growth, query.args))
+    inner = getattr(query, "expr", None)
+    return inner is not None and _has_growth(inner)
+
+
+def sums_are_estimates(board: JSON) -> Iterator[str]:
+    """What shows `increase()`, which extrapolates, says so; nothing else does."""
+    for panel in _kind(board, "timeseries", "stat", "heatmap", "state-timeline"):
+        shown = any(_has_growth(expression(target["expr"])) for target in panel["targets"])
+        if shown != ("Prometheus extrapolates" in panel["description"]):
+            yield f"{named(panel)} {'does not say' if shown else 'says'} that it is an estimate"
 
 
 def units_name_what_is_counted(board: JSON) -> Iterator[str]:
@@ -338,6 +360,10 @@ CHECKS: Mapping[Check, tuple[Callable[[JSON], Any], ...]] = {
     ),
     shares_and_quantiles_have_a_wide_window: (
         lambda board: _first(board, "timeseries")["targets"][0].update(expr="histogram_quantile(0.5, rate(x[5m]))"),
+    ),
+    sums_are_estimates: (
+        lambda board: _first(board, "stat").update(description="It is an estimate: Prometheus extrapolates."),
+        lambda board: _first(board, "stat")["targets"][0].update(expr="sum(increase(x[$__range])) or vector(0)"),
     ),
     units_name_what_is_counted: (_say("timeseries", unit="cps"), _say("timeseries", unit="percentunit")),
     legends_are_for_people: (
