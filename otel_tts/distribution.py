@@ -25,6 +25,38 @@ class AtLeast(float):
         return f"at least {float(self):g}"
 
 
+class AtMost(float):
+    """A quantile of fewer values than `enough`, which is that of the largest few: only the bound of its bucket is known.
+
+    As a number, it is interpolated, as Prometheus does it.
+
+    Args:
+        value: the number.
+        bound: the upper bound of the bucket; by default the number.
+    """
+
+    __slots__ = ("bound",)
+    bound: float
+
+    def __new__(cls, value: float, bound: float | None = None) -> Self:
+        """Create it; a copy is made of the number alone, and gets its bound afterwards."""
+        created = super().__new__(cls, value)
+        created.bound = float(value) if bound is None else bound
+        return created
+
+    def __str__(self) -> str:
+        return f"at most {self.bound:.3g}"
+
+
+def enough(share: float) -> int:
+    """How many values a quantile needs at least, to be more than the largest of them: 2 for the median, 20 for p95, 100 for p99.
+
+    Args:
+        share: from 0 to 1.
+    """
+    return round(1 / (1 - share)) if share < 1 else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """The buckets of a histogram: how many values were at most each bound. The last bound is infinite."""
@@ -84,8 +116,9 @@ class Distribution:
     def quantile(self, q: float) -> float | None:
         """Return the value below which the share ``q`` of the values lies (above 0, up to 1), interpolated; None without values.
 
-        A value beyond the last finite bound is `AtLeast` that bound. Otherwise the result is exactly that of Prometheus's
-        ``histogram_quantile`` for classic histograms, so that both sources agree. The first bucket starts at 0 if its bound is above 0
+        A value beyond the last finite bound is `AtLeast` that bound, and of fewer values than `enough` `AtMost` the bound of its bucket.
+        As a number, the result is exactly that of Prometheus's ``histogram_quantile`` for classic histograms, so that both sources
+        agree. The first bucket starts at 0 if its bound is above 0
         (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
         """
         if not self.count or len(self.buckets) < 2:
@@ -101,7 +134,8 @@ class Distribution:
         if index == 0 and bounds[0] <= 0:
             return bounds[0]
         lower, below = (0.0, 0.0) if index == 0 else (bounds[index - 1], counts[index - 1])
-        return lower + (bounds[index] - lower) * (rank - below) / (counts[index] - below)
+        value = lower + (bounds[index] - lower) * (rank - below) / (counts[index] - below)
+        return AtMost(value, bounds[index]) if self.count < enough(q) else value
 
 
 class Cumulative(Protocol):

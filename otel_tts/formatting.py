@@ -9,7 +9,7 @@ import math
 import time
 from datetime import UTC, datetime
 
-from otel_tts.distribution import AtLeast
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.semconv import OF_SPANS, Attribute, Metric
 
 NOTHING = "-"
@@ -23,7 +23,7 @@ _UNITS = {
 
 
 def duration(seconds: float | None) -> str:
-    """Format a latency: seconds, or milliseconds below one second, with three significant digits; a lower bound as ``at least 40 s``.
+    """Format a latency: seconds, or milliseconds below one second, with three significant digits; bounds as ``at least 40 s``.
 
     Args:
         seconds: the time; None: unknown.
@@ -32,6 +32,8 @@ def duration(seconds: float | None) -> str:
         return NOTHING
     if isinstance(seconds, AtLeast):
         return f"{seconds} s"
+    if isinstance(seconds, AtMost):
+        return f"at most {seconds.bound:.3g} s" if seconds.bound >= 1 else f"at most {seconds.bound * 1000:.3g} ms"
     if not seconds:
         return "0 ms"
     if 0 < seconds < 0.00005:
@@ -49,7 +51,7 @@ def estimated(seconds: float | None) -> str:
     Args:
         seconds: the quantile; None: unknown.
     """
-    if seconds is None or isinstance(seconds, AtLeast) or not seconds > 0 or not math.isfinite(seconds):
+    if seconds is None or isinstance(seconds, AtLeast | AtMost) or not seconds > 0 or not math.isfinite(seconds):
         return duration(seconds)
     rounded = float(f"{seconds:.2g}")
     return (
@@ -159,7 +161,7 @@ def value(number: float | None, unit: str) -> str:
         case "By":
             return _size(number)
         case "1" | "dB" | "{score}" | "{character}/s":
-            return str(number) if isinstance(number, AtLeast) else f"{number:.3g}"
+            return str(number) if isinstance(number, AtLeast | AtMost) else f"{number:.3g}"
     return count(number)
 
 

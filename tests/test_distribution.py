@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
+import re
+from bisect import bisect_left
 from itertools import accumulate, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tts.distribution import AtLeast, Distribution, growth
+from otel_tts import formatting
+from otel_tts.distribution import AtLeast, AtMost, Distribution, growth
 from otel_tts.monitor.latency import Latency
+from otel_tts.promql import expressions
+from otel_tts.promql.query import Scope
+from otel_tts.semconv import SYNTHESIS_DURATION
 
 BOUNDS = (0.1, 0.5, 1.0, 2.5)
 LIVES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=5), min_size=1, max_size=4)
@@ -52,6 +59,31 @@ def test_the_monitor_and_the_readers_have_one_quantile(counts: list[int]) -> Non
     bucket = next(index for index, total in enumerate(accumulate(counts)) if total >= rank)
     lower, upper = (0.0, *BOUNDS)[bucket], (*BOUNDS, BOUNDS[-1])[bucket]
     assert lower <= p95 <= upper or p95 == BOUNDS[-1]
+
+
+@given(values=st.lists(st.floats(0.0001, BOUNDS[-1]), min_size=1, max_size=120), q=st.sampled_from([0.5, 0.95, 0.99]))
+def test_of_few_values_a_quantile_is_at_most_the_bound_of_its_bucket(values: list[float], q: float) -> None:
+    """With fewer than Grafana draws one of, exactly; then it is no less than the value of that rank, whatever is interpolated."""
+    counts = [0] * (len(BOUNDS) + 1)
+    for value in values:
+        counts[bisect_left(BOUNDS, value)] += 1
+    quantile = Distribution.from_otlp(BOUNDS, counts).quantile(q)
+    assert quantile is not None
+    drawn_from = int(re.findall(r">= (\d+)\)", expressions.quantile(Scope(window="5m"), q, SYNTHESIS_DURATION))[0])
+    assert isinstance(quantile, AtMost) == (len(values) < drawn_from)
+    if isinstance(quantile, AtMost):
+        at_rank = sorted(values)[math.ceil(q * len(values)) - 1]
+        assert at_rank <= quantile.bound == BOUNDS[bisect_left(BOUNDS, at_rank)]
+        for copied in (copy.deepcopy(quantile), pickle.loads(pickle.dumps(quantile))):
+            assert (copied, copied.bound, str(copied)) == (quantile, quantile.bound, str(quantile))
+
+
+def test_the_latency_of_one_request_is_shown_as_the_bound_that_is_known() -> None:
+    """One that took 0.3 s has no p95 of 488 ms, nor a real-time factor of 0.4875."""
+    one = Distribution.from_otlp((0.25, 0.5, 1.0), (0, 1, 0, 0)).quantile(0.95)
+    assert (formatting.duration(one), formatting.estimated(one), formatting.value(one, "s")) == ("at most 500 ms",) * 3
+    assert formatting.value(one, "1") == "at most 0.5"
+    assert formatting.duration(AtMost(3.9, 4.0)) == "at most 4 s"
 
 
 @given(

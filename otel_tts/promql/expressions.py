@@ -8,6 +8,7 @@ from functools import partial
 from otel_tts import semconv
 from otel_tts.conditions import Figure
 from otel_tts.conditions.telemetry import ENDED_AFTER
+from otel_tts.distribution import enough
 from otel_tts.promql.naming import bucket_series, count_series, label, series, sum_series
 from otel_tts.promql.query import Queries, Scope
 from otel_tts.semconv import (
@@ -184,15 +185,6 @@ def limit(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[
     """
     beyond = f"{_beyond(scope, share, metric, *matchers, by=by)} * 0 + {metric.buckets[-1]:g}"
     return f"{beyond} and {growth(scope, metric, *matchers, by=by)} >= {enough(share)}"
-
-
-def enough(share: float) -> int:
-    """How many values a quantile needs at least, to be more than the largest of them: 2 for the median, 20 for p95, 100 for p99.
-
-    Args:
-        share: from 0 to 1.
-    """
-    return round(1 / (1 - share))
 
 
 def _beyond(scope: Scope, share: float, metric: Metric, *matchers: str, by: tuple[Attribute, ...] = ()) -> str:

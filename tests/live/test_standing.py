@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tts import palette, semconv
 from otel_tts.conditions import CONDITIONS, Severity
-from otel_tts.distribution import AtLeast
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.history import Distribution, HistoryUnavailableError, Point, Row, Timeline
 from otel_tts.history.local import LocalHistory
 from otel_tts.live import tiles
@@ -497,6 +497,7 @@ def test_a_window_is_named_once() -> None:
     ("p95", "reference", "colour"),
     [
         (None, 60.0, palette.UNKNOWN), (40.0, 60.0, palette.GOOD), (60.0, 60.0, palette.GOOD), (60.1, 60.0, palette.BAD),
+        (AtMost(3.0, 4.0), 4.0, palette.GOOD), (AtMost(3.0, 4.0), 3.5, palette.UNKNOWN), (AtMost(3.0, 4.0), 2.0, palette.UNKNOWN),
         (AtLeast(40.0), 60.0, palette.UNKNOWN), (AtLeast(40.0), 40.0, palette.UNKNOWN), (AtLeast(40.0), 39.0, palette.BAD),
     ],
 )  # fmt: skip

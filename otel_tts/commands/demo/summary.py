@@ -131,7 +131,7 @@ def _providers(rows: Sequence[Row]) -> Table:
                 formatting.percent(row.attempt_success_rate),
                 formatting.duration(row.attempt_duration_p50),
                 formatting.duration(row.attempt_duration_p95),
-                formatting.NOTHING if row.attempt_rtf_p50 is None else f"{row.attempt_rtf_p50:.3f}",
+                formatting.value(row.attempt_rtf_p50, "1"),
             )
     return shown
 

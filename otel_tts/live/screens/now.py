@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from otel_tts import formatting, palette, semconv
-from otel_tts.distribution import AtLeast
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.history import Row, Timeline
 from otel_tts.live import charts, tiles
 from otel_tts.live.behind import behind, steps
@@ -296,6 +296,6 @@ def _latency(label: str, total: Row, column: str, metric: semconv.Metric, settin
 
 def _within(value: float | None, limit: float) -> str:
     """Give the colour of a latency; a value that is at least something below the limit may be on either side of it."""
-    if value is None or (isinstance(value, AtLeast) and value <= limit):
+    if value is None or (isinstance(value, AtLeast) and value <= limit) or (isinstance(value, AtMost) and value.bound > limit):
         return palette.UNKNOWN
     return palette.GOOD if value <= limit else palette.BAD
