@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -142,6 +143,22 @@ def test_programs_run(page: Path, tmp_path: Path, of_others: Path) -> None:
     assert heard_too_soon(tmp_path / "data") == []
     drawn = {picture.name: picture.read_bytes()[:24] for picture in tmp_path.glob("*.png")}  # with width and height
     assert {name: (ROOT / "docs" / "images" / name).read_bytes()[:24] for name in drawn} == drawn
+
+
+CODE = [(f"{block.page.relative_to(ROOT)}:{block.line}", block.code) for block in BLOCKS if block.language == "python"] + [
+    (str(path.relative_to(ROOT)), path.read_text("utf-8")) for path in sorted((ROOT / "examples").glob("*.py"))
+]
+
+
+def test_no_program_exports_for_the_last_time_while_its_event_loop_runs() -> None:
+    """What requests do after ``Pipeline.shutdown()`` is counted nowhere: a lifespan or another coroutine does not call it."""
+    early = [
+        f"{where}: {inner.name}()"
+        for where, code in CODE
+        for inner in ast.walk(ast.parse(code))
+        if isinstance(inner, ast.AsyncFunctionDef) and "pipeline.shutdown" in map(ast.unparse, ast.walk(inner))
+    ]
+    assert early == []
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------------------

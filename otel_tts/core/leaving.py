@@ -78,4 +78,5 @@ def departs(error: BaseException) -> bool:
     if not isinstance(error, Exception):
         return False
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & _DISCONNECTED) or outcome.from_exception(error).outcome is Outcome.CANCELLED
+    cause = outcome.from_exception(error)
+    return cause != outcome.SHUTDOWN and (bool(names & _DISCONNECTED) or cause.outcome is Outcome.CANCELLED)

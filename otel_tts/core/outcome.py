@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts.core import clean
-from otel_tts.core.exits import service_ends
+from otel_tts.core.exits import server_closed, service_ends
 from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
@@ -179,9 +179,11 @@ def from_exception(error: BaseException) -> Cause:
     is_late = isinstance(error, TimeoutError) or any(word in name for name in names for word in _LATE)
     if not isinstance(error, Exception):  # cancellations, of asyncio and others, exits, and limits of gevent and Dramatiq
         return TIMEOUT if is_late else SHUTDOWN if service_ends(error) else CANCELLED
-    if names & _DEPARTURES:
-        return CANCELLED
     try:
+        if server_closed(error):
+            return SHUTDOWN
+        if names & _DEPARTURES:
+            return CANCELLED
         status = _http_status(error)
         code = _grpc_code(error) if status is None else None
         closed = status is None and _is_closed(error)

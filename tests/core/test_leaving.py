@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
+from websockets.frames import Close
 
 from otel_tts import Attempt, Synthesis
 from otel_tts.testing.capture import Capture
@@ -28,7 +29,15 @@ DEPARTURES = (
     ConnectionClosedError(None, None),
     ClientConnectionResetError(),
     WebSocketDisconnect(1001),
+    ConnectionClosedOK(Close(1001, ""), Close(1001, ""), rcvd_then_sent=True),
 )
+ENDED = (
+    WebSocketDisconnect(1012),
+    ConnectionClosedError(None, Close(1001, "")),
+    ConnectionClosedOK(Close(1001, ""), Close(1001, ""), rcvd_then_sent=False),
+    ConnectionClosedError(None, Close(1012, "")),
+)
+"""A server that stops has closed the WebSocket itself."""
 FAULTS = (ValueError("a fault of the service"), KeyError("x"), TimeoutError(), RuntimeError())
 
 
@@ -144,6 +153,22 @@ def test_a_listener_who_hangs_up_has_one_outcome_however_the_loop_is_written(
     assert len(_attempts(capture_tts)) == len(DEPARTURES) * 4
     assert not _blamed(capture_tts)
     assert not capture_tts.points("tts.provider.available")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_server_that_stops_is_no_listener_who_leaves(
+    capture_tts: Capture, way: Callable[[Synthesis, Exception, int], None]
+) -> None:
+    """Where the server itself closed the WebSocket, the service stopped the request: each exception, at each chunk."""
+    tts = capture_tts.telemetry()
+    for error, at in itertools.product(ENDED, range(4)):
+        synthesis = tts.synthesis(TEXT, stream=way is not _whole)
+        with suppress(type(error)):
+            way(synthesis, error, at)
+        assert synthesis.outcome in ("error", "partial"), (error, at)
+    endings = [(ended["error.type"], ended["tts.cancel.reason"]) for ended in capture_tts.syntheses()]
+    assert endings == [("shutdown", "stopped")] * len(ENDED) * 4
+    assert not _blamed(capture_tts)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)

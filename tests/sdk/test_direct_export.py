@@ -133,6 +133,21 @@ def test_the_rest_is_exported_after_the_delay(make: Callable[..., Queue[int]]) -
     assert exported.items == [1]
 
 
+def test_what_ends_after_the_last_export_is_told_as_that(caplog: pytest.LogCaptureFixture) -> None:
+    """A queue of a hundred is not full of one span: the log says that it came too late, and what to do."""
+
+    def export(batch: Sequence[int]) -> None:
+        if batch == [1]:
+            queue.put(2)  # another thread ends a span while the last ones are exported
+
+    queue: Queue[int] = Queue(export, most_spans=100, batch=10, delay_s=3600)
+    queue.put(1)
+    queue.close(5)
+    assert queue.dropped == 1
+    [record] = caplog.records
+    assert record.getMessage().startswith("Dropped spans: 1 (1 in all): they ended after the last export.")
+
+
 def test_what_the_receiver_cannot_take_now_waits_in_its_order(
     make: Callable[..., Queue[int]], caplog: pytest.LogCaptureFixture
 ) -> None:

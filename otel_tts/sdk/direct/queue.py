@@ -95,7 +95,7 @@ class Queue(ForkAware, Generic[T]):
         # Held for no call that could run other code: so nobody waits, and `_bytes` fits `_items` whatever a signal handler raises.
         self._counting = threading.RLock()
         self._wait_s = 0.0  # until it is tried again
-        self._lost: deque[int] = deque()
+        self._lost: deque[bool] = deque()  # of each dropped span: whether it ended after the last export
         self._dropped = 0
         self._closed = self._ended = False
         self._deadline = 0.0
@@ -123,7 +123,7 @@ class Queue(ForkAware, Generic[T]):
         items = self._items
         waiting = len(items)
         if waiting >= self._most_spans or self._bytes >= self._most_bytes or self._closed:
-            self._lost.append(1)
+            self._lost.append(self._closed)
             return
         size = self._bytes_of(item) if size_bytes is None else size_bytes
         with self._counting:
@@ -168,8 +168,8 @@ class Queue(ForkAware, Generic[T]):
         with suppress(IndexError):  # what could not be exported
             while True:
                 self._items.popleft()
-                self._lost.append(1)
-        self._lost.extend([1] * len(self._pending))
+                self._lost.append(False)
+        self._lost.extend([False] * len(self._pending))
         self._pending = []
         self._ended = True
         self._say()
@@ -246,16 +246,24 @@ class Queue(ForkAware, Generic[T]):
 
     def _say(self) -> None:
         """Log the number of dropped spans; here, since logging must not happen in the thread that ended a span."""
-        lost = 0
+        lost = late = 0
         with suppress(IndexError):
             while True:
-                lost += self._lost.popleft()
-        if lost:
-            self._dropped += lost
+                late += self._lost.popleft()
+                lost += 1
+        self._dropped += lost
+        if late:
+            _logger.warning(
+                "Dropped spans: %d (%d in all): they ended after the last export. If Pipeline.shutdown() is called while requests run, "
+                "stop these first, or leave the call out: see docs/shutdown.md.",
+                late,
+                self._dropped,
+            )
+        if lost > late:
             _logger.warning(
                 "Dropped spans: %d (%d in all): more came than could be exported. The queue takes %d, see OTEL_BSP_MAX_QUEUE_SIZE, "
                 "and %d MiB.",
-                lost,
+                lost - late,
                 self._dropped,
                 self._most_spans,
                 self._most_bytes >> 20,
