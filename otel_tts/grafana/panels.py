@@ -18,7 +18,7 @@ from otel_tts.grafana.queries import PanelQuery
 from otel_tts.grafana.searches import LIMIT as FOUND
 from otel_tts.grafana.searches import Search
 from otel_tts.grafana.units import grafana_unit
-from otel_tts.grafana.variables import METRICS, TRACES, WINDOW, scope
+from otel_tts.grafana.variables import METRICS, TRACES, scope
 from otel_tts.palette import BAD, CYCLE, GOOD
 from otel_tts.promql import label
 from otel_tts.promql.query import MOST_VOICES
@@ -355,18 +355,12 @@ class Panels:
         once: bool = False,
     ) -> JSON:
         targets = [self._target(ref, line, form, once=once) for ref, line in zip(ascii_uppercase, lines, strict=False)]
-        windowed = any(WINDOW in target.query["expr"] for target in targets)
         shows = shows or lines[0].definition.description
         if VOICE in lines[0].definition.labels:
             shows += f" Of more than {MOST_VOICES} voices, those with the most requests in all the time shown."
-        is_sum = lines[0].definition.unit != "1"  # in a share, what is extrapolated cancels out
-        values = (
-            target.query["expr"].partition(" and ")[0] for target in targets
-        )  # without what only decides whether they are shown
-        estimate = f" {_EXTRAPOLATED}" if is_sum and any("increase(" in value for value in values) else ""
         return {
             "title": title,
-            "description": styling.description(f"{shows}{estimate}", bad, judged, self.home.runbooks, windowed),
+            "description": styling.description(shows, bad, judged, self.home.runbooks, targets, lines[0].definition.unit),
             "dataSource": METRICS,
             "targets": targets,
             "maxDataPoints": None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from otel_tts.conditions import Condition
-from otel_tts.grafana.elements import JSON
+from otel_tts.grafana.elements import JSON, PanelTarget
+from otel_tts.grafana.variables import WINDOW
 from otel_tts.semconv import LANGUAGE, NONE, PROVIDER, VOICE, Attribute
 
 DASHED = (
@@ -94,7 +95,14 @@ def override(name: str, **properties: object) -> JSON:
     return {"matcher": {"id": "byName", "options": name}, "properties": listed}
 
 
-def description(shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", windowed: bool = False) -> str:
+_EXTRAPOLATED = (
+    "It is an estimate: Prometheus extrapolates what it saw to both ends of the window, so the exact sum may differ a little."
+)
+
+
+def description(
+    shows: str, bad: str, judged: Condition | None = None, runbooks: str = "", targets: Sequence[PanelTarget] = (), unit: str = ""
+) -> str:
     """What a panel shows, what to check when it looks bad, and the alert whose colours it has.
 
     Args:
@@ -102,9 +110,14 @@ def description(shows: str, bad: str, judged: Condition | None = None, runbooks:
         bad: what a bad value looks like, and what to do.
         judged: the condition that judges it; None without one.
         runbooks: the address of the page of runbooks.
-        windowed: whether its queries look over the window that is chosen on the dashboard.
+        targets: its queries, in PromQL.
+        unit: UCUM, of their values.
     """
-    over = " Each value is of the $window before it." if windowed else ""
+    asked = [target.query["expr"] for target in targets]
+    values = [query.partition(" and ")[0] for query in asked]  # without what only decides whether they are shown
+    is_sum = unit != "1" and any("increase(" in value for value in values)  # in a share, what is extrapolated cancels out
+    over = " Each value is of the $window before it." if any(WINDOW in query for query in asked) else ""
+    over += f" {_EXTRAPOLATED}" if is_sum else ""
     alert = (
         f"\n\nThe colours, or the dashed line, are those of the alert [{judged.name}]({judged.runbook(runbooks)})."
         if judged
