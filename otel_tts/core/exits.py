@@ -67,8 +67,8 @@ def _loop_ends(stopping: frozenset[str] = _TELL_APPLICATION) -> bool:
         if name in _CANCEL_ALL:
             return True
         if name == "run" and frame.f_globals.get("__name__") == "asyncio.runners":
-            found = frame.f_locals
-            return bool(getattr(found.get("self"), "_interrupt_count", 0)) or _is_over(found.get("task"), stopping)
+            runner, main = map(frame.f_locals.get, ("self", "task"))
+            return bool(getattr(runner, "_interrupt_count", 0)) or _is_over(main, stopping)
         frame = frame.f_back
     return False
 
