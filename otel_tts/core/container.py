@@ -22,6 +22,7 @@ from otel_tts.core.formats import (
     PCMFloat64,
     Samples,
     Wav,
+    stated,
 )
 from otel_tts.semconv import OTHER
 
@@ -250,7 +251,11 @@ def _raw(subtype: str, parameters: Mapping[str, str], expected: AudioFormat) -> 
         rate = str(expected.sample_rate)
     if rate is None and kind in (MuLaw, ALaw):
         rate = "8000"
-    try:
-        return kind(int(rate or 0), int(channels))
-    except ValueError:
-        return Encoded(kind.name)
+    return stated(kind, _number(rate), _number(channels)) if rate else Encoded(kind.name)
+
+
+_DIGITS = 10  # a longer number is neither a rate nor channels, and Python refuses to read a very long one
+
+
+def _number(parameter: str) -> int | str:
+    return int(parameter) if parameter.isdecimal() and len(parameter) < _DIGITS else parameter

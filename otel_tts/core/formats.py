@@ -29,14 +29,27 @@ class UnreadableAudioError(OtelTtsError, ValueError):
         self.sample_rate = sample_rate
 
 
-def _whole(name: str, value: int, most: int) -> int:
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
+"""Sample rates beyond these are none: speech needs several kHz, and what is lower is a rate in kHz."""
+_MOST_CHANNELS = 32
+
+
+def _whole(name: str, value: int, least: int, most: int, unit: str = "") -> int:
     try:
         number = None if clean.is_a(value, (bool, np.bool_)) else clean.number(value)
     except ValueError:
         number = None
-    if number is None or not (1 <= number <= most and number == int(number)):
-        raise ValueError(f"{name} is {clean.shown(value)}. Pass what the engine states, a whole number from 1 to {most}.")
+    if number is None or not (least <= number <= most and number == int(number)):
+        meant = ""
+        if number is not None and unit == "Hz" and 1 <= number <= most / 1000:
+            meant = f" Is that kHz? {number:g} kHz are {number * 1000:.0f} Hz."
+        allowed = f"a whole number {f'of {unit} ' if unit else ''}from {least} to {most}"
+        raise ValueError(f"{name} is {clean.shown(value)}.{meant} Pass what the engine states, {allowed}.")
     return int(number)  # an engine's configuration may hold numpy's integers, which no span attribute takes
+
+
+def _rate(value: int) -> int:
+    return _whole("sample_rate", value, LOWEST_RATE_HZ, HIGHEST_RATE_HZ, "Hz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +64,8 @@ class Samples:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sample_rate", _whole("sample_rate", self.sample_rate, 768_000))
-        object.__setattr__(self, "channels", _whole("channels", self.channels, 32))
+        object.__setattr__(self, "sample_rate", _rate(self.sample_rate))
+        object.__setattr__(self, "channels", _whole("channels", self.channels, 1, _MOST_CHANNELS))
 
     @property
     def frame(self) -> int:
@@ -66,7 +79,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class PCM16(Samples):
-    """Little-endian 16-bit integers. ``sample_rate``: 1 to 768000 Hz; ``channels``: 1 to 32; else ValueError."""
+    """Little-endian 16-bit integers. ``sample_rate``: 1000 to 768000 Hz; ``channels``: 1 to 32; else ValueError."""
 
     name = "pcm16"
     dtype = np.dtype("<i2")
@@ -173,10 +186,28 @@ class Encoded:
         name = self.name.lower()
         object.__setattr__(self, "name", name if name in AUDIO_FORMATS else OTHER)
         if self.sample_rate is not None:
-            object.__setattr__(self, "sample_rate", _whole("sample_rate", self.sample_rate, 768_000))
+            object.__setattr__(self, "sample_rate", _rate(self.sample_rate))
 
 
 AudioFormat = Samples | Wav | Encoded | NoAudio
+
+
+def stated(kind: type[Samples] | str, rate: Any, channels: Any = 1) -> AudioFormat:
+    """Return the format of audio as an engine, a vendor's parameter or a header states it.
+
+    Of a rate that cannot be, the duration is unknown: the rest of the request is recorded, and one warning says why.
+
+    Args:
+        kind: of the samples, such as `PCM16`; the name of a compressed format.
+        rate: in Hz, as it is stated.
+        channels: as they are stated.
+    """
+    name = kind if isinstance(kind, str) else kind.name
+    try:
+        return Encoded(kind, rate) if isinstance(kind, str) else kind(rate, channels)
+    except ValueError as error:
+        guard.unreadable(name, error)
+        return Encoded(name)
 
 
 def checked(format: AudioFormat) -> AudioFormat:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.core.formats import Samples, stated
 from otel_tts.core.outcome import OK, Cause, from_http_status
 from otel_tts.instrumentation.events import events
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -15,7 +16,7 @@ from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked
 from otel_tts.semconv import OTHER, ErrorType, Outcome
 
-_SAMPLES: Mapping[str, Callable[[int], AudioFormat]] = {
+_SAMPLES: Mapping[str, type[Samples]] = {
     "pcm_f32le": PCMFloat32,
     "pcm_s16le": PCM16,
     "pcm_mulaw": MuLaw,
@@ -27,8 +28,8 @@ _RAW = "X-Stainless-Raw-Response"  # how the SDK marks a call through `with_stre
 
 def _audio(asked: Mapping[str, Any]) -> AudioFormat:
     if asked["container"] == "raw":
-        return _SAMPLES[asked["encoding"]](asked["sample_rate"])
-    return Wav() if asked["container"] == "wav" else Encoded(asked["container"], asked.get("sample_rate"))
+        return stated(_SAMPLES[asked["encoding"]], asked["sample_rate"])
+    return Wav() if asked["container"] == "wav" else stated(asked["container"], asked.get("sample_rate"))
 
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.core.formats import Samples, stated
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.managed import raw_response
 from otel_tts.instrumentation.result import chunks
@@ -14,7 +15,11 @@ from otel_tts.instrumentation.utterance import Asked
 
 # The API's default, by its reference.
 MODEL = "aura-asteria-en"
-_SAMPLES = {"linear16": (PCM16, 24000), "mulaw": (MuLaw, 8000), "alaw": (ALaw, 8000)}
+_SAMPLES: Mapping[str | None, tuple[type[Samples], int]] = {
+    "linear16": (PCM16, 24000),
+    "mulaw": (MuLaw, 8000),
+    "alaw": (ALaw, 8000),
+}
 
 
 def audio_format(encoding: str | None, container: str | None, rate: float | None) -> AudioFormat:
@@ -28,7 +33,7 @@ def audio_format(encoding: str | None, container: str | None, rate: float | None
     if encoding not in _SAMPLES:
         return Encoded(encoding or "mp3")
     kind, usual = _SAMPLES[encoding]
-    return kind(int(rate or usual)) if container == "none" else Wav()
+    return stated(kind, int(rate or usual)) if container == "none" else Wav()
 
 
 def _ask(_: Any, arguments: Mapping[str, Any]) -> Asked | None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, MuLaw, Wav
+from otel_tts.core.formats import stated
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.managed import raw_response
 from otel_tts.instrumentation.result import Extractor, chunks, whole
@@ -31,7 +32,7 @@ def audio_format(output_format: Any) -> AudioFormat:
     rate = int(rest.partition("_")[0])
     if codec == "wav":
         return Wav()
-    return _SAMPLES[codec](rate) if codec in _SAMPLES else Encoded(codec, rate)
+    return stated(_SAMPLES.get(codec, codec), rate)
 
 
 def _text(value: Any) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
+from otel_tts.core.formats import stated
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks
 from otel_tts.instrumentation.target import Target
@@ -24,7 +25,7 @@ def audio_format(media_type: str) -> AudioFormat:
     kind, *parameters = (part.strip().lower() for part in media_type.split(";"))
     if kind in ("audio/l16", "audio/pcm"):
         rate = next((value for name, _, value in (p.partition("=") for p in parameters) if name == "rate"), "")
-        return PCM16(int(rate) if rate.isdigit() else _RATE)
+        return stated(PCM16, int(rate) if rate.isdigit() else _RATE)
     return Wav() if kind in ("audio/wav", "audio/x-wav") else Encoded(kind.removeprefix("audio/"), None)
 
 

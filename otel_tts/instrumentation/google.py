@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, Wav
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, MuLaw, Wav
+from otel_tts.core.formats import Samples, stated
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import ObservedArgument, Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
 _RATE = 24000  # Hz, the default
-_SAMPLES: Mapping[str, Callable[[int], AudioFormat]] = {"PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
+_SAMPLES: Mapping[str, type[Samples]] = {"PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
 _HEADED = ("LINEAR16", "MULAW", "ALAW")  # unary responses in these encodings have a WAV header
 _VOICE = re.compile(r"\w+-\w+-(.+)-\w+")  # en-US-Neural2-C: language, region, model, speaker
 
@@ -25,8 +26,8 @@ def _audio(config: Any, headed: tuple[str, ...]) -> AudioFormat:
     if encoding in headed:
         return Wav()
     if encoding in _SAMPLES:
-        return _SAMPLES[encoding](rate or _RATE)
-    return Encoded(encoding.lower().removeprefix("ogg_"), rate or None)
+        return stated(_SAMPLES[encoding], rate or _RATE)
+    return stated(encoding.lower().removeprefix("ogg_"), rate or None)
 
 
 def _text(source: Any) -> str:

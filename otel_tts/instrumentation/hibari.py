@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from otel_tts.core.audio import PCMFloat32
+from otel_tts.core.formats import stated
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks, whole
 from otel_tts.instrumentation.target import Target
@@ -21,7 +22,7 @@ def _ask(engine: Any, arguments: Mapping[str, Any], *, stream: bool) -> Asked:
         voice=engine.voice,
         language=importlib.import_module("hibari.voices").VOICES.get(engine.voice, {}).get("language"),
         text=arguments["text"],
-        audio=PCMFloat32(engine.sample_rate),
+        audio=stated(PCMFloat32, engine.sample_rate),
         stream=stream,
         remote=False,
     )

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 from opentelemetry.context import set_value
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded
 from otel_tts.core.streams import Current
 from otel_tts.core.telemetry import Telemetry
@@ -196,5 +197,5 @@ def _format(emitter: Any) -> AudioFormat:
     """Return the format of audio that a plugin states."""
     kind = str(emitter._mime_type).lower().partition(";")[0].strip().removeprefix("audio/").removeprefix("x-")
     if emitter._is_raw_pcm:
-        return PCM16(emitter._sample_rate, emitter._num_channels)
+        return stated(PCM16, emitter._sample_rate, emitter._num_channels)
     return Wav() if kind in ("wav", "wave") else Encoded(_ENCODED.get(kind, kind or "mp3"))

@@ -10,6 +10,7 @@ from opentelemetry.context import Context, create_key, get_current, set_value
 
 from otel_tts.core import clean
 from otel_tts.core.audio import PCM16, AudioFormat
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import OK
 from otel_tts.core.telemetry import Telemetry
@@ -121,7 +122,7 @@ class LiveKitStream:
             model=str(self._tts.model) if self._tts.model and self._tts.model != "unknown" else None,
             voice=voice if isinstance(voice, str) else None,
             language=str(language) if isinstance(language, str) else None,
-            audio=self.format or PCM16(self._tts.sample_rate, self._tts.num_channels),
+            audio=self.format or stated(PCM16, self._tts.sample_rate, self._tts.num_channels),
             stream=True,
         )
 
@@ -205,7 +206,7 @@ class LiveKitStream:
         """
         if self.speech is not None and self.outer is None:
             frame = event.frame
-            self.speech.handed_out(bytes(frame.data), PCM16(frame.sample_rate, frame.num_channels))
+            self.speech.handed_out(bytes(frame.data), stated(PCM16, frame.sample_rate, frame.num_channels))
             self.final = self.final or bool(event.is_final)
 
     @guarded

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.core.formats import stated
 from otel_tts.semconv import OTHER
 
 Values = Mapping[str, Sequence[Any]]
 """The values that are set in a message, by key; several if a field on the path is repeated."""
 
-HIGHEST_SAMPLE_RATE = 768_000  # Hz
 _SAMPLES = {kind.name: kind for kind in (PCM16, PCMFloat32, MuLaw, ALaw)}
 _TEXT = ("STRING",)
 _WHOLE = ("INT32", "INT64", "UINT32", "UINT64", "SINT32", "SINT64", "FIXED32", "FIXED64", "SFIXED32", "SFIXED64")
@@ -138,9 +138,7 @@ class Method:
         if name == Wav.name:
             return Wav()
         rate = sample_rate or self.sample_rate
-        if rate is None or not 1 <= rate <= HIGHEST_SAMPLE_RATE:
-            return Encoded(name)
-        return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name, rate)
+        return stated(_SAMPLES.get(name, name), rate) if rate else Encoded(name)
 
 
 class _PathStep(NamedTuple):

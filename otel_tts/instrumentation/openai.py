@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_tts.core.audio import PCM16, AudioFormat, Encoded, Wav
 from otel_tts.core.container import OPENAI_RATE, is_openai
+from otel_tts.core.formats import stated
 from otel_tts.core.outcome import OK, Cause
 from otel_tts.instrumentation.compression import is_read
 from otel_tts.instrumentation.events import events
@@ -53,8 +54,8 @@ def _audio(speech: Any, asked: Any, beyond: Mapping[str, Any]) -> AudioFormat:
     if rate is None and is_openai(_host(speech)):
         rate = OPENAI_RATE
     try:
-        return PCM16(int(rate)) if rate is not None else Encoded(PCM16.name)
-    except (TypeError, ValueError):
+        return stated(PCM16, int(rate)) if rate is not None else Encoded(PCM16.name)
+    except (TypeError, ValueError):  # no number
         return Encoded(PCM16.name)
 
 

@@ -9,6 +9,7 @@ from opentelemetry.context import Context, get_current, set_value
 
 from otel_tts.core import outcome
 from otel_tts.core.audio import PCM16
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import OK, Cause
 from otel_tts.core.telemetry import Telemetry
@@ -119,7 +120,7 @@ class ObservedService:
         """
         speech = self.speeches.get(frame.context_id or "")
         if speech is not None:
-            speech.handed_out(frame.audio, PCM16(frame.sample_rate, frame.num_channels))
+            speech.handed_out(frame.audio, stated(PCM16, frame.sample_rate, frame.num_channels))
 
     @guarded
     def failed(self, error: BaseException | None, context_id: str | None = None) -> None:
@@ -231,7 +232,7 @@ def _asked(service: Any) -> Asked:
         model=text("model"),
         voice=text("voice"),
         language=text("language"),
-        audio=PCM16(service.sample_rate or 24000),
+        audio=stated(PCM16, service.sample_rate or 24000),
         stream=True,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from otel_tts.core.audio import PCMFloat32
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.instrumentor import Instrumentor
@@ -45,7 +46,7 @@ def _ask(voice: Any, arguments: Mapping[str, Any]) -> Asked:
         voice=name,
         language=voice.config.espeak_voice,
         text=arguments["text"],
-        audio=PCMFloat32(voice.config.sample_rate),
+        audio=stated(PCMFloat32, voice.config.sample_rate),
         stream=True,
         remote=False,
     )

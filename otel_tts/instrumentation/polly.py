@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, MuLaw
 from otel_tts.core.container import declared_format
+from otel_tts.core.formats import Samples, stated
 from otel_tts.core.guard import guarded
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import file
 from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
-_SAMPLES: Mapping[str, tuple[Callable[[int], AudioFormat], int]] = {
+_SAMPLES: Mapping[str, tuple[type[Samples], int]] = {
     "pcm": (PCM16, 16000),
     "mulaw": (MuLaw, 8000),
     "alaw": (ALaw, 8000),
@@ -23,8 +24,8 @@ _SAMPLES: Mapping[str, tuple[Callable[[int], AudioFormat], int]] = {
 def _audio(format: str, rate: str | None) -> AudioFormat:
     if format in _SAMPLES:
         kind, usual = _SAMPLES[format]
-        return kind(int(rate) if rate else usual)
-    return Encoded(format.removeprefix("ogg_"), int(rate) if rate else None)
+        return stated(kind, int(rate) if rate else usual)
+    return stated(format.removeprefix("ogg_"), int(rate) if rate else None)
 
 
 def asked(client: Any, arguments: Mapping[str, Any]) -> Asked | None:

@@ -29,9 +29,10 @@ from difflib import SequenceMatcher
 from importlib import resources
 from typing import Any
 
+from otel_tts.core.formats import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from otel_tts.core.telemetry import Telemetry
 from otel_tts.instrumentation.exchange import observe
-from otel_tts.instrumentation.messages import HIGHEST_SAMPLE_RATE, Fields, Method, Missing
+from otel_tts.instrumentation.messages import Fields, Method, Missing
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
 from otel_tts.settings.named_file import read_toml
@@ -155,10 +156,9 @@ class _Reader:
         if "format" in table:
             self._format("format", table["format"])
         rate = table.get("sample_rate")
-        if rate is not None and not (type(rate) is int and 1 <= rate <= HIGHEST_SAMPLE_RATE):
-            raise self._wrong(
-                "sample_rate", f"{rate!r} is not allowed: it takes Hz, a whole number from 1 to {HIGHEST_SAMPLE_RATE}"
-            )
+        if rate is not None and not (type(rate) is int and LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ):
+            allowed = f"it takes Hz, a whole number from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+            raise self._wrong("sample_rate", f"{rate!r} is not allowed: {allowed}")
         return Method(
             self._fields("request", table.get("request", {}), _REQUEST),
             self._fields("response", table.get("response", {}), _RESPONSE),

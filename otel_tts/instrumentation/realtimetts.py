@@ -8,8 +8,9 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from otel_tts.core.audio import PCM16, AudioFormat, Encoded, PCMFloat32
+from otel_tts.core.audio import PCM16, AudioFormat, PCMFloat32
 from otel_tts.core.enclosing import current_context
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded, guarded_or
 from otel_tts.core.outcome import OK, Cause
 from otel_tts.core.streams import Current
@@ -31,10 +32,10 @@ def _format(engine: Any) -> AudioFormat:
     kind, channels, rate = engine.get_stream_info()
     pyaudio = sys.modules["pyaudio"]
     if kind == pyaudio.paInt16:
-        return PCM16(rate, channels=channels)
+        return stated(PCM16, rate, channels)
     if kind == pyaudio.paFloat32:
-        return PCMFloat32(rate, channels=channels)
-    return Encoded("mp3" if kind == pyaudio.paCustomFormat else "pcm", rate if rate > 0 else None)
+        return stated(PCMFloat32, rate, channels)
+    return stated("mp3" if kind == pyaudio.paCustomFormat else "pcm", rate if rate > 0 else None)
 
 
 def _asked(engine: Any) -> Asked:

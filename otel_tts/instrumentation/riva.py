@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw
+from otel_tts.core.audio import PCM16, ALaw, AudioFormat, MuLaw
+from otel_tts.core.formats import Samples, stated
 from otel_tts.core.guard import guarded
 from otel_tts.instrumentation.instrumentor import Instrumentor
 from otel_tts.instrumentation.result import chunks
@@ -15,12 +16,12 @@ from otel_tts.instrumentation.target import Target
 from otel_tts.instrumentation.utterance import Asked, Utterance
 
 _RATE = 22050  # Hz, the client's default
-_SAMPLES: Mapping[str, Callable[[int], AudioFormat]] = {"LINEAR_PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
+_SAMPLES: Mapping[str, type[Samples]] = {"LINEAR_PCM": PCM16, "MULAW": MuLaw, "ALAW": ALaw}
 
 
 def _format(encoding: int, rate: int) -> AudioFormat:
     name = importlib.import_module("riva.client.proto.riva_audio_pb2").AudioEncoding.Name(encoding)
-    return _SAMPLES[name](rate) if name in _SAMPLES else Encoded(name.lower().removeprefix("ogg"), rate)
+    return stated(_SAMPLES.get(name) or name.lower().removeprefix("ogg"), rate)
 
 
 def _ask(_: Any, arguments: Mapping[str, Any], *, stream: bool) -> Asked:

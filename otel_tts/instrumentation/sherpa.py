@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from otel_tts.core.audio import PCMFloat32
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import OK
 from otel_tts.core.streams import Current
@@ -55,7 +56,7 @@ def _ask(engine: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, stream: 
         voice=str(speaker) if several else model,
         language=getattr(engine, "lang", "") or None,
         text=args[0] if args else kwargs["text"],
-        audio=PCMFloat32(engine.sample_rate),
+        audio=stated(PCMFloat32, engine.sample_rate),
         stream=stream,
         remote=False,
     )

@@ -11,6 +11,7 @@ from opentelemetry.context import Context, attach, get_current
 
 from otel_tts.core.audio import PCM16, AudioFormat, AudioMeter, Encoded
 from otel_tts.core.enclosing import begin_request
+from otel_tts.core.formats import stated
 from otel_tts.core.guard import guarded
 from otel_tts.core.outcome import EMPTY, OK, Cause
 from otel_tts.core.outcome import from_exception as cause_of
@@ -144,7 +145,7 @@ def _format(data: Any) -> AudioFormat:
     data = data or {}
     try:
         if data.get("width") == 2:
-            return PCM16(data["rate"], channels=data.get("channels") or 1)
+            return stated(PCM16, data["rate"], data.get("channels") or 1)
     except (KeyError, TypeError, ValueError):
         pass
     return Encoded("pcm", None)

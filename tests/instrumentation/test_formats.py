@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from otel_tts.core.audio import PCM16, ALaw, AudioFormat, Encoded, MuLaw, PCMFloat32, Wav
+from otel_tts.core.guard import guard
 from otel_tts.instrumentation.aiobotocore import AiobotocoreInstrumentor
 from otel_tts.instrumentation.cartesia import CartesiaInstrumentor
 from otel_tts.instrumentation.deepgram import DeepgramInstrumentor
 from otel_tts.instrumentation.elevenlabs import ElevenLabsInstrumentor
 from otel_tts.instrumentation.google import GoogleInstrumentor
 from otel_tts.instrumentation.instrumentor import Instrumentor
+from otel_tts.instrumentation.messages import Fields, Method
 from otel_tts.instrumentation.openai import OpenAIInstrumentor
 from otel_tts.instrumentation.polly import PollyInstrumentor
 
@@ -136,3 +138,41 @@ def test_google(config: dict[str, Any], expected: AudioFormat, whole: bool) -> N
     fields = {"input": {"ssml": "<speak>Hi.</speak>"}, "voice": {"language_code": "en-US"}, "audio_config": config}
     message = import_module("google.cloud.texttospeech_v1").SynthesizeSpeechRequest(fields)
     assert asked(GoogleInstrumentor, **({"request": message} if whole else fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("instrumentor", "arguments"),
+    [
+        (OpenAIInstrumentor, {"model": "m", "voice": "v", "input": "Hi.", "response_format": "pcm", "extra_body": {"sample_rate": 24}}),
+        (ElevenLabsInstrumentor, {"voice_id": "v", "text": "Hi.", "output_format": "pcm_24"}),
+        (ElevenLabsInstrumentor, {"voice_id": "v", "text": "Hi.", "output_format": "mp3_44_128"}),
+        (DeepgramInstrumentor, {"text": "Hi.", "encoding": "linear16", "container": "none", "sample_rate": 48}),
+        (
+            CartesiaInstrumentor,
+            {
+                "model_id": "m", "transcript": "Hi.", "voice": {"id": "v"},
+                "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16},
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_a_rate_in_khz(
+    instrumentor: type[Instrumentor], arguments: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is observed all the same: only what needs the rate is unknown, and the log says why."""
+    monkeypatch.setattr(guard, "_warned", set())
+    came = asked(instrumentor, **arguments)
+    assert isinstance(came, Encoded)
+    assert came.sample_rate is None
+    [message] = caplog.messages
+    assert "Is that kHz?" in message
+
+
+@pytest.mark.parametrize("rate", [8, 16, 24, 44, 48, 999])
+@pytest.mark.parametrize("encoding", ["pcm16", "mp3", None])
+def test_a_rate_in_khz_in_a_message(encoding: str | None, rate: int) -> None:
+    """Of a gRPC method that a mapping describes."""
+    method = Method(Fields({}, essential="text"), Fields({}, essential="audio"), format="pcm16")
+    came = method.audio_format(encoding, rate)
+    assert (type(came), came.sample_rate) == (Encoded, None)  # type: ignore[union-attr]
+    assert method.audio_format(encoding, rate * 1000).sample_rate == (rate * 1000 if rate < 769 else None)  # type: ignore[union-attr]

@@ -93,7 +93,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         (NEEDED + 'format = "ogg"', "format of 'a.B/C': 'ogg' is not allowed: it takes one of pcm16, "),
         (
             NEEDED + "sample_rate = 24000.5",
-            "sample_rate of 'a.B/C': 24000.5 is not allowed: it takes Hz, a whole number from 1 to 768000.",
+            "sample_rate of 'a.B/C': 24000.5 is not allowed: it takes Hz, a whole number from 1000 to 768000.",
         ),
         (NEEDED + "sample_rate = true", "sample_rate of 'a.B/C': True is not allowed"),
         (NEEDED + "sample_rate = 0", "sample_rate of 'a.B/C': 0 is not allowed"),

@@ -25,6 +25,20 @@ def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     return parse_all
 
 
+def hertz(value: str) -> int:
+    """A whole number of Hz from 1000 to 768000.
+
+    Args:
+        value: what the variable holds.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    if value.strip().isdecimal() and 1000 <= int(value) <= 768_000:
+        return int(value)
+    raise ValueError("a whole number of Hz from 1000 to 768000")
+
+
 def wave_format(value: str) -> str:
     """``wav`` or ``pcm``.
 
@@ -89,7 +103,7 @@ class OpenAISettings(Section):
     )
     sample_rate: int = setting(
         "TTS_OPENAI_SAMPLE_RATE",
-        count,
+        hertz,
         24000,
         "Hz of the audio handed on, to which audio of another rate is resampled. Headerless audio of a server that is not OpenAI's, and "
         "does not state its rate, is taken only where this says it.",
