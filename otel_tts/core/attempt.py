@@ -13,7 +13,7 @@ from otel_tts.core.guard import guarded
 from otel_tts.core.invocation import Invocation
 from otel_tts.core.outcome import Cause
 from otel_tts.core.requester import Requester
-from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload, measured
+from otel_tts.core.streams import Current, MeasuredAsyncIterator, MeasuredIterator, Payload, check_unmeasured, measured
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import AttemptReason, ErrorType, Outcome
 
@@ -29,6 +29,7 @@ def invoke(
     remote: bool,
     start_ns: int | None = None,
     text: str | None = None,
+    around: Invocation | None = None,
 ) -> Invocation:
     """Start a call of a provider for a request.
 
@@ -40,6 +41,7 @@ def invoke(
         remote: whether the provider runs elsewhere (span kind CLIENT).
         start_ns: when it started, if that is in the past: on the clock of the request, in nanoseconds.
         text: what it is given to speak; None: that is not known of this call by itself.
+        around: the call inside which another layer reports it; None: none.
     """
     if request.outcome is not None:
         UNDER_WAY.hold()
@@ -48,14 +50,22 @@ def invoke(
         request.sources.decide(provider)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
     why = stated or request.sources.attempt_reason(provider)
+    if around is not None and around.speaks_for(request):
+        if around.inside is None or not around.inside.any:
+            why = stated or around.reason
+            request.sources.take_place(around.reason)
+    else:
+        around = None
     invocation = Invocation(
         request.emitter, request.timeline, request, provider, model, why, remote=clean.flag("remote", remote), start_ns=start_ns
     )  # fmt: skip
+    if around is not None:
+        around.enclose(invocation)
     invocation.repeats = request.sources.invocation_began(invocation, provider, model, why)
     if text is not None:
         spoken = clean.spoken(text)
         invocation.characters = len(spoken)
-        if not invocation.repeats:
+        if not invocation.repeats and (around is None or around.characters is None):
             request.text_input.add_of_call(spoken, whole=True)
     return invocation
 
@@ -134,6 +144,7 @@ class Attempt:
             The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
         """
         self._invocation.expect(format)
+        check_unmeasured(chunks)
         return measured(chunks, self._invocation, payload)
 
     @guarded

@@ -150,10 +150,12 @@ class CachedAudio:
     Args:
         request: the request for which the cache is asked.
         format: how the samples are encoded.
+        hands_out: whether the listener gets it as it comes; else a layer around says when.
     """
 
-    def __init__(self, request: CachedRequest, format: AudioFormat) -> None:
+    def __init__(self, request: CachedRequest, format: AudioFormat, *, hands_out: bool = True) -> None:
         self._request = request
+        self._hands_out = hands_out
         self.turn = request.turn
         self.monotonic = request.timeline.monotonic
         """Returns the clock's reading, in nanoseconds."""
@@ -192,7 +194,7 @@ class CachedAudio:
             with turn.lock:
                 has_ended, pieces = request.outcome is not None, meter.pieces
                 total_s = meter.feed(data)
-                if meter.pieces > pieces:
+                if meter.pieces > pieces and self._hands_out:
                     request.record.played().chunk(meter, total_s, now_ns, waited_ns)
         finally:
             if turn.left:

@@ -143,6 +143,17 @@ def current_context() -> Context:
     return set_value(REQUEST, reference, context)
 
 
+def call_around(request: SynthesisRequest) -> Invocation | None:
+    """Return the call of a provider for this request that the caller works for; None without one.
+
+    Args:
+        request: the request.
+    """
+    reference = get_current().get(INVOCATION)
+    invocation = reference() if callable(reference) else None
+    return invocation if isinstance(invocation, Invocation) and invocation.speaks_for(request) else None
+
+
 def purpose_here() -> Purpose:
     """Return the purpose of the enclosing request, else that of the current context."""
     request = enclosing_request()

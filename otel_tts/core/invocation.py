@@ -11,6 +11,7 @@ from typing import Any
 
 from opentelemetry.context import Context, create_key
 
+from otel_tts import semconv
 from otel_tts.core import attempt_span, outcome
 from otel_tts.core.audio import AudioFormat, AudioMeter, NoAudio
 from otel_tts.core.blocks import OUTSIDE
@@ -20,6 +21,7 @@ from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
 from otel_tts.core.leaving import LeftAttempt, by_status, left
+from otel_tts.core.nested import InnerCalls, replaced, share
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
@@ -50,6 +52,11 @@ class Invocation:
         remote: whether the provider runs elsewhere (span kind CLIENT).
         start_ns: when it started, in nanoseconds; None: now.
     """
+
+    around: Invocation | None = None
+    """The call inside which another layer reports this one; None without one."""
+    inside: InnerCalls | None = None
+    """Those that are reported so inside this one; None without one."""
 
     def __init__(
         self, emitter: Emitter, timeline: RequestClock, request: Requester | None, provider: str, model: str | None,
@@ -131,6 +138,8 @@ class Invocation:
         Args:
             format: how the samples are encoded.
         """
+        if self._meter is None and (self.around is not None or self.inside is not None):
+            share(self)
         self._meter_for(format)
 
     @in_turn
@@ -246,6 +255,10 @@ class Invocation:
         self.open = False
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
+        around, self.around = self.around, None
+        if around is not None and around.inside is not None:
+            around.inside.ended(self, good=cause.good)
+            self.handed_out = self.handed_out or around.pieces > self.pieces_around
         result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers or self.handed_out)
         result.connection_reused, result.resends, result.characters = self.connection_reused, self.resends.count, self.characters
         finish = functools.partial(self._finish, result, self._request.record if self._request is not None else None, now_ns)
@@ -269,8 +282,12 @@ class Invocation:
         self, result: InvocationResult, record: Record | None, now_ns: int, cause: Cause, error: BaseException | None = None
     ) -> None:
         result.cause = cause
+        if self.inside is not None and self._is_replaced(self.inside, cause):
+            self._span.update_name(semconv.ENCLOSING_SPAN.name)
+            self._span.end(self._timeline.timestamp(now_ns))
+            return
         try:
-            if self._meter is not None:
+            if self._meter is not None and (self.inside is None or not self.inside.made_audio()):
                 result.audio, result.format = self._meter.facts(), self._meter.format
             self._record(result, record, now_ns)
             attempt_span.describe(
@@ -281,6 +298,73 @@ class Invocation:
             if self._sources is not None:
                 self._sources.invocation_ended(self, result)
             self._span.end(self._timeline.timestamp(now_ns))
+
+    # -- calls that another layer reports inside ----------------------------------------------------------------------------------
+
+    @in_turn
+    def enclose(self, call: Invocation | None) -> None:
+        """Note that another layer reports a call inside, or asks a cache.
+
+        Args:
+            call: the inner one; None: a cache is asked.
+        """
+        inside = self.inside = self.inside or InnerCalls()
+        if call is None:
+            inside.asked_caches = True
+            return
+        call.around, call.pieces_around = self, self._chunks
+        inside.add(call)
+
+    @in_turn
+    def passes_to_listener(self) -> bool:
+        """Return whether audio that another layer found in a cache goes to the listener as it comes: no attempt around hands it out."""
+        if self.expected or (self.around is not None and not self.around.passes_to_listener()):
+            return False
+        self.inside = self.inside or InnerCalls()
+        self.inside.handed_out = True
+        return True
+
+    def speaks_for(self, request: object) -> bool:
+        """Return whether it is an open call of a request.
+
+        Args:
+            request: the request.
+        """
+        return self.open and self._request is request
+
+    @property
+    def reason(self) -> AttemptReason:
+        """Why it was called."""
+        return self._reason
+
+    @property
+    def expected(self) -> bool:
+        """Whether its audio is expected, or has come."""
+        return self._meter is not None
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of audio have come."""
+        return self._chunks
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any audio has come."""
+        return self._has_audio
+
+    pieces_around = 0
+    """How many pieces of the call around came before this one."""
+
+    def _is_replaced(self, inside: InnerCalls, cause: Cause) -> bool:
+        """Return whether the calls inside count in its place. If not, it is an attempt beside them."""
+        if self._sources is None:
+            return False
+        if replaced(inside, good=cause.good, has_audio=self._has_audio, cached=self._sources.cached):
+            self._sources.enclosed(self, by_attempts=inside.any)
+            return True
+        if inside.any:
+            self._sources.counted(1)
+        return False
 
     def _final_cause(self, cause: Cause | None, error: BaseException | None) -> Cause:
         if self._declared is not None:
@@ -335,7 +419,7 @@ class Invocation:
         # A probe without audio proves nothing about the provider: only speech shows that it can speak.
         if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
-        result.billable = self._has_audio
+        result.billable = self._has_audio and (self.inside is None or not self.inside.made_audio())
         if result.billable and self.characters is None and not self.repeats and self._text is not None:
             self._text.spoken_unknown()
         result.waited_s = self._waited_ns * NANOSECOND if self._waited_ns is not None else None

@@ -16,7 +16,7 @@ from otel_tts.core.record import Record
 from otel_tts.core.result import InvocationResult
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.undecided import Undecided
-from otel_tts.semconv import AttemptReason, CacheResult, ErrorType, Outcome
+from otel_tts.semconv import SERVED_FROM_CACHE, AttemptReason, CacheResult, ErrorType, Outcome
 
 _REPEATS = (AttemptReason.RETRY, AttemptReason.FALLBACK)
 """The reasons of an attempt that is given the same text as the one before it."""
@@ -257,6 +257,44 @@ class AudioSources:
             self._record.bill.emit_late(
                 self._emitter, result, self._record.stated_characters, self._record.purpose.labels(self._emitter.own_labels)
             )
+
+    @property
+    def cached(self) -> bool:
+        """Whether the audio comes from a cache or an identical request."""
+        return self._record.cache in SERVED_FROM_CACHE
+
+    @in_turn
+    def counted(self, change: int) -> None:
+        """Correct how many attempts there were: one only encloses others, or counts beside them.
+
+        Args:
+            change: by how much.
+        """
+        self._record.attempts += change
+
+    @in_turn
+    def take_place(self, reason: AttemptReason) -> None:
+        """Note that the next call is made inside the last one, as the first there: it takes its place.
+
+        Args:
+            reason: of that one.
+        """
+        record = self._record
+        record.attempts -= 1
+        if not record.attempts or reason not in _REPEATS:  # as `invocation_began` has counted it
+            record.bill.parts -= 1
+
+    @in_turn
+    def enclosed(self, invocation: Unfinished, *, by_attempts: bool) -> None:
+        """Note the end of a call that only enclosed others, or a question to a cache, which count in its place.
+
+        Args:
+            invocation: the call.
+            by_attempts: whether there were others; else it is counted itself so far.
+        """
+        self._record.attempts -= not by_attempts
+        if self._unfinished and invocation in self._unfinished:
+            self._unfinished.remove(invocation)
 
     @property
     def over(self) -> bool:

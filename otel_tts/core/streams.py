@@ -143,6 +143,10 @@ class _MeasuredStream(Generic[T]):
         """
         return self._source.context.get(REQUEST) is request
 
+    def belongs_to_no_layer(self) -> bool:
+        """Return whether it is the stream of an attempt that is not inside another one."""
+        return getattr(self._source, "around", self) is None and not self._ended
+
     def _before(self) -> tuple[Context, Token[Context] | None, int | None]:
         try:
             source = self._source
@@ -307,6 +311,22 @@ def is_pulled(request: object) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+@guarded
+def check_unmeasured(chunks: object) -> None:
+    """Say so where audio that is measured already, as that of an attempt that is not inside this one, is given to be measured once more.
+
+    Args:
+        chunks: what the application passes as the audio of an attempt.
+    """
+    if type(chunks) in (MeasuredIterator, MeasuredAsyncIterator) and chunks.belongs_to_no_layer():  # type: ignore[attr-defined]
+        guard.misused(
+            "chunks",
+            "the stream of another attempt",
+            "give the audio itself, or begin the other attempt inside this one, with a synthesis() of its own.",
+            "This audio counts twice.",
+        )
 
 
 def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -15,10 +16,11 @@ from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
 from otel_tts.core.deferred import deferrable, outside_collections
 from otel_tts.core.guard import MisuseError, guard, guarded_or
+from otel_tts.core.invocation import Invocation
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
-from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, measured
+from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, check_unmeasured, measured
 from otel_tts.core.texts import CountedAsyncText, CountedText, TextInput
 from otel_tts.core.whole_request import WholeRequest
 from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
@@ -40,12 +42,14 @@ class Synthesis:
 
     Args:
         request: the state of the request.
+        around: the attempt inside which another layer has asked for this handle; None: it has not.
     """
 
-    __slots__ = ("__weakref__", "_request")
+    __slots__ = ("__weakref__", "_around", "_request")
 
-    def __init__(self, request: SynthesisRequest) -> None:
+    def __init__(self, request: SynthesisRequest, around: Invocation | None = None) -> None:
         self._request = request
+        self._around = around
 
     @property
     @guarded_or(lambda _: "")
@@ -95,6 +99,8 @@ class Synthesis:
         Args:
             tier: the name of the tier, such as ``memory`` or ``redis``.
         """
+        if self._around is not None:
+            self._around.enclose(None)
         return Lookup(self._request, tier)
 
     @deferrable
@@ -129,7 +135,7 @@ class Synthesis:
             text: what it is given to speak, if that is a part of the request's text: its cost is then that of this part. Only its length
                 is used.
         """
-        return Attempt(invoke(self._request, provider, model, reason, remote=remote, text=text))
+        return Attempt(invoke(self._request, provider, model, reason, remote=remote, text=text, around=self._around))
 
     @deferrable
     def skipped(
@@ -171,7 +177,7 @@ class Synthesis:
 
     @guarded_or(lambda *_: NOOP)
     def _cached_audio(self, format: AudioFormat) -> CachedAudio:
-        return CachedAudio(self._request, format)
+        return CachedAudio(self._request, format, hands_out=self._around is None or self._around.passes_to_listener())
 
     @overload
     def stream(
@@ -202,7 +208,9 @@ class Synthesis:
         """
         self._used_again("Its outcome and duration stay as they are.")
         self._request.begin_stream()
-        whole = WholeRequest(self._request, lambda: invoke(self._request, provider, model, None, remote=remote), audio)
+        begin = partial(invoke, self._request, provider, model, None, remote=remote, around=self._around)
+        whole = WholeRequest(self._request, begin, audio, self._around)
+        check_unmeasured(chunks)
         return measured(chunks, whole, payload)
 
     @outside_collections(lambda *_, **__: NOOP)

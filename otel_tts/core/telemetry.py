@@ -18,7 +18,7 @@ from otel_tts.core.clock import Clock, RequestClock, SystemClock
 from otel_tts.core.connection import Opening
 from otel_tts.core.deferred import deferrable, outside_collections, run_deferred
 from otel_tts.core.emitter import Emitter
-from otel_tts.core.enclosing import begin_request, current_context
+from otel_tts.core.enclosing import begin_request, call_around, current_context
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.instruments import instruments_of
 from otel_tts.core.invocation import Invocation
@@ -128,7 +128,8 @@ class Telemetry:
         """Start a request to speak.
 
         Inside an attempt, a look-up or the stream of an open request, and inside an RPC with an open request, it returns another handle
-        of that one: it is counted once, however many layers start it. Directly in the block of another one it is a request of
+        of that one: it is counted once, however many layers start it, and so are its attempts, of which those of the innermost
+        layer count. Directly in the block of another one it is a request of
         its own, which alone is counted if that one calls no provider and finds no cached audio. It is always one of its own after an
         interruption, and in the consumer of a generator that yields audio inside such a block.
 
@@ -148,7 +149,8 @@ class Telemetry:
         if conversation is not None or kind is not None or attributes is not None:
             purpose = current().with_(conversation, kind, attributes)
         stream = clean.flag("stream", stream)
-        return Synthesis(begin_request(self._emitter, text, voice, language, stream=stream, purpose=purpose))
+        request = begin_request(self._emitter, text, voice, language, stream=stream, purpose=purpose)
+        return Synthesis(request, call_around(request) if request.record.attempts else None)
 
     @staticmethod
     def conversation(

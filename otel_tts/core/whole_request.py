@@ -25,9 +25,13 @@ class WholeRequest:
         request: the request.
         begin: starts the call of the provider, when the first chunk is pulled.
         format: how the samples are encoded.
+        around: the attempt of another layer inside which it is; None: none.
     """
 
-    def __init__(self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat) -> None:
+    def __init__(
+        self, request: SynthesisRequest, begin: Callable[[], Invocation], format: AudioFormat, around: Invocation | None = None
+    ) -> None:
+        self.around = around
         self._request = request
         self._begin = begin
         self._format = format
