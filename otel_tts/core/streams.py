@@ -125,13 +125,16 @@ def leave(token: Token[Context] | None, context: Context, error: BaseException |
 
 
 class _MeasuredStream(Generic[T]):
-    __slots__ = ("_ended", "_iterator", "_payload", "_pulls", "_source")
+    __slots__ = ("_ended", "_iterator", "_last_ns", "_payload", "_source")
 
     def __init__(self, source: Source, payload: Payload | None) -> None:
         self._source = source
         self._payload = payload
         self._iterator: Any = (
             None  # created at the first pull: the host's generator must not start earlier than without telemetry
+        )
+        self._last_ns = (
+            0  # when the last piece came: streams may be pulled by several threads or tasks at once, who wait together
         )
         self._ended = False
 
@@ -171,6 +174,9 @@ class _MeasuredStream(Generic[T]):
         try:
             source = self._source
             now = source.monotonic()
+            if began < self._last_ns:
+                began = self._last_ns
+            self._last_ns = now
             source.chunk(chunk if self._payload is None else self._audio(chunk), now, now - began)
         except Exception as error:  # noqa: BLE001 - the boundary: the host gets the chunk whatever fails in our measurement
             guard.caught("measuring a stream", error)
@@ -189,7 +195,7 @@ class _MeasuredStream(Generic[T]):
         self._ended = True
         try:
             if began is not None:
-                self._source.waiting(self._source.monotonic() - began)
+                self._source.waiting(self._source.monotonic() - max(began, self._last_ns))
             self._source.finished(cause, error)
         except Exception as fault:  # noqa: BLE001 - the boundary, as above
             guard.caught("ending a stream", fault)
@@ -225,7 +231,9 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
         context, token, began = self._before()
         try:
             if self._iterator is None:
-                self._iterator = iter(self._iterable)
+                iterator = iter(self._iterable)
+                if self._iterator is None:  # else another thread was faster; no call between, so no other thread either
+                    self._iterator = iterator
             chunk: T = next(self._iterator)
         except StopIteration as error:
             leave(token, context, error)
@@ -233,7 +241,8 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
             raise
         except BaseException as error:
             leave(token, context, error)
-            self._end(None, error, began)
+            if not _is_refused(error):
+                self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)
 
@@ -243,8 +252,11 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
             close = getattr(self._iterator if self._iterator is not None else self._iterable, "close", None)
             if close is not None:
                 close()
-        finally:
-            self._end(None)
+        except BaseException as error:
+            if not _is_refused(error):
+                self._end(None)
+            raise
+        self._end(None)
 
 
 class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
@@ -282,7 +294,8 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
             raise
         except BaseException as error:
             leave(token, context, error)
-            self._end(None, error, began)
+            if not _is_refused(error):
+                self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)
 
@@ -292,11 +305,33 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
             close = getattr(self._iterator if self._iterator is not None else self._iterable, "aclose", None)
             if close is not None:
                 await close()
-        finally:
-            self._end(None)
+        except BaseException as error:
+            if not _is_refused(error):
+                self._end(None)
+            raise
+        self._end(None)
 
 
 _PULLS = (MeasuredIterator.__next__.__code__, MeasuredAsyncIterator.__anext__.__code__)
+_OURS = frozenset((*_PULLS, MeasuredIterator.close.__code__, MeasuredAsyncIterator.aclose.__code__))
+_REFUSALS: dict[type[BaseException], tuple[str, ...]] = {
+    ValueError: ("generator already executing",),
+    RuntimeError: tuple(f"{method}(): asynchronous generator is already running" for method in ("anext", "aclose")),
+}
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Return whether a generator refused a call because another thread or task is in it: nothing of it ran, and it goes on.
+
+    Args:
+        error: what the call raised.
+    """
+    if len(error.args) != 1 or error.args[0] not in _REFUSALS.get(type(error), ()):
+        return False
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code in _OURS:
+        traceback = traceback.tb_next
+    return traceback is None  # else a generator of the host's met it inside, and has ended
 
 
 def is_pulled(request: object) -> bool:

@@ -16,6 +16,7 @@ from otel_tts.core.invocation import Invocation
 from otel_tts.core.noop import NOOP
 from otel_tts.core.outcome import Cause
 from otel_tts.core.request import SynthesisRequest
+from otel_tts.core.turn import in_turn
 
 
 class WholeRequest:
@@ -33,6 +34,7 @@ class WholeRequest:
     ) -> None:
         self.around = around
         self._request = request
+        self.turn = request.turn
         self._begin = begin
         self._format = format
         self.monotonic = request.timeline.monotonic
@@ -76,9 +78,14 @@ class WholeRequest:
         defer(lambda: self.finished(None, None, now_ns))
 
     def _begun(self) -> Invocation:
+        return self._invocation if self._invocation is not None else self._begun_once()
+
+    @in_turn  # several threads may pull first
+    def _begun_once(self) -> Invocation:
         if self._invocation is None:
-            self._invocation = self._guarded_begin()
-            self._invocation.expect(self._format)
+            invocation = self._guarded_begin()
+            invocation.expect(self._format)
+            self._invocation = invocation
         return self._invocation
 
     @guarded_or(lambda *_: NOOP)
