@@ -28,18 +28,18 @@ class ActiveRequests(ForkAware):
         """Forget all requests: those under way are the parent's."""
         self._ids = {}
 
-    def add(self, request: int, stream: bool) -> set[int]:
-        """Add a request, and return the set from which it removes itself.
+    def ids(self, stream: bool) -> set[int]:
+        """Return the set to which a request adds its id, and from which it removes it.
+
+        It does so itself: Python raises the exception of a signal handler when a call returns, and then the request knows the set.
 
         Args:
-            request: its id, `id(request)`.
             stream: whether its audio is delivered in pieces.
         """
         ids = self._ids.get(stream)
         if ids is None:
             self._gauge.observe(partial(self._count, stream), (stream,), self)
             ids = self._ids.setdefault(stream, set())  # one operation: another thread may do the same
-        ids.add(request)
         return ids
 
     def _count(self, stream: bool) -> int | None:

@@ -294,10 +294,22 @@ class Invocation:
                 self._span, self._emitter, self._timeline, result, record, error,
                 chunks=self._chunks, first_byte_ns=self._first_byte_ns, end_ns=now_ns,
             )  # fmt: skip
+        except BaseException as fault:
+            if not result.counted and not isinstance(fault, MemoryError):
+                # A signal handler of the host has raised in the middle: the span would be recorded, and its points would be missing.
+                self._record(result, record, now_ns)
+            raise
         finally:
-            if self._sources is not None:
-                self._sources.invocation_ended(self, result)
-            self._span.end(self._timeline.timestamp(now_ns))
+            try:
+                if self._sources is not None:
+                    self._sources.invocation_ended(self, result)
+            finally:
+                try:
+                    self._span.end(self._timeline.timestamp(now_ns))
+                except BaseException:
+                    if self._span.is_recording():  # a signal handler of the host has raised before it had ended
+                        self._span.end(self._timeline.timestamp(now_ns))
+                    raise
 
     # -- calls that another layer reports inside ----------------------------------------------------------------------------------
 
@@ -416,9 +428,6 @@ class Invocation:
 
     def _record(self, result: InvocationResult, record: Record | None, now_ns: int) -> None:
         cause = result.cause
-        # A probe without audio proves nothing about the provider: only speech shows that it can speak.
-        if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
-            self._emitter.providers.get(self._provider).attempted(cause)
         result.billable = self._has_audio and (self.inside is None or not self.inside.made_audio())
         if result.billable and self.characters is None and not self.repeats and self._text is not None:
             self._text.spoken_unknown()
@@ -433,6 +442,9 @@ class Invocation:
             duration_s=(now_ns - self._start_ns) * NANOSECOND,
             counted=record is None or record.purpose.interactive,
         )
+        # A probe without audio proves nothing about the provider: only speech shows that it can speak.
+        if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
+            self._emitter.providers.get(self._provider).attempted(cause)
         if cause.good and result.audio is not None and record is not None:
             record.emit_quality(self._emitter, self._labels[0], result.audio, self.context)
 

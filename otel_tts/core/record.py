@@ -73,6 +73,8 @@ class Record:
     """Measured facts of audio that a provider made."""
     real_time_factor: float | None = None
     queue_wait_s: float | None = None
+    counted: bool = False
+    """Whether its metrics are recorded, or being recorded."""
     text_wait_ns: int | None = None
     """How long the request waited for more text; only if text arrives in pieces."""
 
@@ -226,6 +228,7 @@ class Record:
         delivered_s = self.delivered_s(outcome)
         unheard = 0.0 if outcome is Outcome.OK and self.heard_s is None else self._unheard_share(cause, delivered_s)
         wasted = round(self.characters * unheard) if unheard else 0
+        self.counted = True
         plan.duration((end - self.start_ns) * NANOSECOND, context)
         plan.count(self.characters - wasted, delivered_s)
         if wasted:

@@ -95,9 +95,10 @@ class SynthesisRequest(KeptOpen):
         # its finaliser, so never be counted.
         self.context: Context = Context({**parent, SPAN_KEY: span, REQUEST: self._reference, OUTSIDE: (span, parent)})
         """The OpenTelemetry context of all work for this request."""
-        self._active = emitter.instruments.active_requests.add(id(self), stream)
+        self._active = emitter.instruments.active_requests.ids(stream)
         self.finished = False
         """Whether it has ended, or is being ended."""
+        self._active.add(id(self))  # last: from here on the finaliser ends it, if a signal handler of the host raises
         if call is not None:
             call.adopt(self)
         else:
@@ -151,8 +152,9 @@ class SynthesisRequest(KeptOpen):
         if not self.record.stream and not self.finished:
             self.record.stream = True
             self._span.set_attribute(semconv.STREAM.key, True)
-            self._active.discard(id(self))
-            self._active = self.emitter.instruments.active_requests.add(id(self), True)
+            before, self._active = self._active, self.emitter.instruments.active_requests.ids(True)
+            self._active.add(id(self))
+            before.discard(id(self))
 
     # -- facts that become known later --------------------------------------------------------------------------------------------
 
@@ -357,14 +359,19 @@ class SynthesisRequest(KeptOpen):
     def _apparent_cause(self) -> Cause:
         return outcome.OK if self._error is None else apparent_cause(self.record, self.sources, self._error)
 
-    def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
+    def _finish(  # noqa: C901 - a call less, for each request
+        self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False
+    ) -> None:
         """Finish it; calls after the first do nothing. final: the process ends, so that nothing will end by itself any more."""
         if self.finished:
             return
-        self.finished = True
-        self._active.discard(id(self))
-        end_ns = max(end_ns, self.record.start_ns)  # the first text, which sets the start, may have come after the end was noted
+        ends_here = True
         try:
+            self.finished = True
+            self._active.discard(id(self))
+            end_ns = max(
+                end_ns, self.record.start_ns
+            )  # the first text, which sets the start, may have come after the end was noted
             self.sources.end_unfinished(end_ns, final=final)
             cause = self._final_cause(cause, interrupted=interrupted)
             self.outcome = cause.outcome
@@ -378,15 +385,35 @@ class SynthesisRequest(KeptOpen):
                 # An exception of a provider is on the span of the attempt already, and one that nobody caught on the span of the RPC.
                 error = self._error if not self.record.attempts and self._call is None else None
                 self.emitter.describe_failure(self._span, cause, error, self.timeline.timestamp(end_ns))
+        except BaseException as fault:
+            if not self._is_cut_off and not self.record.counted and not isinstance(fault, MemoryError):
+                # A signal handler of the host has raised in the middle: the span would be recorded, and its points would be missing.
+                self._is_cut_off, self.finished, ends_here = True, False, False
+                self._finish(cause, end_ns, interrupted=interrupted, final=final)
+            raise
         finally:
-            # An exception refers to its frames, and they to this request: that circle would stay until the next garbage collection.
-            self._error = None
-            self._span.end(self.timeline.timestamp(end_ns))
-            if self.within is not None:
-                self.within.ended(self, self.outcome)
-            if self._call is None:
-                # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
-                UNDER_WAY.remove(self)
+            if ends_here:
+                # An exception refers to its frames, and they to this request: that circle would stay until the next garbage collection.
+                self._error = None
+                try:
+                    self._span.end(self.timeline.timestamp(end_ns))
+                except BaseException:
+                    if self._span.is_recording():  # it was cut off before it had ended
+                        self._span.end(self.timeline.timestamp(end_ns))
+                    raise
+                finally:
+                    try:
+                        if self.within is not None:
+                            self.within.ended(self, self.outcome)
+                        if self._call is None:
+                            # Last: a shutdown waits for it, and would else export before these points and this span are recorded.
+                            UNDER_WAY.remove(self)
+                    except BaseException:
+                        if self._call is None:
+                            UNDER_WAY.remove(self)
+                        raise
+
+    _is_cut_off = False  # whether an exception of a signal handler has cut its end off
 
     def _final_cause(self, ended: Cause, *, interrupted: bool) -> Cause:
         cause = final_cause(self.record, ended, self.declared, None if interrupted else self.sources.failure, self._call)

@@ -51,6 +51,8 @@ class InvocationResult:
     connection_reused: bool | None = None
     resends: int = 0
     """How often its SDK sent a request again."""
+    counted: bool = False
+    """Whether its metrics are recorded, or being recorded."""
     characters: int | None = None
     """Code points of the text that it was given, where that is known of this call by itself."""
 
@@ -82,6 +84,7 @@ class InvocationResult:
             counted: whether somebody waited for it: only such attempts count for objectives and alerts.
         """
         instruments, cause = emitter.instruments, self.cause
+        self.counted = True
         if counted:
             instruments.attempt_duration.record(duration_s, (*labels, cause.outcome, cause.error_type, reason), context)
         # The same under the names of the GenAI semantic conventions, so that backends which support those show it.

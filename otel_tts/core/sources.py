@@ -308,8 +308,8 @@ class AudioSources:
         Args:
             provider: that is called next; None: the request has ended.
         """
-        undecided, self.undecided = self.undecided, []
-        for attempt in undecided:
+        while self.undecided:
+            attempt = self.undecided.pop(0)
             if attempt.is_given_up_for(provider):
                 attempt.record(attempt.given_up)
                 continue
