@@ -47,8 +47,8 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from otel_tts.core.attempt import Attempt
-    from otel_tts.core.audio import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
     from otel_tts.core.cache import Lookup
+    from otel_tts.core.formats import PCM16, ALaw, Encoded, MuLaw, PCMFloat32, Wav
     from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator
     from otel_tts.core.synthesis import Synthesis
     from otel_tts.core.telemetry import Telemetry
@@ -78,21 +78,21 @@ __all__ = [
 ]
 
 _HOME = {
-    "ALaw": "core.audio",
+    "ALaw": "core.formats",
     "Attempt": "core.attempt",
-    "Encoded": "core.audio",
+    "Encoded": "core.formats",
     "Lookup": "core.cache",
     "MeasuredAsyncIterator": "core.streams",
     "MeasuredIterator": "core.streams",
-    "MuLaw": "core.audio",
+    "MuLaw": "core.formats",
     "Outcome": "semconv",
-    "PCM16": "core.audio",
-    "PCMFloat32": "core.audio",
+    "PCM16": "core.formats",
+    "PCMFloat32": "core.formats",
     "Pipeline": "sdk.pipeline",
     "Settings": "settings",
     "Synthesis": "core.synthesis",
     "Telemetry": "core.telemetry",
-    "Wav": "core.audio",
+    "Wav": "core.formats",
     "configure": "sdk",
 }
 
@@ -100,8 +100,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOME[name].startswith("core"):  # which imports OpenTelemetry
-        importlib.import_module("otel_tts.settings.plugins").check_imports()
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

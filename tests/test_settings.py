@@ -260,3 +260,38 @@ def test_a_long_value_is_cut_in_messages(value: str) -> None:
             assert len(message) < 1000
             assert "(length " in message
             assert "secret" not in message
+
+
+IMPORTS = """
+import importlib
+import otel_tts, otel_tts.errors
+from otel_tts import *
+for name in ("core", "grpc", "sdk", "settings", "monitor", "testing", "history"):
+    importlib.import_module(f"otel_tts.{name}")
+try:
+    otel_tts.Telemetry()
+except otel_tts.errors.SettingError as error:
+    print("Telemetry:", error)
+try:
+    otel_tts.configure(local=True)
+except otel_tts.errors.SettingError as error:
+    print("configure:", error)
+"""
+WRONG = {
+    "OTEL_TTS_PRICES": "/nope",
+    "OTEL_PROPAGATORS": "zz",
+    "OTEL_PYTHON_CONTEXT": "zz",
+    "OTEL_TTS_STRICT": "zz",
+    "METRICS_ENABLED": "zz",
+}
+
+
+@pytest.mark.parametrize("variable", WRONG)
+def test_an_import_raises_for_no_variable(variable: str, tmp_path: Path) -> None:
+    """A program that only imports goes on; what uses the variable says what is wrong with it."""
+    environ = dict(os.environ, OTEL_TTS_DATA_DIR=str(tmp_path)) | {variable: WRONG[variable]}
+    run = subprocess.run([sys.executable, "-c", IMPORTS], env=environ, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+    readers = ["Telemetry"] if variable == "OTEL_TTS_PRICES" else ["Telemetry", "configure"]
+    assert [line.split(":")[0] for line in run.stdout.splitlines()] == readers
+    assert all(WRONG[variable] in line for line in run.stdout.splitlines())

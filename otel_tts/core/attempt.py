@@ -64,7 +64,7 @@ def invoke(
     invocation.repeats = request.sources.invocation_began(invocation, provider, model, why)
     if text is not None:
         spoken = clean.spoken(text)
-        invocation.characters = len(spoken)
+        invocation.characters = len(spoken) if spoken or clean.is_text(text) else None
         if not invocation.repeats and (around is None or around.characters is None):
             request.text_input.add_of_call(spoken, whole=True)
     return invocation

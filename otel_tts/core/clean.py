@@ -84,8 +84,18 @@ def spoken(value: object) -> str:
         return str.__str__(value)  # a subclass may change what its methods do
     if is_a(value, (bytes, bytearray)):
         return str(value, "utf-8", "replace")  # type: ignore[call-overload, no-any-return]
-    guard.caught("the text of a request", MisuseError(f"A text is str, not {type_name(value)}."))
+    error = MisuseError(f"A text is str, not {type_name(value)}: its length, and what it costs, are unknown.")
+    guard.caught("the text of a request", error)
     return ""
+
+
+def is_text(value: object) -> bool:
+    """Return whether a text of a request is one, so that its length is known: :func:`spoken` reads it.
+
+    Args:
+        value: what the application passed.
+    """
+    return is_a(value, (str, bytes, bytearray))
 
 
 def number(value: Any) -> float:

@@ -65,11 +65,11 @@ class SynthesisRequest(KeptOpen):
         self.outcome: Outcome | None = None
         """How it ended; None while it is open."""
         spoken = clean.spoken(text)
-        captured_text = spoken if emitter.settings.capture_text and text is not None else None
         if start_ns is None:
             start_ns = call.start() if call is not None else self.timeline.start
         voice, language = emitter.voice_labels.name(voice), emitter.language_labels.name(language)
-        can_speak = None if text is None else speakable(spoken)
+        can_speak = speakable(spoken) if spoken or clean.is_text(text) else None
+        captured_text = spoken if emitter.settings.capture_text and can_speak is not None else None
         self.record = record = Record(stream, voice, language, len(spoken), captured_text, start_ns, purpose, can_speak)
         self._call = call
         self.implicit = implicit and around is not None

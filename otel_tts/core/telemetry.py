@@ -30,7 +30,7 @@ from otel_tts.core.purpose import PURPOSE, Attributes, as_label, current
 from otel_tts.core.streams import Current
 from otel_tts.core.synthesis import Synthesis
 from otel_tts.semconv import AttemptReason, Attribute, RequestKind
-from otel_tts.settings import Settings
+from otel_tts.settings import Settings, plugins
 from otel_tts.version import __version__
 
 P = ParamSpec("P")
@@ -82,7 +82,9 @@ class Telemetry:
             settings = settings if settings is not None else Settings.load({})
             tracer_provider = tracer_provider if tracer_provider is not None else NoOpTracerProvider()
             meter_provider = meter_provider if meter_provider is not None else NoOpMeterProvider()
-        settings = settings if settings is not None else Settings.load()
+        if settings is None:
+            plugins.check_imports()
+            settings = Settings.load()
         guard.strict = guard.strict or settings.strict
         clock = clock if clock is not None else SystemClock()
         if not settings.metrics_enabled:

@@ -41,7 +41,8 @@ class TextInput:
     """
 
     __slots__ = (
-        "_capture", "_from_messages", "_in_messages", "_message", "_none_flushed", "_pulled_at", "_record", "_stated", "_text", "_timeline",
+        "_capture", "_from_messages", "_in_messages", "_is_lost", "_message",
+        "_none_flushed", "_pulled_at", "_record", "_stated", "_text", "_timeline",
         "_unknown", "turn", "waits",
     )  # fmt: skip
 
@@ -62,6 +63,7 @@ class TextInput:
         self._text = kept
         self._stated = record.characters > 0  # by the application; else only what calls of engines are given is known
         self._unknown = False  # whether a call made audio of text that nobody states
+        self._is_lost = False  # whether a piece was no text, so that the length is unknown
         self._none_flushed = False  # whether a flush without any text says that there is none, and nothing else does
         self._in_messages = False  # whether the text is taken from the RPC's messages
         self.waits: list[Wait] = []  # for text
@@ -84,7 +86,11 @@ class TextInput:
         if message is not None and message[0] == here():
             self._from_messages = True
             self._count(message, first=not self._record.characters)
-        self._state(clean.spoken(delta))
+        piece = clean.spoken(delta)
+        self._is_lost = self._is_lost or not (piece or clean.is_text(delta))
+        self._state(piece)
+        if self._is_lost:
+            self._record.speakable = None
 
     @in_turn
     def message_came(self, since_ns: int) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
-from opentelemetry import propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
@@ -36,6 +35,18 @@ _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 Metadata = Iterable[tuple[str, str | bytes]]
 _EMPTY = Context()
 _UNKNOWN = Internals()
+
+
+def _import_extract(carrier: dict[str, str], parent: Context) -> Context:
+    """Import OpenTelemetry's propagators, which it makes then: for a variable with a name that nobody provides it raises there."""
+    global _extract
+    from opentelemetry.propagate import extract
+
+    _extract = extract
+    return extract(carrier, parent)
+
+
+_extract: Callable[[dict[str, str], Context], Context] = _import_extract
 
 
 class Rpc(Call):
@@ -129,7 +140,7 @@ class Rpc(Call):
             if self._metadata:
                 carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
                 if not _ONLY_GRPCS_OWN.issuperset(carrier):
-                    parent = propagate.extract(carrier, parent)
+                    parent = _extract(carrier, parent)
             self._span = self._emitter.start_span(
                 self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), attributes_at_start(self._method), parent
             )

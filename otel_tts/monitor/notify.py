@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
 from otel_tts.settings import MonitorSettings, Secret, SettingError
 
 if TYPE_CHECKING:
@@ -75,6 +73,9 @@ class Notifier:
 
     def _run(self, messages: queue.SimpleQueue[tuple[str, str, str]]) -> None:
         from apprise import NotifyType
+        from opentelemetry.instrumentation.utils import (
+            suppress_instrumentation,  # it reads OTEL_PROPAGATORS, and raises for a wrong one
+        )
 
         while True:
             title, body, kind = messages.get()
