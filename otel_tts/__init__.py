@@ -100,6 +100,8 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _HOME[name].startswith(("core", "sdk")):  # which import OpenTelemetry
+        importlib.import_module("otel_tts.settings.plugins").import_context()
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

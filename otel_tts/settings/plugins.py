@@ -5,6 +5,8 @@ OpenTelemetry reads some of them while it is imported, and raises or logs a stac
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -51,6 +53,17 @@ def check_imports() -> None:
     """
     for name in _AT_IMPORT:
         _check(name, os.environ)
+
+
+def import_context() -> None:
+    """Import OpenTelemetry's context. It logs a stack trace for a wrong name, of which :func:`check_imports` makes one line later."""
+    if os.environ.get("OTEL_PYTHON_CONTEXT"):
+        logger = logging.getLogger("opentelemetry.context")
+        before, logger.disabled = logger.disabled, True
+        try:
+            importlib.import_module(logger.name)
+        finally:
+            logger.disabled = before
 
 
 def _check(name: str, environ: Mapping[str, str]) -> None:
