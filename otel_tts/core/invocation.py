@@ -20,8 +20,8 @@ from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
-from otel_tts.core.leaving import LeftAttempt, by_status, left
-from otel_tts.core.nested import InnerCalls, replaced, share
+from otel_tts.core.leaving import LeftAttempt, by_status, left, meaning
+from otel_tts.core.nested import Nesting, share
 from otel_tts.core.once import Once
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
@@ -33,13 +33,13 @@ from otel_tts.core.streams import Current
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.undecided import Undecided
 from otel_tts.core.underway import UNDER_WAY
-from otel_tts.semconv import AttemptReason, CancelReason, ErrorType, Outcome
+from otel_tts.semconv import AttemptReason, CancelReason, Outcome
 
 INVOCATION = create_key("invocation")
 """The key of a weak reference to the Invocation, in the OpenTelemetry context in which its provider works."""
 
 
-class Invocation:
+class Invocation(Nesting):
     """One call of a provider, and the source of the stream that it may return: see ``streams.Source``.
 
     Args:
@@ -52,11 +52,6 @@ class Invocation:
         remote: whether the provider runs elsewhere (span kind CLIENT).
         start_ns: when it started, in nanoseconds; None: now.
     """
-
-    around: Invocation | None = None
-    """The call inside which another layer reports this one; None without one."""
-    inside: InnerCalls | None = None
-    """Those that are reported so inside this one; None without one."""
 
     def __init__(
         self, emitter: Emitter, timeline: RequestClock, request: Requester | None, provider: str, model: str | None,
@@ -255,10 +250,8 @@ class Invocation:
         self.open = False
         # A request that was dropped may have continued after that time.
         now_ns = self._timeline.monotonic() if now_ns is None else max(now_ns, self._start_ns)
-        around, self.around = self.around, None
-        if around is not None and around.inside is not None:
-            around.inside.ended(self, good=cause.good)
-            self.handed_out = self.handed_out or around.pieces > self.pieces_around
+        if self.around is not None:
+            self.handed_out = self.leave_around(good=cause.good) or self.handed_out
         result = InvocationResult(self._provider, self._model, cause, delivered=self.delivers or self.handed_out)
         result.connection_reused, result.resends, result.characters = self.connection_reused, self.resends.count, self.characters
         finish = functools.partial(self._finish, result, self._request.record if self._request is not None else None, now_ns)
@@ -276,7 +269,7 @@ class Invocation:
     def _left(self, error: BaseException) -> LeftAttempt | None:
         has_begun = self._complete or self._chunks > 0 or self._marked >= 0
         in_body = self.block is not None and not self._failure and has_begun
-        return left(error, self._request, in_body=in_body, has_audio=self._has_audio)
+        return left(error, self._request, in_body=in_body, has_audio=self.has_audio)
 
     def _finish(
         self, result: InvocationResult, record: Record | None, now_ns: int, cause: Cause, error: BaseException | None = None
@@ -311,78 +304,12 @@ class Invocation:
                         self._span.end(self._timeline.timestamp(now_ns))
                     raise
 
-    # -- calls that another layer reports inside ----------------------------------------------------------------------------------
-
-    @in_turn
-    def enclose(self, call: Invocation | None) -> None:
-        """Note that another layer reports a call inside, or asks a cache.
-
-        Args:
-            call: the inner one; None: a cache is asked.
-        """
-        inside = self.inside = self.inside or InnerCalls()
-        if call is None:
-            inside.asked_caches = True
-            return
-        call.around, call.pieces_around = self, self._chunks
-        inside.add(call)
-
-    @in_turn
-    def passes_to_listener(self) -> bool:
-        """Return whether audio that another layer found in a cache goes to the listener as it comes: no attempt around hands it out."""
-        if self.expected or (self.around is not None and not self.around.passes_to_listener()):
-            return False
-        self.inside = self.inside or InnerCalls()
-        self.inside.handed_out = True
-        return True
-
-    def speaks_for(self, request: object) -> bool:
-        """Return whether it is an open call of a request.
-
-        Args:
-            request: the request.
-        """
-        return self.open and self._request is request
-
-    @property
-    def reason(self) -> AttemptReason:
-        """Why it was called."""
-        return self._reason
-
-    @property
-    def expected(self) -> bool:
-        """Whether its audio is expected, or has come."""
-        return self._meter is not None
-
-    @property
-    def pieces(self) -> int:
-        """How many pieces of audio have come."""
-        return self._chunks
-
-    @property
-    def has_audio(self) -> bool:
-        """Whether any audio has come."""
-        return self._has_audio
-
-    pieces_around = 0
-    """How many pieces of the call around came before this one."""
-
-    def _is_replaced(self, inside: InnerCalls, cause: Cause) -> bool:
-        """Return whether the calls inside count in its place. If not, it is an attempt beside them."""
-        if self._sources is None:
-            return False
-        if replaced(inside, good=cause.good, has_audio=self._has_audio, cached=self._sources.cached):
-            self._sources.enclosed(self, by_attempts=inside.any)
-            return True
-        if inside.any:
-            self._sources.counted(1)
-        return False
-
     def _final_cause(self, cause: Cause | None, error: BaseException | None) -> Cause:
         if self._declared is not None:
             cause = self._declared
         elif cause is None:
-            cause = outcome.CANCELLED if error is None else self._meaning(error)
+            raised = self._failure == id(error)
+            cause = meaning(error, self._request, raised=raised, has_audio=self.has_audio)
         if cause.cancel_reason is CancelReason.STOPPED:
             return outcome.STOPPED
         if cause.good and self._cut_off():
@@ -393,8 +320,8 @@ class Invocation:
                 cause = interruption
             else:  # a fault of the service must not count as a failure of the provider
                 cause = Cause(Outcome.CANCELLED, None, interruption.cancel_reason)
-        if cause.good and not self._has_audio:
-            cause = by_status(cause, self._request, has_audio=self._has_audio)
+        if cause.good and not self.has_audio:
+            cause = by_status(cause, self._request, has_audio=self.has_audio)
             if self._meter is None or not cause.good:
                 return cause
             if isinstance(self._meter.format, NoAudio):
@@ -405,17 +332,6 @@ class Invocation:
             return cause.as_partial()
         return cause
 
-    def _meaning(self, error: BaseException) -> Cause:
-        """Return what an exception means that ended it: of the provider, unless its request was cut off or said what it is before."""
-        cause, request = outcome.from_exception(error), self._request
-        if self._failure != id(error):
-            if cut_off(request):
-                return outcome.CANCELLED
-            declared = request.declared if request is not None else None
-            if cause == outcome.ERROR and declared is not None and not declared.good:
-                return outcome.STOPPED if declared.error_type is ErrorType.SHUTDOWN else declared
-        return by_status(cause, self._request, has_audio=self._has_audio) if cause == outcome.ERROR else cause
-
     def _cut_off(self) -> bool:
         """Return whether its request was interrupted, or its block was left, before all of its audio came, without an exception."""
         if self._request is None:
@@ -424,26 +340,22 @@ class Invocation:
             # A chunk without audio is the engine's own mark of the end.
             early = 0 < self._chunks != self._marked and (self._chunks > self._chunks_before or not self._complete)
             return early and self.block is not None and not self._failure and self._request.record.stream
-        return (self.block is not None and not self._complete) or (self._meter is not None and not self._has_audio)
+        return (self.block is not None and not self._complete) or (self._meter is not None and not self.has_audio)
 
     def _record(self, result: InvocationResult, record: Record | None, now_ns: int) -> None:
         cause = result.cause
-        result.billable = self._has_audio and (self.inside is None or not self.inside.made_audio())
+        result.billable = self.has_audio and (self.inside is None or not self.inside.made_audio())
         if result.billable and self.characters is None and not self.repeats and self._text is not None:
             self._text.spoken_unknown()
         result.waited_s = self._waited_ns * NANOSECOND if self._waited_ns is not None else None
         if self._first_byte_ns is not None and record is not None and record.stream:
             result.first_chunk_s = (self._first_byte_ns - self._start_ns) * NANOSECOND
         result.emit(
-            self._emitter,
-            self._labels,
-            self.context,
-            reason=self._reason,
-            duration_s=(now_ns - self._start_ns) * NANOSECOND,
+            self._emitter, self._labels, self.context, reason=self._reason, duration_s=(now_ns - self._start_ns) * NANOSECOND,
             counted=record is None or record.purpose.interactive,
-        )
+        )  # fmt: skip
         # A probe without audio proves nothing about the provider: only speech shows that it can speak.
-        if self._has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
+        if self.has_audio or not (cause.good and self._reason is AttemptReason.PROBE):
             self._emitter.providers.get(self._provider).attempted(cause)
         if cause.good and result.audio is not None and record is not None:
             record.emit_quality(self._emitter, self._labels[0], result.audio, self.context)
@@ -455,10 +367,6 @@ class Invocation:
         Then a generator yields that audio inside the block, and its consumer is the caller, or its own code between two pieces.
         """
         return self.open and self._chunks > self._chunks_before and self.block is not None and self.block.entered_here()
-
-    @property
-    def _has_audio(self) -> bool:
-        return self._meter is not None and not self._meter.empty
 
     def _meter_for(self, format: AudioFormat) -> AudioMeter:
         declared = checked(format)

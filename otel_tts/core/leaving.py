@@ -7,7 +7,7 @@ from typing import NamedTuple
 from otel_tts.core import outcome
 from otel_tts.core.outcome import Cause
 from otel_tts.core.requester import Requester, cut_off
-from otel_tts.semconv import Outcome
+from otel_tts.semconv import ErrorType, Outcome
 
 _DISCONNECTED = {
     "ClientDisconnected",
@@ -51,6 +51,27 @@ def left(error: BaseException, request: Requester | None, *, in_body: bool, has_
     if cause == outcome.ERROR and request.rpc_status() not in (None, "OK"):
         return None  # the handler of its RPC has said what it is
     return LeftAttempt(outcome.CANCELLED if departs(error) else outcome.STOPPED, cause, cut_off=False)
+
+
+def meaning(error: BaseException | None, request: Requester | None, *, raised: bool, has_audio: bool) -> Cause:
+    """Return what an exception means that ended an attempt: of the provider, unless its request was cut off or said what it is before.
+
+    Args:
+        error: the exception; None: it was left without one.
+        request: of the attempt; None for a probe.
+        raised: whether the engine raised it.
+        has_audio: whether any audio was made.
+    """
+    if error is None:
+        return outcome.CANCELLED
+    cause = outcome.from_exception(error)
+    if not raised:
+        if cut_off(request):
+            return outcome.CANCELLED
+        declared = request.declared if request is not None else None
+        if cause == outcome.ERROR and declared is not None and not declared.good:
+            return outcome.STOPPED if declared.error_type is ErrorType.SHUTDOWN else declared
+    return by_status(cause, request, has_audio=has_audio) if cause == outcome.ERROR else cause
 
 
 def by_status(cause: Cause, request: Requester | None, *, has_audio: bool) -> Cause:

@@ -8,7 +8,16 @@ comes, so that one says when.
 from __future__ import annotations
 
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+from otel_tts.core.outcome import Cause
+from otel_tts.core.turn import Turn, in_turn
+
+if TYPE_CHECKING:
+    from otel_tts.core.audio import AudioMeter
+    from otel_tts.core.requester import Requester
+    from otel_tts.core.sources import AudioSources, Unfinished
+    from otel_tts.semconv import AttemptReason
 
 
 class NestedCall(Protocol):
@@ -136,3 +145,97 @@ def replaced(inside: InnerCalls, *, good: bool, has_audio: bool, cached: bool) -
     if has_audio and not (inside.made_audio() or from_cache):
         return False
     return good or inside.failed or bool(inside.open_calls())
+
+
+class Nesting:
+    """The base of a call of a provider, which may be inside another one, or around others."""
+
+    around: Self | None = None
+    """The call inside which another layer reports this one; None without one."""
+    inside: InnerCalls | None = None
+    """Those that are reported so inside this one; None without one."""
+    turn: Turn
+    open: bool
+    delivers: bool
+    _request: Requester | None
+    _sources: AudioSources | None
+    _meter: AudioMeter | None
+    _chunks: int
+    _reason: AttemptReason
+
+    @in_turn
+    def enclose(self, call: Self | None) -> None:
+        """Note that another layer reports a call inside, or asks a cache.
+
+        Args:
+            call: the inner one; None: a cache is asked.
+        """
+        inside = self.inside = self.inside or InnerCalls()
+        if call is None:
+            inside.asked_caches = True
+            return
+        call.around, call.pieces_around = self, self._chunks
+        inside.add(call)
+
+    def leave_around(self, *, good: bool) -> bool:
+        """Note its end, and return whether the call around has handed out audio since it began.
+
+        Args:
+            good: whether it ended well.
+        """
+        around, self.around = self.around, None
+        if around is None or around.inside is None:
+            return False
+        around.inside.ended(self, good=good)
+        return around.pieces > self.pieces_around
+
+    @in_turn
+    def passes_to_listener(self) -> bool:
+        """Return whether audio that another layer found in a cache goes to the listener as it comes: no attempt around hands it out."""
+        if self.expected or (self.around is not None and not self.around.passes_to_listener()):
+            return False
+        self.inside = self.inside or InnerCalls()
+        self.inside.handed_out = True
+        return True
+
+    def speaks_for(self, request: object) -> bool:
+        """Return whether it is an open call of a request.
+
+        Args:
+            request: the request.
+        """
+        return self.open and self._request is request
+
+    @property
+    def reason(self) -> AttemptReason:
+        """Why it was called."""
+        return self._reason
+
+    @property
+    def expected(self) -> bool:
+        """Whether its audio is expected, or has come."""
+        return self._meter is not None
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of audio have come."""
+        return self._chunks
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any audio has come."""
+        return self._meter is not None and not self._meter.empty
+
+    pieces_around = 0
+    """How many pieces of the call around came before this one."""
+
+    def _is_replaced(self, inside: InnerCalls, cause: Cause) -> bool:
+        """Return whether the calls inside count in its place. If not, it is an attempt beside them."""
+        if self._sources is None:
+            return False
+        if replaced(inside, good=cause.good, has_audio=self.has_audio, cached=self._sources.cached):
+            self._sources.enclosed(cast("Unfinished", self), by_attempts=inside.any)
+            return True
+        if inside.any:
+            self._sources.counted(1)
+        return False

@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_tts import semconv
 from otel_tts.core import clean, outcome
+from otel_tts.core.abandoned import Abandonable
 from otel_tts.core.blocks import OUTSIDE, REQUEST, KeptOpen
 from otel_tts.core.call import Call
 from otel_tts.core.clock import RequestClock
@@ -35,7 +36,7 @@ from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import CancelReason, Outcome, RequestKind
 
 
-class SynthesisRequest(KeptOpen):
+class SynthesisRequest(Abandonable, KeptOpen):
     """One request to speak.
 
     Args:
@@ -319,42 +320,6 @@ class SynthesisRequest(KeptOpen):
             self._finish(ended, now_ns, interrupted=interruption is not None, final=final)
         except Exception as fault:  # noqa: BLE001 - the boundary: the RPC ends all the same
             guard.caught("SynthesisRequest.close", fault)
-
-    ending = False  # only an RPC knows that its end is near
-
-    def stop(self) -> None:
-        """End it, since the process ends."""
-        self.turn.leave(functools.partial(self._stop, self.timeline.monotonic()))
-
-    @guarded
-    def _stop(self, now_ns: int) -> None:
-        if self._released_ns is not None and self._call is None:
-            self._settle()
-            return
-        self._interruption = self._interruption or outcome.SHUTDOWN  # also of the attempts that end with it
-        self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
-
-    def __del__(self) -> None:
-        if not getattr(self, "finished", True):  # missing when the constructor raised
-            self._dropped()
-
-    @guarded
-    def _dropped(self) -> None:
-        # A finaliser may run in the middle of any code, for example while its thread holds an exporter's lock: so it only notes the
-        # time and defers the rest. Finishing here could wait for ever for that lock.
-        now_ns = self.timeline.monotonic()
-        defer(lambda: self.turn.leave(lambda: self._finish_dropped(now_ns)))
-
-    @guarded
-    def _finish_dropped(self, now_ns: int) -> None:
-        if self._call is not None:
-            self._call.dropped_with(self, now_ns)  # which knows better how it ended
-            self._finish(self.interruption(), now_ns, interrupted=True)
-            return
-        if self._released is None:
-            self._left, self._released, self._released_ns = True, self.interruption(), now_ns
-        if not (self._left and self._kept(self._released)):
-            self._settle()
 
     def _apparent_cause(self) -> Cause:
         return outcome.OK if self._error is None else apparent_cause(self.record, self.sources, self._error)

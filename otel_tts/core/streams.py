@@ -15,6 +15,7 @@ from otel_tts.core.blocks import REQUEST
 from otel_tts.core.guard import guard, guarded, guarded_or
 from otel_tts.core.outcome import Cause
 from otel_tts.core.payload import UNREADABLE
+from otel_tts.core.refused import is_refused
 
 T = TypeVar("T")
 Payload = Callable[[Any], Any]
@@ -241,7 +242,7 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
             raise
         except BaseException as error:
             leave(token, context, error)
-            if not _is_refused(error):
+            if not is_refused(error, _OURS):
                 self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)
@@ -253,7 +254,7 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
             if close is not None:
                 close()
         except BaseException as error:
-            if not _is_refused(error):
+            if not is_refused(error, _OURS):
                 self._end(None)
             raise
         self._end(None)
@@ -294,7 +295,7 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
             raise
         except BaseException as error:
             leave(token, context, error)
-            if not _is_refused(error):
+            if not is_refused(error, _OURS):
                 self._end(None, error, began)
             raise
         return self._pulled(chunk, token, began)
@@ -306,7 +307,7 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
             if close is not None:
                 await close()
         except BaseException as error:
-            if not _is_refused(error):
+            if not is_refused(error, _OURS):
                 self._end(None)
             raise
         self._end(None)
@@ -314,24 +315,6 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
 
 _PULLS = (MeasuredIterator.__next__.__code__, MeasuredAsyncIterator.__anext__.__code__)
 _OURS = frozenset((*_PULLS, MeasuredIterator.close.__code__, MeasuredAsyncIterator.aclose.__code__))
-_REFUSALS: dict[type[BaseException], tuple[str, ...]] = {
-    ValueError: ("generator already executing",),
-    RuntimeError: tuple(f"{method}(): asynchronous generator is already running" for method in ("anext", "aclose")),
-}
-
-
-def _is_refused(error: BaseException) -> bool:
-    """Return whether a generator refused a call because another thread or task is in it: nothing of it ran, and it goes on.
-
-    Args:
-        error: what the call raised.
-    """
-    if len(error.args) != 1 or error.args[0] not in _REFUSALS.get(type(error), ()):
-        return False
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code in _OURS:
-        traceback = traceback.tb_next
-    return traceback is None  # else a generator of the host's met it inside, and has ended
 
 
 def is_pulled(request: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from opentelemetry.context import Context, get_current
@@ -20,6 +20,7 @@ from otel_tts.core.request import SynthesisRequest
 from otel_tts.core.span_key import SPAN_KEY
 from otel_tts.core.turn import in_turn
 from otel_tts.core.underway import UNDER_WAY
+from otel_tts.grpc import propagation
 from otel_tts.grpc.answer import Answer, sent
 from otel_tts.grpc.foreign import is_server_span
 from otel_tts.grpc.internals import Internals
@@ -35,18 +36,6 @@ _ONLY_GRPCS_OWN = frozenset(("user-agent",))
 Metadata = Iterable[tuple[str, str | bytes]]
 _EMPTY = Context()
 _UNKNOWN = Internals()
-
-
-def _import_extract(carrier: dict[str, str], parent: Context) -> Context:
-    """Import OpenTelemetry's propagators, which it makes then: for a variable with a name that nobody provides it raises there."""
-    global _extract
-    from opentelemetry.propagate import extract
-
-    _extract = extract
-    return extract(carrier, parent)
-
-
-_extract: Callable[[dict[str, str], Context], Context] = _import_extract
 
 
 class Rpc(Call):
@@ -140,7 +129,7 @@ class Rpc(Call):
             if self._metadata:
                 carrier = {key: value for key, value in self._metadata if isinstance(value, str)}
                 if not _ONLY_GRPCS_OWN.issuperset(carrier):
-                    parent = _extract(carrier, parent)
+                    parent = propagation.extract(carrier, parent)
             self._span = self._emitter.start_span(
                 self._method, SpanKind.SERVER, timeline.timestamp(timeline.start), attributes_at_start(self._method), parent
             )

@@ -273,7 +273,7 @@ def test_an_engine_that_returns_nothing(capture_tts: Capture, format: AudioForma
         (lambda s: s.score("mos", "private"), ("<str> is no finite number",)),
         (lambda s: s.score("mos", ["private"]), ("<list> is no finite number",)),
         (lambda s: s.lookup("memory").found(HALF, audio=FORMAT, duration="private"), ("<str> is no finite number",)),
-        (lambda s: s.add_text(7), ("A text is str, not int.",)),
+        (lambda s: s.add_text(7), ("A text is str, not int:",)),
     ],
 )
 def test_a_value_that_cannot_be_used(
