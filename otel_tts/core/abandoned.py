@@ -68,7 +68,11 @@ class Abandonable:
     # -- what the request does, whichever end it comes to ---------------------------------------------------------------------------
 
     def interruption(self) -> Cause:
-        """Return why work for it was cut off."""
+        """Return why work for it was cut off.
+
+        Raises:
+            NotImplementedError: the request does not say it.
+        """
         raise NotImplementedError
 
     def _settle(self) -> None:
