@@ -242,11 +242,13 @@ def listing(listed: Sequence[Request], terminal_columns: int = WIDE) -> Table:
         terminal_columns: how many the terminal has.
     """
     wide = terminal_columns >= WIDE
+    unlimited = terminal.console()  # as what is printed: names of callers are no markup
+    unlimited.width = 10_000
     letters = None if terminal_columns >= terminal.UNBROKEN else _LETTERS[0]
     ways = [(number, letters) for number in ((0,) if wide else range(len(_SPARE) + 1))]
     for number, letters in (*ways, *((ways[-1][0], fewer) for fewer in _LETTERS[1:])):
         rendered = _table(listed, wide=wide, without=_SPARE[:number], letters=letters)
-        if Console(width=10_000).measure(rendered).maximum <= terminal_columns:
+        if unlimited.measure(rendered).maximum <= terminal_columns:
             break
     return rendered
 

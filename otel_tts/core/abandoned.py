@@ -1,4 +1,4 @@
-"""Abandoned requests: those that nobody ends. They were dropped, or the process ends before them."""
+"""Abandoned requests: those that nobody ends. They were dropped, the process ends before them, or it has a copy of its parent's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from otel_tts.core.turn import Turn
 
 if TYPE_CHECKING:
     from otel_tts.core.call import Part
+    from otel_tts.core.sources import AudioSources
 
 
 class Abandonable:
-    """The base of a request, with the two ends that it does not come to by itself."""
+    """The base of a request, with the three ends that it does not come to by itself."""
 
     turn: Turn
     timeline: RequestClock
@@ -28,6 +29,7 @@ class Abandonable:
     _released: Cause | None
     _released_ns: int | None
     _interruption: Cause | None
+    sources: AudioSources
 
     ending = False  # only an RPC knows that its end is near
 
@@ -42,6 +44,12 @@ class Abandonable:
             return
         self._interruption = self._interruption or outcome.SHUTDOWN  # also of the attempts that end with it
         self._finish(outcome.SHUTDOWN, now_ns, interrupted=True, final=True)
+
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child: its parent ends and counts it."""
+        self.finished = True
+        self._released_ns = self.timeline.start  # what the child begins in its block is a request of the child
+        self.sources.leave_to_parent()
 
     def __del__(self) -> None:
         if not getattr(self, "finished", True):  # missing when the constructor raised

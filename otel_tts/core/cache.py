@@ -18,6 +18,7 @@ from otel_tts.core.blocks import REQUEST
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.exits import is_fault
 from otel_tts.core.formats import AudioFormat, Samples, checked
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
@@ -119,17 +120,15 @@ class Lookup(_Block):
     ) -> None:
         self._hit = True
         audio = None if audio is None else checked(audio)
-        if (
-            duration_s is None
-            and audio is not None
-            and (type(value) is bytes or isinstance(value, list | tuple) or is_whole(value))
-        ):
+        if duration_s is not None:
+            duration_s = clean.seconds("duration", duration_s)
+        elif audio is not None and (type(value) is bytes or isinstance(value, list | tuple) or is_whole(value)):
             duration_s = _seconds(value, audio)
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
     def _end(self, error: BaseException | None) -> None:
         result = LookupResult.HIT if self._hit else LookupResult.MISS
-        if isinstance(error, Exception):
+        if is_fault(error):
             result = LookupResult.ERROR
         if not self._hit:
             self._request.sources.cache_miss()
@@ -258,7 +257,7 @@ class CacheWrite(_Block):
         if self._ended:
             return
         self._ended = True
-        if isinstance(error, Exception):
+        if error is not None and is_fault(error):
             self._emitter.add_exception(self._span, error)
             self._span.set_status(StatusCode.ERROR)
         self._span.end(self._timeline.timestamp(self._timeline.monotonic()))

@@ -55,6 +55,9 @@ class Part(Protocol):
     def settle(self) -> None:
         """End it with the outcome that is known so far; nothing more will come for it."""
 
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child."""
+
     def close(
         self, status: str, now_ns: int, error: BaseException | None, cause: Cause | None, interruption: Cause | None, final: bool
     ) -> None:
@@ -175,6 +178,14 @@ class Call(Enclosure):
     def interruption(self) -> Cause:
         """Return why work for it is, or was, cut off."""
         return self._interruption if self._interruption is not None else self._cut_off()[1]
+
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child: its parent ends and counts it, and the requests inside."""
+        self.over = True
+        parts = (*self._beside, *((self._last,) if self._last is not None else ()), *self._failed)
+        self._last, self._beside, self._failed = None, (), {}
+        for part in parts:
+            part.leave_to_parent()
 
     def _cut_off(self) -> tuple[str, Cause]:
         """Return the status that its caller gets if none is sent, and what that means for a request inside."""

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from otel_tts.core import clean
 from otel_tts.core.fork import ForkAware, register
-from otel_tts.core.guard import guard
+from otel_tts.core.guard import MisuseError, guard
 
 PATIENCE_S = 0.5
 """The longest time that the callbacks of one metric, all together, may delay an export, in seconds."""
@@ -39,7 +40,7 @@ class Callback(ForkAware):
         """Start the thread now: while the interpreter shuts down, some Python releases (3.12) cannot start one for the last export.
 
         Raises:
-            TypeError: ``function`` cannot be called.
+            MisuseError: ``function`` cannot be called.
         """
         self._function = _callable(function)
         self._answer: _CallbackResult | None = None
@@ -75,7 +76,7 @@ class Callback(ForkAware):
         """Call another function from now on.
 
         Raises:
-            TypeError: ``function`` cannot be called.
+            MisuseError: ``function`` cannot be called.
         """
         self._function = _callable(function)
         if self._answer is not None and not self._answer.done.is_set():
@@ -99,7 +100,7 @@ class Callback(ForkAware):
 
 def _callable(function: Callable[[], Any]) -> Callable[[], Any]:
     if not callable(function):
-        raise TypeError(f"A value that is read at export is given by a function, not by {type(function).__name__}.")
+        raise MisuseError(f"A value that is read at export is given by a function, not by {clean.type_name(function)}.")
     return function
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from enum import Enum, StrEnum
 from numbers import Number
 from typing import Any, TypeVar
@@ -112,8 +112,7 @@ def number(value: Any) -> float:
         guard.pass_on(error)
         plain = None
     if plain is None or not -LARGEST <= plain <= LARGEST:  # a comparison with NaN is always false
-        given = shown(value) if value is None or is_a(value, Number) else f"<{type_name(value)}>"  # others may hold text
-        raise MisuseError(f"{given} is no finite number from {-LARGEST:,} to {LARGEST:,}.")
+        raise MisuseError(f"{_shown_number(value)} is no finite number from {-LARGEST:,} to {LARGEST:,}.")
     return plain
 
 
@@ -187,7 +186,7 @@ def seconds(argument: str, value: object) -> float | None:
     except ValueError:
         plain = -1.0
     if plain < 0:
-        guard.misused(argument, shown(value), "use a number of seconds, 0 or more.", "It is left out.")
+        guard.misused(argument, _shown_number(value), "use a number of seconds, 0 or more.", "It is left out.")
         return None
     return plain
 
@@ -220,8 +219,13 @@ def shown(value: object) -> str:
     return f"<{type_name(value)}>"
 
 
+def _shown_number(value: object) -> str:
+    """Return what was passed in place of a number, for a message: of what may hold text, as a string does, only the type."""
+    return shown(value) if value is None or is_a(value, Number) else f"<{type_name(value)}>"
+
+
 class Range:
-    """The numbers that one metric accepts: finite, not negative for counters and histograms, integers if it counts things.
+    """The numbers that one metric accepts: finite, not negative but for gauges, integers if it counts things.
 
     Args:
         metric: the metric whose unit and instrument decide which values it takes.
@@ -231,15 +235,16 @@ class Range:
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
-        self.least = 0 if metric.instrument in (Instrument.COUNTER, Instrument.HISTOGRAM) else -LARGEST
+        self.least = -LARGEST if metric.instrument is Instrument.GAUGE else 0
         self.whole = metric.instrument is Instrument.COUNTER and metric.unit.startswith("{") and metric.unit != "{USD}"
         self._warned = False
 
-    def accept(self, value: object) -> float | None:
+    def accept(self, value: object, point: Mapping[str, object] | None = None) -> float | None:
         """Return the number to record; None, with one warning per metric, if it is left out.
 
         Args:
             value: what the application passed.
+            point: the attributes of the point for which a function of the application returned it; None: it was passed in a call.
         """
         if type(value) is int and self.least <= value <= LARGEST:
             return value
@@ -253,13 +258,15 @@ class Range:
                 return plain
         except ValueError:
             pass
-        self._warn(value)
+        self._warn(value, point)
         return None
 
-    def _warn(self, value: object) -> None:
+    def _warn(self, value: object, point: Mapping[str, object] | None) -> None:
         kind = "whole numbers" if self.whole else "finite numbers"
         least = " of 0 or more" if self.least == 0 else ""
-        message = f"{shown(value)} is left out of {self._metric.name}, which takes {kind}{least}: given at {caller()}."
+        labels = ", ".join(f"{key}={value}" for key, value in (point or {}).items())
+        given = f"given at {caller()}" if point is None else f"returned by the function for {labels}"
+        message = f"{_shown_number(value)} is left out of {self._metric.name}, which takes {kind}{least}: {given}."
         if guard.strict:
             raise ValueError(message)
         if not self._warned:

@@ -56,6 +56,9 @@ class Repeatable(Protocol):
     def settle(self) -> None:
         """End it with the outcome that is known so far; nothing more will come for it."""
 
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child."""
+
 
 class HostFailure:
     """Whether the enclosure's own code failed, for requests that may outlive the enclosure."""

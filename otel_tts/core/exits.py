@@ -1,4 +1,4 @@
-"""Whether an exception says that the service itself ends: its process, or the event loop of its tasks."""
+"""What an exception is before its meaning is looked at: the end of the service, a cancellation, or a group of others."""
 
 from __future__ import annotations
 
@@ -19,6 +19,53 @@ _GOING_AWAY, _LOST, _RESTART = 1001, 1006, 1012
 """Close codes of WebSockets. Servers that stop send 1001 (websockets) or 1012 (uvicorn)."""
 
 
+_CUT_OFF = ("Abort", "Cancel", "Exit", "Halt", "Interrupt", "Kill", "Shutdown", "Stop", "Terminat")
+"""Parts of the names of exceptions that cut work off: of asyncio, Trio, curio, generators, greenlets, Dramatiq, gunicorn, Airflow."""
+_MEMBERS = vars(BaseExceptionGroup)["exceptions"].__get__
+"""Returns the exceptions in a group: past a property of a subclass, which may raise."""
+_MOST = 100
+"""Exceptions of a group that are looked at: it may have any number, at any depth."""
+
+
+def members(error: BaseException) -> list[BaseException]:
+    """Return what went wrong: the exceptions in a group and in the groups inside it, else the exception itself.
+
+    Task groups of asyncio, Trio and anyio raise a group also for a single exception, which then stands for the whole.
+
+    Args:
+        error: the exception.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    single: list[BaseException] = []
+    groups: list[BaseException] = [error]
+    while groups and len(single) < _MOST:
+        for member in _MEMBERS(groups.pop()):
+            (groups if isinstance(member, BaseExceptionGroup) else single).append(member)
+    return single[:_MOST]
+
+
+def cuts_off(error: BaseException) -> bool:
+    """Return whether an exception that is no ``Exception`` cuts work off in which nothing failed, as a cancellation does.
+
+    Python's own and those of libraries are told by their names. Any other one is a fault of what raised it, such as the panic of an
+    engine in Rust, whose ``PanicException`` is no ``Exception`` either.
+
+    Args:
+        error: the exception; no group.
+    """
+    return not isinstance(error, Exception) and any(part in cls.__name__ for cls in type(error).__mro__ for part in _CUT_OFF)
+
+
+def is_fault(error: BaseException | None) -> bool:
+    """Return whether something failed, and was not only cut off.
+
+    Args:
+        error: what ended the work; None without an exception.
+    """
+    return error is not None and not any(map(cuts_off, members(error)))
+
+
 def service_ends(error: BaseException) -> bool:
     """Return whether the service ends, by ``sys.exit``, Ctrl-C or the end of its event loop: then no caller has left it.
 
@@ -29,8 +76,6 @@ def service_ends(error: BaseException) -> bool:
     """
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return True
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup((SystemExit, KeyboardInterrupt)) is not None
     return type(error).__name__ == "CancelledError" and _loop_ends()
 
 

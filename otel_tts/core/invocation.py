@@ -100,12 +100,14 @@ class Invocation(Nesting):
         self._span = attempt_span.start(
             emitter, began_ns, provider, model, self._labels[1], reason, record, parent, remote=remote
         )
-        # A weak reference: the application may keep the context for long, and an invocation that it dropped would never be finalised,
-        # so never be recorded.
         outside = parent.get(OUTSIDE, (None, parent))[1]  # type: ignore[index]
         work = {SPAN_KEY: self._span, INVOCATION: weakref.ref(self), OUTSIDE: (self._span, outside)}
         self.context: Context = Context({**parent, **work})
-        """The context in which the provider works."""
+        """The context in which the provider works.
+
+        It refers to this weakly: the application may keep the context for long, and an invocation that it dropped would never be finalised,
+        so never be recorded.
+        """
         self.resends = Resends(self._span, timeline, self.turn)
         """The requests that its SDK sent again."""
         self._end = Once()
@@ -221,12 +223,20 @@ class Invocation(Nesting):
 
     @guarded
     def __del__(self) -> None:
-        # A finaliser may run while its thread holds any lock, so it only notes the time and defers the rest: ending it here could wait
-        # for ever for that lock. `_end` is missing when the constructor raised.
+        """Note the time and defer the rest.
+
+        A finaliser may run while its thread holds any lock: ending it here could wait for ever for that lock. `_end` is missing when the
+        constructor raised.
+        """
         end = getattr(self, "_end", None)
         if end is not None and not end.done:
             now_ns = self._timeline.monotonic()
             defer(lambda: self.turn.leave(lambda: self.end(None, None, now_ns)))
+
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child: its parent ends and counts it."""
+        self.open = False
+        self._end.claim()
 
     # -- the end ------------------------------------------------------------------------------------------------------------------
 

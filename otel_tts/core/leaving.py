@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from otel_tts.core import outcome
+from otel_tts.core.exits import members
 from otel_tts.core.outcome import Cause
 from otel_tts.core.requester import Requester, cut_off
 from otel_tts.semconv import ErrorType, Outcome
@@ -94,6 +95,10 @@ def departs(error: BaseException) -> bool:
     Args:
         error: what it raised.
     """
+    return all(map(_departs, members(error)))
+
+
+def _departs(error: BaseException) -> bool:
     if isinstance(error, ConnectionError):
         return not isinstance(error, ConnectionRefusedError)
     if not isinstance(error, Exception):

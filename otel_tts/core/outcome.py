@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_tts.core import clean
-from otel_tts.core.exits import server_closed, service_ends
+from otel_tts.core.exits import cuts_off, members, server_closed, service_ends
 from otel_tts.core.guard import guard
 from otel_tts.semconv import ERROR_TYPES, CancelReason, ErrorType, Outcome
 
@@ -175,10 +175,12 @@ def from_exception(error: BaseException) -> Cause:
     HTTP and gRPC statuses are found by the attributes under which the well-known clients carry them (``response.status_code``,
     ``status_code``, ``status``, ``code``, gRPC's ``code()``, botocore's ``ResponseMetadata``), so that no client has to be imported.
     """
+    if isinstance(error, BaseExceptionGroup):
+        return _from_group(error)
     names = {cls.__name__ for cls in type(error).__mro__}
     is_late = isinstance(error, TimeoutError) or any(word in name for name in names for word in _LATE)
-    if not isinstance(error, Exception):  # cancellations, of asyncio and others, exits, and limits of gevent and Dramatiq
-        return TIMEOUT if is_late else SHUTDOWN if service_ends(error) else CANCELLED
+    if (cut := _cut_off(error, is_late=is_late)) is not None:
+        return cut
     try:
         if server_closed(error):
             return SHUTDOWN
@@ -201,6 +203,24 @@ def from_exception(error: BaseException) -> Cause:
     if isinstance(error, ConnectionError) or names & _LOST or any("Connect" in name for name in names):
         return Cause(Outcome.ERROR, ErrorType.CONNECTION)
     return ERROR
+
+
+def _cut_off(error: BaseException, *, is_late: bool) -> Cause | None:
+    """Return what an exception means that is no ``Exception``, of asyncio and others; None if it is a fault like any other."""
+    if not isinstance(error, Exception) and is_late:  # limits of gevent and Dramatiq
+        return TIMEOUT
+    if not cuts_off(error):
+        return None
+    return SHUTDOWN if service_ends(error) else CANCELLED
+
+
+def _from_group(group: BaseException) -> Cause:
+    """Return what the exceptions in a group mean together: the end of the service, else a cancellation, else what all of them mean."""
+    causes = {from_exception(error) for error in members(group)}
+    for cause in (SHUTDOWN, CANCELLED):
+        if cause in causes:
+            return cause
+    return causes.pop() if len(causes) == 1 else ERROR
 
 
 def explained(cause: Cause | None, error: BaseException | None, otherwise: Callable[[], Cause]) -> Cause:

@@ -240,11 +240,12 @@ class SynthesisRequest(Abandonable, KeptOpen):
         self._release(cause, error, now_ns)
 
     def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+        """End it with the outermost block or stream; with the outermost block, if it was interrupted: nobody will pull its streams."""
         if collecting():
             defer(functools.partial(self.release, cause, error, self.timeline.monotonic() if now_ns is None else now_ns))
             return
         self._depth -= 1
-        if self._depth > 0 or self._released_ns is not None:  # not the outermost one
+        if self._released_ns is not None or (self._depth > 0 and (self._depths or self.record.interrupted_ns is None)):
             return
         self._released_ns = self.timeline.monotonic() if now_ns is None else now_ns
         self._error = self._error if self._error is not None else error

@@ -38,6 +38,9 @@ class Unfinished(Protocol):
             now_ns: when it ended, if that is in the past: on the clock of the request, in nanoseconds.
         """
 
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child."""
+
 
 class AudioSources:
     """The sources of one request's audio, in the order in which they were tried.
@@ -344,6 +347,12 @@ class AudioSources:
         if unfinished:
             for invocation in [i for i in unfinished if final or i.block is None]:
                 invocation.end(None, None, end_ns)
+
+    def leave_to_parent(self) -> None:
+        """Leave the open invocations, and those that are not decided, to the process that this one was forked from."""
+        unfinished, self._unfinished, self.undecided = self._unfinished, None, []
+        for invocation in unfinished or ():
+            invocation.leave_to_parent()
 
     def _record_fallback(self, provider: str) -> None:
         if self._failed_provider is None or self._failed_provider[0] == provider:

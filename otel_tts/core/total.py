@@ -87,7 +87,7 @@ class Total:
             owner: when it is gone, the function is no longer called.
 
         Raises:
-            TypeError: it is not a function.
+            MisuseError: it is not a function.
         """
         self._series.at(values).call(function, owner)
 
@@ -109,7 +109,7 @@ class Total:
             slot.ask()
         deadline = time.monotonic() + callback.PATIENCE_S
         for slot in slots:
-            values = [None if value is None else self._range.accept(value) for value in slot.read(deadline)]
+            values = [None if value is None else self._range.accept(value, slot.attributes) for value in slot.read(deadline)]
             numbers = [value for value in values if value is not None]
             if len(numbers) == len(values):  # if one value is unknown, so is the sum
                 yield Observation(sum(numbers), slot.attributes)

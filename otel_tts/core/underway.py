@@ -24,6 +24,9 @@ class UnderWay(Protocol):
     def stop(self) -> None:
         """End it: with the status of its response, else as stopped by the service."""
 
+    def leave_to_parent(self) -> None:
+        """Do nothing at its end, in a forked child: its parent ends and counts it."""
+
 
 class Register(fork.ForkAware):
     """Register of all that has not ended, by weak references: with strong ones, a dropped request would never be finalised."""
@@ -103,10 +106,12 @@ class Register(fork.ForkAware):
         self.hold()
 
     def after_fork_in_child(self) -> None:
-        """Drop all items: the parent ends and counts them."""
-        self._references = {}
+        """Drop all items: the parent ends and counts them, also those that the child leaves, continues or drops."""
+        items, self._references = self.items(), {}
         self._on_first = None
         self._is_over = False
+        for item in items:
+            item.leave_to_parent()
 
 
 UNDER_WAY = Register()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from otel_tts.commands import terminal
 from otel_tts.commands.requests import listing, of_services, unknown
 from otel_tts.history import Request, RequestFilter
 from otel_tts.semconv import CancelReason, Outcome
@@ -105,3 +106,13 @@ def test_names_that_differ_at_their_end_are_told_apart() -> None:
         Console(file=printed, width=width).print(listing(requests, width))
         for number, name in enumerate(names):
             assert re.search(rf"{name}\b" if width == 1000 else rf"speech-\S*…\S*-{number:02}\b", printed.getvalue()), width
+
+
+@pytest.mark.parametrize("width", [80, 200, 1000])
+@pytest.mark.parametrize("name", ["[/]", "[bold red]x[/]", "[link=http://e]x", "[x", "\\[x]", ":smile:", "[@click=1]y"])
+def test_names_are_no_markup(name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that looks like rich's markup stands in the table as it is, and breaks nothing."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    facts: dict[str, Any] = dict.fromkeys(("provider", "voice", "conversation", "error_type"), name)
+    terminal.console().print(listing([_named(name, **facts), _named("my-web")], width))
+    assert capsys.readouterr().out.count(name) == (5 if width >= 120 else 2)

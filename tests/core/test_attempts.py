@@ -272,7 +272,10 @@ def test_an_engine_that_returns_nothing(capture_tts: Capture, format: AudioForma
         (lambda s: s.score("mos", float("nan")), ("nan is no finite number",)),
         (lambda s: s.score("mos", "private"), ("<str> is no finite number",)),
         (lambda s: s.score("mos", ["private"]), ("<list> is no finite number",)),
-        (lambda s: s.lookup("memory").found(HALF, audio=FORMAT, duration="private"), ("<str> is no finite number",)),
+        (lambda s: s.lookup("memory").found(HALF, audio=FORMAT, duration="private"), ("duration=<str>", "0 or more")),
+        (lambda s: s.queued("private"), ("<str> is left out of tts.queue.wait",)),
+        (lambda s: s.encoded("mp3", "private"), ("<str> is left out of tts.encode.duration",)),
+        (lambda s: s.heard("private"), ("seconds=<str>",)),
         (lambda s: s.add_text(7), ("A text is str, not int:",)),
     ],
 )

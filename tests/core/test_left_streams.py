@@ -92,3 +92,26 @@ def test_what_is_made_in_another_way_is_a_success(capture_tts: Capture, late: st
             with s.attempt("hibari") as attempt:
                 attempt.audio(HALF, FORMAT)
     assert capture_tts.synthesis().outcome == "ok"
+
+
+@pytest.mark.parametrize("played_s", [None, 0.25])
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_an_interrupted_request_ends_with_its_block(capture_tts: Capture, played_s: float | None, chunks: int) -> None:
+    """Also if the application still has the stream: it does not last until that is dropped, and what happens to it later does not count."""
+    clock = capture_tts.clock
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as s:
+        stream = s.stream([HALF] * 3, "piper", audio=FORMAT)
+        for _ in itertools.islice(stream, chunks):
+            clock.advance(0.5)
+        s.interrupt(heard=played_s)
+    assert s.outcome == "cancelled"
+    assert capture_tts.total("tts.synthesis.active") == 0
+    clock.advance(100)
+    next(stream)
+    del stream
+    synthesis = capture_tts.synthesis()
+    [span] = [span for span in capture_tts.spans if span.name == "tts.synthesize"]
+    assert (span.end_time or 0) - (span.start_time or 0) == 500_000_000 * chunks
+    assert (synthesis["tts.cancel.reason"], synthesis["tts.audio.heard_duration"]) == ("interrupted", played_s)
+    assert synthesis["tts.audio.delivered_duration"] == 0.5 * chunks
+    assert [attempt.outcome for attempt in synthesis.attempts] == ["cancelled"]

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import cast
 
@@ -245,3 +246,38 @@ def test_a_provider_without_a_name_is_said(
     (line,) = caplog.messages
     assert "provider=None at" in line
     assert "test_misuse.py:" in line
+
+
+@pytest.mark.parametrize("duration", [-1, -1e-9, float("nan"), float("inf"), "1"])
+def test_a_cache_that_states_no_duration(
+    capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture, duration: object
+) -> None:
+    """A duration that there cannot be is left out, with a warning that names the argument, the value and what is allowed."""
+    with capture_tts.telemetry().synthesis("hello") as s, s.lookup("memory") as lookup:
+        lookup.found(b"audio", "piper", duration=cast("float", duration))
+    synthesis = capture_tts.synthesis(cache_result="hit")
+    assert synthesis["tts.audio.duration"] is None
+    assert capture_tts.points("tts.synthesis.audio") == []
+    [record] = caplog.records
+    assert "duration=" in record.getMessage()
+    assert "use a number of seconds, 0 or more" in record.getMessage()
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, float("nan"), "3"])
+def test_a_function_that_returns_what_there_cannot_be(
+    capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    """The number of entries of a cache tier that is negative, or none, is left out; the warning says of which tier."""
+    tts = capture_tts.telemetry()
+    tts.observe_cache("my-tier", entries=lambda: cast("float", value))
+    assert capture_tts.points("tts.cache.entry.count") == []
+    [record] = caplog.records
+    assert "tts.cache.entry.count, which takes finite numbers of 0 or more" in record.getMessage()
+    assert "returned by the function for tts.cache.tier=my-tier" in record.getMessage()
+
+
+def test_a_number_in_place_of_a_function(capture_tts: Capture, lenient: None, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning says what was given, and that a function is wanted."""
+    capture_tts.telemetry().observe_cache("my-tier", size=cast("Callable[[], float]", 5))
+    [record] = caplog.records
+    assert "is given by a function, not by int" in record.getMessage()

@@ -204,7 +204,8 @@ class QuietError(Exception):
         (urllib.error.HTTPError("u", 503, "m", Message(), None), ("error", "unavailable")),
         (QuietError(), ("error", "_OTHER")),
         (ValueError("a timeout while connecting, status_code 429"), ("error", "_OTHER")),
-        (ExceptionGroup("g", [TimeoutError()]), ("error", "_OTHER")),
+        (ExceptionGroup("g", [TimeoutError()]), ("error", "timeout")),
+        (ExceptionGroup("g", [TimeoutError(), ConnectionResetError()]), ("error", "_OTHER")),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
