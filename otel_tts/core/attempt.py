@@ -9,6 +9,7 @@ from typing import Self, TypeVar, overload
 from otel_tts.core import clean
 from otel_tts.core import outcome as outcomes
 from otel_tts.core.audio import AudioFormat
+from otel_tts.core.deferred import run_deferred
 from otel_tts.core.guard import guarded
 from otel_tts.core.invocation import Invocation
 from otel_tts.core.outcome import Cause
@@ -46,14 +47,17 @@ def invoke(
     if request.outcome is not None:
         UNDER_WAY.hold()
     provider, model = clean.name(provider) if provider is not None else clean.missing("provider"), clean.optional_name(model)  # type: ignore[redundant-expr]
-    if request.sources.undecided:
-        request.sources.decide(provider)
+    sources = request.sources
+    if sources.unfinished:
+        run_deferred()  # one whose stream was dropped has ended, and what follows depends on it
+    if sources.undecided:
+        sources.decide(provider)
     stated = None if reason is None else clean.choice(AttemptReason, "reason", reason, "The reason is what follows from before.")
-    why = stated or request.sources.attempt_reason(provider)
+    why = stated or sources.attempt_reason(provider)
     if around is not None and around.speaks_for(request):
         if around.inside is None or not around.inside.any:
             why = stated or around.reason
-            request.sources.take_place(around.reason)
+            sources.take_place(around.reason)
     else:
         around = None
     invocation = Invocation(
@@ -61,7 +65,7 @@ def invoke(
     )  # fmt: skip
     if around is not None:
         around.enclose(invocation)
-    invocation.repeats = request.sources.invocation_began(invocation, provider, model, why)
+    invocation.repeats = sources.invocation_began(invocation, provider, model, why)
     if text is not None:
         spoken = clean.spoken(text)
         invocation.characters = len(spoken) if spoken or clean.is_text(text) else None

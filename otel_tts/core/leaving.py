@@ -30,7 +30,7 @@ class LeftAttempt(NamedTuple):
     given_up: Cause
     """If its request goes on."""
     cut_off: bool
-    """Whether its task was cancelled while it spoke."""
+    """Whether its task was cancelled while it spoke, and the next attempt may be for another sentence."""
 
 
 def left(error: BaseException, request: Requester | None, *, in_body: bool, has_audio: bool) -> LeftAttempt | None:
@@ -42,11 +42,13 @@ def left(error: BaseException, request: Requester | None, *, in_body: bool, has_
         in_body: whether the engine had delivered, and had not raised: then the code that takes the audio did.
         has_audio: whether any audio was made.
     """
-    if request is None or request.implicit or request.declared is not None or cut_off(request):
+    if request is None or request.declared is not None or cut_off(request):
         return None
     cause = outcome.from_exception(error)
     if not isinstance(error, Exception) and cause.outcome is Outcome.CANCELLED:
-        return None if isinstance(error, GeneratorExit) else LeftAttempt(outcome.CANCELLED, outcome.TIMEOUT, cut_off=has_audio)
+        # What a call of an SDK alone began goes on with the same text only, never with the next sentence.
+        is_cut_off = has_audio and not request.implicit
+        return None if isinstance(error, GeneratorExit) else LeftAttempt(outcome.CANCELLED, outcome.TIMEOUT, is_cut_off)
     if not in_body or cause == outcome.SHUTDOWN:
         return None
     if cause == outcome.ERROR and request.rpc_status() not in (None, "OK"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import Span, SpanContext
 
@@ -20,6 +20,15 @@ from otel_tts.semconv import SERVED_FROM_CACHE, AttemptReason, CacheResult, Erro
 
 _REPEATS = (AttemptReason.RETRY, AttemptReason.FALLBACK)
 """The reasons of an attempt that is given the same text as the one before it."""
+
+
+class _Replaced(NamedTuple):
+    """The provider that a fallback would replace."""
+
+    provider: str
+    error_type: ErrorType | None
+    cut_off: bool = False
+    """Whether its audio was cut off while it came. Then another call of the same provider is for the next text, no retry."""
 
 
 class Unfinished(Protocol):
@@ -63,12 +72,12 @@ class AudioSources:
         "_span",
         "_timeline",
         "_undelivered",
-        "_unfinished",
         "departed",
         "failure",
         "recorded",
         "turn",
         "undecided",
+        "unfinished",
     )
 
     def __init__(self, emitter: Emitter, record: Record, span: Span, timeline: RequestClock, turn: Turn) -> None:
@@ -82,13 +91,14 @@ class AudioSources:
         self._record = record
         self._span = span
         self._timeline = timeline
-        self._failed_provider: tuple[str, ErrorType | None] | None = None  # the provider that a fallback would replace, and why
+        self._failed_provider: _Replaced | None = None
         self._delivered: tuple[float | None, AudioFormat | None] | None = (
             None  # in the block of a call, which may report the same audio
         )
         self._skipped = False  # whether a provider was skipped for a part of the text that nobody was asked for yet
         self._undelivered: InvocationResult | None = None  # the last that made audio, if it failed before any was handed out
-        self._unfinished: list[Unfinished] | None = []  # None: the request is over
+        self.unfinished: list[Unfinished] | None = []
+        """The calls that have not ended; None: the request is over."""
         self.undecided: list[Undecided] = []
         """The attempts that have ended, of which the next one or the end of the request shows what they were."""
         self.departed = False
@@ -164,7 +174,7 @@ class AudioSources:
             duration_s: of the audio, in seconds; None: unknown.
             format: of the audio; None: unknown.
         """
-        if self._unfinished:
+        if self.unfinished:
             self._delivered = duration_s, format
         else:
             self._set_audio(duration_s, format)
@@ -188,24 +198,31 @@ class AudioSources:
         """
         provider = clean.name(provider)
         self._skipped = self._skipped or self._failed_provider is None
-        self._failed_provider = (provider, error_type)
+        self._failed_provider = _Replaced(provider, error_type)
         if self._record.provider is None:  # a failure names whom it is about
             self._record.provider = provider
         self._add_event(semconv.SKIPPED_EVENT, {semconv.PROVIDER.key: provider, semconv.ERROR_TYPE.key: error_type.value})
 
     def attempt_reason(self, provider: str) -> AttemptReason:
         """Return why ``provider`` would be called now: first call, retry or fallback."""
-        if self._failed_provider is None:
+        failed = self._failed_provider
+        if failed is None or self._is_next_text(failed, provider):
             return AttemptReason.INITIAL
-        return AttemptReason.RETRY if self._failed_provider[0] == provider else AttemptReason.FALLBACK
+        return AttemptReason.RETRY if failed.provider == provider else AttemptReason.FALLBACK
+
+    def _is_next_text(self, failed: _Replaced, provider: str) -> bool:
+        """Return whether a call is for the text after that of a provider that was cut off."""
+        return failed.cut_off and (failed.provider == provider or self._record.interrupted_ns is not None)
 
     @in_turn
     def go_on(self) -> None:
         """Continue after the last call ended without success: the next call is a retry or a fallback."""
-        if (
-            self._failed_provider is None and self._record.provider is not None
-        ):  # it was cut off, which says nothing about the provider
-            self._failed_provider = (self._record.provider, None)
+        if (failed := self._failed_provider) is not None:
+            self._failed_provider = _Replaced(
+                failed.provider, failed.error_type
+            )  # the text is the same, so the same provider is a retry
+        elif self._record.provider is not None:  # it was cut off, which says nothing about the provider
+            self._failed_provider = _Replaced(self._record.provider, None)
 
     @in_turn
     def invocation_began(self, invocation: Unfinished, provider: str, model: str | None, reason: AttemptReason) -> int:
@@ -225,9 +242,9 @@ class AudioSources:
             self._failed_part = self.failure
             self._skipped, record.bill.given = False, 0
         record.fallback = record.fallback or reason == AttemptReason.FALLBACK
-        self._record_fallback(provider)
-        if self._unfinished is not None:
-            self._unfinished.append(invocation)
+        self._record_fallback(provider, reason)
+        if self.unfinished is not None:
+            self.unfinished.append(invocation)
         record.attempts += 1
         return record.bill.given
 
@@ -240,13 +257,13 @@ class AudioSources:
             result: what came of it.
         """
         cause = result.cause
-        if self._unfinished and invocation in self._unfinished:
-            self._unfinished.remove(invocation)
+        if self.unfinished and invocation in self.unfinished:
+            self.unfinished.remove(invocation)
         if cause.good:
             self.failure, self._failed_provider = self._failed_part, None
         elif (is_failure := cause.outcome is not Outcome.CANCELLED) or self._gave_up(result):
             self.failure = self.failure or (cause if is_failure else None)
-            self._failed_provider = (result.provider, cause.error_type)
+            self._failed_provider = _Replaced(result.provider, cause.error_type, cut_off=not is_failure and result.billable)
             bill = self._record.bill
             bill.given = max(bill.given, result.characters or 0)
         if result.billable:
@@ -302,7 +319,7 @@ class AudioSources:
     @property
     def over(self) -> bool:
         """Whether the request is over: no call follows."""
-        return self._unfinished is None
+        return self.unfinished is None
 
     @in_turn
     def decide(self, provider: str | None) -> None:
@@ -329,10 +346,10 @@ class AudioSources:
             self._record.add_audio(result.audio, result)
 
     def _gave_up(self, result: InvocationResult) -> bool:
-        """Return whether the application waited for this call alone, and no longer, though the request goes on."""
+        """Return whether the application waited for this call alone, and no longer, if the request goes on to another provider."""
         record = self._record
-        is_last = record.provider == result.provider and not self._unfinished
-        return is_last and not result.billable and record.interrupted_ns is None
+        is_last = record.provider == result.provider and not self.unfinished
+        return is_last and record.interrupted_ns is None
 
     def end_unfinished(self, end_ns: int, *, final: bool) -> None:
         """End the open invocations with their request, except those in a block, which end with it.
@@ -343,26 +360,28 @@ class AudioSources:
         """
         if self.undecided:
             self.decide(None)
-        unfinished, self._unfinished = self._unfinished, None
+        unfinished, self.unfinished = self.unfinished, None
         if unfinished:
             for invocation in [i for i in unfinished if final or i.block is None]:
                 invocation.end(None, None, end_ns)
 
     def leave_to_parent(self) -> None:
         """Leave the open invocations, and those that are not decided, to the process that this one was forked from."""
-        unfinished, self._unfinished, self.undecided = self._unfinished, None, []
+        unfinished, self.unfinished, self.undecided = self.unfinished, None, []
         for invocation in unfinished or ():
             invocation.leave_to_parent()
 
-    def _record_fallback(self, provider: str) -> None:
-        if self._failed_provider is None or self._failed_provider[0] == provider:
+    def _record_fallback(self, provider: str, reason: AttemptReason) -> None:
+        failed = self._failed_provider
+        if failed is None or (failed.provider == provider and not failed.cut_off):
             return
-        failed, error_type = self._failed_provider
         self._failed_provider = None
+        if self._is_next_text(failed, provider) or (failed.cut_off and reason not in _REPEATS):
+            return
         self._record.fallback = True
-        self._record.failed_providers += (failed,)
+        self._record.failed_providers += (failed.provider,)
         bound = self._emitter.provider_labels.bound
-        self._emitter.instruments.fallbacks.add(1, (bound(failed), bound(provider), error_type))
+        self._emitter.instruments.fallbacks.add(1, (bound(failed.provider), bound(provider), failed.error_type))
 
     def _add_event(self, event: semconv.Event, attributes: dict[str, str]) -> None:
         if self._span.is_recording():

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -168,9 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing on stderr."""
 
 
-@pytest.fixture
-def faulty() -> Iterator[Faulty]:
-    """Such a server."""
+@contextmanager
+def faulty_server() -> Iterator[Faulty]:
+    """Such a server, which serves in a thread of its own."""
     server = Faulty()
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -181,6 +181,13 @@ def faulty() -> Iterator[Faulty]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    """Such a server."""
+    with faulty_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

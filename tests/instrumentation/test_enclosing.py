@@ -113,6 +113,7 @@ class Truth:
         for request in self.requests:
             if request["text"] == text and request["state"] == "failed":
                 reason = "retry" if request["failed"] == provider else "fallback"
+                self._give_up(request)
                 break
         else:
             request, reason = {"text": text, "calls": [], "causes": []}, "initial"
@@ -121,6 +122,18 @@ class Truth:
         call = {"request": request, "provider": provider, "reason": reason}
         request["calls"].append(call)  # type: ignore[attr-defined]
         return call
+
+    @staticmethod
+    def _give_up(request: dict[str, object]) -> None:
+        """What its caller did not wait for, and asks for once more, has failed."""
+        calls, causes = request["calls"], request["causes"]
+        assert isinstance(calls, list)
+        assert isinstance(causes, list)
+        if causes[-1] == "cancelled":
+            causes[-1] = "error"
+            for call in calls:
+                if call["outcome"] == "cancelled":
+                    call["outcome"] = "error"
 
     def end(self, call: dict[str, object], ending: str) -> None:
         """It ends."""
