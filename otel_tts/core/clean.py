@@ -16,25 +16,19 @@ from typing import Any, TypeVar
 
 from otel_tts.core.guard import MisuseError, caller, guard
 from otel_tts.semconv import OTHER, Instrument, Metric
+from otel_tts.semconv.identifiers import ELLIPSIS, LONGEST_NAME, NOT_IN_A_NAME, REPLACEMENT, UNPRINTABLE, recorded_id
 
 E = TypeVar("E", bound=StrEnum)
 
-LONGEST_NAME = 128
-"""The most code points of a name (a voice, a model, a cache tier): a longer one is cut, and ends in an ellipsis."""
 LONGEST_TEXT = 1 << 15
 """The most code points of a text: a log body, an exception's message, the text of a request."""
 LARGEST = 1 << 53
 """The largest number: up to here every integer is exact as a float, and sums stay within what OTLP can carry."""
 
-_ELLIPSIS = "…"
-# Controls, lone surrogates, and what turns the direction of the characters around it or breaks the line.
-_UNPRINTABLE = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069"
-_NOT_IN_A_NAME = re.compile(f"[\t\n\r{_UNPRINTABLE}]")
-_NOT_IN_A_TEXT = re.compile(f"\r(?!\n)|[{_UNPRINTABLE}]")
+_NOT_IN_A_TEXT = re.compile(f"\r(?!\n)|[{UNPRINTABLE}]")
 _LONGEST_WORD = 64  # characters; what is longer, or has a space in it, may be a text to speak
 _SPACE = re.compile(r"\s")
 _type_name = type.__dict__["__name__"].__get__
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _logger = logging.getLogger(__name__)
 
@@ -43,7 +37,7 @@ def name(value: object) -> str:
     """Return ``value`` as a short text on one line: for a label, an attribute, the name of a span."""
     if type(value) is str and len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
         return value
-    return _NOT_IN_A_NAME.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_NAME))
+    return NOT_IN_A_NAME.sub(REPLACEMENT, _cut(_plain(value), LONGEST_NAME))
 
 
 def missing(argument: str) -> str:
@@ -63,11 +57,18 @@ def optional_name(value: object) -> str | None:
     return None if value is None else name(value) or None
 
 
+def identifier(value: object) -> str | None:
+    """Return ``value`` as the id of a conversation is recorded; None if it is missing or empty. Ids that differ stay different."""
+    if type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isascii() and value.isprintable():
+        return value  # as `recorded_id` does, without the calls
+    return None if value is None else recorded_id(_plain(value)) or None
+
+
 def text(value: object) -> str:
     """Return ``value`` as a text of any number of lines: a log body, an exception's message, the text of a request."""
     if type(value) is str and len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
         return value
-    return _NOT_IN_A_TEXT.sub(_REPLACEMENT, _cut(_plain(value), LONGEST_TEXT))
+    return _NOT_IN_A_TEXT.sub(REPLACEMENT, _cut(_plain(value), LONGEST_TEXT))
 
 
 def spoken(value: object) -> str:
@@ -290,7 +291,7 @@ def _plain(value: object) -> str:
 
 
 def _cut(value: str, longest: int) -> str:
-    return value if len(value) <= longest else value[:longest] + _ELLIPSIS
+    return value if len(value) <= longest else value[:longest] + ELLIPSIS
 
 
 def _exact(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from otel_tts import semconv
 from otel_tts.history.traces import Span
 from otel_tts.semconv import FAILURES, Attribute, RequestKind
+from otel_tts.semconv.identifiers import recorded_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +246,8 @@ class RequestFilter:
     """A filter: a request matches if it fulfils every condition that is given.
 
     problem: what went wrong, across outcomes. error_type: the value of ``error.type``. provider: who made the audio, failed, or was
-    skipped. where: attributes by their keys, ours or the application's own, and the values they must have as text, see `as_text`.
+    skipped. conversation: its id, as the application gave it or as it is recorded. where: attributes by their keys, ours or the
+    application's own, and the values they must have as text, see `as_text`.
     slower_than: seconds. since and until: when the request started, in seconds since the Unix epoch. ended_since and ended_before: when
     it ended, which is when metrics count it.
     """
@@ -265,6 +267,12 @@ class RequestFilter:
     until: float | None = None
     ended_since: float | None = None
     ended_before: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.conversation is not None:
+            object.__setattr__(self, "conversation", recorded_id(self.conversation))
+        where = tuple((key, recorded_id(value) if key == semconv.CONVERSATION.key else value) for key, value in self.where)
+        object.__setattr__(self, "where", where)
 
     def holds(self, request: Request) -> bool:
         """Whether a request matches.

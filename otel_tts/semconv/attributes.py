@@ -59,7 +59,9 @@ PROVIDER = Attribute(
 MODEL = Attribute("gen_ai.request.model", "string", "The provider's model, or its voice file where that is the model.", limit=50)
 STREAM = Attribute("gen_ai.request.stream", "boolean", "Whether audio was streamed.", values=(True, False))
 CONVERSATION = Attribute(
-    "gen_ai.conversation.id", "string", "The conversation (session, call) that the utterance is part of. Never on metrics."
+    "gen_ai.conversation.id",
+    "string",
+    "The conversation (session, call) that the utterance is part of, at most 128 letters. Never on metrics.",
 )
 KIND = Attribute(
     "tts.request.kind",

@@ -60,6 +60,70 @@ handle.shutdown()
 '''
 
 
+IDS = (
+    "sip:" + "a" * 200 + "@one",
+    "sip:" + "a" * 200 + "@two",
+    "b" * 128,
+    "b" * 129,
+    "tab\there",
+    "tab\x0bhere",
+    "\u202eturned",
+    "Zo\u00eb \u96fb\u8a71 1",
+    "42",
+    'a "quote" \\ and = more',
+)
+"""Ids of all kinds: too long, with what cannot be printed, in any script. Some differ only behind what is recorded."""
+ODD = """
+import json, sys, otel_tts
+handle = otel_tts.configure()
+tts = otel_tts.Telemetry()
+for id in json.loads(sys.argv[1]):
+    with tts.conversation(int(id) if id.isdigit() else id), tts.synthesis("Hello."):
+        pass
+handle.shutdown()
+"""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory to which two services wrote requests of the same conversations."""
+    directory = tmp_path_factory.mktemp("odd") / "data"
+    for service in ("agent", "player"):
+        environ = {**os.environ, "OTEL_TTS_DATA_DIR": str(directory), "OTEL_SERVICE_NAME": service}
+        subprocess.run([sys.executable, "-c", ODD, json.dumps(IDS)], env=environ, check=True, timeout=60)
+    return directory
+
+
+@pytest.mark.parametrize("id", IDS, ids=range(len(IDS)))
+@pytest.mark.parametrize("option", ["--conversation", "--where"])
+def test_a_conversation_is_found_by_the_id_that_the_application_gave(odd: Path, option: str, id: str) -> None:
+    """Of both processes, and no other, whatever the id is made of; also by what is recorded of it."""
+    for sought in (id, listed(odd, "--conversation", id)[0]["conversation"]):
+        found = listed(odd, option, sought if option == "--conversation" else f"gen_ai.conversation.id={sought}")
+        assert sorted(request["service"] for request in found) == ["agent", "player"]
+    assert len({request["conversation"] for request in listed(odd)}) == len(IDS)
+
+
+def requests_page() -> None:
+    """The page of requests."""
+    from otel_tts.live import app
+
+    app.draw(next(page for page in app.PAGES if page.title == "Requests"))
+
+
+@pytest.mark.parametrize("id", IDS[:2], ids=["one", "two"])
+def test_a_long_id_has_a_page(odd: Path, monkeypatch: pytest.MonkeyPatch, id: str) -> None:
+    """By the id that the application gave, typed or in the address."""
+    monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(odd))
+    st.cache_resource.clear()
+    test = AppTest.from_function(requests_page, default_timeout=60)
+    test.query_params["conversation"] = id
+    test.run()
+    assert not test.exception
+    assert "No utterance" not in " ".join(element.proto.body for element in test.get("html"))
+    assert len(test.dataframe[0].value) == 2
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory that the program wrote to."""
@@ -168,13 +232,7 @@ def test_a_conversation_has_a_page(recorded: Path, monkeypatch: pytest.MonkeyPat
     for name, value in {"OTEL_TTS_DATA_DIR": str(recorded), "OTEL_METRIC_EXPORT_INTERVAL": "500"}.items():
         monkeypatch.setenv(name, value)
     st.cache_resource.clear()
-
-    def script() -> None:
-        from otel_tts.live import app
-
-        app.draw(next(page for page in app.PAGES if page.title == "Requests"))
-
-    test = AppTest.from_function(script, default_timeout=60)
+    test = AppTest.from_function(requests_page, default_timeout=60)
     test.query_params["conversation"] = "call 1"
     test.run()
     assert not test.exception

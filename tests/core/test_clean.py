@@ -8,6 +8,7 @@ import threading
 from decimal import Decimal
 from enum import Enum, StrEnum
 from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -154,6 +155,39 @@ def test_any_text_becomes_a_name_and_a_text(value: str) -> None:
     assert clean.text(clean.text(value)) == clean.text(value)
     if value.isprintable() and len(value) <= clean.LONGEST_NAME:
         assert clean.name(value) == clean.text(value) == value
+
+
+IDS = st.text(st.characters(categories=None), min_size=1, max_size=200) | st.text("ab", min_size=126, max_size=132)
+
+
+@given(st.lists(IDS, min_size=2, max_size=6, unique=True), st.text("x", min_size=118, max_size=130))
+def test_any_text_becomes_an_id_and_different_ones_stay_different(ids: list[str], beginning: str) -> None:
+    """On one line, at most 128 code points, found by what was given and by what is recorded."""
+    different = {*ids, *(beginning + one for one in ids)}
+    recorded = {clean.identifier(one) for one in different}
+    assert len(recorded) == len(different)
+    for one in recorded:
+        assert one is not None
+        assert type(one) is str
+        assert len(one) <= clean.LONGEST_NAME
+        assert clean.name(one) == clean.identifier(one) == one
+        one.encode()
+
+
+@pytest.mark.parametrize(
+    ("given_", "id"),
+    [(7, "7"), (b"call", "call"), (Voice.AMY, "amy"), (PurePosixPath("a/b"), "a/b"), (True, "True"), (None, None), ("", None)],
+)
+def test_an_id_of_any_type_is_a_text(given_: Any, id: str | None) -> None:
+    """As `str` makes it; without one, the conversation around stays."""
+    exported = Exported()
+    with (
+        exported.tts.conversation("around"),
+        exported.tts.conversation(given_),
+        exported.tts.synthesis("Hello", conversation=given_),
+    ):
+        pass
+    assert (exported.spans.get_finished_spans()[0].attributes or {})["gen_ai.conversation.id"] == (id or "around")
 
 
 def test_an_enumeration_is_one_label_however_it_is_written() -> None:
