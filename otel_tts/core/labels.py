@@ -8,6 +8,7 @@ from threading import Lock
 from otel_tts.core import clean
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.semconv import NONE, OTHER, Attribute, Metric
+from otel_tts.semconv.identifiers import LONGEST_NAME
 
 OwnLabels = tuple[tuple[str, str], ...]
 """The application's own attributes on metrics, as keys and bounded values."""
@@ -62,9 +63,7 @@ class Labels(ForkAware):
             return NONE
         if value in self._values or value in (NONE, OTHER):
             return value
-        if (
-            not (self._open and admit) or len(value) > clean.LONGEST_NAME
-        ):  # a name that was cut is not the name of a voice or model
+        if not (self._open and admit) or len(value) > LONGEST_NAME:  # a name that was cut is not the name of a voice or model
             return OTHER
         with self._lock:
             if value not in self._values and len(self._values) >= self._limit:

@@ -30,6 +30,7 @@ from otel_tts import PCM16, Telemetry, semconv
 from otel_tts.core import callback, clean
 from otel_tts.core.guard import guard
 from otel_tts.core.prices import Prices
+from otel_tts.semconv.identifiers import LONGEST_NAME
 from otel_tts.settings import Settings
 
 TONE = b"\x00\x40\x00\xc0" * 400
@@ -153,7 +154,7 @@ def test_any_text_becomes_a_name_and_a_text(value: str) -> None:
         assert len(cleaned) <= len(value) + 1
     assert "\n" not in clean.name(value)
     assert clean.text(clean.text(value)) == clean.text(value)
-    if value.isprintable() and len(value) <= clean.LONGEST_NAME:
+    if value.isprintable() and len(value) <= LONGEST_NAME:
         assert clean.name(value) == clean.text(value) == value
 
 
@@ -169,7 +170,7 @@ def test_any_text_becomes_an_id_and_different_ones_stay_different(ids: list[str]
     for one in recorded:
         assert one is not None
         assert type(one) is str
-        assert len(one) <= clean.LONGEST_NAME
+        assert len(one) <= LONGEST_NAME
         assert clean.name(one) == clean.identifier(one) == one
         one.encode()
 
