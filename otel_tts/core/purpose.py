@@ -38,7 +38,7 @@ class Purpose:
         """Return a copy with these values; None keeps the present one. Attributes are added.
 
         Args:
-            conversation: the id of the conversation; None or empty: as before.
+            conversation: the id of the conversation; None: as before; empty: none.
             kind: one of `RequestKind`; None: as before.
             attributes: the application's own; None: as before.
         """
@@ -47,7 +47,7 @@ class Purpose:
         return replace(
             self,
             kind=self.kind if kind is None else clean.choice(RequestKind, "kind", kind, "It is left out.") or self.kind,
-            conversation=clean.identifier(conversation) or self.conversation,
+            conversation=self.conversation if conversation is None else clean.identifier(conversation),
             attributes={**self.attributes, **_clean(attributes)} if attributes is not None else self.attributes,
         )
 

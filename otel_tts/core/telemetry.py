@@ -142,7 +142,7 @@ class Telemetry:
             language: as requested, a BCP 47 tag.
             stream: whether audio is delivered in pieces.
             conversation: the id of the conversation (session, call) that it is part of; by default that of the
-                :meth:`conversation` around.
+                :meth:`conversation` around; empty: of none.
             kind: ``interactive``, or ``prefetch`` or ``batch``, for which nobody waits; by default likewise.
             attributes: the application's own, on spans; on metrics only those declared to :class:`Telemetry`. Those of the
                 :meth:`conversation` around are added.
@@ -161,7 +161,7 @@ class Telemetry:
         """Return a block in which all requests are part of a conversation, also those of instrumented SDKs and frameworks.
 
         Args:
-            id: of the conversation (session, call), the same in all its blocks.
+            id: of the conversation (session, call), the same in all its blocks; None: that of the block around; empty: none.
             kind: as for :meth:`synthesis`.
             attributes: as for :meth:`synthesis`.
         """

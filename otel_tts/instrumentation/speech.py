@@ -48,7 +48,7 @@ class Speech:
     ) -> None:
         with Current(context if context is not None else get_current()):
             outer = enclosing_request()
-            purpose = current_purpose().with_(conversation, None, None)
+            purpose = current_purpose().with_(conversation or None, None, None)
             self.request: SynthesisRequest = outer or begin_request(
                 telemetry.emitter,
                 asked.text,
