@@ -52,7 +52,7 @@ def begin_request(
     context = get_current()
     purpose = current_purpose(context) if purpose is None else purpose
     call, request = _enclosing(context)
-    if request is not None:
+    if request is not None and (call is not None or not _is_another(request, purpose)):
         request.update(text, voice, language, purpose)
         return request
     if OUTSIDE in context:
@@ -78,6 +78,15 @@ def begin_request(
     finally:
         if turn.left:
             turn.leave()
+
+
+def _is_another(request: SynthesisRequest, purpose: Purpose) -> bool:
+    """Return whether a request is of another conversation than the open one in its context, in which a task may live that serves many.
+
+    What is stated inside counts, not what was around that one already.
+    """
+    stated, known = purpose.conversation, request.record.purpose.conversation
+    return None not in (stated, known) and stated not in (known, current_purpose(request.context).conversation)
 
 
 def _outer(purpose: Purpose) -> SynthesisRequest | None:

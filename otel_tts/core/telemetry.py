@@ -133,7 +133,8 @@ class Telemetry:
         of that one: it is counted once, however many layers start it, and so are its attempts, of which those of the innermost
         layer count. Directly in the block of another one it is a request of
         its own, which alone is counted if that one calls no provider and finds no cached audio. It is always one of its own after an
-        interruption, and in the consumer of a generator that yields audio inside such a block.
+        interruption, in the consumer of a generator that yields audio inside such a block, and, outside RPCs, if it states another
+        conversation.
 
         Args:
             text: as received; its length is recorded, the text itself only with text capture on. None if it arrives in pieces, see
