@@ -68,13 +68,17 @@ def differences(utterance: dict[str, Any], requests: list[dict[str, Any]], price
         yield "a retry, but Pipecat asks for no sentence again"
 
 
-def test_each_turn_is_as_it_was(tmp_path: Path) -> None:
-    """Requests, outcome, attempts, audio made and handed out, gaps and cost, on spans and in the metrics; and none stays open."""
+@pytest.mark.parametrize("at_once", [1, 6])
+def test_each_turn_is_as_it_was(tmp_path: Path, at_once: int) -> None:
+    """Requests, outcome, attempts, audio made and handed out, gaps and cost, on spans and in the metrics; and none stays open.
+
+    Also where several pipelines run in one event loop: nothing of one is another's.
+    """
     file = tmp_path / "prices.toml"
     file.write_text("".join(f"[{name}]\nusd_per_million_characters = {price}\n" for name, price in PRICES.items()))
     program = ROOT / "tests" / "instrumentation" / "programs" / "pipecat_turns.py"
     ran = subprocess.run(
-        [str(PYTHON), str(program), str(SESSIONS)], env=os.environ | {"PYTHONPATH": str(ROOT), "OTEL_TTS_PRICES": str(file)},
+        [str(PYTHON), str(program), str(SESSIONS), str(at_once)], env=os.environ | {"PYTHONPATH": str(ROOT), "OTEL_TTS_PRICES": str(file)},
         capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -90,6 +94,7 @@ def test_each_turn_is_as_it_was(tmp_path: Path) -> None:
             faults = list(differences(utterance, its, PRICES[session["service"]] * 1e-6))
             wrong += [(session["seed"], faults, utterance["calls"], its)] if faults else []
         assert (requests, session["left"]) == ([], 0), session["seed"]
+        assert all(request["conversations"] == [f"call {session['seed']}"] for request in session["requests"])
     assert wrong == []
     everything = [request for session in record["sessions"] for request in session["requests"]]
     assert {"ok", "cancelled", "partial", "error"} <= {request["outcome"] for request in everything}

@@ -1,7 +1,7 @@
 """Turns of pipelines of Pipecat's that chance interrupts and breaks. Its last line says what was asked, handed out and recorded, as JSON.
 
-Arguments: how many sessions. Each has one service: as those over HTTP, which give audio inside the call, or as those over a WebSocket. Time
-passes at once.
+Arguments: how many sessions, and how many of them at once, each in a conversation of its own. Each has one service: as those over HTTP,
+which give audio inside the call, or as those over a WebSocket. Time passes at once.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.workers.runner import WorkerRunner
 
+from otel_tts import Telemetry
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.instrumentation.pipecat import PipecatInstrumentor
 from otel_tts.testing.capture import Capture, SessionProviders
@@ -256,10 +257,22 @@ async def interrupt(moment: str, worker: PipelineWorker, sink: Sink, cut: asynci
             sink.studio.cut_off()  # those that began before the frame came
 
 
+async def together(seeds: range, capture: Capture) -> list[dict[str, Any]]:
+    """Sessions at once; gives what was asked and handed out, beside what was recorded."""
+
+    async def conversation(seed: int) -> dict[str, Any]:
+        with Telemetry.conversation(f"call {seed}", attributes={"app.session": seed}):
+            return await session(seed, capture)
+
+    records = await asyncio.gather(*(conversation(seed) for seed in seeds))
+    left = list(UNDER_WAY.items())
+    return [{**record, "left": len(left)} for record in records]
+
+
 async def session(seed: int, capture: Capture) -> dict[str, Any]:
-    """Some turns; gives what was asked and handed out, beside what was recorded."""
+    """Some turns."""
     chance = Random(seed)
-    studio, views = Studio(chance), len(capture.syntheses())
+    studio = Studio(chance)
     sink = Sink(studio)
     service = chance.choice([Inline, Socket])(studio)
     worker = PipelineWorker(
@@ -291,11 +304,9 @@ async def session(seed: int, capture: Capture) -> dict[str, Any]:
         await running
         for context_id in studio.utterances.keys() - ended:
             studio.utterances[context_id].cut = True  # words that were left are spoken when nothing is played any more
-    left = list(UNDER_WAY.items())
     return {
         "seed": seed,
         "service": type(service).__name__.lower(),
-        "left": len(left),
         "utterances": [asdict(utterance) for utterance in studio.utterances.values()],
         "requests": [
             {
@@ -308,13 +319,15 @@ async def session(seed: int, capture: Capture) -> dict[str, Any]:
                 "underrun": view["tts.stream.underrun"] or 0.0,
                 "attempts": [(attempt.reason, attempt.outcome, attempt["tts.audio.duration"]) for attempt in view.attempts],
                 "cost": view["tts.usage.cost"] or 0.0,
+                "conversations": sorted({str(part["gen_ai.conversation.id"]) for part in (view, *view.attempts)}),
             }
-            for view in capture.syntheses()[views:]
+            for view in capture.syntheses()
+            if view["app.session"] == seed
         ],
     }
 
 
-def main(sessions: int) -> None:
+def main(sessions: int, at_once: int) -> None:
     """Run them, and print the record."""
     logger.remove()
     loop = VirtualLoop()
@@ -322,10 +335,13 @@ def main(sessions: int) -> None:
     asyncio.set_event_loop(loop)
     with Capture(SessionProviders()) as capture:
         PipecatInstrumentor().instrument(raise_exception_on_conflict=True)
-        records = [loop.run_until_complete(asyncio.wait_for(session(seed, capture), 3000)) for seed in range(sessions)]
+        records = []
+        for first in range(0, sessions, at_once):
+            seeds = range(first, min(first + at_once, sessions))
+            records += loop.run_until_complete(asyncio.wait_for(together(seeds, capture), 3000))
         totals = {name: capture.total(name) for name in ("tts.synthesis.duration", "tts.attempt.duration", "tts.usage.cost")}
     sys.stdout.write(json.dumps({"sessions": records, "totals": totals}) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))
