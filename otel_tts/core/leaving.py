@@ -13,8 +13,6 @@ from otel_tts.semconv import ErrorType, Outcome
 _DISCONNECTED = {
     "ClientDisconnected",
     "ConnectionClosed",
-    "ConnectionClosedError",
-    "ConnectionClosedOK",
     "StreamClosedError",
     "WebSocketClosedError",
     "WebsocketClosed",
@@ -103,8 +101,6 @@ def departs(error: BaseException) -> bool:
 def _departs(error: BaseException) -> bool:
     if isinstance(error, ConnectionError):
         return not isinstance(error, ConnectionRefusedError)
-    if not isinstance(error, Exception):
-        return False
     names = {cls.__name__ for cls in type(error).__mro__}
     cause = outcome.from_exception(error)
     return cause != outcome.SHUTDOWN and (bool(names & _DISCONNECTED) or cause.outcome is Outcome.CANCELLED)

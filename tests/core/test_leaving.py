@@ -6,10 +6,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from aiohttp import ClientConnectionResetError, ClientSession, web
+from opentelemetry.context import attach, detach, set_value
 from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -17,10 +20,27 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
 from otel_tts import Attempt, Synthesis
+from otel_tts.core.call import CALL, Call
+from otel_tts.core.clock import RequestClock
 from otel_tts.testing.capture import Capture
 from tests.core.picture import FORMAT, HALF, TEXT, points, tone
 
 CHUNK = tone(0.1)
+_OF_SERVERS = (
+    ("uvicorn.protocols.utils", "ClientDisconnected"),
+    ("tornado.iostream", "StreamClosedError"),
+    ("tornado.websocket", "WebSocketClosedError"),
+    ("sanic.exceptions", "WebsocketClosed"),
+)
+
+
+def _of_servers() -> Iterator[Exception]:
+    """The exceptions of the servers that are installed."""
+    for module, name in _OF_SERVERS:
+        if find_spec(module.partition(".")[0]):
+            yield getattr(import_module(module), name)()
+
+
 DEPARTURES = (
     BrokenPipeError(),
     ConnectionResetError(),
@@ -30,6 +50,7 @@ DEPARTURES = (
     ClientConnectionResetError(),
     WebSocketDisconnect(1001),
     ConnectionClosedOK(Close(1001, ""), Close(1001, ""), rcvd_then_sent=True),
+    *_of_servers(),
 )
 ENDED = (
     WebSocketDisconnect(1012),
@@ -38,7 +59,7 @@ ENDED = (
     ConnectionClosedError(None, Close(1012, "")),
 )
 """A server that stops has closed the WebSocket itself."""
-FAULTS = (ValueError("a fault of the service"), KeyError("x"), TimeoutError(), RuntimeError())
+FAULTS = (ValueError("a fault of the service"), KeyError("x"), TimeoutError(), RuntimeError(), ConnectionRefusedError())
 
 
 async def _engine(chunks: int = 4) -> AsyncIterator[bytes]:
@@ -248,7 +269,8 @@ def test_an_attempt_that_the_request_goes_on_without_has_failed(
         with synthesis.attempt(provider) as attempt:
             attempt.audio(HALF, FORMAT)
     first, second = _attempts(capture_tts)
-    assert first[2] == ("error" if whole else "partial")
+    kind = "timeout" if isinstance(error, TimeoutError) else "connection" if isinstance(error, ConnectionError) else "_OTHER"
+    assert first[2:4] == ("error" if whole else "partial", kind)
     assert second[1:3] == ("retry" if provider == "e" else "fallback", "ok")
     assert synthesis.outcome == "ok"
     assert bool(capture_tts.points("tts.provider.fallbacks")) == (provider == "f")
@@ -477,13 +499,21 @@ def _drops_a_generator(synthesis: Synthesis) -> None:
     next(generator())
 
 
+def _drops_a_block_in_a_generator(synthesis: Synthesis) -> None:
+    def generator() -> Iterator[bytes]:
+        with synthesis.attempt("e") as attempt:
+            yield from attempt.stream(iter([CHUNK] * 3), FORMAT)
+
+    next(generator())
+
+
 def _breaks_in_a_block(synthesis: Synthesis) -> None:
     with synthesis.attempt("e") as attempt:
         for _ in attempt.stream(iter([CHUNK] * 3), FORMAT):
             break
 
 
-LEFT = (_raises, _breaks, _closes, _raises_in_a_coroutine, _drops_a_generator, _breaks_in_a_block)
+LEFT = (_raises, _breaks, _closes, _raises_in_a_coroutine, _drops_a_generator, _drops_a_block_in_a_generator, _breaks_in_a_block)
 Leave = Callable[[Synthesis], None]
 
 
@@ -539,3 +569,114 @@ def test_after_an_interruption_nobody_is_replaced(capture_tts: Capture, leave: L
         list(synthesis.attempt("f").stream(iter([CHUNK]), FORMAT))
     assert {reason for _, reason, *_ in _attempts(capture_tts)} == {"initial"}
     assert not capture_tts.points("tts.provider.fallbacks")
+
+
+class _Rpc(Call):
+    """An RPC whose handler has set a status."""
+
+    set_status: str | None = None
+
+    def status(self) -> str | None:
+        """Return it."""
+        return self.set_status
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "has_audio", "expected"),
+    [
+        (None, ValueError(), True, ("cancelled", None, "stopped")),
+        ("OK", ValueError(), True, ("cancelled", None, "stopped")),
+        ("INVALID_ARGUMENT", ValueError(), True, ("error", "_OTHER", None)),
+        ("INVALID_ARGUMENT", TimeoutError(), True, ("cancelled", None, "stopped")),
+        ("OK", ValueError(), False, ("error", "_OTHER", None)),
+        ("INVALID_ARGUMENT", ValueError(), False, ("rejected", "invalid_input", None)),
+        (None, None, False, ("ok", None, None)),
+        ("OK", None, False, ("ok", None, None)),
+        ("INVALID_ARGUMENT", None, False, ("rejected", "invalid_input", None)),
+    ],
+)
+def test_the_status_that_a_handler_has_set_says_more_than_its_exception(
+    capture_tts: Capture, status: str | None, error: Exception | None, has_audio: bool, expected: tuple[Any, ...]
+) -> None:
+    """Where the exception itself says nothing, and the status is not that of success."""
+    tts = capture_tts.telemetry()
+    call = _Rpc(RequestClock(tts.emitter.clock))
+    token = attach(set_value(CALL, call))
+    with suppress(Exception), tts.synthesis(TEXT) as synthesis, synthesis.attempt("e") as attempt:
+        if has_audio:
+            attempt.audio(CHUNK, FORMAT)
+        call.set_status = status
+        if error is not None:
+            raise error
+    detach(token)
+    call.end(status or "UNKNOWN", error=error)
+    assert _attempts(capture_tts)[0][2:] == expected
+
+
+@pytest.mark.parametrize("error", [ValueError(), asyncio.CancelledError(), None])
+def test_a_probe_has_no_request_that_explains_it(capture_tts: Capture, error: BaseException | None) -> None:
+    """What leaves its block is its outcome; without audio and without an exception it is `ok`."""
+    with suppress(ValueError, asyncio.CancelledError), capture_tts.telemetry().probe("e") as attempt:
+        if error is not None:
+            attempt.audio(CHUNK, FORMAT)
+            raise error
+    expected = {ValueError: "error", asyncio.CancelledError: "cancelled"}.get(type(error), "ok")  # type: ignore[arg-type]
+    assert _attempts(capture_tts)[0][1:3] == ("probe", expected)
+
+
+@pytest.mark.parametrize("cut", ["interrupt", "fail", "nothing"])
+def test_what_the_application_has_stated_before_decides(capture_tts: Capture, cut: str) -> None:
+    """An exception after an interruption or a stated failure gives nobody up, also where another attempt follows."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
+        with suppress(ValueError), synthesis.attempt("e") as attempt:
+            for _ in attempt.stream(iter([CHUNK] * 3), FORMAT):
+                if cut == "interrupt":
+                    synthesis.interrupt()
+                if cut == "fail":
+                    synthesis.fail(error_type="queue_full")
+                raise ValueError
+        list(synthesis.attempt("f").stream(iter([CHUNK]), FORMAT))
+    expected = {
+        "interrupt": ("cancelled", None, "interrupted"),
+        "fail": ("partial", "queue_full", None),
+        "nothing": ("partial", "_OTHER", None),
+    }
+    assert _attempts(capture_tts)[0][2:] == expected[cut]
+
+
+def test_a_provider_that_says_that_it_was_cancelled_did_not_time_out(capture_tts: Capture) -> None:
+    """Its own exception, before any audio, is no time limit of the application."""
+    with capture_tts.telemetry().synthesis(TEXT) as synthesis:
+        with suppress(WebSocketDisconnect), synthesis.attempt("e"):
+            raise WebSocketDisconnect(1001)
+        with synthesis.attempt("f") as attempt:
+            attempt.audio(HALF, FORMAT)
+    assert [attempt[1:4] for attempt in _attempts(capture_tts)] == [("initial", "cancelled", None), ("fallback", "ok", None)]
+
+
+@pytest.mark.parametrize("has_audio", [False, True])
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt()])
+def test_the_end_of_the_service_is_its_own_failure(capture_tts: Capture, error: BaseException, has_audio: bool) -> None:
+    """The attempt was stopped, before its audio or after; the request failed with `shutdown`."""
+    with suppress(SystemExit, KeyboardInterrupt), capture_tts.telemetry().synthesis(TEXT) as s, s.attempt("e") as attempt:
+        if has_audio:
+            attempt.audio(CHUNK, FORMAT)
+        raise error
+    assert _attempts(capture_tts)[0][2:] == ("cancelled", None, "stopped")
+    view = capture_tts.synthesis()
+    assert (view.outcome, view["error.type"]) == ("error", "shutdown")
+
+
+@pytest.mark.parametrize("limited", LIMITS, ids=lambda limited: limited.__name__)
+def test_an_engine_that_hangs_and_is_asked_once_more_has_failed(capture_tts: Capture, limited: Limited) -> None:
+    """Without any audio it was not cut off: the second call of the same engine is a retry."""
+
+    async def speak() -> None:
+        async with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
+            with suppress(TimeoutError):
+                await limited(synthesis, _silent())
+            async for _ in synthesis.attempt("e").stream(_engine(), FORMAT):
+                pass
+
+    asyncio.run(speak())
+    assert _attempts(capture_tts) == [("e", "initial", "error", "timeout", None), ("e", "retry", "ok", None, None)]
