@@ -13,6 +13,7 @@ from otel_tts.semconv import ErrorType, Outcome
 _DISCONNECTED = {
     "ClientDisconnected",
     "ConnectionClosed",
+    "ConnectionClosedError",
     "StreamClosedError",
     "WebSocketClosedError",
     "WebsocketClosed",

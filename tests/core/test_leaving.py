@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
 from otel_tts import Attempt, Synthesis
+from otel_tts.core import outcome
 from otel_tts.core.call import CALL, Call
 from otel_tts.core.clock import RequestClock
 from otel_tts.testing.capture import Capture
@@ -680,3 +681,30 @@ def test_an_engine_that_hangs_and_is_asked_once_more_has_failed(capture_tts: Cap
 
     asyncio.run(speak())
     assert _attempts(capture_tts) == [("e", "initial", "error", "timeout", None), ("e", "retry", "ok", None, None)]
+
+
+@pytest.mark.parametrize("has_audio", [False, True])
+@pytest.mark.parametrize(
+    ("status", "ended"), [("CANCELLED", outcome.CANCELLED), ("DEADLINE_EXCEEDED", outcome.DEADLINE), ("OK", None)]
+)
+def test_what_is_raised_after_its_rpc_has_ended(
+    capture_tts: Capture, status: str, ended: outcome.Cause | None, has_audio: bool
+) -> None:
+    """Where nobody waits any more, an exception in the block of an attempt says only that; else it is what it always is."""
+    tts = capture_tts.telemetry()
+    call = _Rpc(RequestClock(tts.emitter.clock))
+    token = attach(set_value(CALL, call))
+    with suppress(ValueError), tts.synthesis(TEXT, stream=True) as synthesis, synthesis.attempt("e") as attempt:
+        if has_audio:
+            next(attempt.stream(iter([CHUNK] * 3), FORMAT))
+        call.end(status, interruption=ended)
+        raise ValueError
+    detach(token)
+    if ended is not None:
+        assert _attempts(capture_tts)[0][2:] == (
+            ended.outcome,
+            ended.error_type,
+            "caller" if ended == outcome.CANCELLED else None,
+        )
+    else:
+        assert _attempts(capture_tts)[0][2:] == (("cancelled", None, "stopped") if has_audio else ("error", "_OTHER", None))
