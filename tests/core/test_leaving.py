@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -708,3 +708,35 @@ def test_what_is_raised_after_its_rpc_has_ended(
         )
     else:
         assert _attempts(capture_tts)[0][2:] == (("cancelled", None, "stopped") if has_audio else ("error", "_OTHER", None))
+
+
+@pytest.mark.parametrize("limited", LIMITS[:4], ids=lambda limited: limited.__name__)
+def test_an_engine_that_falls_silent_and_is_given_up_for_another_one_has_failed(capture_tts: Capture, limited: Limited) -> None:
+    """After some of its audio, too: another provider shows that it was given up, not cut off by its listener."""
+
+    async def speak() -> None:
+        async with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
+            with suppress(TimeoutError):
+                await limited(synthesis, _stuck())
+            async for _ in synthesis.attempt("f").stream(_engine(), FORMAT):
+                pass
+
+    asyncio.run(speak())
+    assert _attempts(capture_tts) == [("e", "initial", "partial", "timeout", None), ("f", "fallback", "ok", None, None)]
+
+
+@pytest.mark.parametrize("in_a_block", [True, False])
+def test_what_an_engine_raises_after_an_interruption_is_no_failure(capture_tts: Capture, in_a_block: bool) -> None:
+    """Nobody wants its audio any more, so that its stream may end as it likes."""
+
+    def chunks() -> Iterator[bytes]:
+        yield CHUNK
+        raise ConnectionResetError
+
+    with suppress(ConnectionResetError), capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
+        attempt = synthesis.attempt("e")
+        with attempt if in_a_block else nullcontext():
+            for _ in attempt.stream(chunks(), FORMAT):
+                synthesis.interrupt()
+    assert _attempts(capture_tts)[0][2:] == ("cancelled", None, "interrupted")
+    assert not _blamed(capture_tts)
