@@ -740,3 +740,16 @@ def test_what_an_engine_raises_after_an_interruption_is_no_failure(capture_tts: 
                 synthesis.interrupt()
     assert _attempts(capture_tts)[0][2:] == ("cancelled", None, "interrupted")
     assert not _blamed(capture_tts)
+
+
+@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
+def test_a_stream_that_is_left_is_not_replaced_beside_the_next_sentence(capture_tts: Capture, leave: Leave) -> None:
+    """The provider that was left speaks on already when another one is called."""
+    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
+        leave(synthesis)
+        beside = synthesis.attempt("e").stream(iter([CHUNK] * 2), FORMAT)
+        next(beside)
+        list(synthesis.attempt("g").stream(iter([CHUNK]), FORMAT))
+        list(beside)
+    assert sorted(attempt[:2] for attempt in _attempts(capture_tts)) == [("e", "initial"), ("e", "initial"), ("g", "initial")]
+    assert not capture_tts.points("tts.provider.fallbacks")
