@@ -99,8 +99,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_conversation_is_found_by_the_id_that_the_application_gave(odd: Path, option: str, id: str) -> None:
     """Of both processes, and no other, whatever the id is made of; also by what is recorded of it."""
     for sought in (id, listed(odd, "--conversation", id)[0]["conversation"]):
-        found = listed(odd, option, sought if option == "--conversation" else f"gen_ai.conversation.id={sought}")
-        assert sorted(request["service"] for request in found) == ["agent", "player"]
+        of_both = listed(odd, option, sought if option == "--conversation" else f"gen_ai.conversation.id={sought}")
+        assert sorted(request["service"] for request in of_both) == ["agent", "player"]
     assert len({request["conversation"] for request in listed(odd)}) == len(IDS)
 
 

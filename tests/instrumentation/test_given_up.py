@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import anyio
 import pytest
 
 from otel_tts import Telemetry
@@ -91,7 +91,7 @@ async def _by_anyio(call: Awaitable[Any], stuck: Callable[[], Awaitable[Any]]) -
         await stuck()
         scope.cancel()
 
-    with anyio.CancelScope() as scope:
+    with import_module("anyio").CancelScope() as scope:
         ending = asyncio.create_task(end())
         await call
     await ending
