@@ -85,8 +85,8 @@ def _is_another(request: SynthesisRequest, purpose: Purpose) -> bool:
 
     What is stated inside counts, not what was around that one already.
     """
-    stated, known = purpose.conversation, request.record.purpose.conversation
-    return None not in (stated, known) and stated not in (known, current_purpose(request.context).conversation)
+    stated, outer = purpose.conversation, request.record.purpose.conversation
+    return None not in (stated, outer) and stated not in (outer, current_purpose(request.context).conversation)
 
 
 def _outer(purpose: Purpose) -> SynthesisRequest | None:
