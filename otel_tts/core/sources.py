@@ -217,10 +217,8 @@ class AudioSources:
     @in_turn
     def go_on(self) -> None:
         """Continue after the last call ended without success: the next call is a retry or a fallback."""
-        if (failed := self._failed_provider) is not None:
-            self._failed_provider = _Replaced(
-                failed.provider, failed.error_type
-            )  # the text is the same, so the same provider is a retry
+        if (failed := self._failed_provider) is not None:  # the text is the same, so another call of the provider is a retry
+            self._failed_provider = _Replaced(failed.provider, failed.error_type)
         elif self._record.provider is not None:  # it was cut off, which says nothing about the provider
             self._failed_provider = _Replaced(self._record.provider, None)
 
@@ -313,8 +311,8 @@ class AudioSources:
             by_attempts: whether there were others; else it is counted itself so far.
         """
         self._record.attempts -= not by_attempts
-        if self._unfinished and invocation in self._unfinished:
-            self._unfinished.remove(invocation)
+        if self.unfinished and invocation in self.unfinished:
+            self.unfinished.remove(invocation)
 
     @property
     def over(self) -> bool:
