@@ -102,6 +102,8 @@ def departs(error: BaseException) -> bool:
 def _departs(error: BaseException) -> bool:
     if isinstance(error, ConnectionError):
         return not isinstance(error, ConnectionRefusedError)
+    if not isinstance(error, Exception):
+        return False
     names = {cls.__name__ for cls in type(error).__mro__}
     cause = outcome.from_exception(error)
     return cause != outcome.SHUTDOWN and (bool(names & _DISCONNECTED) or cause.outcome is Outcome.CANCELLED)
