@@ -12,7 +12,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from otel_tts import semconv
-from otel_tts.core import clean
+from otel_tts.core import arguments, clean
 from otel_tts.core.attempt import Attempt
 from otel_tts.core.clock import Clock, RequestClock, SystemClock
 from otel_tts.core.connection import Opening
@@ -57,7 +57,7 @@ class Telemetry:
         clock: by default that of the operating system.
 
     Raises:
-        SettingError: a setting is not usable.
+        SettingError: a setting is not usable, or an argument is of the wrong kind.
         ValueError: prices, or the attributes or one of their limits, are not usable.
     """
 
@@ -78,6 +78,7 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         clock: Clock | None = None,
     ) -> None:
+        arguments.check("Telemetry", locals(), _RULES)
         if self._off:
             settings = settings if settings is not None else Settings.load({})
             tracer_provider = tracer_provider if tracer_provider is not None else NoOpTracerProvider()
@@ -278,5 +279,15 @@ def _own_labels(declared: Mapping[str, int | Iterable[str]]) -> tuple[tuple[str,
     return tuple(labels)
 
 
+_RULES: Mapping[str, arguments.Rule] = {
+    "voices": arguments.NAMES,
+    "languages": arguments.NAMES,
+    "providers": arguments.NAMES,
+    "models": arguments.NAMES,
+    "settings": arguments.SETTINGS,
+    "tracer_provider": arguments.TRACER_PROVIDER,
+    "meter_provider": arguments.METER_PROVIDER,
+    "clock": arguments.has("monotonic", "a clock, see otel_tts.core.clock.Clock"),
+}
 _MOST_VALUES = 200
 """The most values of one of the application's own attributes on metrics."""

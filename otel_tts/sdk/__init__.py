@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from otel_tts.core.arguments import LOGGER_PROVIDER, METER_PROVIDER, SETTINGS, TRACER_PROVIDER, Rule, check
 from otel_tts.core.fork import ForkAware, register
 from otel_tts.sdk.threads import can_start
 from otel_tts.settings import Settings, misspelt, standard
@@ -43,6 +44,23 @@ _ENDED = (
     "configure() has been called after the pipeline that it set up was shut down: OpenTelemetry's providers are set once in a process, so "
     "nothing is recorded any more. Call pipeline.flush() to export what there is and go on (in a notebook, say), or restart the process."
 )
+_SWITCH = Rule(lambda value: isinstance(value, bool), "True or False")
+_RULES: Mapping[str, Rule] = {
+    "service_name": Rule(lambda value: isinstance(value, str), "a string"),
+    "tracer_provider": TRACER_PROVIDER,
+    "meter_provider": METER_PROVIDER,
+    "logger_provider": LOGGER_PROVIDER,
+    "settings": SETTINGS,
+    "prometheus_port": Rule(
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535,
+        "a whole number from 0 to 65535",
+    ),
+    "local": _SWITCH,
+    "logs": _SWITCH,
+    "handle_sigterm": _SWITCH,
+    "resource": Rule(lambda value: isinstance(value, Mapping), "a mapping of names to values"),
+    "monitor": _SWITCH,
+}
 _THREADS = 16
 """Of the export of all signals, and of the libraries that it uses."""
 _NO_THREADS = (
@@ -104,11 +122,15 @@ def configure(
         ValueError: ``handle_sigterm`` in another thread than the main one.
     """
     arguments = {name: value for name, value in locals().items() if value is not None}
+    check("configure", arguments, _RULES)
     with _configured.lock:
         if _configured.first_call is None:
             standard.check(os.environ)
             misspelt.warn(os.environ)
-            _configured.first_call = arguments, _build({**arguments, "settings": settings or Settings.load()})
+            _configured.first_call = (
+                arguments,
+                _build({**arguments, "settings": settings if settings is not None else Settings.load()}),
+            )
         first, pipeline = _configured.first_call
     if pipeline.has_ended:
         _logger.warning(_ENDED)
