@@ -44,11 +44,11 @@ READERS: dict[str, tuple[str, Callable[[Settings], object]]] = {
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("what", AT_THE_PATH)
 def test_what_is_no_such_file(what: str, kind: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Nothing is waited for, nothing without an end is read, and the message names the file."""
+    """Nothing is waited for, nothing without an end is read, and the message names the variable and the file."""
     make, message = AT_THE_PATH[what]
     variable, read = READERS[kind]
     make(tmp_path / "named")
-    with pytest.raises(SettingError, match=re.escape(f"The {kind} {str(tmp_path / 'named')!r} {message}")):
+    with pytest.raises(SettingError, match=re.escape(f"{variable}: the {kind} {str(tmp_path / 'named')!r} {message}")):
         read(Settings.load({variable: str(tmp_path / "named")}))
     record_property("hostile inputs: files", 1)
 

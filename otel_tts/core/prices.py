@@ -64,13 +64,15 @@ class Prices:
         Raises:
             SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
         """
-        tables = read_toml("price file", path)
+        tables = read_toml("OTEL_TTS_PRICES", "price file", path)
         try:
             return cls({provider: table[_KEY] for provider, table in tables.items()})
         except (KeyError, TypeError):
-            raise SettingError(f"The price file {quoted(path)} needs a table for each provider with {_KEY!r} in it.") from None
+            raise SettingError(
+                f"OTEL_TTS_PRICES: the price file {quoted(path)} needs a table for each provider with {_KEY!r} in it."
+            ) from None
         except ValueError as error:
-            raise SettingError(f"The price file {quoted(path)} is not usable: {error}") from None
+            raise SettingError(f"OTEL_TTS_PRICES: the price file {quoted(path)} is not usable: {error}") from None
 
     def cost(self, provider: str, model: str | None, characters: int) -> float | None:
         """Return the US dollars for ``characters`` code points; None if the price is unknown.

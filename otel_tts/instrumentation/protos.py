@@ -122,7 +122,9 @@ def load(settings: Settings | None = None) -> Protos:
     own: Mapping[str, Method] = {}
     methods = _methods(tomllib.loads(resources.files(__package__).joinpath("protos.toml").read_text("utf-8")), "protos.toml")
     if settings.grpc_mapping:
-        own = _methods(read_toml("gRPC mapping", settings.grpc_mapping), settings.grpc_mapping, report=True)
+        own = _methods(
+            read_toml("OTEL_TTS_GRPC_MAPPING", "gRPC mapping", settings.grpc_mapping), settings.grpc_mapping, report=True
+        )
     return Protos({**methods, **own}, own)
 
 
@@ -212,4 +214,4 @@ class _Reader:
 
     def _wrong(self, key: str, what: str) -> SettingError:
         where = f"{key} of {self._method!r}" if key else repr(self._method)
-        return SettingError(f"The gRPC mapping {self._file!r} is not usable, {where}: {what}.")
+        return SettingError(f"OTEL_TTS_GRPC_MAPPING: the gRPC mapping {self._file!r} is not usable, {where}: {what}.")

@@ -44,28 +44,31 @@ def read_bytes(path: str | Path) -> bytes:
     return content
 
 
-def read_toml(kind: str, path: str | Path) -> dict[str, Any]:
+def read_toml(variable: str, kind: str, path: str | Path) -> dict[str, Any]:
     """Return the tables of a TOML file in UTF-8, with or without a byte order mark.
 
     Args:
+        variable: which names the file, for messages.
         kind: what the file is, for messages: ``price file``.
         path: of the file; ``~`` is the home directory.
 
     Raises:
-        SettingError: it cannot be read, or is no TOML; the message names the file and says why.
+        SettingError: it cannot be read, or is no TOML; the message names the variable and the file, and says why.
     """
     try:
         return tomllib.loads(read_bytes(Path(path).expanduser()).decode("utf-8-sig"))
     except OSError as error:
-        raise SettingError(f"The {kind} {quoted(path)} cannot be read: {error.strerror or error}.") from None
+        raise SettingError(f"{variable}: the {kind} {quoted(path)} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise SettingError(f"The {kind} {quoted(path)} is no text in UTF-8.") from None
+        raise SettingError(f"{variable}: the {kind} {quoted(path)} is no text in UTF-8.") from None
     except RecursionError:  # a RuntimeError itself
-        raise SettingError(f"The {kind} {quoted(path)} is nested too deeply.") from None
+        raise SettingError(f"{variable}: the {kind} {quoted(path)} is nested too deeply.") from None
     except RuntimeError:
-        raise SettingError(f"The {kind} {quoted(path)} cannot be read: it has a ~, and this user has no home.") from None
+        raise SettingError(
+            f"{variable}: the {kind} {quoted(path)} cannot be read: it has a ~, and this user has no home."
+        ) from None
     except ValueError as error:  # or a number with more digits than Python reads
-        raise SettingError(f"The {kind} {quoted(path)} is no TOML: {error}.") from None
+        raise SettingError(f"{variable}: the {kind} {quoted(path)} is no TOML: {error}.") from None
 
 
 def _open(path: str | Path) -> int:

@@ -91,11 +91,15 @@ def test_without_any_setting_telemetry_stays_on_this_machine() -> None:
             "maybe",
             "otel-tts: telemetry is off: OTEL_TTS_CAPTURE_TEXT='maybe' is not allowed: it takes ",
         ),
-        ("OTEL_TTS_PRICES", "nowhere.toml", "otel-tts: telemetry is off: The price file 'nowhere.toml' cannot be read: "),
+        (
+            "OTEL_TTS_PRICES",
+            "nowhere.toml",
+            "otel-tts: telemetry is off: OTEL_TTS_PRICES: the price file 'nowhere.toml' cannot be read: ",
+        ),
         (
             "OTEL_TTS_GRPC_MAPPING",
             "nowhere.toml",
-            "otel-tts: tts_grpc_server is not observed: The gRPC mapping 'nowhere.toml' cannot be read: ",
+            "otel-tts: tts_grpc_server is not observed: OTEL_TTS_GRPC_MAPPING: the gRPC mapping 'nowhere.toml' cannot be read: ",
         ),
         (
             "OTEL_PROPAGATORS",

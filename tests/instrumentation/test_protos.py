@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_used_says_where_and_what_is_allowed(text: str, me
     path.write_text(text, "utf-8")
     with pytest.raises(SettingError) as caught:
         load(path)
-    assert f"The gRPC mapping {str(path)!r} is n" in str(caught.value)
+    assert f"OTEL_TTS_GRPC_MAPPING: the gRPC mapping {str(path)!r} is n" in str(caught.value)
     assert message in str(caught.value)
 
 

@@ -174,7 +174,8 @@ def test_a_home_directory_is_asked_for_where_a_path_names_it() -> None:
 def test_files_below_a_home_that_is_not_there_are_refused_in_one_line(read: Callable[[str], object]) -> None:
     """Prices and mappings: as a file that is not there."""
     for given in ("~/x", "~nobody-of-that-name/x", "/nowhere/x"):
-        assert re.fullmatch(rf"The (price file|gRPC mapping) '{given}' cannot be read: .+\.", refusal(lambda: read(given)))  # noqa: B023
+        message = refusal(lambda: read(given))  # noqa: B023
+        assert re.fullmatch(rf"OTEL_TTS_\w+: the (price file|gRPC mapping) '{given}' cannot be read: .+\.", message)
 
 
 GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
