@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import threading
 from collections.abc import Mapping
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from otel_tts.core.arguments import LOGGER_PROVIDER, METER_PROVIDER, SETTINGS, TRACER_PROVIDER, Rule, check
@@ -45,6 +45,15 @@ _ENDED = (
     "configure() has been called after the pipeline that it set up was shut down: OpenTelemetry's providers are set once in a process, so "
     "nothing is recorded any more. Call pipeline.flush() to export what there is and go on (in a notebook, say), or restart the process."
 )
+
+
+def _is_port(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0 <= operator.index(value) <= 65_535
+    except TypeError:
+        return False
+
+
 _SWITCH = Rule(lambda value: isinstance(value, int) or type(value).__name__ in ("bool", "bool_"), "True or False")  # numpy's, too
 _RULES: Mapping[str, Rule] = {
     "service_name": Rule(lambda value: isinstance(value, str), "a string"),
@@ -52,10 +61,7 @@ _RULES: Mapping[str, Rule] = {
     "meter_provider": METER_PROVIDER,
     "logger_provider": LOGGER_PROVIDER,
     "settings": SETTINGS,
-    "prometheus_port": Rule(
-        lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= 65_535,
-        "a whole number from 0 to 65535",
-    ),
+    "prometheus_port": Rule(_is_port, "a whole number from 0 to 65535"),
     "local": _SWITCH,
     "logs": _SWITCH,
     "handle_sigterm": _SWITCH,
