@@ -14,10 +14,11 @@ from otel_tts.core import outcome
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.enclosure import Enclosure
 from otel_tts.core.guard import guarded
+from otel_tts.core.layers import Layers
 from otel_tts.core.outcome import Cause
 from otel_tts.core.place import Place, here
 from otel_tts.core.turn import Turn
-from otel_tts.semconv import RequestKind
+from otel_tts.semconv import Outcome, RequestKind
 
 CALL = create_key("call")
 """The key of the enclosing Call in the OpenTelemetry context."""
@@ -35,6 +36,9 @@ class MessageReader(Protocol):
 
 class Part(Protocol):
     """A request to speak that belongs to a Call."""
+
+    layers: Layers | None
+    outcome: Outcome | None
 
     @property
     def text_input(self) -> MessageReader:

@@ -14,6 +14,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guard, guarded
+from otel_tts.core.late import Late
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import Purpose
 from otel_tts.core.request import SynthesisRequest
@@ -69,6 +70,7 @@ class Rpc(Call):
         "_metadata",
         "_method",
         "_span",
+        "_spoke",
         "context",
         "internals",
         "largest_response",
@@ -86,7 +88,7 @@ class Rpc(Call):
         self._metadata = metadata
         self.internals = internals
         self._answer: Answer | None = None
-        self._begun = self._answered_by_grpc = self.received = self.unsendable = self.unencodable = False
+        self._begun = self._answered_by_grpc = self._spoke = self.received = self.unsendable = self.unencodable = False
         self.single_response = True
         """Whether the caller gets one response at most. It is not sent with a failure, while each response of a stream is sent at once."""
         self.largest_response = self._earlier_response = -1
@@ -103,7 +105,7 @@ class Rpc(Call):
         try:  # as `in_turn` does, in fewer calls
             with turn.lock:
                 if self.over:  # its caller left before: what the handler does is still part of its trace
-                    return set_span_in_context(self._span, _EMPTY)
+                    return self._late()
                 if self._begun:  # another interceptor calls the handler once more
                     return self.context
                 context = get_current()
@@ -138,6 +140,10 @@ class Rpc(Call):
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
             self.trace_response = f"00-{trace_id:032x}-{span_id:016x}-{flags & TraceFlags.SAMPLED:02x}"
+
+    def _late(self) -> Context:
+        span = {SPAN_KEY: self._span}
+        return Context({**span, CALL: Late(self.timeline, self.interruption())} if self._spoke else span)
 
     def status(self) -> str | None:
         """Return the name of the status that its handler has set, or with which it aborts it; None without one."""
@@ -327,6 +333,7 @@ class Rpc(Call):
             # collection.
             self.internals, self._answer, self._metadata, self.context = _UNKNOWN, None, (), _EMPTY
             timeline, plan = self.timeline, plan_of(self._emitter, self._method, code)
+            self._spoke = last is not None
             if last is None:
                 plan.silent = True
             elif plan.speech is None:

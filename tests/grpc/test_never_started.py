@@ -6,7 +6,8 @@ import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,11 +30,15 @@ class Service:
         self._tts = tts
         self.hanging = threading.Event()
         self.free = threading.Event()
+        self.started: list[Any] = []
+
+    def _hang(self) -> None:
+        if self.hanging.is_set():
+            self.free.wait(20)
 
     def _speak(self, text: bytes, **options: Any) -> bytes:
         with self._tts.synthesis(text.decode(), **options) as s, s.attempt("engine") as attempt:
-            if self.hanging.is_set():
-                self.free.wait(20)
+            self._hang()
             return attempt.audio(bytes(3_200), PCM16(16_000))
 
     def unary_unary_speaks(self, request: bytes, context: Any) -> bytes:
@@ -49,34 +54,58 @@ class Service:
         yield from self._tts.synthesis(request.decode(), stream=True).stream(self._engine(), "engine", audio=PCM16(16_000))
 
     def _engine(self) -> Iterator[bytes]:
-        if self.hanging.is_set():
-            self.free.wait(20)
+        self._hang()
         yield bytes(3_200)
 
     def unary_unary_at_times(self, request: bytes, context: Any) -> bytes:
         """Speak only where it is asked to."""
-        if self.hanging.is_set():
-            self.free.wait(20)
+        self._hang()
         return self._speak(request) if request == b"speak" else b"."
 
     def unary_unary_silent(self, request: bytes, context: Any) -> bytes:
         """Never speak."""
-        if self.hanging.is_set():
-            self.free.wait(20)
+        self._hang()
         return b"."
+
+    def stream_unary_reads(self, requests: Iterator[bytes], context: Any) -> bytes:
+        """Begin to speak before its text has come, and read that in the block of the attempt."""
+        self.started.append(context)
+        with self._tts.synthesis() as s, s.attempt("engine") as attempt:
+            self._hang()
+            "".join(s.text_from(map(bytes.decode, requests)))
+            return attempt.audio(bytes(3_200), PCM16(16_000))
+
+    def stream_unary_speaks(self, requests: Iterator[bytes], context: Any) -> bytes:
+        """Speak without a look at its text: nobody tells it that its caller is gone."""
+        self.started.append(context)
+        return self._speak(b"text of its own")
+
+    def stream_stream_speaks(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        """Speak in pieces, and the second engine where the first one fails."""
+        self.started.append(context)
+        synthesis = self._tts.synthesis(stream=True)
+        with suppress(OSError), synthesis, synthesis.attempt("broken"):
+            raise OSError
+        yield from synthesis.stream(self._engine(), "engine", audio=PCM16(16_000))
+
+    def stream_unary_twice(self, requests: Iterator[bytes], context: Any) -> bytes:
+        """Speak in two layers."""
+        self.started.append(context)
+        with self._tts.synthesis():
+            return self._speak(b"text of its own")
 
     def handlers(self) -> Any:
         """Its methods."""
-        names = [name for name in dir(self) if name.startswith("unary")]
+        names = [name for name in dir(self) if name.startswith(("unary", "stream"))]
         return speech(**{name: getattr(self, name) for name in names})
 
 
-def many(port: int, method: str, *, timeout_s: float, cancel: bool = False) -> Counter[str]:
-    """What clients see of many RPCs at once."""
+def many(port: int, method: str, *, timeout_s: float, cancel: bool = False, requests: Sequence[bytes] = ()) -> Counter[str]:
+    """What clients see of many RPCs at once. requests: for methods that take several."""
     with connect(port) as channel:
         stub = getattr(channel, kind_of(method))(f"{METHOD}{method}")
-        start = stub if "stream" in kind_of(method) else stub.future
-        calls = [start(b"speak", timeout=timeout_s) for _ in range(CALLS)]
+        start = stub if kind_of(method).endswith("stream") else stub.future
+        calls = [start(iter(requests) if requests else b"speak", timeout=timeout_s) for _ in range(CALLS)]
         if cancel:
             time.sleep(0.1)
             for call in calls:
@@ -132,6 +161,32 @@ def test_what_waits_for_a_thread_until_its_caller_is_gone_is_a_request(
     assert sum(count for _, count in durations) == CALLS + 1
     unread = [synthesis for synthesis in capture_tts.syntheses(outcome=bad) if synthesis["tts.text.length"] is None]
     assert len(unread) == CALLS - 2  # two had a thread
+
+
+@pytest.mark.parametrize("cancel", [False, True], ids=["deadline", "cancelled"])
+@pytest.mark.parametrize("method", ["stream_unary_reads", "stream_unary_speaks", "stream_stream_speaks", "stream_unary_twice"])
+def test_a_handler_that_starts_when_its_caller_is_gone_makes_no_other_request(
+    capture_tts: Capture, service: Service, method: str, cancel: bool
+) -> None:
+    """It starts when a thread is free. Its RPC is one request all the same, and what it does are attempts, which fail only by engines."""
+    with sync_server(service._tts, service.handlers(), workers=2) as port:
+        with connect(port) as channel:
+            answer = getattr(channel, kind_of(method))(f"{METHOD}{method}")(iter([b"text"]), timeout=10)
+            b"".join(answer if kind_of(method) == "stream_stream" else [answer])
+        service.hanging.set()
+        many(port, method, timeout_s=20.0 if cancel else 1.0, cancel=cancel, requests=[b"text"])
+        wait_for(lambda: sum(ends(capture_tts).values()) == CALLS + 1)
+        service.free.set()
+        wait_for(lambda: len(service.started) == CALLS + 1 and not capture_tts.total("tts.synthesis.active"))
+    bad = "cancelled" if cancel else "deadline"
+    assert Counter(synthesis["tts.outcome"] for synthesis in capture_tts.syntheses()) == {"ok": 1, bad: CALLS}
+    assert capture_tts.total("tts.synthesis.requests") == CALLS + 1
+    attempts = [span for span in capture_tts.spans if (span.attributes or {}).get("tts.attempt.reason")]
+    assert capture_tts.total("tts.attempt.duration") == len(attempts) > CALLS
+    failed = {
+        dict(span.attributes or {}).get("gen_ai.provider.name") for span in attempts if span.attributes["tts.outcome"] == "error"
+    }  # type: ignore[index]
+    assert failed <= {"broken"}
 
 
 @pytest.mark.parametrize("method", ["unary_unary_silent", "unary_unary_at_times"])
