@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_tts.core import clean
-from otel_tts.settings import SettingError
-from otel_tts.settings.named_file import read_toml
-from otel_tts.settings.values import quoted
+from otel_tts.settings.named_file import PRICES, read_toml
 
 _logger = logging.getLogger(__name__)
 
@@ -64,15 +62,13 @@ class Prices:
         Raises:
             SettingError: the file cannot be read, is not TOML, or contains something that is not a price.
         """
-        tables = read_toml("OTEL_TTS_PRICES", "price file", path)
+        tables = read_toml(PRICES, path)
         try:
             return cls({provider: table[_KEY] for provider, table in tables.items()})
         except (KeyError, TypeError):
-            raise SettingError(
-                f"OTEL_TTS_PRICES: the price file {quoted(path)} needs a table for each provider with {_KEY!r} in it."
-            ) from None
+            raise PRICES.refused(path, f"needs a table for each provider with {_KEY!r} in it.") from None
         except ValueError as error:
-            raise SettingError(f"OTEL_TTS_PRICES: the price file {quoted(path)} is not usable: {error}") from None
+            raise PRICES.refused(path, f"is not usable: {error}") from None
 
     def cost(self, provider: str, model: str | None, characters: int) -> float | None:
         """Return the US dollars for ``characters`` code points; None if the price is unknown.

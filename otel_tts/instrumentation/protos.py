@@ -35,7 +35,7 @@ from otel_tts.instrumentation.exchange import observe
 from otel_tts.instrumentation.messages import Fields, Method, Missing
 from otel_tts.semconv import AUDIO_FORMATS, OTHER
 from otel_tts.settings import SettingError, Settings
-from otel_tts.settings.named_file import read_toml
+from otel_tts.settings.named_file import GRPC_MAPPING, read_toml
 
 _ALIKE = 0.85  # of two services or methods, from 0 to 1: with less, one is hardly the other one mistyped
 _CONSEQUENCES = {
@@ -122,9 +122,7 @@ def load(settings: Settings | None = None) -> Protos:
     own: Mapping[str, Method] = {}
     methods = _methods(tomllib.loads(resources.files(__package__).joinpath("protos.toml").read_text("utf-8")), "protos.toml")
     if settings.grpc_mapping:
-        own = _methods(
-            read_toml("OTEL_TTS_GRPC_MAPPING", "gRPC mapping", settings.grpc_mapping), settings.grpc_mapping, report=True
-        )
+        own = _methods(read_toml(GRPC_MAPPING, settings.grpc_mapping), settings.grpc_mapping, report=True)
     return Protos({**methods, **own}, own)
 
 
@@ -214,4 +212,4 @@ class _Reader:
 
     def _wrong(self, key: str, what: str) -> SettingError:
         where = f"{key} of {self._method!r}" if key else repr(self._method)
-        return SettingError(f"OTEL_TTS_GRPC_MAPPING: the gRPC mapping {self._file!r} is not usable, {where}: {what}.")
+        return GRPC_MAPPING.refused(self._file, f"is not usable, {where}: {what}.")

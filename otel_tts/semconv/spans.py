@@ -140,7 +140,7 @@ SYNTHESIS_SPAN = Span(
 ENCLOSING_SPAN = Span(
     "tts.enclose",
     "INTERNAL",
-    "A request that called no provider itself: one that was begun directly in its block did, and is the one that counts.",
+    "A request or an attempt that something else counts for: one that was begun inside, or an RPC that was over before.",
     (OPERATION_NAME, OUTPUT_TYPE, STREAM, CONVERSATION, KIND, VOICE, LANGUAGE),
     (SKIPPED_EVENT,),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from otel_tts.settings.dropped import metric_names
+from otel_tts.settings.named_file import GRPC_MAPPING, PRICES
 from otel_tts.settings.section import Section, setting
 from otel_tts.settings.values import boolean, host_names, milliseconds, path, port, seconds, size, text
 
@@ -82,9 +83,9 @@ class Settings(SharedSettings):
     capture_text: bool = setting(
         "OTEL_TTS_CAPTURE_TEXT", boolean, False, "Whether the text and exception messages are recorded on spans. Private text!"
     )
-    prices: str = setting("OTEL_TTS_PRICES", text, "", "A TOML file with the prices of providers; see docs/telemetry.md.")
+    prices: str = setting(PRICES.variable, text, "", "A TOML file with the prices of providers; see docs/telemetry.md.")
     grpc_mapping: str = setting(
-        "OTEL_TTS_GRPC_MAPPING",
+        GRPC_MAPPING.variable,
         text,
         "",
         "A TOML file that says where the messages of further gRPC methods hold text, voice and audio; for zero code.",

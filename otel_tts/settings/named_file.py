@@ -7,13 +7,34 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_tts.errors import SettingError
 from otel_tts.settings.values import quoted
 
 LARGEST = 16 << 20
 """The most bytes of such a file."""
+
+
+class NamedFile(NamedTuple):
+    """A kind of file, which a setting names."""
+
+    variable: str
+    kind: str
+    """What it is, for people."""
+
+    def refused(self, path: str | Path, problem: str) -> SettingError:
+        """Return the error for one that cannot be used.
+
+        Args:
+            path: of the file.
+            problem: what is wrong, as the end of a sentence whose subject is the file.
+        """
+        return SettingError(f"{self.variable}: the {self.kind} {quoted(path)} {problem}")
+
+
+PRICES = NamedFile("OTEL_TTS_PRICES", "price file")
+GRPC_MAPPING = NamedFile("OTEL_TTS_GRPC_MAPPING", "gRPC mapping")
 
 
 def check_kind(path: str | Path) -> None:
@@ -44,12 +65,11 @@ def read_bytes(path: str | Path) -> bytes:
     return content
 
 
-def read_toml(variable: str, kind: str, path: str | Path) -> dict[str, Any]:
+def read_toml(file: NamedFile, path: str | Path) -> dict[str, Any]:
     """Return the tables of a TOML file in UTF-8, with or without a byte order mark.
 
     Args:
-        variable: which names the file, for messages.
-        kind: what the file is, for messages: ``price file``.
+        file: what it is.
         path: of the file; ``~`` is the home directory.
 
     Raises:
@@ -58,17 +78,15 @@ def read_toml(variable: str, kind: str, path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(Path(path).expanduser()).decode("utf-8-sig"))
     except OSError as error:
-        raise SettingError(f"{variable}: the {kind} {quoted(path)} cannot be read: {error.strerror or error}.") from None
+        raise file.refused(path, f"cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise SettingError(f"{variable}: the {kind} {quoted(path)} is no text in UTF-8.") from None
+        raise file.refused(path, "is no text in UTF-8.") from None
     except RecursionError:  # a RuntimeError itself
-        raise SettingError(f"{variable}: the {kind} {quoted(path)} is nested too deeply.") from None
+        raise file.refused(path, "is nested too deeply.") from None
     except RuntimeError:
-        raise SettingError(
-            f"{variable}: the {kind} {quoted(path)} cannot be read: it has a ~, and this user has no home."
-        ) from None
+        raise file.refused(path, "cannot be read: it has a ~, and this user has no home.") from None
     except ValueError as error:  # or a number with more digits than Python reads
-        raise SettingError(f"{variable}: the {kind} {quoted(path)} is no TOML: {error}.") from None
+        raise file.refused(path, f"is no TOML: {error}.") from None
 
 
 def _open(path: str | Path) -> int:
