@@ -7,13 +7,15 @@ handler then does counts as attempts only: it is spoken, and costs money, but is
 
 from __future__ import annotations
 
-from opentelemetry.trace import get_current_span
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, get_current_span
 
 from otel_tts import semconv
-from otel_tts.core.call import Call, Part
+from otel_tts.core.call import CALL, Call, Part
 from otel_tts.core.clock import RequestClock
 from otel_tts.core.layers import Layers, Outer
 from otel_tts.core.outcome import Cause
+from otel_tts.core.span_key import SPAN_KEY
 
 
 class CountedAlready(Layers):
@@ -71,3 +73,14 @@ class Late(Call):
 
     def _cut_off(self) -> tuple[str, Cause]:
         return "CANCELLED", self._why
+
+
+def late_context(span: Span, call: Call, *, counted: bool) -> Context:
+    """Return the context of a handler that starts when its RPC is over.
+
+    Args:
+        span: of the RPC.
+        call: the RPC.
+        counted: whether it was counted with a request to speak; else what the handler speaks is a request of its own.
+    """
+    return Context({SPAN_KEY: span, CALL: Late(call.timeline, call.interruption())} if counted else {SPAN_KEY: span})

@@ -14,7 +14,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.guard import guard, guarded
-from otel_tts.core.late import Late
+from otel_tts.core.late import late_context
 from otel_tts.core.outcome import Cause
 from otel_tts.core.purpose import Purpose
 from otel_tts.core.request import SynthesisRequest
@@ -105,7 +105,7 @@ class Rpc(Call):
         try:  # as `in_turn` does, in fewer calls
             with turn.lock:
                 if self.over:  # its caller left before: what the handler does is still part of its trace
-                    return self._late()
+                    return late_context(self._span, self, counted=self._spoke)
                 if self._begun:  # another interceptor calls the handler once more
                     return self.context
                 context = get_current()
@@ -140,10 +140,6 @@ class Rpc(Call):
         trace_id, span_id, _, flags, _, valid = self._span.get_span_context()
         if valid:
             self.trace_response = f"00-{trace_id:032x}-{span_id:016x}-{flags & TraceFlags.SAMPLED:02x}"
-
-    def _late(self) -> Context:
-        span = {SPAN_KEY: self._span}
-        return Context({**span, CALL: Late(self.timeline, self.interruption())} if self._spoke else span)
 
     def status(self) -> str | None:
         """Return the name of the status that its handler has set, or with which it aborts it; None without one."""
@@ -329,8 +325,7 @@ class Rpc(Call):
         context, span, last = self.context, self._span, self._last
         try:
             self.end(code, now, error, cause, interruption, final)
-            # Breaks circles of references: grpc's objects and the context refer to this one, and all would stay until the next garbage
-            # collection.
+            # Breaks circles, which would stay until the next garbage collection: grpc's objects and the context refer to this one.
             self.internals, self._answer, self._metadata, self.context = _UNKNOWN, None, (), _EMPTY
             timeline, plan = self.timeline, plan_of(self._emitter, self._method, code)
             self._spoke = last is not None
