@@ -10,11 +10,13 @@
     │
     │   The readers
     ├── HistoryUnavailableError, ConnectionError    a source of history does not answer, or not as it should
-    │   └── HistoryIncompleteError                  it answered with only a part
+    │   ├── HistoryIncompleteError                  it answered with only a part
+    │   └── UnreadableHistogramError                one service's histogram has other buckets than its metric
     ├── NoResponseError, ConnectionError            a server gave no response
     │   ├── TLSError                                no TLS connection
     │   └── UnreachableError                        nothing listens at the address, or the name is unknown
     ├── SourceUnavailableError                      what the live dashboard reads does not answer
+    │   └── FiguresUnknownError                     it answers, but what one service wrote cannot be counted
     ├── TrackingUnreachableError                    MLflow cannot be used
     ├── UnknownReferenceError                       there is no such reference
     ├── AnotherJobError                             another report job is running

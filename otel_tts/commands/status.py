@@ -25,7 +25,7 @@ from otel_tts.live.behind import behind
 from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
 from otel_tts.live.judgement import Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
-from otel_tts.live.verdicts import judged, newest_of, seen
+from otel_tts.live.verdicts import judged, newest_of, seen, unknown
 from otel_tts.live.view import Period
 from otel_tts.settings import LiveSettings
 
@@ -69,13 +69,13 @@ def status(service: str, as_json: bool) -> None:
     \b
     The exit code is what Nagios, Icinga and Sensu expect of a check:
     0 no condition is met        2 one of severity page is met
-    1 one of severity ticket     3 unknown: no telemetry arrives, or it cannot be read
+    1 one of severity ticket     3 unknown: no telemetry arrives, or it (or that of one service) cannot be read
     """  # noqa: D301 - \b keeps click from joining the lines
     settings = LiveSettings.load()
     history = CachedHistory(open_history(settings))
     console = terminal.console()
     try:
-        met, age_s, background, names = _judged(history, settings, service)
+        verdicts, met, age_s, background, names = _judged(history, settings, service)
         notes = added_up(history.places(Period.from_range("15m", history.now, history.interval)), service)
     except SourceUnavailableError as unavailable:
         if as_json:
@@ -87,6 +87,9 @@ def status(service: str, as_json: bool) -> None:
     if background is None and (age_s is None or is_ahead(age_s) or is_late(age_s, history.interval)):
         state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
     reason = _unknown(age_s, history.source, service, names) if state is CheckState.UNKNOWN else ""
+    if reasons := unknown(verdicts):
+        state = state if state is CheckState.CRITICAL else CheckState.UNKNOWN
+        reason = " ".join(filter(None, [reason, *(f"{name}: {' '.join(why)}" for name, why in reasons.items())]))
     if as_json:
         print_json("status", _as_json(state, met, age_s, history.source, settings, reason, [*filter(None, [background]), *notes]))
     else:
@@ -100,8 +103,8 @@ def status(service: str, as_json: bool) -> None:
 
 def _judged(
     history: CachedHistory, settings: LiveSettings, service: str
-) -> tuple[list[Met], float | None, str | None, list[str]]:
-    """The conditions that are met, the age of the newest telemetry, what there is in the background, and the services there are instead.
+) -> tuple[list[Verdict], list[Met], float | None, str | None, list[str]]:
+    """The verdicts and, of them, the conditions that are met; the age of the newest telemetry, the background, and other services.
 
     The age, in seconds, is that of requests that somebody waits for; None without any. Only then the background is looked at.
     """
@@ -111,16 +114,17 @@ def _judged(
     background = only_background(history, hour_ago, history.now, "Within the last hour", service) if newest is None else None
     if newest is None and background is None:
         names = {*seen(history, period), *seen(history, period, semconv.BACKGROUND_DURATION)} if service else set[str]()
-        return [], None, None, sorted(names)
+        return [], [], None, None, sorted(names)
+    verdicts = judged(history, period, settings, service)
     met = [
         Met(
             verdict,
             tuple(onset(history, period, settings, verdict.service, verdict.condition, subject) for subject in verdict.holds),
         )
-        for verdict in judged(history, period, settings, service)
+        for verdict in verdicts
         if any(verdict.sentences())
     ]
-    return met, None if newest is None else history.now - newest, background, []
+    return verdicts, met, None if newest is None else history.now - newest, background, []
 
 
 def _unknown(age_s: float | None, source: str, service: str, names: list[str]) -> str:

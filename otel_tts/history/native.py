@@ -56,7 +56,25 @@ class Unbounded(Distribution):
 
     def __sub__(self, earlier: Distribution) -> Distribution:
         """Return the values that were added since an earlier state of the same histogram."""
-        return Unbounded(self._count - earlier.count, self._source, self._name)
+        return self.with_count(self._count - earlier.count)
+
+    def with_count(self, count: float) -> Unbounded:
+        """The same with another number of values.
+
+        Args:
+            count: the number.
+        """
+        return Unbounded(count, self._source, self._name)
+
+
+def merged(parts: Sequence[Distribution]) -> Distribution:
+    """Merge distributions of one metric into one; where one of them is unbounded, so is that. Whoever looks at its buckets is told.
+
+    Args:
+        parts: the distributions.
+    """
+    unbounded = next((part for part in parts if isinstance(part, Unbounded)), None)
+    return Distribution.merged(parts) if unbounded is None else unbounded.with_count(sum(part.count for part in parts))
 
 
 def distribution(histogram: Mapping[str, Any], bounds: Sequence[float]) -> Distribution | None:

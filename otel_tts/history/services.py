@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from otel_tts import semconv
 from otel_tts.distribution import Distribution
+from otel_tts.history.native import merged
 from otel_tts.history.rows import Growth, Series
 from otel_tts.semconv import COUNTED, AttemptReason, Attribute, Metric, Outcome
 
@@ -91,7 +92,7 @@ def _service(name: str, growth: Growth) -> Service:
         providers=_counts({semconv.ATTEMPT_DURATION.name: real}, semconv.ATTEMPT_DURATION, semconv.PROVIDER),
         errors=_counts(growth, semconv.SYNTHESIS_FAILURES, semconv.ERROR_TYPE),
         attempts={provider: (succeeded[provider], count) for provider, count in sorted(judged.items()) if count},
-        scores={key: Distribution.merged(parts) for key, parts in sorted(scores.items())},
+        scores={key: merged(parts) for key, parts in sorted(scores.items())},
     )
 
 

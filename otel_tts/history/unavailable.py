@@ -13,14 +13,18 @@ class HistoryIncompleteError(HistoryUnavailableError):
     """A source says that it answered with only a part: counts of it would be too low."""
 
 
-def exponential(source: str, name: str) -> HistoryUnavailableError:
+class UnreadableHistogramError(HistoryUnavailableError):
+    """A source answers, but one service's histogram does not say how many values lie below the metric's bounds. Others are read."""
+
+
+def exponential(source: str, name: str) -> UnreadableHistogramError:
     """Make the error for a histogram without the bounds that its metric has: thresholds are such bounds, and others are guesses.
 
     Args:
         source: who has it, to begin the sentence.
         name: of the metric, as the source has it.
     """
-    return HistoryUnavailableError(
+    return UnreadableHistogramError(
         f"{source} has {name} as an exponential or native histogram, without the bounds of buckets that requests are counted by. "
         f"Export it with explicit buckets, and let the store keep them: see docs/series.md, exponential and native histograms."
     )

@@ -14,7 +14,7 @@ from otel_tts import formatting, palette, semconv
 from otel_tts.history import Service, added_up, open_history
 from otel_tts.live import tiles
 from otel_tts.live.background import only_background
-from otel_tts.live.cached_history import CachedHistory, SourceUnavailableError
+from otel_tts.live.cached_history import CachedHistory, FiguresUnknownError, SourceUnavailableError
 from otel_tts.live.judgement import is_ahead, is_late
 from otel_tts.live.screens import Page, cache, drift, now, providers, requests, trends, widget
 from otel_tts.live.verdicts import received
@@ -216,6 +216,9 @@ def _part(page: Page, drawn_with: View) -> None:
             if only is not None:
                 notice.html(tiles.notice("unknown", only, f"Trends shows them: `{semconv.BACKGROUND_DURATION.name}`."))
         _to_url(page)
+    except FiguresUnknownError as refused:
+        others = "" if view.service else " Figures of another service are there when it is chosen above."
+        st.html(tiles.notice("unknown", "These figures are unknown.", f"{refused}{others}"))
     except SourceUnavailableError as away:
         st.html(tiles.legend(source.source, palette.BAD))
         moment = formatting.clock(away.since)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from otel_tts.errors import OtelTtsError
 from otel_tts.history import History, HistoryUnavailableError, Place, Point, Request, RequestFilter, Row, Service, Timeline, Trace
 from otel_tts.history.answers import Answers
 from otel_tts.history.timelines import across
+from otel_tts.history.unavailable import UnreadableHistogramError
 from otel_tts.live.view import REFRESHES, Period, View
 from otel_tts.promql.recorded import GRID_S
 from otel_tts.semconv import Attribute, Instrument, Metric
@@ -44,6 +46,10 @@ class SourceUnavailableError(OtelTtsError):
         super().__init__(message)
         self.since = since
         self.answered = answered
+
+
+class FiguresUnknownError(SourceUnavailableError):
+    """The source answers, but what one service wrote cannot be counted. What is asked of other services is answered."""
 
 
 class CachedHistory:
@@ -132,6 +138,8 @@ class CachedHistory:
     def ask_ahead(self, questions: Iterable[Callable[[], object]]) -> None:
         """Run these queries at the same time, so that their answers are in the cache when a page needs them.
 
+        Figures that are unknown are no error here: whoever needs them is told.
+
         Args:
             questions: are asked at the same time.
 
@@ -139,7 +147,8 @@ class CachedHistory:
             SourceUnavailableError: the source does not answer one of them.
         """
         for asked in [self._askers.submit(question) for question in questions]:
-            asked.result()
+            with suppress(FiguresUnknownError):
+                asked.result()
 
     def total(self, period: Period, *, service: str = "") -> Row:
         """What happened in the whole period, over everything.
@@ -333,6 +342,9 @@ class CachedHistory:
     def _asked(self, question: Callable[[], T]) -> T:
         try:
             answer = question()
+        except UnreadableHistogramError as error:
+            self._away_since, self._answered = None, True
+            raise FiguresUnknownError(str(error), self._wall_clock(), answered=True) from None
         except (HistoryUnavailableError, PermissionError) as error:
             with self._lock:
                 since = self._away_since = self._away_since or self._wall_clock()

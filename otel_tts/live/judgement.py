@@ -14,7 +14,7 @@ from otel_tts.conditions import CONDITIONS, MINIMUM_REFERENCE, Condition, figure
 from otel_tts.conditions.figure import Figure
 from otel_tts.conditions.telemetry import SILENT_AFTER
 from otel_tts.history import Distribution, Timeline
-from otel_tts.live.cached_history import Where
+from otel_tts.live.cached_history import FiguresUnknownError, Where
 from otel_tts.live.standing import UNNAMED
 from otel_tts.live.view import DAY, Period
 from otel_tts.semconv import COUNTED, REQUEST_ATTEMPTS, Metric, Outcome
@@ -35,11 +35,15 @@ class SubjectFigure:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result for one condition. holds: the subjects for which it is met, each with its figure. service: whose; all, when empty."""
+    """The result for one condition. holds: the subjects for which it is met, each with its figure. service: whose; all, when empty.
+
+    unknown: why it cannot be judged, in a sentence; empty where it was.
+    """
 
     condition: Condition
     holds: tuple[SubjectFigure, ...]
     service: str = ""
+    unknown: str = ""
 
     @property
     def over(self) -> str:
@@ -144,7 +148,11 @@ class Judge:
         verdicts: dict[str, Verdict] = {}
         for condition in CONDITIONS:
             if condition.figure in self._figures:
-                holding = self.holding(condition)
+                try:
+                    holding = self.holding(condition)
+                except FiguresUnknownError as error:
+                    verdicts[condition.name] = Verdict(condition, (), unknown=str(error))
+                    continue
                 explained = [f.attributes for cause in condition.causes if cause in verdicts for f in verdicts[cause].holds]
                 verdicts[condition.name] = Verdict(condition, tuple(f for f in holding if f.attributes not in explained))
         return list(verdicts.values())

@@ -16,7 +16,7 @@ from otel_tts.conditions import Condition
 from otel_tts.conditions.figure import ABSENT
 from otel_tts.history import Point, Timeline
 from otel_tts.history.timelines import across
-from otel_tts.live.cached_history import CachedHistory, Where
+from otel_tts.live.cached_history import CachedHistory, FiguresUnknownError, Where
 from otel_tts.live.judgement import Judge, SubjectFigure
 from otel_tts.live.view import MINUTE, Period
 from otel_tts.semconv import Attribute, Metric
@@ -154,7 +154,10 @@ def onset(
             since = moment
         return Onset(since, since, before=True)
 
-    began = look(period.now, step_s, _MOMENTS)
+    try:
+        began = look(period.now, step_s, _MOMENTS)
+    except FiguresUnknownError:  # what the service wrote before cannot be counted
+        began = Onset(period.now, period.now, before=True)
     closest_s = max(_CLOSEST_S, 2 * history.interval)
     parts = next((parts for parts in _CLOSER if step_s / parts >= closest_s), 1)
     if parts > 1 and not began.before:

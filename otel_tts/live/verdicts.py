@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from otel_tts import semconv
@@ -48,6 +48,19 @@ def received(history: CachedHistory, period: Period) -> bool:
     if newest is not None and period.start <= newest <= period.now:
         return True
     return any(history.last_seen(period.start, period.now, m) for m in (semconv.SYNTHESIS_DURATION, semconv.BACKGROUND_DURATION))
+
+
+def unknown(verdicts: Iterable[Verdict]) -> Mapping[str, Sequence[str]]:
+    """The services of which conditions could not be judged, by name, each with the reasons.
+
+    Args:
+        verdicts: on all services.
+    """
+    reasons: dict[str, dict[str, None]] = {}
+    for verdict in verdicts:
+        if verdict.unknown:
+            reasons.setdefault(verdict.service, {})[verdict.unknown] = None
+    return {service: list(reasons[service]) for service in sorted(reasons)}
 
 
 def judged(history: CachedHistory, period: Period, settings: LiveSettings, service: str = "") -> list[Verdict]:

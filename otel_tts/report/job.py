@@ -13,6 +13,7 @@ from typing import Literal
 
 from otel_tts import formatting, semconv
 from otel_tts.history import History, Row, Service, added_up
+from otel_tts.history.unavailable import UnreadableHistogramError
 from otel_tts.report import traces, workspace
 from otel_tts.report.drift import Judgement, judge
 from otel_tts.report.feedback import Feedback, latencies
@@ -34,12 +35,13 @@ class WindowResult:
     """The result for one window of one service.
 
     done: ``written``, or the run was there and is ``unchanged``; ``kept`` when telemetry has been deleted since, so that the run
-    knows more than can be known now. notes: what else must be known to read the figures, such as that two clusters are added up.
+    knows more than can be known now; ``unreadable`` when what the service wrote cannot be counted, as the notes say. notes: what
+    else must be known to read the figures, such as that two clusters are added up.
     """
 
     window: Window
     service: str
-    done: Literal["written", "unchanged", "kept"]
+    done: Literal["written", "unchanged", "kept", "unreadable"]
     link: str = ""
     row: Row | None = None
     judgement: Judgement | None = None
@@ -82,9 +84,18 @@ class ReportJob:
                     with self.feedback.tracer.start_as_current_span(semconv.REPORT_WINDOW_SPAN.name) as span:
                         span.set_attribute(semconv.REPORT_SERVICE.key, service.name)
                         span.set_attribute(semconv.REPORT_WINDOW.key, str(window))
-                        outcome = self._report(window, service)
+                        outcome = self._reported(window, service)
                         span.set_attribute(semconv.REPORT_RESULT.key, outcome.done)
                     yield outcome
+
+    def _reported(self, window: Window, service: Service) -> WindowResult:
+        """Report a window of a service. One that cannot be read keeps no other from being reported."""
+        try:
+            return self._report(window, service)
+        except UnreadableHistogramError as error:
+            if self.only is not None:
+                raise
+            return WindowResult(window, service.name, "unreadable", notes=(str(error),))
 
     def _report(self, window: Window, service: Service) -> WindowResult:
         step = self.feedback.tracer.start_as_current_span

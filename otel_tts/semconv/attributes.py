@@ -207,7 +207,9 @@ COST = Attribute("tts.usage.cost", "double", "US dollars that the request cost; 
 DRIFT_COLUMN = Attribute("tts.drift.column", "string", "The measure that was compared with its reference.", limit=30)
 REPORT_SERVICE = Attribute("tts.report.service", "string", "The service that a report is about.")
 REPORT_WINDOW = Attribute("tts.report.window", "string", "The window that a report is about: its beginning and its length.")
-REPORT_RESULT = Attribute("tts.report.result", "string", "What became of the window.", values=("written", "unchanged", "kept"))
+REPORT_RESULT = Attribute(
+    "tts.report.result", "string", "What became of the window.", values=("written", "unchanged", "kept", "unreadable")
+)
 
 # While text capture is off, an exception event has the class and the frames, never the message.
 EXCEPTION_TYPE = Attribute("exception.type", "string", "The exception's class.")

@@ -29,6 +29,7 @@ from tests.history.conftest import Source, Totals, running_prometheus
 
 OK = (("gen_ai.provider.name", "piper"), ("tts.outcome", "ok"))
 DURATION = semconv.SYNTHESIS_DURATION, OK
+FAILED = semconv.SYNTHESIS_DURATION, (("gen_ai.provider.name", "piper"), ("tts.outcome", "error"))
 REQUESTS = semconv.SYNTHESIS_REQUESTS, (("tts.outcome", "ok"),)
 PLACE = {"k8s.cluster.name": "native"}
 """So that what other tests wrote is not read."""
@@ -282,12 +283,14 @@ def test_growth_of_what_is_refused_is_counted() -> None:
                 look(later - before)
 
 
-def test_status_says_it(source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The state is unknown, with the reason; no traceback, and not "there are no metrics". Of another service it is known."""
-    place = {"k8s.cluster.name": "status"}
-    source.write("a", time.time() - 10, {DURATION: [3, 1]}, place, exponential=True)
-    other = source.another()
-    other.write("b", time.time() - 10, {DURATION: [3] * (len(semconv.SYNTHESIS_DURATION.buckets) + 1)}, place)
+def test_only_the_service_with_them_is_unknown(
+    source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """`status` of all says which service is unknown, and why. Others are judged: one that is well, and one that is critical."""
+    place, now, buckets = {"k8s.cluster.name": "status"}, time.time(), len(semconv.SYNTHESIS_DURATION.buckets)
+    source.write("a", now - 10, {DURATION: [3, 1]}, place, exponential=True)
+    well = source.another()
+    well.write("b", now - 10, {DURATION: [3] * (buckets + 1)}, place)
     monkeypatch.setenv("OTEL_TTS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("OTEL_TTS_SELECT", "k8s.cluster.name=status")
     if "prometheus" in request.node.name:
@@ -295,9 +298,19 @@ def test_status_says_it(source: Source, monkeypatch: pytest.MonkeyPatch, tmp_pat
     result = CliRunner().invoke(main, ["status"])
     assert result.exit_code == 3
     assert REFUSED.search(result.stdout), result.output
-    result = CliRunner().invoke(main, ["status", "--json", "--service", other.service])
+    assert result.stdout.startswith(f"Unknown: {source.service}: ")
+    assert well.service not in result.stdout
+    result = CliRunner().invoke(main, ["status", "--json", "--service", well.service])
     assert json.loads(result.stdout)["reason"] is None, result.output
     assert result.exit_code == 0
+    failing = source.another()
+    failing.write("c", now - 10, {FAILED: [0] * buckets + [400]}, place)
+    result = CliRunner().invoke(main, ["status", "--json"])
+    printed = json.loads(result.stdout)
+    assert (result.exit_code, printed["state"]) == (2, "critical")
+    assert {met["service"] for met in printed["conditions"]} == {failing.service}
+    assert REFUSED.search(printed["reason"])
+    assert failing.service not in printed["reason"]
 
 
 def test_buckets_beside_native_histograms_are_read(prometheus_url: str, tmp_path: Path) -> None:

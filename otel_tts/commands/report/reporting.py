@@ -58,6 +58,8 @@ def run_pass(
                 contents.append(summary.plain_window(outcome))
                 # The rest is large, and there may be many.
                 done.append(replace(outcome, judgement=None, current=None, reference=None))
+                if outcome.done == "unreadable":
+                    console.print(summary.unreadable_summary(outcome), soft_wrap=True)
                 if outcome.judgement is not None:
                     console.print(summary.window_summary(outcome))
                     console.print(Text(f"{outcome.link}\n", "dim"), soft_wrap=True)

@@ -44,6 +44,16 @@ def window_summary(outcome: WindowResult) -> Group:
     return Group(title, figures, *notes, *_judged(judgement))
 
 
+def unreadable_summary(outcome: WindowResult) -> Text:
+    """One window of a service that cannot be read, with the reason.
+
+    Args:
+        outcome: what was reported of a window.
+    """
+    title = f"{outcome.service}  {formatting.period(outcome.window.start, outcome.window.end)}"
+    return Text.assemble((title, "bold"), ("  unknown\n", "yellow"), "\n".join(outcome.notes), "\n")
+
+
 def plain_window(outcome: WindowResult) -> dict[str, Any]:
     """One window of one service, for programs.
 
@@ -92,14 +102,15 @@ def pass_summary(wanted: Sequence[Window], done: Sequence[WindowResult], then: f
         done: what was reported.
         then: when the next window will be complete, in seconds since the Unix epoch.
     """
-    counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept")}
+    counts = {kind: sum(outcome.done == kind for outcome in done) for kind in ("written", "unchanged", "kept", "unreadable")}
     if not wanted:
         return Text(f"No window has ended yet. The next one can be reported at {formatting.date(then)}; --until reports it now.")
     if not done:
         return Text(f"No requests in {formatting.counted(len(wanted), 'window')}.")
     text = f"{formatting.counted(counts['written'], 'window')} written, {counts['unchanged']:,} unchanged"
     kept = f", {counts['kept']:,} kept: their telemetry has been deleted" if counts["kept"] else ""
-    return Text(f"{text}{kept}.")
+    unreadable = f", {counts['unreadable']:,} not readable" if counts["unreadable"] else ""
+    return Text(f"{text}{kept}{unreadable}.")
 
 
 def sizes(first: str, second: str, comparison: SampleComparison) -> list[tuple[str, str]]:

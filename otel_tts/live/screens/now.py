@@ -19,7 +19,7 @@ from otel_tts.live.judgement import MOODS, Verdict, is_ahead, is_late
 from otel_tts.live.onset import Onset, onset
 from otel_tts.live.screens import chart
 from otel_tts.live.screens.providers import cards
-from otel_tts.live.verdicts import judged, newest_of, received
+from otel_tts.live.verdicts import judged, newest_of, received, unknown
 from otel_tts.live.view import DAY, RANGES, Period, View
 from otel_tts.settings import LiveSettings
 
@@ -51,13 +51,13 @@ def draw(history: CachedHistory, period: Period, view: View, settings: LiveSetti
             lambda: judged(history, period, settings, service),
         )
     )
-    total = history.total(period, service=view.service)
-    rows = history.rows(period, service=view.service)
-    active = history.series(semconv.SYNTHESIS_ACTIVE, period, service=view.service)
     verdicts = judged(history, period, settings, view.service)
     banners(history, period, view, settings, verdicts)
     if not received(history, period):
         return  # the page says so
+    total = history.total(period, service=view.service)
+    rows = history.rows(period, service=view.service)
+    active = history.series(semconv.SYNTHESIS_ACTIVE, period, service=view.service)
     st.html(tiles.grid(numbers(total, active, period, settings)))
     outcomes = history.series(semconv.SYNTHESIS_DURATION, period, (semconv.OUTCOME,), service=view.service)
     left, right = st.columns(2)
@@ -122,6 +122,8 @@ def banners(history: CachedHistory, period: Period, view: View, settings: LiveSe
             others = formatting.counted(len(met) - first, "more service")
             more = f"The same of {others}: {names}{', ...' if len(met) > first + _NAMED else ''}"
             notices.append(tiles.folded(f"more {name}", more, drawn[first:]))
+    for service, reasons in unknown(verdicts).items():
+        notices.append(tiles.notice("unknown", f"{service}: unknown." if service else "Unknown.", " ".join(reasons)))
     st.html(tiles.notices(notices or [well(history, period, verdicts, view.service)]))
 
 
