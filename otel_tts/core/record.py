@@ -226,7 +226,8 @@ class Record:
         own = self.purpose.labels(emitter.own_labels) if emitter.own_labels else ()
         plan = self._plan(emitter, cause, own)
         delivered_s = self.delivered_s(outcome)
-        unheard = 0.0 if outcome is Outcome.OK and self.heard_s is None else self._unheard_share(cause, delivered_s)
+        # What was delivered whole is wasted by nobody: where its player says less, it may play on when the request ends.
+        unheard = 0.0 if outcome is Outcome.OK else self._unheard_share(cause, delivered_s)
         wasted = round(self.characters * unheard) if unheard else 0
         self.counted = True
         plan.duration((end - self.start_ns) * NANOSECOND, context)

@@ -304,6 +304,26 @@ def test_an_interruption_before_any_audio_wastes_all_text(capture_tts: Capture) 
     assert capture_tts.total("tts.synthesis.characters", {"tts.characters.state": "wasted"}) == 6
 
 
+@given(st.integers(1, 8), st.floats(0, 1), st.booleans(), st.booleans())
+def test_what_still_plays_is_not_wasted(pieces: int, share: float, stream: bool, cached: bool) -> None:
+    """A request that ends ok has delivered all: what its player has not played yet by then is heard later, for all that is known."""
+    reader, clock = InMemoryMetricReader(), FakeClock()
+    tts = Telemetry(clock=clock, meter_provider=MeterProvider([reader], shutdown_on_exit=False), prices={"p": 7.0})
+    with tts.synthesis("x" * 97, stream=stream) as s:
+        made = list(s.attempt("p").stream(chunks(clock, pieces, 0.1), FORMAT))
+        s.heard(share * pieces)
+    if cached:
+        with tts.synthesis("x" * 97, stream=stream) as s:
+            with s.lookup("memory") as lookup:
+                assert list(s.deliver(iter(lookup.found(made, "p")), FORMAT)) == made
+            s.heard(share * pieces)
+    characters = {a["tts.characters.state"]: value for a, value in points(reader, "tts.synthesis.characters")}
+    assert characters == {"synthesized": 97} | ({"cached": 97} if cached else {})
+    assert sum(value for _, value in points(reader, "tts.usage.cost_wasted")) == 0
+    avoided = [value for _, value in points(reader, "tts.usage.cost_avoided")]
+    assert avoided == ([pytest.approx(97 * 7e-6)] if cached else [])
+
+
 @given(st.lists(st.floats(0.001, 5), min_size=1, max_size=8), st.integers(0, 8), st.none() | st.floats(0, 20))
 def test_what_was_wasted_is_never_more_than_all(waits: list[float], before: int, heard_s: float | None) -> None:
     """Whenever the interruption comes and whatever the player says, wasted and other characters are all of them, and money alike."""
