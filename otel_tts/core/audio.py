@@ -363,7 +363,7 @@ class AudioMeter:
 
 
 def _measure_once() -> None:
-    """Measure a tone: numpy imports methods of arrays at their first use, and a finaliser may be that, when nothing is imported any more."""
+    """Measure something: numpy imports methods of arrays at their first use. A finaliser may be that, when nothing is imported any more."""
     meter = AudioMeter(PCMFloat32(8000))
     meter.feed(np.full(1000, 0.5, np.float32))  # voiced, and not clipped: so all of it is measured
     meter.facts()

@@ -15,6 +15,7 @@ from otel_tts.core.formats import Samples, UnreadableAudioError
 from otel_tts.core.guard import MisuseError, guarded_or
 
 _ALLOWED = "give bytes or a buffer, base64 of 32 characters or more, a list of samples, or an array or tensor of them."
+_BYTES = frozenset(np.dtype(name) for name in ("u1", "i1", "S1", "V1"))  # a truth value is one byte, too, and no audio
 _NAMED = 8  # items whose types are told at most
 _BASE64 = 32  # characters at least: a short word may be valid base64 by accident
 UNREADABLE = object()
@@ -48,7 +49,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
             return base64.b64decode(data, validate=True)
         except ValueError:
             raise MisuseError(f"A string (length {len(data)}) that is not base64 is no audio: {_ALLOWED}") from None
-    if isinstance(data, memoryview) and data.itemsize == 1:
+    if isinstance(data, memoryview) and data.format == "B":
         return data.tobytes()
     if isinstance(data, list | tuple):
         return _items(data, expected)
@@ -57,7 +58,7 @@ def audio_bytes(data: Any, expected: Samples | None) -> bytes:
 
 def _items(items: list[Any] | tuple[Any, ...], expected: Samples | None) -> bytes:
     if all(isinstance(item, bytes | bytearray | memoryview) for item in items):
-        return b"".join(items)
+        return b"".join(audio_bytes(item, expected) if isinstance(item, memoryview) else item for item in items)
     if expected is not None and expected.channels == 1 and items and all(hasattr(item, "__array__") for item in items):
         return b"".join(audio_bytes(item, expected) for item in items)
     try:
@@ -102,7 +103,7 @@ def _samples(array: npt.NDArray[Any], expected: Samples | None, *, plain: bool) 
     """Return the bytes of an array. ``plain``: whether its numbers are Python's own, which have no fixed size."""
     if not array.size:
         return b""
-    if array.dtype.itemsize == 1 and not plain:
+    if array.dtype in _BYTES and not plain:
         return array.tobytes()
     if expected is None:
         raise MisuseError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from otel_tts.core.audio import PCM16, AudioFacts, AudioFormat, AudioMeter, MuLaw, PCMFloat32, Wav
 from otel_tts.core.formats import Samples
-from otel_tts.core.guard import MisuseError
+from otel_tts.core.guard import MisuseError, guard
 from otel_tts.core.payload import audio_bytes
 from tests.core.signals import measure, pcm16, sine
 
@@ -58,6 +59,38 @@ def test_arrays_that_are_not_what_was_declared(format: AudioFormat, array: npt.N
     with pytest.raises(MisuseError, match=re.escape(declared)) as raised:  # which the log says once
         audio_bytes(array, format if isinstance(format, Samples) else None)
     assert isinstance(format, Wav) or str(array.dtype) in str(raised.value)
+
+
+RECORDS = [[("a", "i2")], [("a", "u1")], [("a", "?")], [("left", "i2"), ("right", "i2")]]
+NO_AUDIO: list[Any] = ["?", "M8[s]", "m8[s]", "O", "c8", "U1", "S2", "V2", "u2", "u4", "u8", ">u2", "i8", *RECORDS]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form"),
+    [(d, f) for d in NO_AUDIO for f in ("array", "view", "views", "arrays") if np.dtype(d).kind not in "mM" or "view" not in f],
+)
+@pytest.mark.parametrize("declared", [PCM16(8000), MuLaw(8000), PCMFloat32(8000), Wav()], ids=lambda declared: declared.name)
+def test_arrays_that_are_no_audio(dtype: Any, declared: AudioFormat, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Truth values, dates, objects, records and the like are never taken for bytes: nothing is known, and one warning says so."""
+    array = np.zeros(80, dtype)
+    audio = {
+        "array": lambda: array, "view": lambda: memoryview(array), "views": lambda: [memoryview(array)], "arrays": lambda: [array, array],
+    }[form]()  # fmt: skip
+    guard._warned.clear()
+    meter = AudioMeter(declared)
+    for _ in range(3):
+        meter.feed(audio)
+    assert (meter.seconds, meter.empty, meter.facts()) == (None, False, AudioFacts())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "S1", "V1"])
+def test_arrays_of_bytes(dtype: str) -> None:
+    """Numbers and letters of one byte are the bytes of the declared samples, in arrays, buffers and lists of them alike."""
+    tone = pcm16(sine(0.1, 0.5, 8000))
+    letters = (ctypes.c_char * len(tone)).from_buffer_copy(tone)
+    for audio in (np.frombuffer(tone, dtype), letters, memoryview(letters), [memoryview(tone), memoryview(b"").cast("b")]):
+        assert measure(PCM16(8000), audio) == measure(PCM16(8000), tone)
 
 
 def test_owners_may_write_to_their_buffers_again() -> None:
