@@ -23,19 +23,17 @@ facts takes at least 40 us, 80 us if there is no onset yet. Memory is bounded: 2
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from otel_tts.core.audio_facts import AudioFacts, Tally
 from otel_tts.core.container import format_of, recognise
 from otel_tts.core.formats import (
     PCM16,
     ALaw,
     AudioFormat,
     Encoded,
-    Levels,
     MuLaw,
     NoAudio,
     PCMFloat32,
@@ -51,134 +49,7 @@ from otel_tts.core.wav import WavReader
 
 __all__ = ["PCM16", "ALaw", "AudioFacts", "AudioFormat", "AudioMeter", "Encoded", "MuLaw", "NoAudio", "PCMFloat32", "Wav"]
 
-_WINDOW_HOPS = 10  # hops
-_RUN = 50  # hops that stay voiced make an onset
-_VOICED = 10 ** (-40 / 10)  # the power of -40 dBFS
-_BATCH = 256 * 1024  # bytes that are pending at most; this also limits the arrays made from them to a few MiB
-_MEAN = np.full(_WINDOW_HOPS, 1 / _WINDOW_HOPS)
-_COUNT = np.ones(_RUN)
 _NOT_YET = b"RBF{[<\xef \t\r\n"  # a piece with one of these first bytes may be a header, or text
-_UNHEARD = np.zeros(_WINDOW_HOPS - 1 + _RUN - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFacts:
-    """Measured facts of the audio; None where unknown. Without any samples, only duration and sample rate are known.
-
-    ``_s``: seconds; ``onset_s`` is the silence before the onset. Hz: sample_rate. 0 to 1: silence_ratio,
-    clipping_ratio. dB below full scale, 0 or more: loudness. Where nothing is voiced there is no loudness and no onset.
-    """
-
-    duration_s: float | None = None
-    sample_rate: int | None = None
-    onset_s: float | None = None
-    trailing_silence_s: float | None = None
-    silence_ratio: float | None = None
-    clipping_ratio: float | None = None
-    loudness: float | None = None
-    voiced_s: float | None = None
-    samples: int | None = None
-    """Of all channels together."""
-
-    def followed_by(self, part: AudioFacts) -> AudioFacts:
-        """Return the facts of this audio and a part after it. What is not known of both is unknown.
-
-        Args:
-            part: the facts of the part.
-        """
-        rate = self.sample_rate if self.sample_rate == part.sample_rate else None
-        if self.duration_s is None or part.duration_s is None or self.voiced_s is None or part.voiced_s is None:
-            return AudioFacts(sample_rate=rate)
-        duration_s, voiced_s = self.duration_s + part.duration_s, self.voiced_s + part.voiced_s
-        power = sum(f.voiced_s * 10 ** (-f.loudness / 10) for f in (self, part) if f.voiced_s and f.loudness is not None)
-        trailing_s = part.trailing_silence_s
-        if not part.voiced_s and trailing_s is not None and self.trailing_silence_s is not None:
-            trailing_s += self.trailing_silence_s
-        # By samples, not by time: the parts may have other sample rates and numbers of channels.
-        samples = sum(facts.samples or 0 for facts in (self, part))
-        clipped = sum((facts.clipping_ratio or 0.0) * (facts.samples or 0) for facts in (self, part))
-        return AudioFacts(
-            duration_s=duration_s,
-            sample_rate=rate,
-            onset_s=self.onset_s,
-            trailing_silence_s=trailing_s,
-            silence_ratio=1 - voiced_s / duration_s,
-            clipping_ratio=clipped / samples if samples else None,
-            loudness=max(0.0, -10 * math.log10(power / voiced_s)) if power else None,
-            voiced_s=voiced_s,
-            samples=samples,
-        )
-
-
-class _Tally:
-    """Sums over the windows so far, in frames unless said otherwise."""
-
-    def __init__(self, format: Samples) -> None:
-        self.format = format
-        self.hop = max(1, round(format.sample_rate / 1000))
-        self.window = self.hop * _WINDOW_HOPS
-        window = self.window * format.frame  # bytes
-        self.batch = max(1, _BATCH // window) * window  # bytes
-        self.measured = 0
-        self.voiced = 0
-        self.voiced_end = 0  # the end of the last voiced window
-        self.onset_frames: int | None = None
-        self.clipped = 0  # samples
-        self.power = 0.0  # of the voiced windows
-        self.latest: np.ndarray[Any, Any] = _UNHEARD  # the power of the latest hops
-
-    def add(self, levels: Levels) -> None:
-        """Add samples, a whole number of windows."""
-        hops = levels.reshape(-1, self.hop * self.format.channels)
-        powers = np.einsum("ij,ij->i", hops, hops).astype(np.float64) / hops.shape[1]
-        windows = powers.reshape(-1, _WINDOW_HOPS).mean(axis=1)
-        voiced = np.flatnonzero(windows > _VOICED)
-        if voiced.size:
-            self.voiced += voiced.size * self.window
-            self.voiced_end = self.measured + (int(voiced[-1]) + 1) * self.window
-            self.power += float(windows[voiced].sum())
-        peak = self.format.peak
-        if levels.size and (levels.max() >= peak or levels.min() <= -peak):  # most audio is not clipped at all
-            self.clipped += int(np.count_nonzero(levels >= peak) + np.count_nonzero(levels <= -peak))
-        if self.onset_frames is None:
-            self._listen(powers)
-        self.measured += len(windows) * self.window
-
-    def _listen(self, powers: Levels) -> None:
-        latest = np.concatenate((self.latest, powers))
-        voiced = np.convolve(latest, _MEAN, "valid") > _VOICED  # the 10 ms that end with each hop
-        runs = np.flatnonzero(np.convolve(voiced, _COUNT, "valid") == _RUN)
-        if runs.size:
-            self.onset_frames = self.measured + (int(runs[0]) + 1 - _RUN) * self.hop
-        self.latest = latest[-len(_UNHEARD) :].copy()  # a view would keep the whole batch
-
-    def copy(self) -> _Tally:
-        """Return a copy. The module ``copy`` imports another one for each, which the end of the interpreter does not allow."""
-        copied = _Tally.__new__(_Tally)
-        copied.__dict__.update(self.__dict__)
-        return copied
-
-    def finish(self, rest: Levels) -> AudioFacts:
-        """Add the samples of the last, incomplete window, and return the facts."""
-        channels, rate = self.format.channels, self.format.sample_rate
-        frames = self.measured + rest.size // channels
-        if not frames:
-            return AudioFacts(duration_s=0.0, sample_rate=rate)
-        self.add(np.concatenate((rest, np.zeros(-rest.size % (self.window * channels), rest.dtype))))
-        if self.voiced_end > frames:
-            self.voiced -= self.voiced_end - frames
-            self.voiced_end = frames
-        return AudioFacts(
-            duration_s=frames / rate,
-            sample_rate=rate,
-            onset_s=None if self.onset_frames is None else self.onset_frames / rate,
-            trailing_silence_s=(frames - self.voiced_end) / rate,
-            silence_ratio=1 - self.voiced / frames,
-            clipping_ratio=self.clipped / (frames * channels),
-            loudness=max(0.0, -10 * math.log10(self.power * self.window / self.voiced)) if self.voiced else None,
-            voiced_s=self.voiced / rate,
-            samples=frames * channels,
-        )
 
 
 class AudioMeter:
@@ -196,7 +67,7 @@ class AudioMeter:
         self._reader: WavReader | None = None
         self._lost = False  # whether something could not be read
         self._opaque = False  # whether its bytes are audio of which nothing is measured
-        self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
+        self._tally = Tally(self._format) if isinstance(self._format, Samples) else None
         self._pending: list[bytes] = []  # audio that is not in the sums yet
         self._size = 0  # bytes of audio so far
         self._due = 0  # bytes of audio at which to fold
@@ -297,7 +168,7 @@ class AudioMeter:
         rest = rest[: len(rest) - len(rest) % self._tally.format.frame]
         return self._tally.copy().finish(levels_of(self._tally.format, rest))
 
-    def _waiting(self, tally: _Tally) -> bytes | None:
+    def _waiting(self, tally: Tally) -> bytes | None:
         """Return the audio that waits for what follows it; None if it is of another format than the audio before it."""
         pieces = self._reader.rest() if self._reader is not None else []
         return b"".join(data for _, data in pieces) if all(samples == tally.format for samples, _ in pieces) else None
@@ -316,7 +187,7 @@ class AudioMeter:
         self._head = None
         self._format = format_of(name, self._expected)
         if self._format is not self._expected:
-            self._tally = _Tally(self._format) if isinstance(self._format, Samples) else None
+            self._tally = Tally(self._format) if isinstance(self._format, Samples) else None
         self._reader = WavReader() if isinstance(self._format, Wav) else None
         self._opaque = isinstance(self._format, Encoded)
         self._add(head)
@@ -327,12 +198,12 @@ class AudioMeter:
             return
         for samples, piece in self._reader.feed(data):
             if self._tally is None:
-                self._tally = _Tally(samples)
+                self._tally = Tally(samples)
             elif self._tally.format != samples:
                 raise UnreadableAudioError(f"It changes from {self._tally.format} to {samples}.")
             self._keep(piece)
         if self._tally is None and self._reader.format is not None:
-            self._tally = _Tally(self._reader.format)  # the header states the format before there is audio
+            self._tally = Tally(self._reader.format)  # the header states the format before there is audio
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)

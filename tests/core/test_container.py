@@ -396,8 +396,8 @@ def test_a_payload_that_fails_leaves_unknown(capture_tts: Capture) -> None:
 
 
 MEASURING = [
-    (measuring, "levels_of"), (measuring, "recognise"), (measuring, "format_of"), (measuring._Tally, "__init__"), (measuring._Tally, "add"),
-    (measuring._Tally, "finish"), (WavReader, "__init__"), (WavReader, "feed"), (WavReader, "rest"),
+    (measuring, "levels_of"), (measuring, "recognise"), (measuring, "format_of"), (measuring.Tally, "__init__"), (measuring.Tally, "add"),
+    (measuring.Tally, "finish"), (WavReader, "__init__"), (WavReader, "feed"), (WavReader, "rest"),
 ]  # fmt: skip
 
 
@@ -432,7 +432,7 @@ def test_a_fault_in_measuring_leaves_unknown(
 
 @pytest.mark.usefixtures("lenient")
 @pytest.mark.parametrize(
-    ("owner", "name"), [(measuring, "levels_of"), (measuring._Tally, "add"), (measuring._Tally, "_listen"), (WavReader, "rest")]
+    ("owner", "name"), [(measuring, "levels_of"), (measuring.Tally, "add"), (measuring.Tally, "_listen"), (WavReader, "rest")]
 )
 @pytest.mark.parametrize("number", range(4))
 def test_a_fault_that_passes_leaves_exact_or_unknown(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int) -> None:
