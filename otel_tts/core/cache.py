@@ -19,6 +19,7 @@ from otel_tts.core.clock import RequestClock
 from otel_tts.core.deferred import collecting, defer
 from otel_tts.core.emitter import Emitter
 from otel_tts.core.exits import is_fault
+from otel_tts.core.fork import GENERATION
 from otel_tts.core.formats import AudioFormat, Samples, checked
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.outcome import Cause
@@ -88,6 +89,7 @@ class Lookup(_Block):
         self._request = request
         self._tier = clean.name(tier)
         self._hit = False
+        self._generation = GENERATION.number
 
     def found(
         self,
@@ -127,6 +129,8 @@ class Lookup(_Block):
         self._request.sources.cache_hit(self._tier, provider, model, duration_s, audio)
 
     def _end(self, error: BaseException | None) -> None:
+        if self._generation != GENERATION.number:
+            return
         result = LookupResult.HIT if self._hit else LookupResult.MISS
         if is_fault(error):
             result = LookupResult.ERROR
@@ -245,6 +249,7 @@ class CacheWrite(_Block):
         )
         self._context = set_span_in_context(self._span, Context())
         self._ended = False
+        self._generation = GENERATION.number
 
     def __enter__(self) -> Self:
         if self._ended:
@@ -257,6 +262,8 @@ class CacheWrite(_Block):
         if self._ended:
             return
         self._ended = True
+        if self._generation != GENERATION.number:
+            return
         if error is not None and is_fault(error):
             self._emitter.add_exception(self._span, error)
             self._span.set_status(StatusCode.ERROR)

@@ -11,6 +11,7 @@ from otel_tts import semconv
 from otel_tts.core import clean, outcome
 from otel_tts.core.clock import NANOSECOND, RequestClock
 from otel_tts.core.emitter import Emitter
+from otel_tts.core.fork import GENERATION
 from otel_tts.core.guard import guard, guarded
 from otel_tts.core.streams import Current
 
@@ -23,7 +24,7 @@ class Opening:
         provider: with which provider a connection is opened.
     """
 
-    __slots__ = ("_current", "_emitter", "_ended", "_provider", "_span", "_timeline")
+    __slots__ = ("_current", "_emitter", "_ended", "_generation", "_provider", "_span", "_timeline")
 
     def __init__(self, emitter: Emitter, provider: str) -> None:
         self._emitter = emitter
@@ -37,6 +38,7 @@ class Opening:
         )
         self._current = Current(set_span_in_context(self._span))
         self._ended = False
+        self._generation = GENERATION.number
 
     def __enter__(self) -> Self:
         if self._ended:
@@ -50,6 +52,8 @@ class Opening:
         if self._ended:
             return
         self._ended = True
+        if self._generation != GENERATION.number:
+            return
         end_ns = self._timeline.monotonic()
         cause = outcome.OK if error is None else outcome.from_exception(error)
         try:

@@ -31,6 +31,14 @@ class ForkAware(ABC):
         """Create locks, threads and totals again, in the child. Take no lock that was not created here: it may be held for ever."""
 
 
+class _Generation:
+    """The generation of this process: how many forks lie between the first one and it."""
+
+    number = 0
+
+
+GENERATION = _Generation()
+"""What was begun in another generation than this, the parent ends and counts: a child has a copy of it only."""
 _owners: dict[int, weakref.ref[ForkAware]] = {}
 _numbers = itertools.count()
 
@@ -85,6 +93,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    GENERATION.number += 1
     _tell(lambda owner: owner.after_fork_in_child(), registered())
 
 

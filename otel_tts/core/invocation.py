@@ -22,7 +22,7 @@ from otel_tts.core.formats import checked
 from otel_tts.core.guard import MisuseError, guarded
 from otel_tts.core.leaving import LeftAttempt, by_status, left, meaning
 from otel_tts.core.nested import Nesting, share
-from otel_tts.core.once import Once
+from otel_tts.core.once import Once, OnceInProcess
 from otel_tts.core.outcome import Cause
 from otel_tts.core.record import Record
 from otel_tts.core.requester import Requester, cut_off
@@ -110,7 +110,7 @@ class Invocation(Nesting):
         """
         self.resends = Resends(self._span, timeline, self.turn)
         """The requests that its SDK sent again."""
-        self._end = Once()
+        self._end = Once() if request is not None else OnceInProcess()  # a request is left to the parent with all its attempts
 
     # -- its audio ----------------------------------------------------------------------------------------------------------------
 

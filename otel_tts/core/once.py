@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from threading import Lock
 
+from otel_tts.core.fork import GENERATION
+
 
 class Once:
     """A lock that the first caller takes and that is never released.
@@ -25,3 +27,17 @@ class Once:
     def done(self) -> bool:
         """Whether somebody has claimed it."""
         return self._lock.locked()
+
+
+class OnceInProcess(Once):
+    """One that nobody can claim in a forked child that has a copy of it."""
+
+    __slots__ = ("_generation",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generation = GENERATION.number
+
+    def claim(self) -> bool:
+        """Return whether the caller is the first, in the process in which it was created."""
+        return self._generation == GENERATION.number and super().claim()

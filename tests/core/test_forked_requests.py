@@ -5,20 +5,22 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otel_tts import Telemetry
+from otel_tts import Synthesis, Telemetry
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.testing.capture import Capture
 from tests.core.picture import FORMAT, HALF, TEXT, rpc
 
+COUNTED = ("tts.synthesis.duration", "tts.attempt.duration", "tts.synthesis.active")
 
-def in_child(capture: Capture, path: Path, act: Callable[[], Any]) -> None:
+
+def in_child(capture: Capture, path: Path, act: Callable[[], Any], metrics: Sequence[str] = COUNTED) -> None:
     """What a forked child has recorded when it has acted is in the file."""
     child = os.fork()
     if child == 0:
@@ -27,9 +29,7 @@ def in_child(capture: Capture, path: Path, act: Callable[[], Any]) -> None:
                 act()
             gc.collect()
             names = [span.name for span in capture.spans]
-            counted = {
-                name: capture.total(name) for name in ("tts.synthesis.duration", "tts.attempt.duration", "tts.synthesis.active")
-            }
+            counted = {name: capture.total(name) for name in metrics}
             path.write_text(json.dumps([names, counted]), encoding="utf-8")
         finally:
             os.kill(os.getpid(), 9)
@@ -110,3 +110,41 @@ def test_a_request_of_the_child_is_its_own(capture_tts: Capture, tmp_path: Path)
     assert sorted(names) == ["text_to_speech", "tts.synthesize"]
     assert counted == {"tts.synthesis.duration": 1, "tts.attempt.duration": 1, "tts.synthesis.active": 0}
     assert [(a.provider, a.outcome) for a in capture_tts.synthesis(outcome="ok").attempts] == [("piper", "ok")]
+
+
+BLOCKS: dict[str, Callable[[Telemetry, Synthesis], AbstractContextManager[Any]]] = {
+    "probe": lambda tts, _: tts.probe("piper"),
+    "connection": lambda tts, _: tts.connection("piper"),
+    "lookup": lambda _, synthesis: synthesis.lookup("memory"),
+    "cache_write": lambda _, synthesis: synthesis.cache_write("memory"),
+}
+BESIDE = ("tts.attempt.duration", "tts.connection.open.duration", "tts.cache.lookups")
+"""What these blocks record."""
+
+
+@pytest.mark.parametrize("error", [None, SystemExit(0), ConnectionError()], ids=repr)
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_block_of_the_parent_is_counted_once(
+    capture_tts: Capture, tmp_path: Path, kind: str, error: BaseException | None
+) -> None:
+    """A child that leaves or drops an open probe, connection, look-up or write records nothing of it; it counts what it begins itself."""
+    tts, file = capture_tts.telemetry(), tmp_path / "child"
+    synthesis = tts.synthesis(TEXT)
+
+    def begin() -> AbstractContextManager[Any]:
+        block = BLOCKS[kind](tts, synthesis)
+        block.__enter__()
+        return block
+
+    def leave(block: AbstractContextManager[Any]) -> None:
+        block.__exit__(None if error is None else type(error), error, None)
+
+    blocks = [begin()]
+    of_child = []
+    for act in (lambda: leave(blocks.pop()), blocks.clear, lambda: leave(begin())):
+        in_child(capture_tts, file, act, BESIDE)
+        of_child.append(json.loads(file.read_text(encoding="utf-8")))
+    leave(blocks.pop())
+    of_parent = [[span.name for span in capture_tts.spans], {name: capture_tts.total(name) for name in BESIDE}]
+    assert of_parent != [[], dict.fromkeys(BESIDE, 0)]
+    assert of_child == [[[], dict.fromkeys(BESIDE, 0)]] * 2 + [of_parent]
