@@ -145,7 +145,7 @@ class Attempt:
             payload: takes the audio bytes out of a chunk that is not bytes itself.
 
         Returns:
-            The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
+            The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous, one of both kinds for what is both.
         """
         self._invocation.expect(format)
         check_unmeasured(chunks)

@@ -26,7 +26,7 @@ from otel_tts.core.outcome import Cause
 from otel_tts.core.payload import is_whole
 from otel_tts.core.record import Record
 from otel_tts.core.sources import AudioSources
-from otel_tts.core.streams import MeasuredAsyncIterator, MeasuredIterator, Payload, enter, leave, measured
+from otel_tts.core.streams import MEASURED, Payload, enter, leave, measured
 from otel_tts.core.turn import Turn, in_turn
 from otel_tts.core.underway import UNDER_WAY
 from otel_tts.semconv import LookupResult, Outcome
@@ -175,7 +175,7 @@ class CachedAudio:
         if is_whole(audio):
             self._whole(audio)
             return audio
-        if type(audio) in (MeasuredIterator, MeasuredAsyncIterator) and audio.belongs_to(self.context.get(REQUEST)):
+        if type(audio) in MEASURED and audio.belongs_to(self.context.get(REQUEST)):
             return audio  # the stream of an attempt: it is measured there
         return measured(audio, self, payload)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from typing import Any, Self
 
 from opentelemetry.context import Context, get_current
+
+from otel_tts.core.either import iterated
 
 
 class NoOp:
@@ -64,7 +65,7 @@ class NoOp:
             args: are ignored.
             kwargs: are ignored.
         """
-        return aiter(chunks) if isinstance(chunks, AsyncIterable) else iter(chunks)
+        return iterated(chunks, iter, aiter)
 
     text_from = stream
 

@@ -126,9 +126,10 @@ def leave(token: Token[Context] | None, context: Context, error: BaseException |
 
 
 class _MeasuredStream(Generic[T]):
-    __slots__ = ("_ended", "_iterator", "_last_ns", "_payload", "_source")
+    __slots__ = ("_ended", "_iterable", "_iterator", "_last_ns", "_payload", "_source")
 
-    def __init__(self, source: Source, payload: Payload | None) -> None:
+    def __init__(self, iterable: Iterable[T] | AsyncIterable[T], source: Source, payload: Payload | None = None) -> None:
+        self._iterable: Any = iterable
         self._source = source
         self._payload = payload
         self._iterator: Any = (
@@ -216,11 +217,7 @@ class MeasuredIterator(_MeasuredStream[T], Iterator[T]):
         payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
     """
 
-    __slots__ = ("_iterable",)
-
-    def __init__(self, iterable: Iterable[T], source: Source, payload: Payload | None = None) -> None:
-        super().__init__(source, payload)
-        self._iterable = iterable
+    __slots__ = ()
 
     def __iter__(self) -> MeasuredIterator[T]:
         return self
@@ -269,11 +266,7 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
         payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
     """
 
-    __slots__ = ("_iterable",)
-
-    def __init__(self, iterable: AsyncIterable[T], source: Source, payload: Payload | None = None) -> None:
-        super().__init__(source, payload)
-        self._iterable = iterable
+    __slots__ = ()
 
     def __aiter__(self) -> MeasuredAsyncIterator[T]:
         return self
@@ -313,6 +306,20 @@ class MeasuredAsyncIterator(_MeasuredStream[T], AsyncIterator[T]):
         self._end(None)
 
 
+class MeasuredEitherIterator(MeasuredIterator[T], MeasuredAsyncIterator[T]):
+    """A measured iterator of what can be iterated over in both ways: the consumer decides by the first pull.
+
+    Args:
+        iterable: gives the chunks.
+        source: measures them.
+        payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
+    """
+
+    __slots__ = ()
+
+
+MEASURED = (MeasuredIterator, MeasuredAsyncIterator, MeasuredEitherIterator)
+"""The classes of measured streams."""
 _PULLS = (MeasuredIterator.__next__.__code__, MeasuredAsyncIterator.__anext__.__code__)
 _OURS = frozenset((*_PULLS, MeasuredIterator.close.__code__, MeasuredAsyncIterator.aclose.__code__))
 
@@ -338,7 +345,7 @@ def check_unmeasured(chunks: object) -> None:
     Args:
         chunks: what the application passes as the audio of an attempt.
     """
-    if type(chunks) in (MeasuredIterator, MeasuredAsyncIterator) and chunks.belongs_to_no_layer():  # type: ignore[attr-defined]
+    if type(chunks) in MEASURED and chunks.belongs_to_no_layer():  # type: ignore[attr-defined]
         guard.misused(
             "chunks",
             "the stream of another attempt",
@@ -348,18 +355,19 @@ def check_unmeasured(chunks: object) -> None:
 
 
 def measured(chunks: Any, source: Source, payload: Payload | None) -> MeasuredIterator[Any] | MeasuredAsyncIterator[Any]:
-    """Return an iterator that measures chunks for their source; asynchronous if they are.
+    """Return an iterator that measures chunks for their source; asynchronous if they are, and in both ways if they are both.
 
     Args:
         chunks: the audio as it comes.
         source: measures them.
         payload: takes the audio out of a chunk that is no bytes; None: chunks are bytes or arrays.
     """
-    return (MeasuredAsyncIterator if _is_asynchronous(chunks) else MeasuredIterator)(chunks, source, payload)
+    return _kind(chunks)(chunks, source, payload)
 
 
-@guarded_or(
-    lambda _: False
-)  # an object that raises when its class is read is not asynchronous; the host sees the error when it pulls
-def _is_asynchronous(chunks: Any) -> bool:
-    return isinstance(chunks, AsyncIterable)
+# An object that raises when its class is read is not asynchronous; the host sees the error when it pulls.
+@guarded_or(lambda _: MeasuredIterator)
+def _kind(chunks: Any) -> type[MeasuredIterator[Any] | MeasuredAsyncIterator[Any]]:
+    if not isinstance(chunks, AsyncIterable):
+        return MeasuredIterator
+    return MeasuredEitherIterator if isinstance(chunks, Iterable) else MeasuredAsyncIterator

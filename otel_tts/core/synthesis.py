@@ -15,6 +15,7 @@ from otel_tts.core.attempt import Attempt, invoke
 from otel_tts.core.audio import AudioFormat
 from otel_tts.core.cache import CachedAudio, CacheWrite, Lookup
 from otel_tts.core.deferred import deferrable, outside_collections
+from otel_tts.core.either import iterated
 from otel_tts.core.guard import MisuseError, guard, guarded_or
 from otel_tts.core.invocation import Invocation
 from otel_tts.core.noop import NOOP
@@ -204,7 +205,7 @@ class Synthesis:
             remote: as for :meth:`attempt`.
 
         Returns:
-            The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous.
+            The same chunks: an iterator for an iterable, an asynchronous one for an asynchronous, one of both kinds for what is both.
         """
         self._used_again("Its outcome and duration stay as they are.")
         self._request.begin_stream()
@@ -246,10 +247,10 @@ class Synthesis:
             pieces: of the text.
 
         Returns:
-            The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous.
+            The same pieces: an iterator for an iterable, an asynchronous one for an asynchronous, one of both kinds for what is both.
         """
         text = self._text_input()
-        return CountedAsyncText(pieces, text) if isinstance(pieces, AsyncIterable) else CountedText(pieces, text)
+        return iterated(pieces, lambda pieces: CountedText(pieces, text), lambda pieces: CountedAsyncText(pieces, text))
 
     @guarded_or(lambda _: NOOP)
     def _text_input(self) -> TextInput:

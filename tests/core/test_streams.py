@@ -128,6 +128,114 @@ async def test_asynchronous_chunks_pass_as_they_are(capture_tts: Capture, wrap: 
         await anext(stream)
 
 
+class Both:
+    """Chunks for either kind of consumer, as an answer that is read by programs with and without asyncio."""
+
+    def __init__(self, log: Log, *chunks: Any, error: BaseException | None = None) -> None:
+        self.log, self.chunks, self.error = log, chunks, error
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.log.engine(*self.chunks, error=self.error)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self.log.aengine(*self.chunks, error=self.error)
+
+
+class Itself(Both):
+    """Chunks that are their own iterator, of both kinds."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.log:
+            self.log.append("started")
+        if not self.chunks:
+            raise StopIteration
+        chunk, *self.chunks = self.chunks  # type: ignore[assignment]
+        return chunk
+
+    async def __anext__(self) -> Any:
+        await asyncio.sleep(0)
+        try:
+            return next(self)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+async def pulled(stream: Any, *, by_await: bool) -> list[Any]:
+    """All chunks, as one or the other kind of consumer gets them."""
+    return [chunk async for chunk in stream] if by_await else list(stream)
+
+
+@pytest.mark.parametrize("by_await", [False, True])
+@pytest.mark.parametrize("kind", [Both, Itself])
+@pytest.mark.parametrize("wrap", WRAPS)
+async def test_chunks_of_both_kinds_pass_as_they_are(capture_tts: Capture, wrap: Wrap, kind: type[Both], by_await: bool) -> None:
+    """What can be iterated over in both ways still can: `for` and `async for` get the same objects, measured alike."""
+    log, chunks = Log(), [bytes(bytearray(CHUNK)) for _ in range(3)]
+    stream = wrap(capture_tts.telemetry(), kind(log, *chunks))
+    assert isinstance(stream, Iterator)
+    assert isinstance(stream, AsyncIterator)
+    assert (iter(stream), aiter(stream)) == (stream, stream)
+    assert log == []
+    first = await anext(stream) if by_await else next(stream)
+    assert log[0] == "started"
+    rest = await pulled(stream, by_await=by_await)
+    assert [a is b for a, b in zip([first, *rest], chunks, strict=True)] == [True] * 3
+    assert await pulled(stream, by_await=by_await) == []
+    gc.collect()
+    if wrap in (whole, attempt):
+        assert [a.outcome for synthesis in capture_tts.syntheses() for a in synthesis.attempts] == ["ok"]
+        assert [v["tts.audio.delivered_duration"] for v in capture_tts.syntheses()] == [0.03]
+
+
+@pytest.mark.parametrize("by_await", [False, True])
+@pytest.mark.parametrize("wrap", MEASURED)
+async def test_chunks_of_both_kinds_are_closed_and_fail(capture_tts: Capture, wrap: Wrap, by_await: bool) -> None:
+    """Closing closes the engine, before the first pull and later; an engine's error passes through."""
+    log = Log()
+    for pulls in (0, 1):
+        stream = wrap(capture_tts.telemetry(), Both(log, CHUNK, CHUNK))
+        for _ in range(pulls):
+            await anext(stream) if by_await else next(stream)
+        await stream.aclose() if by_await else stream.close()
+        assert await pulled(stream, by_await=by_await) == []
+    assert log[0] == "started"
+    assert "done" not in log
+    error = ConnectionError("engine")
+    with pytest.raises(ConnectionError) as raised:
+        await pulled(wrap(capture_tts.telemetry(), Both(log, error=error)), by_await=by_await)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("by_await", [False, True])
+def test_a_stream_of_both_kinds_is_measured_once(capture_tts: Capture, by_await: bool) -> None:
+    """A stream of an attempt that is delivered in the same request counts once."""
+    with capture_tts.telemetry().synthesis("Hello", stream=True) as s:
+        stream = s.deliver(s.attempt("piper").stream(Both(Log(), CHUNK, CHUNK), FORMAT), FORMAT)
+        asyncio.run(pulled(stream, by_await=by_await))
+    assert capture_tts.synthesis()["tts.stream.chunk.count"] == 2
+
+
+@pytest.mark.parametrize("by_await", [False, True])
+@pytest.mark.parametrize("telemetry", [True, False])
+async def test_text_of_both_kinds_passes_as_it_is(capture_tts: Capture, telemetry: bool, by_await: bool) -> None:
+    """Pieces of text that can be iterated over in both ways are counted whichever way the engine takes."""
+    strict, guard.strict = guard.strict, False
+    try:
+        s = capture_tts.telemetry().synthesis(stream=True, voice=None if telemetry else 1)  # type: ignore[arg-type]
+    finally:
+        guard.strict = strict
+    with s:
+        assert await pulled(s.text_from(Both(Log(), "Hel", "lo.")), by_await=by_await) == ["Hel", "lo."]
+    if telemetry:
+        assert capture_tts.total("tts.synthesis.characters") == 6
+
+
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_any_iterable_will_do(capture_tts: Capture, wrap: Wrap) -> None:
     """A list is an iterable, and an iterable that makes its iterator when asked is not asked before the first pull."""
