@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -102,10 +103,10 @@ class LiveKitStream:
         if self.outer is not None:
             self.speech = self.outer.speech
             return
-        self.speech = Speech(
-            self._telemetry, self._described(), context=self.context, conversation=_conversation(), start_ns=self._first_ns
-        )
-        for piece in self._pieces:
+        # A text that is whole from the start is known again where the same is asked for once more, in place of this.
+        asked = dataclasses.replace(self._described(), text="".join(self._pieces) if self._complete_text else None)
+        self.speech = Speech(self._telemetry, asked, context=self.context, conversation=_conversation(), start_ns=self._first_ns)
+        for piece in () if self._complete_text else self._pieces:
             self.speech.text(piece)
         self._pieces.clear()
         if self.handle is not None:
@@ -144,7 +145,7 @@ class LiveKitStream:
     def given(self) -> None:
         """Note that the provider gets text."""
         if self.speech is not None and not self.adapter:
-            self.speech.flush() if self.outer is None else self.speech.given()
+            self.speech.given() if self.outer is not None or self._complete_text else self.speech.flush()
             self._ask()
 
     def _ask(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_tts.instrumentation.asgi import enclosed
 from otel_tts.instrumentation.livekit import LiveKitInstrumentor
 from otel_tts.testing.capture import Capture
 from otel_tts.testing.views import SynthesisView
@@ -20,7 +22,7 @@ from tests.instrumentation.virtual_time import VirtualLoop, virtual_time
 
 pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
 
-from livekit.agents import Agent, AgentSession, APIConnectOptions, tokenize, tts
+from livekit.agents import Agent, AgentSession, APIConnectOptions, APIStatusError, tokenize, tts
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from tests.instrumentation.livekit_agent import Script
@@ -299,3 +301,40 @@ def test_who_left_the_player_short(late: str, loop: VirtualLoop, observe: Observ
     assert view["tts.stream.underrun"] > 1
     assert view["tts.underrun.provider"] == pytest.approx(view["tts.stream.underrun"] if late == "audio" else 0.0, abs=0.5)
     assert view["tts.underrun.consumer"] < FRAME_S
+
+
+@pytest.mark.parametrize("then", ["alpha", "beta"])
+@pytest.mark.parametrize("fault", ["refused", "hangs"])
+def test_a_text_that_is_asked_for_once_more(
+    fault: str, then: str, loop: VirtualLoop, observe: Observe, capture_tts: Capture
+) -> None:
+    """In one HTTP request, a text that a call failed to speak, or that a time limit gave up, is one request with the call that spoke it."""
+    observe(LiveKitInstrumentor)
+    once = APIConnectOptions(max_retry=0, timeout=100.0)
+
+    async def speak(provider: str, fault: str, text: str) -> None:
+        voice = Voice(Studio(Random(2115), faults=(fault,)), provider, streams=False)
+        with suppress(APIStatusError, TimeoutError):
+            async with asyncio.timeout(PATIENCE_S / 2), voice.synthesize(text, conn_options=once) as stream:
+                async for _ in stream:
+                    pass
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await speak("alpha", fault, SENTENCES[0])
+        await speak("gamma", "", SENTENCES[1])
+        await speak(then, "", SENTENCES[0])
+        await send({"type": "http.response.start", "status": 200})
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    loop.run_until_complete(enclosed(application)({"type": "http", "method": "POST"}, nothing, nothing))
+    attempts = [[(a.provider, a.reason, a.error_type) for a in synthesis.attempts] for synthesis in capture_tts.syntheses()]
+    again = (then, "retry" if then == "alpha" else "fallback", None)
+    failed = ("alpha", "initial", "unavailable" if fault == "refused" else "timeout")
+    assert sorted(attempts) == [[failed, again], [("gamma", "initial", None)]]
+    assert {synthesis.outcome for synthesis in capture_tts.syntheses()} == {"ok"}
+    in_pieces = ("tts.time_to_first_text", "tts.time_to_first_segment", "tts.text.wait")
+    assert [synthesis[name] for synthesis in capture_tts.syntheses() for name in in_pieces] == [None] * 6
+    assert capture_tts.total("tts.synthesis.characters") == len(SENTENCES[0]) + len(SENTENCES[1])
+    assert capture_tts.total("tts.provider.fallbacks") == (then == "beta")
