@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.request import Request as Post
 from urllib.request import urlopen
@@ -71,6 +76,52 @@ def test_points_that_prometheus_refuses_take_no_others_with_them(stack: Stack, r
         send(stack, "metrics", exported("right", total(name, attributes=[attribute("n", str(number))])))
     until(lambda: stack.value(f"count({name}_total)") == 20, "the points of the other service", 10)
     assert stack.query('{__name__=~"refused.*"}') == []
+
+
+@contextmanager
+def strict_store(refused: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A store of logs that answers 400 to a request with such a record in it, as OTLP has it; its URL, and the requests that it took."""
+    taken: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+            if refused not in body:
+                taken.append(body)
+            self.send_response(400 if refused in body else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", taken
+        finally:
+            server.shutdown()
+
+
+def logged(service: str, body: str) -> dict[str, Any]:
+    """A log record."""
+    resource = {"attributes": [attribute("service.name", service)]}
+    record = {"timeUnixNano": str(time.time_ns()), "body": {"stringValue": body}}
+    return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": {"name": "x"}, "logRecords": [record]}]}]}
+
+
+def test_records_that_a_store_refuses_take_no_others_with_them(tmp_path: Path) -> None:
+    """Of requests that come at once the store refuses the one with such a record, and gets the others."""
+    with strict_store(b"never this") as (url, taken), running(tmp_path, "logs", LOGS_OTLP_URL=url) as stack:
+        for number in range(20):
+            send(stack, "logs", logged("wrong", "never this"))
+            send(stack, "logs", logged("right", f"<record {number}>"))
+
+        def arrived() -> int:
+            return sum(f"<record {number}>".encode() in b"".join(taken) for number in range(20))
+
+        until(lambda: arrived() == 20, "the records of the other service", 10)
 
 
 LARGE: dict[str, list[dict[str, Any]]] = {
