@@ -15,7 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from otel_tts import formatting, palette, semconv
-from otel_tts.distribution import AtLeast
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.history import Distribution, Point, Row, Timeline
 from otel_tts.live.axes import axis
 from otel_tts.live.legends import fitted
@@ -194,7 +194,8 @@ def course(
         height: in pixels.
     """
     figure = _figure(period).update_layout(height=height)
-    for line in [part for whole in lines for part in _parts(whole, unit)]:
+    drawn = [part for whole in lines for part in _parts(whole, unit)]
+    for line in drawn:
         single = sum(value is not None for *_, value in line.points) < 2
         figure.add_scatter(
             x=[_moment((start + end) / 2) for start, end, _ in line.points],
@@ -218,7 +219,7 @@ def course(
         figure.add_hrect(
             min(reference.values()), max(reference.values()), fillcolor=palette.REFERENCE, opacity=0.15, line_width=0
         )
-    values = [value for line in lines for *_, value in line.points if value is not None]
+    values = [value for line in drawn for *_, value in line.points if value is not None]
     if reference:
         near = [level for level in reference.values() if values and level <= 3 * max(values)]
         figure.update_yaxes(axis(0, 1.15 * max([*values, *near], default=0) or 1, unit, _text))
@@ -350,14 +351,18 @@ def _fitting(shares: Sequence[float]) -> tuple[float, float]:
 
 
 def _parts(line: Line, unit: str) -> Iterator[Line]:
-    """A line and, dashed, where it is only known to be at least so much: there the line itself has a gap."""
-    limits = [value for *_, value in line.points if isinstance(value, AtLeast)]
-    for is_limit in (False, True):
-        points = [(start, end, value if isinstance(value, AtLeast) is is_limit else None) for start, end, value in line.points]
-        if not is_limit:
-            yield replace(line, points=points)
-        elif limits:
-            yield Line(f"{line.name}, {_text(max(limits), unit)}", points, line.colour, "dash")
+    """A line and, where it is only known to be at least or at most so much, that bound, dashed or dotted: there the line has a gap."""
+    exact = [(start, end, None if isinstance(value, AtLeast | AtMost) else value) for start, end, value in line.points]
+    yield replace(line, points=exact)
+    for kind, dash in ((AtLeast, "dash"), (AtMost, "dot")):
+        points = [(start, end, _bound(value) if isinstance(value, kind) else None) for start, end, value in line.points]
+        if bounds := [bound for *_, bound in points if bound is not None]:
+            yield Line(f"{line.name}, {_text(max(bounds), unit)}", points, line.colour, dash)
+
+
+def _bound(value: float) -> float:
+    """A bound itself, in place of a number within its bucket."""
+    return AtMost(value.bound) if isinstance(value, AtMost) else value
 
 
 def _islands(line: Line) -> bool:

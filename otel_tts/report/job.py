@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from otel_tts import formatting, semconv
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.history import History, Row, Service, added_up
 from otel_tts.history.unavailable import UnreadableHistogramError
 from otel_tts.report import traces, workspace
@@ -113,7 +114,8 @@ class ReportJob:
             notes = tuple(added_up(self.history.places(window.start, window.end), service.name))
             measures = Measures.from_history(self.history, window, service)
             sample = take(self.history, window, service.name)
-        content = _digest(_FORMAT, reference.name, measures.figures(), measures.limits(), sample.spans, sorted(sample.rows))
+        limits = [measures.limits(kind) for kind in (AtLeast, AtMost)]
+        content = _digest(_FORMAT, reference.name, measures.figures(), limits, sample.spans, sorted(sample.rows))
         if run is not None and written and run.data.tags.get(CONTENT) == content:
             self.runs.same(run, source)
             return WindowResult(window, service.name, "unchanged", self.runs.link(run.info.run_id))
@@ -205,7 +207,8 @@ def _entry(
             "otel_tts.drifted": "; ".join(finding.name for finding in judgement.drifted),
             "otel_tts.traffic_changed": "; ".join(finding.name for finding in judgement.traffic),
             "otel_tts.not_judged_because": judgement.reason,
-            "otel_tts.at_least": "; ".join(f"{name} {float(limit):g}" for name, limit in measures.limits().items()),
+            "otel_tts.at_least": "; ".join(f"{name} {limit:g}" for name, limit in measures.limits(AtLeast).items()),
+            "otel_tts.at_most": "; ".join(f"{name} {limit:g}" for name, limit in measures.limits(AtMost).items()),
             JUDGEMENT: judgement.status,
             REQUESTS: str(service.requests),
         },

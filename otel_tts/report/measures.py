@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
-from otel_tts.distribution import AtLeast
+from otel_tts.distribution import AtLeast, AtMost
 from otel_tts.history import History, Row, Service
 from otel_tts.report.window import Window
 from otel_tts.semconv import NONE, OTHER
@@ -63,11 +63,26 @@ class Measures:
         row = self.overall
         return {_name(row, field): value for field, value in _numbers(row).items() if field in HEADLINE}
 
-    def limits(self) -> dict[str, AtLeast]:
-        """The figures that are lower bounds, which metrics of MLflow cannot express."""
-        return {
-            _name(row, field): value for row in self.rows for field, value in asdict(row).items() if isinstance(value, AtLeast)
-        }
+    def limits(self, kind: type[AtLeast | AtMost]) -> dict[str, float]:
+        """The figures that are bounds only, which metrics of MLflow cannot express.
+
+        Args:
+            kind: which: lower ones or upper ones.
+        """
+        return {_name(row, field): bound for row in self.rows for field, bound in bounds(row, kind).items()}
+
+
+def bounds(row: Row, kind: type[AtLeast | AtMost]) -> dict[str, float]:
+    """The bounds of figures of which no more is known, by the figure's name.
+
+    Args:
+        row: the figures.
+        kind: which: lower bounds or upper ones.
+    """
+    figures = ((field.name, getattr(row, field.name)) for field in fields(row))
+    return {
+        name: value.bound if isinstance(value, AtMost) else float(value) for name, value in figures if isinstance(value, kind)
+    }
 
 
 def listed(values: Iterable[str]) -> str:
@@ -102,5 +117,5 @@ def _numbers(row: Row) -> Mapping[str, float]:
     return {
         name: float(value)
         for name, value in asdict(row).items()
-        if name not in _IDENTITY and value is not None and not isinstance(value, AtLeast)
+        if name not in _IDENTITY and value is not None and not isinstance(value, AtLeast | AtMost)
     }

@@ -147,6 +147,19 @@ def test_what_is_known_to_be_at_least_so_much_is_dashed_and_says_so() -> None:
     assert limit["customdata"][1] == f"at least {last:g} s"
 
 
+def test_what_is_known_to_be_at_most_so_much_is_dotted_at_its_bound() -> None:
+    """Of few values the chart says what the cards say, and nothing that lies within the bucket."""
+    few = Distribution({0.1: 0, 0.5: 1, 1.0: 1, math.inf: 1})
+    values = (0.3, few.quantile(0.95), few.quantile(0.5))
+    line = Line("p95", [(*window, value) for window, value in zip(WINDOWS, values, strict=True)], "#000000")
+    figure = charts.course([line], "s", PERIOD)
+    exact, limit = drawn(figure)
+    assert (exact["name"], exact["y"], exact["line"]["dash"]) == ("p95", [0.3, None, None], "solid")
+    assert figure.layout.yaxis.range[1] > 0.5
+    assert (limit["name"], limit["y"], limit["line"]["dash"]) == ("p95, at most 500 ms", [None, 0.5, 0.5], "dot")
+    assert limit["customdata"][1] == "at most 500 ms"
+
+
 def test_a_provider_keeps_its_colour() -> None:
     """On every chart, whoever else is shown: one that is filtered away takes no colour from the others."""
 

@@ -7,28 +7,55 @@ import math
 import pytest
 
 from otel_tts import semconv
-from otel_tts.distribution import Distribution
+from otel_tts.commands.output import plain
+from otel_tts.commands.report import summary
+from otel_tts.distribution import AtLeast, AtMost, Distribution
 from otel_tts.history.rows import METRICS, Series, rows
 from otel_tts.history.services import Service
+from otel_tts.report.job import WindowResult
 from otel_tts.report.measures import Measures, listed
+from otel_tts.report.window import Window
 
 
-def test_a_quantile_beyond_the_last_bucket_is_no_metric() -> None:
-    """It is listed with its limit, by the name that the metric would have; those within are metrics and not listed."""
-    bounds = semconv.SYNTHESIS_DURATION.buckets
+@pytest.mark.parametrize(
+    ("counts", "quantiles", "kind"),
+    [
+        ((90, 10), ("p95", "p99"), AtLeast),
+        ((19, 0), ("p95", "p99"), AtMost),
+        ((20, 0), ("p99",), AtMost),
+        ((1, 0), ("p50", "p95", "p99"), AtMost),
+    ],
+    ids=["beyond the last bucket", "fewer than 20", "fewer than 100", "one"],
+)
+def test_a_quantile_of_which_only_a_bound_is_known_is_no_number(
+    counts: tuple[int, int], quantiles: tuple[str, ...], kind: type[AtLeast | AtMost]
+) -> None:
+    """MLflow has no metric but its bound, by the name that the metric would have; `--json` has null, and the bound. Others are numbers."""
+    below, above = counts
+    limits = semconv.SYNTHESIS_DURATION.buckets
+    bound = limits[-1] if kind is AtLeast else limits[3]
+    reached = {limit: below * (limit >= limits[3]) for limit in limits}
     attributes = {semconv.PROVIDER.key: "piper", semconv.OUTCOME.key: "ok", semconv.CACHE_RESULT.key: "miss"}
-    slow = Distribution({**dict.fromkeys(bounds, 90), math.inf: 100})
-    growth = {metric.name: [] for metric in METRICS} | {semconv.SYNTHESIS_DURATION.name: [Series(attributes, slow)]}
+    values = Distribution({**reached, math.inf: below + above})
+    growth = {metric.name: [] for metric in METRICS} | {semconv.SYNTHESIS_DURATION.name: [Series(attributes, values)]}
     [overall], providers = rows(growth, 0, 60, None), rows(growth, 0, 60, "provider")
     service = Service(name="tts", versions={"": 100}, voices={}, languages={}, providers={}, errors={}, attempts={}, scores={})
     measures = Measures(service, overall, tuple(providers), ())
-    limits = measures.limits()
-    names = {f"{prefix}duration_{name}" for prefix in ("request/", "provider/piper/request_") for name in ("p95", "p99")}
-    assert limits.keys() == names
-    assert {str(limit) for limit in limits.values()} == {f"at least {bounds[-1]:g}"}
-    assert measures.figures().keys() & names == set()
-    assert {"request/duration_p50", "provider/piper/request_duration_p50"} <= measures.figures().keys()
-    assert "request_duration_p95" not in measures.headline()
+    other = AtMost if kind is AtLeast else AtLeast
+    names = {f"{prefix}duration_{name}" for prefix in ("request/", "provider/piper/request_") for name in quantiles}
+    assert measures.limits(kind) == dict.fromkeys(names, bound)
+    assert measures.limits(other) == {}
+    measured = {"p50", "p95", "p99"} - set(quantiles)
+    figures = measures.figures().keys()
+    assert {name for name in figures if "duration_p" in name} == {
+        f"{prefix}duration_{name}" for prefix in ("request/", "provider/piper/request_") for name in measured
+    }
+    assert ("request/duration_p95" in measures.headline()) is ("p95" in measured)
+    printed = plain(summary.plain_window(WindowResult(Window(0, 60), "tts", "written", row=overall)))
+    shown = {f"request_duration_{name}": bound for name in quantiles}
+    assert (printed["at_least"], printed["at_most"]) == ((shown, {}) if kind is AtLeast else ({}, shown))
+    for name in ("p50", "p95", "p99"):
+        assert (printed["figures"][f"request_duration_{name}"] is None) is (name in quantiles)
 
 
 @pytest.mark.parametrize("attribute", [semconv.PROVIDER, semconv.LANGUAGE])

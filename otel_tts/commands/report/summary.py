@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,11 +12,14 @@ from rich.text import Text
 
 from otel_tts import formatting
 from otel_tts.commands import terminal
+from otel_tts.distribution import AtLeast, AtMost
+from otel_tts.history import Row
 from otel_tts.history.places import HOW
 from otel_tts.report.comparison import SampleComparison
 from otel_tts.report.drift import LEAST, Finding, Judgement
 from otel_tts.report.headline import Headline, change, in_words, may_be_chance, measure, middle, numbers
 from otel_tts.report.job import WindowResult
+from otel_tts.report.measures import bounds
 from otel_tts.report.window import Window
 
 _STYLES = {"drifted": "bold red", "steady": "green", "not judged": "yellow"}
@@ -67,9 +71,17 @@ def plain_window(outcome: WindowResult) -> dict[str, Any]:
         "done": outcome.done,
         "link": outcome.link,
         "notes": list(outcome.notes),
-        "figures": outcome.row,
+        "figures": _exact(outcome.row) if outcome.row is not None else None,
+        "at_least": bounds(outcome.row, AtLeast) if outcome.row is not None else {},
+        "at_most": bounds(outcome.row, AtMost) if outcome.row is not None else {},
         "judgement": None if outcome.judgement is None else _plain_judgement(outcome.judgement),
     }
+
+
+def _exact(row: Row) -> Row:
+    """The figures without those of which only a bound is known."""
+    unknown: dict[str, Any] = dict.fromkeys(bounds(row, AtLeast) | bounds(row, AtMost))
+    return replace(row, **unknown)
 
 
 def plain_comparison(service: str, first: str, second: str, comparison: SampleComparison) -> dict[str, Any]:
