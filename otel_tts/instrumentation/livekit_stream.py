@@ -104,7 +104,7 @@ class LiveKitStream:
             self.speech = self.outer.speech
             return
         # A text that is whole from the start is known again where the same is asked for once more, in place of this.
-        asked = dataclasses.replace(self._described(), text="".join(self._pieces) if self._complete_text else None)
+        asked = dataclasses.replace(self._described(), text=self._pieces[0] if self._complete_text else None)
         self.speech = Speech(self._telemetry, asked, context=self.context, conversation=_conversation(), start_ns=self._first_ns)
         for piece in () if self._complete_text else self._pieces:
             self.speech.text(piece)
