@@ -48,10 +48,12 @@ def duration(seconds: float | None) -> str:
 def estimated(seconds: float | None) -> str:
     """Format a quantile of a histogram, of which only the bucket is known: ``about 4.9 s``, ``at least 40 s``.
 
+    Of few values, too: it is what a threshold was compared with, here and in Prometheus.
+
     Args:
         seconds: the quantile; None: unknown.
     """
-    if seconds is None or isinstance(seconds, AtLeast | AtMost) or not seconds > 0 or not math.isfinite(seconds):
+    if seconds is None or isinstance(seconds, AtLeast) or not seconds > 0 or not math.isfinite(seconds):
         return duration(seconds)
     rounded = float(f"{seconds:.2g}")
     return (
