@@ -1,7 +1,8 @@
 """Draws the page Now again and again, in a process that does nothing else: python -m tests.live.soak DRAWS MORE.
 
-Prints the bytes in use after the first draws and after the further ones. Its clock goes by a draw: what is kept for windows that begin
-at whole minutes is as much in both, whenever and however fast it runs.
+Prints the bytes in use after the first draws and after the further ones. Its clock goes by a draw, and begins when all telemetry is old
+enough to be in the range of every draw: what is kept for windows that begin at whole minutes is as much in both, whenever and however
+fast it runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Clock:
     """Seconds since the Unix epoch, which stand still until it is told."""
 
     def __init__(self) -> None:
-        self.now = time.time() // _PART_S * _PART_S
+        self.now = (time.time() // _PART_S + 1) * _PART_S
 
     def __call__(self) -> float:
         """Give them."""
@@ -34,7 +35,9 @@ def main(*draws: str) -> None:
     """Draw, and print."""
     clock = Clock()
     cached_history.CachedHistory.__init__.__defaults__ = (clock,)
-    test = one("Now").run()
+    test = one("Now")
+    test.query_params["range"] = "1h"
+    test.run()
     tracemalloc.start()
     for times in map(int, draws):
         for _ in range(times):
