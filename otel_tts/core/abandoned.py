@@ -73,21 +73,11 @@ class Abandonable:
         if not (self._left and self._kept(self._released)):
             self._settle()
 
-    # -- what the request does, whichever end it comes to ---------------------------------------------------------------------------
+    if TYPE_CHECKING:  # what the request does, whichever end it comes to
 
-    def interruption(self) -> Cause:
-        """Return why work for it was cut off.
+        def interruption(self) -> Cause:
+            """Return why work for it was cut off."""
 
-        Raises:
-            NotImplementedError: the request does not say it.
-        """
-        raise NotImplementedError
-
-    def _settle(self) -> None:
-        raise NotImplementedError
-
-    def _kept(self, cause: Cause) -> bool:
-        raise NotImplementedError
-
-    def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None:
-        raise NotImplementedError
+        def _settle(self) -> None: ...
+        def _kept(self, cause: Cause) -> bool: ...
+        def _finish(self, cause: Cause, end_ns: int, *, interrupted: bool = False, final: bool = False) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry.context import create_key
 
@@ -94,6 +94,7 @@ class KeptOpen:
         inner.within = self.layers = self.layers or Layers()
         inner.within.began(inner)
 
-    def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
-        """End a block or stream: the request does. No abstract method: then `isinstance` would take a call each time."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def _release(self, cause: Cause | None, error: BaseException | None, now_ns: int | None = None) -> None:
+            """End a block or stream: the request does. No abstract method: then `isinstance` would take a call each time."""

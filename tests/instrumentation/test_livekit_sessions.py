@@ -18,12 +18,21 @@ from tests.instrumentation.virtual_time import VirtualLoop, virtual_time
 
 pytest.importorskip("livekit.agents", reason="it needs the extra `vendors`")
 
-from livekit.agents import Agent, AgentSession, APIConnectOptions
-from livekit.agents.voice.agent_session import SessionConnectOptions
+from livekit.agents import Agent
 
 from tests.instrumentation.livekit_agent import Script
 from tests.instrumentation.livekit_voices import Player, Studio
-from tests.instrumentation.test_livekit_turns import KINDS, MOMENTS, Turn, differences, interrupt, pieces, surroundings, voice_of
+from tests.instrumentation.test_livekit_turns import (
+    KINDS,
+    MOMENTS,
+    Turn,
+    differences,
+    interrupt,
+    pieces,
+    session_of,
+    surroundings,
+    voice_of,
+)
 
 _ = surroundings  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -61,14 +70,7 @@ async def turns_of(name: str, voice: Any, studio: Studio, listeners: Listeners, 
     """The turns of one session."""
     loop, chance = asyncio.get_running_loop(), Random(f"{name} {studio.random.random()}")
     player, script, turns = Player(), Script([]), list[Turn]()
-    patience = APIConnectOptions(max_retry=chance.choice([0, 1]), retry_interval=0.2, timeout=5)
-    session: Any = AgentSession(
-        llm=script,
-        tts=voice,
-        turn_handling={"interruption": {"resume_false_interruption": False}},
-        conn_options=SessionConnectOptions(tts_conn_options=patience, max_unrecoverable_errors=100),
-    )
-    session.output.audio = player
+    session = session_of(script, voice, player, chance.choice([0, 1]))
 
     def views() -> list[SynthesisView]:
         return [view for view in capture.syntheses() if view["app.session"] == name]

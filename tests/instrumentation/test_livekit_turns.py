@@ -135,11 +135,9 @@ async def pieces(script: Script) -> AsyncIterator[str]:
         yield word
 
 
-async def turns_of(kind: str, chance: Random, capture: Capture) -> list[Turn]:
-    """The turns of one session."""
-    loop, studio = asyncio.get_running_loop(), Studio(chance)
-    voice, player, script = voice_of(kind, studio), Player(), Script([])
-    patience = APIConnectOptions(max_retry=chance.choice([0, 1, 2]), retry_interval=0.2, timeout=5)
+def session_of(script: Script, voice: Any, player: Player, retries: int) -> Any:
+    """A session that speaks what the script says to the player, and asks for each sentence so many times more."""
+    patience = APIConnectOptions(max_retry=retries, retry_interval=0.2, timeout=5)
     session: Any = AgentSession(
         llm=script,
         tts=voice,
@@ -147,6 +145,14 @@ async def turns_of(kind: str, chance: Random, capture: Capture) -> list[Turn]:
         conn_options=SessionConnectOptions(tts_conn_options=patience, max_unrecoverable_errors=100),
     )
     session.output.audio = player
+    return session
+
+
+async def turns_of(kind: str, chance: Random, capture: Capture) -> list[Turn]:
+    """The turns of one session."""
+    loop, studio = asyncio.get_running_loop(), Studio(chance)
+    voice, player, script = voice_of(kind, studio), Player(), Script([])
+    session = session_of(script, voice, player, chance.choice([0, 1, 2]))
     await session.start(Agent(instructions="Answer."))
     turns: list[Turn] = []
     moment = ""
