@@ -63,7 +63,8 @@ ENDED = (
 FAULTS = (ValueError("a fault of the service"), KeyError("x"), TimeoutError(), RuntimeError(), ConnectionRefusedError())
 
 
-async def _engine(chunks: int = 4) -> AsyncIterator[bytes]:
+async def engine(chunks: int = 4) -> AsyncIterator[bytes]:
+    """An engine that gives so many chunks."""
     for _ in range(chunks):
         yield CHUNK
 
@@ -103,7 +104,7 @@ def _async_attempt(synthesis: Synthesis, error: Exception, at: int) -> None:
     async def speak() -> None:
         number = 0
         async with synthesis, synthesis.attempt("e") as attempt:
-            async for _ in attempt.stream(_engine(), FORMAT):
+            async for _ in attempt.stream(engine(), FORMAT):
                 if number == at:
                     raise error
                 number += 1
@@ -115,7 +116,7 @@ def _async_request(synthesis: Synthesis, error: Exception, at: int) -> None:
     async def speak() -> None:
         number = 0
         async with synthesis:
-            async for _ in synthesis.stream(_engine(), "e", audio=FORMAT):
+            async for _ in synthesis.stream(engine(), "e", audio=FORMAT):
                 if number == at:
                     raise error
                 number += 1
@@ -147,14 +148,15 @@ WAYS = (
 )
 
 
-def _attempts(capture: Capture) -> list[tuple[Any, ...]]:
+def attempts_of(capture: Capture) -> list[tuple[Any, ...]]:
+    """The attempts by their beginning: provider, reason, outcome, type of error, reason of a cancel."""
     keys = ("gen_ai.provider.name", "tts.attempt.reason", "tts.outcome", "error.type", "tts.cancel.reason")
     spans = [span for span in capture.spans if span.name.startswith("text_to_speech")]
     spans.sort(key=lambda span: span.start_time or 0)
     return [tuple((span.attributes or {}).get(key) for key in keys) for span in spans]
 
 
-def _blamed(capture: Capture) -> bool:
+def blamed(capture: Capture) -> bool:
     """Whether a metric of attempts says that a provider failed."""
     points = capture.points("tts.attempt.duration")
     return any((point.attributes or {})["tts.outcome"] not in ("ok", "cancelled") for point in points)
@@ -171,9 +173,9 @@ def test_a_listener_who_hangs_up_has_one_outcome_however_the_loop_is_written(
         with suppress(type(error)):
             way(synthesis, error, at)
         assert synthesis.outcome == "cancelled", (error, at)
-    assert {(outcome, reason) for _, _, outcome, _, reason in _attempts(capture_tts)} <= {("cancelled", "caller"), ("ok", None)}
-    assert len(_attempts(capture_tts)) == len(DEPARTURES) * 4
-    assert not _blamed(capture_tts)
+    assert {(outcome, reason) for _, _, outcome, _, reason in attempts_of(capture_tts)} <= {("cancelled", "caller"), ("ok", None)}
+    assert len(attempts_of(capture_tts)) == len(DEPARTURES) * 4
+    assert not blamed(capture_tts)
     assert not capture_tts.points("tts.provider.available")
 
 
@@ -190,7 +192,7 @@ def test_a_server_that_stops_is_no_listener_who_leaves(
         assert synthesis.outcome in ("error", "partial"), (error, at)
     endings = [(ended["error.type"], ended["tts.cancel.reason"]) for ended in capture_tts.syntheses()]
     assert endings == [("shutdown", "stopped")] * len(ENDED) * 4
-    assert not _blamed(capture_tts)
+    assert not blamed(capture_tts)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -204,7 +206,7 @@ def test_a_fault_of_the_service_is_none_of_the_provider(
         with suppress(type(error)):
             way(synthesis, error, at)
         assert synthesis.outcome in ("error", "partial"), (error, at)
-    assert not _blamed(capture_tts)
+    assert not blamed(capture_tts)
     assert not capture_tts.points("tts.provider.available")
 
 
@@ -216,7 +218,10 @@ def test_a_fault_that_the_service_catches_is_still_its_own(capture_tts: Capture)
             for _ in attempt.stream(iter([CHUNK] * 4), FORMAT):
                 raise error
         assert synthesis.outcome == expected
-    assert [attempt[2:] for attempt in _attempts(capture_tts)] == [("cancelled", None, "stopped"), ("cancelled", None, "caller")]
+    assert [attempt[2:] for attempt in attempts_of(capture_tts)] == [
+        ("cancelled", None, "stopped"),
+        ("cancelled", None, "caller"),
+    ]
 
 
 @pytest.mark.parametrize("error", [*DEPARTURES[:2], *FAULTS], ids=repr)
@@ -249,8 +254,8 @@ def test_what_the_engine_raises_or_the_application_reports_is_a_failure_of_the_p
                 raise LookupError from first
             raise
     assert synthesis.outcome in ("error", "partial")
-    assert _attempts(capture_tts)[0][2] in ("error", "partial")
-    assert _blamed(capture_tts)
+    assert attempts_of(capture_tts)[0][2] in ("error", "partial")
+    assert blamed(capture_tts)
 
 
 @pytest.mark.parametrize("provider", ["e", "f"])
@@ -269,7 +274,7 @@ def test_an_attempt_that_the_request_goes_on_without_has_failed(
                 raise error
         with synthesis.attempt(provider) as attempt:
             attempt.audio(HALF, FORMAT)
-    first, second = _attempts(capture_tts)
+    first, second = attempts_of(capture_tts)
     kind = "timeout" if isinstance(error, TimeoutError) else "connection" if isinstance(error, ConnectionError) else "_OTHER"
     assert first[2:4] == ("error" if whole else "partial", kind)
     assert second[1:3] == ("retry" if provider == "e" else "fallback", "ok")
@@ -321,13 +326,13 @@ def test_an_engine_that_is_given_up_for_another_one_has_failed(capture_tts: Capt
         async with tts.synthesis(TEXT, stream=True) as synthesis:
             with suppress(TimeoutError):
                 await limited(synthesis, _silent())
-            async for _ in synthesis.attempt("f").stream(_engine(), FORMAT):
+            async for _ in synthesis.attempt("f").stream(engine(), FORMAT):
                 pass
         return synthesis
 
     for _ in range(3):
         assert asyncio.run(speak()).outcome == "ok"
-    assert _attempts(capture_tts) == [("e", "initial", "error", "timeout", None), ("f", "fallback", "ok", None, None)] * 3
+    assert attempts_of(capture_tts) == [("e", "initial", "error", "timeout", None), ("f", "fallback", "ok", None, None)] * 3
     pictures = points(capture_tts)
     assert [value for _, value in pictures["tts.provider.fallbacks"]] == [3]
     assert [(dict(key)["gen_ai.provider.name"], value) for key, value in pictures["tts.provider.available"]] == [
@@ -349,12 +354,12 @@ def test_a_cancelled_attempt_is_no_failure_unless_another_provider_is_called(
             with suppress(TimeoutError):
                 await limited(synthesis, _stuck() if again else _silent())
             if again:
-                async for _ in synthesis.attempt("e").stream(_engine(), FORMAT):
+                async for _ in synthesis.attempt("e").stream(engine(), FORMAT):
                     pass
 
     asyncio.run(speak())
-    assert _attempts(capture_tts)[0] == ("e", "initial", "cancelled", None, "caller")
-    assert not _blamed(capture_tts)
+    assert attempts_of(capture_tts)[0] == ("e", "initial", "cancelled", None, "caller")
+    assert not blamed(capture_tts)
 
 
 def test_a_request_that_is_dropped_after_an_undecided_attempt_ends(capture_tts: Capture) -> None:
@@ -365,7 +370,7 @@ def test_a_request_that_is_dropped_after_an_undecided_attempt_ends(capture_tts: 
             await _limit_around(capture_tts.telemetry().synthesis(TEXT, stream=True), _silent())
 
     asyncio.run(speak())
-    assert _attempts(capture_tts) == [("e", "initial", "cancelled", None, "caller")]
+    assert attempts_of(capture_tts) == [("e", "initial", "cancelled", None, "caller")]
     assert capture_tts.synthesis().outcome == "cancelled"
 
 
@@ -383,7 +388,7 @@ def test_a_stream_that_is_left_is_cancelled_in_the_block_of_an_attempt_too(
             next(stream)
         if closes:
             stream.close()
-    assert (synthesis.outcome, _attempts(capture_tts)[0][2]) == (outcome, outcome)
+    assert (synthesis.outcome, attempts_of(capture_tts)[0][2]) == (outcome, outcome)
 
 
 async def _speak(attempt: Attempt, send: Callable[[bytes], Awaitable[Any]]) -> None:
@@ -453,7 +458,7 @@ def test_servers_of_sockets_websockets_and_aiohttp_report_listeners_who_hang_up(
         await runner.cleanup()
 
     asyncio.run(listeners())
-    assert _attempts(capture_tts) == [("e", "initial", "cancelled", None, "caller")] * 3
+    assert attempts_of(capture_tts) == [("e", "initial", "cancelled", None, "caller")] * 3
     assert {(p.attributes or {})["tts.outcome"] for p in capture_tts.points("tts.synthesis.duration")} == {"cancelled"}
 
 
@@ -465,111 +470,6 @@ def test_a_block_that_took_what_it_wanted(capture_tts: Capture, stream: bool, ou
             break
     view = capture_tts.synthesis()
     assert (view.outcome, view.attempts[0].outcome) == (outcome, outcome)
-
-
-def _raises(synthesis: Synthesis) -> None:
-    with suppress(ValueError):
-        for _ in synthesis.attempt("e").stream(iter([CHUNK] * 3), FORMAT):
-            raise ValueError
-
-
-def _breaks(synthesis: Synthesis) -> None:
-    for _ in synthesis.attempt("e").stream(iter([CHUNK] * 3), FORMAT):
-        break
-
-
-def _closes(synthesis: Synthesis) -> None:
-    stream = synthesis.attempt("e").stream(iter([CHUNK] * 3), FORMAT)
-    next(stream)
-    stream.close()
-
-
-def _raises_in_a_coroutine(synthesis: Synthesis) -> None:
-    async def speak() -> None:
-        async for _ in synthesis.attempt("e").stream(_engine(), FORMAT):
-            raise ValueError
-
-    with suppress(ValueError):
-        asyncio.run(speak())
-
-
-def _drops_a_generator(synthesis: Synthesis) -> None:
-    def generator() -> Iterator[bytes]:
-        yield from synthesis.attempt("e").stream(iter([CHUNK] * 3), FORMAT)
-
-    next(generator())
-
-
-def _drops_a_block_in_a_generator(synthesis: Synthesis) -> None:
-    def generator() -> Iterator[bytes]:
-        with synthesis.attempt("e") as attempt:
-            yield from attempt.stream(iter([CHUNK] * 3), FORMAT)
-
-    next(generator())
-
-
-def _breaks_in_a_block(synthesis: Synthesis) -> None:
-    with synthesis.attempt("e") as attempt:
-        for _ in attempt.stream(iter([CHUNK] * 3), FORMAT):
-            break
-
-
-LEFT = (_raises, _breaks, _closes, _raises_in_a_coroutine, _drops_a_generator, _drops_a_block_in_a_generator, _breaks_in_a_block)
-Leave = Callable[[Synthesis], None]
-
-
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
-def test_a_stream_that_is_left_for_another_provider_is_followed_by_a_fallback(capture_tts: Capture, leave: Leave) -> None:
-    """Why the body left it nobody knows, so it has not failed; but another provider was asked in its place."""
-    with capture_tts.telemetry(prices={"e": 1.0, "f": 1.0}).synthesis(TEXT, stream=True) as synthesis:
-        leave(synthesis)
-        list(synthesis.attempt("f").stream(iter([CHUNK]), FORMAT))
-    assert _attempts(capture_tts) == [("e", "initial", "cancelled", None, "caller"), ("f", "fallback", "ok", None, None)]
-    (fallback,) = capture_tts.points("tts.provider.fallbacks")
-    assert (dict(fallback.attributes or {}), fallback.value) == ({"tts.fallback.from": "e", "tts.fallback.to": "f"}, 1)
-    view = capture_tts.synthesis(outcome="ok")
-    assert (view["tts.fallback.used"], view["tts.fallback.providers"]) == (True, ("e",))
-    assert view["tts.usage.cost"] == pytest.approx(2 * len(TEXT) * 1e-6)
-    assert not _blamed(capture_tts)
-
-
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
-@pytest.mark.parametrize(("provider", "reason"), [("e", None), ("f", "initial")])
-def test_a_stream_that_is_left_for_the_next_sentence_is_not(
-    capture_tts: Capture, leave: Leave, provider: str, reason: str | None
-) -> None:
-    """The same provider speaks on, or the application says that the text is new: no retry, and no fallback, also of what follows."""
-    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
-        leave(synthesis)
-        list(synthesis.attempt(provider, reason=reason).stream(iter([CHUNK]), FORMAT))
-        with synthesis.attempt("g") as attempt:
-            attempt.audio(HALF, FORMAT)
-    assert [attempt[:2] for attempt in _attempts(capture_tts)] == [("e", "initial"), (provider, "initial"), ("g", "initial")]
-    assert not capture_tts.points("tts.provider.fallbacks")
-
-
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
-def test_a_stream_that_is_left_beside_another_one_is_not_replaced(capture_tts: Capture, leave: Leave) -> None:
-    """Two providers speak at the same time, and one of them is left: the next call takes nobody's place."""
-    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
-        beside = synthesis.attempt("f").stream(iter([CHUNK] * 2), FORMAT)
-        next(beside)
-        leave(synthesis)
-        list(synthesis.attempt("g").stream(iter([CHUNK]), FORMAT))
-        list(beside)
-    assert sorted(attempt[:2] for attempt in _attempts(capture_tts)) == [("e", "initial"), ("f", "initial"), ("g", "initial")]
-    assert not capture_tts.points("tts.provider.fallbacks")
-
-
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
-def test_after_an_interruption_nobody_is_replaced(capture_tts: Capture, leave: Leave) -> None:
-    """What is asked of another provider after an interruption is no fallback: the listener wanted no more of the first."""
-    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
-        leave(synthesis)
-        synthesis.interrupt()
-        list(synthesis.attempt("f").stream(iter([CHUNK]), FORMAT))
-    assert {reason for _, reason, *_ in _attempts(capture_tts)} == {"initial"}
-    assert not capture_tts.points("tts.provider.fallbacks")
 
 
 class _Rpc(Call):
@@ -611,7 +511,7 @@ def test_the_status_that_a_handler_has_set_says_more_than_its_exception(
             raise error
     detach(token)
     call.end(status or "UNKNOWN", error=error)
-    assert _attempts(capture_tts)[0][2:] == expected
+    assert attempts_of(capture_tts)[0][2:] == expected
 
 
 @pytest.mark.parametrize("error", [ValueError(), asyncio.CancelledError(), None])
@@ -622,7 +522,7 @@ def test_a_probe_has_no_request_that_explains_it(capture_tts: Capture, error: Ba
             attempt.audio(CHUNK, FORMAT)
             raise error
     expected = {ValueError: "error", asyncio.CancelledError: "cancelled"}.get(type(error), "ok")  # type: ignore[arg-type]
-    assert _attempts(capture_tts)[0][1:3] == ("probe", expected)
+    assert attempts_of(capture_tts)[0][1:3] == ("probe", expected)
 
 
 @pytest.mark.parametrize("cut", ["interrupt", "fail", "nothing"])
@@ -642,7 +542,7 @@ def test_what_the_application_has_stated_before_decides(capture_tts: Capture, cu
         "fail": ("partial", "queue_full", None),
         "nothing": ("partial", "_OTHER", None),
     }
-    assert _attempts(capture_tts)[0][2:] == expected[cut]
+    assert attempts_of(capture_tts)[0][2:] == expected[cut]
 
 
 def test_a_provider_that_says_that_it_was_cancelled_did_not_time_out(capture_tts: Capture) -> None:
@@ -652,7 +552,7 @@ def test_a_provider_that_says_that_it_was_cancelled_did_not_time_out(capture_tts
             raise WebSocketDisconnect(1001)
         with synthesis.attempt("f") as attempt:
             attempt.audio(HALF, FORMAT)
-    assert [attempt[1:4] for attempt in _attempts(capture_tts)] == [("initial", "cancelled", None), ("fallback", "ok", None)]
+    assert [attempt[1:4] for attempt in attempts_of(capture_tts)] == [("initial", "cancelled", None), ("fallback", "ok", None)]
 
 
 @pytest.mark.parametrize("has_audio", [False, True])
@@ -663,7 +563,7 @@ def test_the_end_of_the_service_is_its_own_failure(capture_tts: Capture, error: 
         if has_audio:
             attempt.audio(CHUNK, FORMAT)
         raise error
-    assert _attempts(capture_tts)[0][2:] == ("cancelled", None, "stopped")
+    assert attempts_of(capture_tts)[0][2:] == ("cancelled", None, "stopped")
     view = capture_tts.synthesis()
     assert (view.outcome, view["error.type"]) == ("error", "shutdown")
 
@@ -676,11 +576,11 @@ def test_an_engine_that_hangs_and_is_asked_once_more_has_failed(capture_tts: Cap
         async with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
             with suppress(TimeoutError):
                 await limited(synthesis, _silent())
-            async for _ in synthesis.attempt("e").stream(_engine(), FORMAT):
+            async for _ in synthesis.attempt("e").stream(engine(), FORMAT):
                 pass
 
     asyncio.run(speak())
-    assert _attempts(capture_tts) == [("e", "initial", "error", "timeout", None), ("e", "retry", "ok", None, None)]
+    assert attempts_of(capture_tts) == [("e", "initial", "error", "timeout", None), ("e", "retry", "ok", None, None)]
 
 
 @pytest.mark.parametrize("has_audio", [False, True])
@@ -701,13 +601,13 @@ def test_what_is_raised_after_its_rpc_has_ended(
         raise ValueError
     detach(token)
     if ended is not None:
-        assert _attempts(capture_tts)[0][2:] == (
+        assert attempts_of(capture_tts)[0][2:] == (
             ended.outcome,
             ended.error_type,
             "caller" if ended == outcome.CANCELLED else None,
         )
     else:
-        assert _attempts(capture_tts)[0][2:] == (("cancelled", None, "stopped") if has_audio else ("error", "_OTHER", None))
+        assert attempts_of(capture_tts)[0][2:] == (("cancelled", None, "stopped") if has_audio else ("error", "_OTHER", None))
 
 
 @pytest.mark.parametrize("limited", LIMITS[:4], ids=lambda limited: limited.__name__)
@@ -718,11 +618,11 @@ def test_an_engine_that_falls_silent_and_is_given_up_for_another_one_has_failed(
         async with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
             with suppress(TimeoutError):
                 await limited(synthesis, _stuck())
-            async for _ in synthesis.attempt("f").stream(_engine(), FORMAT):
+            async for _ in synthesis.attempt("f").stream(engine(), FORMAT):
                 pass
 
     asyncio.run(speak())
-    assert _attempts(capture_tts) == [("e", "initial", "partial", "timeout", None), ("f", "fallback", "ok", None, None)]
+    assert attempts_of(capture_tts) == [("e", "initial", "partial", "timeout", None), ("f", "fallback", "ok", None, None)]
 
 
 @pytest.mark.parametrize("in_a_block", [True, False])
@@ -738,18 +638,5 @@ def test_what_an_engine_raises_after_an_interruption_is_no_failure(capture_tts: 
         with attempt if in_a_block else nullcontext():
             for _ in attempt.stream(chunks(), FORMAT):
                 synthesis.interrupt()
-    assert _attempts(capture_tts)[0][2:] == ("cancelled", None, "interrupted")
-    assert not _blamed(capture_tts)
-
-
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__)
-def test_a_stream_that_is_left_is_not_replaced_beside_the_next_sentence(capture_tts: Capture, leave: Leave) -> None:
-    """The provider that was left speaks on already when another one is called."""
-    with capture_tts.telemetry().synthesis(TEXT, stream=True) as synthesis:
-        leave(synthesis)
-        beside = synthesis.attempt("e").stream(iter([CHUNK] * 2), FORMAT)
-        next(beside)
-        list(synthesis.attempt("g").stream(iter([CHUNK]), FORMAT))
-        list(beside)
-    assert sorted(attempt[:2] for attempt in _attempts(capture_tts)) == [("e", "initial"), ("e", "initial"), ("g", "initial")]
-    assert not capture_tts.points("tts.provider.fallbacks")
+    assert attempts_of(capture_tts)[0][2:] == ("cancelled", None, "interrupted")
+    assert not blamed(capture_tts)
